@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compact, robust embeddings with monotonic contrastive heads."""
