@@ -1,2 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compact, robust embeddings with monotonic contrastive heads."""
+"""Compact, robust embeddings with monotonic contrastive heads.
+
+Every public name is resolved on first use, so that `import lightning_monocon` costs nothing and the
+parts that need no Lightning work without it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning_monocon import callbacks, data, encoders, functional, landscape, metrics, scorecard
+    from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
+    from lightning_monocon.losses import SupConLoss
+    from lightning_monocon.module import MonoCon
+
+    __version__: str
+
+__all__ = [
+    "LinearHead",
+    "MLPHead",
+    "MonoCon",
+    "MonotonicMLP",
+    "SupConLoss",
+    "__version__",
+    "callbacks",
+    "data",
+    "encoders",
+    "functional",
+    "landscape",
+    "metrics",
+    "scorecard",
+]
+
+_HOMES = {
+    "LinearHead": "lightning_monocon.heads",
+    "MLPHead": "lightning_monocon.heads",
+    "MonoCon": "lightning_monocon.module",
+    "MonotonicMLP": "lightning_monocon.heads",
+    "SupConLoss": "lightning_monocon.losses",
+}
+
+
+def _resolve(name: str) -> object:
+    """Import the home of a public name when it is first asked for."""
+    if name not in __all__:
+        known = ", ".join(__all__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its public names are {known}")
+    if name == "__version__":
+        value: object = import_module("importlib.metadata").version("lightning-monocon")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        value = import_module(f"{__name__}.{name}")
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt name
+    __getattr__ = _resolve

@@ -1,7 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shared fixtures. Triton's interpreter must be chosen before anything imports triton."""
+"""Shared fixtures. The environment is set before anything imports torch, triton, wandb or matplotlib."""
+
+from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # bit-equal sums, and two workers do not fight for two cores
+os.environ.setdefault("TRITON_INTERPRET", "1")  # must precede triton's import; set it to 0 on a machine with a GPU
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_SILENT", "true")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of optional data sets; skips where there is none.
+
+    Set LIGHTNING_MONOCON_DATA, or put `shared/data` into a folder above the repository.
+    """
+    named = os.environ.get("LIGHTNING_MONOCON_DATA")
+    places = [Path(named)] if named else [folder / "shared" / "data" for folder in ROOT.parents]
+    for place in places:
+        if place.is_dir():
+            return place
+    pytest.skip(f"optional data sets are absent: LIGHTNING_MONOCON_DATA={named or ''}")
+
+
+@pytest.fixture
+def generator() -> Callable[[int], torch.Generator]:
+    """A factory of seeded CPU generators, so that no test depends on the global one."""
+    import torch
+
+    return lambda seed=0: torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """One thread and deterministic algorithms, for tests that compare bit by bit."""
+    import torch
+
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(strict)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Float64 as the default dtype, for oracles and gradcheck."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make demo` and `make test` do all their own set-up; a second call finds it done.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+# The first Python from 3.10 on that can make a virtual environment; or: make PYTHON=/path/to/python
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.10 python3; do \
+	"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+# Installs print nothing but errors
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
+	--constraint constraints.txt
+CORE  := $(VENV)/.core-installed
+DEV   := $(VENV)/.dev-installed
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint types venv clean
+
+help:
+	@echo "make demo       train MonoCon beside its rivals on real images; table and figures in demo/"
+	@echo "make test       style, types and the fast tests"
+	@echo "make test-slow  the tests that take minutes"
+	@echo "make lint       style alone;  make types: types alone"
+	@echo "make venv       the development environment in $(VENV)"
+	@echo "make clean      remove the environment, caches and build products"
+
+demo: $(CORE)
+	@$(BIN)/monocon compare --config digits --out demo
+
+test: lint types
+	@$(PYTEST) -n 2 -m "not slow"
+
+test-slow: $(DEV)
+	@$(PYTEST) -m slow
+
+lint: $(DEV)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+types: $(DEV)
+	@$(BIN)/mypy --no-error-summary
+
+venv: $(DEV)
+
+# torch first and alone: one resolver run that cannot trade its build for another package's wish
+$(CORE): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.10 with venv found (Debian, Ubuntu: apt install python3-venv);" \
+		"or name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "installing lightning-monocon into $(VENV) (once, a minute or more) ..."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv $(VENV)
+	@$(INSTALL) torch
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(DEV): $(CORE)
+	@echo "installing the development tools into $(VENV) (once, a minute or more) ..."
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	@find . -name __pycache__ -prune -exec rm -rf {} +
