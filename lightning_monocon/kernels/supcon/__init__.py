@@ -1,2 +1,87 @@
 # SPDX-License-Identifier: Apache-2.0
 """The supervised contrastive loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_monocon.kernels.supcon.positives import Singletons
+from lightning_monocon.kernels.supcon.reference import Options, supcon_reference
+from lightning_monocon.kernels.supcon.tiles import EXPONENT_LIMIT
+
+if TYPE_CHECKING:
+    from lightning_monocon.functional.gather import RowGather
+
+Backend = Literal["auto", "triton", "torch"]
+
+CPU_BLOCK = 512
+"""Side of a tile on a CPU: 1 MB of float32, which stays in the second-level cache."""
+DEVICE_BLOCK = 4096
+"""Side of a tile on an accelerator, where few large launches win."""
+
+
+def supcon(
+    embeddings: Tensor,
+    labels: Tensor,
+    temperature: float | Tensor = 0.1,
+    *,
+    normalize: bool = True,
+    singletons: Singletons = "zero",
+    ignore_index: int | None = None,
+    gather: RowGather | None = None,
+    block_size: int | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Return the supervised contrastive loss of ``(N, D)`` embeddings; `SupConLoss` documents and checks it.
+
+    The arguments are taken as valid here. float16 and bfloat16 embeddings are taken to float32.
+
+    Args:
+        embeddings: This rank's embeddings.
+        labels: Their integer labels, ``(N,)``.
+        temperature: T > 0; a 0-d tensor gets its gradient.
+        normalize: Whether the rows are first brought to unit length.
+        singletons: The rule for an anchor without a positive.
+        ignore_index: Rows with this label take no part.
+        gather: The layout of the batch over ranks; None for one rank.
+        block_size: Side of a tile of pairs; None chooses.
+        backend: Which implementation; "auto" takes the faster one.
+
+    Returns:
+        The loss over the rows of all ranks, 0-d, float64 for float64 embeddings and float32 for all others.
+
+    Raises:
+        ValueError: If `backend` cannot serve these embeddings.
+    """
+    if backend == "triton":
+        raise ValueError(
+            f"`backend`='triton' has no kernel for embeddings on {embeddings.device}; pass backend='auto' or 'torch'."
+        )
+    with torch.autocast(embeddings.device.type, enabled=False):
+        rows = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+        rows = F.normalize(rows, dim=1) if normalize else rows
+        scale = torch.as_tensor(temperature, dtype=rows.dtype, device=rows.device)
+        options = Options(
+            singletons=singletons,
+            ignore_index=ignore_index,
+            block_size=block_size or (CPU_BLOCK if rows.device.type == "cpu" else DEVICE_BLOCK),
+            bounded=_is_bounded(temperature, normalize),
+            gather=gather,
+        )
+        return supcon_reference(rows, labels, scale, options)
+
+
+def _is_bounded(temperature: float | Tensor, normalize: bool) -> bool:
+    """Return whether all logits are known to be small, without waiting for a device or breaking a graph."""
+    if not normalize:
+        return False
+    if isinstance(temperature, Tensor):
+        wrapped = torch._C._functorch.is_functorch_wrapped_tensor(temperature)
+        if temperature.device.type != "cpu" or wrapped or torch.compiler.is_compiling():
+            return False
+        temperature = float(temperature.detach())
+    return 1 / temperature <= EXPONENT_LIMIT

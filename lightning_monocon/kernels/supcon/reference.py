@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Supervised contrastive loss of unit rows in plain torch, streamed over tiles of pairs.
+
+Rows z: (N, D) are the contrast set; the M anchors are the rows ``start : start + M`` (M = N on one rank).
+
+Forward:   s_ij = z_i . z_j / T,   l_i = log sum_{j != i} exp s_ij
+           loss = sum_i u_i (l_i - z_i . mu_i / T)                       u, mu: see `positives`
+Backward:  A_ij = exp(s_ij) (a_i + a_j),   a_i = u_i exp(-l_i)           a row is anchor and contrast; s is symmetric
+           dz_i = (g / T) (sum_{j != i} A_ij z_j - 2 u_i mu_i)
+           dT   = -(1 / 2T) sum_i dz_i . z_i
+Saved:     z (N, D), b_i = l_i - log u_i (N,), u mu (M, D); the tiles are computed again. Nothing is N x N.
+
+Cost:      N^2 D + 3 N^2 D operations and one exponential per pair of rows and pass, by the symmetry of s and A.
+Ranks:     each has the tiles of its own anchors. The ranks exchange the rows, and then one float per row, b, from
+           which the gradient of the *global* loss for the local rows is local: nothing is sent back. It is scaled by
+           the number of ranks, because data-parallel training averages parameter gradients over ranks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.kernels.supcon.positives import Singletons, anchor_terms
+from lightning_monocon.kernels.supcon.tiles import PairTiles, log_denominators, repulsion
+
+if TYPE_CHECKING:
+    from lightning_monocon.functional.gather import RowGather
+
+
+@dataclass(frozen=True)  # a tuple would be taken apart by the transforms of torch.func
+class Options:
+    """How the loss is taken: everything that is not a tensor."""
+
+    singletons: Singletons = "zero"
+    ignore_index: int | None = None
+    block_size: int = 512
+    bounded: bool = False
+    """Whether ``|s_ij| <= EXPONENT_LIMIT`` is known."""
+    gather: RowGather | None = None
+    """The layout of the rows over ranks; None on one rank."""
+
+    @property
+    def start(self) -> int:
+        """Index of this rank's first row."""
+        return self.gather.start if self.gather else 0
+
+    def pairs(self, anchors: Tensor, rows: Tensor, labels: Tensor, temperature: Tensor) -> PairTiles:
+        """Return the tiles of the anchors against the rows."""
+        ignored = None if self.ignore_index is None else labels == self.ignore_index
+        return PairTiles(anchors, rows, self.start, temperature, ignored, self.block_size, self.bounded)
+
+
+def supcon_reference(rows: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:
+    """Return the loss of float32 or float64 rows, differentiable once in the rows and the temperature.
+
+    Reverse mode, forward mode and the transforms of `torch.func` all work; a second derivative raises.
+
+    Args:
+        rows: This rank's rows, ``(M, D)``, of unit length for the paper's loss.
+        labels: Their integer labels, ``(M,)``.
+        temperature: T, a 0-d tensor of the rows' dtype and device.
+        options: How the loss is taken.
+
+    Returns:
+        The loss over the rows of all ranks, 0-d, equal on all ranks.
+    """
+    everyone = rows.detach() if options.gather is None else options.gather(rows)
+    everyone_labels = labels if options.gather is None else options.gather(labels)
+    return _supcon(rows, temperature, everyone, everyone_labels, options)[0]
+
+
+class _SupCon(torch.autograd.Function):
+    """(loss, b, u mu) of the anchors; only the loss is differentiable."""
+
+    @staticmethod
+    def forward(
+        anchors: Tensor, temperature: Tensor, rows: Tensor, labels: Tensor, options: Options
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.autocast(rows.device.type, enabled=False):
+            own = slice(options.start, options.start + len(anchors))
+            pull, weight = anchor_terms(
+                rows, labels, own, singletons=options.singletons, ignore_index=options.ignore_index
+            )
+            log_sums = log_denominators(options.pairs(anchors, rows, labels, temperature))
+            pull.mul_(weight.unsqueeze(1))
+            counts = weight > 0
+            loss = torch.where(counts, weight * log_sums, 0).sum() - (anchors * pull).sum() / temperature
+            log_scale = torch.where(counts, log_sums - weight.log(), math.inf)
+            if options.gather is not None:
+                loss, log_scale = options.gather.sum(loss), options.gather(log_scale)
+            return loss, log_scale, pull
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
+        *tensors, ctx.options = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, *output[1:])
+        ctx.save_for_forward(*tensors, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        if grad is None:
+            return None, None, None, None, None
+        return *_gradient(grad, *ctx.saved_tensors, ctx.options), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, anchors: Tensor | None, temperature: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        one = torch.ones_like(ctx.saved_tensors[1])
+        by_anchors, by_temperature = _gradient(one, *ctx.saved_tensors, ctx.options)
+        tangent = torch.zeros_like(one)
+        if anchors is not None:
+            tangent = tangent + (by_anchors * anchors).sum()
+        if temperature is not None:
+            tangent = tangent + by_temperature * temperature
+        return tangent, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:  # noqa: ANN401
+        return _one_by_one(_SupCon.apply, info.batch_size, in_dims, args)
+
+
+class _SupConGradient(torch.autograd.Function):
+    """(dz, dT), a function of its own so that a second derivative meets a sentence and not a silent zero."""
+
+    @staticmethod
+    def forward(
+        grad: Tensor, anchors: Tensor, temperature: Tensor, rows: Tensor, labels: Tensor,
+        log_scale: Tensor, pull: Tensor, options: Options,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        with torch.autocast(rows.device.type, enabled=False):
+            ranks = options.gather.world_size if options.gather else 1
+            by_anchors = repulsion(options.pairs(anchors, rows, labels, temperature), log_scale)
+            by_anchors.sub_(pull, alpha=2).mul_(grad * ranks / temperature)
+            return by_anchors, (by_anchors * anchors).sum() / (-2 * temperature)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:  # noqa: ANN401
+        raise RuntimeError(
+            "The supervised contrastive loss has no second derivative: its backward pass recomputes what it needs "
+            "and records nothing. Take first derivatives only, or write the dense formula for a small batch."
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:  # noqa: ANN401
+        return _one_by_one(_SupConGradient.apply, info.batch_size, in_dims, args)
+
+
+_supcon: Callable[..., tuple[Tensor, Tensor, Tensor]] = _SupCon.apply
+_gradient: Callable[..., tuple[Tensor, Tensor]] = _SupConGradient.apply
+
+
+def _one_by_one(
+    function: Callable[..., tuple[Tensor, ...]], size: int, in_dims: tuple[Any, ...], args: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    """Run a function once per element of the vmapped dimension: the tiles write in place, which vmap cannot batch."""
+    calls = [
+        function(*(arg if dim is None else arg.select(dim, k) for arg, dim in zip(args, in_dims, strict=True)))
+        for k in range(size)
+    ]
+    outputs = tuple(torch.stack(parts) for parts in zip(*calls, strict=True))
+    return outputs, (0,) * len(outputs)

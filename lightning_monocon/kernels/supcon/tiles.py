@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tiles of pairs of rows: log-sum-exp and its transpose product, one small buffer instead of N x N.
+
+Logits are ``s_ij = z_i . z_j / T``. The anchors are the rows ``start : start + M``; where they are all rows, only the
+tiles on and above the diagonal are visited and each serves its rows and, transposed, its columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# float32 holds exp(+-40) times a million rows, and the reciprocal, without leaving the normal range
+EXPONENT_LIMIT = 40.0
+
+
+class PairTiles(NamedTuple):
+    """The anchors of one rank against all rows."""
+
+    anchors: Tensor
+    """``(M, D)``."""
+    rows: Tensor
+    """``(N, D)``."""
+    start: int
+    """Index of the first anchor among the rows."""
+    temperature: Tensor
+    """T, 0-d."""
+    ignored: Tensor | None
+    """``(N,)`` bool, rows in no pair at all."""
+    block_size: int
+    """Side of a tile."""
+    bounded: bool
+    """Whether ``|s_ij| <= EXPONENT_LIMIT`` is known; then one exponential per pair does, without a shift."""
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether every row is an anchor."""
+        return len(self.anchors) == len(self.rows)
+
+    def __call__(self) -> Iterator[tuple[slice, slice, bool, Tensor]]:
+        """Yield anchors, columns, whether the tile also stands for its transpose, and its logits.
+
+        Pairs that do not count hold -inf. All tiles are views of one buffer.
+        """
+        block = self.block_size
+        buffer = self.anchors.new_empty(min(block, len(self.anchors)) * min(block, len(self.rows)))
+        for i in range(0, len(self.anchors), block):
+            left = self.anchors[i : i + block] / self.temperature
+            for j in range(i if self.symmetric else 0, len(self.rows), block):
+                right = self.rows[j : j + block]
+                tile = buffer[: len(left) * len(right)].view(len(left), len(right))
+                torch.mm(left, right.T, out=tile)
+                self._mask(tile, i + self.start, j)
+                yield slice(i, i + len(left)), slice(j, j + len(right)), self.symmetric and j > i, tile
+
+    def _mask(self, tile: Tensor, first_row: int, first_column: int) -> None:
+        tile.diagonal(first_row - first_column).fill_(-math.inf)  # a row is not its own contrast
+        if self.ignored is not None:
+            tile.masked_fill_(self.ignored[first_row : first_row + tile.shape[0], None], -math.inf)
+            tile.masked_fill_(self.ignored[first_column : first_column + tile.shape[1]], -math.inf)
+
+
+def log_denominators(pairs: PairTiles) -> Tensor:
+    """Return ``l_i = log sum_{j != i} exp s_ij`` of shape ``(M,)``, -inf for an anchor without any contrast."""
+    total = pairs.anchors.new_full((len(pairs.anchors),), 0.0 if pairs.bounded else -math.inf)
+    for rows, columns, mirrored, tile in pairs():
+        sides = ((rows, 1), (columns, 0)) if mirrored else ((rows, 1),)
+        if pairs.bounded:
+            tile.exp_()
+        for part, dim in sides:
+            if pairs.bounded:
+                total[part] += tile.sum(dim)
+            else:
+                total[part] = torch.logaddexp(total[part], tile.logsumexp(dim))
+    return total.log_() if pairs.bounded else total
+
+
+def repulsion(pairs: PairTiles, log_scale: Tensor) -> Tensor:
+    """Return ``sum_{j != i} (exp(s_ij - b_i) + exp(s_ij - b_j)) z_j`` of shape ``(M, D)``.
+
+    Args:
+        pairs: The tiles.
+        log_scale: b, ``(N,)``; +inf for a row that counts only as contrast.
+    """
+    scale = log_scale.neg().exp_() if pairs.bounded else log_scale
+    own = scale[pairs.start : pairs.start + len(pairs.anchors)].unsqueeze(1)
+    out = torch.zeros_like(pairs.anchors)
+    for rows, columns, mirrored, tile in pairs():
+        if pairs.bounded:
+            tile.exp_().mul_(own[rows] + scale[columns])
+        else:
+            as_contrast = (tile - scale[columns]).exp_()
+            tile.sub_(own[rows]).exp_().add_(as_contrast)
+        out[rows].addmm_(tile, pairs.rows[columns])
+        if mirrored:
+            out[columns].addmm_(tile.T, pairs.anchors[rows])
+    return out

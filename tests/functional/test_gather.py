@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two real gloo processes against one process with the whole batch."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from lightning_monocon.functional.gather import gather_rows, is_distributed
+from lightning_monocon.losses import SupConLoss
+
+SCRIPT = Path(__file__).with_name("ranks.py")
+SPEC = importlib.util.spec_from_file_location("ranks", SCRIPT)
+assert SPEC is not None and SPEC.loader is not None
+ranks = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(ranks)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two ranks computed for every case."""
+    folder = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, str(SCRIPT)]
+    processes = [subprocess.Popen([*command, str(rank), "2", str(folder)], stderr=subprocess.PIPE) for rank in (0, 1)]
+    try:
+        errors = [process.communicate(timeout=100)[1].decode() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def test_without_a_process_group_nothing_happens() -> None:
+    rows = torch.randn(3, 2, requires_grad=True)
+    assert not is_distributed()
+    assert gather_rows(rows) is rows
+
+
+def test_rows_of_uneven_ranks_in_order(results: list[dict[str, Any]]) -> None:
+    for rank, counts in enumerate([(0, 3), (3, 5)]):
+        got = results[rank]["gather"]
+        assert_close(got["rows"], torch.arange(10.0).view(5, 2) + 1)
+        assert got["labels"].tolist() == [1, 2, 3]
+        # the ranks pulled with weights 1 and 2, so every row is pulled with 3
+        assert_close(got["grad"], 3 * torch.arange(10.0).view(5, 2)[slice(*counts)])
+
+
+@pytest.mark.parametrize("name", list(ranks.CASES))
+def test_two_ranks_train_as_one(results: list[dict[str, Any]], name: str) -> None:
+    _, rules, dtype = ranks.CASES[name]
+    expected = ranks.step(ranks.Learner(**rules).to(dtype), *ranks.data(dtype=dtype))
+    tolerance = {"rtol": 1e-6, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-12}
+    for rank in (0, 1):
+        assert_close(results[rank][name], expected, **tolerance)
+
+
+def test_ranks_can_keep_to_themselves(results: list[dict[str, Any]]) -> None:
+    inputs, labels = ranks.data()
+    for rank, rows in enumerate([slice(0, 11), slice(11, 16)]):
+        assert_close(results[rank]["uneven alone"], SupConLoss()(inputs[rows], labels[rows]))
+
+
+def test_all_ranks_refuse_together(results: list[dict[str, Any]]) -> None:
+    for rank in (0, 1):
+        assert "2 of 4 rows are alone in their class (label 0 is the first)" in results[rank]["refused"]

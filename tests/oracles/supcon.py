@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervised contrastive loss written out in float64 and left to autograd (Khosla et al. 2020, equation 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def supcon(
+    embeddings: Tensor,
+    labels: Tensor,
+    temperature: float | Tensor = 0.1,
+    normalize: bool = True,
+    singletons: str = "zero",
+    ignore_index: int | None = None,
+) -> Tensor:
+    """Return the loss of ``(N, D)`` embeddings, one anchor after the other."""
+    rows = embeddings.double()
+    if ignore_index is not None:
+        kept = [k for k, label in enumerate(labels.tolist()) if label != ignore_index]
+        rows, labels = rows[kept], labels[kept]
+    if normalize:
+        rows = rows / (rows * rows).sum(1, keepdim=True).sqrt()
+    logits = rows @ rows.T / temperature
+    terms = []
+    names = labels.tolist()
+    for i, label in enumerate(names):
+        others = [j for j in range(len(names)) if j != i]
+        positives = [j for j in others if names[j] == label]
+        if positives:
+            terms.append(-(logits[i, positives] - torch.logsumexp(logits[i, others], 0)).mean())
+    count = len(terms) if singletons == "skip" else len(names)
+    return torch.stack(terms).sum() / count if terms else (embeddings.double() * 0).sum()
+
+
+def reference_code(embeddings: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Return the loss as the paper's published code computes it, with its 1e-9 in the logarithm and the count."""
+    rows = torch.nn.functional.normalize(embeddings, dim=1)
+    count = len(rows)
+    logits = rows @ rows.T / temperature
+    logits = logits - logits.max(dim=1, keepdim=True).values.detach()
+    off_diagonal = 1 - torch.eye(count, dtype=rows.dtype)
+    positive = (labels[:, None] == labels[None]).to(rows.dtype) * off_diagonal
+    denominator = (logits.exp() * off_diagonal).sum(1, keepdim=True)
+    log_probability = logits - torch.log(denominator + 1e-9)
+    return -((positive * log_probability).sum(1) / (positive.sum(1) + 1e-9)).mean()

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loss as a user meets it: agreement with the paper's code, precision, edges and every refusal."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from oracles.supcon import reference_code
+from oracles.supcon import supcon as oracle
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from lightning_monocon.losses import SupConLoss
+
+
+def batch(rows: int = 48, dim: int = 16, classes: int = 5) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(rows)
+    return torch.randn(rows, dim, generator=generator), torch.randint(classes, (rows,), generator=generator)
+
+
+@pytest.mark.parametrize(("rows", "dim", "classes"), [(256, 512, 100), (256, 384, 128), (48, 16, 5)], ids=str)
+def test_agrees_with_the_published_code(rows: int, dim: int, classes: int) -> None:
+    embeddings, labels = batch(rows, dim, classes)
+    embeddings.requires_grad_()
+    ours, theirs = SupConLoss(0.1)(embeddings, labels), reference_code(embeddings, labels, 0.1)
+    assert_close(ours, theirs, rtol=1e-5, atol=0)
+    upstream = torch.tensor(-0.3)
+    mine, other = (torch.autograd.grad(loss, embeddings, upstream)[0] for loss in (ours, theirs))
+    assert (mine - other).norm() <= 1e-5 * other.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_input_is_computed_in_float32(dtype: torch.dtype) -> None:
+    embeddings, labels = batch()
+    half = embeddings.to(dtype).requires_grad_()
+    loss = SupConLoss()(half, labels)
+    loss.backward()
+    assert (loss.dtype, half.grad.dtype) == (torch.float32, dtype)
+    assert_close(loss.double(), oracle(half.detach(), labels), rtol=1e-6, atol=0)
+
+
+def test_autocast_changes_nothing() -> None:
+    embeddings, labels = batch()
+    embeddings.requires_grad_()
+    plain = torch.autograd.grad(SupConLoss()(embeddings, labels), embeddings)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = SupConLoss()(embeddings, labels)
+        inside = torch.autograd.grad(loss, embeddings)[0]
+    assert loss.dtype == torch.float32
+    assert_close(inside, plain, rtol=0, atol=0)
+
+
+def test_double_stays_double() -> None:
+    embeddings, labels = batch()
+    assert SupConLoss()(embeddings.double(), labels).dtype == torch.float64
+
+
+@pytest.mark.parametrize("singletons", ["zero", "skip"])
+@pytest.mark.parametrize(("rows", "classes"), [(0, 1), (1, 1), (6, 0)], ids=["empty", "one row", "all distinct"])
+def test_nothing_to_pull_gives_zero(rows: int, classes: int, singletons: str) -> None:
+    embeddings = torch.randn(rows, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = SupConLoss(singletons=singletons)(embeddings, torch.arange(rows))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert_close(embeddings.grad, torch.zeros(rows, 4), rtol=0, atol=0)
+
+
+def test_everything_ignored_gives_zero() -> None:
+    embeddings, labels = batch()
+    loss = SupConLoss(ignore_index=3)(embeddings.requires_grad_(), torch.full_like(labels, 3))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not embeddings.grad.any()
+
+
+def test_ignored_rows_get_no_gradient() -> None:
+    embeddings, labels = batch()
+    SupConLoss(ignore_index=2)(embeddings.requires_grad_(), labels).backward()
+    assert not embeddings.grad[labels == 2].any()
+    assert embeddings.grad[labels != 2].any(1).all()
+
+
+def test_temperature_is_learnt() -> None:
+    embeddings, labels = batch()
+    loss = SupConLoss(nn.Parameter(torch.tensor(0.1)))
+    loss(embeddings, labels).backward()
+    temperature = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    oracle(embeddings, labels, temperature).backward()
+    assert [name for name, _ in loss.named_parameters()] == ["temperature"]
+    assert_close(loss.temperature.grad.double(), temperature.grad, rtol=1e-5, atol=0)
+
+
+def test_copies_pickles_and_shows_itself() -> None:
+    embeddings, labels = batch()
+    loss = SupConLoss(0.2, singletons="skip", ignore_index=-1)
+    for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert_close(twin(embeddings, labels), loss(embeddings, labels), rtol=0, atol=0)
+    assert repr(loss) == "SupConLoss(temperature=0.2, normalize=True, singletons='skip')"
+    assert not loss.state_dict()
+
+
+def test_function_transforms_through_the_module() -> None:
+    embeddings, labels = batch(8, 3, 2)
+    loss = SupConLoss()
+    gradient = torch.func.grad(loss)(embeddings, labels)
+    assert_close(gradient, torch.autograd.grad(loss(embeddings.requires_grad_(), labels), embeddings)[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"temperature": 0.0}, "`temperature` must be positive and finite; got 0"),
+        ({"temperature": float("nan")}, "`temperature` must be positive and finite; got nan"),
+        (
+            {"temperature": torch.ones(2)},
+            r"`temperature` must be a number or a floating 0-d tensor; got .* shape \(2,\)",
+        ),
+        ({"temperature": torch.tensor(-1.0)}, "`temperature` must be positive and finite; got -1"),
+        ({"singletons": "drop"}, "`singletons` must be one of 'zero', 'skip', 'error'; got 'drop'"),
+        ({"backend": "cuda"}, "`backend` must be one of 'auto', 'triton', 'torch'; got 'cuda'"),
+        ({"block_size": 0}, "`block_size` must be at least 1, or None to let the device decide; got 0"),
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_constructor_refuses(arguments: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        SupConLoss(**arguments)
+
+
+ROWS = torch.eye(4)
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "error", "sentence"),
+    [
+        (ROWS[0], torch.zeros(4, dtype=torch.long), ValueError, r"`embeddings` must be \(N, D\) .* got shape \(4,\)"),
+        (ROWS[:, :0], torch.zeros(4, dtype=torch.long), ValueError, r"with D at least 1; got shape \(4, 0\)"),
+        (ROWS.long(), torch.zeros(4, dtype=torch.long), TypeError, "`embeddings` must be floating; got torch.int64"),
+        (ROWS, torch.arange(3), ValueError, r"`labels` must hold 4 integers, one per embedding; got shape \(3,\)"),
+        (ROWS, torch.eye(4).long(), ValueError, r"one per embedding; got shape \(4, 4\)"),
+        (ROWS, torch.zeros(4), TypeError, r"`labels` must be integers; got torch.float32. Cast .* `.long\(\)`"),
+        (ROWS, torch.zeros(4, dtype=torch.bool), TypeError, "`labels` must be integers; got torch.bool"),
+        (ROWS, torch.arange(4, device="meta"), ValueError, "on the embeddings' device, cpu; got meta"),
+        (ROWS / 0, torch.arange(4), ValueError, r"4 of 4 rows hold NaN or infinity \(row 0 is the first\)"),
+        (ROWS[:, :3], torch.arange(4), ValueError, r"1 of 4 rows do not \(row 3 is the first\)"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_forward_refuses(embeddings: Tensor, labels: Tensor, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        SupConLoss()(embeddings, labels)
+
+
+def test_zero_rows_are_fine_without_normalisation() -> None:
+    assert SupConLoss(normalize=False)(ROWS[:, :3], torch.tensor([0, 0, 1, 1])).isfinite()
+
+
+def test_singletons_can_be_refused() -> None:
+    with pytest.raises(ValueError, match=r"2 of 4 rows are alone in their class \(label 7 is the first\)"):
+        SupConLoss(singletons="error")(ROWS, torch.tensor([0, 7, 0, 9]))
+    assert SupConLoss(singletons="error")(ROWS, torch.tensor([0, 7, 0, 7])).isfinite()
+
+
+def test_a_temperature_that_became_negative_is_named() -> None:
+    loss = SupConLoss(nn.Parameter(torch.tensor(0.1)))
+    with torch.no_grad():
+        loss.temperature.sub_(1.0)
+    with pytest.raises(ValueError, match=r"`temperature` must be positive and finite; got -0\.9"):
+        loss(ROWS, torch.tensor([0, 0, 1, 1]))
