@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Heads that map an encoder's features to the embedding: monotonic, its unconstrained twin, and a linear bottleneck.
+
+All of them take features of shape (..., in_features), floating, and return (..., out_features). All are a *float32
+island*: they compute and return float32 under any autocast and for 16-bit inputs or weights (float64 if the input or
+a weight is float64). A monotonic head that starts like the reference spreads its outputs over 1e-4 of their length,
+which rounding to bfloat16 would erase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from lightning_monocon.functional.init_report import InitReport, init_report
+from lightning_monocon.functional.monotone_init import Init, initialize_
+from lightning_monocon.functional.monotonicity import NotMonotoneError, box_corners, find_counterexample
+from lightning_monocon.kernels.monotone_linear import Activation, Backend, check_choice, effective_weight, monotone_mlp
+from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, NEGATIVE_SLOPE, Parametrization, Positive
+
+__all__ = ["LinearHead", "MLPHead", "MonotonicMLP"]
+
+
+class _Head(nn.Module):
+    """Linear layers of the given widths with ``activation`` between them; `parametrization` maps every weight."""
+
+    parametrization: Parametrization = "none"
+    monotone: Tensor | None
+
+    def __init__(self, widths: Sequence[int], activation: Activation, backend: Backend) -> None:
+        super().__init__()
+        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("backend", backend, get_args(Backend))
+        self.activation, self.backend = activation, backend
+        self.register_buffer("monotone", None)
+        self.in_features, self.out_features = widths[0], widths[-1]
+        if len(widths) > 2:  # a single layer has no hidden ones, and its state dict no such name
+            self.hidden_layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths[:-1]))
+        self.output_layer = nn.Linear(widths[-2], widths[-1])
+
+    @property
+    def layers(self) -> list[nn.Linear]:
+        """The layers, input side first; their weights are raw."""
+        return [module for module in self.modules() if isinstance(module, nn.Linear)]
+
+    @property
+    def effective_weights(self) -> list[Tensor]:
+        """The weights that multiply the features, one (N_l, N_{l-1}) per layer, float32 at least; differentiable."""
+        first, *rest = [
+            layer.weight.to(torch.promote_types(layer.weight.dtype, torch.float32)) for layer in self.layers
+        ]
+        mapped = effective_weight(first, self.parametrization, self.monotone)
+        return [mapped, *(effective_weight(weight, self.parametrization) for weight in rest)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embedding, (..., out_features), of features (..., in_features)."""
+        layers = self.layers
+        return monotone_mlp(
+            x,
+            [layer.weight for layer in layers],
+            [layer.bias for layer in layers],
+            parametrization=self.parametrization,
+            signs=self.monotone,
+            activation=self.activation,
+            backend=self.backend,
+        )
+
+    @torch.no_grad()
+    def fold(self) -> nn.Sequential:
+        """Return a copy made of stock layers only, for inference and export; float32 at least, as the head computes."""
+        modules: list[nn.Module] = []
+        for layer, weight in zip(self.layers, self.effective_weights, strict=True):
+            stock = nn.Linear(layer.in_features, layer.out_features, device=weight.device, dtype=weight.dtype)
+            stock.load_state_dict({"weight": weight, "bias": layer.bias})
+            modules += [stock, _stock_activation(self.activation)]
+        return nn.Sequential(*modules[:-1])
+
+    @torch.no_grad()
+    def init_report(self, x: Tensor) -> InitReport:
+        """Return row sums, and how ``x`` (N, in_features) and the output spread: s1/s2, effective dimension, cosine.
+
+        The reference start of `MonotonicMLP` shows an effective dimension of 1: a collapse.
+
+        Raises:
+            ValueError: Fewer than two rows, or a number that is not finite.
+        """
+        return init_report(x, self(x), self.effective_weights)
+
+    def extra_repr(self) -> str:
+        """Show what the children's sizes do not."""
+        return f"activation={self.activation!r}, backend={self.backend!r}"
+
+
+class LinearHead(_Head):
+    """A linear bottleneck: the simplest rival at ``out_features`` dimensions.
+
+    Args:
+        in_features: Width of the encoder's features.
+        out_features: Width of the embedding.
+
+    Raises:
+        ValueError: A size is not a positive integer.
+
+    Example:
+        >>> LinearHead(8, 2)(torch.zeros(3, 8)).shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        widths = [_size("in_features", in_features), _size("out_features", out_features)]
+        super().__init__(widths, "linear", "auto")
+
+
+class MLPHead(_Head):
+    """The unconstrained twin of `MonotonicMLP`: the same sizes, parameter names and activation, free weights.
+
+    Args:
+        in_features: Width D of the encoder's features.
+        hidden_features: Width of every hidden layer; None means 2 D.
+        out_features: Width of the embedding; None means D.
+        num_layers: Number of hidden layers, at least 1.
+        activation: After every hidden layer: ``"leaky_relu"``, ``"relu"``, ``"elu"``, ``"tanh"`` or ``"linear"``.
+        backend: ``"auto"``, ``"torch"`` or ``"triton"``; see `lightning_monocon.kernels.monotone_linear`.
+
+    Raises:
+        ValueError: A size is not a positive integer, or a name is unknown.
+
+    Example:
+        >>> MLPHead(8)(torch.zeros(3, 8)).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int | None = None,
+        out_features: int | None = None,
+        num_layers: int = 1,
+        *,
+        activation: Activation = "leaky_relu",
+        backend: Backend = "auto",
+    ) -> None:
+        super().__init__(_widths(in_features, hidden_features, out_features, num_layers), activation, backend)
+
+
+class MonotonicMLP(_Head):
+    r"""A network whose every output is monotone in every input: MonoCon's head.
+
+    .. math::
+        z_0 = x,\quad z_l = \phi(z_{l-1} g(W_l)^T + b_l),\quad y = z_L g(W_{out})^T + b_{out},\quad g \ge 0
+
+    Every output is non-decreasing in every feature (non-increasing, or free, where ``monotone`` says so); with
+    LeakyReLU, ReLU or no activation it is also convex in them, where no feature is free. Both hold *before* L2
+    normalisation; after it neither does. With ELU or tanh the output is monotone and not convex.
+
+    Weights are mapped in `forward`, so parameters keep the reference's names (``hidden_layers.<i>.weight``,
+    ``output_layer.bias``, ...) and its checkpoints load with ``strict=True``. Weight decay acts on the raw weight: on
+    ``w^2`` it shrinks like an L1 penalty.
+
+    Initialisations; each gives the same effective weights whatever the parametrisation:
+
+    - ``"reference"``: `nn.Linear`'s default, squared. Rows of the effective weight sum to about 1/3 at any width, so
+      units average their inputs and the untrained output is nearly one-dimensional. Free columns keep the default
+      itself, which is larger by about ``sqrt(in_features)`` than its square.
+    - ``"identity"``: keeps the encoder's spectrum. Hidden unit j carries feature ``j mod D`` plus 4, which puts it on
+      the straight branch of the activation; the output layer averages the copies and takes the 4 off, so ``y`` is
+      ``x`` (``-x`` for decreasing features) up to a leak of 1 %. Features below -4 bend: scale them first. tanh has
+      no straight branch: there the first layer scales by 0.1 and the last by 10. Narrow layers average features.
+    - ``"lognormal"``: log-normal weights and a negative bias shift that keep the pre-activations centred, with variance
+      1 and correlation 1/2 between units over draws of the weights (Hoedt & Klambauer, NeurIPS 2023). It takes the
+      features for an earlier layer's output, as pooled ReLU features are: non-negative, of second moment about 1/2.
+
+    Args:
+        in_features: Width D of the encoder's features.
+        hidden_features: Width of every hidden layer; None means 2 D.
+        out_features: Width of the embedding; None means D.
+        num_layers: Number of hidden layers, at least 1.
+        parametrization: ``g``: ``"square"`` (the paper), ``"exp"``, ``"softplus"`` or ``"abs"``.
+        activation: ``phi``: ``"leaky_relu"``, ``"relu"``, ``"elu"``, ``"tanh"`` or ``"linear"``.
+        init: ``"reference"``, ``"identity"`` or ``"lognormal"``.
+        monotone: Direction per feature, (in_features,): +1 non-decreasing, -1 non-increasing, 0 free (exactly: the
+            other features stay monotone). None means all +1. When given it is part of the state dict.
+        backend: ``"auto"``, ``"torch"`` or ``"triton"``; see `lightning_monocon.kernels.monotone_linear`.
+
+    Raises:
+        ValueError: A size is not a positive integer, a name is unknown, or ``monotone`` has a wrong shape or value.
+
+    Example:
+        >>> head = MonotonicMLP(4, monotone=[1, 1, -1, 0])
+        >>> bool((head(torch.zeros(4)) <= head(torch.tensor([1.0, 1.0, -1.0, 0.0]))).all())
+        True
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int | None = None,
+        out_features: int | None = None,
+        num_layers: int = 1,
+        *,
+        parametrization: Positive = "square",
+        activation: Activation = "leaky_relu",
+        init: Init = "reference",
+        monotone: Tensor | Sequence[int] | None = None,
+        backend: Backend = "auto",
+    ) -> None:
+        super().__init__(_widths(in_features, hidden_features, out_features, num_layers), activation, backend)
+        check_choice("parametrization", parametrization, get_args(Positive))
+        check_choice("init", init, get_args(Init))
+        self.parametrization, self.init = parametrization, init
+        self.monotone = None if monotone is None else _directions(monotone, in_features)
+        initialize_(self.layers, init, parametrization, activation, self.monotone)
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, as the constructor does."""
+        for layer in self.layers:
+            layer.reset_parameters()
+        initialize_(self.layers, self.init, self.parametrization, self.activation, self.monotone)
+
+    @torch.no_grad()
+    def assert_monotone(self, x: Tensor, n: int = 1000, generator: torch.Generator | None = None) -> None:
+        """Try to falsify monotonicity on ``n`` ordered pairs that start at rows of ``x`` (N, in_features), in float64.
+
+        Passing proves nothing beyond the trials: it guards against broken weights, and against overridden code.
+
+        Raises:
+            NotMonotoneError: With the worst pair found as its `counterexample`.
+            ValueError: ``x`` has a wrong shape, no row, or a number that is not finite; or ``n`` < 1.
+        """
+        found = find_counterexample(self, x.double(), self._directions_like(x), n, generator=generator)
+        if found is not None:
+            raise NotMonotoneError(found)
+
+    def bounds(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the exact least and greatest output over the box from ``lower`` to ``upper``, in two forward passes.
+
+        Both are attained, at the box's two corners that the directions name (up to rounding of the forward pass).
+
+        Args:
+            lower: (..., in_features), finite.
+            upper: The same shape, nowhere below ``lower``, and equal to it in free features: a free feature's
+                extremes may lie inside its interval and differ from output to output.
+
+        Raises:
+            ValueError: A shape or a value breaks these rules.
+        """
+        least, greatest = box_corners(lower, upper, self._directions_like(lower))
+        return self(least), self(greatest)
+
+    def extra_repr(self) -> str:
+        """Show what the children's sizes do not."""
+        return f"parametrization={self.parametrization!r}, init={self.init!r}, {super().extra_repr()}"
+
+    def _directions_like(self, x: Tensor) -> Tensor:
+        return torch.ones(self.in_features, device=x.device) if self.monotone is None else self.monotone
+
+
+def _widths(in_features: int, hidden: int | None, out: int | None, num_layers: int) -> list[int]:
+    """Return the width before, between and after the layers."""
+    first = _size("in_features", in_features)
+    middle = _size("hidden_features", 2 * first if hidden is None else hidden)
+    return [first, *[middle] * _size("num_layers", num_layers), _size("out_features", first if out is None else out)]
+
+
+def _size(name: str, value: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer; got {value!r}.")
+    return value
+
+
+def _directions(monotone: Tensor | Sequence[int], in_features: int) -> Tensor:
+    directions = torch.as_tensor(monotone)
+    if directions.shape != (in_features,) or not bool(torch.isin(directions, torch.tensor([-1, 0, 1])).all()):
+        raise ValueError(
+            f"`monotone` must hold {in_features} numbers out of +1, -1 and 0, one per feature; got {monotone!r}."
+        )
+    return directions.to(torch.int8)
+
+
+def _stock_activation(activation: Activation) -> nn.Module:
+    return {
+        "leaky_relu": nn.LeakyReLU(NEGATIVE_SLOPE),
+        "relu": nn.ReLU(),
+        "elu": nn.ELU(),
+        "tanh": nn.Tanh(),
+        "linear": nn.Identity(),
+    }[activation]

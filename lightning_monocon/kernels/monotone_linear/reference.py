@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""The monotone layer in plain torch: what every kernel must reproduce.
+
+One layer, with weight ``W`` of shape (N, K), signs ``s`` in {+1, -1, 0} of shape (K,) and bias ``b`` of shape (N,)::
+
+    y = phi(x V^T + b)          x: (..., K)   y: (..., N)
+    V_nk = s_k g(W_nk)  where s_k = +1 or -1,   V_nk = W_nk  where s_k = 0
+    g(w) = w^2 | exp(w) | softplus(w) | |w|,    g >= 0
+
+``phi`` is non-decreasing and ``g >= 0``, so ``y`` is non-decreasing in ``x_k`` where ``s_k = +1``, non-increasing where
+``s_k = -1`` and free where ``s_k = 0``. Only the first layer of a stack has signs: the later ones are non-negative and
+keep the direction.
+
+Everything here is ordinary autograd: second derivatives, forward mode, `torch.func`, `torch.export` and ONNX work.
+Activations act in place on the fresh product, so autograd keeps one tensor per layer (the output), not two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Positive = Literal["square", "exp", "softplus", "abs"]
+Parametrization = Literal["square", "exp", "softplus", "abs", "none"]
+Activation = Literal["leaky_relu", "relu", "elu", "tanh", "linear"]
+
+
+NEGATIVE_SLOPE = 0.01  # of LeakyReLU, torch's default and the paper's
+
+PARAMETRIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "square": torch.square,
+    "exp": torch.exp,
+    "softplus": F.softplus,
+    "abs": torch.abs,
+    "none": lambda weight: weight,
+}
+
+_ACTIVATIONS_: dict[str, Callable[[Tensor], Tensor]] = {
+    "leaky_relu": lambda z: F.leaky_relu_(z, NEGATIVE_SLOPE),
+    "relu": torch.relu_,
+    "elu": F.elu_,
+    "tanh": torch.tanh_,
+    "linear": lambda z: z,
+}
+ACTIVATIONS = tuple(_ACTIVATIONS_)
+
+
+class Plan(NamedTuple):
+    """What the layers of a stack do, apart from their weights."""
+
+    parametrization: Parametrization = "square"
+    activation: Activation = "leaky_relu"
+    """After every layer but the last."""
+    output_activation: Activation = "linear"
+    """After the last layer."""
+    signs: Tensor | None = None
+    """Direction of each input of the stack, (K,) of +1, -1 and 0; None means all +1."""
+
+
+def activate(z: Tensor, activation: Activation) -> Tensor:
+    """Return ``phi(z)``; ``z`` is overwritten where that is possible, so pass a fresh tensor."""
+    return _ACTIVATIONS_[activation](z)
+
+
+def effective_weight(
+    weight: Tensor, parametrization: Parametrization = "square", signs: Tensor | None = None
+) -> Tensor:
+    """Return the weight that multiplies the input, of the same shape (N, K) as the raw one.
+
+    Args:
+        weight: Raw weight, (N, K).
+        parametrization: Which ``g`` maps it; ``"none"`` leaves it as it is.
+        signs: (K,) of +1, -1 and 0, or None for all +1. Ignored with ``"none"``, whose columns are all free.
+    """
+    mapped = PARAMETRIZATIONS[parametrization](weight)
+    if signs is None or parametrization == "none":
+        return mapped
+    return torch.where(signs == 0, weight, signs.to(weight.dtype) * mapped)
+
+
+def monotone_mlp(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], plan: Plan) -> Tensor:
+    """Return the stack's output, (M, N_L).
+
+    Args:
+        x: (M, K), of the same floating dtype as the weights.
+        weights: Raw weights, one (N_l, N_{l-1}) per layer.
+        biases: One (N_l,) or None per layer.
+        plan: What every layer does; its signs belong to the first.
+    """
+    last = len(weights) - 1
+    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        mapped = effective_weight(weight, plan.parametrization, plan.signs if index == 0 else None)
+        x = activate(F.linear(x, mapped, bias), plan.output_activation if index == last else plan.activation)
+    return x
