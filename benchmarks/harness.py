@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benchmarks share: interleaved timing, ratios of medians, peak memory, and dated result files.
+
+A benchmark checks its peers against a float64 truth first (`relative_error`), times them in turn in one process
+(`interleaved`), and reports ratios, because absolute times on a shared machine mean little. On a CPU the clock is the
+CPU time of one thread; on CUDA it is the wall time of a step with the device drained before and after.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+Step = Callable[[], object]
+Row = dict[str, object]
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def environment() -> dict[str, str]:
+    """Return versions and hardware, as the result files state them."""
+    facts = {
+        "date": date.today().isoformat(),
+        "commit": _commit(),
+        "cpu": _cpu_name(),
+        "cores": str(os.cpu_count()),
+        "threads": str(torch.get_num_threads()),
+        "load average": f"{os.getloadavg()[0]:.1f}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "matmul precision": torch.get_float32_matmul_precision(),
+    }
+    if torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name()
+        facts["triton"] = __import__("triton").__version__
+    else:
+        facts["gpu"] = "none: not measured on a GPU"
+    return facts
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=RESULTS.parent, check=False).stdout.strip()
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    fields = dict(re.findall(r"^(.+?)\s*:\s*(.+)$", info.read_text(), re.M)) if info.exists() else {}
+    return f"{fields.get('model name', platform.processor())} (family {fields.get('cpu family', '?')})"
+
+
+def seconds(step: Step, device: str = "cpu") -> float:
+    """Return the time of one step: CPU time on a CPU, drained wall time on CUDA."""
+    if device == "cpu":
+        start = time.process_time()
+        step()
+        return time.process_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    step()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def interleaved(peers: dict[str, Step], rounds: int, device: str = "cpu", warm_up: int = 1) -> dict[str, list[float]]:
+    """Return the times of each peer, taken in turn: A B C A B C, so that a busy neighbour slows all alike."""
+    for step in peers.values():
+        for _ in range(warm_up):
+            step()
+    times: dict[str, list[float]] = {name: [] for name in peers}
+    for _ in range(rounds):
+        for name, step in peers.items():
+            times[name].append(seconds(step, device))
+    return times
+
+
+def ratio(times: dict[str, list[float]], slower: str, faster: str) -> str:
+    """Return "median (lowest to highest)" of slower / faster, taken round by round."""
+    each = [a / b for a, b in zip(times[slower], times[faster], strict=True)]
+    middle = statistics.median(times[slower]) / statistics.median(times[faster])
+    return f"{middle:.2f} ({min(each):.2f} to {max(each):.2f})"
+
+
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """Return ``|a - b| / |b|`` in float64."""
+    actual, expected = actual.detach().double().cpu(), expected.detach().double().cpu()
+    return ((actual - expected).norm() / expected.norm().clamp_min(1e-300)).item()
+
+
+def peak_megabytes(step: Step, device: str = "cpu") -> float:
+    """Return the peak memory of a step beyond what was held before it; on a CPU call it in a fresh process."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before_kilobytes = _status("VmRSS")
+    step()
+    return (_status("VmHWM") - before_kilobytes) / 2**10
+
+
+def _status(field: str) -> int:
+    found = re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def in_fresh_process(script: str, arguments: Sequence[object]) -> Row:
+    """Run ``script --worker ARGUMENTS`` on one thread and return the JSON object it prints last."""
+    command = [sys.executable, script, "--worker", *map(str, arguments)]
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads, check=False)
+    if run.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{run.stderr[-2000:]}")
+    row: Row = json.loads(run.stdout.splitlines()[-1])
+    return row
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return rows with the same keys as a table."""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *([_cell(row[key]) for key in head] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else str(value)
+
+
+def write(name: str, title: str, tables: dict[str, Sequence[Row]]) -> Path:
+    """Write ``results/DATE-NAME.md`` and ``.json`` and return the first."""
+    facts = environment()
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{facts['date']}-{name}.md"
+    setting = "; ".join(f"{key} {value}" for key, value in facts.items())
+    parts = [f"# {title}", setting, *(f"## {head}\n\n{markdown(rows)}" for head, rows in tables.items() if rows)]
+    path.write_text("\n\n".join(parts) + "\n")
+    path.with_suffix(".json").write_text(json.dumps({"environment": facts, "tables": tables}, indent=1) + "\n")
+    return path
