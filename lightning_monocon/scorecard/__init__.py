@@ -1,2 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arms x dimensions: which embedding is best at which size, beside its rivals and null models."""
+"""Arms x dimensions: which embedding is best at which size, beside its rivals and null models.
+
+``score`` judges one embedding, ``build`` compares several, ``report`` does the same from the folders that trainings
+left and writes tables and figures. Everything works on tensors of embeddings; nothing here knows how they were made.
+"""
+
+from lightning_monocon.scorecard.card import Arm, Scorecard, build
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.frontier import Frontier, measure_frontier
+from lightning_monocon.scorecard.ranking import Comparison, Winner, compare, winner
+from lightning_monocon.scorecard.runs import draw, report
+from lightning_monocon.scorecard.schema import as_json
+from lightning_monocon.scorecard.scores import Score, measure, score
+from lightning_monocon.scorecard.verdict import Verdict
+
+__all__ = [
+    "Arm",
+    "Comparison",
+    "EmbeddingSet",
+    "Frontier",
+    "Score",
+    "Scorecard",
+    "Verdict",
+    "Winner",
+    "as_json",
+    "build",
+    "compare",
+    "draw",
+    "measure",
+    "measure_frontier",
+    "report",
+    "score",
+    "winner",
+]

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scorecard: arms with their scores and verdicts, and the winner at every size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.frontier import default_dims
+from lightning_monocon.scorecard.history import History
+from lightning_monocon.scorecard.ranking import Measure, Winner, winner
+from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
+from lightning_monocon.scorecard.verdict import Verdict, flags, judge
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One way of making embeddings, with one score per seed.
+
+    Attributes:
+        name: in tables and figures.
+        scores: one per seed, seeds ascending.
+        verdict: against the baseline.
+        flags: what to know before believing the figures, over all seeds.
+        histories: records of the training runs, in the order of the scores; empty where there are none.
+    """
+
+    name: str
+    scores: tuple[Score, ...]
+    verdict: Verdict
+    flags: tuple[str, ...]
+    histories: tuple[History, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds that were scored."""
+        return tuple(score.seed for score in self.scores)
+
+    @property
+    def width(self) -> int:
+        """Dimensions of the vectors."""
+        return self.scores[0].dim
+
+    def spread(self, name: str) -> tuple[float, float]:
+        """Mean and standard deviation over seeds of a figure of :class:`Score`; NaN deviation of a single seed."""
+        return mean_and_deviation([float(getattr(score, name)) for score in self.scores])
+
+    def accuracy(self, k: int, measure: Measure = "knn_accuracy") -> tuple[float, float]:
+        """Mean and standard deviation over seeds of the accuracy within ``k`` dimensions."""
+        lines = [score.frontier for score in self.scores]
+        return mean_and_deviation([float(getattr(line, measure)[line.index(k)]) for line in lines])
+
+
+@dataclass(frozen=True, eq=False)
+class Scorecard:
+    """What ``monocon compare`` found.
+
+    Attributes:
+        baseline: name of the arm that the others are judged against; its curve is the rival "encoder + PCA-k".
+        arms: the baseline first.
+        dims: numbers of kept dimensions of the tables.
+        winners: best arm by 5-NN accuracy at each of ``dims``.
+    """
+
+    baseline: str
+    arms: tuple[Arm, ...]
+    dims: tuple[int, ...]
+    winners: tuple[Winner, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name.
+
+        Raises:
+            KeyError: naming the arms there are.
+        """
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise KeyError(f"`name` must be one of {', '.join(arm.name for arm in self.arms)}; got {name!r}.")
+
+    def table(self) -> str:
+        """The whole scorecard as plain text for a terminal."""
+        from lightning_monocon.scorecard.words import as_text  # the report knows the card, so the card asks late
+
+        return as_text(self)
+
+
+def build(
+    sets: Mapping[str, Sequence[EmbeddingSet]],
+    baseline: str = "encoder",
+    histories: Mapping[str, Sequence[History]] | None = None,
+) -> Scorecard:
+    """Score arms, judge each against the baseline, and name the winner at each size.
+
+    Args:
+        sets: for each arm its embeddings, one set per seed.
+        baseline: the arm that the others must beat.
+        histories: for each arm the records of its runs, in the same order.
+
+    Raises:
+        ValueError: if the baseline is not among the arms, an arm has no embeddings or two of one seed, or arms were
+            judged on different queries.
+    """
+    _check(sets, baseline)
+    names = [baseline, *(name for name in sets if name != baseline)]
+    dims = default_dims(max(data.dim for name in names for data in sets[name]))
+    # Every arm is measured at every other arm's n99 as well: n99 is never quoted without its rival at that size.
+    extra = effective_dimensions(data for name in names for data in sets[name])
+    scores = {name: [measure(data, extra=extra) for data in _by_seed(sets[name])] for name in names}
+    arms = tuple(_arm(name, scores[name], scores[baseline], (histories or {}).get(name, ())) for name in names)
+    return Scorecard(baseline, arms, dims, tuple(winner(scores, k) for k in dims))
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and standard deviation with N - 1 (NaN below two values)."""
+    return fmean(values), stdev(values) if len(values) > 1 else math.nan
+
+
+def _arm(name: str, scores: Sequence[Score], baseline: Sequence[Score], histories: Sequence[History]) -> Arm:
+    verdict = Verdict("baseline", "what the others must beat") if scores is baseline else judge(scores, baseline)
+    found = dict.fromkeys(flag for score in scores for flag in flags(score))
+    return Arm(name, tuple(scores), verdict, tuple(found), tuple(histories))
+
+
+def _by_seed(sets: Sequence[EmbeddingSet]) -> list[EmbeddingSet]:
+    return sorted(sets, key=lambda data: data.seed)
+
+
+def _check(sets: Mapping[str, Sequence[EmbeddingSet]], baseline: str) -> None:
+    if baseline not in sets:
+        raise ValueError(
+            f"`sets` must hold the baseline {baseline!r}, without which n99 means nothing; got {', '.join(sets)}."
+        )
+    for name, runs in sets.items():
+        seeds = [data.seed for data in runs]
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError(f"`sets` must hold one set of embeddings per seed; {name} has seeds {sorted(seeds)}.")

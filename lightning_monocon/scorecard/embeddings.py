@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Embeddings of one model on a gallery and on queries: checked once, then carried from file to file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+FORMAT = "lightning-monocon/embeddings/1"
+"""Layout and version of the file, kept in its metadata."""
+
+NEIGHBOURS = 5
+"""Neighbours that vote in the k-NN classifier; the gallery needs at least as many rows."""
+
+Rows: TypeAlias = "Tensor | np.ndarray[Any, Any]"
+"""What the public functions take as embeddings or labels."""
+
+_TENSORS = ("gallery", "gallery_labels", "query", "query_labels")
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingSet:
+    """A labelled gallery (train split) and labelled queries (test split), embedded by one model.
+
+    Args:
+        gallery: ``(N, D)`` floating-point embeddings, the rows that are searched and that fit every basis.
+        gallery_labels: ``(N,)`` integers of at least two classes.
+        query: ``(Q, D)`` floating-point embeddings, the rows that are judged.
+        query_labels: ``(Q,)`` integers, at least one of them a label of the gallery.
+        arm: name of the model in tables and figures.
+        seed: seed of the training run.
+        stage: what the embeddings are, for example ``"last"`` or ``"best"`` checkpoint.
+
+    Half precision becomes float32; everything is moved to the CPU.
+
+    Raises:
+        TypeError: for tensors of the wrong kind of numbers.
+        ValueError: for shapes that do not fit, NaN or infinity, too few rows or a single class.
+    """
+
+    gallery: Tensor
+    gallery_labels: Tensor
+    query: Tensor
+    query_labels: Tensor
+    arm: str = "embeddings"
+    seed: int = 0
+    stage: str = "last"
+
+    def __post_init__(self) -> None:
+        for name in ("gallery", "query"):
+            object.__setattr__(self, name, _rows(name, getattr(self, name)))
+        for name in ("gallery", "query"):
+            labels = _labels(f"{name}_labels", getattr(self, f"{name}_labels"), len(getattr(self, name)))
+            object.__setattr__(self, f"{name}_labels", labels)
+        _check_pair(self)
+
+    @property
+    def dim(self) -> int:
+        """Width D of the vectors."""
+        return self.gallery.shape[1]
+
+    def save(self, path: str | Path) -> Path:
+        """Write one ``.safetensors`` file; it appears whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        metadata = {"format": FORMAT, "arm": self.arm, "seed": str(self.seed), "stage": self.stage}
+        partial = path.with_name(f".{path.name}.partial")
+        save_file(tensors, partial, metadata=metadata)
+        os.replace(partial, path)  # atomic on one file system: a reader never meets half a file
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> EmbeddingSet:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is of another layout or damaged.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"`path` must name a file of embeddings; there is none at {path}.")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata: dict[str, str] = file.metadata() or {}
+                names = set(file.keys())
+                tensors = {name: file.get_tensor(name) for name in _TENSORS if name in names}
+        except SafetensorError as error:
+            raise ValueError(f"`path` must be a whole .safetensors file; {path} is not: {error}.") from error
+        if missing := [name for name in _TENSORS if name not in tensors]:
+            raise ValueError(
+                f"`path` must hold the tensors {', '.join(_TENSORS)}; {path} lacks {', '.join(missing)} "
+                f"and holds {', '.join(sorted(names)) or 'nothing'}."
+            )
+        return cls(**tensors, **_identity(path, metadata))
+
+
+def _identity(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """Arm, seed and stage from the metadata; a file written by others is named after itself."""
+    layout = metadata.get("format", FORMAT)
+    if layout.startswith(FORMAT.rsplit("/", 1)[0]) and layout != FORMAT:
+        raise ValueError(f"`path` must have the layout {FORMAT!r}; {path} has {layout!r}: write it anew.")
+    return {
+        "arm": metadata.get("arm", path.stem),
+        "seed": int(metadata.get("seed", "0")),
+        "stage": metadata.get("stage", "last"),
+    }
+
+
+def _rows(name: str, values: Rows) -> Tensor:
+    rows = as_tensor(name, values)
+    if not rows.is_floating_point():
+        raise TypeError(f"`{name}` must hold floating-point numbers; got {rows.dtype}: convert it with `.float()`.")
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise ValueError(f"`{name}` must be a non-empty (rows, dimensions) matrix; got shape {tuple(rows.shape)}.")
+    rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+    broken = int((~torch.isfinite(rows)).any(1).sum())
+    if broken:
+        raise ValueError(f"`{name}` must be finite; {broken} of {len(rows)} rows hold NaN or infinity.")
+    return rows
+
+
+def _labels(name: str, values: Rows, rows: int) -> Tensor:
+    labels = as_tensor(name, values)
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"`{name}` must hold integers, one class number per row; got {labels.dtype}.")
+    if labels.shape != (rows,):
+        raise ValueError(f"`{name}` must hold {rows} integers, one per embedding; got shape {tuple(labels.shape)}.")
+    return labels.long()
+
+
+def as_tensor(name: str, values: Rows) -> Tensor:
+    """Return a tensor on the CPU, outside any graph.
+
+    Raises:
+        TypeError: if ``values`` are neither a tensor nor an array of numbers; ``name`` says which argument they were.
+    """
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return torch.from_numpy(np.ascontiguousarray(values))
+    kind = f"array of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
+    raise TypeError(f"`{name}` must be a tensor or an array of numbers; got {kind}.")
+
+
+def _check_pair(data: EmbeddingSet) -> None:
+    if data.query.shape[1] != data.dim:
+        raise ValueError(
+            f"`query` must have the gallery's {data.dim} dimensions; got {data.query.shape[1]}: "
+            "embed both with one model."
+        )
+    if len(data.gallery) < NEIGHBOURS:
+        raise ValueError(f"`gallery` must have at least {NEIGHBOURS} rows, the voters; got {len(data.gallery)}.")
+    classes = set(data.gallery_labels.tolist())
+    if len(classes) < 2:
+        raise ValueError("`gallery_labels` must hold at least 2 classes, otherwise every neighbour is right; got 1.")
+    if classes.isdisjoint(data.query_labels.tolist()):
+        raise ValueError("`query_labels` must share a class with the gallery; none of its labels occurs there.")

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of the scorecard as Matplotlib ``Figure`` objects; nothing here touches pyplot or a display."""
+
+from __future__ import annotations
+
+from lightning_monocon.scorecard.figures.correlation import correlation_figure
+from lightning_monocon.scorecard.figures.dynamics import dynamics_figure
+from lightning_monocon.scorecard.figures.frontier import frontier_figure
+from lightning_monocon.scorecard.figures.spectrum import spectrum_figure
+from lightning_monocon.scorecard.figures.style import save
+
+__all__ = ["correlation_figure", "dynamics_figure", "frontier_figure", "save", "spectrum_figure"]

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy against kept dimensions: what an embedding is worth when only its first k numbers are stored.
+
+The protocol, one for every arm. Rows are L2-normalised and centred on the gallery's mean, then projected to the
+gallery's top-k principal components; neighbours are ranked by the cosine of the projected rows, that is, the k numbers
+are L2-normalised again. The query takes no part in fitting. With k = D nothing is cut, so the vectors are used as they
+are: cosine of the embeddings, uncentred. In one dimension a cosine is only a sign, so k = 1 says little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from lightning_monocon.functional.neighbours import neighbours
+from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
+from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
+from lightning_monocon.scorecard.neighbours import majority, nearest_along
+
+RECALL_AT = (1, 2, 5, 10, 20, 50)
+"""Neighbours among which a right label counts for Recall@r, as far as the gallery has rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """Accuracy of one embedding at each number of kept dimensions.
+
+    Attributes:
+        dims: K increasing numbers of kept dimensions.
+        knn_hits: ``(K, Q)`` bool: the 5-NN vote is right for this query.
+        recall_hits: ``(K, Q)`` bool: the nearest neighbour has the query's label.
+        recall: for each of ``dims`` the share of queries with their label among the r nearest, by r.
+    """
+
+    dims: tuple[int, ...]
+    knn_hits: Tensor
+    recall_hits: Tensor
+    recall: tuple[dict[int, float], ...]
+
+    @property
+    def knn_accuracy(self) -> tuple[float, ...]:
+        """Share of queries that the 5-NN vote gets right, for each of ``dims``."""
+        return _shares(self.knn_hits)
+
+    @property
+    def recall_at_1(self) -> tuple[float, ...]:
+        """Share of queries whose nearest neighbour has their label, for each of ``dims``."""
+        return _shares(self.recall_hits)
+
+    def index(self, budget: int) -> int:
+        """Position in ``dims`` of the most dimensions within ``budget``.
+
+        An arm that has fewer dimensions than the budget (a narrow bottleneck) competes with all it has.
+
+        Raises:
+            ValueError: if the budget is below the smallest of ``dims``.
+        """
+        inside = [i for i, k in enumerate(self.dims) if k <= budget]
+        if not inside:
+            raise ValueError(f"`budget` must be at least {self.dims[0]}, the fewest dimensions measured; got {budget}.")
+        return inside[-1]
+
+
+def default_dims(width: int) -> tuple[int, ...]:
+    """Kept dimensions that tables and figures use: 1, 2, 3, 4, 6, 8, 12, 16, 24, ... below ``width``, and ``width``.
+
+    Example:
+        >>> default_dims(16)
+        (1, 2, 3, 4, 6, 8, 12, 16)
+        >>> default_dims(5)
+        (1, 2, 3, 4, 5)
+    """
+    powers = [1 << i for i in range(width.bit_length())]
+    grid = {1, *powers, *(3 * power for power in powers)}
+    return (*sorted(k for k in grid if k < width), width)
+
+
+def affordable_dims(rank: int, width: int) -> tuple[int, ...]:
+    """The default numbers of dimensions, less those beyond the rank; the full width always stays."""
+    return tuple(k for k in default_dims(width) if k <= max(rank, 1) or k == width)
+
+
+def numerical_rank(variances: Tensor) -> int:
+    """Principal directions of unit rows that hold more than rounding error.
+
+    Args:
+        variances: ``(D,)`` float64 eigenvalues of the covariance of L2-normalised rows.
+    """
+    # Unit rows have second moment 1, so rounding leaves about D eps of variance in any direction.
+    floor = len(variances) * torch.finfo(torch.float64).eps
+    return int((variances > floor).sum())
+
+
+def measure_frontier(
+    data: EmbeddingSet, dims: Iterable[int] | None = None, basis: PrincipalComponents | None = None
+) -> Frontier:
+    """Measure 5-NN accuracy and Recall@r for each number of kept dimensions.
+
+    Args:
+        data: gallery and queries.
+        dims: numbers of dimensions to keep; by default :func:`default_dims` up to the gallery's rank, and D.
+        basis: principal components of the gallery's unit rows, if they are known already.
+
+    Raises:
+        ValueError: if a number is below 1, above D, or above the gallery's rank.
+    """
+    basis = principal_components(data.gallery) if basis is None else basis
+    rank, width = numerical_rank(basis.variances), data.dim
+    kept = affordable_dims(rank, width) if dims is None else _checked(tuple(sorted(set(dims))), rank, width)
+    found = _neighbours(data, kept, basis)
+    matches = data.gallery_labels[found]  # (K, Q, neighbours)
+    truth = data.query_labels
+    right = matches == truth[:, None]
+    return Frontier(
+        dims=kept,
+        knn_hits=majority(matches[..., :NEIGHBOURS]) == truth,
+        recall_hits=right[..., 0],
+        recall=tuple(_recall(line) for line in right),
+    )
+
+
+def _neighbours(data: EmbeddingSet, kept: tuple[int, ...], basis: PrincipalComponents) -> Tensor:
+    """Nearest rows of the gallery, ``(K, Q, neighbours)``: projected below full width, untouched at full width."""
+    count = min(RECALL_AT[-1], len(data.gallery))
+    cut = tuple(k for k in kept if k < data.dim)
+    found = []
+    if cut:
+        directions = basis.components[: cut[-1]].nan_to_num(0.0)  # rows that are all equal have no directions
+        rows = [_project(part, basis.mean, directions) for part in (data.gallery, data.query)]
+        found.append(nearest_along(rows[0], rows[1], cut, count))
+    if kept[-1] == data.dim:
+        found.append(neighbours(data.gallery, data.query, count).indices[None])
+    return torch.cat(found)
+
+
+def _recall(right: Tensor) -> dict[int, float]:
+    within = right.cumsum(1) > 0  # (Q, neighbours)
+    return {r: float(within[:, r - 1].double().mean()) for r in RECALL_AT if r <= within.shape[1]}
+
+
+def _checked(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
+    wrong = [k for k in dims if not 1 <= k <= width]
+    if wrong or not dims:
+        raise ValueError(f"`dims` must be numbers of dimensions from 1 to {width}, the width; got {wrong or 'none'}.")
+    empty = [k for k in dims if rank < k < width]
+    if empty:
+        raise ValueError(
+            f"`dims` must not exceed {rank}, the gallery's rank: directions beyond it hold rounding error only; "
+            f"got {empty}."
+        )
+    return dims
+
+
+def _project(rows: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
+    """Coordinates ``(rows, k)`` of L2-normalised rows along ``basis``, in the dtype of ``rows``."""
+    # Centring in float64: in a narrow cone the mean is all but a ten-thousandth of every row.
+    parts = [((normalize(part.double()) - mean) @ basis.T).to(rows.dtype) for part in torch.split(rows, 8192)]
+    return torch.cat(parts)
+
+
+def _shares(hits: Tensor) -> tuple[float, ...]:
+    return tuple(hits.double().mean(1).tolist())

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record of a run, read back: what each metric was at each epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class History:
+    """Metrics by epoch.
+
+    Attributes:
+        values: for each metric its value at each epoch at which it was recorded, epochs ascending.
+    """
+
+    values: Mapping[str, Mapping[int, float]]
+
+    def line(self, name: str) -> tuple[list[int], list[float]]:
+        """Epochs and finite values of one metric; both empty if it was never recorded."""
+        points = {epoch: value for epoch, value in self.values.get(name, {}).items() if math.isfinite(value)}
+        return list(points), list(points.values())
+
+
+def read_history(path: str | Path) -> History:
+    """Read an append-only ``record.jsonl`` of rows ``{"epoch": 3, "metrics": {"val/knn_accuracy": 0.98}}``.
+
+    Rows with an ``event`` (start, resume, end) are passed over.
+
+    An epoch that was recorded twice (a resumed run) counts as it was recorded last. A last line without its newline
+    was cut by a kill and is left out. No file gives an empty history: figures of the training are then left out.
+
+    Raises:
+        ValueError: if a whole line is not such a row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return History({})
+    *lines, _cut = path.read_text(encoding="utf-8").split("\n")
+    values: dict[str, dict[int, float]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        row = _row(line, f"line {number} of {path}")
+        if "event" in row:
+            continue
+        for name, value in row["metrics"].items():
+            if isinstance(value, (int, float)):
+                values.setdefault(name, {})[row["epoch"]] = float(value)
+    return History({name: dict(sorted(points.items())) for name, points in values.items()})
+
+
+def mean_line(histories: Sequence[History], name: str) -> tuple[list[int], list[float], list[float], list[float]]:
+    """Epochs, mean, lowest and highest value of one metric over runs, at the epochs that all of them recorded."""
+    lines = [dict(zip(*history.line(name), strict=True)) for history in histories]
+    epochs = sorted(set.intersection(*map(set, lines))) if lines else []
+    columns = [[line[epoch] for line in lines] for epoch in epochs]
+    means = [math.fsum(column) / len(column) for column in columns]
+    return epochs, means, [min(column) for column in columns], [max(column) for column in columns]
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"`path` must hold one JSON object per line; {where} is not: {error}.") from error
+    if isinstance(row, dict) and "event" in row:
+        return row
+    if not isinstance(row, dict) or not isinstance(row.get("metrics"), dict) or not isinstance(row.get("epoch"), int):
+        raise ValueError(f"`path` must hold rows with `epoch` and `metrics`; {where} holds {line[:80]!r}.")
+    return row

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From run folders to a scorecard on disk: read what the trainings left, score it, write everything."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_monocon.scorecard.card import Scorecard, build
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.figures import (
+    correlation_figure,
+    dynamics_figure,
+    frontier_figure,
+    save,
+    spectrum_figure,
+)
+from lightning_monocon.scorecard.history import read_history
+from lightning_monocon.scorecard.schema import as_json
+from lightning_monocon.scorecard.words import as_markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EMBEDDINGS = "embeddings.safetensors"
+RECORD = "record.jsonl"
+
+CAPTIONS = {
+    "frontier.png": "5-NN accuracy against kept dimensions; bands span the seeds, dotted drops mark each arm's n99.",
+    "spectrum.png": "Variance left unexplained by the first k principal components (the grey line is the 1 % that "
+    "defines n99), and the variance along each.",
+    "correlation.png": "Absolute correlation between features, clustered; first seed of each arm.",
+    "dynamics.png": "Effective dimension by epoch at the encoder's output and at the embedding; bands span the seeds.",
+}
+"""Figures of a scorecard by file name, with what they show."""
+
+
+def report(out: Path, arms: Sequence[str], baseline: str = "encoder") -> Scorecard:
+    """Score finished runs and write ``scorecard.json``, ``scorecard.md`` and the figures into ``out``.
+
+    Each run is a folder ``<out>/runs/<arm>-seed<seed>/`` with ``embeddings.safetensors``
+    (:meth:`EmbeddingSet.save`) and, if it was trained, ``record.jsonl``
+    (:func:`~lightning_monocon.scorecard.history.read_history`).
+
+    Args:
+        out: folder of the comparison.
+        arms: names of the arms, in the order of tables and figures; the baseline comes first anyway.
+        baseline: the arm that the others are judged against.
+
+    Returns:
+        The scorecard; print its ``table()``.
+
+    Raises:
+        FileNotFoundError: if an arm has no run, or a run has no embeddings.
+        ValueError: if the baseline is not among the arms, or embeddings do not fit together.
+    """
+    out = Path(out)
+    folders = {arm: run_folders(out, arm) for arm in arms}
+    sets = {arm: [_embeddings(folder, arm, seed) for seed, folder in found] for arm, found in folders.items()}
+    histories = {arm: [read_history(folder / RECORD) for _, folder in found] for arm, found in folders.items()}
+    card = build(sets, baseline, histories)
+    drawn = draw(card, [sets[arm.name][0] for arm in card.arms])
+    for name, figure in drawn.items():
+        save(figure, out / name)
+    _write(out / "scorecard.json", json.dumps(as_json(card), indent=1, allow_nan=False) + "\n")
+    _write(out / "scorecard.md", as_markdown(card, [(name, CAPTIONS[name]) for name in drawn]))
+    return card
+
+
+def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
+    """All figures by file name, for files and for loggers.
+
+    Args:
+        card: the scorecard.
+        sets: one set of embeddings per arm, in the order of the card.
+    """
+    named = dict(zip((arm.name for arm in card.arms), sets, strict=True))
+    drawn = {
+        "frontier.png": frontier_figure(card),
+        "spectrum.png": spectrum_figure(card),
+        "correlation.png": correlation_figure(named),
+        "dynamics.png": dynamics_figure(card),
+    }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def run_folders(out: Path, arm: str) -> list[tuple[int, Path]]:
+    """Seeds and folders of the runs of one arm, seeds ascending.
+
+    Raises:
+        FileNotFoundError: naming the runs there are.
+    """
+    runs = Path(out) / "runs"
+    pattern = re.compile(re.escape(arm) + r"-seed(\d+)")
+    there = sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+    found = sorted((int(match[1]), runs / name) for name in there if (match := pattern.fullmatch(name)))
+    if not found:
+        raise FileNotFoundError(
+            f"`arms` must name runs under {runs}, each a folder <arm>-seed<seed>; there is none of {arm!r}, only "
+            f"{', '.join(there) or 'nothing'}."
+        )
+    return found
+
+
+def _embeddings(folder: Path, arm: str, seed: int) -> EmbeddingSet:
+    path = folder / EMBEDDINGS
+    if not path.is_file():
+        raise FileNotFoundError(f"`out` must hold finished runs; {folder.name} has no {EMBEDDINGS}: train it again.")
+    data = EmbeddingSet.load(path)
+    if (data.arm, data.seed) != (arm, seed):
+        raise ValueError(
+            f"`out` must hold runs in their own folders; {folder.name} holds embeddings of {data.arm}, seed "
+            f"{data.seed}: never mix runs."
+        )
+    return data
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scorecard as plain JSON, with a version.
+
+Layout (version 1); shares are fractions, not per cent; a figure that does not exist is null:
+
+* ``schema``: name and version of this layout.
+* ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
+* ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
+  with every figure of ``Score``, its ``spectrum``, and ``frontier`` (``dims``, ``knn_accuracy``, ``recall_at_1``,
+  ``recall``: by neighbours, one mapping per kept dimension).
+* ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
+  other arm: ``other``, ``difference``, ``low``, ``high``, ``distinguishable``, ``seeds``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, fields
+from typing import Any
+
+from lightning_monocon.scorecard.card import Arm, Scorecard
+from lightning_monocon.scorecard.frontier import Frontier
+from lightning_monocon.scorecard.ranking import Comparison, Winner
+from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.verdict import Verdict
+
+SCHEMA = "lightning-monocon/scorecard/1"
+"""Name and version of the layout; the number grows when a reader of the old layout would go wrong."""
+
+
+def as_json(card: Scorecard) -> dict[str, Any]:
+    """The scorecard as dicts, lists, strings and finite numbers."""
+    plain: dict[str, Any] = _finite(
+        {
+            "schema": SCHEMA,
+            "baseline": card.baseline,
+            "dims": list(card.dims),
+            "arms": [_arm(arm) for arm in card.arms],
+            "winners": [_winner(winner) for winner in card.winners],
+            "notes": list(card.notes),
+        }
+    )
+    return plain
+
+
+def score_as_json(score: Score) -> dict[str, Any]:
+    """One score; the labels that pair its queries are left out."""
+    figures = {field.name: getattr(score, field.name) for field in fields(score)}
+    del figures["query_labels"]
+    plain: dict[str, Any] = _finite(
+        {**figures, "spectrum": score.spectrum.tolist(), "frontier": _frontier(score.frontier)}
+    )
+    return plain
+
+
+def _arm(arm: Arm) -> dict[str, Any]:
+    return {
+        "name": arm.name,
+        "verdict": _verdict(arm.verdict),
+        "flags": list(arm.flags),
+        "runs": [score_as_json(score) for score in arm.scores],
+    }
+
+
+def _frontier(frontier: Frontier) -> dict[str, Any]:
+    return {
+        "dims": list(frontier.dims),
+        "knn_accuracy": list(frontier.knn_accuracy),
+        "recall_at_1": list(frontier.recall_at_1),
+        "recall": [{str(r): share for r, share in line.items()} for line in frontier.recall],
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    facts = verdict.facts
+    if facts is None:
+        return {"word": verdict.word, "reason": verdict.reason, "facts": None}
+    values = {name: getattr(facts, name) for name in (field.name for field in fields(facts))}
+    plain = {name: _comparison(v) if isinstance(v, Comparison) else v for name, v in values.items()}
+    return {"word": verdict.word, "reason": verdict.reason, "facts": plain}
+
+
+def _winner(winner: Winner) -> dict[str, Any]:
+    return {
+        "k": winner.k,
+        "arm": winner.arm,
+        "accuracy": winner.accuracy,
+        "distinguishable": winner.distinguishable,
+        "ties": list(winner.ties),
+        "margins": [_comparison(margin) for margin in winner.margins],
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {**asdict(comparison), "distinguishable": comparison.distinguishable}
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON value goes in and comes out
+    """Replace NaN and infinity, which JSON does not know, by null, at any depth; keys become strings."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything the scorecard says about one embedding, from gallery and queries alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from lightning_monocon.functional.checks import DegenerateSampleWarning
+from lightning_monocon.functional.effective_dimension import effective_dimension
+from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
+from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
+from lightning_monocon.functional.moments import Moments, moments
+from lightning_monocon.functional.reconstruction_error import reconstruction_from_moments
+from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
+from lightning_monocon.functional.total_variance import total_variance_from_moments
+from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
+from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, measure_frontier, numerical_rank
+
+VARIANCE = 0.99
+"""Share of the variance that the effective dimension n99 explains."""
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """Metrics and frontier of one embedding.
+
+    The spectral figures are those of L2-normalised rows: spectrum, n99, rank, total variance, mean cosine and
+    correlation of the gallery; RMSE and FVU fit the gallery's top-n99 subspace and judge the queries.
+
+    Attributes:
+        arm: name of the model.
+        seed: seed of its training run.
+        stage: which checkpoint.
+        n: rows of the gallery. n99 grows with it, so n99 is compared at equal n only.
+        n_query: rows of the queries.
+        dim: width D of the vectors.
+        classes: different labels in the gallery.
+        distinct: different rows in the gallery; n99 counts repeated rows as evidence, wrongly.
+        leaked: queries that are rows of the gallery, bit by bit, and so find themselves.
+        chance: accuracy of always answering the gallery's most common label.
+        n99: fewest principal components with 99 % of the variance; 0 if all rows are equal.
+        rank: principal directions with more than rounding error.
+        knn_accuracy: 5-NN accuracy at full width by cosine.
+        recall: share of queries with a right label among the k nearest, by k, at full width by cosine.
+        rmse: root mean square of what the top n99 components leave of the queries, per entry.
+        fvu: the same as a fraction of the queries' variance. RMSE falls when all rows move together, FVU does not.
+        total_variance: sum of the spectrum, between 0 (all rows equal) and 1.
+        mean_cosine: mean cosine between different rows.
+        feature_correlation: root mean square correlation between different features.
+        spectrum: ``(D,)`` float64 eigenvalues of the covariance, descending.
+        frontier: accuracy against kept dimensions.
+        query_labels: ``(Q,)`` labels that pair the queries of two scores.
+    """
+
+    arm: str
+    seed: int
+    stage: str
+    n: int
+    n_query: int
+    dim: int
+    classes: int
+    distinct: int
+    leaked: int
+    chance: float
+    n99: int
+    rank: int
+    knn_accuracy: float
+    recall: dict[int, float]
+    rmse: float
+    fvu: float
+    total_variance: float
+    mean_cosine: float
+    feature_correlation: float
+    spectrum: Tensor
+    frontier: Frontier
+    query_labels: Tensor
+
+    @property
+    def recall_at_1(self) -> float:
+        """Share of queries whose nearest neighbour has their label."""
+        return self.recall[1]
+
+    @property
+    def recall_at_5(self) -> float:
+        """Share of queries with their label among the five nearest neighbours."""
+        return self.recall[5]
+
+    def knn_accuracy_at(self, budget: int) -> float:
+        """5-NN accuracy with at most ``budget`` kept dimensions."""
+        return self.frontier.knn_accuracy[self.frontier.index(budget)]
+
+
+def score(
+    *,
+    gallery: Rows,
+    gallery_labels: Rows,
+    query: Rows,
+    query_labels: Rows,
+    dims: Iterable[int] | None = None,
+    arm: str = "embeddings",
+) -> Score:
+    """Score any embeddings.
+
+    Args:
+        gallery: ``(N, D)`` embeddings that are searched, usually of the training split.
+        gallery_labels: ``(N,)`` integers.
+        query: ``(Q, D)`` embeddings that search, usually of the test split.
+        query_labels: ``(Q,)`` integers.
+        dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... D.
+        arm: name in tables and figures.
+
+    Raises:
+        TypeError: for the wrong kind of numbers.
+        ValueError: for shapes that do not fit, NaN or infinity, one class only, or kept dimensions beyond the rank.
+
+    Example:
+        >>> import torch
+        >>> rows, labels = torch.eye(4).repeat(3, 1), torch.arange(4).repeat(3)
+        >>> card = score(gallery=rows, gallery_labels=labels, query=rows, query_labels=labels)
+        >>> card.n99, card.knn_accuracy
+        (3, 1.0)
+    """
+    data = EmbeddingSet(
+        gallery=as_tensor("gallery", gallery),
+        gallery_labels=as_tensor("gallery_labels", gallery_labels),
+        query=as_tensor("query", query),
+        query_labels=as_tensor("query_labels", query_labels),
+        arm=arm,
+    )
+    return measure(data, dims)
+
+
+def measure(data: EmbeddingSet, dims: Iterable[int] | None = None, extra: Iterable[int] = ()) -> Score:
+    """Score a checked set of embeddings.
+
+    Args:
+        data: gallery and queries of one model.
+        dims: kept dimensions of the frontier, as in :func:`score`.
+        extra: further kept dimensions, used as far as the embedding has them; n99 always is.
+    """
+    gallery = moments(data.gallery)
+    figures, basis = _spectral(gallery, moments(data.query))
+    rank, n99 = figures["rank"], figures["n99"]
+    wanted = affordable_dims(rank, data.dim) if dims is None else tuple(dims)
+    # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
+    added = (k for k in (*extra, n99) if 1 <= k <= rank)
+    line = measure_frontier(data, {*wanted, *added, data.dim}, basis)
+    rows = set(_hashes(data.gallery))
+    return Score(
+        arm=data.arm,
+        seed=data.seed,
+        stage=data.stage,
+        n=len(data.gallery),
+        n_query=len(data.query),
+        dim=data.dim,
+        classes=len(set(data.gallery_labels.tolist())),
+        distinct=len(rows),
+        leaked=sum(row in rows for row in _hashes(data.query)),
+        chance=float((data.query_labels == data.gallery_labels.mode().values).double().mean()),
+        knn_accuracy=line.knn_accuracy[-1],
+        recall=line.recall[-1],
+        frontier=line,
+        query_labels=data.query_labels,
+        **figures,
+    )
+
+
+def effective_dimensions(sets: Iterable[EmbeddingSet]) -> set[int]:
+    """The n99 of each gallery, as :func:`measure` finds it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateSampleWarning)
+        return {int(effective_dimension(data.gallery, VARIANCE).nan_to_num(0.0)) for data in sets}
+
+
+def _spectral(gallery: Moments, query: Moments) -> tuple[dict[str, Any], PrincipalComponents]:
+    """Figures of the spectrum; rows that are all equal have few of them (NaN), but they are scored all the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateSampleWarning)  # the verdict says it, once and in words
+        basis = components_from_moments(gallery)
+        error = reconstruction_from_moments(gallery, query, VARIANCE)
+        figures = {
+            "spectrum": basis.variances,
+            "rank": numerical_rank(basis.variances),
+            "n99": int(error.dimension.nan_to_num(0.0)),
+            "rmse": float(error.rmse),
+            "fvu": float(error.fvu),
+            "total_variance": float(total_variance_from_moments(gallery)),
+            "mean_cosine": float(mean_cosine_from_moments(gallery)),
+            "feature_correlation": float(feature_correlation_from_moments(gallery).rms),
+        }
+    return figures, basis
+
+
+def _hashes(rows: Tensor) -> Iterator[int]:
+    """One number per row, equal for rows that are equal bit by bit."""
+    return (hash(row.tobytes()) for row in rows.numpy())

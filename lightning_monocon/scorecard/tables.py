@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cells of the scorecard's tables, and the same table as plain text or as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lightning_monocon.scorecard.card import Arm, Scorecard
+
+BEST, TIED = "*", "="
+"""Marks in the frontier: the best arm at a size, and arms within the noise of it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Header and rows of text; the first column is aligned left, the others right."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def as_text(self) -> str:
+        """Aligned columns, two spaces apart."""
+        lines = [self.header, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.header))]
+        rule = "  ".join("-" * width for width in widths)
+        first, *others = [_aligned(line, widths) for line in lines]
+        return "\n".join([first, rule, *others])
+
+    def as_markdown(self) -> str:
+        """A GitHub table."""
+        rule = ("---", *("---:" for _ in self.header[1:]))
+        return "\n".join("| " + " | ".join(line) + " |" for line in (self.header, rule, *self.rows))
+
+
+def accuracy_table(card: Scorecard) -> Table:
+    """One row per arm: n99 beside the accuracy in as many dimensions, the rival's, and the accuracy at full width."""
+    header = ("arm", "D", "n99", "at n99 %", "PCA rival %", "5-NN %", "R@1 %", "R@5 %")
+    return Table(header, tuple(_accuracy_row(card, arm) for arm in card.arms))
+
+
+def shape_table(card: Scorecard) -> Table:
+    """One row per arm: what the embedding looks like, and the word for it."""
+    header = ("arm", "RMSE", "FVU %", "total variance", "mean cosine", "RMS corr.", "verdict")
+    return Table(header, tuple(_shape_row(arm) for arm in card.arms))
+
+
+def frontier_table(card: Scorecard) -> Table:
+    """5-NN accuracy in per cent by kept dimensions: a row per arm, a column per size, the best and its ties marked."""
+    rows = []
+    for arm in card.arms:
+        cells = [arm.name]
+        for best in card.winners:
+            mark = BEST if arm.name == best.arm else TIED if arm.name in best.ties else " "
+            cells.append(f"{100 * arm.accuracy(best.k)[0]:.1f}{mark}")
+        rows.append(tuple(cells))
+    return Table(("5-NN % at k =", *(str(k) for k in card.dims)), tuple(rows))
+
+
+def _accuracy_row(card: Scorecard, arm: Arm) -> tuple[str, ...]:
+    k = max(1, *(score.n99 for score in arm.scores))
+    accuracies = (
+        arm.accuracy(k),
+        card.arm(card.baseline).accuracy(k),
+        *(arm.spread(name) for name in ("knn_accuracy", "recall_at_1", "recall_at_5")),
+    )
+    shares = (spread(*figure, digits=1, scale=100) for figure in accuracies)
+    return (arm.name, str(arm.width), spread(*arm.spread("n99"), digits=1), *shares)
+
+
+def _shape_row(arm: Arm) -> tuple[str, ...]:
+    return (
+        arm.name,
+        significant(*arm.spread("rmse")),
+        spread(*arm.spread("fvu"), digits=2, scale=100),
+        significant(*arm.spread("total_variance")),
+        spread(*arm.spread("mean_cosine"), digits=3),
+        spread(*arm.spread("feature_correlation"), digits=2),
+        arm.verdict.word,
+    )
+
+
+def spread(mean: float, deviation: float, *, digits: int, scale: float = 1.0) -> str:
+    """Mean and standard deviation over seeds.
+
+    Example:
+        >>> spread(0.9876, 0.0021, digits=1, scale=100)
+        '98.8 ± 0.2'
+        >>> spread(16.0, float("nan"), digits=1), spread(float("nan"), float("nan"), digits=1)
+        ('16.0', 'n/a')
+    """
+    if math.isnan(mean):
+        return "n/a"
+    text = f"{scale * mean:.{digits}f}"
+    return text if math.isnan(deviation) else f"{text} ± {scale * deviation:.{digits}f}"
+
+
+def significant(mean: float, deviation: float) -> str:
+    """Mean with three significant digits, and its standard deviation to the same place: for any magnitude.
+
+    Example:
+        >>> significant(0.00672, 0.0004), significant(0.0, float("nan"))
+        ('0.00672 ± 0.00040', '0')
+    """
+    if math.isnan(mean):
+        return "n/a"
+    if mean == 0:
+        return "0"
+    return spread(mean, deviation, digits=max(0, 2 - math.floor(math.log10(abs(mean)))))
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = zip(cells, widths, strict=True)
+    return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]).rstrip()

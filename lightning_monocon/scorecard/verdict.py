@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words of the scorecard: every rule, its threshold and its reason, in the order in which they are asked.
+
+A low n99 and a low reconstruction error are both won by collapse, so no rule looks at them alone: each asks what the
+queries still find when only those dimensions are kept, against the baseline on the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from lightning_monocon.scorecard.ranking import Comparison, compare
+from lightning_monocon.scorecard.scores import Score
+
+COLLAPSED_SKILL = 0.5
+"""Of the baseline's accuracy above chance, the share that must survive in the arm's n99 dimensions."""
+
+COMPACT_RATIO = 0.8
+"""n99 must fall below this share of the baseline's: a tenth up or down is what another seed gives."""
+
+ACCURACY_LOSS = 0.01
+"""Accuracy that may be lost beyond noise, one point; more is a trade, not compactness."""
+
+CONE_VARIANCE = 0.5
+"""Total variance below this share of the baseline's moves the RMSE by more than any change of shape."""
+
+CONE_COSINE = 0.95
+"""Mean cosine above which all rows point the same way within 18 degrees."""
+
+SAMPLE_PER_DIMENSION = 10
+"""Distinct rows per dimension below which n99 still grows with the sample."""
+
+REPEATED_SHARE = 0.01
+"""Share of repeated rows in the gallery, or of queries in the gallery, that is worth a word."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules look at: one arm against the baseline, means over the paired seeds.
+
+    Attributes:
+        skill: share of the baseline's accuracy above chance that the arm has in its n99 dimensions.
+        dimension_ratio: n99 over the baseline's n99.
+        rmse_ratio: RMSE over the baseline's.
+        variance_ratio: total variance over the baseline's.
+        same_sample: whether both galleries have the same number of rows, without which n99 cannot be compared.
+        whole: accuracy at full width, against the baseline's.
+        kept: accuracy in the arm's n99 dimensions against the baseline at full width.
+        rival: accuracy in the arm's n99 dimensions against the baseline's PCA to as many.
+    """
+
+    skill: float
+    dimension_ratio: float
+    rmse_ratio: float
+    variance_ratio: float
+    same_sample: bool
+    whole: Comparison
+    kept: Comparison
+    rival: Comparison
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A word, when it applies, and why."""
+
+    word: str
+    applies: Callable[[Facts], bool]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The word for an arm, the reason for the rule, and the facts that it was judged by (None for the baseline)."""
+
+    word: str
+    reason: str
+    facts: Facts | None = None
+
+
+def _loses(comparison: Comparison) -> bool:
+    return comparison.high < 0 and comparison.difference < -ACCURACY_LOSS
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "smaller sample",
+        lambda f: not f.same_sample,
+        "n99 grows with the number of rows, so it says nothing between galleries of different size",
+    ),
+    Rule(
+        "collapsed",
+        lambda f: f.skill < COLLAPSED_SKILL,
+        "the dimensions that hold 99 % of the variance do not hold the classes",
+    ),
+    Rule(
+        "narrower cone only",
+        lambda f: f.variance_ratio < CONE_VARIANCE and f.rmse_ratio < 1 and f.dimension_ratio > COMPACT_RATIO,
+        "all rows moved together: the error shrank with the total variance, the number of dimensions did not",
+    ),
+    Rule(
+        "under-trained",
+        lambda f: f.dimension_ratio <= COMPACT_RATIO and _loses(f.kept),
+        "fewer dimensions, but less accuracy: a short run looks like this, and so does too narrow a model; train "
+        "longer before n99 means anything",
+    ),
+    Rule(
+        "compact",
+        lambda f: f.dimension_ratio <= COMPACT_RATIO,
+        "fewer dimensions hold 99 % of the variance, and they hold the classes",
+    ),
+    Rule(
+        "less accurate",
+        lambda f: _loses(f.whole),
+        "no fewer dimensions, and less accuracy",
+    ),
+    Rule(
+        "more accurate",
+        lambda f: f.whole.low > 0,
+        "no fewer dimensions, but more accuracy",
+    ),
+    Rule(
+        "not distinguishable from the baseline",
+        lambda f: True,
+        "neither the number of dimensions nor the accuracy differs by more than the noise",
+    ),
+)
+
+
+def judge(arm: Sequence[Score], baseline: Sequence[Score]) -> Verdict:
+    """Give the word of the first rule that applies to an arm.
+
+    Args:
+        arm: scores of the arm, one per seed.
+        baseline: scores of the baseline, measured at the arm's n99 as well, on the same queries.
+    """
+    if any(score.n99 == 0 for score in arm):
+        return Verdict("collapsed", "all rows of the gallery are equal")
+    facts = gather(arm, baseline)
+    rule = next(rule for rule in RULES if rule.applies(facts))
+    return Verdict(rule.word, rule.reason, facts)
+
+
+def gather(arm: Sequence[Score], baseline: Sequence[Score]) -> Facts:
+    """Collect the facts that the rules look at."""
+    paired = {score.seed for score in baseline}
+    arm = [score for score in arm if score.seed in paired] or arm
+    rows = {score.seed: score.n for score in baseline}
+    k, full = max(score.n99 for score in arm), max(score.dim for score in (*arm, *baseline))
+    chance = fmean(score.chance for score in baseline)
+    reached = fmean(score.knn_accuracy_at(k) for score in arm) - chance
+    reachable = fmean(score.knn_accuracy for score in baseline) - chance
+    return Facts(
+        skill=reached / reachable if reachable > 0 else 1.0,
+        dimension_ratio=_ratio(arm, baseline, "n99"),
+        rmse_ratio=_ratio(arm, baseline, "rmse"),
+        variance_ratio=_ratio(arm, baseline, "total_variance"),
+        same_sample=all(rows.get(score.seed, score.n) == score.n for score in arm),
+        whole=compare(arm, baseline, full),
+        kept=compare(arm, baseline, k, full),
+        rival=compare(arm, baseline, k),
+    )
+
+
+def flags(score: Score) -> tuple[str, ...]:
+    """Say what a reader of one score's figures must know before believing them."""
+    found = []
+    if score.mean_cosine >= CONE_COSINE:
+        found.append(f"narrow cone (mean cosine {score.mean_cosine:.4f}): read FVU, not RMSE")
+    if score.distinct < SAMPLE_PER_DIMENSION * score.dim:
+        found.append(
+            f"small sample ({score.distinct} different rows, fewer than {SAMPLE_PER_DIMENSION} x {score.dim}): "
+            "n99 would grow with more"
+        )
+    if score.n - score.distinct > REPEATED_SHARE * score.n:
+        found.append(f"repeated rows ({score.n - score.distinct} of {score.n} in the gallery)")
+    if score.leaked > REPEATED_SHARE * score.n_query:
+        found.append(f"leak ({score.leaked} of {score.n_query} queries are rows of the gallery)")
+    return tuple(found)
+
+
+def _ratio(arm: Sequence[Score], baseline: Sequence[Score], name: str) -> float:
+    below = fmean(getattr(score, name) for score in baseline)
+    return fmean(getattr(score, name) for score in arm) / below if below > 0 else float("inf")
