@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every metric asks of its input, said once: the argument, the rule, the value, the mend."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+NanStrategy = Literal["error", "warn", "ignore"]
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class DegenerateSampleWarning(UserWarning):
+    """A statistic is undefined for these rows, so its value is NaN."""
+
+
+def warn_degenerate(cause: str) -> None:
+    """Warn that a value is NaN and name the cause."""
+    warnings.warn(f"{cause}; the value is NaN.", DegenerateSampleWarning, stacklevel=3)
+
+
+def check_embeddings(embeddings: Tensor, name: str = "embeddings", width: int | None = None) -> Tensor:
+    """Return ``embeddings`` detached if they are a floating ``(N, D)`` tensor with ``D >= 1``.
+
+    Raises:
+        TypeError: If they are no tensor, or not float16, bfloat16, float32 or float64.
+        ValueError: If they are not two-dimensional, have no features, or have not ``width`` features.
+    """
+    if not isinstance(embeddings, Tensor):
+        raise TypeError(f"`{name}` must be a torch.Tensor of shape (N, D); got {type(embeddings).__name__}.")
+    if embeddings.dtype not in _FLOATS:
+        raise TypeError(
+            f"`{name}` must be float16, bfloat16, float32 or float64; got {embeddings.dtype}. Cast with `.float()`."
+        )
+    if embeddings.ndim != 2 or embeddings.shape[1] == 0:
+        raise ValueError(f"`{name}` must be (N, D) with D >= 1; got shape {tuple(embeddings.shape)}.")
+    if width is not None and embeddings.shape[1] != width:
+        raise ValueError(
+            f"`{name}` must have {width} features like the rows before; got {embeddings.shape[1]}."
+            " Use one metric per embedding."
+        )
+    return embeddings.detach()
+
+
+def check_labels(labels: Tensor | None, rows: int, name: str = "labels") -> Tensor:
+    """Return ``labels`` as int64 if they are ``rows`` integers.
+
+    Raises:
+        TypeError: If they are missing, no tensor, or not integers.
+        ValueError: If their shape is not ``(rows,)``.
+    """
+    if not isinstance(labels, Tensor):
+        got = "None" if labels is None else type(labels).__name__
+        raise TypeError(f"`{name}` must be an integer tensor, one label per embedding; got {got}.")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"`{name}` must be integers; got {labels.dtype}. Cast class indices with `.long()`.")
+    if labels.shape != (rows,):
+        raise ValueError(f"`{name}` must hold {rows} integers, one per embedding; got shape {tuple(labels.shape)}.")
+    return labels.detach().to(torch.int64)
+
+
+def check_nan_strategy(nan_strategy: str) -> None:
+    """Raise ValueError unless ``nan_strategy`` is one of the three known."""
+    if nan_strategy not in ("error", "warn", "ignore"):
+        raise ValueError(f"`nan_strategy` must be 'error', 'warn' or 'ignore'; got {nan_strategy!r}.")
+
+
+def check_variance(variance: float) -> None:
+    """Raise ValueError unless ``0 < variance <= 1``."""
+    if not 0.0 < variance <= 1.0:
+        raise ValueError(f"`variance` must lie in (0, 1], a share of the total; got {variance!r}.")
+
+
+def finite_rows(rows: Tensor, nan_strategy: NanStrategy, name: str = "embeddings") -> Tensor | None:
+    """Return the mask ``(N,)`` of rows without NaN or Inf, None where all are finite; obey ``nan_strategy``.
+
+    Raises:
+        ValueError: If a row is not finite and ``nan_strategy="error"``.
+    """
+    wide = torch.float32 if rows.device.type == "mps" else torch.float64
+    # One cheap pass: a finite sum proves that all is finite, an infinite one only suspects.
+    if torch.isfinite(rows.sum(dtype=wide)):
+        return None
+    finite = torch.isfinite(rows).all(dim=1)
+    bad = int((~finite).sum())
+    if bad and nan_strategy == "error":
+        raise ValueError(
+            f"`{name}` must be finite; {bad} of {len(rows)} rows hold NaN or Inf."
+            " Find their cause, or pass nan_strategy='warn' or 'ignore' to leave them out."
+        )
+    if bad and nan_strategy == "warn":
+        warnings.warn(f"{bad} of {len(rows)} rows of `{name}` hold NaN or Inf and are left out.", stacklevel=3)
+    return finite

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Exact nearest neighbours in tiles: the whole distance matrix is never stored.
+
+Both metrics are ranked by the squared Euclidean distance, for ``"cosine"`` of unit rows
+(:math:`|u-v|^2 = 2 - 2\cos`), after the gallery's mean is subtracted. That changes no distance, but a narrow cone
+or a large offset then costs no digits, so float32 products are enough to *choose* candidates:
+
+1. a tile of scores :math:`2\,q\cdot g - |g|^2`, one product with the bias folded in; the best ``k + 8`` are kept;
+2. the candidates' distances in float64 *decide*, equal distances by the smaller gallery index;
+3. a query whose last candidate is within rounding of its k-th is searched again in float64.
+
+So the result is that of a float64 brute-force search, at the price of a float32 one. Memory beyond the inputs: one
+float32 copy of them and a few tiles.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.checks import check_embeddings, finite_rows
+from lightning_monocon.functional.moments import statistics_device
+
+DistanceName = Literal["cosine", "euclidean"]
+
+_QUERY_TILE = 1024
+_GALLERY_TILE = 8192
+_EXACT_ENTRIES = 1 << 21  # float64 entries of one exact tile: 16 MB
+_EXACT_QUERIES = 16  # searched again together
+_MARGIN = 8  # candidates beyond k that float32 keeps for float64 to judge
+
+
+class Neighbours(NamedTuple):
+    """The k nearest gallery rows of every query, nearest first.
+
+    Attributes:
+        distances: ``(N, k)`` float64; cosine distance ``1 - cos`` or Euclidean distance.
+        indices: ``(N, k)`` int64, rows of the gallery.
+    """
+
+    distances: Tensor
+    indices: Tensor
+
+
+class _Points(NamedTuple):
+    """Rows as ranked: prepared float32 copies for the choice, and what float64 needs for the decision."""
+
+    rows: Tensor  # (N, D), as given
+    length: Tensor  # (N, 1) float64 divisors, ones for Euclidean and for rows of zeros
+    penalty: Tensor  # (N,) float64, 1 for rows of zeros under cosine: their cosine is 0, not 1/2
+    centred: Tensor  # (N, D) float32
+
+
+def check_metric(metric: str) -> None:
+    """Raise ValueError unless ``metric`` is ``"cosine"`` or ``"euclidean"``."""
+    if metric not in ("cosine", "euclidean"):
+        raise ValueError(f"`metric` must be 'cosine' or 'euclidean'; got {metric!r}.")
+
+
+def check_k(k: int, gallery_rows: int, exclude_self: bool = False) -> None:
+    """Raise ValueError unless ``1 <= k <= `` the gallery rows that can be neighbours."""
+    most = gallery_rows - int(exclude_self)
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most:
+        raise ValueError(f"`k` must be an integer from 1 to {most}, the rows of the gallery; got {k!r}.")
+
+
+def _lengths(rows: Tensor, metric: str) -> tuple[Tensor, Tensor]:
+    length = torch.ones(len(rows), 1, dtype=torch.float64, device=rows.device)
+    if metric == "cosine":
+        for start in range(0, len(rows), _GALLERY_TILE):
+            tile = rows[start : start + _GALLERY_TILE]
+            length[start : start + len(tile)] = torch.linalg.vector_norm(tile, dim=1, keepdim=True, dtype=torch.float64)
+    zero = length[:, 0] == 0
+    return length.masked_fill(zero[:, None], 1.0), zero.to(torch.float64)
+
+
+def _scale(rows: Tensor, metric: str) -> Tensor:
+    """Return what float32 copies are divided by, so that huge or tiny Euclidean rows neither overflow nor vanish."""
+    largest = torch.maximum(rows.amax(), -rows.amin()).to(torch.float64)
+    return largest if metric == "euclidean" and largest > 0 else torch.ones_like(largest)
+
+
+def _prepared(rows: Tensor, metric: str, mean: Tensor | None, scale: Tensor) -> tuple[_Points, Tensor]:
+    """Return the points and the mean that was subtracted: ``mean``, or their own where it is None."""
+    length, penalty = _lengths(rows, metric)
+    tiles = range(0, len(rows), _GALLERY_TILE)
+    if mean is None:
+        mean = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
+        for start in tiles:
+            stop = start + _GALLERY_TILE
+            mean += (rows[start:stop].to(torch.float64) / length[start:stop]).sum(dim=0) / len(rows)
+    centred = torch.empty(rows.shape, dtype=torch.float32, device=rows.device)
+    for start in tiles:
+        stop = start + _GALLERY_TILE
+        centred[start:stop] = (rows[start:stop].to(torch.float64) / length[start:stop] - mean) / scale
+    return _Points(rows, length, penalty, centred), mean
+
+
+def _unit(points: _Points, index: Tensor | slice) -> Tensor:
+    return points.rows[index].to(torch.float64) / points.length[index]
+
+
+def _candidates(query: Tensor, gallery: _Points, bias: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the ``count`` best float32 scores ``(Q, count)`` and their gallery rows."""
+    scores = query.new_empty(len(query), 0)
+    indices = torch.empty(len(query), 0, dtype=torch.int64, device=query.device)
+    for start in range(0, len(bias), _GALLERY_TILE):
+        tile = torch.addmm(bias[start : start + _GALLERY_TILE], query, gallery.centred[start : start + _GALLERY_TILE].T)
+        best, where = tile.topk(min(count, tile.shape[1]), dim=1)
+        scores, indices = torch.cat([scores, best], 1), torch.cat([indices, where + start], 1)
+        scores, order = scores.topk(min(count, scores.shape[1]), dim=1)
+        indices = indices.gather(1, order)
+    return scores, indices
+
+
+def _decide(squared: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k smallest ``squared`` distances and their ``indices``, equal ones by the smaller index."""
+    indices, order = indices.sort(dim=1)
+    squared, position = squared.gather(1, order).sort(dim=1, stable=True)
+    return squared[:, :k], indices.gather(1, position[:, :k])
+
+
+def _squared_distances(query: Tensor, gallery: _Points, indices: Tensor) -> Tensor:
+    """Return float64 squared distances ``(Q, m)`` of each query ``(Q, D)`` to its own candidates."""
+    squared = torch.empty(indices.shape, dtype=torch.float64, device=query.device)
+    height = max(1, _EXACT_ENTRIES // (indices.shape[1] * query.shape[1]))
+    for start in range(0, len(query), height):
+        chosen = indices[start : start + height]
+        difference = _unit(gallery, chosen.flatten()).view(*chosen.shape, -1).sub_(query[start : start + height, None])
+        squared[start : start + height] = difference.square_().sum(dim=2) + gallery.penalty[chosen]
+    return squared
+
+
+def _search_exactly(query: Tensor, gallery: _Points, k: int, forbidden: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return what a float64 search over the whole gallery finds for a few queries ``(Q, D)``."""
+    best = torch.empty(len(query), 0, dtype=torch.float64, device=query.device)
+    indices = torch.empty(len(query), 0, dtype=torch.int64, device=query.device)
+    height = max(1, _EXACT_ENTRIES // (len(query) * query.shape[1]))
+    for start in range(0, len(gallery.rows), height):
+        rows = torch.arange(start, min(start + height, len(gallery.rows)), device=query.device)
+        every = rows.expand(len(query), -1)
+        squared = (_unit(gallery, rows)[None] - query[:, None]).square_().sum(dim=2) + gallery.penalty[rows]
+        if forbidden is not None:
+            squared.masked_fill_(every == forbidden[:, None], torch.inf)
+        best, indices = _decide(torch.cat([best, squared], 1), torch.cat([indices, every], 1), k)
+    return best, indices
+
+
+def _search_tile(query: _Points, tile: slice, gallery: _Points, bias: Tensor, k: int, exclude_self: bool) -> Neighbours:
+    """Return squared distances and indices for one tile of queries."""
+    scaled = query.centred[tile] * 2.0
+    own = torch.arange(tile.start, tile.start + len(scaled), device=bias.device) if exclude_self else None
+    scores, indices = _candidates(scaled, gallery, bias, min(k + _MARGIN + int(exclude_self), len(bias)))
+    exact = _unit(query, tile)
+    squared = _squared_distances(exact, gallery, indices)
+    if own is not None:
+        squared.masked_fill_(indices == own[:, None], torch.inf)
+    best, chosen = _decide(squared, indices, k)
+    if scores.shape[1] < len(bias):
+        # float32 scores err by about eps sqrt(D) |q| |g|; beyond four times that no row outside can beat the k-th.
+        scale = scaled.norm(dim=1) * bias.abs().max().sqrt() + bias.abs().max()
+        slack = 4 * torch.finfo(torch.float32).eps * scaled.shape[1] ** 0.5 * scale
+        kth = scores.gather(1, (indices[:, None] == chosen[:, -1:, None]).to(torch.int8).argmax(2)).squeeze(1)
+        unsure = torch.nonzero(kth - scores[:, -1] <= slack).flatten()
+        for start in range(0, len(unsure), _EXACT_QUERIES):
+            some = unsure[start : start + _EXACT_QUERIES]
+            few = None if own is None else own[some]
+            best[some], chosen[some] = _search_exactly(exact[some], gallery, k, few)
+    return Neighbours(best, chosen)
+
+
+def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: DistanceName = "cosine") -> Neighbours:
+    """Return the k nearest gallery rows of every query row, exactly, nearest first.
+
+    Equal distances are ordered by the smaller gallery index (scikit-learn leaves that order open). A row of zeros has
+    cosine 0 with everything.
+
+    Args:
+        gallery: ``(M, D)``, any floating dtype.
+        query: ``(N, D)``, or None: every gallery row queries the others, itself left out.
+        k: How many, 1 to M (M - 1 for ``query=None``).
+        metric: ``"cosine"`` or ``"euclidean"``.
+
+    Raises:
+        TypeError: If an input is no floating tensor.
+        ValueError: If a shape is wrong, the widths differ, a row is not finite, or ``k`` or ``metric`` is out of range.
+
+    Example:
+        >>> gallery = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+        >>> neighbours(gallery, torch.tensor([[2.0, 1.0]]), k=2).indices
+        tensor([[0, 1]])
+    """
+    check_metric(metric)
+    rows = check_embeddings(gallery, "gallery")
+    exclude_self = query is None
+    asked = rows if query is None else check_embeddings(query, "query", width=rows.shape[1])
+    check_k(k, len(rows), exclude_self)
+    for name, tensor in (("gallery", rows), ("query", asked)):
+        finite_rows(tensor, "error", name)
+    device = statistics_device(rows.device)
+    scale = _scale(rows.to(device), metric)
+    points, mean = _prepared(rows.to(device), metric, None, scale)
+    queries = points if exclude_self else _prepared(asked.to(device), metric, mean, scale)[0]
+    bias = -(points.centred.square().sum(dim=1) + points.penalty.to(torch.float32))
+    found = [
+        _search_tile(queries, slice(start, start + _QUERY_TILE), points, bias, k, exclude_self)
+        for start in range(0, len(asked), _QUERY_TILE)
+    ]
+    empty = torch.empty(0, k, dtype=torch.float64, device=device)
+    squared = torch.cat([empty, *(tile.distances for tile in found)])
+    indices = torch.cat([empty.to(torch.int64), *(tile.indices for tile in found)])
+    return Neighbours(squared / 2.0 if metric == "cosine" else squared.sqrt(), indices)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recall@k: is there a gallery row with the query's label among the k nearest?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.checks import check_labels, warn_degenerate
+from lightning_monocon.functional.knn_accuracy import check_classes
+from lightning_monocon.functional.neighbours import DistanceName, neighbours
+
+
+def check_ks(k: Sequence[int]) -> tuple[int, ...]:
+    """Return ``k`` as a tuple of distinct positive integers; TypeError or ValueError if it is not one."""
+    ks = tuple(k)
+    if not ks or len(set(ks)) != len(ks) or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in ks):
+        raise ValueError(f"`k` must hold distinct positive integers, such as (1, 5); got {k!r}.")
+    return ks
+
+
+def recall_from_labels(nearest: Tensor, query_labels: Tensor, k: Sequence[int]) -> dict[int, Tensor]:
+    """Return Recall@k for each k from neighbour labels ``(N, K)``, nearest first; NaN and one warning of none."""
+    if not len(query_labels):
+        warn_degenerate("Recall needs at least 1 query row, got 0")
+        return {n: torch.tensor(torch.nan, dtype=torch.float64, device=nearest.device) for n in k}
+    hit = nearest == query_labels[:, None]
+    return {n: hit[:, :n].any(dim=1).to(torch.float64).mean() for n in k}
+
+
+def recall_at_k(
+    gallery: Tensor,
+    gallery_labels: Tensor,
+    query: Tensor,
+    query_labels: Tensor,
+    k: Sequence[int] = (1, 5),
+    metric: DistanceName = "cosine",
+) -> dict[int, Tensor]:
+    """Return Recall@k for every k from one search: the share of queries with a same-label row among the k nearest.
+
+    Args:
+        gallery: ``(M, D)``, any floating dtype.
+        gallery_labels: ``(M,)`` integers, at least two classes.
+        query: ``(N, D)``.
+        query_labels: ``(N,)`` integers.
+        k: Distinct numbers of neighbours, each 1 to M.
+        metric: ``"cosine"`` or ``"euclidean"``.
+
+    Returns:
+        For each k a 0-d float64 tensor in [0, 1].
+
+    Raises:
+        TypeError: If embeddings are no floating tensors or labels no integers.
+        ValueError: If shapes do not match, a row is not finite, the gallery has one class, or ``k`` is out of range.
+
+    Example:
+        >>> gallery, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+        >>> recall_at_k(gallery, labels, torch.tensor([[1.0, 0.2]]), torch.tensor([1]), k=(1, 2))
+        {1: tensor(0., dtype=torch.float64), 2: tensor(1., dtype=torch.float64)}
+    """
+    ks = check_ks(k)
+    known = check_labels(gallery_labels, len(gallery), "gallery_labels")
+    truth = check_labels(query_labels, len(query), "query_labels")
+    check_classes(known)
+    found = neighbours(gallery, query, max(ks), metric).indices
+    return recall_from_labels(known.to(found.device)[found], truth.to(found.device), ks)

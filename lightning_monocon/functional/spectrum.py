@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Principal components of embeddings: variances (descending eigenvalues of the covariance) and directions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.moments import Moments, covariance, moments
+
+
+class PrincipalComponents(NamedTuple):
+    """Mean and principal axes of embeddings, float64.
+
+    Attributes:
+        mean: ``(D,)``, about which the axes are taken.
+        components: ``(D, D)``, one unit direction a row, by falling variance.
+        variances: ``(D,)``, the variance along each, descending, >= 0.
+    """
+
+    mean: Tensor
+    components: Tensor
+    variances: Tensor
+
+
+def variances_from_moments(statistics: Moments) -> Tensor:
+    """Return the descending eigenvalues ``(D,)`` of the covariance; NaN and one warning where there is none."""
+    matrix = covariance(statistics)
+    if matrix is None:
+        return torch.full_like(statistics.mean, torch.nan)
+    variances: Tensor = torch.linalg.eigvalsh(matrix)
+    return variances.flip(0).clamp_min(0.0)
+
+
+def components_from_moments(statistics: Moments) -> PrincipalComponents:
+    """Return mean, axes and variances; NaN and one warning where there is no covariance."""
+    matrix = covariance(statistics)
+    if matrix is None:
+        nan = torch.full_like(statistics.comoment, torch.nan)
+        return PrincipalComponents(statistics.mean, nan, nan[0])
+    variances, directions = torch.linalg.eigh(matrix)
+    return PrincipalComponents(statistics.mean, directions.T.flip(0), variances.flip(0).clamp_min(0.0))
+
+
+def explained_variance(embeddings: Tensor, normalize: bool = True) -> Tensor:
+    """Return the variance along each principal component, ``(D,)`` float64, descending.
+
+    The eigenvalues of the centred covariance with denominator ``N - 1``, as scikit-learn's
+    ``PCA.explained_variance_``; tiny negative ones are clamped to 0.
+
+    Args:
+        embeddings: ``(N, D)``, any floating dtype.
+        normalize: Divide every row by its length first.
+
+    Raises:
+        TypeError: If ``embeddings`` is no floating tensor.
+        ValueError: If the shape is wrong or a row is not finite.
+
+    Example:
+        >>> explained_variance(torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), normalize=False)
+        tensor([2.6667, 0.6667], dtype=torch.float64)
+    """
+    return variances_from_moments(moments(embeddings, normalize))
+
+
+def principal_components(embeddings: Tensor, normalize: bool = True) -> PrincipalComponents:
+    """Return mean ``(D,)``, unit directions ``(D, D)`` by falling variance (rows), and variances ``(D,)``; float64.
+
+    Args:
+        embeddings: ``(N, D)``, any floating dtype.
+        normalize: Divide every row by its length first.
+
+    Raises:
+        TypeError: If ``embeddings`` is no floating tensor.
+        ValueError: If the shape is wrong or a row is not finite.
+
+    Example:
+        >>> rows = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> principal_components(rows, normalize=False).components.abs()
+        tensor([[1., 0.],
+                [0., 1.]], dtype=torch.float64)
+    """
+    return components_from_moments(moments(embeddings, normalize))

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mean cosine as a metric; the arithmetic is :func:`lightning_monocon.functional.mean_cosine`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+
+
+class MeanCosine(SpectrumOfOneRole):
+    r"""The mean cosine over all pairs of different rows: near 1 for a narrow cone, near 0 for a spread embedding.
+
+    .. math::
+        \frac{1}{N(N-1)}\sum_{i\ne j}\frac{x_i\cdot x_j}{|x_i|\,|x_j|}
+
+    As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
+    As output of ``compute`` it returns a 0-d float32 tensor in [-1, 1]; NaN and one warning below two rows.
+
+    Args:
+        kwargs: ``nan_strategy`` and ``role``: see
+            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = MeanCosine()
+        >>> metric.update(torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 0.0]]))
+        >>> metric.compute()
+        tensor(0.3333)
+    """
+
+    higher_is_better = False
+    biased_by_small_samples = False
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+        if not kwargs.pop("normalize", True):
+            raise ValueError("`normalize` must be True: a cosine is taken between unit rows.")
+        super().__init__(normalize=True, **kwargs)
+
+    def compute(self) -> Tensor:
+        """Return the mean cosine, 0-d float32."""
+        return self.result(mean_cosine_from_moments(self.described()))

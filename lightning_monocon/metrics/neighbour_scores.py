@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""k-NN accuracy and Recall@k from one search as a metric; see :func:`lightning_monocon.functional.neighbour_scores`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.neighbour_scores import scores_from_labels
+from lightning_monocon.functional.neighbours import DistanceName
+from lightning_monocon.functional.recall_at_k import check_ks
+from lightning_monocon.metrics.labelled import LabelledMetric
+
+
+class NeighbourScores(LabelledMetric):
+    """k-NN accuracy and Recall@k for several k, from one search of the gallery instead of one for each metric.
+
+    As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and ``role``.
+    As output of ``compute`` it returns ``{"knn_accuracy", "recall@1", "recall@5"}`` (one recall for each k), 0-d
+    float32 tensors in [0, 1]; NaN and one warning without gallery or query.
+
+    Args:
+        k: How many neighbours vote.
+        recall_k: Distinct numbers of neighbours.
+        metric: ``"cosine"`` or ``"euclidean"``.
+        kwargs: See :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``k`` or ``recall_k`` do not hold positive integers or ``metric`` is unknown.
+
+    Example:
+        >>> metric = NeighbourScores(k=1, recall_k=(1, 2))
+        >>> metric.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]), role="gallery")
+        >>> metric.update(torch.tensor([[1.0, 0.2]]), torch.tensor([1]), role="query")
+        >>> metric.compute()
+        {'knn_accuracy': tensor(0.), 'recall@1': tensor(0.), 'recall@2': tensor(1.)}
+    """
+
+    higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+    def __init__(
+        self,
+        k: int = 5,
+        recall_k: Sequence[int] = (1, 5),
+        metric: DistanceName = "cosine",
+        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+    ) -> None:
+        check_ks((k,))
+        ks = check_ks(recall_k)
+        super().__init__(metric, **kwargs)
+        self.k, self.recall_k = k, ks
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return ``{"knn_accuracy", "recall@k"...}``, 0-d float32."""
+        found = self.nearest_labels(max(self.k, *self.recall_k))
+        if found is None:
+            names = ("knn_accuracy", *(f"recall@{n}" for n in self.recall_k))
+            return {name: self.result(torch.tensor(torch.nan)) for name in names}
+        scores = scores_from_labels(*found, self.k, self.recall_k)
+        return {name: self.result(value) for name, value in scores.items()}

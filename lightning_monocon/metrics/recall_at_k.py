@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recall@k as a metric; the arithmetic is :func:`lightning_monocon.functional.recall_at_k`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.neighbours import DistanceName
+from lightning_monocon.functional.recall_at_k import check_ks, recall_from_labels
+from lightning_monocon.metrics.labelled import LabelledMetric
+
+
+class RecallAtK(LabelledMetric):
+    """The share of queries with a same-label gallery row among the k nearest, for several k from one search.
+
+    As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and ``role``.
+    As output of ``compute`` it returns ``{"recall@1", "recall@5"}`` (one entry for each k), 0-d float32 tensors in
+    [0, 1]; NaN and one warning without gallery or query.
+
+    Args:
+        k: Distinct numbers of neighbours.
+        metric: ``"cosine"`` or ``"euclidean"``.
+        kwargs: See :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``k`` does not hold distinct positive integers or ``metric`` is unknown.
+
+    Example:
+        >>> metric = RecallAtK(k=(1, 2))
+        >>> metric.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]), role="gallery")
+        >>> metric.update(torch.tensor([[1.0, 0.2]]), torch.tensor([1]), role="query")
+        >>> metric.compute()
+        {'recall@1': tensor(0.), 'recall@2': tensor(1.)}
+    """
+
+    higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+    def __init__(self, k: Sequence[int] = (1, 5), metric: DistanceName = "cosine", **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+        self_k = check_ks(k)
+        super().__init__(metric, **kwargs)
+        self.k = self_k
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return ``{"recall@k": value}`` for each k, 0-d float32."""
+        found = self.nearest_labels(max(self.k))
+        if found is None:
+            return {f"recall@{n}": self.result(torch.tensor(torch.nan)) for n in self.k}
+        return {f"recall@{n}": self.result(value) for n, value in recall_from_labels(*found, self.k).items()}

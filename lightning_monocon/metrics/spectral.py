@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base of all metrics that are computed from count, mean and co-moment of the embeddings."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.checks import NanStrategy, check_embeddings, check_nan_strategy
+from lightning_monocon.functional.moments import Moments, empty_moments, merge_all, merge_moments, moments
+from lightning_monocon.metrics.streaming import ROLES, Role, StreamingMetric, check_role
+from lightning_monocon.metrics.sync import common_shape, widen
+
+
+class SmallSampleWarning(UserWarning):
+    """A spectrum was estimated from fewer than ten rows per feature, so it is biased."""
+
+
+def pack(statistics: Moments) -> Tensor:
+    """Return the statistics as one ``(D + 1, D + 1)`` tensor: count and mean in the first row, the co-moment below."""
+    width = len(statistics.mean)
+    packed = statistics.mean.new_zeros(width + 1, width + 1)
+    packed[0, 0], packed[0, 1:], packed[1:, 1:] = statistics
+    return packed
+
+
+def unpack(packed: Tensor) -> Moments:
+    """Return what :func:`pack` took, as views; a ``(1, 1)`` tensor holds no row of no features."""
+    return Moments(packed[0, 0], packed[0, 1:], packed[1:, 1:])
+
+
+def merge_packed(stacked: Tensor) -> Tensor:
+    """Merge packed statistics ``(R, G, D + 1, D + 1)`` of R ranks or batches group by group: a ``dist_reduce_fx``."""
+    return torch.stack([pack(merge_all([unpack(part) for part in group])) for group in stacked.unbind(1)])
+
+
+class SpectralMetric(StreamingMetric):
+    """One set of sufficient statistics for every metric of the spectrum.
+
+    Two states, the packed float64 statistics of gallery and query rows: at most ``2 D^2 + O(D)`` numbers whatever
+    the number of rows. They are named after how the rows are prepared, so a ``MetricCollection`` updates all metrics
+    of equal preparation once (compute groups), and never mixes two preparations that happen to agree on a batch.
+
+    With ``groups > 1`` rows are dealt in turn to that many sets of statistics, whose union is the whole: what a
+    delete-group jackknife needs, at ``groups`` times the state.
+    """
+
+    def __init__(
+        self,
+        normalize: bool = True,
+        nan_strategy: NanStrategy = "error",
+        groups: int = 1,
+        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+    ) -> None:
+        check_nan_strategy(nan_strategy)
+        super().__init__(**kwargs)
+        self.normalize = normalize
+        self.nan_strategy: NanStrategy = nan_strategy
+        self.groups = groups
+        for role in ROLES:
+            default = torch.zeros(groups, 1, 1, dtype=torch.float64)
+            self.add_state(self._state_name(role), default, dist_reduce_fx=merge_packed)
+
+    def _state_name(self, role: str) -> str:
+        return f"{role}_{'unit' if self.normalize else 'raw'}_{self.nan_strategy}_{self.groups}"
+
+    def group_statistics(self, role: Role = "gallery") -> list[Moments]:
+        """Return this rank's statistics of the rows with ``role``, one entry a group; views, not to be changed."""
+        check_role(role)
+        return [unpack(packed) for packed in getattr(self, self._state_name(role))]
+
+    def statistics(self, role: Role = "gallery") -> Moments:
+        """Return this rank's statistics of the rows with ``role`` so far; views, not to be changed."""
+        return merge_all(self.group_statistics(role))
+
+    def update(self, embeddings: Tensor, role: Role = "gallery") -> None:
+        """Add rows.
+
+        Args:
+            embeddings: ``(N, D)``, float16, bfloat16, float32 or float64; ``N`` may be 0.
+            role: Whether they are gallery (what subspaces are fitted on) or query.
+
+        Raises:
+            TypeError: If ``embeddings`` is no floating tensor.
+            ValueError: If the shape, width or role is wrong, or a row is not finite under ``nan_strategy="error"``.
+        """
+        seen = self.group_statistics(role)
+        width = max(len(self.group_statistics(side)[0].mean) for side in ROLES) or None
+        rows = check_embeddings(embeddings, width=width)
+        # Outside inference mode, so that the state can be updated in either mode later.
+        with torch.inference_mode(False):
+            first = int(sum(group.rows for group in seen))
+            added = [
+                self._added(group, rows[(index - first) % self.groups :: self.groups])
+                for index, group in enumerate(seen)
+            ]
+            setattr(self, self._state_name(role), torch.stack(added))
+
+    def _added(self, seen: Moments, rows: Tensor) -> Tensor:
+        batch = moments(rows, self.normalize, self.nan_strategy)
+        if not len(seen.mean):
+            seen = empty_moments(rows.shape[1], seen.mean.device)
+        return pack(merge_moments(seen, Moments(*(part.to(seen.mean.device) for part in batch))))
+
+    def _reduce_states(self, incoming_state: dict[str, Any]) -> None:
+        # A side that saw no rows has no width yet; `forward` and `merge_state` would stack unequal shapes.
+        incoming = dict(incoming_state)
+        for name in self._defaults:
+            shape = common_shape([tuple(getattr(self, name).shape), tuple(incoming[name].shape)])
+            setattr(self, name, widen(getattr(self, name), shape))
+            incoming[name] = widen(incoming[name], shape)
+        super()._reduce_states(incoming)
+
+
+class SpectrumOfOneRole(SpectralMetric):
+    """Base of the spectral metrics that describe the rows of one role.
+
+    Args:
+        normalize: Divide every row by its length first.
+        nan_strategy: Rows with NaN or Inf raise (``"error"``), or are left out with (``"warn"``) or without
+            (``"ignore"``) a warning.
+        role: Which rows the value describes; rows of the other role are kept for metrics that share the statistics.
+        small_sample: Below ten rows per feature ``"warn"`` or ``"ignore"``.
+        kwargs: See :class:`torchmetrics.Metric`.
+    """
+
+    biased_by_small_samples = True
+
+    def __init__(
+        self,
+        normalize: bool = True,
+        nan_strategy: NanStrategy = "error",
+        role: Role = "gallery",
+        small_sample: Literal["warn", "ignore"] = "warn",
+        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+    ) -> None:
+        check_role(role)
+        if small_sample not in ("warn", "ignore"):
+            raise ValueError(f"`small_sample` must be 'warn' or 'ignore'; got {small_sample!r}.")
+        super().__init__(normalize, nan_strategy, **kwargs)
+        self.role: Role = role
+        self.small_sample = small_sample
+
+    def described(self) -> Moments:
+        """Return the statistics that the value describes, after a warning if they are of a small sample."""
+        statistics = self.statistics(self.role)
+        rows, width = int(statistics.rows), len(statistics.mean)
+        if self.biased_by_small_samples and self.small_sample == "warn" and 2 <= rows < 10 * width:
+            warnings.warn(
+                f"{type(self).__name__} of {rows} rows in {width} dimensions is biased: below {10 * width} rows"
+                " compare only at equal numbers of rows.",
+                SmallSampleWarning,
+                stacklevel=3,
+            )
+        return statistics

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all metrics of the package share: states that keep their dtype, ranks without data, float32 results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torchmetrics import Metric
+
+from lightning_monocon.functional.moments import statistics_device
+from lightning_monocon.metrics.sync import gather_ragged
+
+Role = Literal["gallery", "query"]
+ROLES: tuple[Role, Role] = ("gallery", "query")
+
+
+def check_role(role: str) -> None:
+    """Raise ValueError unless ``role`` is ``"gallery"`` or ``"query"``."""
+    if role not in ROLES:
+        raise ValueError(f"`role` must be 'gallery' or 'query'; got {role!r}.")
+
+
+class StreamingMetric(Metric):
+    """Base of the package's metrics; see :class:`torchmetrics.Metric` for the keyword arguments.
+
+    States keep their dtype whatever ``.to(dtype)``, ``.half()`` or Lightning's ``bf16-true`` ask, and stay on the CPU
+    where the device has no float64 (MPS). Results are float32 on the metric's device, so that every logger and
+    device takes them.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+        kwargs.setdefault("dist_sync_fn", gather_ragged)
+        super().__init__(**kwargs)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
+        def move_only(tensor: Tensor) -> Tensor:
+            # float32 exists on every device; the states follow its device and keep their dtype.
+            target = fn(torch.empty(0, dtype=torch.float32, device=tensor.device)).device
+            return tensor.to(statistics_device(target))
+
+        return super()._apply(move_only, exclude_state)
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> StreamingMetric:
+        """Return the metric as it is: its statistics are exact in the dtype they have."""
+        return self
+
+    @property
+    def state_device(self) -> torch.device:
+        """Where the states live: on the metric's device, or on the CPU where that has no float64."""
+        return statistics_device(self.device)
+
+    def result(self, value: Tensor) -> Tensor:
+        """Return ``value`` as metrics hand it out: float32, on the metric's device."""
+        return value.to(torch.float32).to(self.device)
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:  # noqa: ANN401 - as torchmetrics declares it
+        """Plot one or several values with matplotlib, as every torchmetrics metric does."""
+        return self._plot(val, ax)

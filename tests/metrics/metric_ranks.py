@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One rank of a real gloo group of three: run by test_ranks.py as ``python metric_ranks.py RANK FOLDER``.
+
+Each case names how many gallery and query rows each rank has; the group of two are ranks 0 and 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lightning_monocon.metrics import (
+    EffectiveDimension,
+    KNNAccuracy,
+    MeanCosine,
+    NeighbourScores,
+    RecallAtK,
+    ReconstructionError,
+)
+
+Counts = tuple[int, ...]
+CASES: dict[str, tuple[Counts, Counts]] = {  # gallery rows, query rows of each rank
+    "three, uneven": ((30, 17, 13), (9, 20, 11)),
+    "three, one empty": ((31, 0, 29), (40, 0, 0)),
+    "three, gallery here and query there": ((60, 0, 0), (0, 25, 15)),
+    "two, uneven": ((41, 19), (7, 33)),
+    "two, one empty": ((0, 60), (0, 40)),
+}
+
+
+def rows_of(role: str) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(5 if role == "gallery" else 6)
+    labels = torch.randint(4, (60 if role == "gallery" else 40,), generator=generator)
+    centres = torch.randn(4, 5, generator=torch.Generator().manual_seed(4))
+    return centres[labels] + torch.randn(len(labels), 5, generator=generator), labels
+
+
+def own(counts: Counts, rank: int) -> slice:
+    return slice(sum(counts[:rank]), sum(counts[: rank + 1]))
+
+
+def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]:  # noqa: ANN401
+    options = {"process_group": group}
+    spectral = [
+        EffectiveDimension(small_sample="ignore", **options),
+        MeanCosine(**options),
+        ReconstructionError(**options),
+    ]
+    labelled = [KNNAccuracy(3, **options), RecallAtK((1, 4), **options), NeighbourScores(3, (1, 4), **options)]
+    for role, counts in (("gallery", gallery), ("query", query)):
+        embeddings, labels = (part[own(counts, rank)] for part in rows_of(role))
+        if not len(embeddings):
+            continue  # a rank that never calls update
+        for metric in spectral:
+            metric.update(embeddings=embeddings, role=role)
+        for metric in labelled:
+            metric.update(embeddings, labels, role)
+    found: dict[str, Any] = {type(metric).__name__: metric.compute() for metric in (*spectral, *labelled)}
+    held = spectral[0].statistics("gallery").rows.item()
+    with spectral[0].sync_context(dist_sync_fn=spectral[0].dist_sync_fn, process_group=group):
+        found["moments"] = [
+            tuple(part.clone() for part in spectral[0].statistics(role)) for role in ("gallery", "query")
+        ]
+    found["local rows before and after"] = (gallery[rank], held, spectral[0].statistics("gallery").rows.item())
+    return found
+
+
+def refused(rank: int) -> str:
+    """Two ranks hold embeddings of different width."""
+    metric = EffectiveDimension()
+    metric.update(torch.eye(3 + rank))
+    try:
+        metric.compute()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def main(rank: int, folder: Path) -> None:
+    dist.init_process_group("gloo", f"file://{folder / 'meet'}", rank=rank, world_size=3)
+    pair = dist.new_group([0, 1])
+    results: dict[str, Any] = {"refused": refused(rank)}
+    for name, (gallery, query) in CASES.items():
+        if rank < len(gallery):
+            results[name] = run(gallery, query, rank, pair if len(gallery) == 2 else None)
+    torch.save(results, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    # What a never updated rank is told by torchmetrics is not what this tests.
+    __import__("warnings").filterwarnings("ignore", message="The ``compute`` method of metric")
+    main(int(sys.argv[1]), Path(sys.argv[2]))

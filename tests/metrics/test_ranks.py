@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics of real gloo processes, uneven and empty ranks included, equal those of one process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from metrics.metric_ranks import CASES, rows_of
+
+from lightning_monocon.functional import (
+    effective_dimension,
+    mean_cosine,
+    moments,
+    neighbour_scores,
+    reconstruction_error,
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    script = Path(__file__).with_name("metric_ranks.py")
+    ranks = [subprocess.Popen([sys.executable, str(script), str(rank), str(folder)]) for rank in range(3)]
+    assert [process.wait(timeout=120) for process in ranks] == [0, 0, 0]
+    return [torch.load(folder / f"{rank}.pt") for rank in range(3)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_any_split_over_ranks_equals_one_process(results: list[dict[str, Any]], case: str) -> None:
+    (gallery, known), (query, truth) = rows_of("gallery"), rows_of("query")
+    whole = reconstruction_error(gallery, query)
+    scores = neighbour_scores(gallery, known, query, truth, 3, (1, 4))
+    for result in results[: len(CASES[case][0])]:
+        found = result[case]
+        for merged, rows in zip(found["moments"], (gallery, query), strict=True):
+            for first, second in zip(merged, moments(rows), strict=True):
+                torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-12)
+        assert found["EffectiveDimension"] == effective_dimension(gallery)
+        torch.testing.assert_close(found["MeanCosine"], mean_cosine(gallery).float())
+        for name, value in whole._asdict().items():
+            torch.testing.assert_close(found["ReconstructionError"][name], value.float())
+        assert found["KNNAccuracy"] == scores["knn_accuracy"].float()
+        assert found["NeighbourScores"] == {name: value.float() for name, value in scores.items()}
+        assert found["RecallAtK"] == {name: scores[name].float() for name in ("recall@1", "recall@4")}
+        held, before, after = found["local rows before and after"]
+        assert held == before == after
+
+
+def test_ranks_of_different_width_are_refused_on_every_rank(results: list[dict[str, Any]]) -> None:
+    sentence = (
+        "`embeddings` must have the same number of features on every rank and in every merged metric; got [3, 4, 5]."
+    )
+    assert [result["refused"] for result in results] == [sentence] * 3
