@@ -47,9 +47,9 @@ def own(counts: Counts, rank: int) -> slice:
 def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]:  # noqa: ANN401
     options = {"process_group": group}
     spectral = [
-        EffectiveDimension(small_sample="ignore", **options),
+        EffectiveDimension(0.6, small_sample="ignore", **options),
         MeanCosine(**options),
-        ReconstructionError(**options),
+        ReconstructionError(0.6, **options),
     ]
     labelled = [KNNAccuracy(3, **options), RecallAtK((1, 4), **options), NeighbourScores(3, (1, 4), **options)]
     for role, counts in (("gallery", gallery), ("query", query)):

@@ -33,14 +33,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("case", CASES)
 def test_any_split_over_ranks_equals_one_process(results: list[dict[str, Any]], case: str) -> None:
     (gallery, known), (query, truth) = rows_of("gallery"), rows_of("query")
-    whole = reconstruction_error(gallery, query)
+    whole = reconstruction_error(gallery, query, 0.6)
     scores = neighbour_scores(gallery, known, query, truth, 3, (1, 4))
     for result in results[: len(CASES[case][0])]:
         found = result[case]
         for merged, rows in zip(found["moments"], (gallery, query), strict=True):
             for first, second in zip(merged, moments(rows), strict=True):
                 torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-12)
-        assert found["EffectiveDimension"] == effective_dimension(gallery)
+        assert found["EffectiveDimension"] == effective_dimension(gallery, 0.6)
         torch.testing.assert_close(found["MeanCosine"], mean_cosine(gallery).float())
         for name, value in whole._asdict().items():
             torch.testing.assert_close(found["ReconstructionError"][name], value.float())
