@@ -1,2 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Callbacks that watch and steer a run; installed as `lightning_monocon.callbacks`."""
+
+from lightning_monocon.callbacks.embedding_metrics import EmbeddingMetrics
+from lightning_monocon.callbacks.embedding_writer import EmbeddingWriter
+from lightning_monocon.callbacks.encoder_pretraining import EncoderPretraining
+from lightning_monocon.callbacks.exact_resume import ExactResume
+from lightning_monocon.callbacks.run_record import RunRecord
+from lightning_monocon.callbacks.run_report import RunReport
+
+__all__ = ["EmbeddingMetrics", "EmbeddingWriter", "EncoderPretraining", "ExactResume", "RunRecord", "RunReport"]

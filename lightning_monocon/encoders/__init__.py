@@ -1,2 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What turns an input into a feature vector."""
+"""What turns an input into a feature vector, and the closed registry that rebuilds it from a checkpoint.
+
+A checkpoint names its encoder by a registered name and plain arguments, never by an import path: loading a file must
+not import what the file says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias, cast, runtime_checkable
+
+from torch import nn
+
+from lightning_monocon.encoders.image import SmallCNN
+
+__all__ = ["REGISTRY", "Encoder", "EncoderSpec", "SmallCNN", "build_encoder", "encoder_spec", "feature_dim"]
+
+EncoderSpec: TypeAlias = dict[str, object]
+"""``{"name": registered name, **constructor arguments}``; only numbers, strings and lists."""
+
+REGISTRY: dict[str, type[nn.Module]] = {"small_cnn": SmallCNN}
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What an encoder of the registry offers beyond `nn.Module`."""
+
+    @property
+    def out_features(self) -> int:
+        """Number of features per input."""
+
+    def spec(self) -> Mapping[str, object]:
+        """Return the constructor's arguments as plain values, without anything that downloads weights."""
+
+
+def encoder_spec(encoder: nn.Module) -> EncoderSpec | None:
+    """Return the name and arguments of a registered encoder, ``None`` for any other module."""
+    for name, kind in REGISTRY.items():
+        if type(encoder) is kind:
+            return {"name": name, **cast(Encoder, encoder).spec()}
+    return None
+
+
+def build_encoder(spec: Mapping[str, object]) -> nn.Module:
+    """Build the encoder that ``spec`` names, with fresh weights and without a download.
+
+    Raises:
+        ValueError: If the name is not registered.
+    """
+    arguments = dict(spec)
+    name = arguments.pop("name", None)
+    if not isinstance(name, str) or name not in REGISTRY:
+        raise ValueError(f"`spec` must name a registered encoder ({', '.join(REGISTRY)}), got {name!r}.")
+    return REGISTRY[name](**arguments)
+
+
+def feature_dim(encoder: nn.Module, in_features: int | None = None) -> int:
+    """Return the width of the encoder's output: the argument if given, else ``encoder.out_features``.
+
+    Raises:
+        ValueError: If neither says it.
+    """
+    width = in_features if in_features is not None else getattr(encoder, "out_features", None)
+    if not isinstance(width, int) or width < 1:
+        raise ValueError(
+            f"`in_features` must be the positive width of the encoder's output; {type(encoder).__name__} has no "
+            f"integer `out_features`, and in_features={in_features}. Pass `in_features=<width>`."
+        )
+    return width

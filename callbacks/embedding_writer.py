@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write what `monocon predict` embeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from lightning_monocon.embedding import GALLERY_AND_QUERY, concatenate
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
+
+
+class EmbeddingWriter(BasePredictionWriter):
+    """Write the embeddings of gallery and query to one ``.safetensors`` file, which `EmbeddingSet.load` reads.
+
+    Args:
+        path: The file; it appears whole or not at all.
+
+    Raises:
+        ValueError: If there are not two loaders, or several ranks, each of which holds a part only.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(write_interval="epoch")
+        self.path = Path(path)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse what could not be written at the end."""
+        if trainer.world_size > 1:
+            raise ValueError(f"`devices` must be 1 to write one file, got {trainer.world_size}. Set trainer.devices=1.")
+
+    def write_on_epoch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Write the file."""
+        if len(predictions) != GALLERY_AND_QUERY or not isinstance(predictions[0], list):
+            raise ValueError(
+                "`predict_dataloader` must return two loaders, [gallery, query], got one or another number of them."
+            )
+        gallery, query = (concatenate(parts) for parts in predictions)
+        EmbeddingSet(gallery["embeddings"], gallery["labels"], query["embeddings"], query["labels"]).save(self.path)

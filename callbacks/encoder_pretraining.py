@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give a recipe's encoder the pretraining that an encoder found in the wild would have."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from lightning_monocon.data.keyed_random import key, run_seed
+from lightning_monocon.encoders import feature_dim
+
+
+class EncoderPretraining(Callback):
+    """Train ``pl_module.encoder`` as a classifier before the run's first epoch.
+
+    The classifier is dropped afterwards. A resumed run skips this: its checkpoint holds the encoder. The weights are a
+    function of the seed, so every arm of a comparison starts from the same encoder. Under DDP each rank sees its own
+    share and rank 0's encoder is taken.
+
+    Args:
+        epochs: Epochs of cross-entropy.
+        lr: Adam's learning rate.
+        seed: The run's seed; ``None`` takes that of `seed_everything`, or 0 without one.
+
+    Raises:
+        ValueError: If the data module does not say its ``num_classes``.
+    """
+
+    def __init__(self, epochs: int = 5, lr: float = 1e-3, seed: int | None = None) -> None:
+        if epochs < 1 or lr <= 0:
+            raise ValueError(f"`epochs` and `lr` must be positive, got {epochs} and {lr}.")
+        self.epochs, self.lr, self.seed = epochs, lr, seed
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Pretrain, unless the run is resumed."""
+        if trainer.ckpt_path is not None:
+            return
+        data = getattr(trainer, "datamodule", None)
+        classes = getattr(data, "num_classes", None)
+        if data is None or not isinstance(classes, int):
+            raise ValueError(f"`datamodule` must have an integer `num_classes` to pretrain on, got {data!r}.")
+        encoder: nn.Module = pl_module.encoder  # type: ignore[assignment]  # MonoCon's, or the user's own
+        frozen = [parameter for parameter in encoder.parameters() if not parameter.requires_grad]
+        with torch.random.fork_rng():
+            torch.manual_seed(key(run_seed(self.seed), "pretraining"))
+            self._train(encoder.requires_grad_(True).train(), data.train_dataloader(), classes, pl_module.device)
+        for parameter in frozen:  # for the warm-up
+            parameter.requires_grad_(False)
+        encoder.load_state_dict(trainer.strategy.broadcast(encoder.state_dict()))
+
+    def _train(
+        self,
+        encoder: nn.Module,
+        loader: torch.utils.data.DataLoader[tuple[torch.Tensor, torch.Tensor]],
+        classes: int,
+        device: torch.device,
+    ) -> None:
+        classifier = nn.Linear(feature_dim(encoder), classes).to(device)
+        optimizer = torch.optim.Adam([*encoder.parameters(), *classifier.parameters()], lr=self.lr)
+        for epoch in range(self.epochs):
+            if hasattr(loader.sampler, "set_epoch"):
+                loader.sampler.set_epoch(epoch)
+            for images, labels in loader:
+                loss = F.cross_entropy(classifier(encoder(images.to(device))), labels.to(device))
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                optimizer.step()

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hold the run's folder and keep its record."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lightning_monocon.runs import RecordLogger, RunFolder
+
+
+class RunRecord(Callback):
+    """Claim ``run_dir`` for this run and append everything that is logged to ``run_dir/record.jsonl``.
+
+    Args:
+        run_dir: The run's own folder.
+
+    Raises:
+        RuntimeError: If the folder is in use, or holds a run and this one is not resumed.
+    """
+
+    def __init__(self, run_dir: str) -> None:
+        self.folder = RunFolder(run_dir)
+        self._logger: RecordLogger | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Claim the folder and join the trainer's loggers; the first rank does it for all."""
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        resume = trainer.ckpt_path is not None
+        self.folder.claim(resume)
+        self._logger = RecordLogger(self.folder.record)
+        self._logger.log_event("resume" if resume else "start", checkpoint=trainer.ckpt_path)
+        trainer.loggers = [*trainer.loggers, self._logger]
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the end."""
+        self._end(trainer, "end")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Note the failure: Lightning calls no other hook after it."""
+        self._end(trainer, "failure", error=f"{type(exception).__name__}: {exception}")
+
+    def _end(self, trainer: Trainer, event: str, **details: str) -> None:
+        if self._logger is not None:
+            self._logger.log_event(event, **details)
+            trainer.loggers = [logger for logger in trainer.loggers if logger is not self._logger]
+            self._logger = None
+            self.folder.release()

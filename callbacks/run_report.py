@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""End a run with its scorecard row and figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from lightning_monocon.embedding import GALLERY_AND_QUERY, embed
+from lightning_monocon.figure_logging import log_figure, log_summary
+from lightning_monocon.runs import RECORD
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
+
+if TYPE_CHECKING:
+    from lightning_monocon.scorecard.card import Scorecard
+
+ENCODER, HEAD = "encoder", "head"
+_SUMMARY = ("n99", "n", "dim", "knn_accuracy", "rmse", "fvu", "total_variance", "mean_cosine", "feature_correlation")
+
+
+class RunReport(Callback):
+    """Score the final embeddings on the validation loaders: encoder's output against the head's.
+
+    Writes ``run_dir/scorecard.json`` and ``run_dir/*.png`` and hands the figures and the summary row to every logger.
+    It runs after the last epoch, on the last weights. A run without validation, or cut short by ``fast_dev_run``, has
+    no report.
+
+    Args:
+        run_dir: The run's folder.
+    """
+
+    def __init__(self, run_dir: str) -> None:
+        self.run_dir = Path(run_dir)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Embed on every rank, report on the first."""
+        loaders = trainer.val_dataloaders
+        if not isinstance(loaders, list) or len(loaders) != GALLERY_AND_QUERY or getattr(trainer, "fast_dev_run", False):
+            return
+        gallery, query = (embed(pl_module, loader) for loader in loaders)
+        if not trainer.is_global_zero:
+            return
+        outputs = {ENCODER: "features"}
+        if not isinstance(getattr(pl_module, "head", None), nn.Identity):
+            outputs[HEAD] = "embeddings"
+        sets = {
+            name: EmbeddingSet(gallery[key], gallery["labels"], query[key], query["labels"], arm=name)
+            for name, key in outputs.items()
+        }
+        self._report(trainer, sets)
+
+    def _report(self, trainer: Trainer, sets: dict[str, EmbeddingSet]) -> None:
+        from lightning_monocon.scorecard.card import build
+        from lightning_monocon.scorecard.compare import figures  # brings matplotlib
+        from lightning_monocon.scorecard.figures import save
+        from lightning_monocon.scorecard.history import read_history
+        from lightning_monocon.scorecard.schema import as_json
+
+        history = read_history(self.run_dir / RECORD)
+        card = build({name: [data] for name, data in sets.items()}, ENCODER, {name: [history] for name in sets})
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        (self.run_dir / "scorecard.json").write_text(json.dumps(as_json(card), indent=1), encoding="utf-8")
+        drawn = figures(card, sets.values())
+        for name, figure in drawn.items():
+            save(figure, self.run_dir / name)
+        for logger in trainer.loggers:
+            log_summary(logger, _row(card))
+            for name, figure in drawn.items():
+                log_figure(logger, name.removesuffix(".png"), figure)
+
+
+def _row(card: Scorecard) -> dict[str, float | str]:
+    """Return the run's line of the scorecard: each figure of the head's output, and the encoder's beside it."""
+    row: dict[str, float | str] = {}
+    for arm in card.arms:
+        prefix = "scorecard/" if arm is card.arms[-1] else f"scorecard/{arm.name}/"
+        score = arm.scores[0]
+        row |= {f"{prefix}{name}": float(getattr(score, name)) for name in _SUMMARY}
+        row |= {f"{prefix}recall@{k}": score.recall[k] for k in (1, 5)}
+        row[f"{prefix}verdict"] = arm.verdict.word
+    return row

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of a comparison: an arm, a seed, a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+EMBEDDINGS = "embeddings.safetensors"
+_SPEC = "spec.json"
+_LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """What one process of a comparison trains.
+
+    Attributes:
+        arm: ``encoder``, ``mlp``, ``monotonic`` or ``linear:K``.
+        seed: Seed of weights, order and augmentation.
+        recipe: The recipe's file.
+        overrides: Further options of `monocon fit`.
+        out: The comparison's folder.
+    """
+
+    arm: str
+    seed: int
+    recipe: Path
+    overrides: tuple[str, ...]
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder."""
+        return self.out / "runs" / f"{self.arm.replace(':', '-')}-seed{self.seed}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the folder holds this very run's embeddings."""
+        spec = self.folder / _SPEC
+        if not (self.folder / EMBEDDINGS).is_file() or not spec.is_file():
+            return False
+        return bool(json.loads(spec.read_text(encoding="utf-8")) == self._spec())
+
+    @property
+    def epochs(self) -> int:
+        """Epochs the trainer will make."""
+        return int(_option(self.arguments(), "--trainer.max_epochs") or self._configured("trainer", "max_epochs"))
+
+    def arguments(self) -> list[str]:
+        """Return the words behind ``monocon``.
+
+        Every arm gets the same number of joint epochs; the encoder alone has no head to warm up.
+        """
+        words = ["fit", "--config", str(self.recipe), "--seed_everything", str(self.seed), *self.overrides]
+        kind, _, width = self.arm.partition(":")
+        words += ["--model.head", {"encoder": "none"}.get(kind, kind)]
+        if kind == "linear":
+            words += ["--model.out_features", width]
+        if kind == "encoder":
+            warmup = int(_option(self.overrides, "--model.warmup_epochs") or self._configured("model", "warmup_epochs"))
+            epochs = int(_option(self.overrides, "--trainer.max_epochs") or self._configured("trainer", "max_epochs"))
+            words += ["--model.warmup_epochs", "0", "--trainer.max_epochs", str(epochs - warmup)]
+        return [*words, "--run_dir", str(self.folder), *_QUIET]
+
+    def _configured(self, section: str, name: str) -> int:
+        recipe: dict[str, Any] = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
+        value = recipe.get(section, {}).get(name)
+        if not isinstance(value, int):
+            raise ValueError(
+                f"`--config` must set `{section}.{name}` to an integer, so that all arms train equally long; "
+                f"{self.recipe.name} has {value!r}."
+            )
+        return value
+
+    def _spec(self) -> dict[str, Any]:
+        recipe = hashlib.sha256(self.recipe.read_bytes()).hexdigest()
+        spec = {**asdict(self), "recipe": recipe, "overrides": list(self.overrides), "out": None}
+        return {**spec, "version": version("lightning-monocon")}
+
+    def train(self) -> None:
+        """Train, embed gallery and test query, write both; all output goes to the folder's log.
+
+        An unfinished earlier attempt is removed: it belongs to this comparison, which holds the lock on ``out``.
+        """
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True)
+        with _into_log(self.folder / _LOG):
+            _train(self)
+        (self.folder / _SPEC).write_text(json.dumps(self._spec(), indent=1), encoding="utf-8")
+
+
+_QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+
+
+def _train(run: ArmRun) -> None:
+    import torch
+
+    from lightning_monocon.cli.trainer import run as run_command
+    from lightning_monocon.embedding import embed
+    from lightning_monocon.scorecard.embeddings import EmbeddingSet
+
+    torch.set_num_threads(1)  # the comparison runs one process per core
+    cli = run_command(run.arguments())
+    cli.datamodule.setup("test")
+    gallery, query = (embed(cli.model, loader) for loader in cli.datamodule.test_dataloader())
+    EmbeddingSet(
+        gallery["embeddings"], gallery["labels"], query["embeddings"], query["labels"], arm=run.arm, seed=run.seed
+    ).save(run.folder / EMBEDDINGS)
+
+
+@contextlib.contextmanager
+def _into_log(path: Path) -> Any:  # noqa: ANN401  # a generator that contextlib wraps
+    """Send what this process prints and warns to a file."""
+    with path.open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        handler = logging.StreamHandler(log)
+        loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+        saved = [(logger.handlers, logger.propagate) for logger in loggers]
+        for logger in loggers:
+            logger.handlers, logger.propagate = [handler], False
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("default")
+                yield
+        finally:
+            for logger, (handlers, propagate) in zip(loggers, saved, strict=True):
+                logger.handlers, logger.propagate = handlers, propagate
+
+
+def _option(words: Sequence[str], name: str) -> str | None:
+    """Return the last value of an option, written ``--name value`` or ``--name=value``."""
+    found = None
+    for i, word in enumerate(words):
+        if word == name and i + 1 < len(words):
+            found = words[i + 1]
+        elif word.startswith(name + "="):
+            found = word.removeprefix(name + "=")
+    return found
+
+
+def epochs_done(folder: Path) -> int:
+    """Return how many epochs the record of a running or finished run shows."""
+    from lightning_monocon.runs import RECORD
+
+    try:
+        text = (folder / RECORD).read_bytes()
+    except OSError:
+        return 0
+    return text.count(b'"train/loss"')
+
+
+def check_arm(arm: str) -> str:
+    """Return the arm.
+
+    Raises:
+        ValueError: If it is not one of those that can be compared.
+    """
+    kind, colon, width = arm.partition(":")
+    if (kind in ("encoder", "mlp", "monotonic") and not colon) or (
+        kind == "linear" and width.isdecimal() and int(width)
+    ):
+        return arm
+    raise ValueError(f"`--arms` must be of encoder, mlp, monotonic, linear:K (K dimensions), got {arm!r}.")
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`monocon compare`: train the arms on one recipe and say which embedding is best at which size."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from lightning_monocon.cli.arm_run import ArmRun, check_arm, cores, epochs_done
+
+_POLL_SECONDS = 0.5
+
+
+def run(args: Sequence[str]) -> None:
+    """Run the command.
+
+    Args:
+        args: ``["compare", ...]``; options it does not know go to `monocon fit`.
+
+    Raises:
+        SystemExit: With status 2 if an option does not fit, 1 if a run failed.
+    """
+    options, overrides = _parser().parse_known_args(list(args)[1:])
+    try:
+        runs = plan(options.config, options.arms, options.seeds, overrides, Path(options.out))
+        with _only_one(Path(options.out)):
+            train(runs, options.jobs or cores())
+            _report(Path(options.out), options.arms)
+    except ValueError as error:
+        print(f"monocon compare: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except RuntimeError as error:
+        print(f"monocon compare: error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequence[str], out: Path) -> list[ArmRun]:
+    """Return the runs of a comparison, checked before the first one starts.
+
+    Raises:
+        ValueError: If an arm is unknown or named twice, or the recipe does not say how long to train.
+    """
+    from lightning_monocon.cli.trainer import resolve_recipes
+
+    for name, values in (("--arms", arms), ("--seeds", seeds)):
+        if len(set(values)) < len(values):
+            raise ValueError(f"`{name}` must not repeat a value, got {' '.join(map(str, values))}.")
+    recipe = Path(resolve_recipes(["--config", config])[1])
+    if not recipe.is_file():
+        raise ValueError(f"`--config` must be a recipe's name or an existing file, got {config!r}.")
+    runs = [ArmRun(check_arm(arm), seed, recipe, tuple(overrides), out) for seed in seeds for arm in arms]
+    for each in runs:
+        each.arguments()
+    return runs
+
+
+def train(runs: Sequence[ArmRun], jobs: int) -> None:
+    """Make the runs that are not finished, ``jobs`` at a time, with a progress bar in epochs.
+
+    Raises:
+        RuntimeError: If a run failed; those that finished are kept.
+    """
+    todo = [each for each in runs if not each.finished]
+    if not todo:
+        return
+    total = sum(each.epochs for each in todo)
+    context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads
+    with (
+        ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context) as pool,
+        tqdm(total=total, unit="epoch", desc=f"{len(todo)} runs", dynamic_ncols=True) as bar,
+    ):
+        futures = {pool.submit(ArmRun.train, each): each for each in todo}
+        _watch(futures, bar)
+
+
+def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[None]) -> None:
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=_POLL_SECONDS)
+        bar.n = sum(epochs_done(each.folder) for each in futures.values())
+        bar.refresh()
+        for future in done:
+            if error := future.exception():
+                for other in pending:
+                    other.cancel()
+                each = futures[future]
+                raise RuntimeError(
+                    f"the run {each.folder.name} failed: {error}. Its log is {each.folder / 'log.txt'}; finished "
+                    "runs are kept, and the same command goes on."
+                ) from error
+    bar.n = bar.total
+    bar.refresh()
+
+
+def _report(out: Path, arms: Sequence[str]) -> None:
+    from lightning_monocon.scorecard.compare import report
+
+    scorecard = report(out, arms)
+    print(scorecard.table())
+    print(f"\nWritten to {out}/: scorecard.md, scorecard.json and the figures.")
+
+
+def _only_one(out: Path) -> FileLock:
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"`--out` must not be in use; another comparison writes to {str(out)!r}. Choose another."
+        ) from None
+    return lock
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "monocon compare",
+        description="Train the arms on one recipe and say which embedding is best at which size. "
+        "Finished runs in --out are used again. Other options go to `monocon fit`.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, help="a recipe's name or file")
+    parser.add_argument("--out", required=True, help="folder for runs, table and figures")
+    parser.add_argument(
+        "--arms",
+        nargs="+",
+        default=["encoder", "mlp", "monotonic", "linear:4"],
+        help="encoder, mlp, monotonic, linear:K (default: %(default)s)",
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=0, help="runs at a time (default: one per core)")
+    return parser

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`monocon fit | validate | test | predict`: LightningCLI with recipes by name and one folder a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from lightning_monocon import recipes
+from lightning_monocon.callbacks import EmbeddingMetrics, EmbeddingWriter, ExactResume, RunRecord, RunReport
+from lightning_monocon.module import MonoCon
+
+WandbMode = Literal["off", "offline", "online"]
+
+
+def run(args: Sequence[str]) -> MonoConCLI:
+    """Run one command of the trainer.
+
+    Args:
+        args: The command and its options, such as ``["fit", "--config", "digits"]``.
+
+    Returns:
+        The finished command line, with its ``trainer``, ``model`` and ``datamodule``.
+
+    Raises:
+        SystemExit: With status 2 if an option does not exist or its value does not fit.
+    """
+    with _as_process_arguments(resolve_recipes(args)):
+        return MonoConCLI(
+            MonoCon,
+            LightningDataModule,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+        )
+
+
+def resolve_recipes(args: Sequence[str]) -> list[str]:
+    """Replace a recipe's name behind ``--config`` or ``-c`` by its file; paths stay as they are.
+
+    Raises:
+        SystemExit: With status 2 if there is neither such a file nor such a recipe.
+    """
+    words = list(args)
+    for i, word in enumerate(words):
+        if i and words[i - 1] in ("-c", "--config"):
+            words[i] = _recipe_file(word)
+        elif word.startswith("--config="):
+            words[i] = "--config=" + _recipe_file(word.removeprefix("--config="))
+    return words
+
+
+def _recipe_file(name: str) -> str:
+    if "://" in name:
+        _stop(f"`--config` must be a recipe's name or a local file, got the URL {name!r}; download and read it first")
+    if Path(name).is_file() or name.endswith((".yaml", ".yml", ".json")):
+        return name
+    try:
+        return str(recipes.path(name))
+    except ValueError as error:
+        _stop(str(error))
+        raise AssertionError from error  # _stop has left
+
+
+def _stop(reason: str) -> None:
+    print(f"monocon: error: {reason}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+@contextmanager
+def _as_process_arguments(args: list[str]) -> Iterator[None]:
+    """Let LightningCLI read the arguments from the process, as it wishes to; DDP starts its ranks with them too."""
+    saved = sys.argv
+    sys.argv = [saved[0], *args]
+    try:
+        yield
+    finally:
+        sys.argv = saved
+
+
+class MonoConCLI(LightningCLI):
+    """LightningCLI that adds what every run of this package has: a folder, a record, metrics, exact resume."""
+
+    run_dir: Path
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options that are about the run, not about trainer, model or data."""
+        parser.add_argument(
+            "--run_dir", type=str | None, default=None, help="The run's own folder. Default: runs/<date and time>."
+        )
+        parser.add_argument("--wandb", type=WandbMode, default="off", help="Mirror the run to Weights & Biases.")
+        parser.add_argument("--out", type=str, default="embeddings.safetensors", help="File that `predict` writes.")
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: Lightning would merge the hyper-parameters of a checkpoint, and import what they name."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  # Lightning's signature
+        """Add folder, loggers and callbacks to what the configuration asks for."""
+        options = self.config[str(self.subcommand)]
+        fitting = self.subcommand == "fit"
+        self.run_dir = Path(options.run_dir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}")
+        chosen = self._get(self.config_init, "trainer", default={})
+        callbacks: list[Callback] = [*_as_list(chosen.get("callbacks"))]
+        wanted: list[Callback] = [EmbeddingMetrics()]
+        if fitting:
+            wanted += [ExactResume(), RunRecord(str(self.run_dir)), RunReport(str(self.run_dir)), self._checkpoint()]
+        elif self.subcommand == "predict":
+            wanted = [EmbeddingWriter(options.out)]
+        callbacks += [callback for callback in wanted if not any(isinstance(c, type(callback)) for c in callbacks)]
+        if not fitting:
+            return super().instantiate_trainer(callbacks=callbacks, logger=False, **kwargs)
+        return super().instantiate_trainer(
+            callbacks=callbacks,
+            logger=self._loggers(chosen, options.wandb),
+            default_root_dir=str(self.run_dir),
+            **kwargs,
+        )
+
+    def _checkpoint(self) -> ModelCheckpoint:
+        return ModelCheckpoint(dirpath=self.run_dir / "checkpoints", filename="{epoch}", save_last=True)
+
+    def _loggers(self, chosen: dict[str, Any], wandb: WandbMode) -> list[Logger]:
+        if chosen.get("logger") is False or chosen.get("fast_dev_run"):
+            return []
+        loggers: list[Logger] = [x for x in _as_list(chosen.get("logger")) if isinstance(x, Logger)]
+        if not loggers:
+            loggers = [CSVLogger(self.run_dir, name="", version="")]
+        if wandb != "off":
+            from lightning.pytorch.loggers import WandbLogger
+
+            loggers.append(
+                WandbLogger(
+                    name=self.run_dir.name, save_dir=self.run_dir, project="monocon", offline=wandb == "offline"
+                )
+            )
+        return loggers
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Save the whole configuration in the run's folder; a resumed run leaves its own beside the first."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write ``config.yaml``, or ``config-<n>.yaml`` on resume."""
+        if stage != "fit":
+            return
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = len(list(folder.glob("config*.yaml")))
+        path = folder / (f"config-{earlier}.yaml" if earlier else "config.yaml")
+        self.parser.save(self.config, os.fspath(path), skip_none=False)
+
+
+def _as_list(value: object) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MonoCon: an encoder, a head and a supervised contrastive loss in one LightningModule.
+
+Source: arXiv 2509.22931 and the settings of its author's published code. The schedule is in `schedule.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, TypedDict, cast
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from lightning_monocon.arms import Arm, HeadSpec, build_head, head_spec
+from lightning_monocon.checkpoints import read_checkpoint
+from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
+from lightning_monocon.losses import SupConLoss
+from lightning_monocon.schedule import Schedule, TwoPhaseModule
+
+
+class Embedded(TypedDict):
+    """What `validation_step`, `test_step` and `predict_step` return for a batch of ``B`` inputs."""
+
+    embeddings: Tensor
+    """The head's output ``(B, D_out)``, float32, not normalised."""
+    features: Tensor
+    """The encoder's output ``(B, D)``, float32."""
+    labels: Tensor
+    """The batch's labels ``(B,)``."""
+
+
+class MonoCon(TwoPhaseModule):
+    """Train an encoder and a head with a supervised contrastive loss.
+
+    Batches are ``(inputs, labels)`` with ``B`` integer labels; `forward` maps inputs to embeddings ``(B, D_out)``, not
+    normalised. Give the trainer ``max_epochs = warmup_epochs + joint epochs``.
+
+    Args:
+        encoder: Maps a batch of inputs to features ``(B, D)``.
+        head: ``"monotonic"`` (the paper's), ``"mlp"`` (its unconstrained twin), ``"linear"`` (a bottleneck of
+            ``out_features`` dimensions), ``"none"`` (the encoder alone), or a module of your own.
+        in_features: ``D``; default ``encoder.out_features``.
+        out_features: ``D_out``; default ``D``.
+        head_options: Further arguments of the head's constructor, such as ``{"init": "identity"}``.
+        loss: Maps ``(embeddings, labels)`` to a scalar; default ``SupConLoss(temperature)``.
+        temperature: Temperature of the default loss.
+        lr_encoder: Joint learning rate of the encoder.
+        lr_head: Joint learning rate of the head.
+        lr_warmup: Warm-up learning rate of the head.
+        warmup_epochs: Epochs with a frozen encoder; there are none where the head has no parameters.
+        weight_decay: AdamW's decay; on the squared weights of the monotonic head it acts like an L1 shrink.
+        decay_head: Whether the head's weights decay too.
+        bn_while_frozen: ``"update"`` keeps the frozen encoder in train mode, so batch-norm statistics move and dropout
+            is live (as the reference does); ``"freeze"`` puts it in eval mode.
+
+    Raises:
+        ValueError: If a name is unknown, a rate is negative, or the width of the encoder's output is not known.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: Arm | nn.Module = "monotonic",
+        *,
+        in_features: int | None = None,
+        out_features: int | None = None,
+        head_options: dict[str, int | float | str] | None = None,
+        loss: nn.Module | None = None,
+        temperature: float = 0.1,
+        lr_encoder: float = 2e-4,
+        lr_head: float = 2e-4,
+        lr_warmup: float = 1e-4,
+        warmup_epochs: int = 10,
+        weight_decay: float = 1e-4,
+        decay_head: bool = True,
+        bn_while_frozen: Literal["update", "freeze"] = "update",
+    ) -> None:
+        schedule = Schedule(
+            lr_encoder, lr_head, lr_warmup, warmup_epochs, weight_decay, decay_head, bn_while_frozen
+        ).checked()
+        super().__init__(schedule)
+        self.encoder = encoder
+        if isinstance(head, nn.Module):
+            self.head = head
+            self.head_spec: HeadSpec = {"arm": f"{type(head).__module__}.{type(head).__qualname__}"}
+        else:
+            self.head_spec = head_spec(head, feature_dim(encoder, in_features), out_features, head_options)
+            self.head = build_head(self.head_spec)
+        self.loss = loss if loss is not None else SupConLoss(temperature)
+        self.start_phase()
+        # Not `save_hyperparameters`: Lightning's command line would merge what a checkpoint says into its
+        # configuration, import paths included. These plain values go into the checkpoint under our own key.
+        self.description: dict[str, Any] = {
+            "encoder": encoder_spec(encoder),
+            "head": self.head_spec,
+            "loss": {"temperature": temperature} if loss is None else None,
+            "schedule": schedule._asdict(),
+        }
+
+    def on_fit_start(self) -> None:
+        """Log the description as hyper-parameters."""
+        for logger in self.loggers:
+            logger.log_hyperparams(self.description)
+
+    def forward(self, inputs: Any) -> Tensor:  # noqa: ANN401  # whatever the user's encoder takes
+        """Return the embeddings ``(B, D_out)`` of a batch of inputs."""
+        return cast(Tensor, self.head(self.encoder(inputs)))
+
+    def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor:
+        """Return the contrastive loss of one batch."""
+        inputs, labels = batch
+        loss: Tensor = self.loss(self(inputs), labels)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: tuple[Any, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Embedded:
+        """Return embeddings, features and labels for the callbacks that judge them."""
+        return self._embed(batch)
+
+    def test_step(self, batch: tuple[Any, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Embedded:
+        """Return embeddings, features and labels for the callbacks that judge them."""
+        return self._embed(batch)
+
+    def predict_step(self, batch: tuple[Any, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Embedded:
+        """Return embeddings, features and labels of one batch."""
+        return self._embed(batch)
+
+    def _embed(self, batch: tuple[Any, Tensor]) -> Embedded:
+        inputs, labels = batch
+        features = self.encoder(inputs)
+        return {"embeddings": self.head(features).float(), "features": features.float(), "labels": labels}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the phase and the description."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["monocon"].update(self.description)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the phase; refuse the checkpoint of another head.
+
+        Raises:
+            ValueError: If the checkpoint's head is not this model's.
+        """
+        stored = checkpoint.get("monocon", {}).get("head")
+        if stored != self.head_spec:
+            raise ValueError(
+                f"`ckpt_path` must be a checkpoint of this head, {self.head_spec}; got one of {stored}. "
+                "Choose the head it was trained with, or another checkpoint."
+            )
+        super().on_load_checkpoint(checkpoint)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # fewer arguments than Lightning's: nothing else is safe
+        cls,
+        checkpoint_path: str | os.PathLike[str],
+        map_location: torch.device | str | None = "cpu",
+        *,
+        encoder: nn.Module | None = None,
+        head: nn.Module | None = None,
+        loss: nn.Module | None = None,
+    ) -> Self:
+        """Return the trained model, in eval mode; nothing is downloaded and nothing in the file is imported.
+
+        Args:
+            checkpoint_path: A local file.
+            map_location: Where the weights go.
+            encoder: The encoder, where it is not one of `lightning_monocon.encoders.REGISTRY`.
+            head: The head, where it was a module of your own.
+            loss: The loss, where it was a module of your own; it is not needed to embed.
+
+        Raises:
+            ValueError: If the file is not a checkpoint of this package, or a module that it cannot name is missing.
+        """
+        checkpoint = read_checkpoint(checkpoint_path, map_location)
+        stored = checkpoint["monocon"]
+        spec = cast("EncoderSpec | None", stored["encoder"])
+        if encoder is None and spec is None:
+            raise ValueError(
+                "`encoder` must be given: the checkpoint was trained with an encoder of your own, which only you can "
+                "build. Pass `encoder=<the same architecture>`."
+            )
+        model = cls(
+            encoder if encoder is not None else build_encoder(cast("EncoderSpec", spec)),
+            **_head_arguments(stored["head"], head),
+            **stored["schedule"],
+            loss=loss,
+            **(stored["loss"] or {}),
+        )
+        model.on_load_checkpoint(checkpoint)
+        model.load_state_dict(checkpoint["state_dict"])
+        return model.eval()
+
+
+def _head_arguments(spec: dict[str, Any], head: nn.Module | None) -> dict[str, Any]:
+    """Return the constructor's arguments that rebuild the head of a checkpoint."""
+    if head is not None:
+        return {"head": head}
+    options = dict(spec)
+    arm, width, out = options.pop("arm"), options.pop("in_features", None), options.pop("out_features", None)
+    if width is None:
+        raise ValueError(f"`head` must be given: the checkpoint was trained with a head of your own, {arm}.")
+    return {"head": arm, "in_features": width, "out_features": out, "head_options": options or None}

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Warm-up and joint training in one ``fit``.
+
+1. *warmup*: the encoder is frozen, the head alone learns (AdamW, cosine to 0); nothing is validated, so neither
+   patience nor the best checkpoint knows of it;
+2. *joint*: a **fresh** AdamW with an encoder group and a head group, cosine to 0.
+
+Not Lightning's `BaseFinetuning`: it adds groups to one optimizer and freezes again on resume
+(Lightning-AI/pytorch-lightning#21901). Here the phase is a string in the checkpoint, restored before
+`configure_optimizers`, and the switch is made at the start of training *and* of every epoch, because a run resumed
+from the last batch of an epoch never sees the next epoch's start.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from typing_extensions import Self
+
+Phase = Literal["warmup", "joint"]
+
+
+class Schedule(NamedTuple):
+    """Rates and lengths of the two phases; see `lightning_monocon.MonoCon` for each."""
+
+    lr_encoder: float = 2e-4
+    lr_head: float = 2e-4
+    lr_warmup: float = 1e-4
+    warmup_epochs: int = 10
+    weight_decay: float = 1e-4
+    decay_head: bool = True
+    bn_while_frozen: Literal["update", "freeze"] = "update"
+
+    def checked(self) -> Self:
+        """Return itself.
+
+        Raises:
+            ValueError: If a rate or a length is negative, or ``bn_while_frozen`` is unknown.
+        """
+        for name in ("lr_encoder", "lr_head", "lr_warmup", "weight_decay", "warmup_epochs"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
+        if self.bn_while_frozen not in ("update", "freeze"):
+            raise ValueError(f"`bn_while_frozen` must be 'update' or 'freeze', got {self.bn_while_frozen!r}.")
+        return self
+
+
+class TwoPhaseModule(LightningModule):
+    """A LightningModule with an ``encoder`` and a ``head`` that follows a `Schedule`.
+
+    Args:
+        schedule: Rates and lengths of the phases.
+    """
+
+    encoder: nn.Module
+    head: nn.Module
+    phase: Phase
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self._limit_val_batches: int | float | None = None
+
+    def start_phase(self) -> None:
+        """Begin with the warm-up, or with the joint phase where there is no warm-up or no head to warm up.
+
+        Encoder parameters that come frozen stay frozen in both phases.
+        """
+        self._encoder_trainable = frozenset(n for n, p in self.encoder.named_parameters() if p.requires_grad)
+        trainable = any(True for _ in self.head.parameters())
+        self.warmup_epochs = self.schedule.warmup_epochs if trainable else 0
+        self._enter("warmup" if self.warmup_epochs else "joint")
+
+    def setup(self, stage: str) -> None:
+        """Check that trainer and schedule fit each other.
+
+        Raises:
+            ValueError: If the trainer's ``max_epochs`` leaves no joint epoch.
+            RuntimeError: If the strategy is not one the warm-up was tested with.
+        """
+        if stage != "fit":
+            return
+        if getattr(self.trainer, "fast_dev_run", False):  # one step in all: let it be a joint one, which exercises everything
+            self.warmup_epochs = 0
+            self._enter("joint")
+        epochs = self.trainer.max_epochs
+        if epochs is None or epochs <= self.warmup_epochs:
+            raise ValueError(
+                f"`max_epochs` must exceed the {self.warmup_epochs} warm-up epochs, which come on top of the joint "
+                f"ones; got {epochs}. Set max_epochs = warmup_epochs + joint epochs, or warmup_epochs=0."
+            )
+        strategy = self.trainer.strategy
+        if self.warmup_epochs and not isinstance(strategy, DDPStrategy | SingleDeviceStrategy):
+            raise RuntimeError(
+                f"A warm-up was not tested with {type(strategy).__name__}: sharded parameters must be wrapped anew "
+                "when the encoder is unfrozen. Use strategy='ddp', or warmup_epochs=0."
+            )
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW and a cosine to 0 for the current phase."""
+        plan = self.schedule
+        head_decay = plan.weight_decay if plan.decay_head else 0.0
+        head = {"params": list(self.head.parameters()), "weight_decay": head_decay, "name": "head"}
+        if self.phase == "warmup":
+            groups, epochs = [{**head, "lr": plan.lr_warmup}], self.warmup_epochs
+        else:
+            trainable = [p for p in self.encoder.parameters() if p.requires_grad]
+            encoder = {"params": trainable, "lr": plan.lr_encoder, "name": "encoder"}
+            groups = [group for group in (encoder, {**head, "lr": plan.lr_head}) if group["params"]]
+            epochs = (self.trainer.max_epochs or 0) - self.warmup_epochs
+        optimizer = AdamW(groups, weight_decay=plan.weight_decay)
+        return {"optimizer": optimizer, "lr_scheduler": CosineAnnealingLR(optimizer, epochs)}
+
+    def on_train_start(self) -> None:
+        """Enter the phase of the current epoch (a resumed run may begin with any)."""
+        self._follow_schedule()
+
+    def on_train_epoch_start(self) -> None:
+        """Enter the phase of the current epoch; set the encoder's mode, which validation may have changed."""
+        self._follow_schedule()
+        self.encoder.train(self.phase == "joint" or self.schedule.bn_while_frozen == "update")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the phase."""
+        checkpoint["monocon"] = {"phase": self.phase}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the phase; Lightning calls this before `configure_optimizers`."""
+        self._enter(checkpoint["monocon"]["phase"])
+
+    def teardown(self, stage: str) -> None:
+        """Give the trainer its validation back, should training end within the warm-up."""
+        if stage == "fit":
+            self._allow_validation()
+
+    def _follow_schedule(self) -> None:
+        if self.phase == "joint":
+            return
+        if self.trainer.current_epoch < self.warmup_epochs:
+            if self._limit_val_batches is None:
+                self._limit_val_batches, self.trainer.limit_val_batches = self.trainer.limit_val_batches, 0
+            return
+        self._enter("joint")
+        self._allow_validation()
+        strategy = self.trainer.strategy
+        if isinstance(strategy, DDPStrategy):
+            # DDP reduces only what required a gradient when it wrapped: wrap anew, or the encoders drift apart.
+            strategy.model = self
+            strategy.configure_ddp()
+        strategy.setup_optimizers(self.trainer)
+
+    def _allow_validation(self) -> None:
+        if self._limit_val_batches is not None:
+            self.trainer.limit_val_batches = self._limit_val_batches
+            self._limit_val_batches = None
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        for name, parameter in self.encoder.named_parameters():
+            parameter.requires_grad_(phase == "joint" and name in self._encoder_trainable)
