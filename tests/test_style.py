@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""House rules that no linter knows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("lightning_monocon", "callbacks", "recipes", "tests", "benchmarks", "docs")
+CODE = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))  # rglob does not follow the links
+TEXT = [
+    *CODE,
+    *sorted(path for folder in FOLDERS for kind in ("*.yaml", "*.md") for path in (ROOT / folder).rglob(kind)),
+    *sorted(ROOT.glob("*.md")),
+    *(ROOT / name for name in ("Makefile", "pyproject.toml", "constraints.txt")),
+]
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(CODE) > 20
+
+
+@pytest.mark.parametrize("path", CODE, ids=_name)
+def test_code_file(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# SPDX-License-Identifier: Apache-2.0"
+    assert len(lines) <= 300, "split the file: 200 lines is the target, 300 the limit"
+    assert not [line for line in lines if re.match(r"\s*(import|from) pytorch_lightning\b", line)]
+
+
+@pytest.mark.parametrize("path", TEXT, ids=_name)
+def test_no_path_of_somebodys_machine(path: Path) -> None:
+    found = re.findall(r"(?:/(?:work|home|root|Users)/\w+|\.\./shared\b)", path.read_text(encoding="utf-8"))
+    assert not found
