@@ -146,7 +146,7 @@ def _checked(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
     wrong = [k for k in dims if not 1 <= k <= width]
     if wrong or not dims:
         raise ValueError(f"`dims` must be numbers of dimensions from 1 to {width}, the width; got {wrong or 'none'}.")
-    empty = [k for k in dims if rank < k < width]
+    empty = [k for k in dims if max(rank, 1) < k < width]
     if empty:
         raise ValueError(
             f"`dims` must not exceed {rank}, the gallery's rank: directions beyond it hold rounding error only; "

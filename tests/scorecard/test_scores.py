@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
+from torch import Tensor
+
+from lightning_monocon.scorecard import EmbeddingSet, Score, measure, score
+
+Planted = Callable[..., EmbeddingSet]
+Digits = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+@pytest.fixture(scope="module")
+def card(digits: Digits) -> Score:
+    gallery, gallery_labels, query, query_labels = digits
+    return score(gallery=gallery, gallery_labels=gallery_labels, query=query, query_labels=query_labels)
+
+
+def test_the_spectrum_agrees_with_scikit_learn(card: Score, digits: Digits) -> None:
+    rows, queries = (normalize(digits[i].double().numpy()) for i in (0, 2))
+    pca = PCA(svd_solver="full").fit(rows)
+    np.testing.assert_allclose(card.spectrum.numpy(), pca.explained_variance_, rtol=1e-9, atol=1e-15)
+    assert card.n99 == 1 + int((pca.explained_variance_ratio_.cumsum() < 0.99).sum()) == 42
+    assert card.total_variance == pytest.approx(rows.var(0, ddof=1).sum())
+    short = PCA(n_components=card.n99, svd_solver="full").fit(rows)
+    left = queries - short.inverse_transform(short.transform(queries))
+    assert card.rmse == pytest.approx(math.sqrt((left**2).mean()))
+    assert card.fvu == pytest.approx((left**2).sum() / ((queries - rows.mean(0)) ** 2).sum())
+
+
+def test_the_pairs_agree_with_numpy(card: Score, digits: Digits) -> None:
+    rows = normalize(digits[0].double().numpy())
+    cosines = rows @ rows.T
+    assert card.mean_cosine == pytest.approx((cosines.sum() - len(rows)) / (len(rows) * (len(rows) - 1)))
+    moving = rows[:, rows.std(0) > 0]
+    off = np.corrcoef(moving, rowvar=False)[~np.eye(moving.shape[1], dtype=bool)]
+    assert card.feature_correlation == pytest.approx(math.sqrt((off**2).mean()))
+
+
+def test_the_facts_about_the_rows(card: Score, digits: Digits) -> None:
+    _, labels, _, truth = digits
+    commonest = np.bincount(labels.numpy()).argmax()
+    assert (card.n, card.n_query, card.dim, card.classes, card.rank) == (1200, 597, 64, 10, 61)
+    assert card.chance == pytest.approx(float((truth.numpy() == commonest).mean()))
+    assert (card.distinct, card.leaked) == (1200, 0)
+    assert card.knn_accuracy == card.knn_accuracy_at(64) == card.frontier.knn_accuracy[-1]
+    assert (card.recall_at_1, card.recall_at_5) == (card.recall[1], card.recall[5])
+
+
+def test_the_accuracy_in_n99_dimensions_is_always_measured(planted: Planted) -> None:
+    card = measure(planted(rank=7, dim=16), dims=[2, 16])
+    assert card.n99 == 7
+    assert card.frontier.dims == (2, 7, 16)
+
+
+def test_arrays_and_tensors_score_alike(digits: Digits) -> None:
+    gallery, gallery_labels, query, query_labels = (part[:200] for part in digits)
+    tensors = score(gallery=gallery, gallery_labels=gallery_labels, query=query, query_labels=query_labels)
+    arrays = score(
+        gallery=gallery.numpy(),
+        gallery_labels=gallery_labels.numpy(),
+        query=query.numpy(),
+        query_labels=query_labels.numpy(),
+    )
+    assert tensors.frontier.knn_accuracy == arrays.frontier.knn_accuracy
+    assert tensors.rmse == arrays.rmse
+
+
+def test_rows_that_are_all_equal_are_scored_without_a_spectrum() -> None:
+    labels = torch.arange(12) % 3
+    card = measure(EmbeddingSet(torch.ones(12, 4), labels, torch.ones(6, 4), labels[:6]))
+    assert (card.n99, card.rank, card.total_variance, card.mean_cosine) == (0, 0, 0.0, pytest.approx(1.0))
+    assert math.isnan(card.rmse) and math.isnan(card.fvu)
+    assert card.frontier.dims == (1, 4)
+
+
+def test_repeated_rows_and_leaks_are_counted(planted: Planted) -> None:
+    data = planted()
+    twice = EmbeddingSet(
+        torch.cat([data.gallery, data.gallery]),
+        torch.cat([data.gallery_labels, data.gallery_labels]),
+        torch.cat([data.query, data.gallery[:40]]),
+        torch.cat([data.query_labels, data.gallery_labels[:40]]),
+    )
+    card = measure(twice)
+    assert (card.n, card.distinct, card.leaked) == (1200, 600, 40)
+
+
+def test_dimensions_beyond_the_rank_are_refused(planted: Planted) -> None:
+    with pytest.raises(ValueError, match=r"`dims` must not exceed 7, the gallery's rank"):
+        measure(planted(rank=7, dim=16), dims=[8])
