@@ -5,7 +5,7 @@ Both metrics are ranked by the squared Euclidean distance, for ``"cosine"`` of u
 (:math:`|u-v|^2 = 2 - 2\cos`), after the gallery's mean is subtracted. That changes no distance, but a narrow cone
 or a large offset then costs no digits, so float32 products are enough to *choose* candidates:
 
-1. a tile of scores :math:`2\,q\cdot g - |g|^2`, one product with the bias folded in; the best ``k + 8`` are kept;
+1. a tile of scores :math:`2\,q\cdot g - |g|^2`, of which the best ``k + 8`` are kept;
 2. the candidates' distances in float64 *decide*, equal distances by the smaller gallery index;
 3. a query whose last candidate is within rounding of its k-th is searched again in float64.
 
@@ -26,7 +26,8 @@ from lightning_monocon.functional.moments import statistics_device
 DistanceName = Literal["cosine", "euclidean"]
 
 _QUERY_TILE = 1024
-_GALLERY_TILE = 8192
+_GALLERY_TILE = 4096
+_ROW_TILE = 1024  # float64 rows that are prepared at a time
 _EXACT_ENTRIES = 1 << 21  # float64 entries of one exact tile: 16 MB
 _EXACT_QUERIES = 16  # searched again together
 _MARGIN = 8  # candidates beyond k that float32 keeps for float64 to judge
@@ -51,6 +52,7 @@ class _Points(NamedTuple):
     length: Tensor  # (N, 1) float64 divisors, ones for Euclidean and for rows of zeros
     penalty: Tensor  # (N,) float64, 1 for rows of zeros under cosine: their cosine is 0, not 1/2
     centred: Tensor  # (N, D) float32
+    square: Tensor  # (N,) float32, |centred|^2 and the penalty
 
 
 def check_metric(metric: str) -> None:
@@ -69,9 +71,9 @@ def check_k(k: int, gallery_rows: int, exclude_self: bool = False) -> None:
 def _lengths(rows: Tensor, metric: str) -> tuple[Tensor, Tensor]:
     length = torch.ones(len(rows), 1, dtype=torch.float64, device=rows.device)
     if metric == "cosine":
-        for start in range(0, len(rows), _GALLERY_TILE):
-            tile = rows[start : start + _GALLERY_TILE]
-            length[start : start + len(tile)] = torch.linalg.vector_norm(tile, dim=1, keepdim=True, dtype=torch.float64)
+        for start in range(0, len(rows), _ROW_TILE):
+            tile = rows[start : start + _ROW_TILE].to(torch.float64)
+            length[start : start + len(tile)] = torch.linalg.vector_norm(tile, dim=1, keepdim=True)
     zero = length[:, 0] == 0
     return length.masked_fill(zero[:, None], 1.0), zero.to(torch.float64)
 
@@ -82,33 +84,35 @@ def _scale(rows: Tensor, metric: str) -> Tensor:
     return largest if metric == "euclidean" and largest > 0 else torch.ones_like(largest)
 
 
-def _prepared(rows: Tensor, metric: str, mean: Tensor | None, scale: Tensor) -> tuple[_Points, Tensor]:
-    """Return the points and the mean that was subtracted: ``mean``, or their own where it is None."""
+def _prepared(rows: Tensor, metric: str, centre: Tensor | None, scale: Tensor) -> tuple[_Points, Tensor]:
+    """Return the points and the centre that was subtracted: ``centre``, or their own mean where it is None."""
     length, penalty = _lengths(rows, metric)
-    tiles = range(0, len(rows), _GALLERY_TILE)
-    if mean is None:
-        mean = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
-        for start in tiles:
-            stop = start + _GALLERY_TILE
-            mean += (rows[start:stop].to(torch.float64) / length[start:stop]).sum(dim=0) / len(rows)
+    tiles = [slice(start, start + _ROW_TILE) for start in range(0, len(rows), _ROW_TILE)]
+    if centre is None:
+        centre = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
+        for tile in tiles:
+            centre += (1.0 / length[tile, 0]) @ rows[tile].to(torch.float64) / len(rows)
     centred = torch.empty(rows.shape, dtype=torch.float32, device=rows.device)
-    for start in tiles:
-        stop = start + _GALLERY_TILE
-        centred[start:stop] = (rows[start:stop].to(torch.float64) / length[start:stop] - mean) / scale
-    return _Points(rows, length, penalty, centred), mean
+    for tile in tiles:
+        centred[tile] = rows[tile].to(torch.float64, copy=True).div_(length[tile]).sub_(centre).div_(scale)
+    square = torch.linalg.vector_norm(centred, dim=1).square_() + penalty.to(torch.float32)
+    return _Points(rows, length, penalty, centred, square), centre
 
 
 def _unit(points: _Points, index: Tensor | slice) -> Tensor:
     return points.rows[index].to(torch.float64) / points.length[index]
 
 
-def _candidates(query: Tensor, gallery: _Points, bias: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _candidates(query: Tensor, gallery: _Points, count: int) -> tuple[Tensor, Tensor]:
     """Return the ``count`` best float32 scores ``(Q, count)`` and their gallery rows."""
     scores = query.new_empty(len(query), 0)
     indices = torch.empty(len(query), 0, dtype=torch.int64, device=query.device)
-    for start in range(0, len(bias), _GALLERY_TILE):
-        tile = torch.addmm(bias[start : start + _GALLERY_TILE], query, gallery.centred[start : start + _GALLERY_TILE].T)
-        best, where = tile.topk(min(count, tile.shape[1]), dim=1)
+    buffer = query.new_empty(len(query) * _GALLERY_TILE)  # one for all tiles: fresh pages cost as much as the search
+    for start in range(0, len(gallery.rows), _GALLERY_TILE):
+        tile = slice(start, min(start + _GALLERY_TILE, len(gallery.rows)))
+        score = buffer[: len(query) * (tile.stop - start)].view(len(query), -1)
+        torch.mm(query, gallery.centred[tile].T, out=score).sub_(gallery.square[tile])
+        best, where = score.topk(min(count, score.shape[1]), dim=1)
         scores, indices = torch.cat([scores, best], 1), torch.cat([indices, where + start], 1)
         scores, order = scores.topk(min(count, scores.shape[1]), dim=1)
         indices = indices.gather(1, order)
@@ -148,20 +152,21 @@ def _search_exactly(query: Tensor, gallery: _Points, k: int, forbidden: Tensor |
     return best, indices
 
 
-def _search_tile(query: _Points, tile: slice, gallery: _Points, bias: Tensor, k: int, exclude_self: bool) -> Neighbours:
+def _search_tile(query: _Points, tile: slice, gallery: _Points, k: int, exclude_self: bool) -> Neighbours:
     """Return squared distances and indices for one tile of queries."""
     scaled = query.centred[tile] * 2.0
-    own = torch.arange(tile.start, tile.start + len(scaled), device=bias.device) if exclude_self else None
-    scores, indices = _candidates(scaled, gallery, bias, min(k + _MARGIN + int(exclude_self), len(bias)))
+    own = torch.arange(tile.start, tile.start + len(scaled), device=scaled.device) if exclude_self else None
+    scores, indices = _candidates(scaled, gallery, min(k + _MARGIN + int(exclude_self), len(gallery.rows)))
     exact = _unit(query, tile)
     squared = _squared_distances(exact, gallery, indices)
     if own is not None:
         squared.masked_fill_(indices == own[:, None], torch.inf)
     best, chosen = _decide(squared, indices, k)
-    if scores.shape[1] < len(bias):
+    if scores.shape[1] < len(gallery.rows):
         # float32 scores err by about eps sqrt(D) |q| |g|; beyond four times that no row outside can beat the k-th.
-        scale = scaled.norm(dim=1) * bias.abs().max().sqrt() + bias.abs().max()
-        slack = 4 * torch.finfo(torch.float32).eps * scaled.shape[1] ** 0.5 * scale
+        largest = gallery.square.max()
+        slack = 4 * torch.finfo(torch.float32).eps * scaled.shape[1] ** 0.5
+        slack = slack * (scaled.norm(dim=1) * largest.sqrt() + largest)
         kth = scores.gather(1, (indices[:, None] == chosen[:, -1:, None]).to(torch.int8).argmax(2)).squeeze(1)
         unsure = torch.nonzero(kth - scores[:, -1] <= slack).flatten()
         for start in range(0, len(unsure), _EXACT_QUERIES):
@@ -201,11 +206,10 @@ def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: Distan
         finite_rows(tensor, "error", name)
     device = statistics_device(rows.device)
     scale = _scale(rows.to(device), metric)
-    points, mean = _prepared(rows.to(device), metric, None, scale)
-    queries = points if exclude_self else _prepared(asked.to(device), metric, mean, scale)[0]
-    bias = -(points.centred.square().sum(dim=1) + points.penalty.to(torch.float32))
+    points, centre = _prepared(rows.to(device), metric, None, scale)
+    queries = points if exclude_self else _prepared(asked.to(device), metric, centre, scale)[0]
     found = [
-        _search_tile(queries, slice(start, start + _QUERY_TILE), points, bias, k, exclude_self)
+        _search_tile(queries, slice(start, start + _QUERY_TILE), points, k, exclude_self)
         for start in range(0, len(asked), _QUERY_TILE)
     ]
     empty = torch.empty(0, k, dtype=torch.float64, device=device)
