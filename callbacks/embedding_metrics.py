@@ -10,17 +10,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from lightning_monocon.embedding import GALLERY_AND_QUERY
 from lightning_monocon.metrics import (
     EffectiveDimension,
     FeatureCorrelation,
-    KNNAccuracy,
     MeanCosine,
-    RecallAtK,
+    NeighbourScores,
     ReconstructionError,
     TotalVariance,
 )
-
-GALLERY = 0
 
 
 class EmbeddingMetrics(Callback):
@@ -41,7 +39,7 @@ class EmbeddingMetrics(Callback):
 
     def __init__(self, variance: float = 0.99, k: int = 5) -> None:
         self.variance, self.k = variance, k
-        self._sources: dict[str, _Source] = {}
+        self._collections: dict[str, MetricCollection] = {}
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start afresh."""
@@ -85,61 +83,43 @@ class EmbeddingMetrics(Callback):
         self._log("test", pl_module)
 
     def _start(self, batches: list[int | float], pl_module: LightningModule) -> None:
-        if len(batches) != 2:
+        if len(batches) != GALLERY_AND_QUERY:
             raise ValueError(
                 f"`dataloaders` must be two, the gallery and the query, got {len(batches)}. Return "
                 "[gallery_loader, query_loader] from `val_dataloader` and `test_dataloader`."
             )
-        if not self._sources:
+        if not self._collections:
             same = isinstance(getattr(pl_module, "head", None), nn.Identity)  # the same vectors twice
-            outputs = {"": "embeddings"} if same else {"": "embeddings", "encoder/": "features"}
-            self._sources = {prefix: _Source(output, self.variance, self.k) for prefix, output in outputs.items()}
-        for source in self._sources.values():
-            for collection in (source.spectral, source.paired):
-                collection.to(pl_module.device)
-                collection.reset()
+            outputs = ["embeddings"] if same else ["embeddings", "features"]
+            self._collections = {output: self._collection() for output in outputs}
+        for collection in self._collections.values():
+            collection.to(pl_module.device)
+            collection.reset()
 
-    def _update(self, outputs: Any, dataloader_idx: int) -> None:  # noqa: ANN401  # whatever the user's step returns
-        for source in self._sources.values():
-            source.update(outputs, dataloader_idx)
-
-    def _log(self, stage: str, pl_module: LightningModule) -> None:
-        for prefix, source in self._sources.items():
-            values = {f"{stage}/{prefix}{name}": value for name, value in source.compute().items()}
-            # the metrics have reduced over the ranks themselves: sync_dist averages equal values
-            pl_module.log_dict(values, sync_dist=True)
-
-
-class _Source:
-    """The metrics of one output: those of the gallery alone, and those of the query against the gallery."""
-
-    def __init__(self, output: str, variance: float, k: int) -> None:
-        self.output = output
-        self.spectral = MetricCollection(
+    def _collection(self) -> MetricCollection:
+        # shared states: one Gram matrix for all spectral metrics, one search for accuracy and recall
+        return MetricCollection(
             {
-                "effective_dimension": EffectiveDimension(variance),
-                "feature_correlation": FeatureCorrelation(),
+                "effective_dimension": EffectiveDimension(self.variance, small_sample="ignore"),
+                "feature_correlation": FeatureCorrelation(small_sample="ignore"),
                 "total_variance": TotalVariance(),
                 "mean_cosine": MeanCosine(),
-            }
-        )
-        self.paired = MetricCollection(
-            {
-                "reconstruction_error": ReconstructionError(variance),
-                "knn_accuracy": KNNAccuracy(k),
-                "recall": RecallAtK((1, 5)),
+                "reconstruction_error": ReconstructionError(self.variance),
+                "neighbours": NeighbourScores(self.k, (1, 5)),
             }
         )
 
-    def update(self, outputs: Any, dataloader_idx: int) -> None:  # noqa: ANN401  # whatever the user's step returns
-        embeddings, labels = _take(outputs, self.output).detach(), _take(outputs, "labels")
-        role = "gallery" if dataloader_idx == GALLERY else "query"
-        if role == "gallery":
-            self.spectral.update(embeddings)
-        self.paired.update(embeddings=embeddings, labels=labels, role=role)
+    def _update(self, outputs: Any, dataloader_idx: int) -> None:  # noqa: ANN401  # whatever the user's step returns
+        labels, role = _take(outputs, "labels"), "query" if dataloader_idx else "gallery"
+        for output, collection in self._collections.items():
+            collection.update(embeddings=_take(outputs, output).detach(), labels=labels, role=role)
 
-    def compute(self) -> dict[str, Tensor]:
-        return {**self.spectral.compute(), **self.paired.compute()}
+    def _log(self, stage: str, pl_module: LightningModule) -> None:
+        for output, collection in self._collections.items():
+            prefix = f"{stage}/encoder/" if output == "features" else f"{stage}/"
+            values = {f"{prefix}{name}": value for name, value in collection.compute().items() if name != "dimension"}
+            # the metrics have reduced over the ranks themselves: sync_dist averages equal values
+            pl_module.log_dict(values, sync_dist=True)
 
 
 def _take(outputs: Any, name: str) -> Tensor:  # noqa: ANN401  # whatever the user's step returns

@@ -39,7 +39,11 @@ class RunReport(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Embed on every rank, report on the first."""
         loaders = trainer.val_dataloaders
-        if not isinstance(loaders, list) or len(loaders) != GALLERY_AND_QUERY or getattr(trainer, "fast_dev_run", False):
+        if (
+            not isinstance(loaders, list)
+            or len(loaders) != GALLERY_AND_QUERY
+            or getattr(trainer, "fast_dev_run", False)
+        ):
             return
         gallery, query = (embed(pl_module, loader) for loader in loaders)
         if not trainer.is_global_zero:
@@ -54,8 +58,7 @@ class RunReport(Callback):
         self._report(trainer, sets)
 
     def _report(self, trainer: Trainer, sets: dict[str, EmbeddingSet]) -> None:
-        from lightning_monocon.scorecard.card import build
-        from lightning_monocon.scorecard.compare import figures  # brings matplotlib
+        from lightning_monocon.scorecard import build, draw
         from lightning_monocon.scorecard.figures import save
         from lightning_monocon.scorecard.history import read_history
         from lightning_monocon.scorecard.schema import as_json
@@ -64,7 +67,7 @@ class RunReport(Callback):
         card = build({name: [data] for name, data in sets.items()}, ENCODER, {name: [history] for name in sets})
         self.run_dir.mkdir(parents=True, exist_ok=True)
         (self.run_dir / "scorecard.json").write_text(json.dumps(as_json(card), indent=1), encoding="utf-8")
-        drawn = figures(card, sets.values())
+        drawn = draw(card, sets.values())
         for name, figure in drawn.items():
             save(figure, self.run_dir / name)
         for logger in trainer.loggers:

@@ -30,7 +30,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: torch.device | s
         raise FileNotFoundError(f"`path` must be an existing checkpoint, got {str(file)!r}.")
     try:
         content = torch.load(file, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(
             f"`path` must be a whole checkpoint of plain values and tensors; {str(file)!r} "
             f"({file.stat().st_size} bytes) is damaged or holds code: {error}"

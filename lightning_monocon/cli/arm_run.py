@@ -28,7 +28,7 @@ class ArmRun:
     """What one process of a comparison trains.
 
     Attributes:
-        arm: ``encoder``, ``mlp``, ``monotonic`` or ``linear:K``.
+        arm: ``encoder``, ``mlp``, ``monotonic`` or ``linear-K``.
         seed: Seed of weights, order and augmentation.
         recipe: The recipe's file.
         overrides: Further options of `monocon fit`.
@@ -44,7 +44,7 @@ class ArmRun:
     @property
     def folder(self) -> Path:
         """The run's own folder."""
-        return self.out / "runs" / f"{self.arm.replace(':', '-')}-seed{self.seed}"
+        return self.out / "runs" / f"{self.arm}-seed{self.seed}"
 
     @property
     def finished(self) -> bool:
@@ -65,7 +65,7 @@ class ArmRun:
         Every arm gets the same number of joint epochs; the encoder alone has no head to warm up.
         """
         words = ["fit", "--config", str(self.recipe), "--seed_everything", str(self.seed), *self.overrides]
-        kind, _, width = self.arm.partition(":")
+        kind, _, width = self.arm.partition("-")
         words += ["--model.head", {"encoder": "none"}.get(kind, kind)]
         if kind == "linear":
             words += ["--model.out_features", width]
@@ -73,7 +73,7 @@ class ArmRun:
             warmup = int(_option(self.overrides, "--model.warmup_epochs") or self._configured("model", "warmup_epochs"))
             epochs = int(_option(self.overrides, "--trainer.max_epochs") or self._configured("trainer", "max_epochs"))
             words += ["--model.warmup_epochs", "0", "--trainer.max_epochs", str(epochs - warmup)]
-        return [*words, "--run_dir", str(self.folder), *_QUIET]
+        return [*words, "--run_dir", str(self.folder), "--report", "false", *_QUIET]
 
     def _configured(self, section: str, name: str) -> int:
         recipe: dict[str, Any] = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
@@ -168,12 +168,12 @@ def check_arm(arm: str) -> str:
     Raises:
         ValueError: If it is not one of those that can be compared.
     """
-    kind, colon, width = arm.partition(":")
-    if (kind in ("encoder", "mlp", "monotonic") and not colon) or (
+    kind, dash, width = arm.partition("-")
+    if (kind in ("encoder", "mlp", "monotonic") and not dash) or (
         kind == "linear" and width.isdecimal() and int(width)
     ):
         return arm
-    raise ValueError(f"`--arms` must be of encoder, mlp, monotonic, linear:K (K dimensions), got {arm!r}.")
+    raise ValueError(f"`--arms` must be of encoder, mlp, monotonic, linear-K (K dimensions), got {arm!r}.")
 
 
 def cores() -> int:

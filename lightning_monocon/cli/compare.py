@@ -100,7 +100,7 @@ def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[None]) -> None:
 
 
 def _report(out: Path, arms: Sequence[str]) -> None:
-    from lightning_monocon.scorecard.compare import report
+    from lightning_monocon.scorecard import report
 
     scorecard = report(out, arms)
     print(scorecard.table())
@@ -131,8 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--arms",
         nargs="+",
-        default=["encoder", "mlp", "monotonic", "linear:4"],
-        help="encoder, mlp, monotonic, linear:K (default: %(default)s)",
+        default=["encoder", "mlp", "monotonic", "linear-4"],
+        help="encoder, mlp, monotonic, linear-K (default: %(default)s)",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=0, help="runs at a time (default: one per core)")

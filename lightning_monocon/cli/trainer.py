@@ -102,6 +102,7 @@ class MonoConCLI(LightningCLI):
             "--run_dir", type=str | None, default=None, help="The run's own folder. Default: runs/<date and time>."
         )
         parser.add_argument("--wandb", type=WandbMode, default="off", help="Mirror the run to Weights & Biases.")
+        parser.add_argument("--report", type=bool, default=True, help="End the run with its scorecard and figures.")
         parser.add_argument("--out", type=str, default="embeddings.safetensors", help="File that `predict` writes.")
 
     def _parse_ckpt_path(self) -> None:
@@ -116,7 +117,9 @@ class MonoConCLI(LightningCLI):
         callbacks: list[Callback] = [*_as_list(chosen.get("callbacks"))]
         wanted: list[Callback] = [EmbeddingMetrics()]
         if fitting:
-            wanted += [ExactResume(), RunRecord(str(self.run_dir)), RunReport(str(self.run_dir)), self._checkpoint()]
+            wanted += [ExactResume(), RunRecord(str(self.run_dir))]
+            wanted += self._checkpoints() if chosen.get("enable_checkpointing") is not False else []
+            wanted += [RunReport(str(self.run_dir))] if options.report else []
         elif self.subcommand == "predict":
             wanted = [EmbeddingWriter(options.out)]
         callbacks += [callback for callback in wanted if not any(isinstance(c, type(callback)) for c in callbacks)]
@@ -129,8 +132,20 @@ class MonoConCLI(LightningCLI):
             **kwargs,
         )
 
-    def _checkpoint(self) -> ModelCheckpoint:
-        return ModelCheckpoint(dirpath=self.run_dir / "checkpoints", filename="{epoch}", save_last=True)
+    def _checkpoints(self) -> list[Callback]:
+        """Keep the last epoch, warm-up included, and the best by validation."""
+        folder = self.run_dir / "checkpoints"
+        return [
+            ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+            ModelCheckpoint(
+                folder,
+                "best",
+                monitor="val/knn_accuracy",
+                mode="max",
+                save_on_train_epoch_end=False,
+                enable_version_counter=False,
+            ),
+        ]
 
     def _loggers(self, chosen: dict[str, Any], wandb: WandbMode) -> list[Logger]:
         if chosen.get("logger") is False or chosen.get("fast_dev_run"):

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read an offline ``.wandb`` file: LevelDB log framing around W&B's public protobuf records."""
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HEADER, BLOCK = 7, 32768
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+
+
+@dataclass
+class WandbLog:
+    history: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    exit_code: int | None = None
+
+    def column(self, name: str) -> list[Any]:
+        return [row[name] for row in self.history if name in row]
+
+
+def read(path: Path) -> WandbLog:
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    log = WandbLog()
+    for raw in _records(path.read_bytes()):
+        record = Record()
+        record.ParseFromString(raw)
+        kind = record.WhichOneof("record_type")
+        if kind == "history":
+            log.history.append(_values(record.history.item))
+        elif kind == "summary":
+            log.summary |= _values(record.summary.update)
+        elif kind == "config":
+            log.config |= _values(record.config.update)
+        elif kind == "exit":
+            log.exit_code = record.exit.exit_code
+    return log
+
+
+def _values(items: Any) -> dict[str, Any]:
+    return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    ident, magic, _version = struct.unpack("<4sHB", data[:HEADER])
+    assert (ident, magic) == (b":W&B", 0xBEE1)
+    offset, parts = HEADER, b""
+    while offset + HEADER <= len(data):
+        left = BLOCK - offset % BLOCK
+        _crc, size, kind = struct.unpack("<IHB", data[offset : offset + HEADER]) if left >= HEADER else (0, 0, 0)
+        if kind == 0:  # padding up to the next block
+            offset += left
+            continue
+        chunk = data[offset + HEADER : offset + HEADER + size]
+        offset += HEADER + size
+        parts = chunk if kind in (FULL, FIRST) else parts + chunk
+        if kind in (FULL, LAST):
+            yield parts

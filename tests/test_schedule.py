@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+from lightning_monocon import MonoCon
+from lightning_monocon.callbacks import ExactResume
+from lightning_monocon.data import DigitsData
+from lightning_monocon.encoders import SmallCNN
+from lightning_monocon.schedule import Schedule
+
+WARMUP, JOINT = 2, 2
+
+# Lightning advises against what these tests do on purpose: resume without, or into another folder than, the callback
+# that wrote the checkpoint.
+pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`", "ignore:The dirpath has changed")
+
+
+class Trace(L.Callback):
+    """Note phase, rates and encoder at each step, and when validation ran."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, str, list[float], int]] = []
+        self.encoders: list[torch.Tensor] = []
+        self.validated: list[int] = []
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, MonoCon)
+        (optimizer,) = trainer.optimizers
+        rates = [group["lr"] for group in optimizer.param_groups]
+        self.steps.append((trainer.current_epoch, pl_module.phase, rates, id(optimizer)))
+        self.encoders.append(torch.cat([p.detach().flatten() for p in pl_module.encoder.parameters()]))
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.validated.append(trainer.current_epoch)
+
+
+def model(**options: Any) -> MonoCon:
+    torch.manual_seed(0)
+    settings = {"lr_encoder": 2e-3, "lr_head": 3e-3, "lr_warmup": 1e-3, "warmup_epochs": WARMUP, **options}
+    return MonoCon(SmallCNN(1, (4, 8)), **settings)
+
+
+def fit(module: MonoCon, *callbacks: L.Callback, ckpt: Path | None = None, **options: Any) -> L.Trainer:
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+        callbacks=list(callbacks),
+        **{"max_epochs": WARMUP + JOINT, "gradient_clip_val": 1.0, "num_sanity_val_steps": 0, **options},
+    )
+    trainer.fit(module, datamodule=DigitsData(batch_size=256, seed=0), ckpt_path=ckpt, weights_only=True)
+    return trainer
+
+
+def test_warm_up_then_joint_in_one_fit() -> None:
+    trace, module = Trace(), model()
+    fit(module, trace)
+    phases = {epoch: phase for epoch, phase, _, _ in trace.steps}
+    assert phases == {0: "warmup", 1: "warmup", 2: "joint", 3: "joint"}
+    rates = {epoch: values for epoch, _, values, _ in trace.steps}
+    assert rates[0] == [1e-3]
+    assert rates[1] == pytest.approx([5e-4])  # cosine over two epochs, half way
+    assert rates[2] == pytest.approx([2e-3, 3e-3])  # encoder, head: a fresh cosine
+    assert rates[3] == pytest.approx([1e-3, 1.5e-3])
+    assert len({optimizer for _, phase, _, optimizer in trace.steps if phase == "warmup"}) == 1
+    assert trace.steps[0][3] != trace.steps[-1][3]
+
+
+def test_the_encoder_stands_still_in_the_warm_up_and_moves_after_it() -> None:
+    trace = Trace()
+    fit(model(), trace)
+    first_joint = [phase for _, phase, _, _ in trace.steps].index("joint")
+    assert torch.equal(trace.encoders[0], trace.encoders[first_joint])
+    assert not torch.equal(trace.encoders[first_joint], trace.encoders[-1])
+
+
+def test_warm_up_is_not_validated_and_the_trainer_gets_its_limit_back() -> None:
+    trace = Trace()
+    trainer = fit(model(), trace, limit_val_batches=3)
+    assert trace.validated == [2, 3]
+    assert trainer.limit_val_batches == 3
+
+
+@pytest.mark.parametrize(("mode", "moves"), [("update", True), ("freeze", False)])
+def test_batch_norm_of_the_frozen_encoder(mode: str, moves: bool) -> None:
+    module = model(bn_while_frozen=mode, warmup_epochs=1)
+    statistics = module.encoder.stages[1]
+    before = statistics.running_mean.clone()
+
+    class Look(L.Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            if trainer.current_epoch == 0:
+                self.moved = not torch.equal(before, statistics.running_mean)
+
+    look = Look()
+    fit(module, look, max_epochs=2)
+    assert look.moved == moves
+    assert not torch.equal(before, statistics.running_mean)  # the joint phase is in train mode either way
+
+
+def test_parameters_that_come_frozen_stay_frozen() -> None:
+    encoder = SmallCNN(1, (4, 8))
+    encoder.stages[0].requires_grad_(False)
+    before = encoder.stages[0].weight.clone()
+    module = MonoCon(encoder, warmup_epochs=1)
+    trainer = fit(module, max_epochs=3)
+    assert torch.equal(encoder.stages[0].weight, before)
+    assert encoder.stages[4].weight.requires_grad
+    assert len(trainer.optimizers[0].param_groups[0]["params"]) == len(list(encoder.parameters())) - 1
+
+
+def test_without_a_head_there_is_no_warm_up() -> None:
+    trace = Trace()
+    fit(model(head="none"), trace, max_epochs=2)
+    assert {phase for _, phase, _, _ in trace.steps} == {"joint"}
+
+
+def test_decay_head_false_spares_the_head() -> None:
+    trainer = fit(model(decay_head=False, weight_decay=0.1), max_epochs=3)
+    assert [group["weight_decay"] for group in trainer.optimizers[0].param_groups] == [0.1, 0.0]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[MonoCon, Path]:
+    """An uninterrupted run with one checkpoint an epoch."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("whole")
+    module = model()
+    fit(module, ExactResume(seed=0), keep_all(folder))
+    torch.set_num_threads(threads)
+    return module, folder
+
+
+def keep_all(folder: Path) -> ModelCheckpoint:
+    return ModelCheckpoint(folder, "{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
+
+
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("epoch", range(WARMUP + JOINT - 1), ids=["warmup", "boundary", "joint"])
+def test_resume_is_bit_equal(whole: tuple[MonoCon, Path], epoch: int) -> None:
+    truth, folder = whole
+    torch.manual_seed(1234)  # a new process has another random state
+    resumed = model(warmup_epochs=WARMUP)
+    torch.manual_seed(99)
+    fit(resumed, ExactResume(seed=0), ckpt=folder / f"epoch={epoch}.ckpt")
+    for name, value in truth.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+
+
+@pytest.mark.usefixtures("deterministic")
+def test_resume_of_a_resume_is_bit_equal(whole: tuple[MonoCon, Path], tmp_path: Path) -> None:
+    truth, folder = whole
+    fit(model(), ExactResume(seed=0), keep_all(tmp_path), ckpt=folder / "epoch=0.ckpt")
+    again = model()
+    fit(again, ExactResume(seed=0), ckpt=tmp_path / "epoch=2.ckpt")
+    for name, value in truth.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+
+
+def test_another_seed_is_refused_on_resume(whole: tuple[MonoCon, Path]) -> None:
+    with pytest.raises(ValueError, match="`seed` must be that of the checkpoint, 0, got 5"):
+        fit(model(), ExactResume(seed=5), ckpt=whole[1] / "epoch=0.ckpt")
+
+
+def test_another_head_is_refused_on_resume(whole: tuple[MonoCon, Path]) -> None:
+    with pytest.raises(
+        ValueError, match=r"`ckpt_path` must be a checkpoint of this head, .*'mlp'.*got one of .*'monoton"
+    ):
+        fit(model(head="mlp"), ckpt=whole[1] / "epoch=0.ckpt")
+
+
+def test_no_joint_epoch_left() -> None:
+    with pytest.raises(ValueError, match="`max_epochs` must exceed the 2 warm-up epochs, .* got 2"):
+        fit(model(), max_epochs=2)
+
+
+def test_untested_strategies_are_refused() -> None:
+    class Sharded(SingleDeviceStrategy):
+        pass
+
+    class Other:
+        pass
+
+    module = model()
+    module.trainer = type("T", (), {"max_epochs": 9, "fast_dev_run": False, "strategy": Other()})()  # type: ignore[assignment]
+    with pytest.raises(RuntimeError, match=r"A warm-up was not tested with Other: .* or warmup_epochs=0"):
+        module.setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"lr_head": -1.0}, "`lr_head` must not be negative, got -1.0"),
+        ({"warmup_epochs": -1}, "`warmup_epochs` must not be negative, got -1"),
+        ({"weight_decay": float("nan")}, "`weight_decay` must not be negative, got nan"),
+        ({"bn_while_frozen": "off"}, "`bn_while_frozen` must be 'update' or 'freeze', got 'off'"),
+    ],
+)
+def test_bad_schedule(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Schedule(**options).checked()
