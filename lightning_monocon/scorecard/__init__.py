@@ -11,7 +11,8 @@ from lightning_monocon.scorecard.frontier import Frontier, measure_frontier
 from lightning_monocon.scorecard.ranking import Comparison, Winner, compare, winner
 from lightning_monocon.scorecard.runs import draw, report
 from lightning_monocon.scorecard.schema import as_json
-from lightning_monocon.scorecard.scores import Score, measure, score
+from lightning_monocon.scorecard.scores import Score, measure
+from lightning_monocon.scorecard.scoring import score
 from lightning_monocon.scorecard.verdict import Verdict
 
 __all__ = [

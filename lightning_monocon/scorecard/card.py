@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import default_dims
 from lightning_monocon.scorecard.history import History
+from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.ranking import Measure, Winner, winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
 from lightning_monocon.scorecard.verdict import Verdict, flags, judge
@@ -63,13 +64,14 @@ class Scorecard:
         arms: the baseline first.
         dims: numbers of kept dimensions of the tables.
         winners: best arm by 5-NN accuracy at each of ``dims``.
+        nulls: null models made from the baseline's first seed, judged like any arm.
     """
 
     baseline: str
     arms: tuple[Arm, ...]
     dims: tuple[int, ...]
     winners: tuple[Winner, ...]
-    notes: tuple[str, ...] = field(default=())
+    nulls: tuple[Arm, ...] = ()
 
     def arm(self, name: str) -> Arm:
         """The arm of that name.
@@ -109,10 +111,18 @@ def build(
     names = [baseline, *(name for name in sets if name != baseline)]
     dims = default_dims(max(data.dim for name in names for data in sets[name]))
     # Every arm is measured at every other arm's n99 as well: n99 is never quoted without its rival at that size.
-    extra = effective_dimensions(data for name in names for data in sets[name])
+    nulls = [make(_by_seed(sets[baseline])[0]) for make in NULL_MODELS.values()]
+    extra = effective_dimensions([*(data for name in names for data in sets[name]), *nulls])
     scores = {name: [measure(data, extra=extra) for data in _by_seed(sets[name])] for name in names}
     arms = tuple(_arm(name, scores[name], scores[baseline], (histories or {}).get(name, ())) for name in names)
-    return Scorecard(baseline, arms, dims, tuple(winner(scores, k) for k in dims))
+    return Scorecard(
+        baseline=baseline,
+        arms=arms,
+        dims=dims,
+        winners=tuple(winner(scores, k) for k in dims),
+        # Full width and n99 are all that a verdict needs.
+        nulls=tuple(_arm(data.arm, [measure(data, dims=(1, data.dim))], scores[baseline][:1], ()) for data in nulls),
+    )
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:

@@ -8,6 +8,7 @@ Layout (version 1); shares are fractions, not per cent; a figure that does not e
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
   with every figure of ``Score``, its ``spectrum``, and ``frontier`` (``dims``, ``knn_accuracy``, ``recall_at_1``,
   ``recall``: by neighbours, one mapping per kept dimension).
+* ``nulls[]``: null models, as ``arms[]``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
   other arm: ``other``, ``difference``, ``low``, ``high``, ``distinguishable``, ``seeds``).
 """
@@ -37,7 +38,7 @@ def as_json(card: Scorecard) -> dict[str, Any]:
             "dims": list(card.dims),
             "arms": [_arm(arm) for arm in card.arms],
             "winners": [_winner(winner) for winner in card.winners],
-            "notes": list(card.notes),
+            "nulls": [_arm(arm) for arm in card.nulls],
         }
     )
     return plain
@@ -47,9 +48,10 @@ def score_as_json(score: Score) -> dict[str, Any]:
     """One score; the labels that pair its queries are left out."""
     figures = {field.name: getattr(score, field.name) for field in fields(score)}
     del figures["query_labels"]
-    plain: dict[str, Any] = _finite(
-        {**figures, "spectrum": score.spectrum.tolist(), "frontier": _frontier(score.frontier)}
-    )
+    figures["spectrum"] = score.spectrum.tolist()
+    figures["frontier"] = _frontier(score.frontier)
+    figures["verdict"] = _verdict(score.verdict) if score.verdict else None
+    plain: dict[str, Any] = _finite(figures)
     return plain
 
 

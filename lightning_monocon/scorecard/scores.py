@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,15 +14,16 @@ from lightning_monocon.functional.checks import DegenerateSampleWarning
 from lightning_monocon.functional.effective_dimension import effective_dimension
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
-from lightning_monocon.functional.moments import Moments, moments
+from lightning_monocon.functional.moments import moments
 from lightning_monocon.functional.reconstruction_error import reconstruction_from_moments
 from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
 from lightning_monocon.functional.total_variance import total_variance_from_moments
-from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
+from lightning_monocon.scorecard.dimension import VARIANCE, dimension_interval, grouped_moments, merged
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, measure_frontier, numerical_rank
 
-VARIANCE = 0.99
-"""Share of the variance that the effective dimension n99 explains."""
+if TYPE_CHECKING:
+    from lightning_monocon.scorecard.verdict import Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ class Score:
         leaked: queries that are rows of the gallery, bit by bit, and so find themselves.
         chance: accuracy of always answering the gallery's most common label.
         n99: fewest principal components with 99 % of the variance; 0 if all rows are equal.
+        n99_interval: its 95 % interval over other rows, as many (delete-group jackknife).
         rank: principal directions with more than rounding error.
         knn_accuracy: 5-NN accuracy at full width by cosine.
         recall: share of queries with a right label among the k nearest, by k, at full width by cosine.
@@ -55,6 +57,7 @@ class Score:
         spectrum: ``(D,)`` float64 eigenvalues of the covariance, descending.
         frontier: accuracy against kept dimensions.
         query_labels: ``(Q,)`` labels that pair the queries of two scores.
+        verdict: what the embedding is, in words; None before it was judged.
     """
 
     arm: str
@@ -68,6 +71,7 @@ class Score:
     leaked: int
     chance: float
     n99: int
+    n99_interval: tuple[float, float]
     rank: int
     knn_accuracy: float
     recall: dict[int, float]
@@ -79,6 +83,7 @@ class Score:
     spectrum: Tensor
     frontier: Frontier
     query_labels: Tensor
+    verdict: Verdict | None = None
 
     @property
     def recall_at_1(self) -> float:
@@ -95,56 +100,18 @@ class Score:
         return self.frontier.knn_accuracy[self.frontier.index(budget)]
 
 
-def score(
-    *,
-    gallery: Rows,
-    gallery_labels: Rows,
-    query: Rows,
-    query_labels: Rows,
-    dims: Iterable[int] | None = None,
-    arm: str = "embeddings",
-) -> Score:
-    """Score any embeddings.
-
-    Args:
-        gallery: ``(N, D)`` embeddings that are searched, usually of the training split.
-        gallery_labels: ``(N,)`` integers.
-        query: ``(Q, D)`` embeddings that search, usually of the test split.
-        query_labels: ``(Q,)`` integers.
-        dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... D.
-        arm: name in tables and figures.
-
-    Raises:
-        TypeError: for the wrong kind of numbers.
-        ValueError: for shapes that do not fit, NaN or infinity, one class only, or kept dimensions beyond the rank.
-
-    Example:
-        >>> import torch
-        >>> rows, labels = torch.eye(4).repeat(3, 1), torch.arange(4).repeat(3)
-        >>> card = score(gallery=rows, gallery_labels=labels, query=rows, query_labels=labels)
-        >>> card.n99, card.knn_accuracy
-        (3, 1.0)
-    """
-    data = EmbeddingSet(
-        gallery=as_tensor("gallery", gallery),
-        gallery_labels=as_tensor("gallery_labels", gallery_labels),
-        query=as_tensor("query", query),
-        query_labels=as_tensor("query_labels", query_labels),
-        arm=arm,
-    )
-    return measure(data, dims)
-
-
 def measure(data: EmbeddingSet, dims: Iterable[int] | None = None, extra: Iterable[int] = ()) -> Score:
     """Score a checked set of embeddings.
 
     Args:
         data: gallery and queries of one model.
-        dims: kept dimensions of the frontier, as in :func:`score`.
+        dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... up to the rank, and D.
         extra: further kept dimensions, used as far as the embedding has them; n99 always is.
+
+    Raises:
+        ValueError: if ``dims`` names dimensions that the embedding does not have.
     """
-    gallery = moments(data.gallery)
-    figures, basis = _spectral(gallery, moments(data.query))
+    figures, basis = _spectral(data)
     rank, n99 = figures["rank"], figures["n99"]
     wanted = affordable_dims(rank, data.dim) if dims is None else tuple(dims)
     # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
@@ -177,16 +144,19 @@ def effective_dimensions(sets: Iterable[EmbeddingSet]) -> set[int]:
         return {int(effective_dimension(data.gallery, VARIANCE).nan_to_num(0.0)) for data in sets}
 
 
-def _spectral(gallery: Moments, query: Moments) -> tuple[dict[str, Any], PrincipalComponents]:
+def _spectral(data: EmbeddingSet) -> tuple[dict[str, Any], PrincipalComponents]:
     """Figures of the spectrum; rows that are all equal have few of them (NaN), but they are scored all the same."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateSampleWarning)  # the verdict says it, once and in words
+        groups = grouped_moments(data.gallery)
+        gallery = merged(groups)
         basis = components_from_moments(gallery)
-        error = reconstruction_from_moments(gallery, query, VARIANCE)
+        error = reconstruction_from_moments(gallery, moments(data.query), VARIANCE)
         figures = {
             "spectrum": basis.variances,
             "rank": numerical_rank(basis.variances),
             "n99": int(error.dimension.nan_to_num(0.0)),
+            "n99_interval": dimension_interval(groups),
             "rmse": float(error.rmse),
             "fvu": float(error.fvu),
             "total_variance": float(total_variance_from_moments(gallery)),

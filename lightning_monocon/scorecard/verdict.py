@@ -7,6 +7,7 @@ queries still find when only those dimensions are kept, against the baseline on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -127,6 +128,9 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 
+RULES_BY_WORD = {rule.word: rule for rule in RULES}
+ALL_EQUAL = "all rows of the gallery are equal"
+
 
 def judge(arm: Sequence[Score], baseline: Sequence[Score]) -> Verdict:
     """Give the word of the first rule that applies to an arm.
@@ -136,10 +140,23 @@ def judge(arm: Sequence[Score], baseline: Sequence[Score]) -> Verdict:
         baseline: scores of the baseline, measured at the arm's n99 as well, on the same queries.
     """
     if any(score.n99 == 0 for score in arm):
-        return Verdict("collapsed", "all rows of the gallery are equal")
+        return Verdict("collapsed", ALL_EQUAL)
     facts = gather(arm, baseline)
     rule = next(rule for rule in RULES if rule.applies(facts))
     return Verdict(rule.word, rule.reason, facts)
+
+
+def judge_alone(score: Score) -> Verdict:
+    """Give the word for an embedding that has no baseline: only a collapse shows without one."""
+    if score.n99 == 0:
+        return Verdict("collapsed", ALL_EQUAL)
+    noise = 2 * math.sqrt(score.chance * (1 - score.chance) / score.n_query)
+    above = score.knn_accuracy - score.chance
+    if above <= noise:
+        return Verdict("collapsed", "the neighbours find no more than always giving the commonest label would")
+    if score.knn_accuracy_at(score.n99) - score.chance < COLLAPSED_SKILL * above:
+        return Verdict("collapsed", RULES_BY_WORD["collapsed"].reason)
+    return Verdict("not judged", "compact is a comparison: give a baseline, the embeddings that were there before")
 
 
 def gather(arm: Sequence[Score], baseline: Sequence[Score]) -> Facts:

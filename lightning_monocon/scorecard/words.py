@@ -38,7 +38,8 @@ def as_text(card: Scorecard) -> str:
         frontier_table(card).as_text() + f"\n{mark}",
         _section("Best at each size", best_lines(card)),
         _section("Verdicts", verdict_lines(card)),
-        _section("How to read this", [*card.notes, *LEGEND]),
+        _section("Null models, made from the baseline: none of them may be called compact", null_lines(card)),
+        _section("How to read this", LEGEND),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -56,8 +57,11 @@ def as_markdown(card: Scorecard, figures: Sequence[tuple[str, str]] = ()) -> str
         f"`{BEST}` best at this size, `{TIED}` within the noise of the best.",
         "## Verdicts",
         _bullets(verdict_lines(card)),
+        "## Null models",
+        "Made from the baseline; none of them may be called compact.",
+        _bullets(null_lines(card)),
         "## How to read this",
-        _bullets([*card.notes, *LEGEND]),
+        _bullets(LEGEND),
     ]
     if figures:
         parts += ["## Figures", *(f"![{caption}]({name})\n\n*{caption}*" for name, caption in figures)]
@@ -73,6 +77,21 @@ def best_lines(card: Scorecard) -> list[str]:
 def verdict_lines(card: Scorecard) -> list[str]:
     """The word for each arm with the figures behind it, and what to know before believing them."""
     return [f"{arm.name}: {_verdict(arm, card)}{_warnings(arm)}" for arm in card.arms]
+
+
+def null_lines(card: Scorecard) -> list[str]:
+    """What the scorecard says of embeddings that are known to be no better than the baseline."""
+    lines = []
+    for null in card.nulls:
+        (score,) = null.scores
+        kept, whole = (100 * score.knn_accuracy_at(k) for k in (max(1, score.n99), score.dim))
+        lines.append(
+            f"{null.name}: {null.verdict.word} (n99 {score.n99}, RMSE {score.rmse:.2g}, FVU {100 * score.fvu:.2f} %, "
+            f"5-NN at n99 {kept:.1f} %, whole {whole:.1f} %)"
+        )
+    if any(null.verdict.word == "compact" for null in card.nulls):
+        lines.append("A null model passes for compact here, so the word means nothing for these rows.")
+    return lines
 
 
 def _headline(card: Scorecard) -> str:

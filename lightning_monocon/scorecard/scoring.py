@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scorecard of one embedding, wherever it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
+from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
+from lightning_monocon.scorecard.verdict import judge, judge_alone
+
+
+def score(
+    *,
+    gallery: Rows,
+    gallery_labels: Rows,
+    query: Rows,
+    query_labels: Rows,
+    baseline: EmbeddingSet | None = None,
+    dims: Iterable[int] | None = None,
+    arm: str = "embeddings",
+) -> Score:
+    """Score any embeddings and say what they are.
+
+    Args:
+        gallery: ``(N, D)`` embeddings that are searched, usually of the training split.
+        gallery_labels: ``(N,)`` integers.
+        query: ``(Q, D)`` embeddings that search, usually of the test split.
+        query_labels: ``(Q,)`` integers.
+        baseline: another model's embeddings of the same rows, in the same order: what was there before. Whether an
+            embedding is compact is a comparison, so without one the verdict can only be that it collapsed.
+        dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... D.
+        arm: name in tables and figures.
+
+    Returns:
+        Metrics, frontier and ``verdict``.
+
+    Raises:
+        TypeError: for the wrong kind of numbers.
+        ValueError: for shapes that do not fit, NaN or infinity, one class only, kept dimensions beyond the rank, or a
+            baseline of other rows.
+
+    Example:
+        >>> import torch
+        >>> rows, labels = torch.eye(4).repeat(3, 1), torch.arange(4).repeat(3)
+        >>> card = score(gallery=rows, gallery_labels=labels, query=rows, query_labels=labels)
+        >>> card.n99, card.knn_accuracy, card.verdict.word
+        (3, 1.0, 'not judged')
+    """
+    data = EmbeddingSet(
+        gallery=as_tensor("gallery", gallery),
+        gallery_labels=as_tensor("gallery_labels", gallery_labels),
+        query=as_tensor("query", query),
+        query_labels=as_tensor("query_labels", query_labels),
+        arm=arm,
+    )
+    found = measure(data, dims)
+    if baseline is None:
+        return replace(found, verdict=judge_alone(found))
+    _same_rows(data, baseline)
+    rival = measure(replace(baseline, seed=data.seed), extra=effective_dimensions([data]))
+    return replace(found, verdict=judge([found], [rival]))
+
+
+def _same_rows(data: EmbeddingSet, baseline: EmbeddingSet) -> None:
+    for name in ("gallery_labels", "query_labels"):
+        ours, theirs = getattr(data, name), getattr(baseline, name)
+        if len(ours) != len(theirs):
+            raise ValueError(
+                f"`baseline` must hold the same rows in the same order; its {name} are {len(theirs)}, not {len(ours)}."
+            )
+        if not ours.equal(theirs):
+            raise ValueError(
+                f"`baseline` must hold the same rows in the same order; its {name} differ in "
+                f"{int((ours != theirs).sum())} of {len(ours)} places."
+            )
