@@ -7,8 +7,8 @@ BIN   := $(VENV)/bin
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.10 python3; do \
 	"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
 	&& echo "$$python" && break; done)
-# Installs print nothing but errors
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
+# Installs print nothing but errors; one -q would let warnings through
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location \
 	--constraint constraints.txt
 CORE  := $(VENV)/.core-installed
 DEV   := $(VENV)/.dev-installed
