@@ -6,7 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+
+import numpy as np
 
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import default_dims
@@ -127,7 +128,7 @@ def build(
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     """Mean, and standard deviation with N - 1 (NaN below two values)."""
-    return fmean(values), stdev(values) if len(values) > 1 else math.nan
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
 def _arm(name: str, scores: Sequence[Score], baseline: Sequence[Score], histories: Sequence[History]) -> Arm:

@@ -33,9 +33,10 @@ def merged(groups: Sequence[Moments]) -> Moments:
 def dimension_interval(groups: Sequence[Moments]) -> tuple[float, float]:
     """The 95 % interval of n99 over other rows, as many, that might have been drawn instead.
 
-    With G groups, n99 without group g as theta_g, and their mean m, the variance is (G - 1)/G sum_g (theta_g - m)^2
-    and the interval is n99 -+ t times its root, t with G - 1 degrees of freedom. n99 is a whole number, so an
-    interval of no width means that no tenth of the rows moves it. It says nothing about larger samples: n99 grows.
+    n99 moves in whole steps, which a jackknife cannot follow, so the spread is that of the fractional dimension theta,
+    where the cumulative share, drawn as straight lines between whole k, crosses 99 %. With G groups, theta_g without
+    group g, and their mean m, the variance is (G - 1)/G sum_g (theta_g - m)^2; the interval is n99 -+ t times its
+    root, t with G - 1 degrees of freedom. It says nothing about larger samples: n99 grows with the rows.
 
     Args:
         groups: moments of at least two groups, as :func:`grouped_moments` gives them.
@@ -43,11 +44,19 @@ def dimension_interval(groups: Sequence[Moments]) -> tuple[float, float]:
     from scipy.stats import t  # half a second to import, and needed only here
 
     count = len(groups)
-    centre = _n99(merged(groups))
-    without = [_n99(merged([*groups[:g], *groups[g + 1 :]])) for g in range(count)]
+    variances = variances_from_moments(merged(groups))
+    centre = float(components_for(variances, VARIANCE).nan_to_num(0.0))
+    if centre == 0:  # all rows are equal
+        return 0.0, 0.0
+    without = [_fractional(merged([*groups[:g], *groups[g + 1 :]])) for g in range(count)]
     reach = float(t.ppf(0.975, count - 1)) * float(np.sqrt((count - 1) * np.var(without)))
-    return centre - reach, centre + reach
+    return max(1.0, centre - reach), min(float(len(variances)), centre + reach)
 
 
-def _n99(statistics: Moments) -> float:
-    return float(components_for(variances_from_moments(statistics), VARIANCE).nan_to_num(0.0))
+def _fractional(statistics: Moments) -> float:
+    """Where the cumulative share of the variance crosses 99 %, between whole numbers of components."""
+    values = variances_from_moments(statistics).nan_to_num(0.0).numpy()
+    total = values.sum()
+    if not total > 0:
+        return 0.0
+    return float(np.interp(VARIANCE, np.append(0.0, values.cumsum() / total), np.arange(len(values) + 1)))

@@ -38,8 +38,9 @@ def plant(
     return EmbeddingSet(x[:n], labels[:n], x[n:], labels[n:], arm=arm, seed=seed)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def planted() -> Planted:
+    """A maker of planted embeddings."""
     return plant
 
 
