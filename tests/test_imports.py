@@ -49,9 +49,8 @@ def test_quick_commands_are_light(words: list[str], tmp_path: Path) -> None:
 
 def test_arithmetic_loads_torch_alone(tmp_path: Path) -> None:
     parts = "import lightning_monocon as m; m.functional, m.MonotonicMLP, m.SupConLoss"
-    seconds, modules = _fresh(parts, tmp_path)
+    _, modules = _fresh(parts, tmp_path)
     assert not HEAVY & modules
-    assert seconds < 6
 
 
 def test_parts_without_lightning_work_when_it_is_absent(tmp_path: Path) -> None:
