@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -32,10 +34,15 @@ class EncoderPretraining(Callback):
         if epochs < 1 or lr <= 0:
             raise ValueError(f"`epochs` and `lr` must be positive, got {epochs} and {lr}.")
         self.epochs, self.lr, self.seed = epochs, lr, seed
+        self._resumed = False
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Leave the encoder of a checkpoint alone (Lightning calls this before `on_fit_start`)."""
+        self._resumed = True
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Pretrain, unless the run is resumed."""
-        if trainer.ckpt_path is not None:
+        if self._resumed:
             return
         data = getattr(trainer, "datamodule", None)
         classes = getattr(data, "num_classes", None)

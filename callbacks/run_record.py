@@ -13,23 +13,23 @@ class RunRecord(Callback):
 
     Args:
         run_dir: The run's own folder.
+        resume: Whether the run goes on with what the folder holds.
 
     Raises:
         RuntimeError: If the folder is in use, or holds a run and this one is not resumed.
     """
 
-    def __init__(self, run_dir: str) -> None:
-        self.folder = RunFolder(run_dir)
+    def __init__(self, run_dir: str, resume: bool = False) -> None:
+        self.folder, self.resume = RunFolder(run_dir), resume
         self._logger: RecordLogger | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Claim the folder and join the trainer's loggers; the first rank does it for all."""
         if stage != "fit" or not trainer.is_global_zero:
             return
-        resume = trainer.ckpt_path is not None
-        self.folder.claim(resume)
+        self.folder.claim(self.resume)
         self._logger = RecordLogger(self.folder.record)
-        self._logger.log_event("resume" if resume else "start", checkpoint=trainer.ckpt_path)
+        self._logger.log_event("resume" if self.resume else "start")
         trainer.loggers = [*trainer.loggers, self._logger]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -86,7 +86,8 @@ class TwoPhaseModule(LightningModule):
         """
         if stage != "fit":
             return
-        if getattr(self.trainer, "fast_dev_run", False):  # one step in all: let it be a joint one, which exercises everything
+        if getattr(self.trainer, "fast_dev_run", False):
+            # a joint step exercises everything that a warm-up step does
             self.warmup_epochs = 0
             self._enter("joint")
         epochs = self.trainer.max_epochs

@@ -145,7 +145,7 @@ def test_an_encoder_without_a_known_width() -> None:
 
 @pytest.mark.filterwarnings("ignore:Found .* module")
 def test_the_other_lightning_namespace_gets_one_clear_sentence() -> None:
-    other = pytest.importorskip("pytorch_lightning")  # noqa: TID251  # only to show what happens
+    other = pytest.importorskip("pytorch_lightning")  # only to show what happens
     module = MonoCon(nn.Linear(6, 8), warmup_epochs=0)
     with pytest.raises(TypeError, match="must be a `LightningModule`"):
         other.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1).fit(module, loader())

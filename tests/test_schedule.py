@@ -181,7 +181,7 @@ def test_another_head_is_refused_on_resume(whole: tuple[MonoCon, Path]) -> None:
 
 
 def test_no_joint_epoch_left() -> None:
-    with pytest.raises(ValueError, match="`max_epochs` must exceed the 2 warm-up epochs, .* got 2"):
+    with pytest.raises(ValueError, match=r"`max_epochs` must exceed the 2 warm-up epochs, .* got 2"):
         fit(model(), max_epochs=2)
 
 

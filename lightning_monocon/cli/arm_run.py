@@ -9,8 +9,9 @@ import json
 import logging
 import os
 import shutil
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -99,7 +100,11 @@ class ArmRun:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
         with _into_log(self.folder / _LOG):
-            _train(self)
+            try:
+                _train(self)
+            except BaseException:
+                traceback.print_exc()
+                raise
         (self.folder / _SPEC).write_text(json.dumps(self._spec(), indent=1), encoding="utf-8")
 
 
@@ -123,7 +128,7 @@ def _train(run: ArmRun) -> None:
 
 
 @contextlib.contextmanager
-def _into_log(path: Path) -> Any:  # noqa: ANN401  # a generator that contextlib wraps
+def _into_log(path: Path) -> Iterator[None]:
     """Send what this process prints and warns to a file."""
     with path.open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         handler = logging.StreamHandler(log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -35,7 +36,13 @@ def run(args: Sequence[str]) -> MonoConCLI:
     Raises:
         SystemExit: With status 2 if an option does not exist or its value does not fit.
     """
-    with _as_process_arguments(resolve_recipes(args)):
+    # Lightning 2.6.6 calls what torch 2.13 and jsonargparse 4.49 deprecate; the user can't mend it.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    with _as_process_arguments(resolve_recipes(args)), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # `RunFolder` watches it
+        if args[0] != "fit":  # only a run that goes on needs the callbacks that wrote the checkpoint
+            warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
         return MonoConCLI(
             MonoCon,
             LightningDataModule,
@@ -117,14 +124,14 @@ class MonoConCLI(LightningCLI):
         callbacks: list[Callback] = [*_as_list(chosen.get("callbacks"))]
         wanted: list[Callback] = [EmbeddingMetrics()]
         if fitting:
-            wanted += [ExactResume(), RunRecord(str(self.run_dir))]
+            wanted += [ExactResume(), RunRecord(str(self.run_dir), resume=options.ckpt_path is not None)]
             wanted += self._checkpoints() if chosen.get("enable_checkpointing") is not False else []
             wanted += [RunReport(str(self.run_dir))] if options.report else []
         elif self.subcommand == "predict":
             wanted = [EmbeddingWriter(options.out)]
         callbacks += [callback for callback in wanted if not any(isinstance(c, type(callback)) for c in callbacks)]
         if not fitting:
-            return super().instantiate_trainer(callbacks=callbacks, logger=False, **kwargs)
+            return super().instantiate_trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
         return super().instantiate_trainer(
             callbacks=callbacks,
             logger=self._loggers(chosen, options.wandb),
@@ -152,7 +159,7 @@ class MonoConCLI(LightningCLI):
             return []
         loggers: list[Logger] = [x for x in _as_list(chosen.get("logger")) if isinstance(x, Logger)]
         if not loggers:
-            loggers = [CSVLogger(self.run_dir, name="", version="")]
+            loggers = [CSVLogger(self.run_dir, name="csv")]  # a version per resume: it deletes what it finds
         if wandb != "off":
             from lightning.pytorch.loggers import WandbLogger
 

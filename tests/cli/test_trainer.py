@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from oracles import wandb_log
+
+from lightning_monocon.cli import main
+from lightning_monocon.cli.trainer import resolve_recipes, run
+from lightning_monocon.scorecard import EmbeddingSet
+
+SHORT = [
+    "--trainer.max_epochs=3",
+    "--model.warmup_epochs=1",
+    "--trainer.check_val_every_n_epoch=1",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]
+METRICS = {
+    "effective_dimension",
+    "feature_correlation",
+    "constant_features",
+    "total_variance",
+    "mean_cosine",
+    "rmse",
+    "fvu",
+    "knn_accuracy",
+    "recall@1",
+    "recall@5",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short finished run."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    run(["fit", "--config", "digits", "--run_dir", str(folder), *SHORT])
+    return folder
+
+
+def rows(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_its_folder(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names >= {"config.yaml", "record.jsonl", "csv", "scorecard.json", "spectrum.png", "correlation.png"}
+    assert {path.name for path in (finished / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    assert config["trainer"]["max_epochs"] == 3
+    assert config["model"]["encoder"]["class_path"].endswith("SmallCNN")
+
+
+def test_the_record_has_every_epoch_and_metric_under_its_stable_name(finished: Path) -> None:
+    measured = [row for row in rows(finished) if "metrics" in row]
+    assert {row["epoch"] for row in measured if "train/loss" in row["metrics"]} == {0, 1, 2}
+    validated = {row["epoch"]: row["metrics"] for row in measured if "val/knn_accuracy" in row["metrics"]}
+    assert set(validated) == {1, 2}  # the warm-up is not validated
+    for values in validated.values():
+        assert set(values) == {f"val/{name}" for name in METRICS} | {f"val/encoder/{name}" for name in METRICS}
+    events = [row["event"] for row in rows(finished) if "event" in row]
+    assert events == ["start", "hyperparameters", "scorecard", "end"]
+
+
+def test_the_last_checkpoint_restores_the_run(finished: Path) -> None:
+    content = torch.load(finished / "checkpoints" / "last.ckpt", weights_only=True)
+    assert content["epoch"] == 2
+    assert content["monocon"]["phase"] == "joint"
+    assert "hyper_parameters" not in content
+
+
+def test_a_new_run_does_not_mix_with_an_old_one(finished: Path) -> None:
+    before = (finished / "record.jsonl").read_bytes()
+    with pytest.raises(RuntimeError, match=r"`run_dir` must be a new folder; .* already holds a run"):
+        run(["fit", "--config", "digits", "--run_dir", str(finished), *SHORT])
+    assert (finished / "record.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_validate_and_test_print_the_metrics(finished: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = str(finished / "checkpoints" / "last.ckpt")
+    run([command, "--config", "digits", "--ckpt_path", checkpoint, *SHORT])
+    stage = "val" if command == "validate" else "test"
+    assert f"{stage}/knn_accuracy" in capsys.readouterr().out
+
+
+def test_predict_writes_gallery_and_query(finished: Path, tmp_path: Path) -> None:
+    checkpoint, out = str(finished / "checkpoints" / "last.ckpt"), tmp_path / "embeddings.safetensors"
+    run(["predict", "--config", "digits", "--ckpt_path", checkpoint, "--out", str(out), *SHORT])
+    data = EmbeddingSet.load(out)
+    assert data.gallery.shape == (1131, 64)
+    assert data.query.shape == (540, 64)
+
+
+def test_resume_goes_on_in_the_same_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(["fit", "--config", "digits", "--run_dir", str(folder), "--report", "false", *SHORT, "--trainer.max_epochs=2"])
+    last = str(folder / "checkpoints" / "last.ckpt")
+    run(["fit", "--config", "digits", "--run_dir", str(folder), "--report", "false", *SHORT, "--ckpt_path", last])
+    epochs = [row["epoch"] for row in rows(folder) if "train/loss" in row.get("metrics", {})]
+    assert epochs == [0, 1, 2]
+    assert [row["event"] for row in rows(folder) if row.get("event") in ("start", "resume", "end")] == [
+        "start",
+        "end",
+        "resume",
+        "end",
+    ]
+    assert (folder / "config-1.yaml").is_file()
+
+
+def test_a_checkpoint_of_another_head_is_refused(finished: Path, tmp_path: Path) -> None:
+    checkpoint = str(finished / "checkpoints" / "last.ckpt")
+    with pytest.raises(ValueError, match=r"`ckpt_path` must be a checkpoint of this head, .*'mlp'"):
+        run(["fit", "--config", "digits_mlp", "--ckpt_path", checkpoint, "--run_dir", str(tmp_path / "r"), *SHORT])
+
+
+def test_wandb_offline_mirrors_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(["fit", "--config", "digits", "--run_dir", str(folder), "--wandb", "offline", *SHORT])
+    import wandb
+
+    wandb.finish()
+    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    log = wandb_log.read(file)
+    record = [row["metrics"] for row in rows(folder) if "metrics" in row]
+    for name in ("train/loss", "val/effective_dimension", "val/encoder/knn_accuracy"):
+        assert log.column(name) == pytest.approx([row[name] for row in record if name in row])
+    for name in ("frontier", "spectrum", "correlation", "dynamics"):
+        (image,) = log.column(f"figures/{name}.path")
+        assert (file.parent / "files" / image).stat().st_size > 10_000
+    scorecard = next(row for row in rows(folder) if row.get("event") == "scorecard")
+    assert log.summary["scorecard/n99"] == scorecard["scorecard/n99"]
+    assert log.summary["scorecard/knn_accuracy"] == pytest.approx(scorecard["scorecard/knn_accuracy"])
+    assert log.exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["nope", "recipe.yaml.bak"])
+def test_an_unknown_recipe_lists_those_that_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--config", name])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert f"got '{name}'" in error
+    assert "digits, digits_encoder, digits_mlp" in error
+
+
+def test_a_remote_recipe_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--config=https://host/recipe.yaml"])
+    assert "must be a recipe's name or a local file, got the URL" in capsys.readouterr().err
+
+
+def test_an_unknown_option_stops_with_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(["fit", "--config", "digits", "--model.temprature", "0.2"])
+    assert stopped.value.code == 2
+    assert "temprature" in capsys.readouterr().err
+
+
+def test_paths_are_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    words = ["fit", "--config", str(file), "-c", "digits", "--config=digits_mlp"]
+    resolved = resolve_recipes(words)
+    assert resolved[2] == str(file)
+    assert resolved[4].endswith("recipes/digits.yaml")
+    assert resolved[5].startswith("--config=/")
