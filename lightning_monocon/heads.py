@@ -16,10 +16,18 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from lightning_monocon.functional.head_arguments import directions_of, layer_widths, positive_size
 from lightning_monocon.functional.init_report import InitReport, init_report
 from lightning_monocon.functional.monotone_init import Init, initialize_
 from lightning_monocon.functional.monotonicity import NotMonotoneError, box_corners, find_counterexample
-from lightning_monocon.kernels.monotone_linear import Activation, Backend, check_choice, effective_weight, monotone_mlp
+from lightning_monocon.kernels.monotone_linear import (
+    Activation,
+    Backend,
+    Precision,
+    check_choice,
+    effective_weight,
+    monotone_mlp,
+)
 from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, NEGATIVE_SLOPE, Parametrization, Positive
 
 __all__ = ["LinearHead", "MLPHead", "MonotonicMLP"]
@@ -31,11 +39,14 @@ class _Head(nn.Module):
     parametrization: Parametrization = "none"
     monotone: Tensor | None
 
-    def __init__(self, widths: Sequence[int], activation: Activation, backend: Backend) -> None:
+    def __init__(
+        self, widths: Sequence[int], activation: Activation, precision: Precision = "auto", backend: Backend = "auto"
+    ) -> None:
         super().__init__()
         check_choice("activation", activation, ACTIVATIONS)
+        check_choice("precision", precision, get_args(Precision))
         check_choice("backend", backend, get_args(Backend))
-        self.activation, self.backend = activation, backend
+        self.activation, self.precision, self.backend = activation, precision, backend
         self.register_buffer("monotone", None)
         self.in_features, self.out_features = widths[0], widths[-1]
         if len(widths) > 2:  # a single layer has no hidden ones, and its state dict no such name
@@ -66,6 +77,7 @@ class _Head(nn.Module):
             parametrization=self.parametrization,
             signs=self.monotone,
             activation=self.activation,
+            precision=self.precision,
             backend=self.backend,
         )
 
@@ -111,8 +123,8 @@ class LinearHead(_Head):
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
-        widths = [_size("in_features", in_features), _size("out_features", out_features)]
-        super().__init__(widths, "linear", "auto")
+        widths = [positive_size("in_features", in_features), positive_size("out_features", out_features)]
+        super().__init__(widths, "linear")
 
 
 class MLPHead(_Head):
@@ -124,7 +136,8 @@ class MLPHead(_Head):
         out_features: Width of the embedding; None means D.
         num_layers: Number of hidden layers, at least 1.
         activation: After every hidden layer: ``"leaky_relu"``, ``"relu"``, ``"elu"``, ``"tanh"`` or ``"linear"``.
-        backend: ``"auto"``, ``"torch"`` or ``"triton"``; see `lightning_monocon.kernels.monotone_linear`.
+        precision: How products are taken; see `lightning_monocon.kernels.monotone_linear.monotone_mlp`.
+        backend: ``"auto"``, ``"torch"`` or ``"triton"``; see there.
 
     Raises:
         ValueError: A size is not a positive integer, or a name is unknown.
@@ -142,9 +155,11 @@ class MLPHead(_Head):
         num_layers: int = 1,
         *,
         activation: Activation = "leaky_relu",
+        precision: Precision = "auto",
         backend: Backend = "auto",
     ) -> None:
-        super().__init__(_widths(in_features, hidden_features, out_features, num_layers), activation, backend)
+        widths = layer_widths(in_features, hidden_features, out_features, num_layers)
+        super().__init__(widths, activation, precision, backend)
 
 
 class MonotonicMLP(_Head):
@@ -184,7 +199,8 @@ class MonotonicMLP(_Head):
         init: ``"reference"``, ``"identity"`` or ``"lognormal"``.
         monotone: Direction per feature, (in_features,): +1 non-decreasing, -1 non-increasing, 0 free (exactly: the
             other features stay monotone). None means all +1. When given it is part of the state dict.
-        backend: ``"auto"``, ``"torch"`` or ``"triton"``; see `lightning_monocon.kernels.monotone_linear`.
+        precision: How products are taken; see `lightning_monocon.kernels.monotone_linear.monotone_mlp`.
+        backend: ``"auto"``, ``"torch"`` or ``"triton"``; see there.
 
     Raises:
         ValueError: A size is not a positive integer, a name is unknown, or ``monotone`` has a wrong shape or value.
@@ -206,13 +222,15 @@ class MonotonicMLP(_Head):
         activation: Activation = "leaky_relu",
         init: Init = "reference",
         monotone: Tensor | Sequence[int] | None = None,
+        precision: Precision = "auto",
         backend: Backend = "auto",
     ) -> None:
-        super().__init__(_widths(in_features, hidden_features, out_features, num_layers), activation, backend)
+        widths = layer_widths(in_features, hidden_features, out_features, num_layers)
+        super().__init__(widths, activation, precision, backend)
         check_choice("parametrization", parametrization, get_args(Positive))
         check_choice("init", init, get_args(Init))
         self.parametrization, self.init = parametrization, init
-        self.monotone = None if monotone is None else _directions(monotone, in_features)
+        self.monotone = None if monotone is None else directions_of(monotone, in_features)
         initialize_(self.layers, init, parametrization, activation, self.monotone)
 
     def reset_parameters(self) -> None:
@@ -257,28 +275,6 @@ class MonotonicMLP(_Head):
 
     def _directions_like(self, x: Tensor) -> Tensor:
         return torch.ones(self.in_features, device=x.device) if self.monotone is None else self.monotone
-
-
-def _widths(in_features: int, hidden: int | None, out: int | None, num_layers: int) -> list[int]:
-    """Return the width before, between and after the layers."""
-    first = _size("in_features", in_features)
-    middle = _size("hidden_features", 2 * first if hidden is None else hidden)
-    return [first, *[middle] * _size("num_layers", num_layers), _size("out_features", first if out is None else out)]
-
-
-def _size(name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer; got {value!r}.")
-    return value
-
-
-def _directions(monotone: Tensor | Sequence[int], in_features: int) -> Tensor:
-    directions = torch.as_tensor(monotone)
-    if directions.shape != (in_features,) or not bool(torch.isin(directions, torch.tensor([-1, 0, 1])).all()):
-        raise ValueError(
-            f"`monotone` must hold {in_features} numbers out of +1, -1 and 0, one per feature; got {monotone!r}."
-        )
-    return directions.to(torch.int8)
 
 
 def _stock_activation(activation: Activation) -> nn.Module:

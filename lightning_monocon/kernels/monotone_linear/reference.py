@@ -82,7 +82,13 @@ def effective_weight(
     return torch.where(signs == 0, weight, signs.to(weight.dtype) * mapped)
 
 
-def monotone_mlp(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], plan: Plan) -> Tensor:
+def monotone_mlp(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    plan: Plan,
+    rounding: torch.dtype | None = None,
+) -> Tensor:
     """Return the stack's output, (M, N_L).
 
     Args:
@@ -90,9 +96,12 @@ def monotone_mlp(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor |
         weights: Raw weights, one (N_l, N_{l-1}) per layer.
         biases: One (N_l,) or None per layer.
         plan: What every layer does; its signs belong to the first.
+        rounding: The 16-bit dtype to which both operands of each product are rounded; sums keep the dtype of ``x``.
     """
     last = len(weights) - 1
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         mapped = effective_weight(weight, plan.parametrization, plan.signs if index == 0 else None)
+        if rounding is not None:
+            x, mapped = x.to(rounding).to(x.dtype), mapped.to(rounding).to(x.dtype)
         x = activate(F.linear(x, mapped, bias), plan.output_activation if index == last else plan.activation)
     return x

@@ -163,7 +163,7 @@ def test_effective_weight_follows_the_signs() -> None:
         ({"weights": []}, ValueError, "`weights` and `biases` must be as many, at least one; got 0 and 2"),
         ({"weights": [torch.zeros(5, 8), torch.zeros(3, 4)]}, ValueError, r"since the layer before has 5 features"),
         ({"biases": [torch.zeros(4), None]}, ValueError, r"`biases\[0\]` must have shape \(5,\); got \(4,\)"),
-        ({"signs": torch.ones(7)}, ValueError, r"`signs` must have shape \(8,\), one per feature; got \(7,\)"),
+        ({"signs": torch.ones(7)}, ValueError, r"`signs` must have shape \(8,\); got \(7,\)"),
         ({"parametrization": "cube"}, ValueError, "`parametrization` must be one of 'square', .*; got 'cube'"),
         ({"activation": "gelu"}, ValueError, "`activation` must be one of 'leaky_relu', .*; got 'gelu'"),
         ({"backend": "cuda"}, ValueError, "`backend` must be one of 'auto', 'triton', 'torch'; got 'cuda'"),

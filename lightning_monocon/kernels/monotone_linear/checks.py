@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the monotone layer asks of its arguments: no kernel starts on shapes that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from torch import Tensor
+
+from lightning_monocon.kernels.dispatch import Backend
+from lightning_monocon.kernels.monotone_linear.configurations import Precision
+from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, PARAMETRIZATIONS, Plan
+
+
+def check_choice(argument: str, value: str, known: Sequence[str]) -> None:
+    """Raise a ValueError that lists the ``known`` names where ``value`` is none of them."""
+    if value not in known:
+        raise ValueError(f"`{argument}` must be one of {', '.join(map(repr, known))}; got {value!r}.")
+
+
+def check_names(plan: Plan, precision: str, backend: str) -> None:
+    """Raise a ValueError where a name is unknown."""
+    check_choice("parametrization", plan.parametrization, tuple(PARAMETRIZATIONS))
+    check_choice("activation", plan.activation, ACTIVATIONS)
+    check_choice("activation", plan.output_activation, ACTIVATIONS)
+    check_choice("precision", precision, get_args(Precision))
+    check_choice("backend", backend, get_args(Backend))
+
+
+def check_tensors(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], signs: Tensor | None) -> None:
+    """Raise a TypeError or ValueError where dtypes, shapes or devices do not fit each other."""
+    if not x.is_floating_point():
+        raise TypeError(f"`x` must hold floating-point numbers; got {x.dtype}. Use `x.float()`.")
+    if not weights or len(weights) != len(biases):
+        raise ValueError(f"`weights` and `biases` must be as many, at least one; got {len(weights)} and {len(biases)}.")
+    if x.ndim == 0:
+        raise ValueError("`x` must have shape (..., features); got a scalar.")
+    width = x.shape[-1]
+    if signs is not None:
+        _check_tensor("signs", signs, (width,), x)
+    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        if weight.ndim != 2 or weight.shape[1] != width:
+            source = "`x` has" if index == 0 else "the layer before has"
+            raise ValueError(
+                f"`weights[{index}]` must be (outputs, {width}) since {source} {width} features; "
+                f"got shape {tuple(weight.shape)}."
+            )
+        width = weight.shape[0]
+        _check_tensor(f"weights[{index}]", weight, tuple(weight.shape), x)
+        if bias is not None:
+            _check_tensor(f"biases[{index}]", bias, (width,), x)
+
+
+def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], x: Tensor) -> None:
+    if tensor.shape != shape:
+        raise ValueError(f"`{name}` must have shape {shape}; got {tuple(tensor.shape)}.")
+    if tensor.device != x.device:
+        raise ValueError(f"`{name}` must be on the device of `x`, {x.device}; got {tensor.device}. Move one of them.")

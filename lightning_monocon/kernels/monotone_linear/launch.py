@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Launching the kernels of one monotone layer. Imports Triton: import it only where kernels run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.kernels.monotone_linear.backward import (
+    finish_dw_kernel,
+    monotone_bwd_kernel,
+    monotone_dw_kernel,
+    monotone_dx_kernel,
+)
+from lightning_monocon.kernels.monotone_linear.configurations import MAP_TILE, Configuration, Launch
+from lightning_monocon.kernels.monotone_linear.kernel import map_weight_kernel, monotone_fwd_kernel
+from lightning_monocon.kernels.monotone_linear.reference import Activation, Parametrization
+
+
+class Weight(NamedTuple):
+    """What a kernel reads as a weight, and how it maps it."""
+
+    tensor: Tensor
+    """(N, K)."""
+    parametrization: Parametrization
+    signs: Tensor | None
+
+
+def map_weight(weight: Weight, dtype: torch.dtype) -> Tensor:
+    """Return the effective weight in ``dtype``, (N, K)."""
+    raw = _rows(weight.tensor)
+    n, k = raw.shape
+    mapped = torch.empty(n, k, dtype=dtype, device=raw.device)
+    map_weight_kernel[_map_grid(n, k)](
+        w_ptr=raw,
+        s_ptr=weight.signs,
+        v_ptr=mapped,
+        N=n,
+        K=k,
+        w_stride=raw.stride(0),
+        PARAM=weight.parametrization,
+        TILE=MAP_TILE,
+    )
+    return mapped
+
+
+def layer_forward(
+    x: Tensor, weight: Weight, bias: Tensor, activation: Activation, dtype: torch.dtype, launch: Launch
+) -> Tensor:
+    """Return the layer's output (M, N) in ``dtype``."""
+    x, w = _rows(x), _rows(weight.tensor)
+    (m, k), n = x.shape, len(w)
+    y = torch.empty(m, n, dtype=dtype, device=x.device)
+    monotone_fwd_kernel[(_tiles(launch, m, n),)](
+        x_ptr=x,
+        w_ptr=w,
+        b_ptr=bias.contiguous(),
+        s_ptr=weight.signs,
+        y_ptr=y,
+        M=m,
+        N=n,
+        K=k,
+        x_stride=x.stride(0),
+        w_stride=w.stride(0),
+        y_stride=y.stride(0),
+        PARAM=weight.parametrization,
+        ACT=activation,
+        DOT=launch.dot,
+        TILE=launch.tile,
+        SWAP=launch.swap,
+        num_warps=launch.warps,
+        num_stages=launch.stages,
+    )
+    return y
+
+
+def layer_dx(
+    dz: Tensor, weight: Weight, x: Tensor, activation: Activation, dtype: torch.dtype, launch: Launch
+) -> Tensor:
+    """Return the gradient (M, K) before the ``activation`` that made ``x``, in ``dtype``."""
+    dz, w, x = _rows(dz), _rows(weight.tensor), _rows(x)
+    (m, n), k = dz.shape, x.shape[1]
+    dx = torch.empty(m, k, dtype=dtype, device=dz.device)
+    monotone_dx_kernel[(_tiles(launch, m, k, columns=2),)](
+        dz_ptr=dz,
+        w_ptr=w,
+        s_ptr=weight.signs,
+        x_ptr=x,
+        dx_ptr=dx,
+        M=m,
+        N=n,
+        K=k,
+        dz_stride=dz.stride(0),
+        w_stride=w.stride(0),
+        x_stride=x.stride(0),
+        PARAM=weight.parametrization,
+        ACT=activation,
+        DOT=launch.dot,
+        TILE=launch.tile,
+        num_warps=launch.warps,
+        num_stages=launch.stages,
+    )
+    return dx
+
+
+def layer_dw(dz: Tensor, x: Tensor, weight: Weight, c: Configuration) -> tuple[Tensor, Tensor]:
+    """Return the gradients of the raw weight (N, K), in its dtype, and of the bias (N,), in float32."""
+    dz, x, w = _rows(dz), _rows(x), _rows(weight.tensor)
+    (m, n), k = dz.shape, x.shape[1]
+    launch, rows = c.dw, c.rows_per_part
+    parts = -(-m // rows)
+    whole = parts == 1
+    dw = torch.empty(parts, n, k, dtype=w.dtype if whole else torch.float32, device=dz.device)
+    db = torch.empty(parts, n, dtype=torch.float32, device=dz.device)
+    monotone_dw_kernel[(_tiles(launch, n, k, rows=1, columns=2), parts)](
+        dz_ptr=dz,
+        x_ptr=x,
+        w_ptr=w,
+        s_ptr=weight.signs if whole else None,
+        dw_ptr=dw,
+        db_ptr=db,
+        M=m,
+        N=n,
+        K=k,
+        rows=rows,
+        dz_stride=dz.stride(0),
+        x_stride=x.stride(0),
+        w_stride=w.stride(0),
+        PARAM=weight.parametrization if whole else "none",
+        DOT=launch.dot,
+        TILE=launch.tile,
+        num_warps=launch.warps,
+        num_stages=launch.stages,
+    )
+    return (dw[0], db[0]) if whole else _finish(dw, db, weight._replace(tensor=w))
+
+
+def _finish(parts: Tensor, sums: Tensor, weight: Weight) -> tuple[Tensor, Tensor]:
+    """Add the parts (P, N, K) and (P, N) and apply the map's slope."""
+    count, n, k = parts.shape
+    dw = torch.empty(n, k, dtype=weight.tensor.dtype, device=parts.device)
+    db = torch.empty(n, dtype=torch.float32, device=parts.device)
+    finish_dw_kernel[_map_grid(n, k)](
+        parts_ptr=parts,
+        sums_ptr=sums,
+        w_ptr=weight.tensor,
+        s_ptr=weight.signs,
+        dw_ptr=dw,
+        db_ptr=db,
+        N=n,
+        K=k,
+        w_stride=weight.tensor.stride(0),
+        PARTS=count,
+        PARAM=weight.parametrization,
+        TILE=MAP_TILE,
+    )
+    return dw, db
+
+
+def layer_both(
+    dz: Tensor, weight: Weight, x: Tensor, activation: Activation, dtype: torch.dtype, launch: Launch
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `layer_dx` and `layer_dw` do, from one launch; the weight is raw."""
+    dz, w, x = _rows(dz), _rows(weight.tensor), _rows(x)
+    (m, n), k = dz.shape, x.shape[1]
+    dx = torch.empty(m, k, dtype=dtype, device=dz.device)
+    dw = torch.empty(n, k, dtype=w.dtype, device=dz.device)
+    db = torch.empty(n, dtype=torch.float32, device=dz.device)
+    programs = _tiles(launch, m, k, columns=2) + _tiles(launch, n, k, rows=1, columns=2)
+    monotone_bwd_kernel[(programs,)](
+        dz_ptr=dz,
+        x_ptr=x,
+        w_ptr=w,
+        s_ptr=weight.signs,
+        dx_ptr=dx,
+        dw_ptr=dw,
+        db_ptr=db,
+        M=m,
+        N=n,
+        K=k,
+        dz_stride=dz.stride(0),
+        x_stride=x.stride(0),
+        w_stride=w.stride(0),
+        PARAM=weight.parametrization,
+        ACT=activation,
+        DOT=launch.dot,
+        TILE=launch.tile,
+        num_warps=launch.warps,
+        num_stages=launch.stages,
+    )
+    return dx, dw, db
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """Return the tensor with its last axis contiguous, as the kernels read it."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
+def _tiles(launch: Launch, height: int, width: int, rows: int = 0, columns: int = 1) -> int:
+    """Return how many tiles cover (height, width); ``rows`` and ``columns`` say which sides of the tile."""
+    return -(-height // launch.tile[rows]) * -(-width // launch.tile[columns])
+
+
+def _map_grid(n: int, k: int) -> tuple[int, int]:
+    return -(-n // MAP_TILE[0]), -(-k // MAP_TILE[1])

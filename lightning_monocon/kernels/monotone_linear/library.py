@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""The monotone stack on a library's matrix product, with its own backward pass: only each layer's output is saved.
+
+The formulas are those of `lightning_monocon.kernels.monotone_linear.backward`; activations act in place and their
+derivatives are taken from the outputs. What multiplies is the caller's: cuBLAS, or oneDNN on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.kernels.monotone_linear import reference
+from lightning_monocon.kernels.monotone_linear.reference import NEGATIVE_SLOPE, Activation, Parametrization, Plan
+
+aten = torch.ops.aten
+
+Linear = Callable[[Tensor, Tensor, Tensor, Activation, torch.dtype], Tensor]
+"""(x, mapped weight, bias, activation, dtype of the result) -> the layer's output."""
+
+Product = Callable[[Tensor, Tensor], Tensor]
+"""(a, b) -> a b, summed and returned in float32."""
+
+# phi'(z) times a gradient, from h = phi(z): one fused elementwise operation each
+_SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "leaky_relu": lambda grad, h: aten.leaky_relu_backward(grad, h, NEGATIVE_SLOPE, True),
+    "relu": lambda grad, h: aten.threshold_backward(grad, h, 0),
+    "elu": lambda grad, h: aten.elu_backward(grad, 1, 1, 1, True, h),
+    "tanh": aten.tanh_backward,
+    "linear": lambda grad, h: grad,
+}
+
+_MAP_SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "square": lambda weight: 2 * weight,
+    "exp": torch.exp,
+    "softplus": torch.sigmoid,
+    "abs": torch.sign,
+    "none": torch.ones_like,
+}
+
+
+def through_activation(grad: Tensor, output: Tensor, activation: Activation) -> Tensor:
+    """Return the gradient before the activation whose output is ``output``, in the dtype of ``grad``."""
+    return _SLOPES[activation](grad, output.to(grad.dtype))
+
+
+def through_map_(grad: Tensor, weight: Tensor, parametrization: Parametrization, signs: Tensor | None) -> Tensor:
+    """Turn the gradient of the effective weight, in place, into that of the raw one; ``signs`` as in `Plan`."""
+    if parametrization == "none":
+        return grad
+    slope = _MAP_SLOPES[parametrization](weight)
+    if signs is not None:
+        slope = torch.where(signs == 0, torch.ones_like(slope), signs.to(slope.dtype) * slope)
+    return grad.mul_(slope)
+
+
+def forward(x: Tensor, mapped: Sequence[Tensor], biases: Sequence[Tensor], plan: Plan, linear: Linear) -> list[Tensor]:
+    """Return every layer's output, the last in float32, the others in the dtype of ``x``."""
+    outputs = [x]
+    last = len(mapped) - 1
+    for index, (weight, bias) in enumerate(zip(mapped, biases, strict=True)):
+        activation = plan.output_activation if index == last else plan.activation
+        outputs.append(linear(outputs[-1], weight, bias, activation, torch.float32 if index == last else x.dtype))
+    return outputs[1:]
+
+
+def backward(
+    grad: Tensor,
+    inputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    mapped: Sequence[Tensor],
+    plan: Plan,
+    product: Product,
+    needs_input: bool = True,
+) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
+    """Return the gradients of x (None where not needed), of the raw weights and of the biases, in float32.
+
+    Args:
+        grad: At the last layer's pre-activation, (M, N_L), float32.
+        inputs: What each layer multiplied: x, then every output but the last.
+        weights: Raw.
+        mapped: Effective, in the dtype that is multiplied.
+        plan: As in the forward pass.
+        product: The matrix product.
+        needs_input: Whether the gradient of x is wanted.
+    """
+    dws: list[Tensor] = []
+    dbs: list[Tensor] = []
+    for index in range(len(weights) - 1, -1, -1):
+        signs = plan.signs if index == 0 else None
+        narrow = grad.to(mapped[index].dtype)
+        dw = product(narrow.T, inputs[index])
+        dws.insert(0, through_map_(dw, weights[index].to(dw.dtype), plan.parametrization, signs))
+        dbs.insert(0, grad.sum(dim=0))
+        if index == 0 and not needs_input:
+            return None, dws, dbs
+        grad = product(narrow, mapped[index])
+        if index > 0:
+            grad = through_activation(grad, inputs[index], plan.activation)
+    return grad, dws, dbs
+
+
+def torch_linear(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation, dtype: torch.dtype) -> Tensor:
+    """`Linear` on torch's own product, in the dtype of ``x`` and ``weight``."""
+    if x.dtype == dtype:
+        return reference.activate(torch.nn.functional.linear(x, weight, bias.to(dtype)), activation)
+    return reference.activate(torch_product(x, weight.T).add_(bias), activation).to(dtype)
+
+
+def torch_product(a: Tensor, b: Tensor) -> Tensor:
+    """`Product` on torch: 16-bit operands are summed in float32 and stay there."""
+    if a.dtype == b.dtype and a.dtype in (torch.float32, torch.float64):
+        return a @ b
+    if a.device.type == "cuda":
+        return torch.mm(a, b, out_dtype=torch.float32)
+    return a.float() @ b.float()

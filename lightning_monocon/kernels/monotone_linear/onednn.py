@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""The monotone stack on a CPU through oneDNN's float32 product, where that was seen to be faster and as accurate.
+
+On AMD, torch's float32 product (MKL) leaves AVX-512 unused; oneDNN's is about twice as fast at full float32 accuracy.
+It is reached through the operator that inductor emits, with bias and LeakyReLU inside: the global precision flag is
+never touched (on Intel with AMX its lower settings mean bfloat16). The operator is private to torch: where it is
+missing or refuses, torch's own product serves, silently.
+
+One probe per machine and torch version decides (`is_faster`), and its answer is kept on disk: a resumed run must
+multiply as the interrupted one did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_monocon.kernels.dispatch import cache_path
+from lightning_monocon.kernels.monotone_linear import library, reference
+from lightning_monocon.kernels.monotone_linear.reference import NEGATIVE_SLOPE, Activation, Plan
+
+SMALLEST_PRODUCT = 2**23  # M N K of a layer: below, the calls themselves cost more than is gained
+FASTER = 1.2
+ERROR = 2.0  # times that of torch's own product
+
+
+def serves(x: Tensor, weights: list[Tensor]) -> bool:
+    """Return whether this path is the faster one for float32 ``x`` (M, K) and weights on a CPU, in eager mode."""
+    plain = all(type(t) in (Tensor, torch.nn.Parameter) for t in (x, *weights))
+    large = all(len(x) * weight.numel() >= SMALLEST_PRODUCT for weight in weights)
+    return plain and large and not torch._C._get_tracing_state() and is_faster()
+
+
+def run(x: Tensor, weights: list[Tensor], biases: list[Tensor], plan: Plan) -> Tensor:
+    """Return the stack's output, (M, N_L), all float32; differentiable any number of times."""
+    output: Tensor = _Stack.apply(plan, len(weights), x, *weights, *biases)  # type: ignore[no-untyped-call]
+    return output
+
+
+class _Stack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, count: int, x: Tensor, *parameters: Tensor) -> Tensor:  # noqa: ANN401
+        weights, biases = parameters[:count], parameters[count:]
+        mapped = _mapped(weights, plan)
+        *hidden, y = library.forward(x, mapped, biases, plan, _linear)
+        ctx.plan, ctx.count = plan, count
+        ctx.save_for_backward(x, *parameters, *hidden, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        n = ctx.count
+        x, *rest = ctx.saved_tensors
+        weights, biases, outputs = rest[:n], rest[n : 2 * n], rest[2 * n :]
+        if torch.is_grad_enabled():  # somebody will differentiate this: only the reference can be
+            return None, None, *_differentiable(grad, x, weights, biases, ctx)
+        grad = library.through_activation(grad, outputs[-1], ctx.plan.output_activation)
+        inputs = [x, *outputs[:-1]]
+        mapped = _mapped(weights, ctx.plan)
+        dx, dws, dbs = library.backward(grad, inputs, weights, mapped, ctx.plan, _product, ctx.needs_input_grad[2])
+        return None, None, dx, *dws, *dbs
+
+
+def _differentiable(
+    grad: Tensor,
+    x: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    ctx: Any,  # noqa: ANN401
+) -> tuple[Tensor | None, ...]:
+    inputs = [x, *weights, *biases]
+    wanted = [t for t, needed in zip(inputs, ctx.needs_input_grad[2:], strict=True) if needed]
+    y = reference.monotone_mlp(x, weights, biases, ctx.plan)
+    found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+    return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[2:])
+
+
+def _mapped(weights: tuple[Tensor, ...] | list[Tensor], plan: Plan) -> list[Tensor]:
+    signs = [plan.signs, *(None for _ in weights[1:])]
+    pairs = zip(weights, signs, strict=True)
+    return [reference.effective_weight(weight, plan.parametrization, sign) for weight, sign in pairs]
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation, dtype: torch.dtype) -> Tensor:
+    """`library.Linear`; LeakyReLU happens inside the product, other activations in place after it."""
+    if activation == "leaky_relu":
+        return _pointwise(x, weight, bias, "leaky_relu", [NEGATIVE_SLOPE])
+    return reference.activate(_pointwise(x, weight, bias, "none", []), activation)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """`library.Product`; transposes are read through their strides."""
+    return _pointwise(a, b.T, None, "none", [])
+
+
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, name: str, scalars: list[float]) -> Tensor:
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, scalars, "")
+    return y
+
+
+@cache
+def is_faster() -> bool:
+    """Return whether oneDNN's product is at least 1.2 times as fast as torch's, with at most twice its error.
+
+    The answer is probed once per machine, processor and torch version, and kept beside the kernels' measurements.
+    """
+    kept = cache_path().with_name("cpu_product.json")
+    name = f"{platform.node()}/{_processor()}/{torch.__version__}"
+    found = _read(kept)
+    if name not in found:
+        found[name] = _probe()
+        _write(kept, found)
+    return bool(found[name])
+
+
+def _probe() -> bool:
+    """Time both on a layer of a typical head and compare their errors."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(*shape, generator=generator) for shape in ((128, 512), (1024, 512), (1024,)))
+    try:
+        exact = F.linear(x.double(), weight.double(), bias.double())
+        error_torch = float((F.linear(x, weight, bias) - exact).norm())
+        error_onednn = float((_pointwise(x, weight, bias, "none", []) - exact).norm())
+        # In turn, and the best of each: a busy neighbour slows both alike.
+        times = [
+            (_seconds(F.linear, x, weight, bias), _seconds(_pointwise, x, weight, bias, "none", [])) for _ in range(9)
+        ]
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False  # the private operator is missing or refuses this processor
+    torchs, onednns = (min(series) for series in zip(*times, strict=True))
+    return torchs > FASTER * onednns and error_onednn <= ERROR * error_torch
+
+
+def _seconds(product: Callable[..., Tensor], *arguments: object) -> float:
+    start = time.perf_counter()
+    product(*arguments)
+    return time.perf_counter() - start
+
+
+def _processor() -> str:
+    """Return the processor's name; a virtual machine can move to another one."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def _read(path: Path) -> dict[str, bool]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, found: dict[str, bool]) -> None:
+    """Keep the answer; where the disk refuses, this process alone remembers it."""
+    part = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(found, indent=1))
+        part.replace(path)
+    except OSError:
+        return

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one switch of the monotone layer: Triton kernels, plain torch, or oneDNN's product on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.kernels.dispatch import FLOATING, Backend, architecture, has_triton, in_transform, use_triton
+from lightning_monocon.kernels.monotone_linear import onednn, ops, reference
+from lightning_monocon.kernels.monotone_linear.configurations import AUTO_FROM, MAX_WIDTH, SIXTEEN_BIT, Precision
+from lightning_monocon.kernels.monotone_linear.reference import Plan
+
+Biases = Sequence[Tensor | None]
+
+
+def run(
+    x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan, precision: Precision, backend: Backend
+) -> Tensor:
+    """Return the stack's output (..., N_L) for checked arguments."""
+    # Flat rows: an in-place activation on a viewed product would make autograd copy it.
+    rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    with _without_autocast(x.device.type):
+        if _takes_kernels(rows, weights, biases, backend):
+            y = _on_kernels(rows, weights, biases, plan, precision)
+        else:
+            y = _on_torch(rows, weights, biases, plan, precision, backend)
+    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], y.shape[-1])
+
+
+def _takes_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, backend: Backend) -> bool:
+    """Return whether the Triton kernels serve; raise where they were asked for and cannot."""
+    widths = [x.shape[1], *(weight.shape[0] for weight in weights)]
+    if backend == "torch" or 0 in widths:
+        return False
+    if max(widths) > MAX_WIDTH:
+        if backend == "triton":
+            raise ValueError(
+                f"`backend`='triton' serves layers up to {MAX_WIDTH} wide; got {max(widths)}. Pass backend='torch'."
+            )
+        return False
+    wide = next((t for t in (x, *weights) if t.dtype == torch.float64), x)
+    if torch.compiler.is_compiling():  # the operator itself refuses what it cannot serve
+        return backend == "triton" or (wide.dtype in FLOATING and _has_kernels(x.device))
+    return use_triton("monotone_mlp", backend, AUTO_FROM, wide, *weights, *_given(biases))
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
+def _has_kernels(device: torch.device) -> bool:
+    """Return what a compiled program may take for granted on ``device``."""
+    return device.type == "cuda" and has_triton() and architecture(device) in AUTO_FROM
+
+
+def _on_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan, precision: Precision) -> Tensor:
+    full = [w.new_zeros(w.shape[0]) if b is None else b for w, b in zip(weights, biases, strict=True)]
+    names = (plan.parametrization, plan.activation, plan.output_activation, precision)
+    outputs: list[Tensor] = ops.monotone_mlp(x, list(weights), full, plan.signs, *names)
+    return outputs[-1]
+
+
+def _on_torch(
+    x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan, precision: Precision, backend: Backend
+) -> Tensor:
+    """Run the reference, or oneDNN where it is faster: in float64 where an operand is, else in float32."""
+    dtype = torch.float64 if torch.float64 in (x.dtype, *(weight.dtype for weight in weights)) else torch.float32
+    rows, wide = x.to(dtype), [weight.to(dtype) for weight in weights]
+    full = [None if bias is None else bias.to(dtype) for bias in biases]
+    if backend == "auto" and precision in ("auto", "ieee") and _fits_onednn(rows, wide, full):
+        return onednn.run(rows, wide, _given(full), plan)
+    return reference.monotone_mlp(rows, wide, full, plan, SIXTEEN_BIT.get(precision))
+
+
+def _fits_onednn(x: Tensor, weights: list[Tensor], biases: Biases) -> bool:
+    """Return whether oneDNN may and should multiply; compiled programs are left to their compiler."""
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype != torch.float32:
+        return False
+    given = _given(biases)
+    return len(given) == len(weights) and not in_transform(x, *weights, *given) and onednn.serves(x, weights)
+
+
+def _given(biases: Biases) -> list[Tensor]:
+    return [bias for bias in biases if bias is not None]
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Switch autocast off where it is on; elsewhere add nothing, so that an exported graph stays plain."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
