@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_monocon.functional.gather import RowGather, is_distributed
-from lightning_monocon.kernels.supcon import Backend, supcon
-from lightning_monocon.kernels.supcon.positives import Singletons
+from lightning_monocon.kernels.dispatch import Backend
+from lightning_monocon.kernels.supcon import supcon
+from lightning_monocon.kernels.supcon.options import Singletons
 
 SHORTEST = 1e-12
 """Rows shorter than this have no direction in float32."""
@@ -142,7 +143,7 @@ def _check_shapes(embeddings: Tensor, labels: Tensor) -> None:
         raise ValueError(f"`embeddings` must be (N, D) with D at least 1; got shape {shape}.")
     if not embeddings.is_floating_point():
         raise TypeError(f"`embeddings` must be floating; got {embeddings.dtype}. Cast them with `.float()`.")
-    if labels.ndim != 1 or len(labels) != len(embeddings):
+    if labels.ndim != 1 or labels.shape[0] != embeddings.shape[0]:  # `len` would fix the size in an export
         raise ValueError(
             f"`labels` must hold {len(embeddings)} integers, one per embedding; got shape {tuple(labels.shape)}."
         )

@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised contrastive loss."""
+"""The supervised contrastive loss: one function, and the one switch between its implementations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_monocon.kernels.supcon.positives import Singletons
-from lightning_monocon.kernels.supcon.reference import Options, supcon_reference
+from lightning_monocon.kernels.dispatch import Backend, use_triton
+from lightning_monocon.kernels.supcon.ops import supcon_operator
+from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
+from lightning_monocon.kernels.supcon.reference import supcon_reference
+from lightning_monocon.kernels.supcon.shapes import TABLE
 from lightning_monocon.kernels.supcon.tiles import EXPONENT_LIMIT
 
 if TYPE_CHECKING:
     from lightning_monocon.functional.gather import RowGather
 
-Backend = Literal["auto", "triton", "torch"]
 
 CPU_BLOCK = 512
 """Side of a tile on a CPU: 1 MB of float32, which stays in the second-level cache."""
@@ -35,6 +37,7 @@ def supcon(
     gather: RowGather | None = None,
     block_size: int | None = None,
     backend: Backend = "auto",
+    precision: Precision = "auto",
 ) -> Tensor:
     """Return the supervised contrastive loss of ``(N, D)`` embeddings; `SupConLoss` documents and checks it.
 
@@ -50,29 +53,43 @@ def supcon(
         gather: The layout of the batch over ranks; None for one rank.
         block_size: Side of a tile of pairs; None chooses.
         backend: Which implementation; "auto" takes the faster one.
+        precision: How the Triton kernels multiply. "fp16" and "tf32" keep eleven bits (gradients to about 3e-4),
+            "bf16x3" and "ieee" float32. "auto" is "bf16x3", or "fp16" where the program accepts such rounding:
+            half-precision embeddings, autocast, or a float32 matmul precision below "highest".
 
     Returns:
         The loss over the rows of all ranks, 0-d, float64 for float64 embeddings and float32 for all others.
 
     Raises:
         ValueError: If `backend` cannot serve these embeddings.
+        RuntimeError: If ``backend="triton"`` and Triton is not installed.
     """
-    if backend == "triton":
-        raise ValueError(
-            f"`backend`='triton' has no kernel for embeddings on {embeddings.device}; pass backend='auto' or 'torch'."
-        )
+    scale = torch.as_tensor(temperature, dtype=_wide(embeddings.dtype), device=embeddings.device)
+    options = Options(
+        normalize=normalize,
+        singletons=singletons,
+        ignore_index=ignore_index,
+        block_size=block_size or (CPU_BLOCK if embeddings.device.type == "cpu" else DEVICE_BLOCK),
+        bounded=_is_bounded(temperature, normalize),
+        precision=precision,
+        gather=gather,
+    )
+    if torch.compiler.is_compiling() and gather is None:
+        return supcon_operator(embeddings, labels, scale, options, backend)  # which chooses when it runs
+    if use_triton("supcon", backend, TABLE, embeddings, scale):
+        if gather is None:
+            return supcon_operator(embeddings, labels, scale, options, backend)
+        from lightning_monocon.kernels.supcon.ranks import across_ranks
+
+        return across_ranks(embeddings, labels, scale, options)
     with torch.autocast(embeddings.device.type, enabled=False):
-        rows = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+        rows = embeddings.to(scale.dtype)
         rows = F.normalize(rows, dim=1) if normalize else rows
-        scale = torch.as_tensor(temperature, dtype=rows.dtype, device=rows.device)
-        options = Options(
-            singletons=singletons,
-            ignore_index=ignore_index,
-            block_size=block_size or (CPU_BLOCK if rows.device.type == "cpu" else DEVICE_BLOCK),
-            bounded=_is_bounded(temperature, normalize),
-            gather=gather,
-        )
         return supcon_reference(rows, labels, scale, options)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _is_bounded(temperature: float | Tensor, normalize: bool) -> bool:

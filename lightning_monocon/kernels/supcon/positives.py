@@ -11,12 +11,12 @@ device, except in the rule that has to look at the labels to raise.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Singletons = Literal["zero", "skip", "error"]
+from lightning_monocon.kernels.supcon.options import Options
 
 
 class AnchorTerms(NamedTuple):
@@ -24,8 +24,15 @@ class AnchorTerms(NamedTuple):
 
     mean_positive: Tensor
     """``(M, D)``, the mean of an anchor's positives, 0 where there is none."""
-    weight: Tensor
-    """``(M,)``, the anchor's share in the mean loss, 0 where it does not count."""
+    paired: Tensor
+    """``(M,)``, 1 where the anchor counts and has a positive, else 0."""
+    averaged: Tensor
+    """0-d, the number of anchors of all rows that the mean is over, at least 1."""
+
+    @property
+    def weight(self) -> Tensor:
+        """``(M,)``, the anchor's share u in the mean loss."""
+        return self.paired / self.averaged
 
 
 def class_ids(labels: Tensor) -> Tensor:
@@ -43,40 +50,52 @@ def class_ids(labels: Tensor) -> Tensor:
     return ids
 
 
-def anchor_terms(
-    rows: Tensor,
-    labels: Tensor,
-    anchors: slice,
-    *,
-    singletons: Singletons = "zero",
-    ignore_index: int | None = None,
-) -> AnchorTerms:
+def anchor_terms(rows: Tensor, labels: Tensor, anchors: slice, options: Options) -> AnchorTerms:
     """Return the mean positive and the weight of each anchor.
 
     Args:
         rows: All rows of the contrast set, ``(N, D)``.
         labels: Their integer labels, ``(N,)``.
         anchors: The rows that are anchors here.
-        singletons: What an anchor without a positive does to the mean: counts as 0, is left out, or raises.
-        ignore_index: Rows with this label are no anchors.
+        options: The rule for singletons, and the label that is no anchor.
 
     Raises:
         ValueError: With ``singletons="error"``, if an anchor has no positive. All ranks see all labels, so all raise.
     """
     ids = class_ids(labels)
-    ones = rows.new_ones(len(rows))
-    others = ones.new_zeros(len(rows)).index_add_(0, ids, ones)[ids] - 1
-    sums = torch.zeros_like(rows).index_add_(0, ids, rows)
-    valid = torch.ones_like(labels, dtype=torch.bool) if ignore_index is None else labels != ignore_index
+    others = positive_counts(ids)
+    valid = (
+        torch.ones_like(labels, dtype=torch.bool) if options.ignore_index is None else labels != options.ignore_index
+    )
     paired = valid & (others > 0)
-    if singletons == "error":
-        _refuse_singletons(labels, valid & ~paired)
-    averaged = (paired if singletons == "skip" else valid).sum().clamp_min(1)
-    pull = sums[ids[anchors]].sub_(rows[anchors]).div_(others[anchors].clamp_min(1).unsqueeze(1))
-    return AnchorTerms(pull, paired[anchors].to(rows.dtype) / averaged)
+    if options.singletons == "error":
+        refuse_singletons(labels, valid & ~paired)
+    averaged = (paired if options.singletons == "skip" else valid).sum().clamp_min(1)
+    pull = class_sums(rows, ids)[ids[anchors]].sub_(rows[anchors])
+    pull.div_(others[anchors].clamp_min(1).unsqueeze(1))
+    return AnchorTerms(pull, paired[anchors].to(rows.dtype), averaged.to(rows.dtype))
 
 
-def _refuse_singletons(labels: Tensor, alone: Tensor) -> None:
+def positive_counts(ids: Tensor) -> Tensor:
+    """Return how many other rows share the id of each row, ``(N,)``.
+
+    Example:
+        >>> positive_counts(torch.tensor([1, 0, 1, 1]))
+        tensor([2, 0, 2, 2])
+    """
+    return torch.zeros_like(ids).index_add_(0, ids, torch.ones_like(ids))[ids] - 1
+
+
+def class_sums(rows: Tensor, ids: Tensor) -> Tensor:
+    """Return Gamma ``(N, D)``, one row per id, zero for ids that nobody has."""
+    sums = torch.zeros_like(rows)
+    if rows.is_cuda:
+        return sums.index_put_((ids,), rows, accumulate=True)  # sorts first: the same sum in every run
+    return sums.index_add_(0, ids, rows)
+
+
+def refuse_singletons(labels: Tensor, alone: Tensor) -> None:
+    """Raise if a row is alone; reading that waits for the device."""
     count = int(alone.sum())
     if count:
         first = int(labels[alone][0])

@@ -20,40 +20,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.supcon.positives import Singletons, anchor_terms
+from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.positives import anchor_terms
 from lightning_monocon.kernels.supcon.tiles import PairTiles, log_denominators, repulsion
 
-if TYPE_CHECKING:
-    from lightning_monocon.functional.gather import RowGather
-
-
-@dataclass(frozen=True)  # a tuple would be taken apart by the transforms of torch.func
-class Options:
-    """How the loss is taken: everything that is not a tensor."""
-
-    singletons: Singletons = "zero"
-    ignore_index: int | None = None
-    block_size: int = 512
-    bounded: bool = False
-    """Whether ``|s_ij| <= EXPONENT_LIMIT`` is known."""
-    gather: RowGather | None = None
-    """The layout of the rows over ranks; None on one rank."""
-
-    @property
-    def start(self) -> int:
-        """Index of this rank's first row."""
-        return self.gather.start if self.gather else 0
-
-    def pairs(self, anchors: Tensor, rows: Tensor, labels: Tensor, temperature: Tensor) -> PairTiles:
-        """Return the tiles of the anchors against the rows."""
-        ignored = None if self.ignore_index is None else labels == self.ignore_index
-        return PairTiles(anchors, rows, self.start, temperature, ignored, self.block_size, self.bounded)
+NO_SECOND_DERIVATIVE = (
+    "The supervised contrastive loss has no second derivative: its backward pass recomputes what it needs and records "
+    "nothing. Take first derivatives only, or write the dense formula for a small batch."
+)
 
 
 def supcon_reference(rows: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:
@@ -75,26 +54,50 @@ def supcon_reference(rows: Tensor, labels: Tensor, temperature: Tensor, options:
     return _supcon(rows, temperature, everyone, everyone_labels, options)[0]
 
 
+def loss_and_residuals(
+    anchors: Tensor, temperature: Tensor, rows: Tensor, labels: Tensor, options: Options
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the loss, b ``(N,)`` and u mu ``(M, D)``; rows and labels are those of all ranks. Not differentiable."""
+    with torch.autocast(rows.device.type, enabled=False):
+        own = slice(options.start, options.start + len(anchors))
+        terms = anchor_terms(rows, labels, own, options)
+        log_sums = log_denominators(_pairs(anchors, rows, labels, temperature, options))
+        weight = terms.weight
+        pull = terms.mean_positive.mul_(weight.unsqueeze(1))
+        counts = weight > 0
+        loss = torch.where(counts, weight * log_sums, 0).sum() - (anchors * pull).sum() / temperature
+        log_scale = torch.where(counts, log_sums - weight.log(), math.inf)
+        if options.gather is not None:
+            loss, log_scale = options.gather.sum(loss), options.gather(log_scale)
+        return loss, log_scale, pull
+
+
+def gradients(
+    grad: Tensor,
+    anchors: Tensor,
+    temperature: Tensor,
+    rows: Tensor,
+    labels: Tensor,
+    log_scale: Tensor,
+    pull: Tensor,
+    options: Options,
+) -> tuple[Tensor, Tensor]:
+    """Return (dz, dT) from what `loss_and_residuals` was given and returned. Not differentiable."""
+    with torch.autocast(rows.device.type, enabled=False):
+        by_anchors = repulsion(_pairs(anchors, rows, labels, temperature, options), log_scale)
+        by_anchors.sub_(pull, alpha=2).mul_(grad * options.ranks / temperature)
+        return by_anchors, (by_anchors * anchors).sum() / (-2 * temperature)
+
+
+def _pairs(anchors: Tensor, rows: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> PairTiles:
+    ignored = None if options.ignore_index is None else labels == options.ignore_index
+    return PairTiles(anchors, rows, options.start, temperature, ignored, options.block_size, options.bounded)
+
+
 class _SupCon(torch.autograd.Function):
     """(loss, b, u mu) of the anchors; only the loss is differentiable."""
 
-    @staticmethod
-    def forward(
-        anchors: Tensor, temperature: Tensor, rows: Tensor, labels: Tensor, options: Options
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.autocast(rows.device.type, enabled=False):
-            own = slice(options.start, options.start + len(anchors))
-            pull, weight = anchor_terms(
-                rows, labels, own, singletons=options.singletons, ignore_index=options.ignore_index
-            )
-            log_sums = log_denominators(options.pairs(anchors, rows, labels, temperature))
-            pull.mul_(weight.unsqueeze(1))
-            counts = weight > 0
-            loss = torch.where(counts, weight * log_sums, 0).sum() - (anchors * pull).sum() / temperature
-            log_scale = torch.where(counts, log_sums - weight.log(), math.inf)
-            if options.gather is not None:
-                loss, log_scale = options.gather.sum(loss), options.gather(log_scale)
-            return loss, log_scale, pull
+    forward = staticmethod(loss_and_residuals)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
@@ -129,16 +132,7 @@ class _SupCon(torch.autograd.Function):
 class _SupConGradient(torch.autograd.Function):
     """(dz, dT), a function of its own so that a second derivative meets a sentence and not a silent zero."""
 
-    @staticmethod
-    def forward(
-        grad: Tensor, anchors: Tensor, temperature: Tensor, rows: Tensor, labels: Tensor,
-        log_scale: Tensor, pull: Tensor, options: Options,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        with torch.autocast(rows.device.type, enabled=False):
-            ranks = options.gather.world_size if options.gather else 1
-            by_anchors = repulsion(options.pairs(anchors, rows, labels, temperature), log_scale)
-            by_anchors.sub_(pull, alpha=2).mul_(grad * ranks / temperature)
-            return by_anchors, (by_anchors * anchors).sum() / (-2 * temperature)
+    forward = staticmethod(gradients)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
@@ -146,10 +140,7 @@ class _SupConGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> None:  # noqa: ANN401
-        raise RuntimeError(
-            "The supervised contrastive loss has no second derivative: its backward pass recomputes what it needs "
-            "and records nothing. Take first derivatives only, or write the dense formula for a small batch."
-        )
+        raise RuntimeError(NO_SECOND_DERIVATIVE)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:  # noqa: ANN401

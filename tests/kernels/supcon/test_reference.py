@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from lightning_monocon.kernels.supcon import supcon
+from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.positives import anchor_terms, class_ids
 
 # rows, dimensions, classes, temperature: primes, one off powers of two, one class, all distinct, small temperatures
@@ -162,7 +163,7 @@ def test_class_ids_and_anchor_terms() -> None:
     assert class_ids(torch.tensor([5, -1, 5, 2, -1])).tolist() == [2, 0, 2, 1, 0]
     assert class_ids(torch.empty(0, dtype=torch.int64)).tolist() == []
     rows = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
-    terms = anchor_terms(rows, torch.tensor([0, 1, 0, 0]), slice(1, 4), singletons="skip")
+    terms = anchor_terms(rows, torch.tensor([0, 1, 0, 0]), slice(1, 4), Options(singletons="skip"))
     assert_close(terms.mean_positive, torch.tensor([[0.0], [4.5], [2.5]]))
     assert_close(terms.weight, torch.tensor([0.0, 1 / 3, 1 / 3]))
 

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loss on Triton kernels, forward and backward, on one rank or several. Imports Triton.
+
+One rank: the anchors are all rows and half the tiles do. Several: each rank takes its anchors against the gathered
+rows (z in the tile dtype: half the bytes in float16), and gathers one float per row, the scale, for the backward pass.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.kernels.supcon import launch
+from lightning_monocon.kernels.supcon.launch_rows import unit_rows, unit_rows_backward
+from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.positives import anchor_terms, class_ids, positive_counts, refuse_singletons
+from lightning_monocon.kernels.supcon.shapes import compares_labels, dot_precision, tile_dtype
+
+
+class Residuals(NamedTuple):
+    """What the backward pass needs: M anchors of this rank, N rows of all."""
+
+    z: Tensor
+    """``(M, D)`` in the tile dtype."""
+    rows: Tensor
+    """``(N, D)``; `z` itself on one rank."""
+    r: Tensor
+    """``(M,)``."""
+    ids: Tensor
+    """``(N,)`` int32 where labels are compared, else ``(0,)``."""
+    scale: Tensor
+    """``(N,)``."""
+    share: Tensor
+    """``(M,)``."""
+    pull: Tensor
+    """``(M, D)`` float32, the mean positive, where labels are not compared, else ``(0, D)``."""
+    averaged: Tensor
+    """0-d float32."""
+
+
+def forward(embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> tuple[Tensor, Residuals]:
+    """Return the loss over the rows of all ranks, 0-d float32, and the residuals."""
+    gather = options.gather
+    z, r = _unit_rows(embeddings, options)
+    rows = z if gather is None else gather(z)
+    labels = labels if gather is None else gather(labels)
+    if compares_labels(len(rows), options):
+        ids = _ids(labels, options)
+        found = launch.statistics(_pairs(z, rows, ids, temperature, options))
+        pull = z.new_empty((0, z.shape[1]), dtype=torch.float32)
+        averaged = _averaged(labels, ids, found.share, options)
+    else:
+        own = slice(options.start, options.start + len(z))
+        terms = anchor_terms(rows.float(), labels, own, options)
+        pull, averaged = terms.mean_positive, terms.averaged
+        ids = labels.new_empty(0, dtype=torch.int32)
+        cosine = (z * pull).sum(1)
+        found = launch.statistics(_pairs(z, rows, ids, temperature, options), cosine, terms.paired)
+    loss, scale = found.loss.sum(), found.scale
+    if gather is not None:
+        loss, scale = gather.sum(loss), gather(scale)
+    return loss / averaged, Residuals(z, rows, r, ids, scale, found.share, pull, averaged)
+
+
+def backward(grad: Tensor, temperature: Tensor, residuals: Residuals, options: Options) -> tuple[Tensor, Tensor]:
+    """Return the gradients of this rank's embeddings, ``(M, D)`` float32, and of the temperature, 0-d."""
+    z, rows, r, ids, scale, share, pull, averaged = residuals
+    factor = launch.HALF_SCALE if z.dtype == torch.float16 else 1.0
+    dz = pull * (-2 * factor) if len(pull) else torch.zeros_like(z, dtype=torch.float32)
+    own = scale[options.start : options.start + len(z)]
+    launch.add_gradient(_pairs(z, rows, ids, temperature, options), launch.Weights(own, scale, share, factor), dz)
+    return unit_rows_backward(dz, z, r, grad.float(), temperature, averaged, options.ranks / factor, options.normalize)
+
+
+def _pairs(z: Tensor, rows: Tensor, ids: Tensor, temperature: Tensor, options: Options) -> launch.Pairs:
+    variant = launch.Variant(
+        labels=compares_labels(len(rows), options),
+        ignore=options.ignore_index is not None,
+        bounded=options.bounded,
+        precision=dot_precision(options),
+    )
+    own_ids = ids[options.start : options.start + len(z)]
+    return launch.Pairs(z, rows, own_ids, ids, temperature, options.start, variant)
+
+
+def _unit_rows(embeddings: Tensor, options: Options) -> tuple[Tensor, Tensor]:
+    if options.normalize:
+        return unit_rows(embeddings, tile_dtype(embeddings, options))
+    # a copy: an operator may not return its input
+    return embeddings.to(torch.float32, copy=True).contiguous(), embeddings.new_ones(len(embeddings)).float()
+
+
+def _ids(labels: Tensor, options: Options) -> Tensor:
+    ids = class_ids(labels).to(torch.int32)
+    return ids if options.ignore_index is None else ids.masked_fill_(labels == options.ignore_index, -1)
+
+
+def _averaged(labels: Tensor, ids: Tensor, share: Tensor, options: Options) -> Tensor:
+    """Return how many anchors of all ranks the mean is over, at least 1."""
+    if options.singletons == "error":
+        others = positive_counts(ids.clamp_min(0).long())
+        refuse_singletons(labels, (ids >= 0) & (others == 0))
+    if options.singletons == "skip":
+        count = (share > 0).sum().float()
+        count = count if options.gather is None else options.gather.sum(count)
+    elif options.ignore_index is None:
+        return torch.full((), max(len(ids), 1), dtype=torch.float32, device=ids.device)
+    else:
+        count = (ids >= 0).sum().float()
+    return count.clamp_min(1)

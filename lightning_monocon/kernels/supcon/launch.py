@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Launches of the tile kernels: tile sizes, slots, and the chunks of the backward pass. Imports Triton."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+
+from lightning_monocon.kernels.dispatch import architecture
+from lightning_monocon.kernels.supcon import kernel, kernel_rows
+
+
+class Tiles(NamedTuple):
+    """Size and schedule of a tile of pairs."""
+
+    block: int
+    """Rows and columns."""
+    depth: int
+    """Dimensions multiplied at a time."""
+    num_warps: int
+    num_stages: int
+
+
+# Each compiles without spills for every variant; a test holds them to it. Chosen by registers, shared memory and
+# occupancy, not measured on a GPU. By architecture, then by bytes per number.
+TILES = {
+    "sm_90": {2: Tiles(128, 64, 8, 3), 4: Tiles(128, 32, 8, 3)},
+    "sm_80": {2: Tiles(128, 32, 8, 3), 4: Tiles(64, 32, 4, 3)},
+    "gfx942": {2: Tiles(64, 64, 4, 2), 4: Tiles(64, 32, 4, 2)},
+}
+OTHER_TILES = {2: Tiles(64, 32, 4, 3), 4: Tiles(64, 16, 4, 3)}
+INTERPRETER_TILES = Tiles(16, 16, 1, 1)
+
+CHUNK_BYTES = 64 << 20
+"""How much of A exists at a time in the backward pass: little enough to stay in a large last-level cache."""
+HALF_SCALE = 4096.0
+"""A is at most 2 and mostly tiny: 2^12 brings it into the normal range of float16."""
+FINISH_BLOCK = 128
+TILE_ROWS_TOGETHER = 8
+
+
+class Variant(NamedTuple):
+    """Which kernels serve a call; see `kernel`."""
+
+    labels: bool
+    """Compare labels in the tiles."""
+    ignore: bool
+    bounded: bool
+    precision: str = "ieee"
+    """How float32 tiles multiply: "tf32", "bf16x3" or "ieee"; float16 tiles do not ask."""
+
+
+class Pairs(NamedTuple):
+    """Anchors against rows."""
+
+    z: Tensor
+    """Anchors, ``(M, D)``, contiguous; `rows` itself where all rows are anchors: then half the tiles do."""
+    rows: Tensor
+    """Contrast rows, ``(N, D)``, contiguous."""
+    anchor_ids: Tensor
+    """Class ids of the anchors, ``(M,)`` int32, below 0 to ignore; not read where the variant has neither."""
+    row_ids: Tensor
+    """Class ids of the rows, ``(N,)``."""
+    temperature: Tensor
+    """T, 0-d float32."""
+    start: int
+    """Index of the first anchor among the rows; N or more where the two are different sets."""
+    variant: Variant
+
+    @property
+    def tiles(self) -> Tiles:
+        """The tile sizes for rows of this device and dtype."""
+        if self.z.device.type == "cpu":
+            return INTERPRETER_TILES
+        return TILES.get(architecture(self.z.device), OTHER_TILES)[self.z.element_size()]
+
+    def part(self, rows: slice, first_column: int) -> Pairs:
+        """Return some of the anchors against the rows from `first_column` on."""
+        return self._replace(
+            z=self.z[rows],
+            rows=self.rows[first_column:],
+            anchor_ids=self.anchor_ids[rows],
+            row_ids=self.row_ids[first_column:],
+            start=self.start + rows.start - first_column,
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keywords that both tile kernels take."""
+        tiles = self.tiles
+        return {
+            "anchors_ptr": self.z,
+            "rows_ptr": self.rows,
+            "anchor_ids_ptr": self.anchor_ids,
+            "row_ids_ptr": self.row_ids,
+            "temperature_ptr": self.temperature,
+            "M": len(self.z),
+            "N": len(self.rows),
+            "D": self.z.shape[1],
+            "stride": self.z.stride(0),
+            "start": self.start,
+            "LABELS": self.variant.labels,
+            "IGNORE": self.variant.ignore,
+            "BOUNDED": self.variant.bounded,
+            "BLOCK_M": tiles.block,
+            "BLOCK_N": tiles.block,
+            "BLOCK_D": tiles.depth,
+            "EVEN_D": self.z.shape[1] % tiles.depth == 0,
+            "PRECISION": self.variant.precision,
+            "num_warps": tiles.num_warps,
+            "num_stages": tiles.num_stages,
+        }
+
+
+class Statistics(NamedTuple):
+    """What the tiles say of each anchor, ``(M,)`` float32."""
+
+    loss: Tensor
+    scale: Tensor
+    """1 / S, or log2 S where the variant is not bounded."""
+    share: Tensor
+    """1 / number of positives."""
+
+
+def statistics(pairs: Pairs, mean_positive_cosine: Tensor | None = None, paired: Tensor | None = None) -> Statistics:
+    """Return loss, scale and share of the anchors.
+
+    Args:
+        pairs: Anchors against rows.
+        mean_positive_cosine: ``(M,)`` float32, where the variant does not compare labels.
+        paired: ``(M,)`` float32, 1 for anchors that count, with `mean_positive_cosine`.
+    """
+    count, variant = len(pairs.z), pairs.variant
+    across = triton.cdiv(len(pairs.rows), pairs.tiles.block)
+    planes = (1 if variant.bounded else 2) + (2 if variant.labels else 0)
+    slots = pairs.z.new_empty((planes, across, count), dtype=torch.float32)
+    found = Statistics(*(slots.new_empty(count) for _ in range(3)))
+    if not count:
+        return found
+    kernel.denominators_kernel[(across, triton.cdiv(count, pairs.tiles.block))](
+        slots_ptr=slots, SYMMETRIC=pairs.z is pairs.rows, **pairs.arguments()
+    )
+    kernel_rows.finish_kernel[(triton.cdiv(count, FINISH_BLOCK),)](
+        slots_ptr=slots,
+        mean_positive_ptr=slots if mean_positive_cosine is None else mean_positive_cosine,
+        paired_ptr=slots if paired is None else paired,
+        temperature_ptr=pairs.temperature,
+        loss_ptr=found.loss,
+        scale_ptr=found.scale,
+        share_ptr=found.share,
+        M=count,
+        SLOTS=across,
+        LABELS=variant.labels,
+        BOUNDED=variant.bounded,
+        BLOCK=FINISH_BLOCK,
+    )
+    return found
+
+
+class Weights(NamedTuple):
+    """What A is made of, besides the cosines."""
+
+    own: Tensor
+    """Scale of the anchors, ``(M,)``."""
+    other: Tensor
+    """Scale of the rows, ``(N,)``."""
+    share: Tensor
+    """Share of the anchors, ``(M,)``."""
+    factor: float
+    """What A is multiplied by before it is rounded to the tile dtype."""
+    roles: tuple[bool, bool] = (True, True)
+    """Whether z counts as anchors, and as contrast."""
+
+
+def add_gradient(pairs: Pairs, weights: Weights, out: Tensor) -> None:
+    """Add ``factor sum_j A_ij z_j`` of the anchors to `out`, ``(M, D)`` float32."""
+    count, total = len(pairs.z), len(pairs.rows)
+    block = pairs.tiles.block
+    chunk = max(CHUNK_BYTES // (pairs.z.element_size() * max(total, 1)) // block, 1) * block
+    symmetric = pairs.z is pairs.rows
+    for first in range(0, count, chunk):
+        rows = slice(first, min(first + chunk, count))
+        part = pairs.part(rows, first if symmetric else 0)
+        tile = _weights(part, _part(weights, rows, first if symmetric else 0))
+        _accumulate(out[rows], tile, part.rows)
+        if symmetric and rows.stop < count:
+            _accumulate(out[rows.stop :], tile[:, rows.stop - first :].T, part.z)
+
+
+def _part(weights: Weights, rows: slice, first_column: int) -> Weights:
+    return weights._replace(own=weights.own[rows], other=weights.other[first_column:], share=weights.share[rows])
+
+
+def _weights(pairs: Pairs, weights: Weights) -> Tensor:
+    """Return ``factor A``, ``(M, N)`` in the tile dtype."""
+    count, total = len(pairs.z), len(pairs.rows)
+    padded = triton.cdiv(total, 8) * 8  # 16 bytes of float16: the GEMM takes wide loads
+    out = pairs.z.new_empty((count, padded))[:, :total]
+    block = pairs.tiles.block
+    kernel.weights_kernel[(triton.cdiv(count, block) * triton.cdiv(total, block),)](
+        own_ptr=weights.own,
+        other_ptr=weights.other,
+        share_ptr=weights.share,
+        out_ptr=out,
+        out_stride=padded,
+        ROW=weights.roles[0],
+        COL=weights.roles[1],
+        SCALE=weights.factor,
+        GROUP=TILE_ROWS_TOGETHER,
+        **pairs.arguments(),
+    )
+    return out
+
+
+def _accumulate(out: Tensor, weights: Tensor, rows: Tensor) -> None:
+    if weights.dtype == torch.float32:
+        out.addmm_(weights, rows)
+    elif out.is_cuda:
+        torch.addmm(out, weights, rows, out_dtype=torch.float32, out=out)
+    else:
+        out.addmm_(weights.float(), rows.float())  # no CPU GEMM takes halves and returns float32

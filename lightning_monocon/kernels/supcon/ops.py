@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loss as a custom operator (one rank), so that `torch.compile`, `torch.export` and CUDA graphs take it whole.
+
+``monocon::supcon`` and ``monocon::supcon_backward`` choose the implementation inside, from device, dtype and size, so
+a compiled program holds one opaque node on every machine. Several ranks communicate between forward and backward;
+they go through `ranks`, a plain autograd function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Optional, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_monocon.kernels.dispatch import Backend, use_triton
+from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
+from lightning_monocon.kernels.supcon.reference import NO_SECOND_DERIVATIVE, gradients, loss_and_residuals
+from lightning_monocon.kernels.supcon.shapes import TABLE, compares_labels, tile_dtype
+
+_check: Callable[[bool], None] = torch._check  # typed here: torch leaves it unannotated
+
+# loss; z, r, ids, scale, share, pull, averaged as in `fused.Residuals`
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def _options(
+    normalize: bool, singletons: str, ignore_index: int | None, block_size: int, bounded: bool, precision: str
+) -> Options:
+    return Options(
+        normalize=normalize,
+        singletons=cast(Singletons, singletons),
+        ignore_index=ignore_index,
+        block_size=block_size,
+        bounded=bounded,
+        precision=cast(Precision, precision),
+    )
+
+
+def _on_triton(embeddings: Tensor, backend: str) -> bool:
+    return use_triton("supcon", cast(Backend, backend), TABLE, embeddings)
+
+
+@torch.library.custom_op("monocon::supcon", mutates_args=())
+def _forward(
+    embeddings: Tensor,
+    labels: Tensor,
+    temperature: Tensor,
+    normalize: bool,
+    singletons: str,
+    ignore_index: Optional[int],  # noqa: UP045  (the schema is read from this spelling by every torch from 2.10)
+    block_size: int,
+    bounded: bool,
+    precision: str,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    options = _options(normalize, singletons, ignore_index, block_size, bounded, precision)
+    if _on_triton(embeddings, backend):
+        from lightning_monocon.kernels.supcon import fused
+
+        loss, found = fused.forward(embeddings, labels, temperature, options)
+        return loss, found.z, found.r, found.ids, found.scale, found.share, found.pull, found.averaged
+    wide = embeddings.to(temperature.dtype, copy=True)
+    lengths = torch.linalg.vector_norm(wide, dim=1)
+    r = lengths.clamp_min(1e-12).reciprocal()
+    z = F.normalize(wide, dim=1) if normalize else wide
+    loss, scale, pull = loss_and_residuals(z, temperature, z, labels, options)
+    nothing = loss.new_empty(0)
+    return loss, z, torch.where(lengths > 1e-12, r, -r), nothing.int(), scale, nothing, pull, loss.new_ones(())
+
+
+@_forward.register_fake
+def _(
+    embeddings: Tensor,
+    labels: Tensor,
+    temperature: Tensor,
+    normalize: bool,
+    singletons: str,
+    ignore_index: Optional[int],  # noqa: UP045
+    block_size: int,
+    bounded: bool,
+    precision: str,
+    backend: str,
+) -> Outputs:
+    _check(embeddings.dim() == 2 and labels.dim() == 1 and labels.shape[0] == embeddings.shape[0])
+    count, dim = embeddings.shape
+    options = _options(normalize, singletons, ignore_index, block_size, bounded, precision)
+    triton = _on_triton(embeddings, backend)
+    compared = triton and compares_labels(count, options)
+    wide = embeddings.new_empty
+    dtype = temperature.dtype
+    z = wide((count, dim), dtype=tile_dtype(embeddings, options) if triton else dtype)
+    ids = wide(count if compared else 0, dtype=torch.int32)
+    share = wide(count if triton else 0, dtype=dtype)
+    pull = wide((0 if compared else count, dim), dtype=dtype)
+    rows = wide(count, dtype=dtype)
+    return wide((), dtype=dtype), z, rows, ids, torch.empty_like(rows), share, pull, wide((), dtype=dtype)
+
+
+@torch.library.custom_op("monocon::supcon_backward", mutates_args=())
+def _backward(
+    grad: Tensor,
+    embeddings: Tensor,
+    labels: Tensor,
+    temperature: Tensor,
+    residuals: list[Tensor],
+    normalize: bool,
+    singletons: str,
+    ignore_index: Optional[int],  # noqa: UP045
+    block_size: int,
+    bounded: bool,
+    precision: str,
+) -> tuple[Tensor, Tensor]:
+    options = _options(normalize, singletons, ignore_index, block_size, bounded, precision)
+    z, r, ids, scale, share, pull, averaged = residuals
+    if len(share):  # only the kernels leave one
+        from lightning_monocon.kernels.supcon import fused
+
+        return fused.backward(grad, temperature, fused.Residuals(z, z, r, ids, scale, share, pull, averaged), options)
+    dz, by_temperature = gradients(grad, z, temperature, z, labels, scale, pull, options)
+    if normalize:
+        along = (dz * z).sum(1, keepdim=True)
+        dz.sub_(along.mul_((r > 0).unsqueeze(1)) * z).mul_(r.abs().unsqueeze(1))
+    return dz, by_temperature
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor,
+    embeddings: Tensor,
+    labels: Tensor,
+    temperature: Tensor,
+    residuals: list[Tensor],
+    normalize: bool,
+    singletons: str,
+    ignore_index: Optional[int],  # noqa: UP045
+    block_size: int,
+    bounded: bool,
+    precision: str,
+) -> tuple[Tensor, Tensor]:
+    return residuals[0].new_empty(residuals[0].shape, dtype=temperature.dtype), torch.empty_like(temperature)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:  # noqa: ANN401
+    *tensors, ctx.settings = *inputs[:3], inputs[3:-1]
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)
+    # the embeddings are kept for their dtype, and so that a second derivative finds its way here and is refused
+    ctx.save_for_backward(*tensors, *output[1:])
+
+
+def _differentiate(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    embeddings, labels, temperature, *residuals = ctx.saved_tensors
+    if grad is None:
+        return (None,) * 10
+    by_embeddings, by_temperature = _backward(grad, embeddings, labels, temperature, residuals, *ctx.settings)
+    return by_embeddings.to(embeddings.dtype), None, by_temperature, *(None,) * 7
+
+
+def refuse_second_derivative(ctx: Any, *_: Tensor) -> None:  # noqa: ANN401
+    """Raise; the backward pass of every backward pass here."""
+    raise RuntimeError(NO_SECOND_DERIVATIVE)
+
+
+_forward.register_autograd(_differentiate, setup_context=_setup_context)
+_backward.register_autograd(refuse_second_derivative)
+
+
+def supcon_operator(
+    embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options, backend: Backend
+) -> Tensor:
+    """Return the loss of one rank's embeddings through the operator; arguments as in `kernels.supcon.supcon`."""
+    loss: Tensor = _forward(
+        embeddings,
+        labels,
+        temperature,
+        options.normalize,
+        options.singletons,
+        options.ignore_index,
+        options.block_size,
+        options.bounded,
+        options.precision,
+        backend,
+    )[0]
+    return loss

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a loss is taken: everything about a call that is not a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from lightning_monocon.functional.gather import RowGather
+
+Singletons = Literal["zero", "skip", "error"]
+Precision = Literal["auto", "fp16", "tf32", "bf16x3", "ieee"]
+
+
+@dataclass(frozen=True)  # a tuple would be taken apart by the transforms of torch.func
+class Options:
+    """The rules of the loss and how its tiles are computed."""
+
+    normalize: bool = True
+    """Bring the rows to unit length first."""
+    singletons: Singletons = "zero"
+    """What an anchor without a positive does to the mean: counts as 0, is left out, or raises."""
+    ignore_index: int | None = None
+    """Rows with this label are in no pair."""
+    block_size: int = 512
+    """Side of a tile of pairs in plain torch."""
+    bounded: bool = False
+    """Whether all logits are known to be within `tiles.EXPONENT_LIMIT`."""
+    precision: Precision = "auto"
+    """How the kernels multiply: float16 tiles (eleven bits, as TF32), or float32 tiles in one of three ways."""
+    gather: RowGather | None = None
+    """The layout of the rows over ranks; None on one rank."""
+
+    @property
+    def start(self) -> int:
+        """Index of this rank's first row among the rows of all ranks."""
+        return self.gather.start if self.gather else 0
+
+    @property
+    def ranks(self) -> int:
+        """Number of ranks that share the batch."""
+        return self.gather.world_size if self.gather else 1

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be said of a call on the kernels from its shapes and options alone: without Triton, without values."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.kernels.dispatch import is_interpreting
+from lightning_monocon.kernels.supcon.options import Options
+
+TABLE = {"sm_80": 256, "sm_90": 256}
+"""Rows from which the kernels are chosen, by architecture: below, the step is a handful of launches either way.
+
+From operation and launch counts, not measured on a GPU. Architectures that no kernel has run on are left to torch.
+"""
+
+COMPARE_UP_TO = 2048
+"""Rows up to which labels are compared in the tiles: fewer launches; above, class sums: fewer registers."""
+
+
+def compares_labels(count: int, options: Options) -> bool:
+    """Return whether the tiles compare labels; ignored rows need it, because they must leave the denominators."""
+    return options.ignore_index is not None or count <= COMPARE_UP_TO
+
+
+def tile_dtype(embeddings: Tensor, options: Options) -> torch.dtype:
+    """Return the dtype of z, float16 or float32.
+
+    "auto" is float16 where the program accepts its rounding elsewhere: half-precision embeddings, autocast, or a
+    float32 matmul precision below "highest". Rows that are not unit stay float32: they can leave float16's range.
+    """
+    if not options.normalize:
+        return torch.float32
+    if options.precision != "auto":
+        return torch.float16 if options.precision == "fp16" else torch.float32
+    rounded = embeddings.dtype != torch.float32 or torch.is_autocast_enabled(embeddings.device.type)
+    return torch.float16 if rounded or torch.get_float32_matmul_precision() != "highest" else torch.float32
+
+
+def dot_precision(options: Options) -> str:
+    """Return how float32 tiles multiply: three bfloat16 products by default, float32's accuracy to about 3e-6."""
+    if is_interpreting():
+        return "ieee"  # the interpreter multiplies in float32 whatever it is told, and refuses to be told bf16x3
+    return options.precision if options.precision in ("tf32", "bf16x3", "ieee") else "bf16x3"

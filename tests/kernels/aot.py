@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile kernels ahead of time for GPUs that are not here, and read what the compiler made of them.
+
+Run as ``python aot.py CASES.py TARGET`` it compiles every `Case` in the list ``CASES`` of that file whose targets
+include TARGET, and prints one JSON object per case. It runs in a process of its own, without the interpreter: a kernel
+decorated under ``TRITON_INTERPRET=1`` cannot be compiled. `report` does that from a test.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TARGETS = ("sm_80", "sm_90", "gfx942")
+# bytes of shared memory one program may use: NVIDIA's opt-in limit per block; a CDNA3 compute unit's local memory
+SHARED_LIMIT = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shipped configuration of one kernel."""
+
+    name: str
+    kernel: Any
+    """The ``@triton.jit`` function."""
+    types: dict[str, str]
+    """Runtime arguments, as Triton spells them: ``*fp16``, ``i32``, ``fp32``."""
+    constants: dict[str, Any]
+    targets: tuple[str, ...] = TARGETS
+    num_warps: int = 4
+    num_stages: int = 3
+    multiples_of_16: tuple[str, ...] = ()
+    """Integers known to be multiples of 16; pointers always are aligned to 16 bytes."""
+
+
+def compile_case(case: Case, target: str) -> dict[str, Any]:
+    """Compile for one target and return registers, spills and shared memory."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    names = case.kernel.arg_names
+    signature = {name: "constexpr" if name in case.constants else case.types[name] for name in names}
+    aligned = [k for k, name in enumerate(names) if signature[name][0] == "*" or name in case.multiples_of_16]
+    source = ASTSource(
+        case.kernel,
+        signature=signature,
+        constexprs=case.constants,
+        attrs={(k,): [["tt.divisibility", 16]] for k in aligned},
+    )
+    gpu = GPUTarget("hip", target, 64) if target.startswith("gfx") else GPUTarget("cuda", int(target[3:]), 32)
+    options = {"num_warps": case.num_warps, "num_stages": case.num_stages}
+    binary = triton.compile(source, target=gpu, options=options)
+    found = _from_amd(binary.asm["amdgcn"]) if target.startswith("gfx") else _from_nvidia(binary.asm["cubin"])
+    return {"name": case.name, "target": target, "shared": binary.metadata.shared, **found} | _addresses(binary)
+
+
+def _from_nvidia(cubin: bytes) -> dict[str, int]:
+    import triton
+
+    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.cubin"
+        path.write_bytes(cubin)
+        usage = _output(tools / "cuobjdump", "--dump-resource-usage", path)
+        assembly = _output(tools / "nvdisasm", "-c", path)
+    registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", usage).groups()
+    # a spill is a load from or a store to thread-local memory, which these kernels have no other use for
+    spills = len(re.findall(r"\s(?:LDL|STL)[.\s]", assembly))
+    return {"registers": int(registers), "stack": int(stack), "spills": spills}
+
+
+def _output(*command: object) -> str:
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
+
+
+def _from_amd(assembly: str) -> dict[str, int]:
+    def field(name: str) -> int:
+        return int(re.search(rf"\.{name}:\s+(\d+)", assembly)[1])
+
+    return {
+        "registers": field("vgpr_count"),
+        "stack": 0,
+        "spills": field("vgpr_spill_count") + field("sgpr_spill_count"),
+    }
+
+
+def _addresses(binary: Any) -> dict[str, int]:  # noqa: ANN401
+    """Return how many pointer additions use 32-bit offsets: those overflow from 2^31 elements on."""
+    additions = re.findall(r"tt\.addptr .* : .*, (?:tensor<[^>]*x)?(i\d+)", binary.asm["ttir"])
+    return {"addresses": len(additions), "narrow_addresses": additions.count("i32")}
+
+
+def report(cases: Path, target: str) -> list[dict[str, Any]]:
+    """Compile the cases of a file for one target in a fresh process."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, __file__, str(cases), target]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def main(path: str, target: str) -> None:
+    spec = importlib.util.spec_from_file_location("cases", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["aot"] = sys.modules["__main__"]  # the cases import this file by that name
+    spec.loader.exec_module(module)
+    for case in module.CASES:
+        if target in case.targets:
+            print(json.dumps(compile_case(case, target)), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
