@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much faster a change of state was than the states it joins.
+
+    A = [0.6 d(a_i, a_j) / log-time of the 20 -> 80 % rise along the axis a_j - a_i]
+        / [median log-time speed inside the two states]
+
+Speeds inside a state compare the medians of consecutive blocks of 5 evaluations, which suppresses probe noise.
+Real transitions gave 4 to 225 and drifts at most 0.1, so A >= 3 separates a jump from a drift. A is capped at 1000:
+a state at rest has no speed to compare with. Log-time is log(step + 1).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lightning_monocon.landscape.profiles import Point
+from lightning_monocon.landscape.strata import Floats, Profile, Strata
+
+BLOCK = 5
+CAP = 1e3
+
+
+def abruptness(path: list[Point], left: int, entered: int, axis: Axis) -> float:
+    """Abruptness of a change of state.
+
+    Args:
+        path: Evaluations from the entry into the source to the confirmation of the target, in order.
+        left: First step outside the source.
+        entered: First step inside the target.
+        axis: The anchors of the two states.
+
+    Returns:
+        The ratio, at most 1000; NaN where the rise is not covered or neither state has two evaluations.
+    """
+    rise = axis.rise(path)
+    if rise is None:
+        return math.nan
+    before = [point for point in path if point.step < left]
+    after = [point for point in path if point.step >= entered]
+    inside = axis.speeds(before) + axis.speeds(after)
+    if not inside:
+        return math.nan
+    speed = 0.6 * axis.length / float(np.log1p(rise[1]) - np.log1p(rise[0]))
+    return min(speed / max(float(np.median(inside)), 1e-9), CAP)
+
+
+class Axis:
+    """The line from the anchor of one state to that of another."""
+
+    def __init__(self, strata: Strata, source: Profile, target: Profile) -> None:
+        self.strata, self.source = strata, source.astype(np.float64)
+        self.direction = target.astype(np.float64) - self.source
+        self.length = float(strata.distance(source, target))
+
+    def rise(self, path: list[Point]) -> tuple[float, float] | None:
+        """Steps of the first point above 80 % of the way and of the last below 20 % before it, the latter first."""
+        steps, profiles = _unzip(path)
+        offsets = profiles - self.source
+        share = (offsets * self.direction).sum(axis=1) / (self.direction**2).sum()
+        high = np.flatnonzero(share >= 0.8)
+        if not len(high) or not len(low := np.flatnonzero(share[: high[0]] <= 0.2)):
+            return None
+        return float(steps[low[-1]]), float(steps[high[0]])
+
+    def speeds(self, visit: list[Point]) -> list[float]:
+        """Log-time speeds between consecutive blocks of a visit; blocks shrink where a visit is short."""
+        size = min(BLOCK, len(visit) // 2)
+        if size == 0:
+            return []
+        steps, profiles = _unzip(visit)
+        starts = range(0, len(visit) - size + 1, size)
+        centres = np.stack([np.median(profiles[i : i + size], axis=0) for i in starts])
+        times = np.log1p([steps[i : i + size].mean() for i in starts])
+        moved = self.strata.distance(centres[1:], centres[:-1])
+        return [float(v) for v in moved / np.diff(times)]
+
+
+def _unzip(points: list[Point]) -> tuple[Floats, Floats]:
+    steps = np.array([point.step for point in points], dtype=np.float64)
+    return steps, np.stack([point.profile for point in points]).astype(np.float64)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Credence, the probability a network gives to the right answer, and fallibility, its mean surprise.
+
+    classifier     c_i = softmax(logits_i)[y_i]
+    encoder        c_i = sum_{j in B, j != i} w_ij [y_j = y_i],   w_ij = softmax_j(cos(z_i, z_j) / temperature)
+    fallibility    F_s = mean_{i in s} -log c_i
+
+F_s estimates eq. 1 of arXiv 2307.09550, sum_x KL(P_GT || P_H), on the inputs of a probe: for a deterministic truth
+the divergence is the negative log-likelihood. The paper sums over all inputs; we report means over the stratum, and
+the part on unseen inputs (eq. 2) cannot be measured. Credence ignores anything that leaves P_H(y_i | x_i) unchanged:
+permuted units, and for the encoder rotations and a global scale of the embeddings.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_monocon.landscape.strata import ArrayLike, Strata, check_credence, parse_strata, to_numpy
+
+CREDENCE_FLOOR = 1e-6
+
+
+class Fallibility(NamedTuple):
+    """Mean surprise in nats per stratum, their sum (eq. 2 without the unseen part), and the share clipped."""
+
+    strata: dict[str, float]
+    total: float
+    clipped: dict[str, float]
+
+
+def credence(logits: Tensor, labels: Tensor) -> Tensor:
+    """Probability that ``(N, C)`` logits give to ``(N,)`` integer labels: ``(N,)``, at least float32.
+
+    Example:
+        >>> credence(torch.zeros(2, 4), torch.tensor([0, 3]))
+        tensor([0.2500, 0.2500])
+
+    Raises:
+        ValueError: If the labels are missing, not one per row, or name no column of the logits.
+    """
+    if logits.ndim != 2:
+        raise ValueError(f"`logits` must be (N, C), got shape {tuple(logits.shape)}.")
+    _check_labels(labels, len(logits), "labels")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ValueError(
+            f"`labels` must lie in 0..{logits.shape[1] - 1}, one class per column of `logits`; "
+            f"got {int(labels.min())}..{int(labels.max())}."
+        )
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return wide.softmax(dim=1).gather(1, labels.long()[:, None]).squeeze(1)
+
+
+def soft_knn_credence(
+    embeddings: Tensor,
+    labels: Tensor,
+    bank: Tensor | None = None,
+    bank_labels: Tensor | None = None,
+    *,
+    temperature: float = 0.1,
+) -> Tensor:
+    """Share of softly weighted neighbours in a labelled bank that carry the query's own label.
+
+    Args:
+        embeddings: ``(N, D)``; only their directions matter.
+        labels: ``(N,)`` integers.
+        bank: Either ``(N,)`` booleans or ``(B,)`` positions that choose the bank among the embeddings
+            (a member is never its own neighbour), or ``(B, D)`` other embeddings. None: all embeddings.
+        bank_labels: ``(B,)`` integers, for a bank of other embeddings only.
+        temperature: Of the softmax over cosines; the training temperature, see also `match_perplexity`.
+
+    Returns:
+        ``(N,)`` credences, at least float32.
+
+    Example:
+        >>> z = torch.tensor([[1., 0.], [1., 0.1], [0., 1.], [0.1, 1.]])
+        >>> soft_knn_credence(z, torch.tensor([0, 0, 1, 1]), temperature=0.05) > 0.99
+        tensor([True, True, True, True])
+
+    Raises:
+        ValueError: If shapes disagree, labels are missing, or the temperature is not positive.
+    """
+    if temperature <= 0:
+        raise ValueError(f"`temperature` must be positive, got {temperature}.")
+    if embeddings.ndim != 2:
+        raise ValueError(f"`embeddings` must be (N, D), got shape {tuple(embeddings.shape)}.")
+    _check_labels(labels, len(embeddings), "labels")
+    cosine, neighbour_labels = _similarities(embeddings, labels, bank, bank_labels)
+    weights = (cosine / temperature).softmax(dim=1)
+    return (weights * (labels[:, None] == neighbour_labels[None])).sum(dim=1).clamp(max=1.0)
+
+
+def match_perplexity(embeddings: Tensor, perplexity: float = 15.0) -> float:
+    """Temperature at which the median row of ``(N, D)`` embeddings weighs about ``perplexity`` neighbours.
+
+    Found by bisection on the log temperature. Fix it once per run: credences taken at different temperatures
+    cannot be compared. Keep it below the number of bank members per class, which caps the credence.
+
+    Raises:
+        ValueError: If ``perplexity`` is not between 1 and N - 1.
+    """
+    if not 1 < perplexity < len(embeddings) - 1:
+        raise ValueError(f"`perplexity` must lie between 1 and {len(embeddings) - 1} (N - 1), got {perplexity}.")
+    cosine, _ = _similarities(embeddings, torch.arange(len(embeddings)), None, None)
+    low, high = np.log(1e-4), np.log(1e2)
+    for _ in range(40):
+        middle = (low + high) / 2
+        log_weights = (cosine / float(np.exp(middle))).log_softmax(dim=1)
+        entropy = -torch.where(log_weights.isfinite(), log_weights.exp() * log_weights, 0.0).sum(dim=1)
+        low, high = (middle, high) if entropy.exp().median() < perplexity else (low, middle)
+    return float(np.exp((low + high) / 2))
+
+
+def fallibility(credence: ArrayLike, strata: ArrayLike | Strata) -> Fallibility:
+    """Mean of ``-log c`` in each stratum, with ``c`` clipped at 1e-6 and the clipped share reported.
+
+    Args:
+        credence: ``(P,)`` probabilities.
+        strata: ``(P,)`` stratum of each probe (0 train, 1 val, or names).
+
+    Example:
+        >>> result = fallibility([1.0, 1.0, 1.0, 0.5, 0.5, 0.0], ["train"] * 3 + ["val"] * 3)
+        >>> round(result.strata["val"], 2), result.clipped["val"]
+        (5.07, 0.3333333333333333)
+    """
+    parts = strata if isinstance(strata, Strata) else parse_strata(strata)
+    values = check_credence(credence, parts.size)
+    means = parts.means(-np.log(np.maximum(values, CREDENCE_FLOOR)))
+    clipped = parts.means((values < CREDENCE_FLOOR).astype(np.float64))
+    named = {name: float(mean) for name, mean in zip(parts.names, means, strict=True)}
+    shares = {name: float(share) for name, share in zip(parts.names, clipped, strict=True)}
+    return Fallibility(named, float(means.sum()), shares)
+
+
+def _similarities(
+    embeddings: Tensor, labels: Tensor, bank: Tensor | None, bank_labels: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Cosines ``(N, B)`` with -inf where a row would be its own neighbour, and the bank's labels ``(B,)``."""
+    rows = F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
+    if bank is not None and bank.ndim == 2:
+        if bank_labels is None:
+            raise ValueError("`bank_labels` must be given with a bank of embeddings, one integer each; got None.")
+        _check_labels(bank_labels, len(bank), "bank_labels")
+        return rows @ F.normalize(bank.to(rows.dtype), dim=1).T, bank_labels
+    members = torch.arange(len(rows), device=rows.device) if bank is None else _positions(bank, len(rows))
+    cosine = rows @ rows[members].T
+    cosine[members, torch.arange(len(members), device=rows.device)] = -torch.inf
+    return cosine, labels[members]
+
+
+def _positions(bank: Tensor, rows: int) -> Tensor:
+    positions = bank.nonzero().squeeze(1) if bank.dtype == torch.bool and len(bank) == rows else bank
+    if positions.ndim != 1 or positions.dtype == torch.bool or len(positions) < 2:
+        raise ValueError(
+            f"`bank` must choose at least two of the {rows} embeddings by position or by ({rows},) booleans, "
+            f"or be (B, D) embeddings; got shape {tuple(bank.shape)} of {bank.dtype}."
+        )
+    return positions.long()
+
+
+def _check_labels(labels: Tensor | None, rows: int, argument: str) -> None:
+    if labels is None or rows == 0 or to_numpy(labels).shape != (rows,):
+        got = "None" if labels is None else f"shape {tuple(labels.shape)}"
+        raise ValueError(f"`{argument}` must hold {max(rows, 1)} integers, one per row; got {got}.")

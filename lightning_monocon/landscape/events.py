@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tracker reports: events, their kinds, and the plain form in which they are stored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass, field, fields
+from typing import Any
+
+TRANSITIONS = (
+    "memorisation",
+    "grokking",
+    "comprehension",
+    "gradual_generalisation",
+    "partial",
+    "forgetting",
+    "return",
+    "jump",
+    "drift",
+)
+"""Changes of state: the events of record, which make the edges of the graph."""
+
+QUALIFIERS = ("instability", "compaction", "early_compression", "collapse", "emergence")
+"""What happens inside a state or between two."""
+
+NOTICES = ("provisional", "unresolvable")
+"""What the tracker says about itself: a state was left but none is confirmed, or the probe is too noisy."""
+
+KINDS = TRANSITIONS + QUALIFIERS + NOTICES
+
+JUMP_ABRUPTNESS = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """One thing that happened on the landscape.
+
+    Attributes:
+        kind: One of `KINDS`. ``jump`` and ``drift`` are changes of state that no typing rule names.
+        step_left: First evaluation outside the source, after which it was not seen again. None: no source.
+        step_entered: First evaluation inside the target.
+        step_confirmed: Evaluation at which the event became certain. None while provisional.
+        source: State before. None for the first state.
+        target: State after. None where none was reached.
+        abruptness: Log-time speed across the change over that inside the two states; NaN where not measured.
+        change: Change of the mean credence, per stratum.
+        thresholds: The radii and the noise floor in force when the event was confirmed.
+        group: The group that emerged, for ``emergence``.
+        is_return: Whether the target had been visited before.
+        barrier: Height in nats of the validation fallibility passed on the way above the lowest in the source.
+        reason: The rule that gave the event its kind, in words.
+    """
+
+    kind: str
+    step_left: int | None = None
+    step_entered: int | None = None
+    step_confirmed: int | None = None
+    source: int | None = None
+    target: int | None = None
+    abruptness: float = math.nan
+    change: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
+    group: str | None = None
+    is_return: bool = False
+    barrier: float = math.nan
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got '{self.kind}'.")
+        # one NaN object, so that two equal events compare equal (tuples compare identity first)
+        for name in ("abruptness", "barrier"):
+            if math.isnan(getattr(self, name)):
+                object.__setattr__(self, name, math.nan)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and astuple(self) == astuple(other)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.step_left, self.step_entered, self.step_confirmed, self.source, self.target))
+
+    @property
+    def is_transition(self) -> bool:
+        """Whether the event is a change of state."""
+        return self.kind in TRANSITIONS
+
+    @property
+    def is_jump(self) -> bool:
+        """Whether the event is a change of state at least three times as fast as the states it joins."""
+        return self.is_transition and self.abruptness >= JUMP_ABRUPTNESS
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings and dicts; NaN becomes None, as JSON has none."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in plain.items()}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Event:
+        """The event that `to_dict` described."""
+        measured = {k: math.nan if plain[k] is None else plain[k] for k in ("abruptness", "barrier")}
+        return cls(**{**plain, **measured})

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several runs as one landscape.
+
+States of runs with the same probe (the same fingerprint: inputs, labels and train/val membership) are joined by
+single linkage within the outer radius of their anchors; memorised and generalised states of three seeds met within
+0.01. With different probes only the mean credence per stratum can be compared: the landscape is then ``coarse``.
+The pooled unit is a run: rates count exits and dwell over all runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+from scipy import stats
+
+from lightning_monocon.landscape.events import Event
+from lightning_monocon.landscape.graph import add_edge, add_rates, moves_by_edge
+from lightning_monocon.landscape.percolation import Forest
+from lightning_monocon.landscape.strata import Floats
+from lightning_monocon.landscape.tracker import LandscapeTracker
+
+
+class Passage(NamedTuple):
+    """Kaplan-Meier curve of a first passage: steps and the share of runs not yet there, with the median."""
+
+    steps: Floats
+    survival: Floats
+    median: float
+
+
+def merge_runs(runs: Sequence[LandscapeTracker]) -> nx.DiGraph:
+    """One graph of all runs; attributes as in `LandscapeTracker.graph`, and the number of ``runs`` behind a state.
+
+    Raises:
+        ValueError: If there is no run, or the runs do not share their strata.
+    """
+    if not runs or len({run.strata.names for run in runs}) != 1:
+        raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}.")
+    is_coarse = not _share_probe(runs)
+    places = match_states(runs, coarse=is_coarse)
+    merged = nx.DiGraph(coarse=is_coarse, runs=len(runs))
+    graphs = [run.graph() for run in runs]
+    for state in sorted({state for place in places for state in place}):
+        visits = [(r, own) for r, place in enumerate(places) for own, new in enumerate(place) if new == state]
+        visited_by = ",".join(str(r) for r in dict.fromkeys(r for r, _ in visits))
+        pooled = _pool([graphs[r].nodes[own] for r, own in visits])
+        merged.add_node(state, runs=len({r for r, _ in visits}), visited_by=visited_by, **pooled)
+    for (source, target), moves in moves_by_edge(_relabelled(runs, places)).items():
+        add_edge(merged, source, target, moves)
+    for state in merged:
+        add_rates(merged, state)
+    return merged
+
+
+def match_states(runs: Sequence[LandscapeTracker], *, coarse: bool) -> list[list[int]]:
+    """For each run, the merged state of each of its states, by single linkage within the largest outer radius.
+
+    Args:
+        runs: With the same strata, and the same probe unless ``coarse``.
+        coarse: Compare the mean credence per stratum rather than the credence of each probe.
+    """
+    reach = max(run.base.outer for run in runs)
+    owners = [r for r, run in enumerate(runs) for _ in run.clustering.anchors]
+    anchors = [anchor for run in runs for anchor in run.clustering.anchors]
+    means = [runs[r].strata.means(anchor) for r, anchor in zip(owners, anchors, strict=True)]
+    forest = Forest(len(anchors))
+    for i, j in itertools.combinations(range(len(anchors)), 2):
+        near = np.abs(means[i] - means[j]).max() if coarse else runs[0].strata.distance(anchors[i], anchors[j])
+        if near <= reach:
+            forest.union(i, j)
+    roots = [forest.find(i) for i in range(len(anchors))]
+    numbers = {root: n for n, root in enumerate(dict.fromkeys(roots))}
+    places: list[list[int]] = [[] for _ in runs]
+    for run, root in zip(owners, roots, strict=True):
+        places[run].append(numbers[root])
+    return places
+
+
+def first_passage(runs: Sequence[LandscapeTracker], kind: str = "grokking") -> Passage:
+    """Kaplan-Meier curve of the step at which runs left for an event of one kind; runs without it are censored."""
+    left = [[e.step_left for e in run.events if e.kind == kind and e.step_left is not None] for run in runs]
+    firsts = [steps[0] if steps else None for steps in left]
+    lasts = [run.trajectory.steps[-1] for run in runs]
+    seen = [float(first) for first in firsts if first is not None]
+    unseen = [float(last) for first, last in zip(firsts, lasts, strict=True) if first is None]
+    curve = stats.ecdf(stats.CensoredData(uncensored=seen, right=unseen)).sf
+    steps, survival = np.asarray(curve.quantiles, float), np.asarray(curve.probabilities, float)
+    half = steps[survival <= 0.5]
+    return Passage(steps, survival, float(half[0]) if len(half) else math.nan)
+
+
+def _share_probe(runs: Sequence[LandscapeTracker]) -> bool:
+    """Whether all runs carry one and the same fingerprint; without fingerprints nobody can know."""
+    return len({(run.probe, run.strata.size) for run in runs}) == 1 and (runs[0].probe != "" or len(runs) == 1)
+
+
+def _pool(nodes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Statistics of one merged state: times added, means weighted by evaluations, peaks the largest."""
+    weights = np.array([node["evaluations"] for node in nodes], dtype=np.float64)
+    pooled: dict[str, Any] = {
+        n: sum(node[n] for node in nodes) for n in ("evaluations", "dwell", "log_dwell", "visits")
+    }
+    for name in nodes[0]:
+        is_measure = name.startswith(("credence", "fallibility", "clipped")) and not name.endswith("_sd")
+        if is_measure and all(name in node for node in nodes) and weights.sum() > 0:
+            values = np.array([node[name] for node in nodes])
+            pooled[name] = float(values.max() if name.endswith("_peak") else np.average(values, weights=weights))
+    return pooled
+
+
+def _relabelled(runs: Sequence[LandscapeTracker], places: list[list[int]]) -> list[Event]:
+    """Changes of state of all runs between merged states; those inside one merged state are no change."""
+    events = []
+    for run, place in zip(runs, places, strict=True):
+        for event in run.events:
+            if event.is_transition and event.source is not None and event.target is not None:
+                source, target = place[event.source], place[event.target]
+                if source != target:
+                    events.append(dataclasses.replace(event, source=source, target=target))
+    return events

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Newman-Ziff sweeps: the whole course of percolation for the cost of one (cond-mat/0005264).
+
+Bonds are added one at a time to a union-find forest, and after each of them
+
+    S = s_max / N                 share of the largest cluster (order parameter)
+    chi = sum' s^2 / N            over the other clusters (susceptibility)
+
+are known. Site percolation is the bond sweep in which a bond opens when the later of its two sites does.
+Thresholds on the square lattice: bonds 1/2, sites 0.59274621(13).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_monocon.landscape.strata import Floats
+
+Edges = npt.NDArray[np.int64]
+
+
+class Sweep(NamedTuple):
+    """Largest share and susceptibility after each of E bonds, ``(E,)`` each."""
+
+    giant: Floats
+    susceptibility: Floats
+
+    @property
+    def peak(self) -> int:
+        """Number of bonds at which the susceptibility is largest."""
+        return int(self.susceptibility.argmax()) + 1
+
+
+class Forest:
+    """Union-find with sizes over ``nodes`` nodes."""
+
+    def __init__(self, nodes: int) -> None:
+        self.parent = list(range(nodes))
+        self.size = [1] * nodes
+
+    def find(self, node: int) -> int:
+        """Root of a node, halving the path on the way."""
+        parent = self.parent
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    def union(self, left: int, right: int) -> tuple[int, int]:
+        """Join two clusters; the sizes they had, ``(0, 0)`` where they were one already."""
+        a, b = self.find(left), self.find(right)
+        if a == b:
+            return 0, 0
+        if self.size[a] < self.size[b]:
+            a, b = b, a
+        sizes = self.size[a], self.size[b]
+        self.parent[b] = a
+        self.size[a] += self.size[b]
+        return sizes
+
+
+def newman_ziff(nodes: int, edges: Edges) -> Sweep:
+    """Sweep over ``(E, 2)`` bonds in the order given.
+
+    Example:
+        >>> newman_ziff(4, np.array([[0, 1], [2, 3], [1, 2]])).giant
+        array([0.5, 0.5, 1. ])
+    """
+    forest, largest, squares = Forest(nodes), 1, nodes
+    giant, rest = np.empty(len(edges)), np.empty(len(edges))
+    for position, (left, right) in enumerate(edges.tolist()):
+        a, b = forest.union(left, right)
+        squares += 2 * a * b
+        largest = max(largest, a + b)
+        giant[position], rest[position] = largest, squares - largest**2
+    return Sweep(giant / nodes, rest / nodes)
+
+
+def spanning_rank(nodes: int, edges: Edges, source: int, sink: int) -> int:
+    """Number of bonds, in the order given, after which ``source`` and ``sink`` are connected; E + 1 where never."""
+    forest = Forest(nodes)
+    for position, (left, right) in enumerate(edges.tolist()):
+        forest.union(left, right)
+        if forest.find(source) == forest.find(sink):
+            return position + 1
+    return len(edges) + 1
+
+
+def square_lattice(side: int) -> Edges:
+    """The ``2 side (side - 1)`` bonds of an open square lattice: ``(E, 2)``."""
+    sites = np.arange(side * side).reshape(side, side)
+    across = np.stack([sites[:, :-1].ravel(), sites[:, 1:].ravel()], axis=1)
+    down = np.stack([sites[:-1].ravel(), sites[1:].ravel()], axis=1)
+    return np.concatenate([across, down])
+
+
+def bond_threshold(side: int, rng: np.random.Generator) -> float:
+    """Share of bonds at which one random filling of the square lattice first spans from top to bottom."""
+    bonds = rng.permutation(square_lattice(side))
+    rims = _rims(side)
+    rank = spanning_rank(side**2 + 2, np.concatenate([rims, bonds]), side**2, side**2 + 1)
+    return (rank - len(rims)) / len(bonds)
+
+
+def site_threshold(side: int, rng: np.random.Generator) -> float:
+    """Share of sites at which one random filling of the square lattice first spans from top to bottom."""
+    ranks = np.concatenate([rng.permutation(side**2), [-1, -1]])  # the rims are always there
+    bonds = np.concatenate([square_lattice(side), _rims(side)])
+    opened = ranks[bonds].max(axis=1)
+    order = np.argsort(opened, kind="stable")
+    rank = spanning_rank(side**2 + 2, bonds[order], side**2, side**2 + 1)
+    return float(opened[order][rank - 1] + 1) / side**2
+
+
+def _rims(side: int) -> Edges:
+    """Bonds from two extra nodes to the top and the bottom row."""
+    first = np.arange(side)
+    top = np.stack([np.full(side, side**2), first], axis=1)
+    bottom = np.stack([np.full(side, side**2 + 1), side**2 - side + first], axis=1)
+    return np.concatenate([top, bottom])

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a change of state to its kind.
+
+Typing uses credence alone: a fall of the effective dimension comes after generalisation in classifiers and before it
+in contrastive training, so geometry may only qualify a state, never name a transition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lightning_monocon.landscape.events import JUMP_ABRUPTNESS
+
+MEMORISED = 0.9
+RISE = 0.3
+DELAY = 5.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the typing rules look at: mean credences before and after, and how the change came.
+
+    Attributes:
+        train: Mean train credence before and after.
+        val: Mean validation credence before and after.
+        abruptness: See `lightning_monocon.landscape.abruptness`; NaN where not measured.
+        delay: Steps until the validation credence passed 0.5 over those until the train credence passed 0.9.
+        is_return: Whether the target had been visited before.
+        has_source: Whether a state had been confirmed before.
+    """
+
+    train: tuple[float, float]
+    val: tuple[float, float]
+    abruptness: float
+    delay: float
+    is_return: bool
+    has_source: bool
+
+    @property
+    def is_jump(self) -> bool:
+        """Whether the change was at least three times as fast as the states it joins."""
+        return self.abruptness >= JUMP_ABRUPTNESS
+
+
+def transition_kind(change: Change) -> tuple[str, str]:
+    """Kind of a change of state, and the rule behind it in words.
+
+    Example:
+        >>> change = Change((1.0, 1.0), (0.0, 0.99), 40.0, 30.0, is_return=False, has_source=True)
+        >>> transition_kind(change)
+        ('grokking', 'val +0.99 after train 1.00, abruptness 40.0 >= 3, delay 30.0 >= 5')
+    """
+    gain = change.val[1] - change.val[0]
+    if gain <= -RISE:
+        return "forgetting", f"val {gain:+.2f}" + (" to a state seen before" if change.is_return else "")
+    if change.is_return:
+        return "return", "state seen before"
+    if change.train[1] - change.train[0] >= 0.5 and abs(gain) < 0.2:
+        return "memorisation", f"train {change.train[1] - change.train[0]:+.2f}, val {gain:+.2f}"
+    if gain >= RISE:
+        return _generalisation(change, gain)
+    return untyped_kind(change.abruptness)
+
+
+def untyped_kind(abruptness: float) -> tuple[str, str]:
+    """Kind of a change that no rule names: ``jump`` or ``drift``, by its abruptness."""
+    if abruptness >= JUMP_ABRUPTNESS:
+        return "jump", f"abruptness {abruptness:.1f} >= {JUMP_ABRUPTNESS:g}"
+    return "drift", f"abruptness {abruptness:.1f} < {JUMP_ABRUPTNESS:g}"
+
+
+def _generalisation(change: Change, gain: float) -> tuple[str, str]:
+    before, after = change.train
+    if change.has_source and not change.is_jump:
+        return "gradual_generalisation", f"val {gain:+.2f}, abruptness {change.abruptness:.1f} < {JUMP_ABRUPTNESS:g}"
+    if before >= MEMORISED and change.val[1] < MEMORISED * after:
+        return "partial", f"val {gain:+.2f}, but {change.val[1]:.2f} where train is {after:.2f}"
+    if change.delay < DELAY:
+        return "comprehension", f"val {gain:+.2f}, delay {change.delay:.1f} < {DELAY:g}"
+    if before >= MEMORISED:
+        rule = f"abruptness {change.abruptness:.1f} >= {JUMP_ABRUPTNESS:g}, delay {change.delay:.1f} >= {DELAY:g}"
+        return "grokking", f"val {gain:+.2f} after train {before:.2f}, {rule}"
+    if change.has_source:
+        return untyped_kind(change.abruptness)
+    return "gradual_generalisation", f"val {gain:+.2f} with no state of memorisation resolved before"

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tracker: credence profiles in, events and a landscape out.
+
+It *operationalises* the semantic landscape of arXiv 2307.09550; it does not prove it. A state is a plateau of the
+credence profile, metastable at resolution eps on this probe: two algorithms with the same credence are one state,
+and the predictions may drift beneath a constant credence.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import networkx as nx
+
+from lightning_monocon.landscape.clustering import Clustering
+from lightning_monocon.landscape.credence import fallibility
+from lightning_monocon.landscape.emergence import watch_groups
+from lightning_monocon.landscape.events import Event
+from lightning_monocon.landscape.graph import build_graph, present
+from lightning_monocon.landscape.interpret import Record, interpret
+from lightning_monocon.landscape.noise import NoiseFloor, Radii
+from lightning_monocon.landscape.persistence import ResolutionSweep
+from lightning_monocon.landscape.profiles import Point, quantise
+from lightning_monocon.landscape.qualifiers import Geometry, GeometryWatch
+from lightning_monocon.landscape.strata import ArrayLike, Floats, Profile, check_credence, parse_strata
+from lightning_monocon.landscape.trajectory import Trajectory
+from lightning_monocon.landscape.visit import Visit
+
+STATE_VERSION = 1
+
+
+class LandscapeTracker:
+    """Follows a run over its semantic landscape.
+
+    Args:
+        strata: ``(P,)`` stratum of each probe: 0 train and 1 val, or names of which ``train`` and ``val`` are typed.
+        eps_in: Inner radius, a distance of mean credence: within it of a state's anchor is that state.
+        eps_out: Outer radius: beyond it the state is left.
+        window: Share of the elapsed steps that a plateau must last to become a state.
+        max_window: Cap of that time in steps, for stationary dynamics. None for training, which ages.
+        groups: ``(P,)`` group (class, concept) of each probe, to be told of their emergence.
+        chance: Probability that a probe is right by chance; one over the number of groups where None.
+        probe: Fingerprint of the probe, checked on resume and when runs are merged.
+
+    Example:
+        >>> tracker = LandscapeTracker([0, 0, 0, 1, 1, 1])
+        >>> for step in range(1, 40):
+        ...     _ = tracker.update(step, [0.99] * 3 + [0.02 if step < 20 else 0.98] * 3)
+        >>> [(event.kind, event.step_left) for event in tracker.events if event.is_transition]
+        [('grokking', 20)]
+
+    Raises:
+        ValueError: If there is one stratum, a stratum or group has fewer than 3 probes, or a threshold is off.
+    """
+
+    def __init__(
+        self,
+        strata: ArrayLike,
+        eps_in: float = 0.10,
+        eps_out: float = 0.30,
+        window: float = 0.3,
+        max_window: int | None = None,
+        groups: ArrayLike | None = None,
+        chance: float | None = None,
+        probe: str = "",
+    ) -> None:
+        _check_thresholds(eps_in, eps_out, window, max_window)
+        self.strata, self.base, self.probe = parse_strata(strata), Radii(eps_in, eps_out), probe
+        self.noise = NoiseFloor()
+        self.clustering = Clustering(self.strata, window, max_window)
+        self.sweep = ResolutionSweep(self.strata, window, max_window)
+        self.visit = Visit()
+        self.trajectory = Trajectory(self.strata.names)
+        self.geometry = GeometryWatch()
+        self.emergence = None if groups is None else watch_groups(groups, self.strata, chance)
+        self.events: list[Event] = []
+        self.refusal = ""
+
+    @property
+    def unresolvable(self) -> bool:
+        """Whether the probe is too noisy to tell states apart; `refusal` says why."""
+        return bool(self.refusal)
+
+    @property
+    def state(self) -> int | None:
+        """The state occupied, None before the first and in transit."""
+        return None if self.clustering.pending else self.clustering.current
+
+    def update(
+        self,
+        step: int,
+        credence: ArrayLike,
+        *,
+        effective_rank: float = float("nan"),
+        participation_ratio: float = float("nan"),
+    ) -> list[Event]:
+        """Take in one evaluation of the probe and return the events it confirms.
+
+        Args:
+            step: Training step, larger than the last.
+            credence: ``(P,)`` probabilities of the right answers.
+            effective_rank: Of the probe's embeddings, where measured.
+            participation_ratio: Of the probe's embeddings, where measured.
+
+        Raises:
+            ValueError: If the step does not increase or the credences are not ``(P,)`` probabilities.
+        """
+        step, values = self._check_step(step), check_credence(credence, self.strata.size)
+        profile = quantise(values)
+        if self.visit.points:
+            self.noise.add(float(self.strata.distance(profile, self.visit.points[-1].profile)))
+        dimensions = Geometry(float(effective_rank), float(participation_ratio))
+        events = self._refuse(step) + self._move(step, profile, values, dimensions)
+        events += self._qualify(step, values, dimensions) + self._emerge(step, values)
+        self.events += events
+        return events
+
+    def graph(self) -> nx.DiGraph:
+        """States and changes of state with statistics, rates, intervals and lifetimes; scalar attributes only."""
+        graph = build_graph(self.trajectory, len(self.clustering.anchors), self.events)
+        for state, anchor in enumerate(self.clustering.anchors):
+            lifetime = self.sweep.lifetime(anchor, self.base.outer)
+            bounds = present({"persistence_low": lifetime.low, "persistence_high": lifetime.high})
+            graph.nodes[state].update(bounds, persistence=lifetime.share)
+        graph.graph.update(self._thresholds(), resolution=self.strata.resolution, probe=self.probe)
+        graph.graph.update(unresolvable=self.unresolvable, evaluations=len(self.trajectory))
+        if self.emergence is not None:
+            graph.graph.update(present({"emergence_spread": self.emergence.spread()}))
+        return graph
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the configuration, as numbers, strings, lists, dicts and tensors."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {
+            **parts,
+            "version": STATE_VERSION,
+            "probe": self.probe,
+            "size": self.strata.size,
+            "noise": list(self.noise.distances),
+            "events": [event.to_dict() for event in self.events],
+            "refusal": self.refusal,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave, so that the run goes on as if it had not been interrupted.
+
+        Raises:
+            ValueError: If the state comes from another version or another probe.
+        """
+        mine = {"version": STATE_VERSION, "probe": self.probe, "size": self.strata.size}
+        for name, value in mine.items():
+            if state[name] != value:
+                raise ValueError(
+                    f"`state` must come from a tracker with {name} {value!r}, got {state[name]!r}; "
+                    "a landscape cannot go on with another probe."
+                )
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.noise.distances = list(state["noise"])
+        self.events = [Event.from_dict(event) for event in state["events"]]
+        self.refusal = state["refusal"]
+
+    def _refuse(self, step: int) -> list[Event]:
+        refusal = self.noise.refusal(self.base, self.clustering.diameter)
+        was, self.refusal = self.refusal, refusal if self.noise.is_calibrated else ""
+        if was or not self.refusal:
+            return []
+        return [Event("unresolvable", step_confirmed=step, thresholds=self._thresholds(), reason=self.refusal)]
+
+    def _move(self, step: int, profile: Profile, values: Floats, dimensions: Geometry) -> list[Event]:
+        may_create = not self.noise.refusal(self.base, self.clustering.diameter)
+        moves = self.clustering.update(step, profile, self.noise.radii(self.base), may_create=may_create)
+        self.sweep.update(step, profile, self.noise, may_create=may_create)
+        surprise = fallibility(values, self.strata)
+        means = self.strata.means(values).tolist()
+        row = [*means, *surprise.strata.values(), *surprise.clipped.values(), *dimensions]
+        self.trajectory.append(step, self.state, row)
+        self.visit.add(Point(step, profile))
+        record = Record(self.strata, self.trajectory, self.visit, self.clustering.anchors, self._thresholds())
+        events = [interpret(move, step, record) for move in moves]
+        for move in moves:
+            if move.kind != "leave" and move.entered is not None and move.target is not None:
+                self.trajectory.assign(move.entered, move.target)
+            if move.kind == "enter" and move.entered is not None:
+                self.visit.begin(move.entered)
+                self.geometry.reset()
+        return [event for event in events if event is not None]
+
+    def _qualify(self, step: int, values: Floats, dimensions: Geometry) -> list[Event]:
+        means, names = self.strata.means(values), self.strata.names
+        train, val = (float(means[names.index(n)] if n in names else means.mean()) for n in ("train", "val"))
+        if self.clustering.outside == 1:  # perhaps a spike of one evaluation: its geometry says nothing
+            return []
+        found = self.geometry.update(step, dimensions, train, val, is_settled=self.state is not None)
+        place: dict[str, Any] = {"source": self.clustering.current, "target": self.clustering.current}
+        shared: dict[str, Any] = {"step_confirmed": step, "thresholds": self._thresholds(), **place}
+        return [Event(q.kind, step_left=q.since, step_entered=step, reason=q.reason, **shared) for q in found]
+
+    def _emerge(self, step: int, values: Floats) -> list[Event]:
+        found = [] if self.emergence is None else self.emergence.update(step, values)
+        shared: dict[str, Any] = {"step_confirmed": step, "thresholds": self._thresholds()}
+        reason = "credence >= 0.5 at 3 evaluations in a row, beyond chance"
+        return [Event("emergence", step_entered=at, group=group, reason=reason, **shared) for group, at in found]
+
+    def _check_step(self, step: int) -> int:
+        try:
+            step = operator.index(step)
+        except TypeError:
+            raise TypeError(f"`step` must be an integer, got {step!r}.") from None
+        last = self.trajectory.steps[-1] if len(self.trajectory) else -1
+        if step <= last:
+            raise ValueError(
+                f"`step` must increase from one evaluation to the next, and not be negative; got {step} after {last}."
+            )
+        return step
+
+    def _thresholds(self) -> dict[str, float]:
+        radii = self.noise.radii(self.base)
+        return {"eps_in": radii.inner, "eps_out": radii.outer, "noise": self.noise.level}
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {
+            "clustering": self.clustering,
+            "sweep": self.sweep,
+            "visit": self.visit,
+            "trajectory": self.trajectory,
+            "geometry": self.geometry,
+        }
+        return parts if self.emergence is None else {**parts, "emergence": self.emergence}
+
+
+def _check_thresholds(eps_in: float, eps_out: float, window: float, max_window: int | None) -> None:
+    if not 0 < eps_in < eps_out < 1:
+        raise ValueError(f"`eps_in` and `eps_out` must satisfy 0 < eps_in < eps_out < 1, got {eps_in} and {eps_out}.")
+    if not 0 < window < 1:
+        raise ValueError(f"`window` must lie between 0 and 1, a share of the elapsed steps; got {window}.")
+    if max_window is not None and max_window < 1:
+        raise ValueError(f"`max_window` must be at least 1 step or None, got {max_window}.")

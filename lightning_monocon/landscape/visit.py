@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The profiles of the visit in progress: what abruptness is measured on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lightning_monocon.landscape.abruptness import Axis, abruptness
+from lightning_monocon.landscape.clustering import Move
+from lightning_monocon.landscape.profiles import Point, pack, unpack
+from lightning_monocon.landscape.strata import Profile, Strata
+
+MAX_POINTS = 256
+
+
+class Visit:
+    """Points since the current state was entered, the older ones thinned so that at most 256 are kept."""
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+
+    def add(self, point: Point) -> None:
+        """Take in one evaluation."""
+        if len(self.points) >= MAX_POINTS:
+            half = MAX_POINTS // 2
+            self.points = [*self.points[:half:2], *self.points[half:]]
+        self.points = [*self.points, point]
+
+    def abruptness(self, move: Move, strata: Strata, anchors: list[Profile]) -> float:
+        """Abruptness of a move between two states; NaN without a source."""
+        if move.source is None or move.target is None or move.left is None or move.entered is None:
+            return math.nan
+        opened = move.left if move.opened is None else move.opened
+        return abruptness(self.points, opened, move.entered, Axis(strata, anchors[move.source], anchors[move.target]))
+
+    def begin(self, entered: int) -> None:
+        """Start the visit of a state entered at step ``entered``."""
+        self.points = [p for p in self.points if p.step >= entered]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Steps and profiles."""
+        return {"steps": [p.step for p in self.points], "profiles": pack([p.profile for p in self.points])}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.points = [Point(*p) for p in zip(state["steps"], unpack(state["profiles"]), strict=True)]
