@@ -38,4 +38,5 @@ def test_commands_and_recipes_exist(root: Path) -> None:
     lines = [line.split("#")[0].split() for block in _blocks(root, "sh") for line in block.splitlines()]
     calls = [words for words in lines if words[:1] == ["monocon"]]
     assert {words[1] for words in calls} == {*cli._HOMES, "recipes"}
-    assert {words[words.index("--config") + 1] for words in calls if "--config" in words} <= set(recipes.names())
+    configs = {words[words.index("--config") + 1] for words in calls if "--config" in words}
+    assert {name for name in configs if not name.endswith(".yaml")} <= set(recipes.names())
