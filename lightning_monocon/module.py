@@ -110,7 +110,7 @@ class MonoCon(TwoPhaseModule):
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor:
         """Return the contrastive loss of one batch."""
-        inputs, labels = batch
+        inputs, labels = _inputs_and_labels(batch)
         loss: Tensor = self.loss(self(inputs), labels)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
@@ -128,7 +128,7 @@ class MonoCon(TwoPhaseModule):
         return self._embed(batch)
 
     def _embed(self, batch: tuple[Any, Tensor]) -> Embedded:
-        inputs, labels = batch
+        inputs, labels = _inputs_and_labels(batch)
         features = self.encoder(inputs)
         return {"embeddings": self.head(features).float(), "features": features.float(), "labels": labels}
 
@@ -191,6 +191,16 @@ class MonoCon(TwoPhaseModule):
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
         return model.eval()
+
+
+def _inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2 or not isinstance(batch[1], Tensor):
+        found = [type(part).__name__ for part in batch] if isinstance(batch, tuple | list) else type(batch).__name__
+        raise ValueError(
+            f"`batch` must be (inputs, labels) with one integer label per input, got {found}. Let the data set return "
+            "labels too; pairs take the pair's number as label."
+        )
+    return batch[0], batch[1]
 
 
 def _head_arguments(spec: dict[str, Any], head: nn.Module | None) -> dict[str, Any]:

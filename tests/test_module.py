@@ -138,6 +138,18 @@ def test_bad_arguments(arguments: dict[str, Any], sentence: str) -> None:
         MonoCon(nn.Linear(6, 8), **arguments)
 
 
+@pytest.mark.parametrize("batch", [torch.zeros(4, 6), (torch.zeros(4, 6),), (torch.zeros(4, 6), [0, 1, 2, 3])])
+def test_missing_labels(batch: Any) -> None:
+    with pytest.raises(ValueError, match=r"`batch` must be \(inputs, labels\) with one integer label per input, got"):
+        MonoCon(nn.Linear(6, 8)).training_step(batch, 0)
+
+
+def test_labels_that_do_not_fit() -> None:
+    module = MonoCon(nn.Linear(6, 8))
+    with pytest.raises(ValueError, match=r"`labels` must"):
+        module.training_step((torch.zeros(4, 6), torch.zeros(3, dtype=torch.long)), 0)
+
+
 def test_an_encoder_without_a_known_width() -> None:
     with pytest.raises(ValueError, match=r"`in_features` must be the positive width .* Pass `in_features=<width>`"):
         MonoCon(nn.Sequential(nn.Linear(6, 8)))

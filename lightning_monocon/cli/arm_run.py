@@ -49,11 +49,20 @@ class ArmRun:
 
     @property
     def finished(self) -> bool:
-        """Whether the folder holds this very run's embeddings."""
+        """Whether the folder holds this run, finished.
+
+        Raises:
+            ValueError: If it holds a finished run of other settings.
+        """
         spec = self.folder / _SPEC
-        if not (self.folder / EMBEDDINGS).is_file() or not spec.is_file():
+        if not spec.is_file():
             return False
-        return bool(json.loads(spec.read_text(encoding="utf-8")) == self._spec())
+        if json.loads(spec.read_text(encoding="utf-8")) != self._spec():
+            raise ValueError(
+                f"`--out` must hold runs of the same recipe, options and version; {str(self.folder)!r} was trained "
+                "with others. Choose another folder."
+            )
+        return True
 
     @property
     def epochs(self) -> int:

@@ -115,6 +115,13 @@ class MonoConCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would merge the hyper-parameters of a checkpoint, and import what they name."""
 
+    def before_instantiate_classes(self) -> None:
+        """Load checkpoints from this machine only, and never anything but plain values and tensors."""
+        options = self.config[str(self.subcommand)]
+        if "://" in (options.ckpt_path or ""):
+            _stop(f"`--ckpt_path` must be a local file, got the URL {options.ckpt_path!r}; download and check it first")
+        options.weights_only = True
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  # Lightning's signature
         """Add folder, loggers and callbacks to what the configuration asks for."""
         options = self.config[str(self.subcommand)]

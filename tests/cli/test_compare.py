@@ -58,11 +58,23 @@ def test_finished_runs_are_used_again(finished: Path, capsys: pytest.CaptureFixt
     assert "monotonic" in capsys.readouterr().out
 
 
-def test_other_settings_are_not_mistaken_for_finished_runs(finished: Path) -> None:
-    (run,) = plan("digits", ["encoder"], [0], SHORT, finished)
-    (other,) = plan("digits", ["encoder"], [0], [*SHORT, "--model.lr_encoder=1.0e-3"], finished)
+def test_runs_of_other_settings_are_kept_and_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    embeddings = finished / "runs" / "encoder-seed0" / "embeddings.safetensors"
+    before = embeddings.read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        compare(finished, "--arms", "encoder", "--model.lr_encoder=1.0e-3")
+    assert stopped.value.code == 2
+    assert "`--out` must hold runs of the same recipe, options and version;" in capsys.readouterr().err
+    assert embeddings.read_bytes() == before
+
+
+def test_an_unfinished_run_is_made_again(tmp_path: Path) -> None:
+    (run,) = plan("digits", ["encoder"], [0], SHORT, tmp_path)
+    run.folder.mkdir(parents=True)
+    (run.folder / "record.jsonl").write_text('{"event": "start"}\n')
+    assert not run.finished
+    compare(tmp_path, "--arms", "encoder")
     assert run.finished
-    assert not other.finished
 
 
 def test_a_failed_run_names_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

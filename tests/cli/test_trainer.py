@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,6 +33,16 @@ METRICS = {
     "recall@1",
     "recall@5",
 }
+
+
+class Gadget:
+    """Pickles to a call that would leave a mark."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.mark),)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +163,34 @@ def test_a_remote_recipe_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", "--config=https://host/recipe.yaml"])
     assert "must be a recipe's name or a local file, got the URL" in capsys.readouterr().err
+
+
+def test_a_checkpoint_with_code_is_refused_whatever_the_options_say(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    torch.save({"state_dict": Gadget(mark), "monocon": {}}, tmp_path / "evil.ckpt")
+    words = ["fit", "--config", "digits", "--run_dir", str(tmp_path / "run"), "--weights_only", "false", *SHORT]
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        run([*words, "--ckpt_path", str(tmp_path / "evil.ckpt")])
+    assert not mark.exists()
+
+
+def test_hyperparameters_of_a_checkpoint_are_not_imported(tmp_path: Path) -> None:
+    """Stock LightningCLI merges them into its configuration and imports the class paths they name."""
+    module = tmp_path / "planted.py"
+    module.write_text(f"open({str(tmp_path / 'mark')!r}, 'w').close()")
+    planted = {"encoder": {"class_path": "planted.Encoder"}, "_class_path": "planted.Model"}
+    torch.save({"state_dict": {}, "hyper_parameters": planted}, tmp_path / "poisoned.ckpt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        with pytest.raises(KeyError):  # it is no checkpoint of a trainer
+            run(["test", "--config", "digits", "--ckpt_path", str(tmp_path / "poisoned.ckpt"), *SHORT])
+    assert not (tmp_path / "mark").exists()
+
+
+def test_a_remote_checkpoint_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["test", "--config", "digits", "--ckpt_path", "https://host/x.ckpt"])
+    assert "`--ckpt_path` must be a local file, got the URL 'https://host/x.ckpt'" in capsys.readouterr().err
 
 
 def test_an_unknown_option_stops_with_its_name(capsys: pytest.CaptureFixture[str]) -> None:
