@@ -107,7 +107,9 @@ class TwoPhaseModule(LightningModule):
         """Return AdamW and a cosine to 0 for the current phase."""
         plan = self.schedule
         head_decay = plan.weight_decay if plan.decay_head else 0.0
-        head = {"params": list(self.head.parameters()), "weight_decay": head_decay, "name": "head"}
+        # whatever is not the encoder learns with the head: a learnt temperature, say
+        others = [p for name, p in self.named_parameters() if not name.startswith("encoder.")]
+        head = {"params": others, "weight_decay": head_decay, "name": "head"}
         if self.phase == "warmup":
             groups, epochs = [{**head, "lr": plan.lr_warmup}], self.warmup_epochs
         else:

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-from lightning_monocon import MonoCon
+from lightning_monocon import MonoCon, SupConLoss
 from lightning_monocon.callbacks import ExactResume
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
@@ -123,6 +123,12 @@ def test_without_a_head_there_is_no_warm_up() -> None:
     trace = Trace()
     fit(model(head="none"), trace, max_epochs=2)
     assert {phase for _, phase, _, _ in trace.steps} == {"joint"}
+
+
+def test_a_learnt_temperature_is_trained() -> None:
+    temperature = torch.nn.Parameter(torch.tensor(0.2))
+    fit(model(loss=SupConLoss(temperature)))
+    assert temperature.item() != pytest.approx(0.2, abs=1e-4)
 
 
 def test_decay_head_false_spares_the_head() -> None:
