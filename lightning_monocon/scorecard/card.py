@@ -114,7 +114,7 @@ def build(
     # Every arm is measured at every other arm's n99 as well: n99 is never quoted without its rival at that size.
     nulls = [make(_by_seed(sets[baseline])[0]) for make in NULL_MODELS.values()]
     extra = effective_dimensions([*(data for name in names for data in sets[name]), *nulls])
-    scores = {name: [measure(data, extra=extra) for data in _by_seed(sets[name])] for name in names}
+    scores = {name: [measure(data, extra=extra, rounded=True) for data in _by_seed(sets[name])] for name in names}
     arms = tuple(_arm(name, scores[name], scores[baseline], (histories or {}).get(name, ())) for name in names)
     return Scorecard(
         baseline=baseline,

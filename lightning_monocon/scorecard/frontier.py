@@ -20,6 +20,7 @@ from lightning_monocon.functional.neighbours import neighbours
 from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
 from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
 from lightning_monocon.scorecard.neighbours import majority, nearest_along
+from lightning_monocon.scorecard.storage import Rounding, Storage, vector_bytes
 
 RECALL_AT = (1, 2, 5, 10, 20, 50)
 """Neighbours among which a right label counts for Recall@r, as far as the gallery has rows."""
@@ -34,12 +35,19 @@ class Frontier:
         knn_hits: ``(K, Q)`` bool: the 5-NN vote is right for this query.
         recall_hits: ``(K, Q)`` bool: the nearest neighbour has the query's label.
         recall: for each of ``dims`` the share of queries with their label among the r nearest, by r.
+        storage: how the coordinates are kept.
     """
 
     dims: tuple[int, ...]
     knn_hits: Tensor
     recall_hits: Tensor
     recall: tuple[dict[int, float], ...]
+    storage: Storage = "float32"
+
+    @property
+    def bytes(self) -> tuple[int, ...]:
+        """Bytes of one stored vector, for each of ``dims``."""
+        return tuple(vector_bytes(k, self.storage) for k in self.dims)
 
     @property
     def knn_accuracy(self) -> tuple[float, ...]:
@@ -111,8 +119,32 @@ def measure_frontier(
     basis = principal_components(data.gallery) if basis is None else basis
     rank, width = numerical_rank(basis.variances), data.dim
     kept = affordable_dims(rank, width) if dims is None else _checked(tuple(sorted(set(dims))), rank, width)
-    found = _neighbours(data, kept, basis)
-    matches = data.gallery_labels[found]  # (K, Q, neighbours)
+    cut = tuple(k for k in kept if k < width)
+    found = []
+    if cut:
+        found.append(nearest_along(*_coordinates(data, basis, cut[-1]), cut, _count(data)))
+    if kept[-1] == width:
+        found.append(neighbours(data.gallery, data.query, _count(data)).indices[None])
+    return _judged(data, kept, torch.cat(found), "float32")
+
+
+def measure_rounded(data: EmbeddingSet, storage: Storage, basis: PrincipalComponents) -> Frontier:
+    """Measure the frontier when each kept coordinate is rounded as in storage, at powers of two up to the rank.
+
+    Unlike :func:`measure_frontier` it projects at full width too: coordinates must be centred to be rounded.
+    """
+    limit = max(1, numerical_rank(basis.variances))
+    powers = tuple(1 << i for i in range(limit.bit_length()))
+    # Below 8 bits a byte is not full: of those sizes only the most is worth measuring.
+    kept = powers if storage != "binary" else powers[3:] or powers[-1:]
+    gallery, query = _coordinates(data, basis, kept[-1])
+    rounding = Rounding.fit(gallery, storage)
+    return _judged(data, kept, nearest_along(rounding(gallery), rounding(query), kept, _count(data)), storage)
+
+
+def _judged(data: EmbeddingSet, kept: tuple[int, ...], found: Tensor, storage: Storage) -> Frontier:
+    """What the neighbours ``found`` ``(K, Q, neighbours)`` get right."""
+    matches = data.gallery_labels[found]
     truth = data.query_labels
     right = matches == truth[:, None]
     return Frontier(
@@ -120,21 +152,18 @@ def measure_frontier(
         knn_hits=majority(matches[..., :NEIGHBOURS]) == truth,
         recall_hits=right[..., 0],
         recall=tuple(_recall(line) for line in right),
+        storage=storage,
     )
 
 
-def _neighbours(data: EmbeddingSet, kept: tuple[int, ...], basis: PrincipalComponents) -> Tensor:
-    """Nearest rows of the gallery, ``(K, Q, neighbours)``: projected below full width, untouched at full width."""
-    count = min(RECALL_AT[-1], len(data.gallery))
-    cut = tuple(k for k in kept if k < data.dim)
-    found = []
-    if cut:
-        directions = basis.components[: cut[-1]].nan_to_num(0.0)  # rows that are all equal have no directions
-        rows = [_project(part, basis.mean, directions) for part in (data.gallery, data.query)]
-        found.append(nearest_along(rows[0], rows[1], cut, count))
-    if kept[-1] == data.dim:
-        found.append(neighbours(data.gallery, data.query, count).indices[None])
-    return torch.cat(found)
+def _count(data: EmbeddingSet) -> int:
+    return min(RECALL_AT[-1], len(data.gallery))
+
+
+def _coordinates(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> tuple[Tensor, Tensor]:
+    """Gallery and queries along the first k principal components."""
+    directions = basis.components[:k].nan_to_num(0.0)  # rows that are all equal have no directions
+    return _project(data.gallery, basis.mean, directions), _project(data.query, basis.mean, directions)
 
 
 def _recall(right: Tensor) -> dict[int, float]:

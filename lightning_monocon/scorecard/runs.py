@@ -16,10 +16,13 @@ from lightning_monocon.scorecard.figures import (
     correlation_figure,
     dynamics_figure,
     frontier_figure,
+    recall_figure,
     save,
     spectrum_figure,
+    storage_figure,
 )
 from lightning_monocon.scorecard.history import read_history
+from lightning_monocon.scorecard.page import as_html
 from lightning_monocon.scorecard.schema import as_json
 from lightning_monocon.scorecard.words import as_markdown
 
@@ -30,7 +33,9 @@ EMBEDDINGS = "embeddings.safetensors"
 RECORD = "record.jsonl"
 
 CAPTIONS = {
-    "frontier.png": "5-NN accuracy against kept dimensions; bands span the seeds, dotted drops mark each arm's n99.",
+    "frontier.png": "5-NN accuracy against kept dimensions; bands span the seeds, rings mark each arm's n99.",
+    "storage.png": "5-NN accuracy against bytes per vector: principal components kept as float32, int8 or single bits.",
+    "recall.png": "Share of queries with their label among the r nearest neighbours.",
     "spectrum.png": "Variance left unexplained by the first k principal components (the grey line is the 1 % that "
     "defines n99), and the variance along each.",
     "correlation.png": "Absolute correlation between features, clustered; first seed of each arm.",
@@ -40,7 +45,7 @@ CAPTIONS = {
 
 
 def report(out: Path, arms: Sequence[str], baseline: str = "encoder") -> Scorecard:
-    """Score finished runs and write ``scorecard.json``, ``scorecard.md`` and the figures into ``out``.
+    """Score finished runs and write ``scorecard.json``, ``.md``, ``.html`` and the figures into ``out``.
 
     Each run is a folder ``<out>/runs/<arm>-seed<seed>/`` with ``embeddings.safetensors``
     (:meth:`EmbeddingSet.save`) and, if it was trained, ``record.jsonl``
@@ -67,6 +72,7 @@ def report(out: Path, arms: Sequence[str], baseline: str = "encoder") -> Scoreca
     for name, figure in drawn.items():
         save(figure, out / name)
     _write(out / "scorecard.json", json.dumps(as_json(card), indent=1, allow_nan=False) + "\n")
+    _write(out / "scorecard.html", as_html(card, drawn, CAPTIONS))
     _write(out / "scorecard.md", as_markdown(card, [(name, CAPTIONS[name]) for name in drawn]))
     return card
 
@@ -81,6 +87,8 @@ def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
     named = dict(zip((arm.name for arm in card.arms), sets, strict=True))
     drawn = {
         "frontier.png": frontier_figure(card),
+        "storage.png": storage_figure(card),
+        "recall.png": recall_figure(card),
         "spectrum.png": spectrum_figure(card),
         "correlation.png": correlation_figure(named),
         "dynamics.png": dynamics_figure(card),

@@ -6,8 +6,9 @@ Layout (version 1); shares are fractions, not per cent; a figure that does not e
 * ``schema``: name and version of this layout.
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
-  with every figure of ``Score``, its ``spectrum``, and ``frontier`` (``dims``, ``knn_accuracy``, ``recall_at_1``,
-  ``recall``: by neighbours, one mapping per kept dimension).
+  with every figure of ``Score``, its ``spectrum``, ``frontier`` (``storage``, ``dims``, ``bytes`` per vector,
+  ``knn_accuracy``, ``recall_at_1``, ``recall``: by neighbours, one mapping per kept dimension), and ``rounded[]``, the
+  frontier of int8 and of binary vectors.
 * ``nulls[]``: null models, as ``arms[]``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
   other arm: ``other``, ``difference``, ``low``, ``high``, ``distinguishable``, ``seeds``).
@@ -50,6 +51,7 @@ def score_as_json(score: Score) -> dict[str, Any]:
     del figures["query_labels"]
     figures["spectrum"] = score.spectrum.tolist()
     figures["frontier"] = _frontier(score.frontier)
+    figures["rounded"] = [_frontier(line) for line in score.rounded]
     figures["verdict"] = _verdict(score.verdict) if score.verdict else None
     plain: dict[str, Any] = _finite(figures)
     return plain
@@ -66,7 +68,9 @@ def _arm(arm: Arm) -> dict[str, Any]:
 
 def _frontier(frontier: Frontier) -> dict[str, Any]:
     return {
+        "storage": frontier.storage,
         "dims": list(frontier.dims),
+        "bytes": list(frontier.bytes),
         "knn_accuracy": list(frontier.knn_accuracy),
         "recall_at_1": list(frontier.recall_at_1),
         "recall": [{str(r): share for r, share in line.items()} for line in frontier.recall],

@@ -20,7 +20,14 @@ from lightning_monocon.functional.spectrum import PrincipalComponents, component
 from lightning_monocon.functional.total_variance import total_variance_from_moments
 from lightning_monocon.scorecard.dimension import VARIANCE, dimension_interval, grouped_moments, merged
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
-from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, measure_frontier, numerical_rank
+from lightning_monocon.scorecard.frontier import (
+    Frontier,
+    affordable_dims,
+    measure_frontier,
+    measure_rounded,
+    numerical_rank,
+)
+from lightning_monocon.scorecard.storage import ROUNDED
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.verdict import Verdict
@@ -56,6 +63,7 @@ class Score:
         feature_correlation: root mean square correlation between different features.
         spectrum: ``(D,)`` float64 eigenvalues of the covariance, descending.
         frontier: accuracy against kept dimensions.
+        rounded: the same when coordinates are kept as int8 and as single bits; empty if not asked for.
         query_labels: ``(Q,)`` labels that pair the queries of two scores.
         verdict: what the embedding is, in words; None before it was judged.
     """
@@ -82,6 +90,7 @@ class Score:
     feature_correlation: float
     spectrum: Tensor
     frontier: Frontier
+    rounded: tuple[Frontier, ...]
     query_labels: Tensor
     verdict: Verdict | None = None
 
@@ -100,13 +109,16 @@ class Score:
         return self.frontier.knn_accuracy[self.frontier.index(budget)]
 
 
-def measure(data: EmbeddingSet, dims: Iterable[int] | None = None, extra: Iterable[int] = ()) -> Score:
+def measure(
+    data: EmbeddingSet, dims: Iterable[int] | None = None, extra: Iterable[int] = (), rounded: bool = False
+) -> Score:
     """Score a checked set of embeddings.
 
     Args:
         data: gallery and queries of one model.
         dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... up to the rank, and D.
         extra: further kept dimensions, used as far as the embedding has them; n99 always is.
+        rounded: measure int8 and binary vectors as well.
 
     Raises:
         ValueError: if ``dims`` names dimensions that the embedding does not have.
@@ -132,6 +144,7 @@ def measure(data: EmbeddingSet, dims: Iterable[int] | None = None, extra: Iterab
         knn_accuracy=line.knn_accuracy[-1],
         recall=line.recall[-1],
         frontier=line,
+        rounded=tuple(measure_rounded(data, storage, basis) for storage in ROUNDED) if rounded else (),
         query_labels=data.query_labels,
         **figures,
     )

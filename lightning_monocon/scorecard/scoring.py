@@ -55,7 +55,7 @@ def score(
         query_labels=as_tensor("query_labels", query_labels),
         arm=arm,
     )
-    found = measure(data, dims)
+    found = measure(data, dims, rounded=True)
     if baseline is None:
         return replace(found, verdict=judge_alone(found))
     _same_rows(data, baseline)

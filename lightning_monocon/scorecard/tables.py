@@ -66,7 +66,16 @@ def _accuracy_row(card: Scorecard, arm: Arm) -> tuple[str, ...]:
         *(arm.spread(name) for name in ("knn_accuracy", "recall_at_1", "recall_at_5")),
     )
     shares = (spread(*figure, digits=1, scale=100) for figure in accuracies)
-    return (arm.name, str(arm.width), spread(*arm.spread("n99"), digits=1), *shares)
+    return (arm.name, str(arm.width), _dimension(arm), *shares)
+
+
+def _dimension(arm: Arm) -> str:
+    """n99 over seeds; of a single seed with its interval over rows."""
+    if len(arm.scores) > 1:
+        return spread(*arm.spread("n99"), digits=1)
+    (score,) = arm.scores
+    low, high = score.n99_interval
+    return f"{score.n99} [{math.floor(low)}, {math.ceil(high)}]"
 
 
 def _shape_row(arm: Arm) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from lightning_monocon.scorecard.tables import BEST, TIED, accuracy_table, front
 
 LEGEND = (
     "n99: fewest principal components with 99 % of the variance (gallery, L2-normalised rows, centred). "
-    "Alone it is won by collapse: read it with the two columns beside it.",
+    "Alone it is won by collapse: read it with the two columns beside it. Of one seed, its 95 % interval over rows.",
     "at n99: 5-NN accuracy when only that many dimensions are kept (the most over the seeds); PCA rival: the baseline "
     "cut to as many by PCA.",
     "RMSE shrinks when all rows move together (total variance falls); FVU, the unexplained fraction, does not. "
@@ -32,7 +32,7 @@ def as_text(card: Scorecard) -> str:
     """The whole scorecard for a terminal."""
     mark = f"{BEST} best at this size   {TIED} within the noise of the best"
     parts = [
-        _headline(card),
+        headline(card),
         accuracy_table(card).as_text(),
         shape_table(card).as_text(),
         frontier_table(card).as_text() + f"\n{mark}",
@@ -48,7 +48,7 @@ def as_markdown(card: Scorecard, figures: Sequence[tuple[str, str]] = ()) -> str
     """The whole scorecard as Markdown, with the figures ``(file name, caption)`` at the end."""
     parts = [
         "# Scorecard",
-        _headline(card),
+        headline(card),
         accuracy_table(card).as_markdown(),
         shape_table(card).as_markdown(),
         "## Best at each size",
@@ -94,7 +94,8 @@ def null_lines(card: Scorecard) -> list[str]:
     return lines
 
 
-def _headline(card: Scorecard) -> str:
+def headline(card: Scorecard) -> str:
+    """What was compared: arms, seeds, rows, classes, chance."""
     first = card.arm(card.baseline).scores[0]
     seeds = sorted({seed for arm in card.arms for seed in arm.seeds})
     single = "; one seed says nothing about training noise" if len(seeds) == 1 else ", mean ± standard deviation"

@@ -6,7 +6,17 @@ from __future__ import annotations
 from lightning_monocon.scorecard.figures.correlation import correlation_figure
 from lightning_monocon.scorecard.figures.dynamics import dynamics_figure
 from lightning_monocon.scorecard.figures.frontier import frontier_figure
+from lightning_monocon.scorecard.figures.recall import recall_figure
 from lightning_monocon.scorecard.figures.spectrum import spectrum_figure
+from lightning_monocon.scorecard.figures.storage import storage_figure
 from lightning_monocon.scorecard.figures.style import save
 
-__all__ = ["correlation_figure", "dynamics_figure", "frontier_figure", "save", "spectrum_figure"]
+__all__ = [
+    "correlation_figure",
+    "dynamics_figure",
+    "frontier_figure",
+    "recall_figure",
+    "save",
+    "spectrum_figure",
+    "storage_figure",
+]

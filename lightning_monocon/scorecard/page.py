@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scorecard as one HTML page that needs nothing else: no network, no script, figures inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from lightning_monocon.scorecard.card import Scorecard
+from lightning_monocon.scorecard.tables import BEST, TIED, Table, accuracy_table, frontier_table, shape_table
+from lightning_monocon.scorecard.words import LEGEND, best_lines, headline, null_lines, verdict_lines
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STYLE = """
+:root { color-scheme: light; }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #111; background: #fff;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+h1 { font-size: 1.6rem; margin-bottom: .3rem; }
+h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #999; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem; margin: 1rem 0; }
+th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap; }
+th { border-bottom: 2px solid #111; vertical-align: bottom; }
+tbody tr + tr td, tbody tr + tr th { border-top: 1px solid #ddd; }
+th:first-child { text-align: left; }
+tbody th { border-bottom: 0; font-weight: 600; }
+td.best { font-weight: 700; outline: 2px solid #111; outline-offset: -3px; }
+td.tied { font-weight: 700; }
+figure { margin: 1.5rem 0; break-inside: avoid; }
+figure img { width: 100%; height: auto; }
+figcaption, .note { color: #444; font-size: .875rem; }
+dt { font-weight: 700; margin-top: .7rem; }
+dd { margin-left: 1.2rem; }
+"""
+
+
+def as_html(card: Scorecard, figures: Mapping[str, Figure], captions: Mapping[str, str]) -> str:
+    """The page; open it from anywhere.
+
+    Args:
+        card: the scorecard.
+        figures: by file name.
+        captions: by the same names; also what a reader hears who cannot see the figure.
+    """
+    parts = [
+        f"<h1>Scorecard</h1><p>{escape(headline(card))}</p>",
+        "<h2>Verdicts</h2>",
+        _definitions(verdict_lines(card)),
+        "<h2>Best at each size</h2>",
+        _listed(best_lines(card)),
+        _table(frontier_table(card)),
+        '<p class="note">Framed: best at this size. Bold: within the noise of the best.</p>',
+        "<h2>Figures behind the verdicts</h2>",
+        _table(accuracy_table(card)),
+        _table(shape_table(card)),
+        *(_figure(figure, captions[name]) for name, figure in figures.items()),
+        "<h2>Null models</h2><p>Made from the baseline; none of them may be called compact.</p>",
+        _definitions(null_lines(card)),
+        "<h2>How to read this</h2>",
+        _listed(LEGEND),
+    ]
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Scorecard</title><style>{_STYLE}</style>"
+    )
+    body = "\n".join(parts)
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _table(table: Table) -> str:
+    header = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.header)
+    rows = "\n".join(f"<tr>{_row(row)}</tr>" for row in table.rows)
+    return f'<div class="scroll"><table><thead><tr>{header}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
+
+
+def _row(cells: Sequence[str]) -> str:
+    first, *others = cells
+    return f'<th scope="row">{escape(first)}</th>' + "".join(map(_cell, others))
+
+
+def _cell(text: str) -> str:
+    kinds = {BEST: ' class="best"', TIED: ' class="tied"'}
+    kind = kinds.get(text[-1:], "")
+    return f"<td{kind}>{escape(text.rstrip(BEST + TIED))}</td>"
+
+
+def _definitions(lines: Sequence[str]) -> str:
+    """Lines "name: what is said of it" as a definition list."""
+    pairs = (line.partition(": ") for line in lines)
+    items = (f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, _, said in pairs)
+    return f"<dl>{''.join(items)}</dl>"
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+
+
+def _figure(figure: Figure, caption: str) -> str:
+    """A figure as an SVG inside an image tag, so that the ids of two figures cannot meet."""
+    from matplotlib import rc_context
+
+    drawing = io.BytesIO()
+    # A fixed salt and no date: the same scorecard gives the same bytes.
+    with rc_context({"svg.hashsalt": "scorecard", "svg.fonttype": "path"}):
+        figure.savefig(drawing, format="svg", metadata={"Date": None})
+    data = base64.b64encode(drawing.getvalue()).decode("ascii")
+    text = escape(caption, quote=True)
+    return f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
