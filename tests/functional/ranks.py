@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lightning_monocon.functional.gather import gather_rows
+from lightning_monocon.kernels.dispatch import is_interpreting
+from lightning_monocon.kernels.supcon import shapes
 from lightning_monocon.losses import SupConLoss
 
 # rows per rank; rules; dtype of the model
@@ -25,12 +27,19 @@ CASES: dict[str, tuple[tuple[int, int], dict[str, Any], torch.dtype]] = {
     "small temperature": ((6, 10), {"temperature": 0.01}, torch.float64),
     "float32": ((10, 6), {}, torch.float32),
 }
+# the same on the kernels, in Triton's interpreter
+if is_interpreting():
+    CASES |= {
+        "kernels": ((9, 7), {"backend": "triton"}, torch.float32),
+        "kernels, class sums": ((5, 11), {"backend": "triton", "singletons": "skip"}, torch.float32),
+        "kernels, ignore": ((16, 0), {"backend": "triton", "singletons": "skip", "ignore_index": 1}, torch.float32),
+    }
 
 
 class Learner(nn.Module):
     """A model whose loss, and its temperature, are part of it, as under Lightning."""
 
-    def __init__(self, temperature: float = 0.1, **rules: Any) -> None:  # noqa: ANN401
+    def __init__(self, temperature: float = 0.1, **rules: Any) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(3)
         self.layer = nn.Linear(6, 4)
@@ -80,10 +89,10 @@ def main(rank: int, world_size: int, folder: Path) -> None:
     dist.init_process_group("gloo", f"file://{folder / 'meet'}", rank=rank, world_size=world_size)
     results: dict[str, Any] = {"gather": gathered(rank), "refused": refused(rank)}
     for name, (counts, rules, dtype) in CASES.items():
+        shapes.COMPARE_UP_TO = 0 if "class sums" in name else 2048
         inputs, labels = (part[own(counts, rank)] for part in data(dtype=dtype))
         results[name] = step(nn.parallel.DistributedDataParallel(Learner(**rules).to(dtype)), inputs, labels)
-        alone = SupConLoss(gather=False)(inputs, labels)
-        results[f"{name} alone"] = alone
+        results[f"{name} alone"] = SupConLoss(gather=False)(inputs, labels)
     torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
 

@@ -56,6 +56,7 @@ def test_rows_of_uneven_ranks_in_order(results: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("name", list(ranks.CASES))
 def test_two_ranks_train_as_one(results: list[dict[str, Any]], name: str) -> None:
     _, rules, dtype = ranks.CASES[name]
+    rules = rules | {"backend": "torch"}
     expected = ranks.step(ranks.Learner(**rules).to(dtype), *ranks.data(dtype=dtype))
     tolerance = {"rtol": 1e-6, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-12}
     for rank in (0, 1):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile kernels ahead of time for GPUs that are not here, and read what the compiler made of them.
 
-Run as ``python aot.py CASES.py TARGET`` it compiles every `Case` in the list ``CASES`` of that file whose targets
-include TARGET, and prints one JSON object per case. It runs in a process of its own, without the interpreter: a kernel
+Run as ``python aot.py FILE.py TARGET LIST`` it compiles every `Case` in that list of that file whose targets include
+TARGET, and prints one JSON object per case. It runs in a process of its own, without the interpreter: a kernel
 decorated under ``TRITON_INTERPRET=1`` cannot be compiled. `report` does that from a test.
 """
 
@@ -93,27 +93,27 @@ def _from_amd(assembly: str) -> dict[str, int]:
     }
 
 
-def _addresses(binary: Any) -> dict[str, int]:  # noqa: ANN401
+def _addresses(binary: Any) -> dict[str, int]:
     """Return how many pointer additions use 32-bit offsets: those overflow from 2^31 elements on."""
     additions = re.findall(r"tt\.addptr .* : .*, (?:tensor<[^>]*x)?(i\d+)", binary.asm["ttir"])
     return {"addresses": len(additions), "narrow_addresses": additions.count("i32")}
 
 
-def report(cases: Path, target: str) -> list[dict[str, Any]]:
-    """Compile the cases of a file for one target in a fresh process."""
+def report(cases: Path, target: str, name: str = "CASES") -> list[dict[str, Any]]:
+    """Compile a file's list of cases for one target in a fresh process."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, __file__, str(cases), target]
+    command = [sys.executable, __file__, str(cases), target, name]
     run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
-def main(path: str, target: str) -> None:
+def main(path: str, target: str, name: str) -> None:
     spec = importlib.util.spec_from_file_location("cases", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["aot"] = sys.modules["__main__"]  # the cases import this file by that name
     spec.loader.exec_module(module)
-    for case in module.CASES:
+    for case in getattr(module, name):
         if target in case.targets:
             print(json.dumps(compile_case(case, target)), flush=True)
 

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every shipped configuration compiled for GPUs that are not here: no spills, shared memory, 64-bit addresses."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lightning_monocon.kernels.dispatch import has_triton
+
+HERE = Path(__file__).parent
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # a dataclass looks its module up there
+    spec.loader.exec_module(module)
+    return module
+
+
+aot = load(HERE.parent / "aot.py")
+
+
+pytestmark = pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
+
+
+def assert_clean(reports: list[dict[str, object]], target: str) -> None:
+    for report in reports:
+        assert report["spills"] == 0, report
+        assert report["stack"] == 0, report
+        assert report["shared"] <= aot.SHARED_LIMIT[target], report
+        assert report["addresses"] > 0, report
+        assert report["narrow_addresses"] == 0, report
+
+
+@pytest.mark.parametrize("target", aot.TARGETS)
+def test_extreme_configurations_compile_clean(target: str) -> None:
+    reports = aot.report(HERE / "compile_cases.py", target)
+    assert len(reports) == 6 + 2 * 2 * 3
+    assert_clean(reports, target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", aot.TARGETS)
+def test_all_other_configurations_compile_clean(target: str) -> None:
+    reports = aot.report(HERE / "compile_cases.py", target, "OTHERS")
+    assert len(reports) == 4 * 2 * 3 + 6 * 3
+    assert_clean(reports, target)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loss as an operator: torch's own checks, compile, export, transforms, refusals, and who imports Triton."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from lightning_monocon.kernels import dispatch
+from lightning_monocon.kernels.supcon import supcon
+from lightning_monocon.losses import SupConLoss
+
+# the interpreter's numpy warns of pairs that a mask then drops
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+
+
+@pytest.fixture(params=["torch", "triton"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The implementation inside the operator; on a CPU the kernels need the interpreter."""
+    if request.param == "triton" and not dispatch.is_interpreting():
+        pytest.skip("Triton's interpreter is off: no Triton here, or TRITON_INTERPRET is not 1")
+    return request.param
+
+
+def batch(rows: int = 20, dim: int = 6) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(rows)
+    embeddings = torch.randn(rows, dim, generator=generator).requires_grad_()
+    return embeddings, torch.randint(4, (rows,), generator=generator)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (True, "zero", None, 512, True, "ieee"),
+        (True, "skip", 1, 8, False, "fp16"),
+        (False, "zero", 2, 8, False, "auto"),
+    ],
+    ids=str,
+)
+def test_torch_checks_the_operator(settings: tuple[object, ...], backend: str) -> None:
+    embeddings, labels = batch()
+    temperature = torch.tensor(0.1, requires_grad=True)
+    arguments = (embeddings, labels, temperature, *settings, backend)
+    assert set(torch.library.opcheck(torch.ops.monocon.supcon.default, arguments).values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+def test_compiles_without_a_break(compiler: str, backend: str) -> None:
+    embeddings, labels = batch()
+    loss = SupConLoss(backend=backend)
+    compiled = torch.compile(loss, fullgraph=True, backend=compiler)
+    expected, actual = loss(embeddings, labels), compiled(embeddings, labels)
+    assert_close(actual, expected, rtol=1e-6, atol=0)
+    wanted, found = (torch.autograd.grad(value * 3, embeddings)[0] for value in (expected, actual))
+    assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_exports_with_any_number_of_rows(backend: str) -> None:
+    class Step(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(6, 4)
+            self.loss = SupConLoss(backend=backend)
+
+        def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+            return self.loss(self.layer(inputs), labels)
+
+    step = Step()
+    inputs, labels = batch()
+    rows = torch.export.Dim("rows", min=2, max=2000)
+    program = torch.export.export(step, (inputs.detach(), labels), dynamic_shapes=({0: rows}, {0: rows}))
+    assert_close(program.module()(inputs[:9], labels[:9]), step(inputs[:9], labels[:9]), rtol=1e-6, atol=0)
+
+
+def test_second_derivatives_raise(backend: str) -> None:
+    embeddings, labels = batch()
+    loss = supcon(embeddings, labels, backend=backend) + embeddings.pow(3).sum()  # the sum alone has a second one
+    (first,) = torch.autograd.grad(loss, embeddings, create_graph=True)
+    with pytest.raises(RuntimeError, match="has no second derivative"):
+        first.sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_transforms_take_plain_torch(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, labels = batch()
+    wanted = torch.autograd.grad(supcon(embeddings, labels, backend="torch"), embeddings)[0]
+    embeddings = embeddings.detach()
+    # reaching the operator would give a zero tangent here, silently
+    monkeypatch.setattr("lightning_monocon.kernels.supcon.supcon_operator", None)
+
+    def loss(x: Tensor) -> Tensor:
+        return supcon(x, labels, backend=backend)
+
+    assert_close(torch.func.grad(loss)(embeddings), wanted)
+    assert_close(torch.func.jvp(loss, (embeddings,), (embeddings.flip(0),))[1], (wanted * embeddings.flip(0)).sum())
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(embeddings, embeddings.flip(0))
+        tangent = torch.autograd.forward_ad.unpack_dual(loss(dual)).tangent
+    assert_close(tangent, (wanted * embeddings.flip(0)).sum())
+
+
+def test_a_cpu_tensor_is_refused_by_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "has_triton", lambda: True)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    with pytest.raises(
+        ValueError, match=r"'triton' needs tensors on a GPU; supcon got one on cpu.*backend='auto' or 'torch'"
+    ):
+        SupConLoss(backend="triton")(*batch())
+
+
+def test_double_precision_is_refused_by_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "has_triton", lambda: True)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    embeddings, labels = batch()
+    with pytest.raises(ValueError, match=r"supcon got torch\.float64. Cast it, or pass backend='auto' or 'torch'"):
+        SupConLoss(backend="triton")(embeddings.double(), labels)
+
+
+def test_missing_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "has_triton", lambda: False)
+    with pytest.raises(RuntimeError, match=r"Install lightning-monocon\[triton\], or pass backend='auto' or 'torch'"):
+        SupConLoss(backend="triton")(*batch())
+
+
+QUIET = """
+import sys, torch
+from lightning_monocon.losses import SupConLoss
+x = torch.randn(300, 4, requires_grad=True)
+SupConLoss()(x, torch.arange(300) % 7).backward()
+assert "triton" not in sys.modules
+"""
+
+
+def test_a_cpu_never_imports_triton() -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", QUIET], check=True, env=os.environ | {"TRITON_INTERPRET": "0"})
