@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -90,9 +91,13 @@ def _cell(text: str) -> str:
 
 
 def _definitions(lines: Sequence[str]) -> str:
-    """Lines "name: what is said of it" as a definition list."""
-    pairs = (line.partition(": ") for line in lines)
-    items = (f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, _, said in pairs)
+    """Lines "name: word, and what is said of it" as a definition list, the word in bold."""
+    items = []
+    for line in lines:
+        name, _, said = line.partition(": ")
+        word = re.match(r"[\w -]*\w", said)
+        bold = word.group() if word else ""
+        items.append(f"<dt>{escape(name)}</dt><dd><b>{escape(bold)}</b>{escape(said[len(bold) :])}</dd>")
     return f"<dl>{''.join(items)}</dl>"
 
 

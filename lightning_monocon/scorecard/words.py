@@ -139,8 +139,8 @@ def _verdict(arm: Arm, card: Scorecard) -> str:
     versus = "ahead of" if rival.low > 0 else "behind" if rival.high < 0 else "within the noise of"
     return (
         f"{verdict.word}; {versus} {card.baseline} + PCA-{rival.k} ({points(rival)}). Against the whole baseline: "
-        f"n99 x {facts.dimension_ratio:.2f}, RMSE x {facts.rmse_ratio:.2f}, total variance x "
-        f"{facts.variance_ratio:.2f}, 5-NN in {facts.kept.k} dimensions {points(facts.kept)}. "
+        f"n99 {facts.dimension_ratio:.2f} times, RMSE {facts.rmse_ratio:.2f} times, total variance "
+        f"{facts.variance_ratio:.2f} times, 5-NN in {facts.kept.k} dimensions {points(facts.kept)}. "
         f"Rule: {verdict.reason}."
     )
 
