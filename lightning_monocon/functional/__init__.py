@@ -1,36 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arithmetic of the metrics and of training: pure, typed functions on tensors."""
 
+from lightning_monocon.functional.alpha_req import alpha_req
 from lightning_monocon.functional.checks import DegenerateSampleWarning
+from lightning_monocon.functional.corrected_effective_dimension import (
+    RefusedEstimateWarning,
+    corrected_effective_dimension,
+)
+from lightning_monocon.functional.diffusion_spectral_entropy import diffusion_spectral_entropy
 from lightning_monocon.functional.effective_dimension import effective_dimension
+from lightning_monocon.functional.effective_rank import participation_ratio, spectral_effective_rank, stable_rank
 from lightning_monocon.functional.feature_correlation import FeatureCorrelationResult, feature_correlation
+from lightning_monocon.functional.intrinsic_dimension import IntrinsicDimensionResult, local_intrinsic_dimension, two_nn
+from lightning_monocon.functional.jackknife import Estimate, jackknife
 from lightning_monocon.functional.knn_accuracy import knn_accuracy
+from lightning_monocon.functional.linear_cka import linear_cka
 from lightning_monocon.functional.mean_cosine import mean_cosine
 from lightning_monocon.functional.moments import Moments, moments
 from lightning_monocon.functional.neighbour_scores import neighbour_scores
 from lightning_monocon.functional.neighbours import Neighbours, neighbours
+from lightning_monocon.functional.neural_collapse import NeuralCollapseResult, neural_collapse
 from lightning_monocon.functional.recall_at_k import recall_at_k
 from lightning_monocon.functional.reconstruction_error import ReconstructionResult, reconstruction_error
 from lightning_monocon.functional.spectrum import PrincipalComponents, explained_variance, principal_components
 from lightning_monocon.functional.total_variance import total_variance
+from lightning_monocon.functional.truncation_curve import truncation_curve
+from lightning_monocon.functional.uniformity import alignment, uniformity
 
 __all__ = [
     "DegenerateSampleWarning",
+    "Estimate",
     "FeatureCorrelationResult",
+    "IntrinsicDimensionResult",
     "Moments",
     "Neighbours",
+    "NeuralCollapseResult",
     "PrincipalComponents",
     "ReconstructionResult",
+    "RefusedEstimateWarning",
+    "alignment",
+    "alpha_req",
+    "corrected_effective_dimension",
+    "diffusion_spectral_entropy",
     "effective_dimension",
     "explained_variance",
     "feature_correlation",
+    "jackknife",
     "knn_accuracy",
+    "linear_cka",
+    "local_intrinsic_dimension",
     "mean_cosine",
     "moments",
     "neighbour_scores",
     "neighbours",
+    "neural_collapse",
+    "participation_ratio",
     "principal_components",
     "recall_at_k",
     "reconstruction_error",
+    "spectral_effective_rank",
+    "stable_rank",
     "total_variance",
+    "truncation_curve",
+    "two_nn",
+    "uniformity",
 ]

@@ -12,7 +12,7 @@ from lightning_monocon.functional.spectrum import variances_from_moments
 
 # A share within this of the threshold counts as reached: eigenvalues carry a relative error of about D epsilon, so
 # without it an exact tie (variances 99 and 1) would be decided by rounding.
-_TIE = 1e-12
+TIE = 1e-12
 
 
 def components_for(variances: Tensor, variance: float) -> Tensor:
@@ -24,7 +24,7 @@ def components_for(variances: Tensor, variance: float) -> Tensor:
     if not total > 0:
         return variances.new_tensor(torch.nan)
     share = variances.cumsum(0) / total
-    return ((share < variance - _TIE).sum() + 1).clamp_max(len(variances)).to(variances.dtype)
+    return ((share < variance - TIE).sum() + 1).clamp_max(len(variances)).to(variances.dtype)
 
 
 def effective_dimension(embeddings: Tensor, variance: float = 0.99, normalize: bool = True) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_variance
 from lightning_monocon.functional.effective_dimension import components_for
+from lightning_monocon.functional.moments import Moments
 from lightning_monocon.functional.spectrum import variances_from_moments
 from lightning_monocon.metrics.spectral import SpectrumOfOneRole
 
@@ -47,6 +48,6 @@ class EffectiveDimension(SpectrumOfOneRole):
         super().__init__(**kwargs)
         self.variance = variance
 
-    def compute(self) -> Tensor:
-        """Return the effective dimension, 0-d float32."""
-        return self.result(components_for(variances_from_moments(self.described()), self.variance))
+    def value(self, statistics: Moments) -> Tensor:
+        """Return the effective dimension of given statistics, 0-d float64."""
+        return components_for(variances_from_moments(statistics), self.variance)

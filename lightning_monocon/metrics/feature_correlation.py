@@ -6,6 +6,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
+from lightning_monocon.functional.moments import Moments
 from lightning_monocon.metrics.spectral import SpectrumOfOneRole
 
 
@@ -34,6 +35,10 @@ class FeatureCorrelation(SpectrumOfOneRole):
     """
 
     higher_is_better = False
+
+    def value(self, statistics: Moments) -> Tensor:
+        """Return the root mean square correlation of given statistics, 0-d float64."""
+        return feature_correlation_from_moments(statistics).rms
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``{"feature_correlation", "constant_features"}``, 0-d float32 tensors."""

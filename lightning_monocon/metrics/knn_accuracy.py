@@ -26,7 +26,8 @@ class KNNAccuracy(LabelledMetric):
     Args:
         k: How many neighbours vote.
         metric: ``"cosine"`` or ``"euclidean"``.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
+            of :class:`torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``k`` is no positive integer or ``metric`` is unknown.
@@ -48,7 +49,8 @@ class KNNAccuracy(LabelledMetric):
         super().__init__(metric, **kwargs)
         self.k = k
 
-    def compute(self) -> Tensor:
-        """Return the accuracy, 0-d float32."""
+    def compute(self) -> Tensor | dict[str, Tensor]:
+        """Return the accuracy, 0-d float32; of a bounded gallery a dict with the sizes of the sample beside it."""
         found = self.nearest_labels(self.k)
-        return self.result(torch.tensor(torch.nan) if found is None else accuracy_from_labels(*found))
+        value = torch.tensor(torch.nan) if found is None else accuracy_from_labels(*found)
+        return self.result(value) if self.bounds["gallery"] is None else self.reported({"knn_accuracy": value})

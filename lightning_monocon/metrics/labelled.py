@@ -8,28 +8,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_monocon.functional.checks import check_embeddings, check_labels, finite_rows, warn_degenerate
+from lightning_monocon.functional.checks import check_labels, warn_degenerate
 from lightning_monocon.functional.knn_accuracy import check_classes
 from lightning_monocon.functional.neighbours import DistanceName, check_k, check_metric, neighbours
-from lightning_monocon.metrics.streaming import ROLES, Role, StreamingMetric, check_role
+from lightning_monocon.metrics.rows import HeldRows, RowsMetric, check_bound
+from lightning_monocon.metrics.streaming import Role
 
 
-class LabelledMetric(StreamingMetric):
-    """States: embeddings and labels of gallery and query, as given, on each rank; they are gathered at ``compute``.
+class LabelledMetric(RowsMetric):
+    """Rows and labels of gallery and query.
 
-    Metrics with the same states share one update in a ``MetricCollection``.
+    Args:
+        metric: ``"cosine"`` or ``"euclidean"``.
+        max_gallery: Search a seeded sample of at most so many gallery rows; None for all. The result then says so:
+            ``gallery_kept`` and ``gallery_seen`` are beside the values.
+        seed: Chooses the sample.
+        kwargs: See :class:`torchmetrics.Metric`.
     """
 
-    gallery_rows: list[Tensor]
-    query_rows: list[Tensor]
+    labelled = True
 
-    def __init__(self, metric: DistanceName = "cosine", **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(
+        self,
+        metric: DistanceName = "cosine",
+        max_gallery: int | None = None,
+        seed: int = 0,
+        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+    ) -> None:
         check_metric(metric)
-        super().__init__(**kwargs)
+        check_bound("max_gallery", max_gallery)
+        super().__init__({"gallery": max_gallery, "query": None}, seed, **kwargs)
         self.metric: DistanceName = metric
-        for role in ROLES:
-            self.add_state(f"{role}_rows", [], dist_reduce_fx="cat")
-            self.add_state(f"{role}_labels", [], dist_reduce_fx="cat")
 
     def update(self, embeddings: Tensor, labels: Tensor | None = None, role: Role = "gallery") -> None:
         """Add rows.
@@ -43,37 +52,36 @@ class LabelledMetric(StreamingMetric):
             TypeError: If ``embeddings`` are no floating tensor, or ``labels`` are missing or no integers.
             ValueError: If a shape, width or role is wrong, or a row is not finite.
         """
-        check_role(role)
-        held: list[Tensor] = self.gallery_rows + self.query_rows
-        rows = check_embeddings(embeddings, width=held[0].shape[1] if held else None)
-        known = check_labels(labels, len(rows))
-        finite_rows(rows, "error")
-        with torch.inference_mode(False):
-            # A copy, so that neither an inference tensor nor a later change in place gets into the state.
-            getattr(self, f"{role}_rows").append(rows.to(self.state_device, copy=True))
-            getattr(self, f"{role}_labels").append(known.to(self.state_device, copy=True))
+        self._add(role, embeddings, check_labels(labels, len(embeddings)))
 
-    def _both(self, role: str) -> tuple[Tensor, Tensor]:
-        rows, labels = getattr(self, f"{role}_rows"), getattr(self, f"{role}_labels")
-        if isinstance(rows, Tensor):  # gathered from the ranks
-            return rows, labels
-        if not rows:
-            return torch.empty(0, 1), torch.empty(0, dtype=torch.int64)
-        return torch.cat(rows), torch.cat(labels)
-
-    def nearest_labels(self, k: int) -> tuple[Tensor, Tensor] | None:
-        """Return the labels of the k nearest ``(N, k)`` and the queries' own ``(N,)``; None and one warning of none.
+    def sides(self, k: int) -> tuple[HeldRows, HeldRows] | None:
+        """Return gallery and query of one dtype, fit for a search of k; None and one warning where a side is empty.
 
         Raises:
             ValueError: If the gallery has fewer than k rows or one class only.
         """
-        gallery, gallery_labels = self._both("gallery")
-        query, query_labels = self._both("query")
-        if not len(gallery) or not len(query):
-            warn_degenerate(f"A search needs gallery and query rows, got {len(gallery)} and {len(query)}")
+        gallery, query = self.held("gallery"), self.held("query")
+        if not len(gallery.rows) or not len(query.rows):
+            warn_degenerate(f"A search needs gallery and query rows, got {len(gallery.rows)} and {len(query.rows)}")
             return None
-        check_k(k, len(gallery))
-        check_classes(gallery_labels)
-        wide = torch.promote_types(gallery.dtype, query.dtype)
-        found = neighbours(gallery.to(wide), query.to(wide), k, self.metric).indices
-        return gallery_labels.to(found.device)[found], query_labels.to(found.device)
+        check_k(k, len(gallery.rows))
+        check_classes(gallery.labels)
+        wide = torch.promote_types(gallery.rows.dtype, query.rows.dtype)
+        return gallery._replace(rows=gallery.rows.to(wide)), query._replace(rows=query.rows.to(wide))
+
+    def nearest_labels(self, k: int) -> tuple[Tensor, Tensor] | None:
+        """Return the labels of the k nearest ``(N, k)`` and the queries' own ``(N,)``; None and one warning of none."""
+        sides = self.sides(k)
+        if sides is None:
+            return None
+        gallery, query = sides
+        found = neighbours(gallery.rows, query.rows, k, self.metric).indices
+        return gallery.labels.to(found.device)[found], query.labels.to(found.device)
+
+    def reported(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the values as float32, with the size of the sample where there is one."""
+        if self.bounds["gallery"] is not None:
+            gallery = self.held("gallery")
+            sizes = {"gallery_kept": len(gallery.rows), "gallery_seen": gallery.seen}
+            values = values | {name: torch.tensor(float(size)) for name, size in sizes.items()}
+        return {name: self.result(value) for name, value in values.items()}

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
+from lightning_monocon.functional.moments import Moments
 from lightning_monocon.metrics.spectral import SpectrumOfOneRole
 
 
@@ -34,12 +35,13 @@ class MeanCosine(SpectrumOfOneRole):
 
     higher_is_better = False
     biased_by_small_samples = False
+    centred = False
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
         if not kwargs.pop("normalize", True):
             raise ValueError("`normalize` must be True: a cosine is taken between unit rows.")
         super().__init__(normalize=True, **kwargs)
 
-    def compute(self) -> Tensor:
-        """Return the mean cosine, 0-d float32."""
-        return self.result(mean_cosine_from_moments(self.described()))
+    def value(self, statistics: Moments) -> Tensor:
+        """Return the mean cosine of given statistics, 0-d float64."""
+        return mean_cosine_from_moments(statistics)

@@ -26,7 +26,8 @@ class NeighbourScores(LabelledMetric):
         k: How many neighbours vote.
         recall_k: Distinct numbers of neighbours.
         metric: ``"cosine"`` or ``"euclidean"``.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
+            of :class:`torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``k`` or ``recall_k`` do not hold positive integers or ``metric`` is unknown.
@@ -60,6 +61,5 @@ class NeighbourScores(LabelledMetric):
         found = self.nearest_labels(max(self.k, *self.recall_k))
         if found is None:
             names = ("knn_accuracy", *(f"recall@{n}" for n in self.recall_k))
-            return {name: self.result(torch.tensor(torch.nan)) for name in names}
-        scores = scores_from_labels(*found, self.k, self.recall_k)
-        return {name: self.result(value) for name, value in scores.items()}
+            return self.reported({name: torch.tensor(torch.nan) for name in names})
+        return self.reported(scores_from_labels(*found, self.k, self.recall_k))

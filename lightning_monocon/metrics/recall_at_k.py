@@ -24,7 +24,8 @@ class RecallAtK(LabelledMetric):
     Args:
         k: Distinct numbers of neighbours.
         metric: ``"cosine"`` or ``"euclidean"``.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
+            of :class:`torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``k`` does not hold distinct positive integers or ``metric`` is unknown.
@@ -50,5 +51,5 @@ class RecallAtK(LabelledMetric):
         """Return ``{"recall@k": value}`` for each k, 0-d float32."""
         found = self.nearest_labels(max(self.k))
         if found is None:
-            return {f"recall@{n}": self.result(torch.tensor(torch.nan)) for n in self.k}
-        return {f"recall@{n}": self.result(value) for n, value in recall_from_labels(*found, self.k).items()}
+            return self.reported({f"recall@{n}": torch.tensor(torch.nan) for n in self.k})
+        return self.reported({f"recall@{n}": value for n, value in recall_from_labels(*found, self.k).items()})

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from lightning_monocon.functional.checks import NanStrategy, check_embeddings, check_nan_strategy
+from lightning_monocon.functional.jackknife import Estimate, check_groups, jackknife_interval
 from lightning_monocon.functional.moments import Moments, empty_moments, merge_all, merge_moments, moments
 from lightning_monocon.metrics.streaming import ROLES, Role, StreamingMetric, check_role
 from lightning_monocon.metrics.sync import common_shape, widen
@@ -124,10 +126,13 @@ class SpectrumOfOneRole(SpectralMetric):
             (``"ignore"``) a warning.
         role: Which rows the value describes; rows of the other role are kept for metrics that share the statistics.
         small_sample: Below ten rows per feature ``"warn"`` or ``"ignore"``.
+        groups: Parts that the rows are dealt to; :meth:`estimate` needs at least 2, better 10. State and memory grow
+            by this factor.
         kwargs: See :class:`torchmetrics.Metric`.
     """
 
     biased_by_small_samples = True
+    centred = True
 
     def __init__(
         self,
@@ -135,14 +140,40 @@ class SpectrumOfOneRole(SpectralMetric):
         nan_strategy: NanStrategy = "error",
         role: Role = "gallery",
         small_sample: Literal["warn", "ignore"] = "warn",
+        groups: int = 1,
         **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
     ) -> None:
         check_role(role)
         if small_sample not in ("warn", "ignore"):
             raise ValueError(f"`small_sample` must be 'warn' or 'ignore'; got {small_sample!r}.")
-        super().__init__(normalize, nan_strategy, **kwargs)
+        super().__init__(normalize, nan_strategy, groups, **kwargs)
         self.role: Role = role
         self.small_sample = small_sample
+
+    @abstractmethod
+    def value(self, statistics: Moments) -> Tensor:
+        """Return the metric's value of given statistics, 0-d float64."""
+
+    def compute(self) -> Any:  # noqa: ANN401 - a tensor, or a dict of them in a subclass
+        """Return the value, 0-d float32."""
+        return self.result(self.value(self.described()))
+
+    def estimate(self, confidence: float = 0.95) -> Estimate:
+        """Return the value with its delete-group jackknife interval, and what it is of; float64, over all ranks.
+
+        Raises:
+            ValueError: If the metric was made with ``groups`` below 2, or ``confidence`` is not in (0, 1).
+        """
+        check_groups(self.groups, confidence)
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
+            parts, whole = self.group_statistics(self.role), self.described()
+            value, low, high = self.interval(parts, confidence)
+            rows, width = int(whole.rows), len(whole.mean)
+        return Estimate(value, low, high, confidence, rows, width, self.normalize, self.centred, self.role)
+
+    def interval(self, parts: list[Moments], confidence: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return value, low and high from the statistics of the groups."""
+        return jackknife_interval(parts, self.value, confidence)
 
     def described(self) -> Moments:
         """Return the statistics that the value describes, after a warning if they are of a small sample."""

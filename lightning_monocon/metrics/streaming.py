@@ -47,6 +47,11 @@ class StreamingMetric(Metric):
 
         return super()._apply(move_only, exclude_state)
 
+    def reset(self) -> None:
+        """Forget all rows."""
+        with torch.inference_mode(False):  # an inference tensor would refuse a later change in place
+            super().reset()
+
     def set_dtype(self, dst_type: str | torch.dtype) -> StreamingMetric:
         """Return the metric as it is: its statistics are exact in the dtype they have."""
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lightning_monocon.functional.moments import Moments
 from lightning_monocon.functional.total_variance import total_variance_from_moments
 from lightning_monocon.metrics.spectral import SpectrumOfOneRole
 
@@ -30,6 +31,6 @@ class TotalVariance(SpectrumOfOneRole):
     higher_is_better = True
     biased_by_small_samples = False
 
-    def compute(self) -> Tensor:
-        """Return the total variance, 0-d float32."""
-        return self.result(total_variance_from_moments(self.described()))
+    def value(self, statistics: Moments) -> Tensor:
+        """Return the total variance of given statistics, 0-d float64."""
+        return total_variance_from_moments(statistics)

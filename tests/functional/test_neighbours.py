@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Literal
 
 import numpy as np
@@ -12,11 +13,10 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch import Tensor
 
 from lightning_monocon.functional import knn_accuracy, neighbour_scores, neighbours, recall_at_k
-from lightning_monocon.functional import neighbours as neighbours_function
 from lightning_monocon.functional.knn_accuracy import majority_vote
 
 Name = Literal["cosine", "euclidean"]
-search = __import__("sys").modules[neighbours_function.__module__]
+search = sys.modules[neighbours.__module__]
 
 
 def clusters(rows: int, width: int, classes: int = 5, *, offset: float = 0.0, seed: int = 0) -> tuple[Tensor, Tensor]:

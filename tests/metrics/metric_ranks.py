@@ -19,8 +19,11 @@ from lightning_monocon.metrics import (
     KNNAccuracy,
     MeanCosine,
     NeighbourScores,
+    NeuralCollapse,
     RecallAtK,
     ReconstructionError,
+    TwoNN,
+    Uniformity,
 )
 
 Counts = tuple[int, ...]
@@ -44,23 +47,28 @@ def own(counts: Counts, rank: int) -> slice:
     return slice(sum(counts[:rank]), sum(counts[: rank + 1]))
 
 
-def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]:  # noqa: ANN401
+def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]:
     options = {"process_group": group}
     spectral = [
         EffectiveDimension(0.6, small_sample="ignore", **options),
         MeanCosine(**options),
         ReconstructionError(0.6, **options),
     ]
-    labelled = [KNNAccuracy(3, **options), RecallAtK((1, 4), **options), NeighbourScores(3, (1, 4), **options)]
+    rows = [TwoNN(max_rows=25, **options), Uniformity(**options)]
+    labelled = [NeuralCollapse(4, **options), NeighbourScores(3, (1, 4), max_gallery=20, **options)]
+    searches = [KNNAccuracy(3, **options), RecallAtK((1, 4), **options), NeighbourScores(3, (1, 4), **options)]
     for role, counts in (("gallery", gallery), ("query", query)):
         embeddings, labels = (part[own(counts, rank)] for part in rows_of(role))
         if not len(embeddings):
             continue  # a rank that never calls update
-        for metric in spectral:
+        for metric in (*spectral, *rows):
             metric.update(embeddings=embeddings, role=role)
-        for metric in labelled:
+        for metric in (*labelled, *searches):
             metric.update(embeddings, labels, role)
-    found: dict[str, Any] = {type(metric).__name__: metric.compute() for metric in (*spectral, *labelled)}
+    found: dict[str, Any] = {
+        type(metric).__name__: metric.compute() for metric in (*spectral, *rows, labelled[0], *searches)
+    }
+    found["bounded"] = labelled[1].compute()
     held = spectral[0].statistics("gallery").rows.item()
     with spectral[0].sync_context(dist_sync_fn=spectral[0].dist_sync_fn, process_group=group):
         found["moments"] = [

@@ -17,8 +17,12 @@ from lightning_monocon.functional import (
     mean_cosine,
     moments,
     neighbour_scores,
+    neural_collapse,
     reconstruction_error,
+    two_nn,
+    uniformity,
 )
+from lightning_monocon.functional.row_keys import row_keys, smallest
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,14 @@ def test_any_split_over_ranks_equals_one_process(results: list[dict[str, Any]], 
         assert found["KNNAccuracy"] == scores["knn_accuracy"].float()
         assert found["NeighbourScores"] == {name: value.float() for name, value in scores.items()}
         assert found["RecallAtK"] == {name: scores[name].float() for name in ("recall@1", "recall@4")}
+        chosen = smallest(row_keys(gallery), 20)
+        bounded = neighbour_scores(gallery[chosen], known[chosen], query, truth, 3, (1, 4))
+        sizes = {"gallery_kept": torch.tensor(20.0), "gallery_seen": torch.tensor(60.0)}
+        assert found["bounded"] == {name: value.float() for name, value in bounded.items()} | sizes
+        assert found["TwoNN"]["two_nn"] == two_nn(gallery[smallest(row_keys(gallery), 25)]).dimension.float()
+        torch.testing.assert_close(found["Uniformity"], uniformity(gallery).float())
+        collapse = neural_collapse(gallery, known)
+        torch.testing.assert_close(found["NeuralCollapse"]["nc1"], collapse.nc1.float(), rtol=1e-6, atol=0.0)
         held, before, after = found["local rows before and after"]
         assert held == before == after
 

@@ -16,21 +16,53 @@ from torchmetrics import Metric, MetricCollection
 
 from lightning_monocon.functional import DegenerateSampleWarning, moments
 from lightning_monocon.metrics import (
+    AlphaReQ,
+    CorrectedEffectiveDimension,
+    DiffusionSpectralEntropy,
     EffectiveDimension,
     FeatureCorrelation,
     KNNAccuracy,
+    LocalIntrinsicDimension,
     MeanCosine,
     NeighbourScores,
+    NeuralCollapse,
+    ParticipationRatio,
     RecallAtK,
     ReconstructionError,
     SmallSampleWarning,
+    SpectralEffectiveRank,
+    StableRank,
     TotalVariance,
+    TruncationCurve,
+    TwoNN,
+    Uniformity,
 )
 from lightning_monocon.metrics import spectral as spectral_module
 
 SPECTRAL: list[Callable[..., Metric]] = [EffectiveDimension, FeatureCorrelation, TotalVariance, MeanCosine]
 RECONSTRUCTION = partial(ReconstructionError, 0.6)  # so that something is left out of six dimensions
-EVERY: list[Callable[..., Metric]] = [*SPECTRAL, RECONSTRUCTION, KNNAccuracy, RecallAtK, NeighbourScores]
+SEARCHES: list[Callable[..., Metric]] = [
+    KNNAccuracy,
+    RecallAtK,
+    NeighbourScores,
+    partial(NeighbourScores, max_gallery=20),
+    partial(TruncationCurve, (2, 6)),
+]
+OTHERS: list[Callable[..., Metric]] = [
+    SpectralEffectiveRank,
+    ParticipationRatio,
+    StableRank,
+    AlphaReQ,
+    partial(CorrectedEffectiveDimension, 0.5),
+    partial(NeuralCollapse, 3),
+    TwoNN,
+    partial(LocalIntrinsicDimension, 5, max_rows=30),
+    Uniformity,
+    partial(DiffusionSpectralEntropy, 1.0),
+]
+EVERY: list[Callable[..., Metric]] = [*SPECTRAL, RECONSTRUCTION, *SEARCHES, *OTHERS]
+
+KNOWN_AT_ONCE = {"dimension", "gallery_kept", "gallery_seen"}
 
 
 @pytest.fixture
@@ -52,11 +84,11 @@ def fed(metric: Metric, batches: list[dict[str, Any]]) -> Metric:
     return metric
 
 
-def flat(value: Any) -> dict[str, Tensor]:  # noqa: ANN401
+def flat(value: Any) -> dict[str, Tensor]:
     return value if isinstance(value, dict) else {"value": value}
 
 
-def assert_same(first: Any, second: Any) -> None:  # noqa: ANN401
+def assert_same(first: Any, second: Any) -> None:
     torch.testing.assert_close(flat(first), flat(second), rtol=1e-6, atol=0.0)
 
 
@@ -103,7 +135,8 @@ def test_reset_forgets_everything(make: Callable[..., Metric], batches: list[dic
     value = metric.compute()
     metric.reset()
     assert all(
-        not state if isinstance(state, list) else state.shape == (1, 1, 1) for state in metric.metric_state.values()
+        not state if isinstance(state, list) else state.shape[1:] in ((), (1, 1)) and not state.any()
+        for state in metric.metric_state.values()
     )
     assert_same(fed(metric, batches).compute(), value)
 
@@ -135,16 +168,13 @@ def test_forward_gives_the_batch_and_keeps_the_whole(
     assert_same(metric.compute(), fed(fresh(metric), batches[:2]).compute())
 
 
-@pytest.mark.parametrize("make", [RECONSTRUCTION, KNNAccuracy, RecallAtK, NeighbourScores])
+@pytest.mark.parametrize("make", [RECONSTRUCTION, *SEARCHES])
 def test_forward_of_one_role_has_no_value_yet(make: Callable[..., Metric], batches: list[dict[str, Any]]) -> None:
     metric = make()
     for batch in batches:
         with pytest.warns(DegenerateSampleWarning):
-            assert all(
-                value.isnan()
-                for name, value in flat(metric(**metric._filter_kwargs(**batch))).items()
-                if name != "dimension"
-            )
+            values = flat(metric(**metric._filter_kwargs(**batch)))
+        assert all(value.isnan() for name, value in values.items() if name not in KNOWN_AT_ONCE)
     assert_same(metric.compute(), fed(make(), batches).compute())
 
 
@@ -192,7 +222,8 @@ def test_a_later_change_of_the_input_does_not_reach_the_state(batches: list[dict
 def test_a_collection_computes_the_gram_matrix_once(
     batches: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collection = MetricCollection([make() for make in EVERY])
+    makers = [*SPECTRAL, RECONSTRUCTION, ParticipationRatio, StableRank, *SEARCHES[:3]]
+    collection = MetricCollection([make() for make in makers])
     collection.update(**batches[0])  # the first batch finds the groups
     calls: list[Tensor] = []
     monkeypatch.setattr(spectral_module, "moments", lambda *args: calls.append(args[0]) or moments(*args))
@@ -200,11 +231,11 @@ def test_a_collection_computes_the_gram_matrix_once(
         collection.update(**batch)
     assert len(calls) == len(batches) - 1
     assert sorted(sorted(group) for group in collection.compute_groups.values()) == [
-        sorted(["EffectiveDimension", "FeatureCorrelation", "MeanCosine", "ReconstructionError", "TotalVariance"]),
+        sorted(type(make()).__name__ for make in (*SPECTRAL, RECONSTRUCTION, ParticipationRatio, StableRank)),
         sorted(["KNNAccuracy", "NeighbourScores", "RecallAtK"]),
     ]
     values = collection.compute()
-    expected = {name: value for make in EVERY for name, value in named(fed(make(), batches)).items()}
+    expected = {name: value for make in makers for name, value in named(fed(make(), batches)).items()}
     for name, value in expected.items():
         found = [v for key, v in values.items() if key == name or key.endswith(f"_{name}")]
         assert found

@@ -41,7 +41,7 @@ class Probe(LightningModule):
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec:FutureWarning")  # Lightning's loader, with torch 2.13
 @pytest.mark.filterwarnings("ignore:The 'val_dataloader' does not have many workers")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-true", "16-true", "bf16-mixed", "64-true"])
-def test_states_are_exact_at_every_precision(precision: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_states_are_exact_at_every_precision(precision: Any, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     data = TensorDataset(torch.randn(300, 6, generator=generator), torch.randint(4, (300,), generator=generator))
     module = Probe()

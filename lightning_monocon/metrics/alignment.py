@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alignment of positive pairs as a metric; see :func:`lightning_monocon.functional.alignment`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.checks import warn_degenerate
+from lightning_monocon.functional.uniformity import alignment_sum, check_alpha
+from lightning_monocon.metrics.streaming import StreamingMetric
+
+
+class Alignment(StreamingMetric):
+    r"""Mean distance of positive pairs of unit rows, >= 0; lower is better aligned (Wang & Isola 2020).
+
+    .. math::
+        \frac1N\sum_i |u_i - v_i|^\alpha
+
+    As input to ``update`` the metric accepts ``embeddings`` and ``positives``, ``(N, D)`` each, row by row a pair.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning without a pair.
+
+    Args:
+        alpha: The exponent.
+        kwargs: See :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``alpha`` is not positive.
+
+    Example:
+        >>> metric = Alignment()
+        >>> metric.update(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 3.0]]))
+        >>> metric.compute()
+        tensor(2.)
+    """
+
+    higher_is_better = False
+    total: Tensor
+    pairs: Tensor
+
+    def __init__(self, alpha: float = 2.0, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+        check_alpha(alpha)
+        super().__init__(**kwargs)
+        self.alpha = alpha
+        for name in ("total", "pairs"):
+            self.add_state(name, torch.zeros(1, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, embeddings: Tensor, positives: Tensor) -> None:
+        """Add pairs.
+
+        Args:
+            embeddings: ``(N, D)``, any floating dtype; ``N`` may be 0.
+            positives: ``(N, D)``, row i the positive of row i.
+
+        Raises:
+            TypeError: If an input is no floating tensor.
+            ValueError: If shapes do not match or a row is not finite.
+        """
+        with torch.inference_mode(False):
+            self.total = self.total + alignment_sum(embeddings, positives, self.alpha).to(self.state_device)
+            self.pairs = self.pairs + len(embeddings)
+
+    def compute(self) -> Tensor:
+        """Return the alignment, 0-d float32."""
+        if not self.pairs > 0:
+            warn_degenerate("Alignment needs at least 1 pair, got 0")
+        return self.result((self.total / self.pairs)[0])

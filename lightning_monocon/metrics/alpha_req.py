@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alpha-ReQ as a metric; the arithmetic is :func:`lightning_monocon.functional.alpha_req`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from lightning_monocon.functional.alpha_req import alpha_from_moments, check_range
+from lightning_monocon.functional.moments import Moments
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+
+
+class AlphaReQ(SpectrumOfOneRole):
+    r"""The exponent :math:`\alpha` of a power law :math:`\lambda_i \propto i^{-\alpha}` of the variances.
+
+    A line through :math:`(\log i, \log\lambda_i)` with weights 1/i over the components ``first`` to ``last``
+    (Agrawal et al., NeurIPS 2022). The value hangs on the range: state it.
+
+    As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning below two positive variances.
+
+    Args:
+        first: The first component of the fit, counted from 1.
+        last: The last one; None for all.
+        normalize: Divide every row by its length first.
+        kwargs: ``normalize``, ``nan_strategy``, ``role``, ``small_sample``, ``groups``: see
+            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> rows = torch.diag(torch.arange(1.0, 5.0).pow(-0.75))
+        >>> metric = AlphaReQ(small_sample="ignore")
+        >>> metric.update(torch.cat([rows, -rows]))
+        >>> metric.compute()
+        tensor(1.5000)
+    """
+
+    def __init__(
+        self,
+        first: int = 1,
+        last: int | None = None,
+        normalize: bool = False,
+        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+    ) -> None:
+        check_range(first, last)
+        super().__init__(normalize=normalize, **kwargs)
+        self.first, self.last = first, last
+
+    def value(self, statistics: Moments) -> Tensor:
+        """Return the value of given statistics, 0-d float64."""
+        return alpha_from_moments(statistics, self.first, self.last)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base of the metrics that need the rows themselves, all of them or a seeded sample of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.checks import check_embeddings, finite_rows
+from lightning_monocon.functional.row_keys import row_keys, smallest
+from lightning_monocon.metrics.streaming import Role, StreamingMetric, check_role
+
+
+class HeldRows(NamedTuple):
+    """The rows of one role over all ranks.
+
+    Attributes:
+        rows: ``(N, D)``; all rows, or the sample.
+        labels: ``(N,)`` int64; empty for metrics without labels.
+        seen: How many rows there were.
+    """
+
+    rows: Tensor
+    labels: Tensor
+    seen: int
+
+
+def check_bound(name: str, bound: int | None) -> None:
+    """Raise ValueError unless ``bound`` is None or a positive integer."""
+    if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int) or bound < 1):
+        raise ValueError(f"`{name}` must be a positive number of rows, or None for all; got {bound!r}.")
+
+
+class RowsMetric(StreamingMetric):
+    """States: rows as given, and labels where ``labelled``, on each rank; they are gathered at ``compute``.
+
+    With a bound the state is a uniform sample of at most twice that many rows, chosen by the content of the rows and
+    ``seed``: the same rows whatever the batches and the number of ranks. Metrics with equal bounds and seed share
+    one update in a ``MetricCollection``.
+
+    Args:
+        bounds: For each role whose rows are held, how many at most; None for all.
+        seed: Chooses the sample.
+        kwargs: See :class:`torchmetrics.Metric`.
+    """
+
+    labelled = False
+
+    def __init__(
+        self,
+        bounds: Mapping[Role, int | None],
+        seed: int = 0,
+        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bounds = dict(bounds)
+        self.seed = seed
+        for role in self.bounds:
+            for part in ("rows", "labels") if self.labelled else ("rows",):
+                self.add_state(self._name(role, part), [], dist_reduce_fx="cat")
+            self.add_state(self._name(role, "seen"), torch.zeros(1, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def _name(self, role: Role, part: str) -> str:
+        # Named after the sample, so that compute groups never mix two samples that agree on the first batch.
+        bound = self.bounds[role]
+        return f"{role}_{part}" if bound is None else f"{role}_{part}_{bound}_{self.seed}"
+
+    def _state(self, role: Role, part: str) -> Any:  # noqa: ANN401 - a list, or a tensor once ranks are gathered
+        return getattr(self, self._name(role, part))
+
+    def _add(self, role: Role, embeddings: Tensor, labels: Tensor | None = None) -> None:
+        check_role(role)
+        held = [rows for side in self.bounds for rows in self._state(side, "rows")]
+        rows = check_embeddings(embeddings, width=held[0].shape[1] if held else None)
+        finite_rows(rows, "error")
+        if role not in self.bounds:
+            return
+        with torch.inference_mode(False):
+            # A copy, so that neither an inference tensor nor a later change in place gets into the state.
+            self._state(role, "rows").append(rows.to(self.state_device, copy=True))
+            if labels is not None:
+                self._state(role, "labels").append(labels.to(self.state_device, copy=True))
+            setattr(self, self._name(role, "seen"), self._state(role, "seen") + len(rows))
+            bound = self.bounds[role]
+            if bound is not None and sum(len(part) for part in self._state(role, "rows")) > 2 * bound:
+                self._compact(role)
+
+    def _compact(self, role: Role) -> None:
+        held = self.held(role)
+        setattr(self, self._name(role, "rows"), [held.rows])
+        if self.labelled:
+            setattr(self, self._name(role, "labels"), [held.labels])
+
+    def held(self, role: Role) -> HeldRows:
+        """Return the rows of ``role``, all of them, or the sample in the order of its keys."""
+        rows = self._joined(role, "rows", torch.empty(0, 1))
+        labels = self._joined(role, "labels", torch.empty(0, dtype=torch.int64)) if self.labelled else torch.empty(0)
+        bound = self.bounds[role]
+        if bound is not None:
+            chosen = smallest(row_keys(rows, self.seed), bound)
+            rows, labels = rows[chosen], labels[chosen] if self.labelled else labels
+        return HeldRows(rows, labels, int(self._state(role, "seen")))
+
+    def _joined(self, role: Role, part: str, nothing: Tensor) -> Tensor:
+        state: Tensor | list[Tensor] = self._state(role, part)
+        if isinstance(state, Tensor):  # gathered from the ranks
+            return state
+        return torch.cat(state) if state else nothing
+
+
+class RowsOfOneRole(RowsMetric):
+    """Base of the metrics that compare the rows of one role with each other, in O(N^2) time.
+
+    Args:
+        max_rows: Hold a seeded sample of at most so many rows; None for all.
+        seed: Chooses the sample.
+        role: Which rows the value describes; those of the other role are not held.
+        kwargs: See :class:`torchmetrics.Metric`.
+    """
+
+    def __init__(
+        self,
+        max_rows: int | None = None,
+        seed: int = 0,
+        role: Role = "gallery",
+        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+    ) -> None:
+        check_role(role)
+        check_bound("max_rows", max_rows)
+        super().__init__({role: max_rows}, seed, **kwargs)
+        self.role: Role = role
+
+    def update(self, embeddings: Tensor, role: Role = "gallery") -> None:
+        """Add rows.
+
+        Args:
+            embeddings: ``(N, D)``, float16, bfloat16, float32 or float64; ``N`` may be 0.
+            role: Whether they are gallery or query.
+
+        Raises:
+            TypeError: If ``embeddings`` is no floating tensor.
+            ValueError: If the shape, width or role is wrong, or a row is not finite.
+        """
+        self._add(role, embeddings)
+
+    def reported(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the values as float32, with the size of the sample where there is one."""
+        if self.bounds[self.role] is not None:
+            held = self.held(self.role)
+            sizes = {"rows_kept": len(held.rows), "rows_seen": held.seen}
+            values = values | {name: torch.tensor(float(size)) for name, size in sizes.items()}
+        return {name: self.result(value) for name, value in values.items()}

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entropy effective rank as a metric; see :func:`lightning_monocon.functional.spectral_effective_rank`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from lightning_monocon.functional.effective_rank import Values, check_values, effective_rank_from_moments
+from lightning_monocon.functional.moments import Moments
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+
+
+class SpectralEffectiveRank(SpectrumOfOneRole):
+    r"""The exponential of the entropy of the spectrum; with the defaults RankMe (arXiv 2210.02885) without its epsilon.
+
+    .. math::
+        \exp\Bigl(-\sum_i p_i\log p_i\Bigr),\qquad p_i = s_i / \sum_j s_j
+
+    over the singular values s of the raw, uncentred rows (Roy & Vetterli 2007). Centred, or of eigenvalues, it is
+    another number.
+
+    As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning below two rows or for rows of zeros.
+
+    Args:
+        centred: Subtract the mean first.
+        values: ``"singular"`` values or ``"eigenvalues"`` (their squares).
+        normalize: Divide every row by its length first.
+        kwargs: ``normalize``, ``nan_strategy``, ``role``, ``small_sample``, ``groups``: see
+            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = SpectralEffectiveRank(small_sample="ignore")
+        >>> metric.update(torch.eye(4))
+        >>> metric.compute()
+        tensor(4.)
+    """
+
+    def __init__(
+        self,
+        centred: bool = False,
+        values: Values = "singular",
+        normalize: bool = False,
+        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+    ) -> None:
+        check_values(values)
+        super().__init__(normalize=normalize, **kwargs)
+        self.centred, self.values = centred, values
+
+    def value(self, statistics: Moments) -> Tensor:
+        """Return the value of given statistics, 0-d float64."""
+        return effective_rank_from_moments(statistics, self.centred, self.values)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Truncation curve as a metric; the arithmetic is :func:`lightning_monocon.functional.truncation_curve`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.recall_at_k import check_ks
+from lightning_monocon.functional.truncation_curve import check_dims, curve_of
+from lightning_monocon.metrics.labelled import LabelledMetric
+
+
+class TruncationCurve(LabelledMetric):
+    """k-NN accuracy and Recall@1 after projection to the gallery's first principal components, for each number kept.
+
+    As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and ``role``.
+    As output of ``compute`` it returns ``{"knn_accuracy/8", "recall@1/8"}`` and so on for each of ``dims``, 0-d
+    float32 tensors in [0, 1]; NaN and one warning without gallery or query.
+
+    Args:
+        dims: Distinct numbers of kept dimensions.
+        k: How many neighbours vote.
+        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
+            of :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``dims`` or ``k`` do not hold positive integers; at ``compute`` if ``dims`` exceed the features.
+
+    Example:
+        >>> metric = TruncationCurve(dims=(4,), k=1)
+        >>> metric.update(torch.eye(4), torch.arange(4), role="gallery")
+        >>> metric.update(torch.eye(4), torch.arange(4), role="query")
+        >>> metric.compute()
+        {'knn_accuracy/4': tensor(1.), 'recall@1/4': tensor(1.)}
+    """
+
+    higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+    def __init__(
+        self,
+        dims: Sequence[int],
+        k: int = 5,
+        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+    ) -> None:
+        check_ks((k,))
+        kept = check_dims(dims)
+        if kwargs.pop("metric", "cosine") != "cosine":
+            raise ValueError("`metric` must be 'cosine': projected rows are ranked by their cosine.")
+        super().__init__(**kwargs)
+        self.dims, self.k = kept, k
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return ``{"knn_accuracy/k", "recall@1/k"}`` for each k of ``dims``, 0-d float32."""
+        sides = self.sides(self.k)
+        if sides is None:
+            names = [f"{name}/{dim}" for dim in self.dims for name in ("knn_accuracy", "recall@1")]
+            return self.reported({name: torch.tensor(torch.nan) for name in names})
+        gallery, query = sides
+        check_dims(self.dims, gallery.rows.shape[1])
+        curve = curve_of(gallery.rows, gallery.labels, query.rows, query.labels, self.dims, self.k)
+        return self.reported({f"{name}/{dim}": value for dim in curve for name, value in curve[dim].items()})

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Uniformity on the sphere as a metric; see :func:`lightning_monocon.functional.uniformity`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from lightning_monocon.functional.uniformity import check_temperature, uniformity
+from lightning_monocon.metrics.rows import RowsOfOneRole
+
+
+class Uniformity(RowsOfOneRole):
+    r"""How evenly unit rows cover the sphere, at most 0; lower is more uniform (Wang & Isola 2020).
+
+    .. math::
+        \log \frac{2}{N(N-1)}\sum_{i<j} e^{-t|u_i - u_j|^2}
+
+    As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
+    As output of ``compute`` it returns a 0-d float32 tensor, with ``max_rows`` ``{"uniformity", "rows_kept",
+    "rows_seen"}``; NaN and one warning below two rows. O(N^2) time.
+
+    Args:
+        t: The kernel's exponent.
+        kwargs: ``max_rows``, ``seed``, ``role``: see :class:`~lightning_monocon.metrics.rows.RowsOfOneRole`; and those
+            of :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> metric = Uniformity()
+        >>> metric.update(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+        >>> metric.compute()
+        tensor(-8.)
+    """
+
+    higher_is_better = False
+
+    def __init__(self, t: float = 2.0, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+        check_temperature(t)
+        super().__init__(**kwargs)
+        self.t = t
+
+    def compute(self) -> Tensor | dict[str, Tensor]:
+        """Return the uniformity, 0-d float32; of a sample with its sizes beside it."""
+        value = uniformity(self.held(self.role).rows, self.t)
+        return self.result(value) if self.bounds[self.role] is None else self.reported({"uniformity": value})

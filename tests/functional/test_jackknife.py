@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Intervals: the jackknife against a textbook one, the corrected dimension against known populations."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import t
+from torch import Tensor
+
+from lightning_monocon.functional import (
+    RefusedEstimateWarning,
+    corrected_effective_dimension,
+    effective_dimension,
+    jackknife,
+    total_variance,
+)
+from lightning_monocon.functional.total_variance import total_variance_from_moments
+from lightning_monocon.metrics import CorrectedEffectiveDimension, EffectiveDimension, MeanCosine, TotalVariance
+
+SPECTRA = {
+    "power law": np.arange(1, 33) ** -2.0,
+    "spiked": np.concatenate([[20.0, 15.0, 10.0], np.full(29, 0.05)]),
+    "low rank": np.concatenate([np.ones(5), np.zeros(27)]),
+}
+
+
+def gaussian(spectrum: np.ndarray, rows: int, seed: int) -> Tensor:
+    rng = np.random.default_rng(seed)
+    mix = np.linalg.qr(rng.standard_normal((len(spectrum), len(spectrum))))[0]
+    return torch.from_numpy(rng.standard_normal((rows, len(spectrum))) * np.sqrt(spectrum) @ mix)
+
+
+def test_the_interval_is_the_textbook_delete_group_jackknife() -> None:
+    x = gaussian(SPECTRA["power law"], 103, seed=0)
+    found = jackknife(x, total_variance_from_moments, groups=7, confidence=0.9, normalize=False)
+    without = [x[np.arange(103) % 7 != g].numpy().var(0, ddof=1).sum() for g in range(7)]
+    half = t.ppf(0.95, 6) * np.sqrt(6 / 7 * np.square(np.array(without) - np.mean(without)).sum())
+    value = total_variance(x, normalize=False)
+    np.testing.assert_allclose([found.low, found.value, found.high], [value - half, value, value + half], rtol=1e-10)
+    assert (found.rows, found.features, found.confidence, found.normalized, found.centred) == (
+        103,
+        32,
+        0.9,
+        False,
+        True,
+    )
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    truth = SPECTRA["power law"].sum()
+    rows = [gaussian(SPECTRA["power law"], 200, seed) for seed in range(200)]
+    found = [jackknife(x, total_variance_from_moments, groups=10, normalize=False) for x in rows]
+    covered = sum(bool(one.low <= truth <= one.high) for one in found)
+    assert 180 <= covered <= 199  # 95 % of 200, within three standard errors; never all
+
+
+@pytest.mark.parametrize("rows", [8, 32, 128, 640])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_the_corrected_interval_covers_the_population_or_is_refused(name: str, rows: int) -> None:
+    spectrum = SPECTRA[name]
+    truth = int(np.argmax(np.cumsum(spectrum) / spectrum.sum() >= 0.99 - 1e-12)) + 1
+    covered = answered = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RefusedEstimateWarning)
+        for seed in range(20):
+            found = corrected_effective_dimension(gaussian(spectrum, rows, seed), normalize=False)
+            assert found.low <= truth
+            if not found.value.isnan():
+                answered += 1
+                assert found.low <= found.value <= found.high
+                covered += bool(found.low <= truth <= found.high)
+    assert covered >= 0.95 * answered
+    assert answered == 20 or rows < 3 * truth  # refused only where the tail is out of reach
+
+
+def test_the_correction_takes_bias_away() -> None:
+    spectrum = SPECTRA["power law"]
+    truth = int(np.argmax(np.cumsum(spectrum) / spectrum.sum() >= 0.99)) + 1
+    rows = [gaussian(spectrum, 96, seed) for seed in range(30)]
+    plain = np.mean([float(effective_dimension(x, normalize=False)) for x in rows])
+    corrected = np.mean([float(corrected_effective_dimension(x, normalize=False).value) for x in rows])
+    assert truth - plain >= 1.5
+    assert abs(corrected - truth) < 0.4 * (truth - plain)
+
+
+def test_a_refusal_says_why_and_keeps_the_lower_end() -> None:
+    x = gaussian(np.ones(64), 20, seed=0)
+    with pytest.warns(RefusedEstimateWarning, match="No bias-corrected effective dimension at 0.99 from 20 rows in 64"):
+        found = corrected_effective_dimension(x, normalize=False)
+    assert found.value.isnan()
+    assert found.high.isnan()
+    assert found.low >= 10
+
+
+def test_all_components_always_suffice() -> None:
+    found = corrected_effective_dimension(gaussian(np.ones(8), 400, seed=0), variance=1.0, normalize=False)
+    assert (found.low, found.value, found.high) == (8, 8, 8)
+
+
+def test_classes_give_the_same_estimates_from_batches() -> None:
+    x = gaussian(SPECTRA["power law"], 330, seed=1)
+    metrics = [TotalVariance(groups=10), CorrectedEffectiveDimension(groups=10)]
+    for metric in metrics:
+        for part in x.split(37):  # rows are dealt to the groups in turn, whatever the batches
+            metric.update(part)
+    whole = [jackknife(x, total_variance_from_moments), corrected_effective_dimension(x)]
+    for metric, expected in zip(metrics, whole, strict=True):
+        found = metric.estimate()
+        torch.testing.assert_close(found[:3], expected[:3])
+        assert found[4:] == (330, 32, True, True, "gallery")
+    values = list(metrics[1].compute().values())
+    torch.testing.assert_close(torch.stack(values).double(), torch.stack(whole[1][:3]))
+    assert values[0] == metrics[1].estimate().value.float()
+
+
+def test_what_the_value_is_of_is_carried() -> None:
+    metric = MeanCosine(groups=4, role="query")
+    metric.update(gaussian(SPECTRA["low rank"], 50, seed=0), role="query")
+    found = metric.estimate(0.5)
+    assert found[3:] == (0.5, 50, 32, True, False, "query")
+
+
+def test_wrong_input_is_named() -> None:
+    x = gaussian(SPECTRA["low rank"], 50, seed=0)
+    with pytest.raises(ValueError, match="`groups` must be at least 2, better 10; got 1"):
+        jackknife(x, total_variance_from_moments, groups=1)
+    with pytest.raises(ValueError, match="`confidence` must lie strictly between 0 and 1; got 95"):
+        corrected_effective_dimension(x, confidence=95)
+    metric = EffectiveDimension()
+    metric.update(x)
+    with pytest.raises(ValueError, match="`groups` must be at least 2, better 10; got 1"):
+        metric.estimate()
