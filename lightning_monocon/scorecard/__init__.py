@@ -12,7 +12,7 @@ from lightning_monocon.scorecard.ranking import Comparison, Winner, compare, win
 from lightning_monocon.scorecard.runs import draw, report
 from lightning_monocon.scorecard.schema import as_json
 from lightning_monocon.scorecard.scores import Score, measure
-from lightning_monocon.scorecard.scoring import score
+from lightning_monocon.scorecard.scoring import score, score_files
 from lightning_monocon.scorecard.verdict import Verdict
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "measure_frontier",
     "report",
     "score",
+    "score_files",
     "winner",
 ]

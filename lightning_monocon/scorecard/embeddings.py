@@ -147,7 +147,7 @@ def as_tensor(name: str, values: Rows) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().cpu()
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
-        return torch.from_numpy(np.ascontiguousarray(values))
+        return torch.from_numpy(np.require(values, requirements=["C", "W"]))  # a memory map may be read-only
     kind = f"array of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
     raise TypeError(f"`{name}` must be a tensor or an array of numbers; got {kind}.")
 

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
+from lightning_monocon.scorecard.files import load_files
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
 from lightning_monocon.scorecard.verdict import judge, judge_alone
 
@@ -55,6 +57,30 @@ def score(
         query_labels=as_tensor("query_labels", query_labels),
         arm=arm,
     )
+    return score_set(data, baseline, dims)
+
+
+def score_files(
+    files: Sequence[str | Path], baseline: Sequence[str | Path] | None = None, dims: Iterable[int] | None = None
+) -> Score:
+    """Score embeddings from one, two or four files; see :mod:`lightning_monocon.scorecard.files` for what they hold.
+
+    Args:
+        files: the embeddings to judge.
+        baseline: the files of another model's embeddings of the same rows.
+        dims: kept dimensions of the frontier, as in :func:`score`.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ModuleNotFoundError: for Parquet without pyarrow.
+        TypeError: for the wrong kind of numbers.
+        ValueError: for files of unknown layout, and whatever :func:`score` refuses.
+    """
+    return score_set(load_files(files), None if baseline is None else load_files(baseline), dims)
+
+
+def score_set(data: EmbeddingSet, baseline: EmbeddingSet | None = None, dims: Iterable[int] | None = None) -> Score:
+    """Score a checked set of embeddings, as :func:`score` does."""
     found = measure(data, dims, rounded=True)
     if baseline is None:
         return replace(found, verdict=judge_alone(found))

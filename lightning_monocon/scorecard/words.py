@@ -113,7 +113,8 @@ def _best(group: Sequence[Winner]) -> str:
     if not best.margins:
         return f"{head}, the only arm"
     if best.distinguishable:
-        return f"{head} wins, ahead of {_margin(best.margins[0], at)}"
+        wins = "wins" if best.margins[0].seeds > 1 else "wins on this one seed"
+        return f"{head} {wins}, ahead of {_margin(best.margins[0], at)}"
     beaten = [margin.other for margin in best.margins if margin.distinguishable]
     tail = f"; ahead of {_listed(beaten)}" if beaten else ""
     tied = next(margin for margin in best.margins if not margin.distinguishable)
