@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The monotone stack in float64, written as sums over units, and its gradients by autograd."""
+"""The monotone stack in float64, written as sums over units; its gradients come from autograd. And problems for it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -58,3 +59,25 @@ def stack(
             z = z + bias.double()
         z = activate(z, output_activation if index == len(weights) - 1 else activation)
     return z
+
+
+def problem(
+    sizes: Sequence[int], rows: int, dtype: torch.dtype = torch.float32, parametrization: str = "square"
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Draw rows (rows, sizes[0]), raw weights and biases of a stack with these widths, from a seed of its own.
+
+    Effective rows sum to about one in every parametrization: a saturated activation would hide errors or enlarge them.
+    """
+    generator = torch.Generator().manual_seed(1000 * sum(sizes) + rows)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    shifted = parametrization in ("exp", "softplus")
+    weights = [draw(n, k) / k**0.5 - (math.log(k) if shifted else 0) for k, n in pairwise(sizes)]
+    return draw(rows, sizes[0]), weights, [0.3 * draw(n) for n in sizes[1:]]
+
+
+def directions(width: int) -> Tensor:
+    """Return a fixed mixture of +1, -1 and 0."""
+    return torch.tensor([(1, -1, 0, 1, 1, 0, -1)[k % 7] for k in range(width)], dtype=torch.int8)

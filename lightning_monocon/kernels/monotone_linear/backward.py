@@ -27,6 +27,7 @@ from lightning_monocon.kernels.monotone_linear.elementwise import (
     narrow,
     positive,
     positive_slope,
+    rounded,
     tile_of,
 )
 
@@ -41,23 +42,23 @@ def _dx_tile(
     BLOCK_N: tl.constexpr = TILE[1]
     BLOCK_K: tl.constexpr = TILE[2]
     i_m, i_k = tile_of(pid, tl.cdiv(M, BLOCK_M), tl.cdiv(K, BLOCK_K))
-    o_m = i_m.to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
-    o_k = i_k * BLOCK_K + tl.arange(0, BLOCK_K)
+    o_m = i_m * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
+    o_k = i_k * BLOCK_K + tl.arange(0, BLOCK_K).to(tl.int64)
     m_m = (o_m < M)[:, None]
     m_k = (o_k < K)[None, :]
     acc = tl.zeros((BLOCK_M, BLOCK_K), tl.float32)
     for n in range(0, N, BLOCK_N):
-        o_n = n + tl.arange(0, BLOCK_N)
+        o_n = n + tl.arange(0, BLOCK_N).to(tl.int64)
         m_n = o_n < N
         dz = tl.load(dz_ptr + o_m[:, None] * dz_stride + o_n[None, :], mask=m_m & m_n[None, :], other=0.0)
-        p_w = w_ptr + o_n.to(tl.int64)[:, None] * w_stride + o_k[None, :]
+        p_w = w_ptr + o_n[:, None] * w_stride + o_k[None, :]
         w = tl.load(p_w, mask=m_n[:, None] & m_k, other=0.0).to(tl.float32)
         acc = dot(narrow(dz, DOT), narrow(positive(w, s_ptr, o_k, K, PARAM), DOT), acc, DOT)
     mask = m_m & m_k
     if ACT != "linear":
         x = tl.load(x_ptr + o_m[:, None] * x_stride + o_k[None, :], mask=mask, other=0.0).to(tl.float32)
         acc *= activation_slope(x, ACT)
-    tl.store(dx_ptr + o_m[:, None] * K + o_k[None, :], acc.to(dx_ptr.dtype.element_ty), mask=mask)
+    tl.store(dx_ptr + o_m[:, None] * K + o_k[None, :], rounded(acc, dx_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -70,14 +71,14 @@ def _dw_tile(
     BLOCK_N: tl.constexpr = TILE[1]
     BLOCK_K: tl.constexpr = TILE[2]
     i_n, i_k = tile_of(pid, tl.cdiv(N, BLOCK_N), tl.cdiv(K, BLOCK_K))
-    o_n = i_n * BLOCK_N + tl.arange(0, BLOCK_N)
-    o_k = i_k * BLOCK_K + tl.arange(0, BLOCK_K)
+    o_n = i_n * BLOCK_N + tl.arange(0, BLOCK_N).to(tl.int64)
+    o_k = i_k * BLOCK_K + tl.arange(0, BLOCK_K).to(tl.int64)
     m_n = o_n < N
     m_k = (o_k < K)[None, :]
     acc = tl.zeros((BLOCK_N, BLOCK_K), tl.float32)
     db = tl.zeros((BLOCK_N,), tl.float32)
     for m in range(first, last, BLOCK_M):
-        o_m = (m + tl.arange(0, BLOCK_M)).to(tl.int64)
+        o_m = m + tl.arange(0, BLOCK_M).to(tl.int64)
         m_m = (o_m < last)[:, None]
         dz = tl.load(dz_ptr + o_m[:, None] * dz_stride + o_n[None, :], mask=m_m & m_n[None, :], other=0.0)
         x = tl.load(x_ptr + o_m[:, None] * x_stride + o_k[None, :], mask=m_m & m_k, other=0.0)
@@ -85,10 +86,10 @@ def _dw_tile(
         db += tl.sum(dz.to(tl.float32), 0)
     mask = m_n[:, None] & m_k
     if PARAM != "none":
-        p_w = w_ptr + o_n.to(tl.int64)[:, None] * w_stride + o_k[None, :]
+        p_w = w_ptr + o_n[:, None] * w_stride + o_k[None, :]
         acc *= positive_slope(tl.load(p_w, mask=mask, other=0.0).to(tl.float32), s_ptr, o_k, K, PARAM)
-    p_dw = dw_ptr + o_n.to(tl.int64)[:, None] * K + o_k[None, :]
-    tl.store(p_dw, acc.to(dw_ptr.dtype.element_ty), mask=mask)
+    p_dw = dw_ptr + o_n[:, None] * K + o_k[None, :]
+    tl.store(p_dw, rounded(acc, dw_ptr.dtype.element_ty), mask=mask)
     if i_k == 0:
         tl.store(db_ptr + o_n, db, mask=m_n)
 
@@ -164,23 +165,23 @@ def finish_dw_kernel(
     """Add the parts in order and multiply by p'(W); one program per tile."""
     BLOCK_N: tl.constexpr = TILE[0]
     BLOCK_K: tl.constexpr = TILE[1]
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-    o_k = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
+    o_n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N).to(tl.int64)
+    o_k = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K).to(tl.int64)
     m_n = o_n < N
     mask = m_n[:, None] & (o_k < K)[None, :]
     offsets = o_n[:, None] * K + o_k[None, :]
     acc = tl.zeros((BLOCK_N, BLOCK_K), tl.float32)
     db = tl.zeros((BLOCK_N,), tl.float32)
-    slot = N.to(tl.int64) * K
+    height = N.to(tl.int64)
     for part in range(PARTS):
-        acc += tl.load(parts_ptr + part * slot + offsets, mask=mask, other=0.0)
-        db += tl.load(sums_ptr + part * N + o_n, mask=m_n, other=0.0)
+        acc += tl.load(parts_ptr + part * height * K + offsets, mask=mask, other=0.0)
+        db += tl.load(sums_ptr + part * height + o_n, mask=m_n, other=0.0)
     if PARAM != "none":
         w = tl.load(w_ptr + o_n[:, None] * w_stride + o_k[None, :], mask=mask, other=0.0).to(tl.float32)
         acc *= positive_slope(w, s_ptr, o_k, K, PARAM)
-    tl.store(dw_ptr + offsets, acc.to(dw_ptr.dtype.element_ty), mask=mask)
+    tl.store(dw_ptr + offsets, rounded(acc, dw_ptr.dtype.element_ty), mask=mask)
     if tl.program_id(1) == 0:
-        tl.store(db_ptr + o_n, db.to(db_ptr.dtype.element_ty), mask=m_n)
+        tl.store(db_ptr + o_n, rounded(db, db_ptr.dtype.element_ty), mask=m_n)
 
 
 @triton.jit

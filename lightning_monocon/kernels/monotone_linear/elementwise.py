@@ -24,8 +24,8 @@ from lightning_monocon.kernels.monotone_linear.reference import NEGATIVE_SLOPE
 SLOPE = tl.constexpr(NEGATIVE_SLOPE)
 GROUP = tl.constexpr(8)  # row tiles that share one pass over the columns, so that their operands stay in L2
 
-# The interpreter holds bfloat16 as uint16 and `tl.dot` multiplies those integers, and it does not know the split bf16
-# precisions. There operands are widened after rounding (the values are the same) and multiplied in float32.
+# The interpreter truncates float32 to bfloat16 (`rounded` mends it), holds bfloat16 as uint16 whose integers `tl.dot`
+# then multiplies, and does not know the split bf16 precisions (`dot` widens and multiplies in float32).
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET", "0") == "1")
 
 
@@ -107,12 +107,22 @@ def activation_slope(h, ACT: tl.constexpr):
 
 
 @triton.jit
+def rounded(a, dtype: tl.constexpr):
+    """Return float32 ``a`` in ``dtype``, rounded to nearest, ties to even."""
+    if INTERPRETED and dtype == tl.bfloat16:
+        bits = a.to(tl.int32, bitcast=True)
+        bits += 0x7FFF + ((bits >> 16) & 1)
+        a = (bits & -0x10000).to(tl.float32, bitcast=True)
+    return a.to(dtype)
+
+
+@triton.jit
 def narrow(a, DOT: tl.constexpr):
-    """Round a float32 operand to the type that ``DOT`` multiplies."""
+    """Return an operand in the type that ``DOT`` multiplies."""
     if DOT == "bf16":
-        a = a.to(tl.bfloat16)
+        a = rounded(a.to(tl.float32), tl.bfloat16)
     elif DOT == "fp16":
-        a = a.to(tl.float16)
+        a = rounded(a.to(tl.float32), tl.float16)
     else:
         a = a.to(tl.float32)
     return a

@@ -13,7 +13,7 @@ float32, bias and activation are applied there, and the result is rounded once, 
 by `map_weight_kernel`, whose output is then read with ``PARAM="none"``. A cached copy would be stale after a graph
 replay of the optimiser, which does not move a tensor's version counter.
 
-Rows are addressed in int64; a width fits int32. Strides count elements, and the last axis is contiguous.
+Every offset is int64: a batch may hold more than 2^31 numbers. Strides count elements, and the last axis is contiguous.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from lightning_monocon.kernels.monotone_linear.elementwise import activate, dot, narrow, positive, tile_of
+from lightning_monocon.kernels.monotone_linear.elementwise import activate, dot, narrow, positive, rounded, tile_of
 
 
 @triton.jit
@@ -52,18 +52,18 @@ def monotone_fwd_kernel(
     BLOCK_N: tl.constexpr = TILE[1]
     BLOCK_K: tl.constexpr = TILE[2]
     i_m, i_n = tile_of(tl.program_id(0), tl.cdiv(M, BLOCK_M), tl.cdiv(N, BLOCK_N))
-    o_m = i_m.to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
-    o_n = i_n * BLOCK_N + tl.arange(0, BLOCK_N)
+    o_m = i_m * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
+    o_n = i_n * BLOCK_N + tl.arange(0, BLOCK_N).to(tl.int64)
     m_m = o_m < M
     m_n = o_n < N
     p_x = x_ptr + o_m[:, None] * x_stride
-    p_w = w_ptr + o_n.to(tl.int64)[:, None] * w_stride
+    p_w = w_ptr + o_n[:, None] * w_stride
     if SWAP:
         acc = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
     else:
         acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for k in range(0, K, BLOCK_K):
-        o_k = k + tl.arange(0, BLOCK_K)
+        o_k = k + tl.arange(0, BLOCK_K).to(tl.int64)
         m_k = (o_k < K)[None, :]
         b_x = narrow(tl.load(p_x + o_k[None, :], mask=m_m[:, None] & m_k, other=0.0), DOT)
         w = tl.load(p_w + o_k[None, :], mask=m_n[:, None] & m_k, other=0.0)
@@ -77,11 +77,11 @@ def monotone_fwd_kernel(
     if SWAP:
         y = activate(acc + bias[:, None], ACT)
         p_y = y_ptr + o_m[None, :] * y_stride + o_n[:, None]
-        tl.store(p_y, y.to(y_ptr.dtype.element_ty), mask=m_m[None, :] & m_n[:, None])
+        tl.store(p_y, rounded(y, y_ptr.dtype.element_ty), mask=m_m[None, :] & m_n[:, None])
     else:
         y = activate(acc + bias[None, :], ACT)
         p_y = y_ptr + o_m[:, None] * y_stride + o_n[None, :]
-        tl.store(p_y, y.to(y_ptr.dtype.element_ty), mask=m_m[:, None] & m_n[None, :])
+        tl.store(p_y, rounded(y, y_ptr.dtype.element_ty), mask=m_m[:, None] & m_n[None, :])
 
 
 @triton.jit
@@ -98,9 +98,9 @@ def map_weight_kernel(
     """Write the effective weight V = p(W), rounded to the dtype of ``v``; one program per tile."""
     BLOCK_N: tl.constexpr = TILE[0]
     BLOCK_K: tl.constexpr = TILE[1]
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-    o_k = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
+    o_n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N).to(tl.int64)
+    o_k = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K).to(tl.int64)
     mask = (o_n < N)[:, None] & (o_k < K)[None, :]
     w = tl.load(w_ptr + o_n[:, None] * w_stride + o_k[None, :], mask=mask, other=0.0).to(tl.float32)
     v = positive(w, s_ptr, o_k, K, PARAM)
-    tl.store(v_ptr + o_n[:, None] * K + o_k[None, :], v.to(v_ptr.dtype.element_ty), mask=mask)
+    tl.store(v_ptr + o_n[:, None] * K + o_k[None, :], rounded(v, v_ptr.dtype.element_ty), mask=mask)

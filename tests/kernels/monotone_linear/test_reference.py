@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 import torch
 from oracles import monotone as oracle
@@ -14,18 +12,6 @@ from lightning_monocon.kernels.monotone_linear import effective_weight, monotone
 
 PARAMETRIZATIONS = ["square", "exp", "softplus", "abs", "none"]
 ACTIVATIONS = ["leaky_relu", "relu", "elu", "tanh", "linear"]
-
-
-def problem(
-    sizes: list[int], rows: int, dtype: torch.dtype = torch.float32
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    generator = torch.Generator().manual_seed(sum(sizes) + rows)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-    weights = [draw(n, k) / k**0.5 for k, n in pairwise(sizes)]
-    return draw(rows, sizes[0]), weights, [0.3 * draw(n) for n in sizes[1:]]
 
 
 def gradients(y: Tensor, inputs: list[Tensor], upstream: Tensor) -> list[Tensor]:
@@ -43,7 +29,7 @@ def assert_same(got: Tensor, want: Tensor, eps: float = 2e-6) -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
 def test_stack_and_gradients_equal_the_oracle(parametrization: str, activation: str, signed: bool) -> None:
-    x, weights, biases = problem([13, 17, 11, 5], 7)
+    x, weights, biases = oracle.problem([13, 17, 11, 5], 7, parametrization=parametrization)
     signs = torch.tensor([1, -1, 0, 1, 1, 0, -1, -1, 1, 0, 1, -1, 1]) if signed else None
     inputs = [t.requires_grad_() for t in (x, *weights, *biases)]
     y = monotone_mlp(x, weights, biases, parametrization=parametrization, activation=activation, signs=signs)
@@ -56,7 +42,7 @@ def test_stack_and_gradients_equal_the_oracle(parametrization: str, activation: 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_one_layer_equals_the_oracle(activation: str) -> None:
-    x, (weight,), (bias,) = problem([6, 4], 5)
+    x, (weight,), (bias,) = oracle.problem([6, 4], 5)
     for b in (bias, None):
         y = monotone_linear(x, weight, b, activation=activation)
         expected = oracle.stack(x, [weight], [b], output_activation=activation)
@@ -65,7 +51,7 @@ def test_one_layer_equals_the_oracle(activation: str) -> None:
 
 @pytest.mark.parametrize("activation", ["leaky_relu", "elu", "tanh"])
 def test_first_and_second_derivatives_are_exact(activation: str) -> None:
-    x, weights, biases = problem([3, 4, 2], 3, torch.float64)
+    x, weights, biases = oracle.problem([3, 4, 2], 3, torch.float64)
 
     def run(x: Tensor, *parameters: Tensor) -> Tensor:
         return monotone_mlp(x, parameters[:2], parameters[2:], activation=activation)
@@ -78,7 +64,7 @@ def test_first_and_second_derivatives_are_exact(activation: str) -> None:
 # torch's own: forward mode compiles its decompositions with the deprecated `torch.jit.script`
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_functorch_and_forward_mode_agree_with_reverse_mode() -> None:
-    x, weights, biases = problem([5, 6, 3], 4, torch.float64)
+    x, weights, biases = oracle.problem([5, 6, 3], 4, torch.float64)
 
     def run(x: Tensor) -> Tensor:
         return monotone_mlp(x, weights, biases)
@@ -90,7 +76,7 @@ def test_functorch_and_forward_mode_agree_with_reverse_mode() -> None:
 
 
 def test_only_one_activation_is_saved_per_layer() -> None:
-    x, weights, biases = problem([8, 32, 4], 16)
+    x, weights, biases = oracle.problem([8, 32, 4], 16)
     saved: list[tuple[int, ...]] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append((t.data_ptr(), *t.shape)) or t, lambda t: t):
         monotone_mlp(x, [w.requires_grad_() for w in weights], biases)
@@ -99,7 +85,7 @@ def test_only_one_activation_is_saved_per_layer() -> None:
 
 @pytest.mark.parametrize("shape", [(8,), (0, 8), (1, 8), (2, 0, 8), (2, 3, 8)], ids=str)
 def test_leading_dimensions_are_kept(shape: tuple[int, ...]) -> None:
-    _, weights, biases = problem([8, 5, 3], 1)
+    _, weights, biases = oracle.problem([8, 5, 3], 1)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     y = monotone_mlp(x, weights, biases)
     assert y.shape == (*shape[:-1], 3)
@@ -108,14 +94,14 @@ def test_leading_dimensions_are_kept(shape: tuple[int, ...]) -> None:
 
 
 def test_input_and_weights_are_left_alone() -> None:
-    x, (weight,), _ = problem([6, 6], 4)
+    x, (weight,), _ = oracle.problem([6, 6], 4)
     before = x.clone(), weight.clone()
     monotone_linear(x, weight, parametrization="none", activation="relu")
     torch.testing.assert_close((x, weight), before, rtol=0, atol=0)
 
 
 def test_strided_and_expanded_inputs_are_read_as_they_look() -> None:
-    x, weights, biases = problem([8, 5, 3], 12)
+    x, weights, biases = oracle.problem([8, 5, 3], 12)
     wide = torch.zeros(12, 16)
     wide[:, ::2] = x
     torch.testing.assert_close(monotone_mlp(wide[:, ::2], weights, biases), monotone_mlp(x, weights, biases))
@@ -127,7 +113,7 @@ def test_strided_and_expanded_inputs_are_read_as_they_look() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_and_16_bit_inputs_stay_in_the_float32_island(dtype: torch.dtype) -> None:
-    x, weights, biases = problem([16, 32, 16], 8)
+    x, weights, biases = oracle.problem([16, 32, 16], 8)
     expected = monotone_mlp(x, weights, biases)
     with torch.autocast("cpu", dtype):
         inside = monotone_mlp(x, weights, biases)
@@ -138,7 +124,7 @@ def test_autocast_and_16_bit_inputs_stay_in_the_float32_island(dtype: torch.dtyp
 
 
 def test_float64_stays_float64() -> None:
-    x, weights, biases = problem([4, 3], 2, torch.float64)
+    x, weights, biases = oracle.problem([4, 3], 2, torch.float64)
     assert monotone_mlp(x, weights, biases).dtype == torch.float64
     assert monotone_mlp(x, [w.float() for w in weights], biases).dtype == torch.float64
 
@@ -171,7 +157,7 @@ def test_effective_weight_follows_the_signs() -> None:
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
 def test_bad_arguments_are_named(change: dict[str, object], error: type[Exception], sentence: str) -> None:
-    x, weights, biases = problem([8, 5, 3], 2)
+    x, weights, biases = oracle.problem([8, 5, 3], 2)
     arguments = {"x": x, "weights": weights, "biases": biases, **change}
     with pytest.raises(error, match=sentence):
         monotone_mlp(**arguments)

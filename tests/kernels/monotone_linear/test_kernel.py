@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Triton kernels of the monotone layer against float64 autograd, in the interpreter and on a GPU.
+
+The interpreter multiplies every float32 mode in full float32: it tests their addresses, not their rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+from oracles import monotone as oracle
+from torch import Tensor
+
+from lightning_monocon.kernels.dispatch import is_interpreting
+from lightning_monocon.kernels.monotone_linear import monotone_linear, monotone_mlp
+
+DEVICES = [
+    pytest.param("cpu", id="interpreter", marks=pytest.mark.skipif(not is_interpreting(), reason="no interpreter")),
+    pytest.param(
+        "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+    ),
+]
+PARAMETRIZATIONS = ["square", "exp", "softplus", "abs", "none"]
+ACTIVATIONS = ["leaky_relu", "relu", "elu", "tanh", "linear"]
+FLOAT32_MODES = ["ieee", "tf32", "bf16x3", "bf16x6"]
+# Relative to the largest entry; float32 sums and exponentials by way of exp2 cost a few units in the last place.
+TOLERANCE = {"ieee": 2e-6, "bf16x6": 2e-6, "bf16x3": 2e-5, "tf32": 4e-3, "auto": 2e-6}
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where kernels run; fresh memory holds NaN, so that a cell that nobody writes shows."""
+    empty = torch.empty
+
+    def poisoned(*sizes: object, **options: object) -> Tensor:
+        return empty(*sizes, **options).fill_(torch.nan)
+
+    monkeypatch.setattr(torch, "empty", poisoned)
+    yield request.param
+
+
+def passes(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], upstream: Tensor, **options: object
+) -> list[Tensor]:
+    """Return the output and the gradients of x, weights and biases."""
+    leaves = [t.detach().requires_grad_() for t in (x, *weights, *(b for b in biases if b is not None))]
+    given = iter(leaves[1 + len(weights) :])
+    y = monotone_mlp(
+        leaves[0], leaves[1 : 1 + len(weights)], [None if b is None else next(given) for b in biases], **options
+    )
+    return [y.detach(), *torch.autograd.grad(y, leaves, upstream)]
+
+
+def truth(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], upstream: Tensor, **options: object
+) -> list[Tensor]:
+    """Return the same in float64 from the oracle."""
+    leaves = [t.detach().cpu().double().requires_grad_() for t in (x, *weights, *(b for b in biases if b is not None))]
+    given = iter(leaves[1 + len(weights) :])
+    full = [None if b is None else next(given) for b in biases]
+    y = oracle.stack(leaves[0], leaves[1 : 1 + len(weights)], full, **options)
+    return [y.detach(), *torch.autograd.grad(y, leaves, upstream.cpu().double())]
+
+
+def assert_close(got: list[Tensor], want: list[Tensor], tolerance: float) -> None:
+    """Agreement relative to the largest entry, or to 0.1: terms of that size that cancel keep their rounding."""
+    for mine, exact in zip(got, want, strict=True):
+        size = max(0.1, float(exact.abs().max())) if exact.numel() else 0.1
+        torch.testing.assert_close(mine.cpu().double(), exact, rtol=0, atol=tolerance * size)
+
+
+def moved(device: str, *groups: Sequence[Tensor]) -> list[list[Tensor]]:
+    return [[t.to(device) for t in group] for group in groups]
+
+
+def check(device: str, sizes: Sequence[int], rows: int, precision: str = "ieee", **options: object) -> None:
+    """Compare kernels and oracle on a drawn problem with a random upstream gradient."""
+    x, weights, biases = oracle.problem(sizes, rows, parametrization=str(options.get("parametrization", "square")))
+    upstream = torch.randn(rows, sizes[-1], generator=torch.Generator().manual_seed(rows))
+    want = truth(x, weights, biases, upstream, **options)
+    (x, upstream), weights, biases = moved(device, (x, upstream), weights, biases)
+    options = {name: o.to(device) if isinstance(o, Tensor) else o for name, o in options.items()}
+    got = passes(x, weights, biases, upstream, backend="triton", precision=precision, **options)
+    assert got[0].dtype == torch.float32
+    assert_close(got, want, TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["positive", "signed"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
+def test_every_map_activation_and_sign(device: str, parametrization: str, activation: str, signed: bool) -> None:
+    signs = oracle.directions(13) if signed else None
+    check(device, [13, 37, 5], 19, parametrization=parametrization, activation=activation, signs=signs)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 31, 32, 33, 64, 65, 97, 128], ids=lambda n: f"rows={n}")
+def test_every_number_of_rows(device: str, rows: int) -> None:
+    # 64 is the interpreter's last batch that is mapped on load; 97 rows are three parts of dW
+    check(device, [17, 33, 7], rows, signs=oracle.directions(17))
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1, 1), (1, 7, 1), (31, 32, 33), (64, 16, 63), (65, 127, 2), (5, 3, 4, 2, 3)], ids=str
+)
+def test_hostile_widths(device: str, sizes: tuple[int, ...]) -> None:
+    check(device, sizes, 35)
+    check(device, sizes, 66, parametrization="softplus", activation="elu")
+
+
+@pytest.mark.parametrize("rows", [20, 100], ids=["on load", "mapped"])
+@pytest.mark.parametrize("precision", FLOAT32_MODES)
+def test_float32_modes(device: str, precision: str, rows: int) -> None:
+    check(device, [40, 70, 24], rows, precision, signs=oracle.directions(40))
+
+
+@pytest.mark.parametrize("rows", [20, 100], ids=["tiles", "library"])
+def test_auto_precision_is_float32_class(device: str, rows: int) -> None:
+    check(device, [40, 70, 24], rows, "auto", signs=oracle.directions(40))
+    check(device, [40, 70, 24], rows, "auto", parametrization="exp", activation="tanh")
+
+
+@pytest.mark.parametrize("rows", [20, 100], ids=["tiles", "library"])
+@pytest.mark.parametrize("parametrization", ["square", "softplus"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_16_bit_modes_err_no_more_than_torch(device: str, precision: str, parametrization: str, rows: int) -> None:
+    options = {"parametrization": parametrization, "activation": "tanh"}
+    x, weights, biases = oracle.problem([40, 70, 24], rows, parametrization=parametrization)
+    upstream = torch.randn(rows, 24, generator=torch.Generator().manual_seed(1))
+    want = truth(x, weights, biases, upstream, **options)
+    (x, upstream), weights, biases = moved(device, (x, upstream), weights, biases)
+    got = passes(x, weights, biases, upstream, backend="triton", precision=precision, **options)
+    plain = passes(x, weights, biases, upstream, backend="torch", precision=precision, **options)
+    assert got[0].dtype == torch.float32
+    for mine, torchs, exact in zip(got, plain, want, strict=True):
+        error, allowed = ((t.cpu().double() - exact).norm() / exact.norm() for t in (mine, torchs))
+        assert float(error) <= 2 * float(allowed) + 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bit_tensors_are_read_as_they_are(device: str, dtype: torch.dtype) -> None:
+    x, weights, biases = oracle.problem([24, 33, 9], 20, dtype)
+    upstream = torch.randn(20, 9, generator=torch.Generator().manual_seed(1))
+    want = truth(x, weights, biases, upstream)
+    (x, upstream), weights, biases = moved(device, (x, upstream), weights, biases)
+    got = passes(x, weights, biases, upstream, backend="triton", precision="ieee")
+    assert [t.dtype for t in got] == [torch.float32, *[dtype] * 5]
+    assert_close(got[:1], want[:1], 2e-6)
+    assert_close(got[1:], want[1:], 2 * torch.finfo(dtype).eps)  # the gradients' own rounding
+
+
+def test_strided_and_expanded_tensors(device: str) -> None:
+    x, weights, biases = oracle.problem([16, 24, 8], 33)
+    upstream = torch.randn(1, 8, generator=torch.Generator().manual_seed(1)).expand(33, 8)
+    want = truth(x, weights, biases, upstream)
+    (x, upstream), weights, biases = moved(device, (x, upstream), weights, biases)
+    spread = torch.zeros(33, 32, device=device)
+    spread[:, ::2] = x
+    transposed = [w.T.contiguous().T for w in weights]
+    wide = [torch.stack([b, b], dim=1)[:, 0] for b in biases]
+    got = passes(spread[:, ::2], transposed, wide, upstream.expand(33, 8), backend="triton", precision="ieee")
+    assert_close(got, want, 2e-6)
+    row = x[:1].expand(33, 16)
+    assert_close(
+        passes(row, weights, biases, upstream, backend="triton", precision="ieee"),
+        truth(row, weights, biases, upstream),
+        2e-6,
+    )
+
+
+def test_row_views_are_read_through_their_stride(device: str) -> None:
+    x, weights, biases = oracle.problem([16, 24, 8], 20)
+    upstream = torch.randn(20, 8, generator=torch.Generator().manual_seed(1))
+    want = truth(x, weights, biases, upstream)
+    (x, upstream), weights, biases = moved(device, (x, upstream), weights, biases)
+    padded = torch.full((20, 19), torch.nan, device=device)
+    padded[:, :16] = x
+    views = [torch.cat([w, torch.full_like(w, torch.nan)], dim=1)[:, : w.shape[1]] for w in weights]
+    assert_close(passes(padded[:, :16], views, biases, upstream, backend="triton", precision="ieee"), want, 2e-6)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_one_layer_with_its_own_activation(device: str, activation: str) -> None:
+    x, (weight,), (bias,) = oracle.problem([12, 20], 21)
+    upstream = torch.randn(21, 20, generator=torch.Generator().manual_seed(1))
+    exact = x.double().requires_grad_()
+    y = oracle.stack(exact, [weight], [bias], output_activation=activation)
+    want = [y.detach(), *torch.autograd.grad(y, exact, upstream.double())]
+    (mine,) = moved(device, (x, weight, bias))
+    mine[0].requires_grad_()
+    z = monotone_linear(*mine, activation=activation, backend="triton", precision="ieee")
+    assert_close([z.detach(), *torch.autograd.grad(z, mine[0], upstream.to(device))], want, 2e-6)
+
+
+@pytest.mark.parametrize("rows", [20, 100], ids=["on load", "mapped"])
+def test_frozen_inputs_and_missing_biases(device: str, rows: int) -> None:
+    x, weights, _ = oracle.problem([16, 24, 8], rows)
+    upstream = torch.randn(rows, 8, generator=torch.Generator().manual_seed(1))
+    want = truth(x, weights, [None, None], upstream)
+    (x, upstream), weights = moved(device, (x, upstream), weights)
+    leaves = [w.requires_grad_() for w in weights]
+    y = monotone_mlp(x, leaves, [None, None], backend="triton", precision="ieee")
+    assert_close([y.detach(), *torch.autograd.grad(y, leaves, upstream)], [want[0], *want[2:]], 2e-6)
+
+
+@pytest.mark.parametrize("shape", [(12,), (2, 3, 12), (2, 0, 12)], ids=str)
+def test_leading_dimensions_are_kept(device: str, shape: tuple[int, ...]) -> None:
+    _, weights, biases = oracle.problem([12, 7, 3], 1)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    want = oracle.stack(x.reshape(-1, 12), weights, biases).reshape(*shape[:-1], 3)
+    (x,), weights, biases = moved(device, (x,), weights, biases)
+    assert_close([monotone_mlp(x, weights, biases, backend="triton", precision="ieee")], [want], 2e-6)
+
+
+def test_smallest_weights_survive_the_softplus(device: str) -> None:
+    # log(1 + exp(-18)) is 1.5e-8; a plain log would give 0
+    weight = torch.full((1, 1), -18.0, device=device)
+    y = monotone_linear(torch.ones(1, 1, device=device), weight, parametrization="softplus", backend="triton")
+    torch.testing.assert_close(y.cpu().double(), torch.full((1, 1), -18.0).double().exp().log1p(), rtol=1e-5, atol=0)
+
+
+def test_equal_bits_from_run_to_run(device: str) -> None:
+    x, weights, biases = moved(device, *(p if isinstance(p, list) else [p] for p in oracle.problem([30, 40, 20], 128)))
+    upstream = torch.randn(128, 20, generator=torch.Generator().manual_seed(1)).to(device)
+    first, second = (passes(x[0], weights, biases, upstream, backend="triton", precision="ieee") for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_autocast_leaves_float32(device: str) -> None:
+    (x,), weights, biases = moved(device, *(p if isinstance(p, list) else [p] for p in oracle.problem([12, 9, 5], 6)))
+    outside = monotone_mlp(x, weights, biases, backend="triton")
+    with torch.autocast(device, torch.bfloat16):
+        inside = monotone_mlp(x, weights, biases, backend="triton")
+    assert torch.equal(inside, outside)
