@@ -22,6 +22,7 @@ from lightning_monocon.functional.neighbours import Neighbours, neighbours
 from lightning_monocon.functional.neural_collapse import NeuralCollapseResult, neural_collapse
 from lightning_monocon.functional.recall_at_k import recall_at_k
 from lightning_monocon.functional.reconstruction_error import ReconstructionResult, reconstruction_error
+from lightning_monocon.functional.red_flags import RedFlag, red_flags
 from lightning_monocon.functional.spectrum import PrincipalComponents, explained_variance, principal_components
 from lightning_monocon.functional.total_variance import total_variance
 from lightning_monocon.functional.truncation_curve import truncation_curve
@@ -37,6 +38,7 @@ __all__ = [
     "NeuralCollapseResult",
     "PrincipalComponents",
     "ReconstructionResult",
+    "RedFlag",
     "RefusedEstimateWarning",
     "alignment",
     "alpha_req",
@@ -58,6 +60,7 @@ __all__ = [
     "principal_components",
     "recall_at_k",
     "reconstruction_error",
+    "red_flags",
     "spectral_effective_rank",
     "stable_rank",
     "total_variance",

@@ -5,7 +5,9 @@ from lightning_monocon.metrics.alignment import Alignment
 from lightning_monocon.metrics.alpha_req import AlphaReQ
 from lightning_monocon.metrics.corrected_effective_dimension import CorrectedEffectiveDimension
 from lightning_monocon.metrics.diffusion_spectral_entropy import DiffusionSpectralEntropy
+from lightning_monocon.metrics.distinct_rows import DistinctRows
 from lightning_monocon.metrics.effective_dimension import EffectiveDimension
+from lightning_monocon.metrics.embedding_report import EmbeddingReport
 from lightning_monocon.metrics.feature_correlation import FeatureCorrelation
 from lightning_monocon.metrics.knn_accuracy import KNNAccuracy
 from lightning_monocon.metrics.linear_cka import LinearCKA
@@ -29,7 +31,9 @@ __all__ = [
     "AlphaReQ",
     "CorrectedEffectiveDimension",
     "DiffusionSpectralEntropy",
+    "DistinctRows",
     "EffectiveDimension",
+    "EmbeddingReport",
     "FeatureCorrelation",
     "KNNAccuracy",
     "LinearCKA",

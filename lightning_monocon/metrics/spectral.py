@@ -78,6 +78,11 @@ class SpectralMetric(StreamingMetric):
         """Return this rank's statistics of the rows with ``role`` so far; views, not to be changed."""
         return merge_all(self.group_statistics(role))
 
+    def features(self) -> int:
+        """Return D over all ranks, 0 before any row; every rank must call it."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
+            return max(len(self.group_statistics(role)[0].mean) for role in ROLES)
+
     def update(self, embeddings: Tensor, role: Role = "gallery") -> None:
         """Add rows.
 

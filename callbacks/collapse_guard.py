@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Warn, once and with figures, when an embedding narrows to a cone or collapses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from lightning_monocon.functional.red_flags import red_flags
+from lightning_monocon.metrics import EffectiveDimension, MeanCosine, ReconstructionError, TotalVariance
+
+_ALARMS = ("undefined", "one_direction", "narrow_cone")
+
+
+class CollapseWarning(UserWarning):
+    """An embedding has narrowed to a cone or collapsed."""
+
+
+class CollapseGuard(Callback):
+    """Log mean cosine, total variance, effective dimension and FVU at validation, and warn when they show a collapse.
+
+    It warns once a run: when one direction holds the wanted share of the variance, when all rows point one way (mean
+    cosine above 0.95), or when there is no variance at all. A head from the reference initialisation starts there,
+    so its first validation is flagged unless ``after_epoch`` gives it time.
+
+    Works with any LightningModule whose `validation_step` returns a mapping with the embeddings ``(B, D)``. The first
+    loader is the gallery, whose rows are judged; a second one, the query, adds the FVU.
+
+    Args:
+        key: Which entry of the step's outputs holds the embeddings.
+        variance: The share of the variance of the effective dimension.
+        after_epoch: Judge from this epoch on, counted from 0.
+
+    Raises:
+        ValueError: If ``after_epoch`` is negative, or at validation if the outputs lack ``key``.
+    """
+
+    def __init__(self, key: str = "embeddings", variance: float = 0.99, after_epoch: int = 0) -> None:
+        if after_epoch < 0:
+            raise ValueError(f"`after_epoch` must be an epoch counted from 0; got {after_epoch!r}.")
+        self.key, self.variance, self.after_epoch = key, variance, after_epoch
+        self.warned = False
+        self._metrics = MetricCollection(
+            {
+                "effective_dimension": EffectiveDimension(variance, small_sample="ignore"),
+                "mean_cosine": MeanCosine(),
+                "total_variance": TotalVariance(),
+            }
+        )
+        self._error = ReconstructionError(variance)
+
+    @property
+    def state_key(self) -> str:
+        """Two guards of different outputs keep their own state."""
+        return self._generate_state_key(key=self.key)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return whether the warning has been given."""
+        return {"warned": self.warned}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up whether the warning has been given."""
+        self.warned = bool(state_dict["warned"])
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start afresh."""
+        for metric in (self._metrics, self._error):
+            metric.to(pl_module.device)
+            metric.reset()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: Any,  # noqa: ANN401 - Lightning's signature
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Take one batch."""
+        embeddings = self._taken(outputs)
+        if dataloader_idx == 0:
+            self._metrics.update(embeddings)
+        if self._has_query(trainer) and dataloader_idx <= 1:
+            self._error.update(embeddings, role="query" if dataloader_idx else "gallery")
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log and judge, unless this is the sanity check, whose few batches say nothing."""
+        if trainer.sanity_checking:
+            return
+        figures: dict[str, Tensor] = self._metrics.compute()
+        if self._has_query(trainer):
+            figures["fvu"] = self._error.compute()["fvu"]
+        # The metrics have reduced over the ranks themselves: sync_dist averages equal values.
+        pl_module.log_dict({f"collapse_guard/{name}": value for name, value in figures.items()}, sync_dist=True)
+        if not self.warned and trainer.current_epoch >= self.after_epoch:
+            self._judge({name: float(value) for name, value in figures.items()}, trainer.current_epoch)
+
+    def _judge(self, figures: dict[str, float], epoch: int) -> None:
+        member = self._metrics["mean_cosine"]
+        assert isinstance(member, MeanCosine)
+        alarms = [flag for flag in red_flags(figures, member.features()) if flag.name in _ALARMS]
+        if alarms:
+            self.warned = True
+            listed = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            reasons = " ".join(flag.message for flag in alarms)
+            rank_zero_warn(f"`{self.key}` at epoch {epoch}: {reasons} ({listed})", category=CollapseWarning)
+
+    def _has_query(self, trainer: Trainer) -> bool:
+        return len(trainer.num_val_batches) > 1
+
+    def _taken(self, outputs: Any) -> Tensor:  # noqa: ANN401 - whatever the user's step returns
+        if not isinstance(outputs, Mapping) or self.key not in outputs:
+            found = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
+            raise ValueError(f"`validation_step` must return a mapping with the key {self.key!r}; got {found}.")
+        embeddings: Tensor = outputs[self.key]
+        return embeddings
