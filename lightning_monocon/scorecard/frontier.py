@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lightning_monocon.functional.knn_accuracy import majority_vote
 from lightning_monocon.functional.neighbours import neighbours
 from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
 from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
-from lightning_monocon.scorecard.neighbours import majority, nearest_along
+from lightning_monocon.scorecard.neighbours import nearest_along
 from lightning_monocon.scorecard.storage import Rounding, Storage, vector_bytes
 
 RECALL_AT = (1, 2, 5, 10, 20, 50)
@@ -147,9 +148,10 @@ def _judged(data: EmbeddingSet, kept: tuple[int, ...], found: Tensor, storage: S
     matches = data.gallery_labels[found]
     truth = data.query_labels
     right = matches == truth[:, None]
+    votes = majority_vote(matches[..., :NEIGHBOURS].flatten(0, 1))
     return Frontier(
         dims=kept,
-        knn_hits=majority(matches[..., :NEIGHBOURS]) == truth,
+        knn_hits=votes.view(right.shape[:2]) == truth,
         recall_hits=right[..., 0],
         recall=tuple(_recall(line) for line in right),
         storage=storage,

@@ -42,21 +42,3 @@ def nearest_along(gallery: Tensor, query: Tensor, dims: Sequence[int], count: in
             similarity.addmm_(part[:, low:k], gallery[:, low:k].T)
             found[i, start : start + block] = (similarity * scale[i]).topk(count, dim=1).indices
     return found
-
-
-def majority(labels: Tensor) -> Tensor:
-    """Class with the most votes among the neighbours; a tie goes to the smallest label, as in scikit-learn.
-
-    Args:
-        labels: ``(..., K)`` integers.
-
-    Returns:
-        ``(...)`` integers.
-
-    Example:
-        >>> majority(torch.tensor([[3, 1, 1, 3, 2]]))
-        tensor([1])
-    """
-    votes = (labels.unsqueeze(-1) == labels.unsqueeze(-2)).sum(-1)
-    behind = votes < votes.amax(-1, keepdim=True)
-    return labels.masked_fill(behind, torch.iinfo(labels.dtype).max).amin(-1)

@@ -13,12 +13,13 @@ from torch import Tensor
 from lightning_monocon.functional.checks import DegenerateSampleWarning
 from lightning_monocon.functional.effective_dimension import effective_dimension
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
+from lightning_monocon.functional.jackknife import grouped_moments
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
-from lightning_monocon.functional.moments import moments
+from lightning_monocon.functional.moments import merge_all, moments
 from lightning_monocon.functional.reconstruction_error import reconstruction_from_moments
 from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
 from lightning_monocon.functional.total_variance import total_variance_from_moments
-from lightning_monocon.scorecard.dimension import VARIANCE, dimension_interval, grouped_moments, merged
+from lightning_monocon.scorecard.dimension import GROUPS, VARIANCE, dimension_interval
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import (
     Frontier,
@@ -161,8 +162,8 @@ def _spectral(data: EmbeddingSet) -> tuple[dict[str, Any], PrincipalComponents]:
     """Figures of the spectrum; rows that are all equal have few of them (NaN), but they are scored all the same."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateSampleWarning)  # the verdict says it, once and in words
-        groups = grouped_moments(data.gallery)
-        gallery = merged(groups)
+        groups = grouped_moments(data.gallery, GROUPS, normalize=True)
+        gallery = merge_all(groups)
         basis = components_from_moments(gallery)
         error = reconstruction_from_moments(gallery, moments(data.query), VARIANCE)
         figures = {

@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
+from lightning_monocon.functional.truncation_curve import truncation_curve
 from lightning_monocon.scorecard import EmbeddingSet, measure_frontier
 from lightning_monocon.scorecard.frontier import default_dims, numerical_rank
 
@@ -32,6 +33,15 @@ def test_kept_dimensions_agree_with_scikit_learn(k: int, digits: Digits) -> None
     line = measure_frontier(EmbeddingSet(gallery, labels, query, truth), dims=[k])
     # One query of 597 may change sides where two neighbours are equally near in float32.
     np.testing.assert_allclose((line.knn_accuracy[0], line.recall_at_1[0]), expected, atol=1.01 / len(truth))
+
+
+def test_the_frontier_is_the_truncation_curve_of_the_metrics(digits: Digits) -> None:
+    line = measure_frontier(EmbeddingSet(*digits), dims=[2, 6, 24, 64])
+    curve = truncation_curve(*digits, dims=line.dims)
+    for k, vote, recall in zip(line.dims, line.knn_accuracy, line.recall_at_1, strict=True):
+        slack = 0.0 if k == 64 else 1.01 / len(digits[3])  # cut, the scorecard searches in float32
+        assert vote == pytest.approx(float(curve[k]["knn_accuracy"]), abs=slack + 1e-12)
+        assert recall == pytest.approx(float(curve[k]["recall@1"]), abs=slack + 1e-12)
 
 
 def test_the_full_width_is_left_as_it_is(digits: Digits) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from lightning_monocon.scorecard import neighbours
-from lightning_monocon.scorecard.neighbours import majority, nearest_along
+from lightning_monocon.scorecard.neighbours import nearest_along
 
 
 def rows(count: int, dim: int, seed: int) -> torch.Tensor:
@@ -30,9 +29,3 @@ def test_rows_without_length_rank_as_orthogonal() -> None:
     gallery = torch.tensor([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
     found = nearest_along(gallery, torch.tensor([[2.0, 0.0]]), (2,), 3)
     assert found.tolist() == [[[1, 0, 2]]]
-
-
-def test_the_majority_breaks_ties_as_scikit_learn_does() -> None:
-    labels = torch.randint(4, (500, 5), generator=torch.Generator().manual_seed(2))
-    expected = stats.mode(labels.numpy(), axis=1).mode
-    np.testing.assert_array_equal(majority(labels).numpy(), expected)
