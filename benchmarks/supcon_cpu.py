@@ -4,10 +4,10 @@
     python benchmarks/supcon_cpu.py            # minutes; writes results/DATE-supcon_cpu.{md,json}
     python benchmarks/supcon_cpu.py --quick    # N <= 4096
 
-Peers: `dense`, the formula of the paper's published code; `compiled`, the same through `torch.compile`; `ours`.
+Peers: `dense`, the operations of the paper's published code; `compiled`, the same through `torch.compile`; `ours`.
 Float32, one thread, 100 classes, T = 0.1, torch's settings as they come; ours multiplies by oneDNN where its probe
-found that faster and as accurate, and the table says which. Times: all peers of a size in one process, in turn. Memory: a fresh process
-per peer and size, peak beyond the inputs.
+found that faster and as accurate, and the table says which. Times: all peers of a size in one process, in turn.
+Memory: a fresh process per peer and size, peak beyond the inputs.
 """
 
 from __future__ import annotations

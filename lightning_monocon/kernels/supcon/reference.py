@@ -6,12 +6,13 @@ Rows z: (N, D) are the contrast set; the M anchors are the rows ``start : start 
 Forward:   s_ij = z_i . z_j / T,   l_i = log sum_{j != i} exp s_ij
            loss = sum_i u_i (l_i - z_i . mu_i / T)                       u, mu: see `positives`
 Backward:  A_ij = exp(s_ij) (a_i + a_j),   a_i = u_i exp(-l_i)           a row is anchor and contrast; s is symmetric
+                = exp(s_ij - b_i) + exp(s_ij - b_j),   b_i = l_i - log u_i   where exp(s) could leave float32
            dz_i = (g / T) (sum_{j != i} A_ij z_j - 2 u_i mu_i)
            dT   = -(1 / 2T) sum_i dz_i . z_i
-Saved:     z (N, D), b_i = l_i - log u_i (N,), u mu (M, D); the tiles are computed again. Nothing is N x N.
+Saved:     z (N, D), a or b (N,), u mu (M, D); the tiles are computed again. Nothing is N x N.
 
 Cost:      N^2 D + 3 N^2 D operations and one exponential per pair of rows and pass, by the symmetry of s and A.
-Ranks:     each has the tiles of its own anchors. The ranks exchange the rows, and then one float per row, b, from
+Ranks:     each has the tiles of its own anchors. The ranks exchange the rows, and then one float per row, a or b, from
            which the gradient of the *global* loss for the local rows is local: nothing is sent back. It is scaled by
            the number of ranks, because data-parallel training averages parameter gradients over ranks.
 """
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.positives import anchor_terms
-from lightning_monocon.kernels.supcon.tiles import PairTiles, log_denominators, repulsion
+from lightning_monocon.kernels.supcon.tiles import PairTiles, denominators, repulsion
 
 NO_SECOND_DERIVATIVE = (
     "The supervised contrastive loss has no second derivative: its backward pass recomputes what it needs and records "
@@ -57,19 +58,21 @@ def supcon_reference(rows: Tensor, labels: Tensor, temperature: Tensor, options:
 def loss_and_residuals(
     anchors: Tensor, temperature: Tensor, rows: Tensor, labels: Tensor, options: Options
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the loss, b ``(N,)`` and u mu ``(M, D)``; rows and labels are those of all ranks. Not differentiable."""
+    """Return the loss, a or b ``(N,)`` and u mu ``(M, D)``; rows and labels are of all ranks. Not differentiable."""
     with torch.autocast(rows.device.type, enabled=False):
         own = slice(options.start, options.start + len(anchors))
         terms = anchor_terms(rows, labels, own, options)
-        log_sums = log_denominators(_pairs(anchors, rows, labels, temperature, options))
+        sums = denominators(_pairs(anchors, rows, labels, temperature, options))
         weight = terms.weight
         pull = terms.mean_positive.mul_(weight.unsqueeze(1))
         counts = weight > 0
+        log_sums = sums.log() if options.bounded else sums
         loss = torch.where(counts, weight * log_sums, 0).sum() - (anchors * pull).sum() / temperature
-        log_scale = torch.where(counts, log_sums - weight.log(), math.inf)
+        scale = weight / sums if options.bounded else sums - weight.log()
+        scale = torch.where(counts, scale, 0.0 if options.bounded else math.inf)
         if options.gather is not None:
-            loss, log_scale = options.gather.sum(loss), options.gather(log_scale)
-        return loss, log_scale, pull
+            loss, scale = options.gather.sum(loss), options.gather(scale)
+        return loss, scale, pull
 
 
 def gradients(
@@ -78,13 +81,13 @@ def gradients(
     temperature: Tensor,
     rows: Tensor,
     labels: Tensor,
-    log_scale: Tensor,
+    scale: Tensor,
     pull: Tensor,
     options: Options,
 ) -> tuple[Tensor, Tensor]:
     """Return (dz, dT) from what `loss_and_residuals` was given and returned. Not differentiable."""
     with torch.autocast(rows.device.type, enabled=False):
-        by_anchors = repulsion(_pairs(anchors, rows, labels, temperature, options), log_scale)
+        by_anchors = repulsion(_pairs(anchors, rows, labels, temperature, options), scale)
         by_anchors.sub_(pull, alpha=2).mul_(grad * options.ranks / temperature)
         return by_anchors, (by_anchors * anchors).sum() / (-2 * temperature)
 
@@ -95,7 +98,7 @@ def _pairs(anchors: Tensor, rows: Tensor, labels: Tensor, temperature: Tensor, o
 
 
 class _SupCon(torch.autograd.Function):
-    """(loss, b, u mu) of the anchors; only the loss is differentiable."""
+    """(loss, a or b, u mu) of the anchors; only the loss is differentiable."""
 
     forward = staticmethod(loss_and_residuals)
 

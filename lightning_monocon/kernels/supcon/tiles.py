@@ -88,8 +88,8 @@ class PairTiles(NamedTuple):
             tile.masked_fill_(self.ignored[first_column : first_column + tile.shape[1]], -math.inf)
 
 
-def log_denominators(pairs: PairTiles) -> Tensor:
-    """Return ``l_i = log sum_{j != i} exp s_ij`` of shape ``(M,)``, -inf for an anchor without any contrast."""
+def denominators(pairs: PairTiles) -> Tensor:
+    """Return ``S_i = sum_{j != i} exp s_ij`` of shape ``(M,)`` where the logits are bounded, else ``log S_i``."""
     total = pairs.anchors.new_full((len(pairs.anchors),), 0.0 if pairs.bounded else -math.inf)
     for rows, columns, mirrored, tile in pairs():
         sides = ((rows, 1), (columns, 0)) if mirrored else ((rows, 1),)
@@ -100,17 +100,17 @@ def log_denominators(pairs: PairTiles) -> Tensor:
                 total[part] += tile.sum(dim)
             else:
                 total[part] = torch.logaddexp(total[part], tile.logsumexp(dim))
-    return total.log_() if pairs.bounded else total
+    return total
 
 
-def repulsion(pairs: PairTiles, log_scale: Tensor) -> Tensor:
-    """Return ``sum_{j != i} (exp(s_ij - b_i) + exp(s_ij - b_j)) z_j`` of shape ``(M, D)``.
+def repulsion(pairs: PairTiles, scale: Tensor) -> Tensor:
+    """Return ``sum_{j != i} A_ij z_j`` of shape ``(M, D)``.
 
     Args:
         pairs: The tiles.
-        log_scale: b, ``(N,)``; +inf for a row that counts only as contrast.
+        scale: ``(N,)``, a with ``A_ij = exp(s_ij) (a_i + a_j)`` where the logits are bounded, else b with
+            ``A_ij = exp(s_ij - b_i) + exp(s_ij - b_j)``; 0 or +inf for a row that counts only as contrast.
     """
-    scale = log_scale.neg().exp_() if pairs.bounded else log_scale
     own = scale[pairs.start : pairs.start + len(pairs.anchors)].unsqueeze(1)
     out = torch.zeros_like(pairs.anchors)
     for rows, columns, mirrored, tile in pairs():

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loss's part of `kernels.py`: ours against eager torch, `torch.compile` and pytorch-metric-learning.
+
+Every peer's gradient is compared with float64 first, on random and on clustered embeddings; one that is off is not
+timed. On CUDA two bare GEMMs of the same shapes are the floor. A step is forward and backward, from float32 embeddings
+to their gradient.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import torch
+from harness import Row, Step, interleaved, peak_megabytes, ratio, relative_error
+from supcon_cpu import CLASSES, TEMPERATURE, dense
+from torch import Tensor
+
+from lightning_monocon.kernels.supcon import supcon
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+CPU_SIZES = [(256, 512), (1024, 128), (1024, 512), (4096, 128), (4096, 512)]
+GPU_SIZES = [(2**k, 512) for k in range(8, 17)] + [(8192, dim) for dim in (128, 384, 768, 1024)]
+QUICK = 2048
+CHECKED_ROWS = 1024
+LARGEST_DENSE = 32768
+# relative error of the gradient, random and clustered: what the arithmetic of each peer can hold
+FLOAT32, ELEVEN_BITS, EIGHT_BITS = (1e-5, 1e-4), (2e-3, 1e-2), (2e-2, 1e-1)
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """TF32 matrix products inside."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+class Peer(NamedTuple):
+    """One way to take the loss."""
+
+    loss: Loss
+    allowed: tuple[float, float] = FLOAT32
+    around: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def peers(device: str) -> dict[str, Peer]:
+    """Return the peers that run on this device."""
+    ours = partial(supcon, temperature=TEMPERATURE)
+    found = {"eager": Peer(dense), "compiled": Peer(torch.compile(dense, dynamic=False))}
+    if find_spec("pytorch_metric_learning"):
+        from pytorch_metric_learning.losses import SupConLoss
+
+        found["metric-learning"] = Peer(SupConLoss(temperature=TEMPERATURE))
+    if device == "cuda":
+        found |= _gpu_peers()
+        found["ours, fp16"] = Peer(partial(ours, backend="triton", precision="fp16"), ELEVEN_BITS)
+        found["ours, bf16x3"] = Peer(partial(ours, backend="triton", precision="bf16x3"))
+    return found | {"ours, torch": Peer(partial(ours, backend="torch")), "ours": Peer(ours)}
+
+
+def _gpu_peers() -> dict[str, Peer]:
+    found = {
+        "eager, tf32": Peer(dense, ELEVEN_BITS, tf32),
+        "eager, amp": Peer(partial(_amp, dense), EIGHT_BITS),
+    }
+    for mode in ("default", "reduce-overhead", "max-autotune"):
+        compiled = torch.compile(dense, dynamic=False, mode=mode)
+        found[f"compiled {mode}, tf32"] = Peer(compiled, ELEVEN_BITS, tf32)
+        found[f"compiled {mode}, amp"] = Peer(partial(_amp, compiled), EIGHT_BITS)
+    return found
+
+
+def _amp(loss: Loss, embeddings: Tensor, labels: Tensor) -> Tensor:
+    with torch.autocast("cuda", torch.bfloat16):
+        return loss(embeddings, labels)
+
+
+def batch(rows: int, dim: int, device: str, separation: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Return fresh embeddings, with class centres `separation` apart, and labels."""
+    labels = torch.randint(CLASSES, (rows,), device=device)
+    centres = torch.randn(CLASSES, dim, device=device) * separation
+    return (torch.randn(rows, dim, device=device) + centres[labels]).requires_grad_(), labels
+
+
+def step(peer: Peer, embeddings: Tensor, labels: Tensor) -> Step:
+    def run() -> Tensor:
+        with peer.around():
+            return torch.autograd.grad(peer.loss(embeddings, labels), embeddings)[0]
+
+    return run
+
+
+def checked(device: str, rows: int = CHECKED_ROWS, dim: int = 384) -> tuple[dict[str, Peer], list[Row]]:
+    """Return the peers that are right, and every peer's errors."""
+    right: dict[str, Peer] = {}
+    table: list[Row] = []
+    batches = [batch(rows, dim, device, separation) for separation in (0.0, 3.0)]
+    truths = []
+    for embeddings, labels in batches:
+        exact = embeddings.detach().double().requires_grad_()
+        truths.append(torch.autograd.grad(dense(exact, labels), exact)[0])
+    for name, peer in peers(device).items():
+        runs = [step(peer, *inputs) for inputs in batches]
+        errors = [relative_error(run(), truth) for run, truth in zip(runs, truths, strict=True)]
+        passed = all(error <= limit for error, limit in zip(errors, peer.allowed, strict=True))
+        table.append({"peer": name, "random": f"{errors[0]:.1e}", "clustered": f"{errors[1]:.1e}", "timed": passed})
+        if passed:
+            right[name] = peer
+    return right, table
+
+
+def floor(embeddings: Tensor) -> Step:
+    """Return the two GEMMs that a loss without symmetry cannot do without."""
+    z = embeddings.detach().half()
+
+    def run() -> Tensor:
+        return (z @ z.T) @ z
+
+    return run
+
+
+def measure(found: dict[str, Peer], rows: int, dim: int, device: str) -> list[Row]:
+    """Return one row per peer: seconds, its ratio to ours, peak memory."""
+    inputs = batch(rows, dim, device)
+    fitting = {name: peer for name, peer in found.items() if rows <= LARGEST_DENSE or name.startswith("ours")}
+    steps = {name: step(peer, *inputs) for name, peer in fitting.items()}
+    if device == "cuda":
+        steps["two fp16 GEMMs"] = floor(inputs[0])
+    rounds = max(3, min(50, 2**24 // rows**2)) if device == "cpu" else 50
+    times = interleaved(steps, rounds, device, warm_up=1 if device == "cpu" else 25)
+    table: list[Row] = []
+    for name, run in steps.items():
+        row: Row = {"N": rows, "D": dim, "peer": name, "ms": statistics.median(times[name]) * 1e3}
+        row["peer / ours"] = ratio(times, name, "ours")
+        if device == "cuda":  # on a CPU memory takes a process of its own: supcon_cpu.py has it
+            row["MB"] = peak_megabytes(run, device)
+        table.append(row)
+    return table
+
+
+def lost(table: list[Row]) -> list[Row]:
+    """Return the rows in which a peer beat ours."""
+    return [row for row in table if "GEMM" not in str(row["peer"]) and float(str(row["peer / ours"]).split()[0]) < 0.98]
+
+
+def tables(device: str, quick: bool) -> dict[str, list[Row]]:
+    """Return errors, times, and the shapes where a peer wins."""
+    found, errors = checked(device)
+    sizes = [size for size in (CPU_SIZES if device == "cpu" else GPU_SIZES) if not quick or size[0] <= QUICK]
+    times = [row for rows, dim in sizes for row in measure(found, rows, dim, device)]
+    return {
+        "Loss: relative error of the gradient, against float64": errors,
+        "Loss: forward and backward": times,
+        "Loss: where ours is not the fastest": lost(times),
+    }
