@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -154,3 +156,16 @@ def test_unknown_figures_are_not_invented(card: Scorecard) -> None:
     assert math.isnan(flat.spread("rmse")[0])
     row = next(line for line in card.table().splitlines() if line.startswith("flat"))
     assert "0.0" in row
+
+
+def test_the_example_of_the_documentation_runs(
+    root: Path, planted: Planted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (root / "docs" / "scorecard.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    before, after = planted(noise=0.8), planted(draw=1, rank=6, noise=0.3)
+    names = {"gallery": after.gallery, "query": after.query, "gallery_labels": after.gallery_labels}
+    names |= {"query_labels": after.query_labels, "gallery_before": before.gallery, "query_before": before.query}
+    exec(compile(code, "docs/scorecard.md", "exec"), names)
+    assert capsys.readouterr().out.startswith("compact 6 ")
