@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lightning_monocon.landscape.barriers import semantic_barrier
-from lightning_monocon.landscape.clustering import Move
+from lightning_monocon.landscape.clustering import MIN_EVALUATIONS, Move
 from lightning_monocon.landscape.events import Event
 from lightning_monocon.landscape.rules import MEMORISED, Change, transition_kind, untyped_kind
 from lightning_monocon.landscape.strata import Floats, Profile, Strata
@@ -71,12 +73,19 @@ def _kind(move: Move, abrupt: float, is_return: bool, record: Record) -> tuple[s
     change = Change(
         train=(before[train], after[train]),
         val=(before[val], after[val]),
+        train_at_exit=before[train] if move.source is None else _at_exit(record.trajectory, move.source),
         abruptness=abrupt,
         delay=delay_ratio(record.trajectory),
         is_return=is_return,
         has_source=move.source is not None,
     )
     return transition_kind(change)
+
+
+def _at_exit(trajectory: Trajectory, state: int) -> float:
+    """Median train credence over the last evaluations inside a state."""
+    inside = trajectory.column("credence/train")[trajectory.column("state") == state]
+    return float(np.median(inside[-MIN_EVALUATIONS:]))
 
 
 def _means(move: Move, record: Record) -> tuple[Floats, Floats]:

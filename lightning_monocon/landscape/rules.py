@@ -23,6 +23,7 @@ class Change:
     Attributes:
         train: Mean train credence before and after.
         val: Mean validation credence before and after.
+        train_at_exit: Mean train credence as the source was left; its anchor may stem from before it had settled.
         abruptness: See `lightning_monocon.landscape.abruptness`; NaN where not measured.
         delay: Steps until the validation credence passed 0.5 over those until the train credence passed 0.9.
         is_return: Whether the target had been visited before.
@@ -31,6 +32,7 @@ class Change:
 
     train: tuple[float, float]
     val: tuple[float, float]
+    train_at_exit: float
     abruptness: float
     delay: float
     is_return: bool
@@ -46,7 +48,7 @@ def transition_kind(change: Change) -> tuple[str, str]:
     """Kind of a change of state, and the rule behind it in words.
 
     Example:
-        >>> change = Change((1.0, 1.0), (0.0, 0.99), 40.0, 30.0, is_return=False, has_source=True)
+        >>> change = Change((0.88, 1.0), (0.0, 0.99), 1.0, 40.0, 30.0, is_return=False, has_source=True)
         >>> transition_kind(change)
         ('grokking', 'val +0.99 after train 1.00, abruptness 40.0 >= 3, delay 30.0 >= 5')
     """
@@ -70,7 +72,7 @@ def untyped_kind(abruptness: float) -> tuple[str, str]:
 
 
 def _generalisation(change: Change, gain: float) -> tuple[str, str]:
-    before, after = change.train
+    before, after = change.train_at_exit, change.train[1]
     if change.has_source and not change.is_jump:
         return "gradual_generalisation", f"val {gain:+.2f}, abruptness {change.abruptness:.1f} < {JUMP_ABRUPTNESS:g}"
     if before >= MEMORISED and change.val[1] < MEMORISED * after:

@@ -20,6 +20,7 @@ from lightning_monocon.landscape.trajectory import Trajectory
 GROKKING: dict[str, Any] = {
     "train": (1.0, 1.0),
     "val": (0.02, 0.98),
+    "train_at_exit": 1.0,
     "abruptness": 40.0,
     "delay": 20.0,
     "is_return": False,
@@ -42,9 +43,13 @@ GROKKING: dict[str, Any] = {
         ({"is_return": True}, "return"),
         ({"train": (0.02, 1.0), "val": (0.02, 0.1)}, "memorisation"),
         ({"train": (0.02, 1.0), "val": (0.02, 0.1), "has_source": False, "abruptness": math.nan}, "memorisation"),
-        ({"train": (0.02, 1.0), "delay": 1.2}, "comprehension"),
-        ({"train": (0.02, 1.0)}, "jump"),
-        ({"train": (0.02, 1.0), "has_source": False, "abruptness": math.nan}, "gradual_generalisation"),
+        ({"train": (0.86, 1.0)}, "grokking"),
+        ({"train": (0.02, 1.0), "train_at_exit": 0.02, "delay": 1.2}, "comprehension"),
+        ({"train": (0.02, 1.0), "train_at_exit": 0.02}, "jump"),
+        (
+            {"train": (0.02, 1.0), "train_at_exit": 0.02, "has_source": False, "abruptness": math.nan},
+            "gradual_generalisation",
+        ),
     ],
 )
 def test_kind_of_a_change(difference: dict[str, Any], kind: str) -> None:
