@@ -52,7 +52,7 @@ class CollapseGuard(Callback):
                 "total_variance": TotalVariance(),
             }
         )
-        self._error = ReconstructionError(variance)
+        self._error = ReconstructionError(variance, small_sample="ignore")
 
     @property
     def state_key(self) -> str:

@@ -104,7 +104,7 @@ class EmbeddingMetrics(Callback):
                 "feature_correlation": FeatureCorrelation(small_sample="ignore"),
                 "total_variance": TotalVariance(),
                 "mean_cosine": MeanCosine(),
-                "reconstruction_error": ReconstructionError(self.variance),
+                "reconstruction_error": ReconstructionError(self.variance, small_sample="ignore"),
                 "neighbours": NeighbourScores(self.k, (1, 5)),
             }
         )

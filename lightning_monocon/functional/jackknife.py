@@ -74,9 +74,14 @@ def jackknife_interval(
     value = statistic(merge_all(parts))
     if len(filled) < 2:
         return value, torch.full_like(value, torch.nan), torch.full_like(value, torch.nan)
-    without = torch.stack([statistic(rest) for rest in leave_one_out(filled)])
-    shrink = (len(filled) - 1) / len(filled)
-    half = student_quantile(len(filled), confidence) * (shrink * (without - without.mean()).square().sum()).sqrt()
+    return student_interval(value, torch.stack([statistic(rest) for rest in leave_one_out(filled)]), confidence)
+
+
+def student_interval(value: Tensor, without: Tensor, confidence: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return value, low and high from the values ``(G,)`` that leave one group out."""
+    groups = len(without)
+    spread = (without - without.mean()).square().sum() * (groups - 1) / groups
+    half = student_quantile(groups, confidence) * spread.sqrt()
     return value, value - half, value + half
 
 

@@ -73,7 +73,7 @@ class EmbeddingReport(MetricCollection):
             "correlation": FeatureCorrelation(small_sample="ignore"),
             "total_variance": TotalVariance(),
             "mean_cosine": MeanCosine(),
-            "reconstruction": ReconstructionError(variance),
+            "reconstruction": ReconstructionError(variance, small_sample="ignore"),
             "distinct": DistinctRows(),
         }
         if labelled:

@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from lightning_monocon.functional.checks import NanStrategy, check_variance
-from lightning_monocon.functional.moments import Moments, empty_moments
-from lightning_monocon.functional.reconstruction_error import reconstruction_from_moments
-from lightning_monocon.metrics.spectral import SpectralMetric
+from lightning_monocon.functional.jackknife import Estimate, check_groups, student_interval
+from lightning_monocon.functional.moments import Moments, empty_moments, merge_all
+from lightning_monocon.functional.reconstruction_error import ReconstructionResult, reconstruction_from_moments
+from lightning_monocon.metrics.spectral import (
+    SmallSample,
+    SpectralMetric,
+    check_small_sample,
+    warn_of_small_sample,
+)
 
 
 class ReconstructionError(SpectralMetric):
@@ -31,6 +39,8 @@ class ReconstructionError(SpectralMetric):
         normalize: Divide every row by its length first.
         nan_strategy: Rows with NaN or Inf raise (``"error"``), or are left out with (``"warn"``) or without
             (``"ignore"``) a warning.
+        small_sample: Below ten gallery rows per feature ``"warn"`` or ``"ignore"``.
+        groups: Parts that the rows are dealt to; :meth:`estimate` needs at least 2, better 10.
         kwargs: See :class:`torchmetrics.Metric`.
 
     Raises:
@@ -38,7 +48,7 @@ class ReconstructionError(SpectralMetric):
 
     Example:
         >>> import torch
-        >>> metric = ReconstructionError(normalize=False)
+        >>> metric = ReconstructionError(normalize=False, small_sample="ignore")
         >>> metric.update(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), role="gallery")
         >>> metric.update(torch.tensor([[3.0, 4.0]]), role="query")
         >>> metric.compute()["fvu"]
@@ -52,21 +62,67 @@ class ReconstructionError(SpectralMetric):
         variance: float = 0.99,
         normalize: bool = True,
         nan_strategy: NanStrategy = "error",
+        small_sample: SmallSample = "warn",
+        groups: int = 1,
         **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
     ) -> None:
         check_variance(variance)
-        super().__init__(normalize, nan_strategy, **kwargs)
+        check_small_sample(small_sample)
+        super().__init__(normalize, nan_strategy, groups, **kwargs)
         self.variance = variance
+        self.small_sample: SmallSample = small_sample
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``{"rmse", "fvu", "dimension"}``, 0-d float32 tensors."""
-        gallery, query = self.statistics("gallery"), self.statistics("query")
-        width = max(len(gallery.mean), len(query.mean))
-        sides = (_of_width(gallery, width), _of_width(query, width))
-        values = reconstruction_from_moments(*sides, self.variance)._asdict()
+        gallery, query = (merge_all(side) for side in self._sides())
+        warn_of_small_sample(type(self).__name__, gallery, self.small_sample)
+        values = reconstruction_from_moments(gallery, query, self.variance)._asdict()
         return {name: self.result(value) for name, value in values.items()}
 
+    def estimate(self, confidence: float = 0.95) -> dict[str, Estimate]:
+        """Return each value with its delete-group jackknife interval; float64, over all ranks.
 
-def _of_width(statistics: Moments, width: int) -> Moments:
-    """Return the statistics, those of no rows with the width of the other side."""
-    return statistics if len(statistics.mean) == width else empty_moments(width, statistics.mean.device)
+        Group g of the gallery and group g of the query are left out together. ``rows`` are those of the gallery.
+
+        Raises:
+            ValueError: If the metric was made with ``groups`` below 2, or ``confidence`` is not in (0, 1).
+        """
+        check_groups(self.groups, confidence)
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
+            gallery, query = self._sides()
+            pairs = [Pair(*pair) for pair in zip(gallery, query, strict=True)]
+        whole = merge_all(gallery)
+        warn_of_small_sample(type(self).__name__, whole, self.small_sample)
+        about = (confidence, int(whole.rows), len(whole.mean), self.normalize)
+        without = [merge_pairs([*pairs[:index], *pairs[index + 1 :]]) for index in range(len(pairs))]
+        value, *rest = (self._values(pair) for pair in (merge_pairs(pairs), *without))
+        intervals = (student_interval(value[i], torch.stack([one[i] for one in rest]), confidence) for i in range(3))
+        return {
+            name: Estimate(*interval, *about)
+            for name, interval in zip(ReconstructionResult._fields, intervals, strict=True)
+        }
+
+    def _values(self, pair: Pair) -> ReconstructionResult:
+        return reconstruction_from_moments(pair.gallery, pair.query, self.variance)
+
+    def _sides(self) -> tuple[list[Moments], list[Moments]]:
+        """Return the groups of gallery and query, those of no rows with the width of the other side."""
+        sides = self.group_statistics("gallery"), self.group_statistics("query")
+        width = max(len(side[0].mean) for side in sides)
+        gallery, query = (
+            [part if len(part.mean) == width else empty_moments(width, part.mean.device) for part in side]
+            for side in sides
+        )
+        return gallery, query
+
+
+class Pair(NamedTuple):
+    """One group of rows: its part of the gallery and of the query."""
+
+    gallery: Moments
+    query: Moments
+
+
+def merge_pairs(pairs: Sequence[Pair]) -> Pair:
+    """Return all groups together."""
+    return Pair(merge_all([pair.gallery for pair in pairs]), merge_all([pair.query for pair in pairs]))

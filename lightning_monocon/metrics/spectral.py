@@ -21,6 +21,27 @@ class SmallSampleWarning(UserWarning):
     """A spectrum was estimated from fewer than ten rows per feature, so it is biased."""
 
 
+SmallSample = Literal["warn", "ignore"]
+
+
+def check_small_sample(small_sample: str) -> None:
+    """Raise ValueError unless ``small_sample`` is ``"warn"`` or ``"ignore"``."""
+    if small_sample not in ("warn", "ignore"):
+        raise ValueError(f"`small_sample` must be 'warn' or 'ignore'; got {small_sample!r}.")
+
+
+def warn_of_small_sample(name: str, statistics: Moments, small_sample: SmallSample) -> None:
+    """Warn, unless told not to, if a spectrum is estimated from fewer than ten rows per feature."""
+    rows, width = int(statistics.rows), len(statistics.mean)
+    if small_sample == "warn" and 2 <= rows < 10 * width:
+        warnings.warn(
+            f"{name} of {rows} rows in {width} dimensions is biased: below {10 * width} rows compare only at equal"
+            " numbers of rows.",
+            SmallSampleWarning,
+            stacklevel=4,
+        )
+
+
 def pack(statistics: Moments) -> Tensor:
     """Return the statistics as one ``(D + 1, D + 1)`` tensor: count and mean in the first row, the co-moment below."""
     width = len(statistics.mean)
@@ -144,13 +165,12 @@ class SpectrumOfOneRole(SpectralMetric):
         normalize: bool = True,
         nan_strategy: NanStrategy = "error",
         role: Role = "gallery",
-        small_sample: Literal["warn", "ignore"] = "warn",
+        small_sample: SmallSample = "warn",
         groups: int = 1,
         **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
     ) -> None:
         check_role(role)
-        if small_sample not in ("warn", "ignore"):
-            raise ValueError(f"`small_sample` must be 'warn' or 'ignore'; got {small_sample!r}.")
+        check_small_sample(small_sample)
         super().__init__(normalize, nan_strategy, groups, **kwargs)
         self.role: Role = role
         self.small_sample = small_sample
@@ -183,12 +203,6 @@ class SpectrumOfOneRole(SpectralMetric):
     def described(self) -> Moments:
         """Return the statistics that the value describes, after a warning if they are of a small sample."""
         statistics = self.statistics(self.role)
-        rows, width = int(statistics.rows), len(statistics.mean)
-        if self.biased_by_small_samples and self.small_sample == "warn" and 2 <= rows < 10 * width:
-            warnings.warn(
-                f"{type(self).__name__} of {rows} rows in {width} dimensions is biased: below {10 * width} rows"
-                " compare only at equal numbers of rows.",
-                SmallSampleWarning,
-                stacklevel=3,
-            )
+        if self.biased_by_small_samples:
+            warn_of_small_sample(type(self).__name__, statistics, self.small_sample)
         return statistics

@@ -16,10 +16,17 @@ from lightning_monocon.functional import (
     corrected_effective_dimension,
     effective_dimension,
     jackknife,
+    reconstruction_error,
     total_variance,
 )
 from lightning_monocon.functional.total_variance import total_variance_from_moments
-from lightning_monocon.metrics import CorrectedEffectiveDimension, EffectiveDimension, MeanCosine, TotalVariance
+from lightning_monocon.metrics import (
+    CorrectedEffectiveDimension,
+    EffectiveDimension,
+    MeanCosine,
+    ReconstructionError,
+    TotalVariance,
+)
 
 SPECTRA = {
     "power law": np.arange(1, 33) ** -2.0,
@@ -115,6 +122,27 @@ def test_classes_give_the_same_estimates_from_batches() -> None:
     values = list(metrics[1].compute().values())
     torch.testing.assert_close(torch.stack(values).double(), torch.stack(whole[1][:3]))
     assert values[0] == metrics[1].estimate().value.float()
+
+
+def test_reconstruction_leaves_the_groups_of_both_sides_out_together() -> None:
+    gallery, query = gaussian(SPECTRA["power law"], 340, seed=1), gaussian(SPECTRA["power law"], 90, seed=1)
+    metric = ReconstructionError(0.9, groups=5)
+    for rows, role in ((gallery, "gallery"), (query, "query")):
+        for part in rows.split(33):
+            metric.update(part, role=role)
+    found = metric.estimate(0.9)
+    without = [
+        reconstruction_error(*(rows[torch.arange(len(rows)) % 5 != g] for rows in (gallery, query)), 0.9)
+        for g in range(5)
+    ]
+    whole = reconstruction_error(gallery, query, 0.9)
+    for name in ("rmse", "fvu", "dimension"):
+        values = np.array([float(getattr(one, name)) for one in without])
+        half = t.ppf(0.95, 4) * np.sqrt(4 / 5 * np.square(values - values.mean()).sum())
+        value = float(getattr(whole, name))
+        np.testing.assert_allclose(found[name][:3], [value, value - half, value + half], rtol=1e-9)
+    assert found["fvu"][3:] == (0.9, 340, 32, True, True, "")
+    assert metric.compute()["rmse"] == whole.rmse.float()
 
 
 def test_what_the_value_is_of_is_carried() -> None:

@@ -52,7 +52,7 @@ def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]
     spectral = [
         EffectiveDimension(0.6, small_sample="ignore", **options),
         MeanCosine(**options),
-        ReconstructionError(0.6, **options),
+        ReconstructionError(0.6, small_sample="ignore", **options),
     ]
     rows = [TwoNN(max_rows=25, **options), Uniformity(**options)]
     labelled = [NeuralCollapse(4, **options), NeighbourScores(3, (1, 4), max_gallery=20, **options)]

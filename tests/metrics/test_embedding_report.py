@@ -50,7 +50,7 @@ def test_the_untrained_head_is_flagged() -> None:
         head = MonotonicMLP(WIDTH, init="reference")(rows)
     report, plain = report_of(head, labels), report_of(rows, labels)
     for won in ("effective_dimension", "rmse"):
-        assert report.figures[won] < 0.2 * plain.figures[won]
+        assert report.figures[won] < 0.25 * plain.figures[won]
     assert names(report) == {"narrow_cone"}
 
 

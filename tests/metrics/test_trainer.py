@@ -23,7 +23,12 @@ class Probe(LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(6, 6)
-        metrics = [EffectiveDimension(small_sample="ignore"), ReconstructionError(), TotalVariance(), NeighbourScores()]
+        metrics = [
+            EffectiveDimension(small_sample="ignore"),
+            ReconstructionError(small_sample="ignore"),
+            TotalVariance(),
+            NeighbourScores(),
+        ]
         self.metrics = MetricCollection(metrics)
         self.seen: list[Tensor] = []
 
