@@ -15,7 +15,7 @@ from lightning_monocon.scorecard.history import History
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.ranking import Measure, Winner, winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
-from lightning_monocon.scorecard.verdict import Verdict, flags, judge
+from lightning_monocon.scorecard.verdict import Verdict, flags, judge, training_flags
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
 
 def _arm(name: str, scores: Sequence[Score], baseline: Sequence[Score], histories: Sequence[History]) -> Arm:
     verdict = Verdict("baseline", "what the others must beat") if scores is baseline else judge(scores, baseline)
-    found = dict.fromkeys(flag for score in scores for flag in flags(score))
+    found = dict.fromkeys([*(flag for score in scores for flag in flags(score)), *training_flags(histories)])
     return Arm(name, tuple(scores), verdict, tuple(found), tuple(histories))
 
 

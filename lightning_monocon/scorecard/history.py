@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 
@@ -62,6 +63,19 @@ def mean_line(histories: Sequence[History], name: str) -> tuple[list[int], list[
     columns = [[line[epoch] for line in lines] for epoch in epochs]
     means = [math.fsum(column) / len(column) for column in columns]
     return epochs, means, [min(column) for column in columns], [max(column) for column in columns]
+
+
+def late_change(history: History, name: str) -> float:
+    """How much a metric changed over the last quarter of a run: mean of the last tenth less that before the quarter.
+
+    Returns:
+        The change in the metric's own units; NaN below ten recorded epochs, which are too few to tell.
+    """
+    _, values = history.line(name)
+    tenth, start = len(values) // 10, round(0.75 * len(values))
+    if tenth == 0:
+        return math.nan
+    return fmean(values[-tenth:]) - fmean(values[start - tenth : start])
 
 
 def _row(line: str, where: str) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Comparison:
         low: lower end of the interval.
         high: upper end of the interval.
         seeds: number of paired seeds.
+        query_interval: the interval over queries alone, which is never wider than ``low`` to ``high``.
     """
 
     arm: str
@@ -51,6 +52,7 @@ class Comparison:
     low: float
     high: float
     seeds: int
+    query_interval: tuple[float, float]
 
     @property
     def distinguishable(self) -> bool:
@@ -124,6 +126,7 @@ def compare(
         low=min(query_low, seed_low),
         high=max(query_high, seed_high),
         seeds=len(pairs),
+        query_interval=(query_low, query_high),
     )
 
 

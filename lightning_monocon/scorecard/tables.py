@@ -12,6 +12,9 @@ from lightning_monocon.scorecard.card import Arm, Scorecard
 BEST, TIED = "*", "="
 """Marks in the frontier: the best arm at a size, and arms within the noise of it."""
 
+SCIENTIFIC = 1e-4
+"""Figures below this are written with an exponent."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -111,11 +114,15 @@ def significant(mean: float, deviation: float) -> str:
     Example:
         >>> significant(0.00672, 0.0004), significant(0.0, float("nan"))
         ('0.00672 ± 0.00040', '0')
+        >>> significant(2.17e-9, 1e-10)
+        '2.2e-09 ± 1e-10'
     """
     if math.isnan(mean):
         return "n/a"
     if mean == 0:
         return "0"
+    if abs(mean) < SCIENTIFIC:
+        return f"{mean:.1e}" if math.isnan(deviation) else f"{mean:.1e} ± {deviation:.0e}"
     return spread(mean, deviation, digits=max(0, 2 - math.floor(math.log10(abs(mean)))))
 
 

@@ -12,11 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from lightning_monocon.scorecard.history import History, late_change
 from lightning_monocon.scorecard.ranking import Comparison, compare
 from lightning_monocon.scorecard.scores import Score
 
-COLLAPSED_SKILL = 0.5
-"""Of the baseline's accuracy above chance, the share that must survive in the arm's n99 dimensions."""
+ACCURACY = "val/knn_accuracy"
+"""Metric of a run's record that tells whether it was still learning."""
+
+NO_SKILL = 0.1
+"""Of the baseline's accuracy above chance, the share below which an arm has learnt nothing to speak of."""
+
+COLLAPSED_SHARE = 0.5
+"""Of an arm's own accuracy above chance, the share that must survive in its n99 dimensions."""
 
 COMPACT_RATIO = 0.8
 """n99 must fall below this share of the baseline's: a tenth up or down is what another seed gives."""
@@ -36,13 +43,17 @@ SAMPLE_PER_DIMENSION = 10
 REPEATED_SHARE = 0.01
 """Share of repeated rows in the gallery, or of queries in the gallery, that is worth a word."""
 
+STILL_LEARNING = 0.01
+"""Accuracy gained over the last quarter of a run, one point, above which the run stopped too early."""
+
 
 @dataclass(frozen=True)
 class Facts:
     """What the rules look at: one arm against the baseline, means over the paired seeds.
 
     Attributes:
-        skill: share of the baseline's accuracy above chance that the arm has in its n99 dimensions.
+        skill: accuracy above chance in the arm's n99 dimensions, over the baseline's at full width.
+        own_share: the same over the arm's own at full width.
         dimension_ratio: n99 over the baseline's n99.
         rmse_ratio: RMSE over the baseline's.
         variance_ratio: total variance over the baseline's.
@@ -53,6 +64,7 @@ class Facts:
     """
 
     skill: float
+    own_share: float
     dimension_ratio: float
     rmse_ratio: float
     variance_ratio: float
@@ -81,7 +93,8 @@ class Verdict:
 
 
 def _loses(comparison: Comparison) -> bool:
-    return comparison.high < 0 and comparison.difference < -ACCURACY_LOSS
+    # Over queries alone: two seeds that disagree must not pass a loss off as noise.
+    return comparison.query_interval[1] < 0 and comparison.difference < -ACCURACY_LOSS
 
 
 RULES: tuple[Rule, ...] = (
@@ -92,7 +105,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "collapsed",
-        lambda f: f.skill < COLLAPSED_SKILL,
+        lambda f: f.skill < NO_SKILL or f.own_share < COLLAPSED_SHARE,
         "the dimensions that hold 99 % of the variance do not hold the classes",
     ),
     Rule(
@@ -154,7 +167,7 @@ def judge_alone(score: Score) -> Verdict:
     above = score.knn_accuracy - score.chance
     if above <= noise:
         return Verdict("collapsed", "the neighbours find no more than always giving the commonest label would")
-    if score.knn_accuracy_at(score.n99) - score.chance < COLLAPSED_SKILL * above:
+    if score.knn_accuracy_at(score.n99) - score.chance < COLLAPSED_SHARE * above:
         return Verdict("collapsed", RULES_BY_WORD["collapsed"].reason)
     return Verdict("not judged", "compact is a comparison: give a baseline, the embeddings that were there before")
 
@@ -168,8 +181,10 @@ def gather(arm: Sequence[Score], baseline: Sequence[Score]) -> Facts:
     chance = fmean(score.chance for score in baseline)
     reached = fmean(score.knn_accuracy_at(k) for score in arm) - chance
     reachable = fmean(score.knn_accuracy for score in baseline) - chance
+    own = fmean(score.knn_accuracy for score in arm) - chance
     return Facts(
         skill=reached / reachable if reachable > 0 else 1.0,
+        own_share=reached / own if own > 0 else 0.0,
         dimension_ratio=_ratio(arm, baseline, "n99"),
         rmse_ratio=_ratio(arm, baseline, "rmse"),
         variance_ratio=_ratio(arm, baseline, "total_variance"),
@@ -187,14 +202,22 @@ def flags(score: Score) -> tuple[str, ...]:
         found.append(f"narrow cone (mean cosine {score.mean_cosine:.4f}): read FVU, not RMSE")
     if score.distinct < SAMPLE_PER_DIMENSION * score.dim:
         found.append(
-            f"small sample ({score.distinct} different rows, fewer than {SAMPLE_PER_DIMENSION} x {score.dim}): "
-            "n99 would grow with more"
+            f"small sample ({score.distinct} rows, fewer than {SAMPLE_PER_DIMENSION} x {score.dim}): n99 would grow"
         )
     if score.n - score.distinct > REPEATED_SHARE * score.n:
         found.append(f"repeated rows ({score.n - score.distinct} of {score.n} in the gallery)")
     if score.leaked > REPEATED_SHARE * score.n_query:
         found.append(f"leak ({score.leaked} of {score.n_query} queries are rows of the gallery)")
     return tuple(found)
+
+
+def training_flags(histories: Sequence[History]) -> tuple[str, ...]:
+    """Say whether the runs of an arm were still learning when they stopped; nothing without a record."""
+    changes = [late_change(history, ACCURACY) for history in histories]
+    gained = fmean(changes) if changes else math.nan
+    if not gained > STILL_LEARNING:
+        return ()
+    return (f"still learning ({ACCURACY} rose {100 * gained:.1f} points in the last quarter of the run): train longer",)
 
 
 def _ratio(arm: Sequence[Score], baseline: Sequence[Score], name: str) -> float:

@@ -24,6 +24,9 @@ LEGEND = (
     "counts). Each size is judged alone: of 20 comparisons of equal arms one looks distinguishable.",
 )
 
+_NAMED = 2
+"""Beaten arms that are named; more are "the rest", and the table marks who is not among them."""
+
 _COLUMNS = 110
 """Characters at which the words wrap in a terminal."""
 
@@ -116,7 +119,7 @@ def _best(group: Sequence[Winner]) -> str:
         wins = "wins" if best.margins[0].seeds > 1 else "wins on this one seed"
         return f"{head} {wins}, ahead of {_margin(best.margins[0], at)}"
     beaten = [margin.other for margin in best.margins if margin.distinguishable]
-    tail = f"; ahead of {_listed(beaten)}" if beaten else ""
+    tail = f"; ahead of {_listed(beaten) if len(beaten) <= _NAMED else 'the rest'}" if beaten else ""
     tied = next(margin for margin in best.margins if not margin.distinguishable)
     others = f" and of {_listed(best.ties[1:])}" if best.ties[1:] else ""
     return f"{head} leads, but within the noise of {_margin(tied, at)}{others}{tail}"

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from lightning_monocon.scorecard.history import History, mean_line, read_history
+from lightning_monocon.scorecard.history import History, late_change, mean_line, read_history
+from lightning_monocon.scorecard.verdict import training_flags
 
 
 def write(path: Path, *rows: object, tail: str = "") -> Path:
@@ -51,3 +53,20 @@ def test_runs_are_averaged_where_all_of_them_were_recorded() -> None:
     runs = [History({"n": {0: 1.0, 1: 2.0, 2: 3.0}}), History({"n": {1: 4.0, 2: 9.0, 3: 1.0}})]
     assert mean_line(runs, "n") == ([1, 2], [3.0, 6.0], [2.0, 3.0], [4.0, 9.0])
     assert mean_line([], "n") == ([], [], [], [])
+
+
+def test_the_late_change_is_that_of_the_last_quarter() -> None:
+    rising = History({"n": {epoch: float(epoch) for epoch in range(100)}})
+    assert late_change(rising, "n") == pytest.approx(94.5 - 69.5)
+    flat = History({"n": {epoch: min(epoch, 50) / 100 for epoch in range(100)}})
+    assert late_change(flat, "n") == 0
+    assert math.isnan(late_change(History({"n": {epoch: 1.0 for epoch in range(9)}}), "n"))
+
+
+def test_a_run_that_stopped_while_it_was_learning_is_flagged() -> None:
+    def run(last: int) -> History:
+        return History({"val/knn_accuracy": {epoch: min(epoch, last) / 200 for epoch in range(100)}})
+
+    (flag,) = training_flags([run(99), run(99)])
+    assert flag.startswith("still learning (val/knn_accuracy rose 12.5 points in the last quarter of the run)")
+    assert training_flags([run(60)]) == training_flags([]) == training_flags([History({})]) == ()

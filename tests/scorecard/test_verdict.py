@@ -143,7 +143,7 @@ def test_repeated_rows_leaks_and_small_samples_are_flagged(planted: Planted) -> 
     assert repeated == "repeated rows (300 of 600 in the gallery)"
     assert leak == "leak (50 of 150 queries are rows of the gallery)"
     (small,) = flags(measure(planted(rows=(159, 100))))
-    assert small.startswith("small sample (159 different rows, fewer than 10 x 16)")
+    assert small.startswith("small sample (159 rows, fewer than 10 x 16)")
     (cone,) = flags(measure(shifted_cone(data)))
     assert cone.startswith("narrow cone (mean cosine 0.99")
 
@@ -172,3 +172,22 @@ def test_a_baseline_of_other_rows_is_refused(planted: Planted) -> None:
         ValueError, match=r"`baseline` must hold the same rows .*; its query_labels differ in \d+ of 300"
     ):
         score(**parts, baseline=other)
+
+
+def test_two_seeds_that_disagree_do_not_excuse_a_loss(planted: Planted) -> None:
+    """Student's t on two seeds is so wide that any loss lies within; the queries know better."""
+    baseline = arm(lambda seed: planted(seed=seed, noise=0.6))[:2]
+    lossy = arm(lambda seed: planted(seed=seed, draw=1, rank=4, noise=0.3 + 0.2 * seed, arm="head"))[:2]
+    verdict = judge(lossy, baseline)
+    assert verdict.facts is not None
+    kept = verdict.facts.kept
+    assert kept.low < 0 < kept.high and kept.query_interval[1] < 0 and kept.difference < -0.01
+    assert verdict.word == "under-trained"
+
+
+def test_a_narrow_model_that_holds_some_classes_has_not_collapsed(planted: Planted) -> None:
+    baseline = arm(lambda seed: planted(seed=seed, noise=0.3))
+    narrow = arm(lambda seed: planted(seed=seed, draw=1, rank=2, dim=2, noise=0.9, arm="narrow"))
+    verdict = judge(narrow, baseline)
+    assert verdict.facts is not None and verdict.facts.skill < 0.5
+    assert verdict.word == "under-trained"

@@ -29,7 +29,7 @@ def line_style(index: int) -> dict[str, Any]:
     return {
         "color": _COLOURS[i],
         "linestyle": _DASHES[i],
-        "marker": _MARKERS[i],
+        "marker": _MARKERS[(index + index // len(_COLOURS)) % len(_MARKERS)],  # a second round looks different
         "markersize": 4.5,
         "linewidth": 1.6,
         "markerfacecolor": "white" if i % 2 else _COLOURS[i],
