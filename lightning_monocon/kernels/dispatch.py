@@ -19,6 +19,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,6 +62,11 @@ def architecture(device: torch.device) -> str:
     if torch.version.hip:
         return str(properties.gcnArchName).split(":")[0]
     return f"sm_{properties.major}{properties.minor}"
+
+
+def on_device(tensor: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which the tensor's GPU is the current one: Triton launches on that, whatever it is given."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 def in_transform(*tensors: Tensor) -> bool:

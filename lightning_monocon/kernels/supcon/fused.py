@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_monocon.kernels.dispatch import on_device
 from lightning_monocon.kernels.supcon import launch
 from lightning_monocon.kernels.supcon.launch_rows import unit_rows, unit_rows_backward
 from lightning_monocon.kernels.supcon.options import Options
@@ -42,8 +43,14 @@ class Residuals(NamedTuple):
 
 def forward(embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> tuple[Tensor, Residuals]:
     """Return the loss over the rows of all ranks, 0-d float32, and the residuals."""
+    dtype = tile_dtype(embeddings, options)  # asks for autocast, which is off from here on
+    with on_device(embeddings), torch.autocast(embeddings.device.type, enabled=False):
+        z, r = _unit_rows(embeddings, dtype, options)
+        return _forward(z, r, labels, temperature, options)
+
+
+def _forward(z: Tensor, r: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> tuple[Tensor, Residuals]:
     gather = options.gather
-    z, r = _unit_rows(embeddings, options)
     rows = z if gather is None else gather(z)
     labels = labels if gather is None else gather(labels)
     if compares_labels(len(rows), options):
@@ -70,8 +77,10 @@ def backward(grad: Tensor, temperature: Tensor, residuals: Residuals, options: O
     factor = launch.HALF_SCALE if z.dtype == torch.float16 else 1.0
     dz = pull * (-2 * factor) if len(pull) else torch.zeros_like(z, dtype=torch.float32)
     own = scale[options.start : options.start + len(z)]
-    launch.add_gradient(_pairs(z, rows, ids, temperature, options), launch.Weights(own, scale, share, factor), dz)
-    return unit_rows_backward(dz, z, r, grad.float(), temperature, averaged, options.ranks / factor, options.normalize)
+    with on_device(z), torch.autocast(z.device.type, enabled=False):
+        launch.add_gradient(_pairs(z, rows, ids, temperature, options), launch.Weights(own, scale, share, factor), dz)
+        scaled = options.ranks / factor
+        return unit_rows_backward(dz, z, r, grad.float(), temperature, averaged, scaled, options.normalize)
 
 
 def _pairs(z: Tensor, rows: Tensor, ids: Tensor, temperature: Tensor, options: Options) -> launch.Pairs:
@@ -85,9 +94,9 @@ def _pairs(z: Tensor, rows: Tensor, ids: Tensor, temperature: Tensor, options: O
     return launch.Pairs(z, rows, own_ids, ids, temperature, options.start, variant)
 
 
-def _unit_rows(embeddings: Tensor, options: Options) -> tuple[Tensor, Tensor]:
+def _unit_rows(embeddings: Tensor, dtype: torch.dtype, options: Options) -> tuple[Tensor, Tensor]:
     if options.normalize:
-        return unit_rows(embeddings, tile_dtype(embeddings, options))
+        return unit_rows(embeddings, dtype)
     # a copy: an operator may not return its input
     return embeddings.to(torch.float32, copy=True).contiguous(), embeddings.new_ones(len(embeddings)).float()
 

@@ -78,6 +78,25 @@ def test_exports_with_any_number_of_rows(backend: str) -> None:
     assert_close(program.module()(inputs[:9], labels[:9]), step(inputs[:9], labels[:9]), rtol=1e-6, atol=0)
 
 
+@pytest.mark.skipif(not dispatch.is_interpreting(), reason="Triton's interpreter is off")
+def test_tiles_are_float16_only_where_the_program_accepts_it() -> None:
+    embeddings, labels = batch()
+
+    def dtype_of_tiles(x: Tensor, precision: str = "auto", normalize: bool = True) -> torch.dtype:
+        settings = (normalize, "zero", None, 512, True, precision, "triton")
+        return torch.ops.monocon.supcon(x, labels, torch.tensor(0.1), *settings)[1].dtype
+
+    assert dtype_of_tiles(embeddings) == torch.float32
+    assert dtype_of_tiles(embeddings, "fp16") == torch.float16
+    assert dtype_of_tiles(embeddings.bfloat16()) == torch.float16
+    assert dtype_of_tiles(embeddings.bfloat16(), normalize=False) == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert dtype_of_tiles(embeddings) == torch.float16
+        assert dtype_of_tiles(embeddings, "bf16x3") == torch.float32
+        compiled = torch.compile(SupConLoss(backend="triton"), fullgraph=True, backend="aot_eager")
+        assert compiled(embeddings, labels).dtype == torch.float32
+
+
 def test_second_derivatives_raise(backend: str) -> None:
     embeddings, labels = batch()
     loss = supcon(embeddings, labels, backend=backend) + embeddings.pow(3).sum()  # the sum alone has a second one
