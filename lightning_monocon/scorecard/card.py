@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.flags import flags, training_flags
 from lightning_monocon.scorecard.frontier import default_dims
 from lightning_monocon.scorecard.history import History
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.ranking import Measure, Winner, winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
-from lightning_monocon.scorecard.verdict import Verdict, flags, judge, training_flags
+from lightning_monocon.scorecard.verdict import Verdict, judge
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,8 @@
 """Which arm is best at each number of kept dimensions, and whether that is more than noise.
 
 Two arms are compared in pairs: the same seed (so the same split) and the same query. Two sources of noise are asked,
-and a difference counts only if neither explains it; the interval shown is the hull of both.
-
-* Which queries were drawn: the queries are resampled with replacement, all arms and seeds together. Before resampling,
-  one query won and one query lost are added (Bonett and Price 2012 do the same for the Wald interval): without them
-  four queries won of a thousand and none lost would pass for a proof, where the sign test gives p = 0.125.
-* Which seeds were drawn: Student's t interval over the mean difference of each seed, from two seeds on. One seed says
-  nothing about training noise, and a report on one seed must say so.
+queries and seeds (:mod:`lightning_monocon.scorecard.noise`), and a difference counts only if neither explains it; the
+interval shown is the hull of both.
 
 Each size is judged alone at 95 %: of twenty comparisons between equal arms, one is expected to look distinguishable.
 """
@@ -23,13 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_monocon.scorecard.noise import query_interval, seed_interval
 from lightning_monocon.scorecard.scores import Score
 
 Measure = Literal["knn_accuracy", "recall_at_1"]
 """What is compared: accuracy of the 5-NN vote, or the share of queries whose nearest neighbour is right."""
-
-CONFIDENCE = 0.95
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -115,18 +108,18 @@ def compare(
     other_k = k if other_k is None else other_k
     won = [_hits(a, k, measure).double() - _hits(b, other_k, measure).double() for a, b in pairs]
     means = [float(differences.mean()) for differences in won]
-    query_low, query_high = _query_interval([w.numpy() for w in won], seed)
-    seed_low, seed_high = _seed_interval(means)
+    queries = query_interval([w.numpy() for w in won], seed)
+    seeds = seed_interval(means)
     return Comparison(
         arm=arm[0].arm,
         k=k,
         other=other[0].arm,
         other_k=other_k,
         difference=float(np.mean(means)),
-        low=min(query_low, seed_low),
-        high=max(query_high, seed_high),
+        low=min(queries[0], seeds[0]),
+        high=max(queries[1], seeds[1]),
         seeds=len(pairs),
-        query_interval=(query_low, query_high),
+        query_interval=queries,
     )
 
 
@@ -169,34 +162,3 @@ def _hits(score: Score, k: int, measure: Measure) -> Tensor:
 
 def _share(score: Score, k: int, measure: Measure) -> float:
     return float(_hits(score, k, measure).double().mean())
-
-
-def _query_interval(won: Sequence[np.ndarray], seed: int) -> tuple[float, float]:
-    """Percentile bootstrap of the mean difference over queries.
-
-    Differences take few values, so a resample is a multinomial draw of how often each occurs: the same distribution
-    as drawing queries one by one, at a cost that does not grow with their number.
-    """
-    generator = np.random.default_rng(seed)
-    one_split = len({len(w) for w in won}) == 1
-    # Seeds that share a split err on the same queries: resampled together they keep that dependence.
-    groups = [np.mean(won, axis=0)] if one_split else list(won)
-    draws = np.zeros(RESAMPLES)
-    for group in groups:
-        values, counts = np.unique(np.append(group, (1.0, -1.0)), return_counts=True)
-        total = counts.sum()
-        draws += generator.multinomial(total, counts / total, size=RESAMPLES) @ values / total / len(groups)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, (tail, 1 - tail))
-    return float(low), float(high)
-
-
-def _seed_interval(means: Sequence[float]) -> tuple[float, float]:
-    """Student's t interval over seeds; with one seed only the point itself."""
-    from scipy.stats import t  # half a second to import, and needed only here
-
-    centre, seeds = float(np.mean(means)), len(means)
-    if seeds == 1:
-        return centre, centre
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * np.std(means, ddof=1) / seeds**0.5)
-    return centre - reach, centre + reach

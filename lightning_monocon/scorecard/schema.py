@@ -11,7 +11,7 @@ Layout (version 1); shares are fractions, not per cent; a figure that does not e
   frontier of int8 and of binary vectors.
 * ``nulls[]``: null models, as ``arms[]``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
-  other arm: ``other``, ``difference``, ``low``, ``high``, ``distinguishable``, ``seeds``).
+  other arm: ``other``, ``difference``, ``low``, ``high``, ``query_interval``, ``distinguishable``, ``seeds``).
 """
 
 from __future__ import annotations

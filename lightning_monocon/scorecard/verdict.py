@@ -10,14 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-from lightning_monocon.scorecard.history import History, late_change
-from lightning_monocon.scorecard.ranking import Comparison, compare
+from lightning_monocon.scorecard.facts import Facts, gather
+from lightning_monocon.scorecard.ranking import Comparison
 from lightning_monocon.scorecard.scores import Score
-
-ACCURACY = "val/knn_accuracy"
-"""Metric of a run's record that tells whether it was still learning."""
 
 NO_SKILL = 0.1
 """Of the baseline's accuracy above chance, the share below which an arm has learnt nothing to speak of."""
@@ -33,45 +29,6 @@ ACCURACY_LOSS = 0.01
 
 CONE_VARIANCE = 0.5
 """Total variance below this share of the baseline's moves the RMSE by more than any change of shape."""
-
-CONE_COSINE = 0.95
-"""Mean cosine above which all rows point the same way within 18 degrees."""
-
-SAMPLE_PER_DIMENSION = 10
-"""Distinct rows per dimension below which n99 still grows with the sample."""
-
-REPEATED_SHARE = 0.01
-"""Share of repeated rows in the gallery, or of queries in the gallery, that is worth a word."""
-
-STILL_LEARNING = 0.01
-"""Accuracy gained over the last quarter of a run, one point, above which the run stopped too early."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the rules look at: one arm against the baseline, means over the paired seeds.
-
-    Attributes:
-        skill: accuracy above chance in the arm's n99 dimensions, over the baseline's at full width.
-        own_share: the same over the arm's own at full width.
-        dimension_ratio: n99 over the baseline's n99.
-        rmse_ratio: RMSE over the baseline's.
-        variance_ratio: total variance over the baseline's.
-        same_sample: whether both galleries have the same number of rows, without which n99 cannot be compared.
-        whole: accuracy at full width, against the baseline's.
-        kept: accuracy in the arm's n99 dimensions against the baseline at full width.
-        rival: accuracy in the arm's n99 dimensions against the baseline's PCA to as many.
-    """
-
-    skill: float
-    own_share: float
-    dimension_ratio: float
-    rmse_ratio: float
-    variance_ratio: float
-    same_sample: bool
-    whole: Comparison
-    kept: Comparison
-    rival: Comparison
 
 
 @dataclass(frozen=True)
@@ -170,56 +127,3 @@ def judge_alone(score: Score) -> Verdict:
     if score.knn_accuracy_at(score.n99) - score.chance < COLLAPSED_SHARE * above:
         return Verdict("collapsed", RULES_BY_WORD["collapsed"].reason)
     return Verdict("not judged", "compact is a comparison: give a baseline, the embeddings that were there before")
-
-
-def gather(arm: Sequence[Score], baseline: Sequence[Score]) -> Facts:
-    """Collect the facts that the rules look at."""
-    paired = {score.seed for score in baseline}
-    arm = [score for score in arm if score.seed in paired] or arm
-    rows = {score.seed: score.n for score in baseline}
-    k, full = max(score.n99 for score in arm), max(score.dim for score in (*arm, *baseline))
-    chance = fmean(score.chance for score in baseline)
-    reached = fmean(score.knn_accuracy_at(k) for score in arm) - chance
-    reachable = fmean(score.knn_accuracy for score in baseline) - chance
-    own = fmean(score.knn_accuracy for score in arm) - chance
-    return Facts(
-        skill=reached / reachable if reachable > 0 else 1.0,
-        own_share=reached / own if own > 0 else 0.0,
-        dimension_ratio=_ratio(arm, baseline, "n99"),
-        rmse_ratio=_ratio(arm, baseline, "rmse"),
-        variance_ratio=_ratio(arm, baseline, "total_variance"),
-        same_sample=all(rows.get(score.seed, score.n) == score.n for score in arm),
-        whole=compare(arm, baseline, full),
-        kept=compare(arm, baseline, k, full),
-        rival=compare(arm, baseline, k),
-    )
-
-
-def flags(score: Score) -> tuple[str, ...]:
-    """Say what a reader of one score's figures must know before believing them."""
-    found = []
-    if score.mean_cosine >= CONE_COSINE:
-        found.append(f"narrow cone (mean cosine {score.mean_cosine:.4f}): read FVU, not RMSE")
-    if score.distinct < SAMPLE_PER_DIMENSION * score.dim:
-        found.append(
-            f"small sample ({score.distinct} rows, fewer than {SAMPLE_PER_DIMENSION} x {score.dim}): n99 would grow"
-        )
-    if score.n - score.distinct > REPEATED_SHARE * score.n:
-        found.append(f"repeated rows ({score.n - score.distinct} of {score.n} in the gallery)")
-    if score.leaked > REPEATED_SHARE * score.n_query:
-        found.append(f"leak ({score.leaked} of {score.n_query} queries are rows of the gallery)")
-    return tuple(found)
-
-
-def training_flags(histories: Sequence[History]) -> tuple[str, ...]:
-    """Say whether the runs of an arm were still learning when they stopped; nothing without a record."""
-    changes = [late_change(history, ACCURACY) for history in histories]
-    gained = fmean(changes) if changes else math.nan
-    if not gained > STILL_LEARNING:
-        return ()
-    return (f"still learning ({ACCURACY} rose {100 * gained:.1f} points in the last quarter of the run): train longer",)
-
-
-def _ratio(arm: Sequence[Score], baseline: Sequence[Score], name: str) -> float:
-    below = fmean(getattr(score, name) for score in baseline)
-    return fmean(getattr(score, name) for score in arm) / below if below > 0 else float("inf")

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lightning_monocon.scorecard import EmbeddingSet, Score, measure, score
+from lightning_monocon.scorecard.flags import flags
 from lightning_monocon.scorecard.nulls import NULL_MODELS, shifted_cone, subsample, untrained_head
-from lightning_monocon.scorecard.verdict import RULES, flags, judge, judge_alone
+from lightning_monocon.scorecard.verdict import RULES, judge, judge_alone
 
 Planted = Callable[..., EmbeddingSet]
 Digits = tuple[Tensor, Tensor, Tensor, Tensor]

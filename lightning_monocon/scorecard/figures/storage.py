@@ -41,8 +41,9 @@ def storage_figure(card: Scorecard) -> Figure | None:
 
 def _draw(panel: Axes, card: Scorecard, arm: Arm, index: int, place: int) -> None:
     lines: list[Frontier] = [(score.frontier, *score.rounded)[place] for score in arm.scores]
-    # Seeds may differ in rank, and each has its own n99 among its sizes.
-    dims = [k for k in lines[0].dims if k & (k - 1) == 0 and all(k in line.dims for line in lines)]
+    # Seeds may differ in rank, each has its own n99 among its sizes, and beyond the rank there is nothing to store.
+    rank = max(1, min(score.rank for score in arm.scores))
+    dims = [k for k in lines[0].dims if k & (k - 1) == 0 and k <= rank and all(k in line.dims for line in lines)]
     values = np.array([[100 * line.knn_accuracy[line.dims.index(k)] for k in dims] for line in lines])
     costs = [lines[0].bytes[lines[0].dims.index(k)] for k in dims]
     style = line_style(index)

@@ -26,10 +26,11 @@ DPI = 150
 def line_style(index: int) -> dict[str, Any]:
     """Keywords of ``Axes.plot`` for the arm at this place of the scorecard."""
     i = index % len(_COLOURS)
+    turned = (index + index // len(_COLOURS)) % len(_COLOURS)  # a second round of colours has other dashes and markers
     return {
         "color": _COLOURS[i],
-        "linestyle": _DASHES[i],
-        "marker": _MARKERS[(index + index // len(_COLOURS)) % len(_MARKERS)],  # a second round looks different
+        "linestyle": _DASHES[turned],
+        "marker": _MARKERS[turned],
         "markersize": 4.5,
         "linewidth": 1.6,
         "markerfacecolor": "white" if i % 2 else _COLOURS[i],
@@ -61,11 +62,12 @@ def dimension_axis(panel: Axes, ticks: Sequence[int], label: str) -> None:
     panel.set_xlabel(label)
 
 
-def legend_above(figure: Figure, panel: Axes, title: str | None = None) -> None:
-    """One legend for all panels, in a row above them, where it covers no line."""
+def legend_above(figure: Figure, panel: Axes) -> None:
+    """One legend for all panels, above them, where it covers no line, in as many columns as fit."""
     handles, labels = panel.get_legend_handles_labels()
-    columns = min(len(labels), 4)
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False, title=title)
+    longest = 0.75 + 0.085 * max(map(len, labels), default=1)  # inches: the sample of the line, and 10 pt letters
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / longest)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False)
 
 
 def save(figure: Figure, path: str | Path) -> Path:
