@@ -20,6 +20,7 @@ _HOMES = {
     "test": _TRAINER,
     "predict": _TRAINER,
     "compare": "lightning_monocon.cli.compare",
+    "landscape": "lightning_monocon.cli.landscape",
 }
 
 _HELP = """\
@@ -30,6 +31,7 @@ usage: monocon COMMAND [OPTIONS]
   test         metrics on the test part of a checkpoint
   predict      embeddings of a checkpoint
   compare      train the rivals, then judge:  monocon compare --config digits --out OUT
+  landscape    merge watched runs, weigh laws: monocon landscape runs/a runs/b --out OUT
   recipes      list the packaged recipes; `monocon recipes NAME` prints one
 
 `monocon COMMAND --help` lists the options of a command. `--config` takes the name of a packaged

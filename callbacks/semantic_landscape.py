@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watch on a fixed probe what a network becomes while it trains."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning_monocon.embedding import untouched
+from lightning_monocon.figure_logging import log_figure
+from lightning_monocon.landscape import Event, LandscapeTracker, credence, soft_knn_credence
+from lightning_monocon.landscape.geometry import probe_geometry
+from lightning_monocon.landscape.qualifiers import Geometry
+from lightning_monocon.landscape.trajectory import Trajectory
+from lightning_monocon.landscape_files import FIGURE, FOLDER, Settings, event_line, write_landscape
+from lightning_monocon.landscape_table import event_table, log_table
+from lightning_monocon.probe import Probe, draw_probe, evaluate, kept_random_state
+
+Action: TypeAlias = Callable[[Trainer, LightningModule], None]
+
+PER_DECADE = 45
+SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
+UNMEASURED = Geometry(math.nan, math.nan)
+
+
+class SemanticLandscape(Callback):
+    """Track changes of state on the semantic landscape (arXiv 2307.09550, operationalised, not proven).
+
+    Works with any LightningModule whose batches are ``(inputs, labels)``: `forward`, or the submodule ``layer``, must
+    map the inputs to one row each. Half of the probe is drawn from the train loader's set, half from that of the last
+    validation loader. It writes ``events.jsonl``, the graph, ``trajectory.csv`` and a figure to
+    ``<default_root_dir>/landscape``, logs scalars under ``landscape/`` and says each confirmed event in one line.
+
+    Training is left alone: eval and inference mode, random states and modes restored, an error while probing warned of
+    and not raised. Under DDP the first rank probes, without collectives; where parameters are sharded, all ranks do.
+
+    Args:
+        probe: Number of labelled inputs.
+        signature: Credence by ``"soft_knn"`` (the rows are embeddings) or ``"logits"`` (class scores).
+        schedule: ``"log"`` (45 evaluations a decade of steps), ``"validation"``, or every so many steps.
+        layer: Submodule whose output to take, `forward`'s where None.
+        temperature: Of the soft k-NN; take that of the loss.
+        groups: Whether to tell when a class has emerged; needs 3 validation probes in each.
+        budget: Largest share of wall time; an evaluation that would exceed it is skipped. None: no limit.
+        geometry_every: Evaluations between two measurements of the effective rank and the participation ratio.
+        seed: Of the draw of the probe.
+        tracker: Further options of `LandscapeTracker`.
+        on_error: ``"warn"`` goes on without the landscape after an error, ``"raise"`` stops the run.
+
+    Raises:
+        ValueError: At the start of the fit, if an option is unknown, the probe does not fit the data, or a resumed
+            run has another probe.
+    """
+
+    def __init__(
+        self,
+        probe: int = 512,
+        signature: Literal["soft_knn", "logits"] = "soft_knn",
+        schedule: Literal["log", "validation"] | int = "log",
+        *,
+        layer: str | None = None,
+        temperature: float = 0.1,
+        groups: bool = False,
+        budget: float | None = 0.02,
+        geometry_every: int = 5,
+        seed: int = 0,
+        tracker: dict[str, float] | None = None,
+        on_error: Literal["warn", "raise"] = "warn",
+    ) -> None:
+        _check(signature, schedule, on_error, budget)
+        self.size, self.signature, self.schedule, self.layer = probe, signature, schedule, layer
+        self.temperature, self.groups, self.budget, self.on_error = temperature, groups, budget, on_error
+        self.geometry_every, self.seed, self.options = geometry_every, seed, dict(tracker or {})
+        self.tracker: LandscapeTracker | None = None
+        self.spent, self.last_cost, self.elapsed, self.skipped = 0.0, 0.0, 0.0, 0
+        self._probe: Probe | None = None
+        self._stored: dict[str, Any] | None = None
+        self._settings: Settings = {}
+        self._since = 0.0
+
+    @property
+    def state_key(self) -> str:
+        """Two landscapes of different layers or signatures keep their own states."""
+        return self._generate_state_key(signature=self.signature, layer=self.layer, seed=self.seed)
+
+    @property
+    def events(self) -> list[Event]:
+        """The events so far."""
+        return [] if self.tracker is None else self.tracker.events
+
+    @property
+    def overhead(self) -> float:
+        """Share of wall time spent on the landscape."""
+        return self.spent / max(self._wall(), 1e-9)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tracker and the time spent; nothing where there is no tracker."""
+        if self.tracker is None:
+            return {}
+        return {"tracker": self.tracker.state_dict(), "spent": self.spent, "elapsed": self._wall()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state until the probe is drawn again and can be compared."""
+        self._stored = state_dict or None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the probe, take up a stored landscape, and evaluate the network as it starts."""
+        self._since = time.perf_counter()
+        if not self._takes_part(trainer):
+            return
+        self._probe = self._draw(trainer, pl_module)
+        self._settings = settings_of(trainer)
+        groups = self._probe.labels if self.groups else None
+        self.tracker = LandscapeTracker(
+            self._probe.strata,
+            groups=groups,
+            probe=self._probe.fingerprint,
+            **self.options,  # type: ignore[arg-type]
+        )
+        if self._stored is not None:
+            self.tracker.load_state_dict(self._stored["tracker"])
+            self.spent, self.elapsed, self._stored = self._stored["spent"], self._stored["elapsed"], None
+        if not len(self.tracker.trajectory):
+            self._guarded(self._evaluate, trainer, pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401  # Lightning's signature
+        batch: Any,  # noqa: ANN401  # Lightning's signature
+        batch_idx: int,
+    ) -> None:
+        """Evaluate where the schedule says so."""
+        if is_due(self.schedule, trainer.global_step):
+            self._guarded(self._evaluate, trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate after a validation, unless this is the sanity check."""
+        if self.schedule == "validation" and not trainer.sanity_checking:
+            self._guarded(self._evaluate, trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the landscape and hand it to the loggers."""
+        self._guarded(self._write, trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write what there is: Lightning calls no other hook after a failure."""
+        self._guarded(self._write, trainer, pl_module)
+
+    def _takes_part(self, trainer: Trainer) -> bool:
+        return trainer.is_global_zero or isinstance(trainer.strategy, SHARDED)
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> Probe:
+        train, val = trainer.train_dataloader, held_out(trainer, pl_module)
+        if not isinstance(train, DataLoader) or not isinstance(val, DataLoader):
+            raise ValueError(
+                "The landscape needs a train and a validation DataLoader to draw its probe from; got "
+                f"{type(train).__name__} and {type(val).__name__}."
+            )
+        with untouched(pl_module), kept_random_state():
+            return draw_probe(train, val, self.size, self.seed)
+
+    def _guarded(self, action: Action, trainer: Trainer, module: LightningModule) -> None:
+        """Run an action, never at the cost of the run unless `on_error` says so."""
+        if self.tracker is None:
+            return
+        try:
+            action(trainer, module)
+        except Exception as error:
+            if self.on_error == "raise":
+                raise
+            self.tracker = None  # a landscape with a hole would be wrong from here on
+            warnings.warn(f"The semantic landscape stops: {type(error).__name__}: {error}", stacklevel=2)
+
+    def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
+        assert self.tracker is not None and self._probe is not None
+        rows, step = self.tracker.trajectory, trainer.global_step
+        if len(rows) and step <= rows.steps[-1]:  # several batches of one accumulated step
+            return
+        if not self._within_budget():
+            self.skipped += 1
+            return
+        start = time.perf_counter()
+        outputs = evaluate(module, self._probe, self.layer)
+        is_turn = len(rows) % self.geometry_every == 0
+        geometry = probe_geometry(outputs) if is_turn else UNMEASURED
+        found = self.tracker.update(step, self._credence(outputs), **geometry._asdict())
+        self.last_cost = time.perf_counter() - start
+        self.spent += self.last_cost
+        self._report(trainer, found)
+
+    def _within_budget(self) -> bool:
+        """Whether one more evaluation, as dear as the last, keeps the share of wall time within the budget."""
+        return self.budget is None or self.spent + self.last_cost <= self.budget * self._wall() or not self.spent
+
+    def _credence(self, outputs: Tensor) -> Tensor:
+        assert self._probe is not None
+        if self.signature == "logits":
+            return credence(outputs, self._probe.labels)
+        return soft_knn_credence(outputs, self._probe.labels, self._probe.strata == 0, temperature=self.temperature)
+
+    def _report(self, trainer: Trainer, found: list[Event]) -> None:
+        assert self.tracker is not None
+        if not trainer.is_global_zero:
+            return
+        for event in found:
+            if event.kind != "provisional":
+                rank_zero_info(f"landscape: {event_line(event)}")
+        values = {f"landscape/{name}": value for name, value in latest(self.tracker.trajectory).items()}
+        values["landscape/overhead_share"] = self.overhead
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+
+    def _write(self, trainer: Trainer, module: LightningModule) -> None:
+        assert self.tracker is not None
+        if not trainer.is_global_zero or not len(self.tracker.trajectory):
+            return
+        from lightning_monocon.landscape_figure import draw_landscape
+
+        folder = Path(trainer.default_root_dir) / FOLDER
+        write_landscape(self.tracker, folder, self._settings)
+        figure = draw_landscape(self.tracker.trajectory, self.tracker.graph())
+        figure.savefig(folder / FIGURE, dpi=130)
+        for logger in trainer.loggers:
+            log_figure(logger, FOLDER, figure)
+            log_table(logger, "landscape/events", event_table(self.events))
+
+    def _wall(self) -> float:
+        return self.elapsed + (time.perf_counter() - self._since if self._since else 0.0)
+
+
+def is_due(schedule: str | int, step: int) -> bool:
+    """Whether a schedule evaluates after ``step`` steps; a function of the step alone, so a resumed run agrees.
+
+    Example:
+        >>> [step for step in range(1, 200) if is_due("log", step)][-4:]
+        [180, 189, 199]
+    """
+    if isinstance(schedule, int):
+        return step % schedule == 0
+    if schedule != "log" or step < 1:
+        return False
+    return step == 1 or math.floor(PER_DECADE * math.log10(step)) > math.floor(PER_DECADE * math.log10(step - 1))
+
+
+def held_out(trainer: Trainer, pl_module: LightningModule) -> object:
+    """The last validation loader; made anew where validation is switched off for the time being."""
+    loaders = trainer.val_dataloaders
+    if not loaders:
+        source: Any = getattr(trainer, "datamodule", None) or pl_module
+        loaders = source.val_dataloader()
+    return loaders[-1] if isinstance(loaders, list | tuple) else loaders
+
+
+def settings_of(trainer: Trainer) -> Settings:
+    """What runs are compared by, from the first optimizer and the train loader."""
+    loader: Any = trainer.train_dataloader
+    settings: Settings = {"train_size": len(loader.dataset)}
+    batch = next(iter(loader.batch_sampler), ()) if loader.batch_size is None else loader.batch_size
+    settings["batch_size"] = (batch if isinstance(batch, int) else len(batch)) * trainer.world_size
+    for optimizer in trainer.optimizers[:1]:
+        group = optimizer.param_groups[0]
+        settings["optimizer"] = type(optimizer).__name__
+        settings |= {name: float(group[name]) for name in ("lr", "weight_decay") if name in group}
+    return settings
+
+
+def latest(trajectory: Trajectory) -> dict[str, float]:
+    """State, credences, fallibilities and what else was measured at the last evaluation."""
+    values = zip(trajectory.names, trajectory.values[-1], strict=True)
+    return {"state": float(trajectory.states[-1]), **{name: value for name, value in values if not math.isnan(value)}}
+
+
+def _check(signature: str, schedule: str | int, on_error: str, budget: float | None) -> None:
+    choices = (("signature", signature, ("soft_knn", "logits")), ("on_error", on_error, ("warn", "raise")))
+    for name, value, known in choices:
+        if value not in known:
+            raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {value!r}.")
+    if schedule not in ("log", "validation") and not (isinstance(schedule, int) and schedule > 0):
+        raise ValueError(f"`schedule` must be 'log', 'validation' or a positive number of steps; got {schedule!r}.")
+    if budget is not None and not 0 < budget <= 1:
+        raise ValueError(f"`budget` must be a share of wall time between 0 and 1, or None; got {budget}.")

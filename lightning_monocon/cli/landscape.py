@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`monocon landscape RUN...`: merge the landscapes of runs, fit the laws, write the report."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_monocon.landscape_figure import draw_graph
+from lightning_monocon.landscape_files import read_tracker, write_graph
+from lightning_monocon.landscape_report import Run, report
+
+REPORT, FIGURE = "report.md", "graph.png"
+
+
+def run(args: Sequence[str]) -> None:
+    """Run the command.
+
+    Args:
+        args: ``landscape`` and its options.
+
+    Raises:
+        SystemExit: With status 2 if a run has no landscape, or the runs cannot be merged.
+    """
+    parser = argparse.ArgumentParser("monocon landscape", description=__doc__)
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run with a landscape")
+    parser.add_argument("--out", type=Path, default=Path("landscape"), help="folder of the report (default: landscape)")
+    options = parser.parse_args(list(args)[1:])
+    try:
+        text, merged = report([Run(path.name, *read_tracker(path)) for path in options.runs])
+    except ValueError as error:
+        parser.error(str(error))
+    write_graph(merged, options.out)
+    (options.out / REPORT).write_text(text, encoding="utf-8")
+    _figure(merged, options.out / FIGURE)
+    print(text)
+    print(f"Written to {options.out}.")
+
+
+def _figure(merged: object, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    draw_graph(figure.subplots(), merged)
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The landscape of a run as files: events, graph, trajectory, and the state from which runs are merged."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import networkx as nx
+import torch
+
+from lightning_monocon.landscape import LandscapeTracker
+from lightning_monocon.landscape.events import Event
+
+FOLDER = "landscape"
+EVENTS, GRAPHML, GRAPH, TRAJECTORY = "events.jsonl", "landscape.graphml", "landscape.json", "trajectory.csv"
+STATE, FIGURE = "tracker.pt", "landscape.png"
+
+
+Settings: TypeAlias = dict[str, float | int | str]
+"""What the laws compare runs by: ``train_size``, ``batch_size``, ``lr``, ``weight_decay``, ``optimizer``."""
+
+
+def write_landscape(tracker: LandscapeTracker, folder: Path, settings: Settings) -> None:
+    """Write every file but the figure; what an earlier call wrote is replaced.
+
+    Args:
+        tracker: Of the run.
+        folder: Made where it is missing.
+        settings: Of the run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(event.to_dict(), allow_nan=False) for event in tracker.events]
+    (folder / EVENTS).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    write_graph(tracker.graph(), folder)
+    columns = tracker.trajectory.columns()
+    with (folder / TRAJECTORY).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+    torch.save({**_portable(tracker), "settings": settings}, folder / STATE)
+
+
+def write_graph(graph: nx.DiGraph, folder: Path) -> None:
+    """Write a graph of scalars as GraphML and as node-link JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(nx.generate_graphml(graph)) + "\n"
+    (folder / GRAPHML).write_text(text, encoding="utf-8")
+    plain = nx.node_link_data(graph, edges="links")
+    (folder / GRAPH).write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
+    """The tracker and the settings of a run, from its landscape folder or from the run's folder.
+
+    Raises:
+        ValueError: If there is no landscape.
+    """
+    places = [folder / STATE, folder / FOLDER / STATE]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise ValueError(f"`RUN` must be a folder with {STATE} or {FOLDER}/{STATE}; got '{folder}'.")
+    stored = torch.load(found, weights_only=True)
+    tracker = LandscapeTracker(stored["strata"], **stored["options"])
+    tracker.load_state_dict(stored["state"])
+    return tracker, stored["settings"]
+
+
+def read_events(path: Path) -> list[Event]:
+    """The events of an ``events.jsonl``."""
+    return [Event.from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def event_line(event: Event) -> str:
+    """One line for the console.
+
+    Example:
+        >>> event_line(Event("grokking", 1775, 2100, 2800, 0, 1, abruptness=72.6, change={"val": 0.99}))
+        'grokking: state 0 -> 1, left at step 1775, entered 2100, confirmed 2800, abruptness 72.6, val +0.99'
+    """
+    parts = [f"state {event.source} -> {event.target}" if event.is_transition else f"in state {event.source}"]
+    if event.group is not None:
+        parts = [f"group {event.group}"]
+    parts += [
+        f"{word} {step}"
+        for word, step in (
+            ("left at step", event.step_left),
+            ("entered", event.step_entered),
+            ("confirmed", event.step_confirmed),
+        )
+        if step is not None
+    ]
+    if event.abruptness == event.abruptness:  # measured
+        parts.append(f"abruptness {event.abruptness:.1f}")
+    parts += [f"{stratum} {change:+.2f}" for stratum, change in event.change.items()]
+    return f"{event.kind}: {', '.join(parts)}"
+
+
+def _portable(tracker: LandscapeTracker) -> dict[str, Any]:
+    """State and configuration, plain values and tensors only."""
+    strata = [""] * tracker.strata.size
+    for name, members in zip(tracker.strata.names, tracker.strata.members, strict=True):
+        for position in members.tolist():
+            strata[position] = name
+    clustering, base = tracker.clustering, tracker.base
+    options = {
+        "eps_in": base.inner,
+        "eps_out": base.outer,
+        "window": clustering.window,
+        "max_window": clustering.max_window,
+        "probe": tracker.probe,
+    }
+    return {"strata": strata, "options": options, "state": tracker.state_dict()}

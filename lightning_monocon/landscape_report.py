@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several runs say together: one landscape, first passages, and the laws, each with its refusal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import networkx as nx
+
+from lightning_monocon.landscape import (
+    DELAY_LAWS,
+    Escape,
+    LandscapeTracker,
+    compare_laws,
+    first_passage,
+    fit_arrhenius,
+    merge_runs,
+    spanning_probability,
+    visited_percolation,
+)
+from lightning_monocon.landscape_files import Settings, event_line
+
+MIN_SIZES, MIN_SEEN, MIN_ESCAPES = 4, 8, 5
+WORDING = (
+    "A state is a plateau of the credence, metastable at resolution eps on this probe. The report operationalises the "
+    "paradigm of arXiv 2307.09550; it does not prove it."
+)
+
+
+class Run(NamedTuple):
+    """A run by name, with its tracker and settings."""
+
+    name: str
+    tracker: LandscapeTracker
+    settings: Settings
+
+    @property
+    def delay(self) -> float:
+        """Step at which the validation credence reached one half; NaN where it did not."""
+        return self.tracker.trajectory.crossing("credence/val", 0.5)
+
+
+def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
+    """The report in Markdown and the merged graph.
+
+    Raises:
+        ValueError: If there is no run, or the runs do not share their strata.
+    """
+    merged = merge_runs([run.tracker for run in runs])
+    sections = {
+        "Events": events_section(runs),
+        "States": states_section(merged),
+        "Changes of state": changes_section(merged),
+        "First passage to grokking": passage_section(runs),
+        "Time to generalise against the number of train samples": delay_section(runs),
+        "Escape from memorising": escape_section(runs),
+        "Percolation": percolation_section(runs, merged),
+    }
+    head = f"# Semantic landscape of {len(runs)} run{'s' if len(runs) > 1 else ''}\n\n{WORDING}\n"
+    return head + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items()), merged
+
+
+def events_section(runs: Sequence[Run]) -> str:
+    """One line an event, by run."""
+    lines = []
+    for run in runs:
+        told = [event_line(event) for event in run.tracker.events if event.kind not in ("provisional", "emergence")]
+        note = f"; {run.tracker.refusal}" if run.tracker.unresolvable else ""
+        lines += [f"- {run.name}{note}", *(f"  - {line}" for line in told)]
+    return "\n".join(lines)
+
+
+def states_section(merged: nx.DiGraph) -> str:
+    """A table of the states."""
+    rows = ["| state | runs | dwell / steps | train | val | val fallibility / nats |", "| --- " * 6 + "|"]
+    for state, node in merged.nodes(data=True):
+        values = (node.get(name, math.nan) for name in ("credence/train", "credence/val", "fallibility/val"))
+        cells = [str(state), str(node["runs"]), f"{node['dwell']:.0f}", *(f"{value:.2f}" for value in values)]
+        rows.append(f"| {' | '.join(cells)} |")
+    if merged.graph["coarse"]:
+        rows += ["", "The runs have different probes: states are matched by mean credence alone."]
+    return "\n".join(rows)
+
+
+def changes_section(merged: nx.DiGraph) -> str:
+    """A table of the edges, every rate with its interval."""
+    rows = ["| from | to | kinds | count | per 1000 steps, 95 % |", "| --- " * 5 + "|"]
+    for source, target, edge in merged.edges(data=True):
+        low, high = (1e3 * edge.get(name, math.nan) for name in ("rate_low", "rate_high"))
+        rows.append(f"| {source} | {target} | {edge['kinds']} | {edge['count']} | {low:.2g} to {high:.2g} |")
+    return "\n".join(rows) if merged.number_of_edges() else "None."
+
+
+def passage_section(runs: Sequence[Run]) -> str:
+    """The median of the Kaplan-Meier curve."""
+    passage = first_passage([run.tracker for run in runs])
+    seen = sum(any(event.kind == "grokking" for event in run.tracker.events) for run in runs)
+    median = "not reached" if math.isnan(passage.median) else f"step {passage.median:.0f}"
+    return f"{seen} of {len(runs)} runs grokked; median (Kaplan-Meier, the others censored): {median}."
+
+
+def delay_section(runs: Sequence[Run]) -> str:
+    """The rival delay laws with their weights, or why they cannot be told apart."""
+    sizes = [float(run.settings["train_size"]) for run in runs]
+    censored = [math.isnan(run.delay) for run in runs]
+    if len(set(sizes)) < MIN_SIZES or len(runs) - sum(censored) < MIN_SEEN:
+        seen = len(runs) - sum(censored)
+        return (
+            f"Refused: needs {MIN_SIZES} sizes and {MIN_SEEN} runs that generalised; got {len(set(sizes))} and {seen}."
+        )
+    lasts = [float(run.tracker.trajectory.steps[-1]) for run in runs]
+    delays = [last if hidden else run.delay for run, last, hidden in zip(runs, lasts, censored, strict=True)]
+    comparison = compare_laws(sizes, delays, DELAY_LAWS, censored)
+    rows = ["| law | AICc | weight | rms log error |", "| --- | --- | --- | --- |"]
+    for name, fit in comparison.fits.items():
+        rows.append(f"| {name} | {fit.aicc:.1f} | {comparison.weights[name]:.3f} | {fit.log_error:.3f} |")
+    return "\n".join([*rows, "", f"Winner: {comparison.winner}."])
+
+
+def escape_section(runs: Sequence[Run]) -> str:
+    """The weights of activation and its rivals; the barrier only where it is identifiable."""
+    escapes = [_escape(run) for run in runs if not math.isnan(run.delay) and run.delay > 0 and "lr" in run.settings]
+    if len(escapes) < MIN_ESCAPES:
+        return f"Refused: needs {MIN_ESCAPES} runs that generalised, got {len(escapes)}."
+    fit = fit_arrhenius(escapes)
+    weights = ", ".join(f"{name} {weight:.2f}" for name, weight in fit.weights.items())
+    verdict = fit.reason or f"barrier {fit.barrier:.3g} +- {fit.error:.2g} in units of lr / B"
+    return f"Akaike weights: {weights}. {verdict}."
+
+
+def percolation_section(runs: Sequence[Run], merged: nx.DiGraph) -> str:
+    """Shares of runs that generalise by size; nothing is claimed of a threshold from one budget."""
+    budget = float(max(run.tracker.trajectory.steps[-1] for run in runs))
+    shares = spanning_probability([float(run.settings["train_size"]) for run in runs], [r.delay for r in runs], budget)
+    lines = []
+    for size, share in shares.items():
+        interval = f"{share.estimate:.2f} ({share.low:.2f} to {share.high:.2f})"
+        lines.append(f"- {size:.0f} samples: {interval} generalise within {budget:.0f} steps")
+    return "\n".join([*lines, "", visited_percolation(merged)[1] or "See the graph."])
+
+
+def _escape(run: Run) -> Escape:
+    settings = run.settings
+    batch, size = int(settings["batch_size"]), int(settings["train_size"])
+    decay = float(settings.get("weight_decay", 0.0))
+    return Escape(run.delay, float(settings["lr"]), None if batch >= size else batch, decay, str(settings["optimizer"]))

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fixed labelled probe, drawn from the train and the validation set and evaluated without leaving a trace."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+
+from lightning_monocon.embedding import untouched
+
+CHUNK = 512
+
+
+class Probe(NamedTuple):
+    """P inputs in batches, their ``(P,)`` labels and strata (0 train, 1 validation), and a fingerprint of it all."""
+
+    batches: list[Any]
+    labels: Tensor
+    strata: Tensor
+    fingerprint: str
+
+
+def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: int) -> Probe:
+    """Draw ``size`` inputs, half of each set, classes as even as they allow; the same for the same seed.
+
+    Items are read by plain index and collated by their loader, as the loader itself would do.
+
+    Args:
+        train: Loader of ``(inputs, labels)`` batches that the run trains on.
+        val: Loader of held-out batches.
+        size: Number of inputs P.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: If a set holds fewer than half of ``size``, or the batches hold no integer labels.
+    """
+    labels, batches, digest = [], [], hashlib.sha256()
+    for name, loader in (("train", train), ("validation", val)):
+        chosen = _stratified(labels_of(loader), size // 2, seed, name)
+        digest.update(np.asarray(chosen, dtype=np.int64).tobytes())
+        for start in range(0, len(chosen), CHUNK):
+            inputs, found = inputs_and_labels(_fetch(loader, chosen[start : start + CHUNK]))
+            batches.append(inputs)
+            labels.append(found.cpu().long())
+    every = torch.cat(labels)
+    digest.update(every.numpy().tobytes())
+    strata = torch.arange(2).repeat_interleave(size // 2)
+    return Probe(batches, every, strata, digest.hexdigest()[:16])
+
+
+def evaluate(module: LightningModule, probe: Probe, layer: str | None = None) -> Tensor:
+    """Outputs ``(P, D)`` of the module's `forward`, or of its submodule ``layer``, on the probe: float32, on the CPU.
+
+    Eval mode and inference mode; modes and random states are restored.
+
+    Raises:
+        ValueError: If the output is not one row of numbers per input.
+    """
+    outputs: list[Tensor] = []
+    captured: list[Any] = []
+    with untouched(module), kept_random_state(), torch.inference_mode():
+        with _captured(module, layer, captured):
+            for inputs in probe.batches:
+                result = module(module.transfer_batch_to_device(inputs, module.device, 0))
+                outputs.append(_rows(captured.pop() if layer else result, layer))
+    return torch.cat(outputs)
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Restore the random states of Python and NumPy afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
+    """Split a batch: a pair, or a mapping with the key ``labels``, whose rest are the inputs.
+
+    Raises:
+        ValueError: If there are no integer labels, one per input.
+    """
+    inputs: object = None
+    labels: object = None
+    if isinstance(batch, Mapping) and "labels" in batch:
+        inputs, labels = {k: v for k, v in batch.items() if k != "labels"}, batch["labels"]
+    elif isinstance(batch, Sequence) and len(batch) >= 2:
+        inputs, labels = batch[0], batch[1]
+    if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
+        raise ValueError(
+            "A batch must be (inputs, labels), or a mapping with `labels`, one integer label per input; "
+            f"got {type(batch).__name__} with labels {getattr(labels, 'shape', labels)}."
+        )
+    return inputs, labels
+
+
+def labels_of(loader: DataLoader[Any]) -> list[int]:
+    """Label of every item of a loader's data set, from the set's own list where it keeps one."""
+    known = _known_labels(loader.dataset)
+    if known is not None:
+        return known
+    size = len(loader.dataset)  # type: ignore[arg-type]  # a set without length cannot be probed
+    labels: list[int] = []
+    for start in range(0, size, CHUNK):
+        batch = _fetch(loader, list(range(start, min(start + CHUNK, size))))
+        labels += inputs_and_labels(batch)[1].tolist()
+    return labels
+
+
+def _known_labels(dataset: Dataset[Any]) -> list[int] | None:
+    if isinstance(dataset, Subset):
+        whole = _known_labels(dataset.dataset)
+        return None if whole is None else [whole[i] for i in dataset.indices]
+    if isinstance(dataset, TensorDataset):
+        return [int(label) for label in dataset.tensors[1]]
+    named = getattr(dataset, "labels", getattr(dataset, "targets", None))
+    return None if named is None else [int(label) for label in named]
+
+
+def _fetch(loader: DataLoader[Any], indices: list[int]) -> object:
+    """Read and collate items as the loader's own fetcher does."""
+    many = getattr(loader.dataset, "__getitems__", None)
+    items = many(indices) if many is not None else [loader.dataset[i] for i in indices]
+    return loader.collate_fn(items)
+
+
+def _stratified(labels: list[int], count: int, seed: int, name: str) -> list[int]:
+    """``count`` positions, dealt one class after the other in a shuffled order."""
+    if count < 3 or len(labels) < count:
+        raise ValueError(
+            f"`probe` must take between 6 inputs and twice the smaller set; half of it, {count}, does not fit the "
+            f"{len(labels)} inputs of the {name} set. Choose a smaller probe."
+        )
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).tolist()
+    turn: dict[int, int] = {}
+    ranked = []
+    for position in order:
+        turn[labels[position]] = turn.get(labels[position], 0) + 1
+        ranked.append((turn[labels[position]], position))
+    return [position for _, position in sorted(ranked, key=lambda pair: pair[0])[:count]]
+
+
+@contextmanager
+def _captured(module: nn.Module, layer: str | None, into: list[Any]) -> Iterator[None]:
+    """Append what the submodule ``layer`` returns to a list, as long as the context lasts."""
+    if layer is None:
+        yield
+        return
+    handle = module.get_submodule(layer).register_forward_hook(lambda _module, _inputs, output: into.append(output))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _rows(output: object, layer: str | None) -> Tensor:
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        where = f"submodule '{layer}'" if layer else "`forward`"
+        got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"The probe needs {where} to return one row per input, (B, D); got {got}. Name a submodule with `layer`."
+        )
+    return output.detach().float().cpu()

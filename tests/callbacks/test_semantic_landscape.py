@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The landscape callback on a module that is not ours: it watches, and leaves no trace in the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import networkx as nx
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset, TensorDataset
+
+from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape, is_due
+from lightning_monocon.landscape_files import read_events, read_tracker
+from lightning_monocon.probe import draw_probe, evaluate
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches",
+    "ignore:.*does not have many workers",
+    "ignore:You defined a `validation_step`",
+    "ignore:Checkpoint directory",
+    "ignore:Be aware that when using",
+    "ignore:.*LeafSpec.*:FutureWarning",
+)
+
+
+class Foreign(L.LightningModule):
+    """A classifier with dropout whose steps know nothing of landscapes."""
+
+    def __init__(self, pause: float = 0.0) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3))
+        self.out = nn.Linear(32, 4)
+        self.pause = pause
+        self.seen: list[float] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training:
+            time.sleep(self.pause)
+        result: Tensor = self.out(self.trunk(inputs))
+        return result
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        time.sleep(self.pause / 5)
+        loss = nn.functional.cross_entropy(self(batch[0]), batch[1])
+        self.seen.append(loss.item())
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        pass
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 3e-2)
+
+
+def data(rows: int, seed: int, *, shuffle: bool = False) -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(rows) % 4
+    inputs = torch.randn(rows, 8, generator=generator) + 2 * torch.eye(8)[labels]
+    order = torch.Generator().manual_seed(9)
+    return DataLoader(TensorDataset(inputs, labels), batch_size=16, shuffle=shuffle, generator=order)
+
+
+def fit(
+    folder: Path, *callbacks: L.Callback, model: Foreign | None = None, ckpt: str | None = None, **options: Any
+) -> Foreign:
+    L.seed_everything(3, verbose=False)
+    module = Foreign() if model is None else model
+    trainer = L.Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=list(callbacks),
+        **{"max_epochs": 4, "logger": False, "enable_checkpointing": False, **options},
+    )
+    trainer.fit(module, data(80, 0, shuffle=True), data(60, 1), ckpt_path=ckpt)
+    return module
+
+
+def watch(**options: Any) -> SemanticLandscape:
+    return SemanticLandscape(**{"probe": 40, "signature": "logits", "schedule": 1, "budget": None, **options})
+
+
+def test_it_watches_and_writes(tmp_path: Path) -> None:
+    callback = watch(groups=True)
+    fit(tmp_path, callback, logger=CSVLogger(tmp_path, name="csv"), log_every_n_steps=1)
+    assert callback.tracker is not None
+    assert callback.tracker.trajectory.steps == list(range(21))
+    assert any(event.kind == "emergence" for event in callback.events)
+    folder = tmp_path / "landscape"
+    assert read_events(folder / "events.jsonl") == callback.events
+    assert read_tracker(tmp_path)[0].events == callback.events
+    settings = read_tracker(tmp_path)[1]
+    assert settings == {"train_size": 80, "batch_size": 16, "optimizer": "Adam", "lr": 3e-2, "weight_decay": 0.0}
+    graph = nx.node_link_graph(json.loads((folder / "landscape.json").read_text()), edges="links")
+    assert len(graph) == callback.tracker.graph().number_of_nodes()
+    rows = (folder / "trajectory.csv").read_text().splitlines()
+    assert len(rows) == 22
+    assert rows[0].startswith("step,state,credence/train,credence/val,fallibility/train")
+    assert (folder / "landscape.png").stat().st_size > 10_000
+    logged = (tmp_path / "csv" / "version_0" / "metrics.csv").read_text()
+    assert "landscape/credence/val" in logged
+    assert "landscape/overhead_share" in logged
+    assert "kind,group" in (tmp_path / "csv" / "version_0" / "landscape_events.csv").read_text()
+    assert (tmp_path / "csv" / "version_0" / "figures" / "landscape.png").exists()
+
+
+@pytest.mark.parametrize("schedule", [1, "log", "validation"])
+def test_the_run_is_the_same_as_without_it(tmp_path: Path, schedule: str | int) -> None:
+    alone = fit(tmp_path / "a")
+    watched = fit(tmp_path / "b", watch(schedule=schedule, signature="soft_knn", layer="trunk"))
+    assert watched.seen == alone.seen
+    for left, right in zip(alone.state_dict().values(), watched.state_dict().values(), strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=0)
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
+    # a set order of the data, as `ExactResume` gives it to our own data modules; no dropout, so no random state
+    def run(epochs: int, ckpt: str | None, callback: SemanticLandscape) -> None:
+        L.seed_everything(3, verbose=False)
+        model = Foreign()
+        model.trunk[3].p = 0.0  # type: ignore[assignment]
+        loader = DataLoader(data(80, 0).dataset, batch_size=16)
+        saver = ModelCheckpoint(tmp_path, filename=f"e{epochs}", save_on_train_epoch_end=True)
+        trainer = L.Trainer(
+            accelerator="cpu", max_epochs=epochs, logger=False, callbacks=[callback, saver], default_root_dir=tmp_path,
+            enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        )  # fmt: skip
+        trainer.fit(model, loader, data(60, 1), ckpt_path=ckpt, weights_only=True if ckpt else None)
+
+    whole, first, second = watch(), watch(), watch()
+    run(6, None, whole)
+    run(3, None, first)
+    run(6, str(tmp_path / "e3.ckpt"), second)
+    assert second.tracker is not None and whole.tracker is not None
+    assert second.events == whole.events
+    assert second.tracker.trajectory.steps == whole.tracker.trajectory.steps
+    assert second.tracker.trajectory.columns()["credence/val"].tolist() == pytest.approx(
+        whole.tracker.trajectory.columns()["credence/val"].tolist()
+    )
+
+
+def test_another_probe_is_refused_on_resume(tmp_path: Path) -> None:
+    saver = ModelCheckpoint(tmp_path, filename="one", save_on_train_epoch_end=True)
+    fit(tmp_path, watch(), saver, max_epochs=1, enable_checkpointing=True)
+    with pytest.raises(ValueError, match="must come from a tracker with probe"):
+        fit(tmp_path, watch(probe=48), max_epochs=2, ckpt=str(tmp_path / "one.ckpt"))
+
+
+def test_a_slow_probe_keeps_its_budget(tmp_path: Path) -> None:
+    callback = watch(budget=0.2)
+    fit(tmp_path, callback, model=Foreign(pause=0.02), max_epochs=20, limit_val_batches=1, num_sanity_val_steps=0)
+    assert callback.tracker is not None
+    assert callback.skipped > 50
+    assert len(callback.tracker.trajectory) >= 3
+    assert callback.overhead <= 0.2 + 0.03  # the first evaluation is always taken
+
+
+def test_an_error_stops_the_landscape_and_not_the_run(tmp_path: Path) -> None:
+    callback = watch(layer="trunk.9")
+    with pytest.warns(UserWarning, match="The semantic landscape stops: AttributeError"):
+        model = fit(tmp_path, callback)
+    assert len(model.seen) == 20
+    assert callback.tracker is None
+    with pytest.raises(AttributeError):
+        fit(tmp_path, watch(layer="trunk.9", on_error="raise"))
+
+
+def test_a_probe_larger_than_the_data_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="half of it, 100, does not fit the 80 inputs of the train set"):
+        fit(tmp_path, watch(probe=200))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"signature": "argmax"}, "`signature` must be one of soft_knn, logits; got 'argmax'"),
+        ({"schedule": "daily"}, "`schedule` must be 'log', 'validation' or a positive number of steps; got 'daily'"),
+        ({"budget": 2.0}, "`budget` must be a share of wall time between 0 and 1, or None; got 2"),
+        ({"on_error": "hide"}, "`on_error` must be one of warn, raise; got 'hide'"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        watch(**options)
+
+
+def test_the_probe_is_stratified_hashed_and_fixed_by_its_seed() -> None:
+    train, val = data(80, 0), data(60, 1)
+    one, again, other = (draw_probe(train, val, 40, seed) for seed in (0, 0, 1))
+    assert one.labels[:20].bincount().tolist() == one.labels[20:].bincount().tolist() == [5, 5, 5, 5]
+    assert one.fingerprint == again.fingerprint != other.fingerprint
+    subset = DataLoader(Subset(train.dataset, list(range(40))), batch_size=8)
+    assert draw_probe(subset, val, 24, 0).labels.bincount().tolist() == [6, 6, 6, 6]
+
+
+def test_evaluation_restores_modes_and_random_states() -> None:
+    module = Foreign()
+    module.train()
+    module.trunk[1].eval()
+    before = torch.get_rng_state()
+    rows = evaluate(module, draw_probe(data(80, 0), data(60, 1), 40, 0), layer="trunk")
+    assert rows.shape == (40, 32)
+    assert [part.training for part in module.trunk] == [True, False, True, True]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not module.trunk._forward_hooks
+
+
+def test_outputs_that_are_no_rows_are_named() -> None:
+    class Odd(Foreign):
+        def forward(self, inputs: Tensor) -> Any:  # type: ignore[override]
+            return {"logits": inputs}
+
+    with pytest.raises(ValueError, match=r"`forward` to return one row per input, \(B, D\); got dict"):
+        evaluate(Odd(), draw_probe(data(80, 0), data(60, 1), 40, 0))
+
+
+def test_the_log_schedule_is_even_in_the_logarithm() -> None:
+    due = [step for step in range(1, 10_001) if is_due("log", step)]
+    assert due[:5] == [1, 2, 3, 4, 5]
+    late = torch.tensor([step for step in due if step > 200]).double().log10().diff()
+    assert late.min() > 0.015
+    assert late.max() < 0.03
+
+
+@pytest.mark.slow
+def test_under_two_ranks_the_first_alone_probes(tmp_path: Path) -> None:
+    script = Path(__file__).parent.parent / "processes" / "ddp_landscape.py"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
+    done = subprocess.run([sys.executable, script, tmp_path], env=clean, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    evaluations = [int((tmp_path / f"rank{rank}").read_text()) for rank in range(2)]
+    assert evaluations == [13, 0]  # the start and 4 steps a rank in each of 3 epochs
+    assert len(read_tracker(tmp_path)[0].trajectory) == 13
