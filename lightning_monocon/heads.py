@@ -2,8 +2,8 @@
 r"""Heads that map an encoder's features to the embedding: monotonic, its unconstrained twin, and a linear bottleneck.
 
 All of them take features of shape (..., in_features), floating, and return (..., out_features). All are a *float32
-island*: they compute and return float32 under any autocast and for 16-bit inputs or weights (float64 if the input or
-a weight is float64). A monotonic head that starts like the reference spreads its outputs over 1e-4 of their length,
+island*: they sum in and return float32 under any autocast and for 16-bit inputs or weights (float64 if the input or a
+weight is float64). A monotonic head that starts like the reference spreads its outputs over 1e-4 of their length,
 which rounding to bfloat16 would erase.
 """
 
@@ -28,6 +28,7 @@ from lightning_monocon.kernels.monotone_linear import (
     effective_weight,
     monotone_mlp,
 )
+from lightning_monocon.kernels.monotone_linear.checks import BACKENDS, PRECISIONS
 from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, NEGATIVE_SLOPE, Parametrization, Positive
 
 __all__ = ["LinearHead", "MLPHead", "MonotonicMLP"]
@@ -44,19 +45,18 @@ class _Head(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("activation", activation, ACTIVATIONS)
-        check_choice("precision", precision, get_args(Precision))
-        check_choice("backend", backend, get_args(Backend))
+        check_choice("precision", precision, PRECISIONS)
+        check_choice("backend", backend, BACKENDS)
         self.activation, self.precision, self.backend = activation, precision, backend
         self.register_buffer("monotone", None)
         self.in_features, self.out_features = widths[0], widths[-1]
-        if len(widths) > 2:  # a single layer has no hidden ones, and its state dict no such name
-            self.hidden_layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths[:-1]))
+        self.hidden_layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths[:-1]))
         self.output_layer = nn.Linear(widths[-2], widths[-1])
 
     @property
     def layers(self) -> list[nn.Linear]:
         """The layers, input side first; their weights are raw."""
-        return [module for module in self.modules() if isinstance(module, nn.Linear)]
+        return [*self.hidden_layers.children(), self.output_layer]  # type: ignore[list-item]  # all are nn.Linear
 
     @property
     def effective_weights(self) -> list[Tensor]:

@@ -14,6 +14,7 @@ from oracles import monotone as oracle
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_monocon.functional.knn_accuracy import knn_accuracy
 from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
 
 
@@ -127,6 +128,22 @@ def test_autocast_leaves_the_head_in_float32(dtype: torch.dtype) -> None:
         assert y.dtype == torch.float32
         torch.testing.assert_close(y, network.fold()(x).float(), rtol=0.02, atol=0.02)
     torch.testing.assert_close(torch.autograd.grad(y.square().sum(), x)[0], outside, rtol=0, atol=0)
+
+
+def test_neighbours_survive_rounded_operands_and_not_a_rounded_output() -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(100, 512, generator=generator)
+    labels = torch.arange(3000) % 100
+    x = F.relu(centres[labels] + torch.randn(3000, 512, generator=generator))
+    network = head(512)
+
+    def accuracy(y: Tensor) -> float:
+        return float(knn_accuracy(y[:2000], labels[:2000], y[2000:], labels[2000:]))
+
+    exact, rounded_output = accuracy(network(x)), accuracy(network(x).bfloat16().float())
+    network.precision = "bf16"
+    assert accuracy(network(x)) == pytest.approx(exact, abs=0.05)
+    assert rounded_output < 0.75 * exact
 
 
 def test_16_bit_heads_and_inputs_return_float32() -> None:

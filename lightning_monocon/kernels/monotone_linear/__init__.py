@@ -41,9 +41,10 @@ def monotone_mlp(
     Every layer computes ``phi(z V^T + b)`` with ``V = g(W)`` elementwise non-negative (see
     `lightning_monocon.kernels.monotone_linear.reference`); the last has no activation.
 
-    The result is a *float32 island*: it is computed and returned in float64 where an input is float64, else in
-    float32, whatever autocast says and whatever the 16-bit dtype of ``x`` or of the weights. A head with the
-    reference initialisation spreads its outputs over 1e-4 of their length, below the step of bfloat16 (4e-3).
+    The result is a *float32 island*: it is summed and returned in float64 where an input is float64, else in float32,
+    whatever autocast says and whatever the 16-bit dtype of ``x`` or of the weights. A head with the reference
+    initialisation spreads its outputs over 1e-4 of their length, below the step of bfloat16 (4e-3): rounding the
+    output halves its nearest-neighbour accuracy, while rounding the operands of the products leaves it where it was.
 
     Args:
         x: (..., K), floating.
@@ -52,10 +53,10 @@ def monotone_mlp(
         parametrization: ``g``, one of ``"square"``, ``"exp"``, ``"softplus"``, ``"abs"`` or ``"none"`` (free weights).
         signs: Direction of each input feature, (K,) of +1, -1 and 0 (free); None means all +1.
         activation: ``phi``, one of ``"leaky_relu"``, ``"relu"``, ``"elu"``, ``"tanh"``, ``"linear"``.
-        precision: How products are taken; sums are float32. ``"auto"`` follows `torch.set_float32_matmul_precision`.
-            ``"bf16"`` and ``"fp16"`` round both operands of every product (not for heads that start like the
-            reference). ``"ieee"``, ``"bf16x6"`` (float32's accuracy), ``"bf16x3"`` and ``"tf32"`` name what the
-            kernels do; plain torch keeps its own setting for these four.
+        precision: How products are taken; sums are float32. ``"auto"`` follows `torch.set_float32_matmul_precision`;
+            under 16-bit autocast the kernels then round operands to bfloat16, or to TF32 where autocast is float16.
+            ``"bf16"`` and ``"fp16"`` round both operands of every product. ``"ieee"``, ``"bf16x6"`` (float32's
+            accuracy), ``"bf16x3"`` and ``"tf32"`` name what the kernels do; plain torch keeps its own setting there.
         backend: ``"auto"`` takes the faster one, ``"torch"`` the plain path, ``"triton"`` the kernels, which have no
             second derivative. Inside `torch.func` transforms and forward-mode differentiation all take the plain path.
 

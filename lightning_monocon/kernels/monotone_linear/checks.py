@@ -12,6 +12,10 @@ from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.monotone_linear.configurations import Precision
 from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, PARAMETRIZATIONS, Plan
 
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+BACKENDS: tuple[str, ...] = get_args(Backend)
+_PARAMETRIZATIONS = tuple(PARAMETRIZATIONS)
+
 
 def check_choice(argument: str, value: str, known: Sequence[str]) -> None:
     """Raise a ValueError that lists the ``known`` names where ``value`` is none of them."""
@@ -21,11 +25,11 @@ def check_choice(argument: str, value: str, known: Sequence[str]) -> None:
 
 def check_names(plan: Plan, precision: str, backend: str) -> None:
     """Raise a ValueError where a name is unknown."""
-    check_choice("parametrization", plan.parametrization, tuple(PARAMETRIZATIONS))
+    check_choice("parametrization", plan.parametrization, _PARAMETRIZATIONS)
     check_choice("activation", plan.activation, ACTIVATIONS)
     check_choice("activation", plan.output_activation, ACTIVATIONS)
-    check_choice("precision", precision, get_args(Precision))
-    check_choice("backend", backend, get_args(Backend))
+    check_choice("precision", precision, PRECISIONS)
+    check_choice("backend", backend, BACKENDS)
 
 
 def check_tensors(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], signs: Tensor | None) -> None:

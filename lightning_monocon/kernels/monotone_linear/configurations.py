@@ -67,14 +67,14 @@ def _thirty_two(dot: Mode, dw: Mode, stages: int, swap: bool) -> Configuration:
 
 
 _IEEE = Launch("ieee", (32, 32, 32), 4, 3)  # scalar units: larger tiles spill
-_NARROW = Launch("bf16x6", (64, 32, 32), 4, 3)  # six products of 64 x 64 spill on sm_80
+_NARROW = Launch("bf16x6", (64, 32, 32), 4, 3)  # split products of 64 x 64 spill on sm_80
 
 TABLE: dict[str, dict[Mode, Configuration]] = {
     "sm_80": {
         "bf16": _sixteen("bf16", 3, 3, swap=True),
         "fp16": _sixteen("fp16", 3, 3, swap=True),
         "tf32": _thirty_two("tf32", "tf32", 3, swap=True),
-        "bf16x3": _thirty_two("bf16x3", "bf16x3", 3, swap=True),
+        "bf16x3": _thirty_two("bf16x3", "bf16x3", 3, swap=True)._replace(both=_NARROW._replace(dot="bf16x3")),
         "bf16x6": Configuration(_NARROW._replace(swap=True), _NARROW, _NARROW, _NARROW),
         "ieee": Configuration(_IEEE._replace(swap=True), _IEEE, _IEEE, _IEEE),
     },

@@ -36,9 +36,11 @@ ERROR = 2.0  # times that of torch's own product
 
 def serves(x: Tensor, weights: list[Tensor]) -> bool:
     """Return whether this path is the faster one for float32 ``x`` (M, K) and weights on a CPU, in eager mode."""
-    plain = all(type(t) in (Tensor, torch.nn.Parameter) for t in (x, *weights))
-    large = all(len(x) * weight.numel() >= SMALLEST_PRODUCT for weight in weights)
-    return plain and large and not torch._C._get_tracing_state() and is_faster()
+    rows = x.shape[0]
+    if any(rows * weight.numel() < SMALLEST_PRODUCT for weight in weights):
+        return False
+    plain = all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in (x, *weights))
+    return plain and not torch._C._get_tracing_state() and is_faster()
 
 
 def run(x: Tensor, weights: list[Tensor], biases: list[Tensor], plan: Plan) -> Tensor:

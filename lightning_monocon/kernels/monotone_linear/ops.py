@@ -39,7 +39,8 @@ def monotone_mlp(
     from lightning_monocon.kernels.monotone_linear import stack
 
     plan = _plan(parametrization, activation, output_activation, signs)
-    return stack.forward(x, weights, biases, plan, cast("Precision", precision), architecture(x.device))
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]  # Triton launches on the current device, wherever the tensors are
+        return stack.forward(x, weights, biases, plan, cast("Precision", precision), architecture(x.device))
 
 
 @torch.library.custom_op("monocon::monotone_mlp_backward", mutates_args=())
@@ -63,15 +64,9 @@ def monotone_mlp_backward(
 
     plan = _plan(parametrization, activation, output_activation, signs)
     grad = through_activation(grad, outputs[-1], plan.output_activation)
-    dx, dws, dbs = stack.backward(
-        grad,
-        [x, *outputs[:-1]],
-        weights,
-        plan,
-        cast("Precision", precision),
-        architecture(x.device),
-        needs_input,
-    )
+    inputs, target = [x, *outputs[:-1]], architecture(x.device)
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        dx, dws, dbs = stack.backward(grad, inputs, weights, plan, cast("Precision", precision), target, needs_input)
     parameters = [d.to(p.dtype) for d, p in zip([*dws, *dbs], [*weights, *biases], strict=True)]
     return [x.new_empty(0) if dx is None else dx.to(x.dtype), *parameters]
 
@@ -113,6 +108,7 @@ def _(
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:  # noqa: ANN401 (torch's own)
     x, weights, biases, signs, *ctx.names = inputs
     ctx.count, ctx.signed = len(weights), signs is not None
+    ctx.set_materialize_grads(False)  # hidden outputs have no gradient, and zeros of their size are not wanted
     ctx.save_for_backward(x, *output, *weights, *biases, *([signs] if ctx.signed else []))
 
 

@@ -23,9 +23,10 @@ def run(
     """Return the stack's output (..., N_L) for checked arguments."""
     # Flat rows: an in-place activation on a viewed product would make autograd copy it.
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    accepted = _accepted_precision(x.device.type) if precision == "auto" else precision
     with _without_autocast(x.device.type):
         if _takes_kernels(rows, weights, biases, backend):
-            y = _on_kernels(rows, weights, biases, plan, precision)
+            y = _on_kernels(rows, weights, biases, plan, accepted)
         else:
             y = _on_torch(rows, weights, biases, plan, precision, backend)
     return y if x.ndim == 2 else y.reshape(*x.shape[:-1], y.shape[-1])
@@ -33,8 +34,10 @@ def run(
 
 def _takes_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, backend: Backend) -> bool:
     """Return whether the Triton kernels serve; raise where they were asked for and cannot."""
+    if backend == "torch" or (backend == "auto" and x.device.type != "cuda"):
+        return False
     widths = [x.shape[1], *(weight.shape[0] for weight in weights)]
-    if backend == "torch" or 0 in widths:
+    if 0 in widths:
         return False
     if max(widths) > MAX_WIDTH:
         if backend == "triton":
@@ -66,8 +69,8 @@ def _on_torch(
 ) -> Tensor:
     """Run the reference, or oneDNN where it is faster: in float64 where an operand is, else in float32."""
     dtype = torch.float64 if torch.float64 in (x.dtype, *(weight.dtype for weight in weights)) else torch.float32
-    rows, wide = x.to(dtype), [weight.to(dtype) for weight in weights]
-    full = [None if bias is None else bias.to(dtype) for bias in biases]
+    rows, wide = _in(dtype, x), [_in(dtype, weight) for weight in weights]
+    full = [None if bias is None else _in(dtype, bias) for bias in biases]
     if backend == "auto" and precision in ("auto", "ieee") and _fits_onednn(rows, wide, full):
         return onednn.run(rows, wide, _given(full), plan)
     return reference.monotone_mlp(rows, wide, full, plan, SIXTEEN_BIT.get(precision))
@@ -78,11 +81,26 @@ def _fits_onednn(x: Tensor, weights: list[Tensor], biases: Biases) -> bool:
     if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype != torch.float32:
         return False
     given = _given(biases)
-    return len(given) == len(weights) and not in_transform(x, *weights, *given) and onednn.serves(x, weights)
+    return len(given) == len(weights) and onednn.serves(x, weights) and not in_transform(x, *weights, *given)
+
+
+def _in(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    """Return the tensor in ``dtype``; a call that changes nothing would still cost a microsecond."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def _given(biases: Biases) -> list[Tensor]:
     return [bias for bias in biases if bias is not None]
+
+
+def _accepted_precision(device_type: str) -> Precision:
+    """Return what the surrounding autocast accepts; sums and results stay float32.
+
+    float16 has too small a range for activations and scaled gradients: TF32 keeps its digits with float32's range.
+    """
+    if not torch.is_autocast_enabled(device_type):
+        return "auto"
+    return "bf16" if torch.get_autocast_dtype(device_type) == torch.bfloat16 else "tf32"
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[object]:

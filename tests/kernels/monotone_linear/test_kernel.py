@@ -6,22 +6,15 @@ The interpreter multiplies every float32 mode in full float32: it tests their ad
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
 from oracles import monotone as oracle
 from torch import Tensor
 
-from lightning_monocon.kernels.dispatch import is_interpreting
 from lightning_monocon.kernels.monotone_linear import monotone_linear, monotone_mlp
 
-DEVICES = [
-    pytest.param("cpu", id="interpreter", marks=pytest.mark.skipif(not is_interpreting(), reason="no interpreter")),
-    pytest.param(
-        "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
-    ),
-]
 PARAMETRIZATIONS = ["square", "exp", "softplus", "abs", "none"]
 ACTIVATIONS = ["leaky_relu", "relu", "elu", "tanh", "linear"]
 FLOAT32_MODES = ["ieee", "tf32", "bf16x3", "bf16x6"]
@@ -29,16 +22,10 @@ FLOAT32_MODES = ["ieee", "tf32", "bf16x3", "bf16x6"]
 TOLERANCE = {"ieee": 2e-6, "bf16x6": 2e-6, "bf16x3": 2e-5, "tf32": 4e-3, "auto": 2e-6}
 
 
-@pytest.fixture(params=DEVICES)
-def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture
+def device(kernel_device: torch.device, poisoned: None) -> str:
     """Where kernels run; fresh memory holds NaN, so that a cell that nobody writes shows."""
-    empty = torch.empty
-
-    def poisoned(*sizes: object, **options: object) -> Tensor:
-        return empty(*sizes, **options).fill_(torch.nan)
-
-    monkeypatch.setattr(torch, "empty", poisoned)
-    yield request.param
+    return kernel_device.type
 
 
 def passes(
@@ -228,9 +215,13 @@ def test_equal_bits_from_run_to_run(device: str) -> None:
         assert torch.equal(a, b)
 
 
-def test_autocast_leaves_float32(device: str) -> None:
+@pytest.mark.parametrize(("dtype", "mode"), [(torch.bfloat16, "bf16"), (torch.float16, "tf32")], ids=str)
+def test_autocast_rounds_operands_and_returns_float32(device: str, dtype: torch.dtype, mode: str) -> None:
     (x,), weights, biases = moved(device, *(p if isinstance(p, list) else [p] for p in oracle.problem([12, 9, 5], 6)))
-    outside = monotone_mlp(x, weights, biases, backend="triton")
-    with torch.autocast(device, torch.bfloat16):
+    outside = monotone_mlp(x, weights, biases, backend="triton", precision=mode)
+    named = monotone_mlp(x, weights, biases, backend="triton", precision="ieee")
+    with torch.autocast(device, dtype):
         inside = monotone_mlp(x, weights, biases, backend="triton")
+        assert torch.equal(monotone_mlp(x, weights, biases, backend="triton", precision="ieee"), named)
+    assert inside.dtype == torch.float32
     assert torch.equal(inside, outside)

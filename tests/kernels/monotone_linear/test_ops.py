@@ -65,6 +65,16 @@ def test_compiles_into_one_graph(backend: str) -> None:
         torch.testing.assert_close(got, want)
 
 
+@interpreted
+def test_compiles_under_autocast() -> None:
+    head = MonotonicMLP(6, backend="triton")
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+    torch._dynamo.reset()
+    with torch.autocast("cpu", torch.bfloat16):
+        compiled = torch.compile(head, fullgraph=True, backend="aot_eager")(x)
+        torch.testing.assert_close(compiled, head(x), rtol=0, atol=0)
+
+
 def test_plain_path_compiles_into_one_graph() -> None:
     head = MonotonicMLP(6)
     x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))

@@ -30,7 +30,7 @@ def aot(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.parametrize("target", LARGEST)
 def test_every_launch_compiles_without_a_spill(aot: ModuleType, target: str) -> None:
-    found = aot.report(HERE / "aot_cases.py", target)
+    found = aot.report(HERE / "compile_cases.py", target)
     assert len(found) >= 10
     assert [row["name"] for row in found if row["spills"] or row["stack"]] == []
     assert [row["name"] for row in found if row["narrow_addresses"] or not row["addresses"]] == []
