@@ -20,8 +20,8 @@ aten = torch.ops.aten
 Linear = Callable[[Tensor, Tensor, Tensor, Activation, torch.dtype], Tensor]
 """(x, mapped weight, bias, activation, dtype of the result) -> the layer's output."""
 
-Product = Callable[[Tensor, Tensor], Tensor]
-"""(a, b) -> a b, summed and returned in float32."""
+Product = Callable[[Tensor, Tensor, torch.dtype], Tensor]
+"""(a, b, dtype of the result) -> a b, summed in float32."""
 
 # phi'(z) times a gradient, from h = phi(z): one fused elementwise operation each
 _SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -91,28 +91,27 @@ def backward(
     for index in range(len(weights) - 1, -1, -1):
         signs = plan.signs if index == 0 else None
         narrow = grad.to(mapped[index].dtype)
-        dw = product(narrow.T, inputs[index])
+        dw = product(narrow.T, inputs[index], torch.float32)
         dws.insert(0, through_map_(dw, weights[index].to(dw.dtype), plan.parametrization, signs))
-        dbs.insert(0, grad.sum(dim=0))
-        if index == 0 and not needs_input:
-            return None, dws, dbs
-        grad = product(narrow, mapped[index])
+        dbs.insert(0, grad.sum(dim=0, dtype=torch.float32))
         if index > 0:
-            grad = through_activation(grad, inputs[index], plan.activation)
-    return grad, dws, dbs
+            # Kept as it is multiplied next: a float32 copy of a large batch would cost more than the activation.
+            grad = through_activation(product(narrow, mapped[index], narrow.dtype), inputs[index], plan.activation)
+    dx = product(narrow, mapped[0], torch.float32) if needs_input else None
+    return dx, dws, dbs
 
 
 def torch_linear(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation, dtype: torch.dtype) -> Tensor:
     """`Linear` on torch's own product, in the dtype of ``x`` and ``weight``."""
     if x.dtype == dtype:
         return reference.activate(torch.nn.functional.linear(x, weight, bias.to(dtype)), activation)
-    return reference.activate(torch_product(x, weight.T).add_(bias), activation).to(dtype)
+    return reference.activate(torch_product(x, weight.T, dtype).add_(bias), activation)
 
 
-def torch_product(a: Tensor, b: Tensor) -> Tensor:
-    """`Product` on torch: 16-bit operands are summed in float32 and stay there."""
-    if a.dtype == b.dtype and a.dtype in (torch.float32, torch.float64):
+def torch_product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
+    """`Product` on torch."""
+    if a.dtype == dtype:
         return a @ b
     if a.device.type == "cuda":
-        return torch.mm(a, b, out_dtype=torch.float32)
-    return a.float() @ b.float()
+        return torch.mm(a, b, out_dtype=dtype)
+    return a.to(dtype) @ b.to(dtype)  # only CUDA's product widens its result

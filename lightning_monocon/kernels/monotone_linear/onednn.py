@@ -100,7 +100,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation, dty
     return reference.activate(_pointwise(x, weight, bias, "none", []), activation)
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
+def _product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
     """`library.Product`; transposes are read through their strides."""
     return _pointwise(a, b.T, None, "none", [])
 
