@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arithmetic of the metrics and of training: pure, typed functions on tensors."""
 
+from lightning_monocon.functional.alignment import alignment
 from lightning_monocon.functional.alpha_req import alpha_req
 from lightning_monocon.functional.checks import DegenerateSampleWarning
 from lightning_monocon.functional.corrected_effective_dimension import (
@@ -9,24 +10,28 @@ from lightning_monocon.functional.corrected_effective_dimension import (
 )
 from lightning_monocon.functional.diffusion_spectral_entropy import diffusion_spectral_entropy
 from lightning_monocon.functional.effective_dimension import effective_dimension
-from lightning_monocon.functional.effective_rank import participation_ratio, spectral_effective_rank, stable_rank
 from lightning_monocon.functional.feature_correlation import FeatureCorrelationResult, feature_correlation
-from lightning_monocon.functional.intrinsic_dimension import IntrinsicDimensionResult, local_intrinsic_dimension, two_nn
+from lightning_monocon.functional.intrinsic_dimension import IntrinsicDimensionResult
 from lightning_monocon.functional.jackknife import Estimate, jackknife
 from lightning_monocon.functional.knn_accuracy import knn_accuracy
 from lightning_monocon.functional.linear_cka import linear_cka
+from lightning_monocon.functional.local_intrinsic_dimension import local_intrinsic_dimension
 from lightning_monocon.functional.mean_cosine import mean_cosine
 from lightning_monocon.functional.moments import Moments, moments
 from lightning_monocon.functional.neighbour_scores import neighbour_scores
 from lightning_monocon.functional.neighbours import Neighbours, neighbours
 from lightning_monocon.functional.neural_collapse import NeuralCollapseResult, neural_collapse
+from lightning_monocon.functional.participation_ratio import participation_ratio
 from lightning_monocon.functional.recall_at_k import recall_at_k
 from lightning_monocon.functional.reconstruction_error import ReconstructionResult, reconstruction_error
 from lightning_monocon.functional.red_flags import RedFlag, red_flags
+from lightning_monocon.functional.spectral_effective_rank import spectral_effective_rank
 from lightning_monocon.functional.spectrum import PrincipalComponents, explained_variance, principal_components
+from lightning_monocon.functional.stable_rank import stable_rank
 from lightning_monocon.functional.total_variance import total_variance
 from lightning_monocon.functional.truncation_curve import truncation_curve
-from lightning_monocon.functional.uniformity import alignment, uniformity
+from lightning_monocon.functional.two_nn import two_nn
+from lightning_monocon.functional.uniformity import uniformity
 
 __all__ = [
     "DegenerateSampleWarning",

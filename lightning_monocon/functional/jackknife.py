@@ -109,7 +109,7 @@ def jackknife(
         ValueError: If the shape is wrong, a row is not finite, or ``groups`` or ``confidence`` is out of range.
 
     Example:
-        >>> from lightning_monocon.functional.effective_rank import participation_ratio_from_moments
+        >>> from lightning_monocon.functional.participation_ratio import participation_ratio_from_moments
         >>> rows = torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
         >>> estimate = jackknife(rows, participation_ratio_from_moments, normalize=False)
         >>> bool(estimate.low < estimate.value < estimate.high), estimate.rows, estimate.features

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.checks import warn_degenerate
 from lightning_monocon.functional.moments import Moments, covariance, moments
 
 
@@ -42,6 +43,21 @@ def components_from_moments(statistics: Moments) -> PrincipalComponents:
         return PrincipalComponents(statistics.mean, nan, nan[0])
     variances, directions = torch.linalg.eigh(matrix)
     return PrincipalComponents(statistics.mean, directions.T.flip(0), variances.flip(0).clamp_min(0.0))
+
+
+def squared_singular_values(statistics: Moments, centred: bool) -> Tensor:
+    """Return the descending squared singular values ``(D,)`` of the centred or raw rows; NaN and a warning of none."""
+    if centred:
+        return variances_from_moments(statistics) * (statistics.rows - 1.0)
+    if statistics.rows < 2 or not torch.isfinite(statistics.comoment).all():
+        covariance(statistics)  # names the cause
+        return torch.full_like(statistics.mean, torch.nan)
+    second = statistics.comoment + statistics.rows * torch.outer(statistics.mean, statistics.mean)
+    if not second.any():
+        warn_degenerate(f"All {int(statistics.rows)} rows are zero")
+        return torch.full_like(statistics.mean, torch.nan)
+    squares: Tensor = torch.linalg.eigvalsh((second + second.T) / 2.0)
+    return squares.flip(0).clamp_min(0.0)
 
 
 def explained_variance(embeddings: Tensor, normalize: bool = True) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uniformity and alignment of unit embeddings on the sphere (Wang & Isola, ICML 2020)."""
+"""Uniformity of unit embeddings on the sphere (Wang & Isola, ICML 2020)."""
 
 from __future__ import annotations
 
@@ -68,54 +68,3 @@ def uniformity(embeddings: Tensor, t: float = 2.0) -> Tensor:
             kernel = torch.exp(-t * distance.clamp_min_(0.0))
             total = total + (kernel.triu(1).sum() if other == start else kernel.sum())
     return total.log() - math.log(count * (count - 1) / 2)
-
-
-def alignment_sum(embeddings: Tensor, positives: Tensor, alpha: float) -> Tensor:
-    """Return the sum over pairs of the distance of unit rows to the power ``alpha``.
-
-    Raises:
-        ValueError: If the two do not have one shape.
-    """
-    if isinstance(positives, Tensor) and positives.shape != embeddings.shape:
-        raise ValueError(
-            f"`positives` must have the shape {tuple(embeddings.shape)} of `embeddings`, row by row a positive pair;"
-            f" got {tuple(positives.shape)}."
-        )
-    difference = unit_float64(embeddings) - unit_float64(positives, "positives")
-    distances: Tensor = torch.linalg.vector_norm(difference, dim=1)
-    return distances.pow(alpha).sum()
-
-
-def check_alpha(alpha: float) -> None:
-    """Raise ValueError unless ``alpha`` is positive."""
-    if not alpha > 0:
-        raise ValueError(f"`alpha` must be positive; got {alpha!r}.")
-
-
-def alignment(embeddings: Tensor, positives: Tensor, alpha: float = 2.0) -> Tensor:
-    r"""Return the mean distance of positive pairs of unit rows, 0-d float64, >= 0; lower is better aligned.
-
-    .. math::
-        \frac1N\sum_i |u_i - v_i|^\alpha
-
-    Wang & Isola (2020). Collapse wins it: report it with :func:`uniformity`.
-
-    Args:
-        embeddings: ``(N, D)``, any floating dtype; rows are divided by their lengths.
-        positives: ``(N, D)``, row i the positive of row i.
-        alpha: The exponent.
-
-    Raises:
-        TypeError: If an input is no floating tensor.
-        ValueError: If shapes do not match, a row is not finite, or ``alpha`` is not positive.
-
-    Example:
-        >>> alignment(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 3.0]]))
-        tensor(2.0000, dtype=torch.float64)
-    """
-    check_alpha(alpha)
-    total = alignment_sum(embeddings, positives, alpha)
-    if not len(embeddings):
-        warn_degenerate("Alignment needs at least 1 pair, got 0")
-        return torch.full_like(total, torch.nan)
-    return total / len(embeddings)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.alignment import alignment_sum, check_alpha
 from lightning_monocon.functional.checks import warn_degenerate
-from lightning_monocon.functional.uniformity import alignment_sum, check_alpha
 from lightning_monocon.metrics.streaming import StreamingMetric
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_monocon.functional.intrinsic_dimension import Average, check_average, local_intrinsic_dimension
+from lightning_monocon.functional.local_intrinsic_dimension import Average, check_average, local_intrinsic_dimension
 from lightning_monocon.metrics.rows import RowsOfOneRole
 
 

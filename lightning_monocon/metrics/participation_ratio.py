@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lightning_monocon.functional.effective_rank import participation_ratio_from_moments
 from lightning_monocon.functional.moments import Moments
+from lightning_monocon.functional.participation_ratio import participation_ratio_from_moments
 from lightning_monocon.metrics.spectral import SpectrumOfOneRole
 
 

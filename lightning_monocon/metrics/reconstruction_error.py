@@ -93,14 +93,14 @@ class ReconstructionError(SpectralMetric):
             pairs = [Pair(*pair) for pair in zip(gallery, query, strict=True)]
         whole = merge_all(gallery)
         warn_of_small_sample(type(self).__name__, whole, self.small_sample)
-        about = (confidence, int(whole.rows), len(whole.mean), self.normalize)
+        rows, width = int(whole.rows), len(whole.mean)
         without = [merge_pairs([*pairs[:index], *pairs[index + 1 :]]) for index in range(len(pairs))]
         value, *rest = (self._values(pair) for pair in (merge_pairs(pairs), *without))
-        intervals = (student_interval(value[i], torch.stack([one[i] for one in rest]), confidence) for i in range(3))
-        return {
-            name: Estimate(*interval, *about)
-            for name, interval in zip(ReconstructionResult._fields, intervals, strict=True)
-        }
+        estimates = {}
+        for index, name in enumerate(ReconstructionResult._fields):
+            ends = student_interval(value[index], torch.stack([one[index] for one in rest]), confidence)
+            estimates[name] = Estimate(*ends, confidence, rows, width, self.normalize)
+        return estimates
 
     def _values(self, pair: Pair) -> ReconstructionResult:
         return reconstruction_from_moments(pair.gallery, pair.query, self.variance)

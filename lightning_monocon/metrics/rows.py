@@ -108,7 +108,9 @@ class RowsMetric(StreamingMetric):
         state: Tensor | list[Tensor] = self._state(role, part)
         if isinstance(state, Tensor):  # gathered from the ranks
             return state
-        return torch.cat(state) if state else nothing
+        if len(state) > 1:
+            state[:] = [torch.cat(state)]  # in place: the batches are freed, for every metric of the group
+        return state[0] if state else nothing
 
 
 class RowsOfOneRole(RowsMetric):

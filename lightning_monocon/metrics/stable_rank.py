@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_monocon.functional.effective_rank import stable_rank_from_moments
 from lightning_monocon.functional.moments import Moments
+from lightning_monocon.functional.stable_rank import stable_rank_from_moments
 from lightning_monocon.metrics.spectral import SpectrumOfOneRole
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_monocon.functional.intrinsic_dimension import check_discard, two_nn
+from lightning_monocon.functional.two_nn import check_discard, two_nn
 from lightning_monocon.metrics.rows import RowsOfOneRole
 
 

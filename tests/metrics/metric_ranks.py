@@ -22,6 +22,7 @@ from lightning_monocon.metrics import (
     NeuralCollapse,
     RecallAtK,
     ReconstructionError,
+    TotalVariance,
     TwoNN,
     Uniformity,
 )
@@ -78,6 +79,12 @@ def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]
     return found
 
 
+def on_step(rank: int) -> Any:
+    """What `forward` gives where metrics are synchronised at each step: the value of all ranks' batches."""
+    metric = TotalVariance(dist_sync_on_step=True)
+    return [metric(part[own((20, 25, 15), rank)]) for part in (rows_of("gallery")[0], -rows_of("gallery")[0])]
+
+
 def refused(rank: int) -> str:
     """Two ranks hold embeddings of different width."""
     metric = EffectiveDimension()
@@ -92,7 +99,7 @@ def refused(rank: int) -> str:
 def main(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", f"file://{folder / 'meet'}", rank=rank, world_size=3)
     pair = dist.new_group([0, 1])
-    results: dict[str, Any] = {"refused": refused(rank)}
+    results: dict[str, Any] = {"refused": refused(rank), "on step": on_step(rank)}
     for name, (gallery, query) in CASES.items():
         if rank < len(gallery):
             results[name] = run(gallery, query, rank, pair if len(gallery) == 2 else None)

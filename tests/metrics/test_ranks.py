@@ -19,6 +19,7 @@ from lightning_monocon.functional import (
     neighbour_scores,
     neural_collapse,
     reconstruction_error,
+    total_variance,
     two_nn,
     uniformity,
 )
@@ -68,3 +69,10 @@ def test_ranks_of_different_width_are_refused_on_every_rank(results: list[dict[s
         "`embeddings` must have the same number of features on every rank and in every merged metric; got [3, 4, 5]."
     )
     assert [result["refused"] for result in results] == [sentence] * 3
+
+
+def test_a_synchronised_step_is_of_all_ranks(results: list[dict[str, Any]]) -> None:
+    expected = total_variance(rows_of("gallery")[0]).float()
+    for result in results:
+        for value in result["on step"]:
+            torch.testing.assert_close(value, expected)

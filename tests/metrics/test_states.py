@@ -333,3 +333,22 @@ def test_wrong_input_is_named(batches: list[dict[str, Any]]) -> None:
         fed(KNNAccuracy(67), batches).compute()
     with pytest.raises(ValueError, match="`gallery_labels` must hold at least two classes; all 66 are 1"):
         fed(KNNAccuracy(), [{**b, "labels": torch.ones_like(b["labels"])} for b in batches]).compute()
+
+
+@pytest.mark.parametrize("make", EVERY)
+def test_class_attributes_are_constant_and_declared(make: Callable[..., Metric]) -> None:
+    metric = make()
+    assert metric.is_differentiable is False
+    assert metric.full_state_update is False
+    with pytest.raises(RuntimeError, match="Can't change const `higher_is_better`"):
+        metric.higher_is_better = None
+
+
+def test_values_can_be_plotted(batches: list[dict[str, Any]]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    figure, axes = fed(RecallAtK(), batches).plot()
+    assert figure is not None
+    assert axes is not None
+    matplotlib.pyplot.close(figure)
