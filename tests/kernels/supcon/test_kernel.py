@@ -100,7 +100,8 @@ def test_strided_inputs(layout: str, kernel_device: torch.device) -> None:
     embeddings, labels = batch(24, 24, 4, kernel_device)
     views = {"transposed": embeddings.T, "every second": embeddings[:, ::2], "expanded": embeddings[:1].expand(24, 24)}
     view = views[layout].detach().requires_grad_()
-    assert_agrees(view, labels, 0.1, 5e-6, precision="ieee")
+    # equal rows: attraction and repulsion cancel to nothing, and what is left is the rounding of either
+    assert_agrees(view, labels, 0.1, 5e-5 if layout == "expanded" else 5e-6, precision="ieee")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
@@ -111,7 +112,8 @@ def test_half_precision_embeddings(dtype: torch.dtype, kernel_device: torch.devi
     wide = half.detach().cpu().double().requires_grad_()
     wanted = gradients(oracle(wide, labels.cpu(), 0.1), wide)[0]
     assert found.dtype == dtype
-    # a gradient in bfloat16 keeps eight bits
+    # A gradient in bfloat16 keeps eight bits. The interpreter's own fault, a `tl.dot` that multiplies the raw bits of
+    # bfloat16, is out of the way: tiles are float16 or float32 whatever the embeddings are.
     assert (found.cpu().double() - wanted).norm() < 5e-3 * wanted.norm()
 
 
@@ -141,7 +143,9 @@ def test_singletons_can_be_refused(kernel_device: torch.device) -> None:
         supcon(embeddings, labels, 0.1, singletons="error", backend="triton")
     labels = torch.tensor([0, 4, 4, 0], device=kernel_device)
     loss = supcon(embeddings, labels, 0.1, singletons="error", ignore_index=0, backend="triton", precision="ieee")
-    assert_close(loss.cpu().double(), oracle(embeddings.detach().cpu(), labels.cpu(), 0.1, ignore_index=0))
+    assert_close(
+        loss.cpu().double(), oracle(embeddings.detach().cpu(), labels.cpu(), 0.1, ignore_index=0), atol=1e-6, rtol=0
+    )
 
 
 def test_two_runs_are_bit_equal(kernel_device: torch.device) -> None:
