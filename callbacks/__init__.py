@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Callbacks that watch and steer a run; installed as `lightning_monocon.callbacks`."""
 
+from lightning_monocon.callbacks.collapse_guard import CollapseGuard
 from lightning_monocon.callbacks.embedding_metrics import EmbeddingMetrics
 from lightning_monocon.callbacks.embedding_writer import EmbeddingWriter
 from lightning_monocon.callbacks.encoder_pretraining import EncoderPretraining
 from lightning_monocon.callbacks.exact_resume import ExactResume
 from lightning_monocon.callbacks.run_record import RunRecord
 from lightning_monocon.callbacks.run_report import RunReport
+from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape
 
-__all__ = ["EmbeddingMetrics", "EmbeddingWriter", "EncoderPretraining", "ExactResume", "RunRecord", "RunReport"]
+__all__ = [
+    "CollapseGuard",
+    "EmbeddingMetrics",
+    "EmbeddingWriter",
+    "EncoderPretraining",
+    "ExactResume",
+    "RunRecord",
+    "RunReport",
+    "SemanticLandscape",
+]
