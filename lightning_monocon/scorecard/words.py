@@ -17,7 +17,7 @@ LEGEND = (
     "at n99: 5-NN accuracy when only that many dimensions are kept (the most over the seeds); PCA rival: the baseline "
     "cut to as many by PCA.",
     "RMSE shrinks when all rows move together (total variance falls); FVU, the unexplained fraction, does not. "
-    "Both are 0 by definition where n99 is the whole width.",
+    "Both are 0 by definition where n99 is the whole width or rank.",
     "Kept dimensions: the gallery's top-k principal components, then cosine; at full width nothing is cut. "
     "k = 1 is only a sign. Beyond its own width an arm competes with all it has.",
     "Noise: 95 % intervals, paired by seed and query (bootstrap over queries, t over seeds; the wider end of each "

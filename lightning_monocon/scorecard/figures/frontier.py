@@ -29,7 +29,7 @@ def frontier_figure(card: Scorecard) -> Figure:
         dimension_axis(panel, card.dims, "kept dimensions k (principal components)")
         panel.set_ylabel("5-NN accuracy (%)")
     best = 100 * max(arm.accuracy(k)[0] for arm in card.arms for k in card.dims)
-    panels[0].set_ylim(max(0.0, 100 * card.arms[0].scores[0].chance - 5), min(102.0, best + 5))
+    panels[0].set_ylim(max(0.0, 100 * card.arms[0].scores[0].chance - 5), min(104.0, best + 6))
     panels[1].set_ylim(best - _ZOOM, min(100.3, best + _ZOOM / 5))
     panels[0].set_title("all (a ring marks n99)", fontsize=10)
     panels[1].set_title(f"the upper {_ZOOM:.0f} points", fontsize=10)
