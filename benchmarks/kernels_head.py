@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from harness import Row, interleaved, ratio, relative_error, write
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_monocon.heads import MonotonicMLP
@@ -34,16 +34,18 @@ LIMITS = {"float32": 1e-5, "tf32": 5e-3, "bfloat16": 5e-2}
 Function = Callable[[Tensor], Tensor]
 
 
-def formula(head: MonotonicMLP) -> Function:
-    """Return the paper's published operations on the head's parameters."""
+class Formula(nn.Module):
+    """The operations of the paper's published head, on the parameters of ours."""
 
-    def run(x: Tensor) -> Tensor:
-        *hidden, last = head.layers
-        for layer in hidden:
+    def __init__(self, head: MonotonicMLP) -> None:
+        super().__init__()
+        self.hidden_layers, self.output_layer = head.hidden_layers, head.output_layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embedding of ``x``."""
+        for layer in self.hidden_layers:
             x = F.leaky_relu(F.linear(x, layer.weight**2, layer.bias), 0.01)
-        return F.linear(x, last.weight**2, last.bias)
-
-    return run
+        return F.linear(x, self.output_layer.weight**2, self.output_layer.bias)
 
 
 @contextmanager
@@ -99,7 +101,7 @@ def compare(rows: int, features: int, layers: int, kind: str, device: str, round
     wide = MonotonicMLP(features, num_layers=layers, backend="torch").double()
     wide.load_state_dict(head.state_dict())
     truth = step(wide, wide, x.detach().cpu().double().requires_grad_(), upstream.cpu().double(), "float32")()
-    plain = formula(head)
+    plain = Formula(head)
     peers = {
         "eager": step(plain, head, x, upstream, kind),
         "ours": step(head, head, x, upstream, kind),

@@ -225,3 +225,25 @@ def test_autocast_rounds_operands_and_returns_float32(device: str, dtype: torch.
         assert torch.equal(monotone_mlp(x, weights, biases, backend="triton", precision="ieee"), named)
     assert inside.dtype == torch.float32
     assert torch.equal(inside, outside)
+
+
+@pytest.mark.parametrize("swap", [False, True], ids=["normal", "swapped"])
+@pytest.mark.parametrize("rows", [3, 150], ids=["one group", "two groups of tiles"])
+def test_both_operand_orders_and_every_group_of_tiles(device: str, rows: int, swap: bool) -> None:
+    from lightning_monocon.kernels.monotone_linear import launch
+    from lightning_monocon.kernels.monotone_linear.configurations import Configuration, Launch
+
+    x, (weight,), (bias,) = oracle.problem([21, 35], rows)
+    signs = oracle.directions(21)
+    dz = torch.randn(rows, 35, generator=torch.Generator().manual_seed(0))
+    exact = [t.double().requires_grad_() for t in (x, weight, bias)]
+    z = oracle.stack(exact[0], exact[1:2], exact[2:], signs=signs)
+    want = [oracle.activate(z, "tanh").detach(), *torch.autograd.grad(z, exact, dz.double())]
+    ((x, weight, bias, signs, dz),) = moved(device, (x, weight, bias, signs, dz))
+    tile = Launch("ieee", (16, 16, 16), 4, 2, swap)
+    read = launch.Weight(weight, "square", signs)
+    y = launch.layer_forward(x, read, bias, "tanh", torch.float32, tile)
+    split = Configuration(tile, tile, tile, tile, rows_per_part=64)
+    alone = [launch.layer_dx(dz, read, x, "linear", x.dtype, tile), *launch.layer_dw(dz, x, read, split)]
+    assert_close([y, *alone], want, 2e-6)
+    assert_close([y, *launch.layer_both(dz, read, x, "linear", x.dtype, tile)], want, 2e-6)
