@@ -56,7 +56,7 @@ class _Head(nn.Module):
     @property
     def layers(self) -> list[nn.Linear]:
         """The layers, input side first; their weights are raw."""
-        return [*self.hidden_layers, self.output_layer]  # type: ignore[list-item]  # all are nn.Linear
+        return [*self.hidden_layers, self.output_layer]
 
     @property
     def effective_weights(self) -> list[Tensor]:
