@@ -93,7 +93,7 @@ def _draw_edge(axes: Axes, start: tuple[float, float], end: tuple[float, float],
     bend = 0.25 + 0.1 * (number % 3)
     style = {"arrowstyle": "-|>", "color": INK, "connectionstyle": f"arc3,rad={bend}", "shrinkA": 22, "shrinkB": 22}
     axes.annotate("", end, start, arrowprops=style)
-    place = tuple(a + 0.4 * (b - a) for a, b in zip(start, end, strict=True))  # nearer its source: two ways, two places
+    place = tuple(a + 0.3 * (b - a) for a, b in zip(start, end, strict=True))  # nearer its source: two ways, two places
     paper = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
     axes.annotate(label, (place[0], place[1]), ha="center", va="center", fontsize=8, bbox=paper, zorder=5)
 

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`monocon landscape`: runs in, one report out, with its refusals in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+from oracles.credence_paths import STRATA, grokking
+
+from lightning_monocon.cli import main
+from lightning_monocon.landscape import LandscapeTracker
+from lightning_monocon.landscape_figure import draw_landscape, visits
+from lightning_monocon.landscape_files import FOLDER, Settings, read_tracker, write_landscape
+
+
+def _write(folder: Path, size: int, generalised: float, probe: str = "p") -> None:
+    tracker, steps = LandscapeTracker(STRATA, probe=probe), np.unique(np.geomspace(1, 9000, 110).round())
+    for step, profile in zip(steps, grokking(steps, generalised=generalised, width=generalised / 16), strict=True):
+        tracker.update(int(step), profile)
+    settings: Settings = {"train_size": size, "batch_size": 64, "lr": 1e-3, "weight_decay": 1.0, "optimizer": "AdamW"}
+    write_landscape(tracker, folder / FOLDER, settings)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Eight runs of four sizes whose delay falls with the size."""
+    folder = tmp_path_factory.mktemp("runs")
+    paths = []
+    for size in (700, 900, 1200, 1600):
+        for seed in range(2):
+            paths.append(folder / f"d{size}-s{seed}")
+            _write(paths[-1], size, (1 + 0.1 * seed) * 1e9 * size**-2.0)
+    return paths
+
+
+def test_the_report_of_eight_runs(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["landscape", *map(str, runs), "--out", str(tmp_path)])
+    report = (tmp_path / "report.md").read_text()
+    assert report in capsys.readouterr().out
+    assert "# Semantic landscape of 8 runs" in report
+    assert "operationalises" in report
+    assert "8 of 8 runs grokked" in report
+    assert "Winner: power" in report
+    assert "not_identifiable: only minibatch SGD" in report
+    assert "no percolation statistics" in report
+    graph = nx.node_link_graph(json.loads((tmp_path / "landscape.json").read_text()), edges="links")
+    assert (graph.graph["runs"], graph.graph["coarse"]) == (8, False)
+    assert (tmp_path / "graph.png").stat().st_size > 5000
+
+
+def test_one_run_is_refused_its_laws(runs: list[Path], tmp_path: Path) -> None:
+    main(["landscape", str(runs[0]), "--out", str(tmp_path)])
+    report = (tmp_path / "report.md").read_text()
+    assert "Refused: needs 4 sizes and 8 runs that generalised; got 1 and 1." in report
+    assert "Refused: needs 5 runs that generalised, got 1." in report
+
+
+def test_runs_with_different_probes_are_coarse(runs: list[Path], tmp_path: Path) -> None:
+    _write(tmp_path / "other", 900, 1500.0, probe="q")
+    main(["landscape", str(runs[0]), str(tmp_path / "other"), "--out", str(tmp_path)])
+    assert "states are matched by mean credence alone" in (tmp_path / "report.md").read_text()
+
+
+def test_a_folder_without_a_landscape_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["landscape", str(tmp_path)])
+    assert "`RUN` must be a folder with tracker.pt" in capsys.readouterr().err
+
+
+def test_the_figure_shows_every_visit(runs: list[Path]) -> None:
+    tracker, _ = read_tracker(runs[0])
+    assert [state for state, _, _ in visits(tracker.trajectory)] == [0, 1, 2]
+    figure = draw_landscape(tracker.trajectory, tracker.graph())
+    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert {"0", "1", "2"} <= texts
+    assert any(text.startswith("grokking x1") for text in texts)
