@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """CPU time and memory of the metrics beside scikit-learn, each arm in a process of its own.
 
-Run    python benchmarks/metrics_cpu.py [--train 50000] [--test 10000] [--width 512] [--out benchmarks/results]
+Run    python benchmarks/metrics_cpu.py [--train 50000] [--test 10000] [--width 512]
 Arms   spectral   effective dimension and reconstruction error, against what the reference scripts do with
                   scikit-learn: `PCA(0.99)` and then `PCA(k)` on the train rows, and the round trip of the test rows
        search     5-NN accuracy, Recall@1 and Recall@5 in one pass, against scikit-learn's 5-NN alone
-Times are CPU seconds of all threads; memory is the peak beyond the inputs, in MB.
+Times are CPU seconds on one thread; memory is the peak beyond the inputs, in MB. `search, metric class` holds the rows
+in its state too, as a validation loop does. Writes results/DATE-metrics_cpu.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from datetime import datetime, timezone
-from pathlib import Path
 
 import numpy as np
 import torch
+from harness import Row, in_fresh_process, peak_megabytes, seconds, write
 from torch import Tensor
 
 CLASSES = 100
@@ -73,6 +69,16 @@ def ours_search(gallery: Tensor, query: Tensor, known: Tensor, truth: Tensor) ->
     return {name: float(value) for name, value in scores.items()}
 
 
+def class_search(gallery: Tensor, query: Tensor, known: Tensor, truth: Tensor) -> dict[str, float]:
+    from lightning_monocon.metrics import NeighbourScores
+
+    metric = NeighbourScores()
+    for role, rows, labels in (("gallery", gallery, known), ("query", query, truth)):
+        for batch, part in zip(rows.split(4096), labels.split(4096), strict=True):
+            metric.update(batch, part, role)
+    return {name: float(value) for name, value in metric.compute().items()}
+
+
 def sklearn_search(gallery: Tensor, query: Tensor, known: Tensor, truth: Tensor, metric: str) -> dict[str, float]:
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -88,59 +94,47 @@ ARMS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], dict[str, float]]] = 
     "spectral, scikit-learn float64": lambda g, q, _, __: sklearn_spectral(g, q, np.float64),
     "spectral, scikit-learn float32": lambda g, q, _, __: sklearn_spectral(g, q, np.float32),
     "search, ours": ours_search,
+    "search, metric class": class_search,
     "search, scikit-learn cosine": lambda g, q, a, b: sklearn_search(g, q, a, b, "cosine"),
     "search, scikit-learn euclidean on unit rows": lambda g, q, a, b: sklearn_search(g, q, a, b, "euclidean"),
 }
 
 
-def resident(field: str) -> float:
-    """Return `VmRSS` or the peak `VmHWM` of this process in MB (Linux)."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1]) / 1024
-
-
 def measure(arm: str, train: int, test: int, width: int) -> None:
+    """Print what one arm costs; run in a process of its own."""
     (gallery, known), (query, truth) = data(train, width, 1), data(test, width, 2)
     # A small run first: imports and thread pools are not the arm's.
     ARMS[arm](gallery[:2000], query[:100], known[:2000], truth[:100])
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    start = time.process_time()
-    values = ARMS[arm](gallery, query, known, truth)
-    seconds = time.process_time() - start
-    print(json.dumps({"seconds": round(seconds, 2), "megabytes": round(resident("VmHWM") - before), **values}))
+    values: dict[str, float] = {}
+    spent: list[float] = []
+
+    def step() -> None:
+        spent.append(seconds(lambda: values.update(ARMS[arm](gallery, query, known, truth))))
+
+    megabytes = peak_megabytes(step)
+    print(json.dumps({"arm": arm, "CPU s": round(spent[0], 2), "MB": round(megabytes), **values}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("--train", 50_000), ("--test", 10_000), ("--width", 512)):
         parser.add_argument(name, type=int, default=default)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--arm", choices=ARMS)
-    parser.add_argument("--only", default="", help="run the arms whose name starts so")
+    parser.add_argument("--worker", nargs=4, metavar=("ARM", "TRAIN", "TEST", "WIDTH"))
     options = parser.parse_args()
-    size = (options.train, options.test, options.width)
-    if options.arm:
-        measure(options.arm, *size)
+    if options.worker:
+        measure(options.worker[0], *map(int, options.worker[1:]))
         return
-    sizes = [f"--train={size[0]}", f"--test={size[1]}", f"--width={size[2]}"]
-    results = {}
+    tables: dict[str, list[Row]] = {"spectral": [], "search": []}
     for arm in ARMS:
-        if arm.startswith(options.only):
-            output = subprocess.run(
-                [sys.executable, __file__, "--arm", arm, *sizes], capture_output=True, text=True, check=True
-            )
-            results[arm] = json.loads(output.stdout)
-            print(f"{arm:45s}", results[arm], flush=True)
-    if options.out:
-        day = datetime.now(timezone.utc).date().isoformat()
-        record = {
-            "date": day,
-            "sizes": size,
-            "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-            "torch": torch.__version__,
-        }
-        (options.out / f"metrics_cpu_{day}.json").write_text(json.dumps({**record, "arms": results}, indent=1) + "\n")
+        row = in_fresh_process(__file__, [arm, options.train, options.test, options.width])
+        table = tables[arm.split(",")[0]]
+        base = float(str(table[0]["CPU s"])) if table else float(str(row["CPU s"]))
+        table.append(row | {"CPU time over ours": round(float(str(row["CPU s"])) / base, 2)})
+        print(table[-1], flush=True)
+    for table in tables.values():
+        for row in table:
+            row |= {key: row.get(key, "-") for key in table[0]}
+    write("metrics_cpu", f"Metrics, {options.train} x {options.width} train and {options.test} test rows", tables)
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ def test_it_fires_once_on_the_untrained_reference_head(tmp_path: Path) -> None:
         trainer = run(reference_head(), tmp_path, guard, epochs=3)
     text = [str(warning.message) for warning in caught if warning.category is CollapseWarning]
     assert len(text) == 1
-    assert text[0].startswith("`embeddings` at epoch 0: One of 16 directions holds the variance")
-    assert "effective_dimension 1, mean_cosine 0.99" in text[0]
+    assert text[0].startswith("`embeddings` at epoch 0: All rows point one way (mean cosine 0.99")
+    assert "effective_dimension 4, mean_cosine 0.99" in text[0]
     assert "fvu" in text[0]
     logged = trainer.callback_metrics
     assert logged["collapse_guard/mean_cosine"] > 0.99

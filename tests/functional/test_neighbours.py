@@ -91,6 +91,16 @@ def test_rows_of_zeros_have_cosine_zero() -> None:
     )
 
 
+@pytest.mark.usefixtures("small_tiles")
+def test_many_rows_of_zeros_push_no_neighbour_out() -> None:
+    generator = torch.Generator().manual_seed(0)
+    gallery = torch.randn(400, 30, generator=generator)
+    gallery[::4] = 0.0  # as near as a cosine of 1/2, were it not for the penalty; the others have less
+    query = torch.randn(50, 30, generator=generator)
+    truth = NearestNeighbors(n_neighbors=5, metric="cosine", algorithm="brute").fit(gallery.double().numpy())
+    np.testing.assert_array_equal(neighbours(gallery, query).indices, truth.kneighbors(query.double().numpy())[1])
+
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("k", [1, 2, 5, 8])
 def test_accuracy_equals_scikit_learn(k: int, metric: Name) -> None:
