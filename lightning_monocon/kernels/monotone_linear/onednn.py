@@ -56,19 +56,18 @@ class _Stack(torch.autograd.Function):
         mapped = _mapped(weights, plan)
         *hidden, y = library.forward(x, mapped, biases, plan, _linear)
         ctx.plan, ctx.count = plan, count
-        ctx.save_for_backward(x, *parameters, *hidden, y)
+        ctx.save_for_backward(x, *parameters, *mapped, *hidden, y)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         n = ctx.count
         x, *rest = ctx.saved_tensors
-        weights, biases, outputs = rest[:n], rest[n : 2 * n], rest[2 * n :]
+        weights, biases, mapped, outputs = (rest[k * n : (k + 1) * n] for k in range(4))
         if torch.is_grad_enabled():  # somebody will differentiate this: only the reference can be
             return None, None, *_differentiable(grad, x, weights, biases, ctx)
         grad = library.through_activation(grad, outputs[-1], ctx.plan.output_activation)
         inputs = [x, *outputs[:-1]]
-        mapped = _mapped(weights, ctx.plan)
         dx, dws, dbs = library.backward(grad, inputs, weights, mapped, ctx.plan, _product, ctx.needs_input_grad[2])
         return None, None, dx, *dws, *dbs
 
@@ -87,7 +86,7 @@ def _differentiable(
     return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[2:])
 
 
-def _mapped(weights: tuple[Tensor, ...] | list[Tensor], plan: Plan) -> list[Tensor]:
+def _mapped(weights: tuple[Tensor, ...], plan: Plan) -> list[Tensor]:
     signs = [plan.signs, *(None for _ in weights[1:])]
     pairs = zip(weights, signs, strict=True)
     return [reference.effective_weight(weight, plan.parametrization, sign) for weight, sign in pairs]
