@@ -56,7 +56,8 @@ class SupConLoss(nn.Module):
         ignore_index: Rows with this label take no part, neither as anchor nor as positive nor in a denominator.
         gather: Contrast against the batches of all ranks. False keeps each rank to itself.
         block_size: Side of a tile of pairs; None chooses by device.
-        backend: ``"auto"``, ``"triton"`` or ``"torch"``.
+        backend: ``"auto"`` takes the Triton kernels on a GPU and from a size where they are known to be no slower, and
+            plain torch elsewhere; ``"triton"`` insists on the kernels; ``"torch"`` does without.
 
     Raises:
         ValueError: On a wrong shape, a value outside its rule, labels on another device, or an unknown option.

@@ -15,6 +15,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+# torch 2.13 gave the collective a new name and warns of the old one, the only one in 2.10; a build without
+# `torch.distributed` has neither
+_all_gather: Any = getattr(dist, "all_gather_single", None) or getattr(dist, "all_gather_into_tensor", None)
+
 
 class RowGather:
     """The rows of a batch spread over ranks: who holds which, and how to bring them together.
@@ -33,7 +37,7 @@ class RowGather:
         self.rank = dist.get_rank(group)
         self.world_size = dist.get_world_size(group)
         counts = torch.empty(self.world_size, dtype=torch.int64, device=device)
-        dist.all_gather_into_tensor(counts, counts.new_tensor([count]), group=group)
+        _all_gather(counts, counts.new_tensor([count]), group=group)
         self.counts: list[int] = counts.tolist()
         self.start = sum(self.counts[: self.rank])
 
@@ -44,7 +48,7 @@ class RowGather:
         padded = rows.new_zeros((longest, *rows.shape[1:]))
         padded[: len(rows)] = rows.detach()
         gathered = rows.new_empty((self.world_size * longest, *rows.shape[1:]))
-        dist.all_gather_into_tensor(gathered, padded, group=self.group)
+        _all_gather(gathered, padded, group=self.group)
         if min(self.counts) == longest:
             return gathered
         starts = range(0, len(gathered), longest)

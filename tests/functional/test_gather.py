@@ -27,7 +27,7 @@ SPEC.loader.exec_module(ranks)
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two ranks computed for every case."""
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, str(SCRIPT)]
+    command = [sys.executable, "-W", "error::FutureWarning", str(SCRIPT)]
     processes = [subprocess.Popen([*command, str(rank), "2", str(folder)], stderr=subprocess.PIPE) for rank in (0, 1)]
     try:
         errors = [process.communicate(timeout=100)[1].decode() for process in processes]
