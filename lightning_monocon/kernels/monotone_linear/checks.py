@@ -41,8 +41,8 @@ def check_tensors(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor 
     if x.ndim == 0:
         raise ValueError("`x` must have shape (..., features); got a scalar.")
     width = x.shape[-1]
-    if signs is not None:
-        _check_tensor("signs", signs, (width,), x)
+    if signs is not None and signs.shape != (width,):
+        raise ValueError(f"`signs` must have shape ({width},); got {tuple(signs.shape)}.")
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         if weight.ndim != 2 or weight.shape[1] != width:
             source = "`x` has" if index == 0 else "the layer before has"
@@ -51,13 +51,15 @@ def check_tensors(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor 
                 f"got shape {tuple(weight.shape)}."
             )
         width = weight.shape[0]
-        _check_tensor(f"weights[{index}]", weight, tuple(weight.shape), x)
-        if bias is not None:
-            _check_tensor(f"biases[{index}]", bias, (width,), x)
+        if bias is not None and bias.shape != (width,):
+            raise ValueError(f"`biases[{index}]` must have shape ({width},); got {tuple(bias.shape)}.")
+    _check_devices(x, weights, biases, signs)
 
 
-def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], x: Tensor) -> None:
-    if tensor.shape != shape:
-        raise ValueError(f"`{name}` must have shape {shape}; got {tuple(tensor.shape)}.")
-    if tensor.device != x.device:
-        raise ValueError(f"`{name}` must be on the device of `x`, {x.device}; got {tensor.device}. Move one of them.")
+def _check_devices(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], signs: Tensor | None) -> None:
+    device = x.device
+    for name, tensors in (("weights", weights), ("biases", biases), ("signs", (signs,))):
+        for index, tensor in enumerate(tensors):
+            if tensor is not None and tensor.device != device:
+                place = name if name == "signs" else f"{name}[{index}]"
+                raise ValueError(f"`{place}` must be on the device of `x`, {device}; got {tensor.device}. Move one.")

@@ -171,7 +171,7 @@ def test_a_weight_of_another_width_never_reaches_a_kernel(width: int) -> None:
 
 def test_other_devices_are_named() -> None:
     x, weights, biases, *_ = arguments()
-    with pytest.raises(ValueError, match=r"`weights\[1\]` must be on the device of `x`, cpu; got meta. Move one"):
+    with pytest.raises(ValueError, match=r"`weights\[1\]` must be on the device of `x`, cpu; got meta\. Move one"):
         monotone_mlp(x, [weights[0], weights[1].to("meta")], biases)
 
 
