@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from lightning_monocon.functional.checks import check_embeddings
@@ -63,7 +63,7 @@ def leave_one_out(parts: Sequence[Moments]) -> list[Moments]:
 
 def student_quantile(groups: int, confidence: float) -> float:
     """Return the two-sided quantile of Student's t with ``groups - 1`` degrees of freedom."""
-    return float(student.ppf(0.5 + confidence / 2.0, groups - 1))
+    return float(stdtrit(groups - 1, 0.5 + confidence / 2.0))
 
 
 def jackknife_interval(

@@ -6,92 +6,27 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from torchmetrics import Metric, MetricCollection
-
-from lightning_monocon.functional import DegenerateSampleWarning, moments
-from lightning_monocon.metrics import (
-    AlphaReQ,
-    CorrectedEffectiveDimension,
-    DiffusionSpectralEntropy,
-    EffectiveDimension,
-    FeatureCorrelation,
-    KNNAccuracy,
-    LocalIntrinsicDimension,
-    MeanCosine,
-    NeighbourScores,
-    NeuralCollapse,
-    ParticipationRatio,
-    RecallAtK,
-    ReconstructionError,
-    SmallSampleWarning,
-    SpectralEffectiveRank,
-    StableRank,
-    TotalVariance,
-    TruncationCurve,
-    TwoNN,
-    Uniformity,
+from metrics.metric_cases import (
+    EVERY,
+    KNOWN_AT_ONCE,
+    RECONSTRUCTION,
+    SEARCHES,
+    SPECTRAL,
+    assert_same,
+    fed,
+    flat,
+    fresh,
 )
-from lightning_monocon.metrics import spectral as spectral_module
+from torchmetrics import Metric
 
-SPECTRAL: list[Callable[..., Metric]] = [EffectiveDimension, FeatureCorrelation, TotalVariance, MeanCosine]
-RECONSTRUCTION = partial(
-    ReconstructionError, 0.6, small_sample="ignore"
-)  # so that something is left out of six dimensions
-SEARCHES: list[Callable[..., Metric]] = [
+from lightning_monocon.functional import DegenerateSampleWarning
+from lightning_monocon.metrics import (
     KNNAccuracy,
-    RecallAtK,
-    NeighbourScores,
-    partial(NeighbourScores, max_gallery=20),
-    partial(TruncationCurve, (2, 6)),
-]
-OTHERS: list[Callable[..., Metric]] = [
-    SpectralEffectiveRank,
-    ParticipationRatio,
-    StableRank,
-    AlphaReQ,
-    partial(CorrectedEffectiveDimension, 0.5),
-    partial(NeuralCollapse, 3),
-    TwoNN,
-    partial(LocalIntrinsicDimension, 5, max_rows=30),
-    Uniformity,
-    partial(DiffusionSpectralEntropy, 1.0),
-]
-EVERY: list[Callable[..., Metric]] = [*SPECTRAL, RECONSTRUCTION, *SEARCHES, *OTHERS]
-
-KNOWN_AT_ONCE = {"dimension", "gallery_kept", "gallery_seen"}
-
-
-@pytest.fixture
-def batches() -> list[dict[str, Any]]:
-    generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(3, 6, generator=generator)
-    found: list[dict[str, Any]] = []
-    for role, sizes in (("gallery", (40, 25, 1)), ("query", (17, 30))):
-        for size in sizes:
-            labels = torch.randint(3, (size,), generator=generator)
-            rows = centres[labels] + torch.randn(size, 6, generator=generator)
-            found.append({"embeddings": rows, "labels": labels, "role": role})
-    return found
-
-
-def fed(metric: Metric, batches: list[dict[str, Any]]) -> Metric:
-    for batch in batches:
-        metric.update(**metric._filter_kwargs(**batch))
-    return metric
-
-
-def flat(value: Any) -> dict[str, Tensor]:
-    return value if isinstance(value, dict) else {"value": value}
-
-
-def assert_same(first: Any, second: Any) -> None:
-    torch.testing.assert_close(flat(first), flat(second), rtol=1e-6, atol=0.0)
+)
 
 
 @pytest.mark.parametrize("make", EVERY)
@@ -152,12 +87,6 @@ def test_merged_halves_equal_the_whole(make: Callable[..., Metric], batches: lis
     fresh._update_count = 1
     for metric in (first, fresh):
         assert_same(metric.compute(), fed(make(), batches).compute())
-
-
-def fresh(metric: Metric) -> Metric:
-    twin = copy.deepcopy(metric)
-    twin.reset()
-    return twin
 
 
 @pytest.mark.parametrize("make", SPECTRAL)
@@ -221,118 +150,10 @@ def test_a_later_change_of_the_input_does_not_reach_the_state(batches: list[dict
     assert_same(metric.compute(), fed(KNNAccuracy(), batches).compute())
 
 
-def test_a_collection_computes_the_gram_matrix_once(
-    batches: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    makers = [*SPECTRAL, RECONSTRUCTION, ParticipationRatio, StableRank, *SEARCHES[:3]]
-    collection = MetricCollection([make() for make in makers])
-    collection.update(**batches[0])  # the first batch finds the groups
-    calls: list[Tensor] = []
-    monkeypatch.setattr(spectral_module, "moments", lambda *args: calls.append(args[0]) or moments(*args))
-    for batch in batches[1:]:
-        collection.update(**batch)
-    assert len(calls) == len(batches) - 1
-    assert sorted(sorted(group) for group in collection.compute_groups.values()) == [
-        sorted(type(make()).__name__ for make in (*SPECTRAL, RECONSTRUCTION, ParticipationRatio, StableRank)),
-        sorted(["KNNAccuracy", "NeighbourScores", "RecallAtK"]),
-    ]
-    values = collection.compute()
-    expected = {name: value for make in makers for name, value in named(fed(make(), batches)).items()}
-    for name, value in expected.items():
-        found = [v for key, v in values.items() if key == name or key.endswith(f"_{name}")]
-        assert found
-        for one in found:
-            torch.testing.assert_close(one, value)
-
-
-def named(metric: Metric) -> dict[str, Tensor]:
-    value = metric.compute()
-    return value if isinstance(value, dict) else {type(metric).__name__: value}
-
-
-def test_groups_do_not_mix_preparations_that_agree_on_a_batch() -> None:
-    generator = torch.Generator().manual_seed(0)
-    unit = torch.nn.functional.normalize(torch.randn(60, 4, generator=generator, dtype=torch.float64))
-    rest = torch.randn(60, 4, generator=generator, dtype=torch.float64) * 9
-    collection = MetricCollection({"unit": TotalVariance(), "raw": TotalVariance(normalize=False)})
-    collection.update(unit)
-    collection.update(rest)
-    alone = TotalVariance(normalize=False)
-    alone.update(torch.cat([unit, rest]))
-    torch.testing.assert_close(collection.compute()["raw"], alone.compute())
-
-
-def test_clones_of_a_collection_go_their_own_ways(batches: list[dict[str, Any]]) -> None:
-    collection = MetricCollection([EffectiveDimension(small_sample="ignore"), RECONSTRUCTION()])
-    train, val = collection.clone(prefix="train/"), collection.clone(prefix="val/")
-    for batch in batches:
-        train.update(**batch)
-    val.update(**batches[0])
-    val.update(**batches[-1])
-    assert set(train.compute()) == {"train/EffectiveDimension", "train/rmse", "train/fvu", "train/dimension"}
-    assert train.compute()["train/rmse"] != val.compute()["val/rmse"]
-    train.reset()
-    assert val["ReconstructionError"].statistics("gallery").rows == 40
-
-
-def test_the_spectral_state_is_two_squares_of_float64(batches: list[dict[str, Any]]) -> None:
-    metric = fed(RECONSTRUCTION(), batches)
-    states = list(metric.metric_state.values())
-    assert all(state.dtype == torch.float64 for state in states)
-    assert sum(state.numel() for state in states) == 2 * (6 + 1) ** 2
-
-
-def test_role_chooses_the_rows(batches: list[dict[str, Any]]) -> None:
-    query = torch.cat([batch["embeddings"] for batch in batches if batch["role"] == "query"])
-    torch.testing.assert_close(fed(TotalVariance(role="query"), batches).compute(), _total(query))
-
-
-def _total(rows: Tensor) -> Tensor:
-    metric = TotalVariance()
-    metric.update(rows)
-    return metric.compute()
-
-
-def test_a_small_sample_is_told_with_its_numbers(batches: list[dict[str, Any]]) -> None:
-    sentence = "EffectiveDimension of 40 rows in 6 dimensions is biased: below 60 rows compare only at equal numbers"
-    with pytest.warns(SmallSampleWarning, match=sentence):
-        fed(EffectiveDimension(), batches[:1]).compute()
-    assert fed(EffectiveDimension(small_sample="ignore"), batches[:1]).compute() == 6
-
-
 @pytest.mark.parametrize("make", EVERY)
 def test_an_empty_batch_changes_nothing(make: Callable[..., Metric], batches: list[dict[str, Any]]) -> None:
     nothing = {"embeddings": torch.empty(0, 6), "labels": torch.empty(0, dtype=torch.int64), "role": "gallery"}
     assert_same(fed(make(), [nothing, *batches, nothing]).compute(), fed(make(), batches).compute())
-
-
-def test_nan_strategy_of_the_classes(batches: list[dict[str, Any]]) -> None:
-    spoilt = torch.cat([batches[0]["embeddings"], torch.full((2, 6), torch.nan)])
-    with pytest.raises(ValueError, match="`embeddings` must be finite; 2 of 42 rows hold NaN or Inf"):
-        TotalVariance().update(spoilt)
-    metric = TotalVariance(nan_strategy="ignore")
-    metric.update(spoilt)
-    assert metric.compute() == _total(batches[0]["embeddings"])
-
-
-def test_wrong_input_is_named(batches: list[dict[str, Any]]) -> None:
-    metric, labelled = fed(TotalVariance(), batches), fed(KNNAccuracy(), batches)
-    with pytest.raises(ValueError, match="`embeddings` must have 6 features like the rows before; got 7"):
-        metric.update(torch.ones(2, 7))
-    with pytest.raises(ValueError, match="`embeddings` must have 6 features like the rows before; got 7"):
-        labelled.update(torch.ones(2, 7), torch.ones(2, dtype=torch.int64))
-    with pytest.raises(ValueError, match="`role` must be 'gallery' or 'query'; got 'train'"):
-        metric.update(torch.ones(2, 6), role="train")
-    with pytest.raises(TypeError, match="`labels` must be an integer tensor, one label per embedding; got None"):
-        labelled.update(torch.ones(2, 6))
-    with pytest.raises(ValueError, match="`normalize` must be True: a cosine is taken between unit rows"):
-        MeanCosine(normalize=False)
-    with pytest.raises(ValueError, match="`small_sample` must be 'warn' or 'ignore'; got 'never'"):
-        TotalVariance(small_sample="never")
-    with pytest.raises(ValueError, match="`k` must be an integer from 1 to 66, the rows of the gallery; got 67"):
-        fed(KNNAccuracy(67), batches).compute()
-    with pytest.raises(ValueError, match="`gallery_labels` must hold at least two classes; all 66 are 1"):
-        fed(KNNAccuracy(), [{**b, "labels": torch.ones_like(b["labels"])} for b in batches]).compute()
 
 
 @pytest.mark.parametrize("make", EVERY)
@@ -342,13 +163,3 @@ def test_class_attributes_are_constant_and_declared(make: Callable[..., Metric])
     assert metric.full_state_update is False
     with pytest.raises(RuntimeError, match="Can't change const `higher_is_better`"):
         metric.higher_is_better = None
-
-
-def test_values_can_be_plotted(batches: list[dict[str, Any]]) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    figure, axes = fed(RecallAtK(), batches).plot()
-    assert figure is not None
-    assert axes is not None
-    matplotlib.pyplot.close(figure)
