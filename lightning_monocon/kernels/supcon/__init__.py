@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_monocon.kernels.dispatch import Backend, use_triton
+from lightning_monocon.kernels.dispatch import Backend, has_triton, measure, use_triton
 from lightning_monocon.kernels.supcon.ops import supcon_operator
 from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
 from lightning_monocon.kernels.supcon.reference import supcon_reference
@@ -86,6 +87,32 @@ def supcon(
         rows = embeddings.to(scale.dtype)
         rows = F.normalize(rows, dim=1) if normalize else rows
         return supcon_reference(rows, labels, scale, options)
+
+
+def tune(rows: int, dim: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cuda") -> str:
+    """Time both implementations on this machine and keep the faster one for ``backend="auto"`` at this size.
+
+    Call it once, before training; under a process group on all ranks, and rank 0 decides. The answer is kept on disk
+    (`dispatch.cache_path`) and holds for rows up to the next power of two.
+
+    Args:
+        rows: Rows per rank.
+        dim: Dimensions of the embeddings.
+        dtype: Their dtype.
+        device: A GPU; anywhere else the answer is "torch" without a measurement.
+
+    Returns:
+        "triton" or "torch".
+    """
+    if torch.device(device).type != "cuda" or not has_triton():
+        return "torch"
+    embeddings = torch.randn(rows, dim, dtype=dtype, device=device, requires_grad=True)
+    labels = torch.arange(rows, device=device) % max(rows // 4, 1)
+
+    def step(backend: Backend) -> object:
+        return torch.autograd.grad(supcon(embeddings, labels, backend=backend), embeddings)
+
+    return measure("supcon", embeddings, {"triton": partial(step, "triton"), "torch": partial(step, "torch")})
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from lightning_monocon.kernels import dispatch
-from lightning_monocon.kernels.supcon import supcon
+from lightning_monocon.kernels.supcon import supcon, tune
 from lightning_monocon.losses import SupConLoss
 
 # the interpreter's numpy warns of pairs that a mask then drops
@@ -145,6 +145,25 @@ def test_missing_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "has_triton", lambda: False)
     with pytest.raises(RuntimeError, match=r"Install lightning-monocon\[triton\], or pass backend='auto' or 'torch'"):
         SupConLoss(backend="triton")(*batch())
+
+
+def test_tuning_times_both_and_keeps_the_winner(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tune(64, 8, device="cpu") == "torch"
+    steps = {}
+
+    def measure(operation: str, tensor: Tensor, given: dict[str, object]) -> str:
+        steps.update(given)
+        return f"{operation} {tuple(tensor.shape)}"
+
+    # a card that is not there: its tensors are made on the CPU
+    monkeypatch.setattr("lightning_monocon.kernels.supcon.measure", measure)
+    monkeypatch.setattr("lightning_monocon.kernels.supcon.has_triton", lambda: True)
+    randn, arange = torch.randn, torch.arange
+    monkeypatch.setattr(torch, "randn", lambda *size, device, **rest: randn(*size, **rest))
+    monkeypatch.setattr(torch, "arange", lambda end, device: arange(end))
+    assert tune(64, 8) == "supcon (64, 8)"
+    assert sorted(steps) == ["torch", "triton"]
+    assert steps["torch"]()[0].shape == (64, 8)
 
 
 QUIET = """
