@@ -6,6 +6,8 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -26,6 +28,13 @@ def test_forward_equals_the_oracle(parametrization: str, num_layers: int) -> Non
     weights, biases = [p.weight for p in network.layers], [p.bias for p in network.layers]
     expected = oracle.stack(x, weights, biases, parametrization, "leaky_relu", network.monotone)
     torch.testing.assert_close(network(x).double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_heads_bring_no_compiler_and_no_lightning() -> None:
+    heavy = ("triton", "torch._dynamo", "lightning", "pytorch_lightning")
+    program = f"import sys, lightning_monocon.heads; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 def test_default_sizes_are_the_papers() -> None:

@@ -51,10 +51,13 @@ def _takes_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, backend
     return use_triton("monotone_mlp", backend, AUTO_FROM, wide, *weights, *_given(biases))
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
 def _has_kernels(device: torch.device) -> bool:
     """Return what a compiled program may take for granted on ``device``."""
     return device.type == "cuda" and has_triton() and architecture(device) in AUTO_FROM
+
+
+# What `torch.compiler.assume_constant_result` sets; calling that would import the compiler, and with it Triton.
+vars(_has_kernels)["_dynamo_marked_constant"] = True
 
 
 def _on_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan, precision: Precision) -> Tensor:
