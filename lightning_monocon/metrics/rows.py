@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +33,21 @@ def check_bound(name: str, bound: int | None) -> None:
     """Raise ValueError unless ``bound`` is None or a positive integer."""
     if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int) or bound < 1):
         raise ValueError(f"`{name}` must be a positive number of rows, or None for all; got {bound!r}.")
+
+
+def join_in_place(parts: list[Tensor]) -> None:
+    """Make a list of parts a list of one, freeing each part as it is copied: twice the memory is never held."""
+    total = sum(len(part) for part in parts)
+    joined = torch.empty(total, *parts[0].shape[1:], dtype=_widest(parts), device=parts[0].device)
+    while parts:  # from the end, so that the allocator can give the top of its heap back
+        part = parts.pop()
+        total -= len(part)
+        joined[total : total + len(part)] = part
+    parts.append(joined)
+
+
+def _widest(parts: list[Tensor]) -> torch.dtype:
+    return reduce(torch.promote_types, (part.dtype for part in parts))
 
 
 class RowsMetric(StreamingMetric):
@@ -109,7 +125,7 @@ class RowsMetric(StreamingMetric):
         if isinstance(state, Tensor):  # gathered from the ranks
             return state
         if len(state) > 1:
-            state[:] = [torch.cat(state)]  # in place: the batches are freed, for every metric of the group
+            join_in_place(state)  # for every metric of the group, which shares the list
         return state[0] if state else nothing
 
 
