@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # bit-equal sums, and two workers do not fight for two cores
 os.environ.setdefault("TRITON_INTERPRET", "1")  # must precede triton's import; set it to 0 on a machine with a GPU
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# what a machine measures of its own speed is not kept from one test run to the next
+os.environ.setdefault("MONOCON_CACHE", tempfile.mkdtemp(prefix="monocon-cache-"))
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
