@@ -54,15 +54,32 @@ class Axis:
         self.direction = target.astype(np.float64) - self.source
         self.length = float(strata.distance(source, target))
 
+    def exit(self, path: list[Point], outer: float) -> float | None:
+        """First step outside the source on the way that first leads halfway to the target.
+
+        Transition paths are dated by the last exit before the first hit: a path that leaves, brushes the source again
+        and leaves for good has one exit, and what happens after it was halfway cannot postpone it.
+        """
+        steps, profiles = _unzip(path)
+        hits = np.flatnonzero(self._share(profiles) >= 0.5)
+        if not len(hits):
+            return None
+        inside = np.flatnonzero(self.strata.distance(profiles[: hits[0]], self.source) <= outer)
+        return float(steps[inside[-1] + 1] if len(inside) else steps[0])
+
     def rise(self, path: list[Point]) -> tuple[float, float] | None:
         """Steps of the first point above 80 % of the way and of the last below 20 % before it, the latter first."""
         steps, profiles = _unzip(path)
-        offsets = profiles - self.source
-        share = (offsets * self.direction).sum(axis=1) / (self.direction**2).sum()
+        share = self._share(profiles)
         high = np.flatnonzero(share >= 0.8)
         if not len(high) or not len(low := np.flatnonzero(share[: high[0]] <= 0.2)):
             return None
         return float(steps[low[-1]]), float(steps[high[0]])
+
+    def _share(self, profiles: Floats) -> Floats:
+        """How far along the line ``(T, P)`` profiles are: 0 at the source, 1 at the target."""
+        share: Floats = ((profiles - self.source) * self.direction).sum(axis=1) / (self.direction**2).sum()
+        return share
 
     def speeds(self, visit: list[Point]) -> list[float]:
         """Log-time speeds between consecutive blocks of a visit; blocks shrink where a visit is short."""

@@ -30,9 +30,8 @@ MAX_PENDING = 96
 class Move(NamedTuple):
     """What one evaluation did to the state.
 
-    ``opened`` is the first evaluation outside, ``left`` the first of the last stretch outside (they differ where a
-    state is left, brushed again, and left for good), ``entered`` the first inside the target or back in the source,
-    ``profile`` the target's centre, or the furthest point of a spike or an excursion.
+    ``left`` is the first evaluation outside, ``entered`` the first inside the target or back in the source, ``profile``
+    the target's centre, or the furthest point of a spike or an excursion.
     """
 
     kind: Literal["leave", "spike", "excursion", "enter"]
@@ -42,7 +41,6 @@ class Move(NamedTuple):
     target: int | None
     profile: Profile
     is_new: bool = False
-    opened: int | None = None
 
 
 class Clustering:
@@ -61,7 +59,6 @@ class Clustering:
         self.pending: list[Point] = []
         self.outside = 0  # evaluations in a row beyond `outer` while the state is not left
         self.opened: int | None = None  # first pending step
-        self.left: int | None = None  # start of the last stretch outside, None while inside
 
     @property
     def is_away(self) -> bool:
@@ -82,8 +79,9 @@ class Clustering:
             if distance <= (radii.inner if self.is_away else radii.outer):
                 moves = self._settle_back(self.current, step)
                 return moves if distance <= radii.inner else []  # hovering at the outer radius is no spike
-            moves = self._go_out(step, profile, distance <= radii.middle)
         self._remember(Point(step, profile))
+        if self.current is not None:
+            moves = self._go_out(profile)
         if self.current is None or self.is_away:
             moves += self._recognise(radii) or self._create(step, radii, may_create)
         return moves
@@ -99,13 +97,11 @@ class Clustering:
         self._arrive(state)
         return [move]
 
-    def _go_out(self, step: int, profile: Profile, is_halfway_back: bool) -> list[Move]:
-        # coming halfway back postpones the step at which the state was left for good; brushing `outer` does not
-        self.left = None if is_halfway_back else step if self.left is None else self.left
+    def _go_out(self, profile: Profile) -> list[Move]:
         if self.is_away:
             return []
         self.outside += 1
-        return [Move("leave", self.left, None, self.current, None, profile)] if self.is_away else []
+        return [Move("leave", self.opened, None, self.current, None, profile)] if self.is_away else []
 
     def _remember(self, point: Point) -> None:
         if not self.pending:
@@ -162,15 +158,15 @@ class Clustering:
         return [int(i) for i in np.argsort(distances, kind="stable")]
 
     def _enter(self, state: int, entered: int, profile: Profile, *, is_new: bool = False) -> Move:
-        source, left = self.current, (self.left if self.left is not None else self.opened)
-        move = Move("enter", None if source is None else left, entered, source, state, profile, is_new, self.opened)
+        left = None if self.current is None else self.opened
+        move = Move("enter", left, entered, self.current, state, profile, is_new)
         if is_new:
             self.anchors.append(profile)
         self._arrive(state)
         return move
 
     def _arrive(self, state: int) -> None:
-        self.current, self.pending, self.outside, self.opened, self.left = state, [], 0, None, None
+        self.current, self.pending, self.outside, self.opened = state, [], 0, None
 
     def state_dict(self) -> dict[str, Any]:
         """Anchors, counters and pending profiles as plain values and float16 tensors."""
@@ -181,7 +177,6 @@ class Clustering:
             "pending": pack([p.profile for p in self.pending]),
             "outside": self.outside,
             "opened": self.opened,
-            "left": self.left,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -189,4 +184,4 @@ class Clustering:
         self.anchors = unpack(state["anchors"])
         self.pending = [Point(*p) for p in zip(state["pending_steps"], unpack(state["pending"]), strict=True)]
         self.current, self.outside = state["current"], state["outside"]
-        self.opened, self.left = state["opened"], state["left"]
+        self.opened = state["opened"]

@@ -37,7 +37,7 @@ class Event:
 
     Attributes:
         kind: One of `KINDS`. ``jump`` and ``drift`` are changes of state that no typing rule names.
-        step_left: First evaluation outside the source, after which it was not seen again. None: no source.
+        step_left: First evaluation outside the source, the last such before the change was halfway. None: no source.
         step_entered: First evaluation inside the target.
         step_confirmed: Evaluation at which the event became certain. None while provisional.
         source: State before. None for the first state.

@@ -40,7 +40,8 @@ def interpret(move: Move, step: int, record: Record) -> Event | None:
     if move.kind != "enter":
         length = "an excursion" if move.kind == "excursion" else "a spike of one evaluation"
         return Event("instability", is_return=True, reason=f"{length}, back in the same state", **shared)
-    return _transition(move, shared, record)
+    left = record.visit.exit(move, record.strata, record.anchors, record.thresholds["eps_out"])
+    return _transition(move, {**shared, "step_left": left}, record)
 
 
 def change_per_stratum(move: Move, record: Record) -> dict[str, float]:

@@ -25,11 +25,6 @@ class Radii(NamedTuple):
     inner: float
     outer: float
 
-    @property
-    def middle(self) -> float:
-        """Midway between the two: closer than that is halfway back."""
-        return (self.inner + self.outer) / 2
-
 
 class NoiseFloor:
     """Running median of the distance between consecutive profiles.

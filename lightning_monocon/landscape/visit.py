@@ -31,8 +31,16 @@ class Visit:
         """Abruptness of a move between two states; NaN without a source."""
         if move.source is None or move.target is None or move.left is None or move.entered is None:
             return math.nan
-        opened = move.left if move.opened is None else move.opened
-        return abruptness(self.points, opened, move.entered, Axis(strata, anchors[move.source], anchors[move.target]))
+        axis = Axis(strata, anchors[move.source], anchors[move.target])
+        return abruptness(self.points, move.left, move.entered, axis)
+
+    def exit(self, move: Move, strata: Strata, anchors: list[Profile], outer: float) -> int | None:
+        """Step at which a move left its source for good; the move's own where the path does not tell."""
+        if move.source is None or move.target is None or move.left is None:
+            return move.left
+        away = [p for p in self.points if p.step >= move.left]
+        last = Axis(strata, anchors[move.source], anchors[move.target]).exit(away, outer) if away else None
+        return move.left if last is None else int(last)
 
     def begin(self, entered: int) -> None:
         """Start the visit of a state entered at step ``entered``."""

@@ -120,3 +120,17 @@ def test_events_survive_json_and_compare_by_value() -> None:
     assert event != Event("grokking", 5, 6, 8, 0, 1)
     with pytest.raises(ValueError, match="`kind` must be one of memorisation, grokking"):
         Event("miracle")
+
+
+@pytest.mark.parametrize(
+    ("levels", "position"),
+    [
+        ([0.0, 0.5, 0.1, 0.4, 0.9, 1.0], 1),  # halfway at once
+        ([0.0, 0.45, 0.1, 0.45, 0.9, 1.0], 3),  # left, brushed, left for good
+        ([0.0, 0.45, 0.9, 0.1, 0.9, 1.0], 1),  # what comes after halfway cannot postpone the exit
+    ],
+)
+def test_a_state_is_left_at_the_last_exit_before_halfway(levels: list[float], position: int) -> None:
+    path = _path(levels)
+    axis = Axis(_strata(), path[0].profile, path[-1].profile)
+    assert axis.exit(path[1:], outer=0.3) == path[position].step
