@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Callbacks that watch and steer a run; installed as `lightning_monocon.callbacks`."""
 
-from lightning_monocon.callbacks.collapse_guard import CollapseGuard
+from lightning_monocon.callbacks.collapse_guard import CollapseGuard, CollapseWarning
 from lightning_monocon.callbacks.embedding_metrics import EmbeddingMetrics
 from lightning_monocon.callbacks.embedding_writer import EmbeddingWriter
 from lightning_monocon.callbacks.encoder_pretraining import EncoderPretraining
@@ -12,6 +12,7 @@ from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape
 
 __all__ = [
     "CollapseGuard",
+    "CollapseWarning",
     "EmbeddingMetrics",
     "EmbeddingWriter",
     "EncoderPretraining",
