@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_monocon.kernels.monotone_linear.onednn import is_faster
+
 # float32 holds exp(+-40) times a million rows, and the reciprocal, without leaving the normal range
 EXPONENT_LIMIT = 40.0
 SMALLEST_PRODUCT = 2**22
@@ -51,9 +53,6 @@ class PairTiles(NamedTuple):
         shape = min(self.block_size, len(self.anchors)) * min(self.block_size, len(self.rows)) * self.rows.shape[1]
         if self.rows.device.type != "cpu" or self.rows.dtype != torch.float32 or shape < SMALLEST_PRODUCT:
             return False
-        # the probe is the head's; small batches and other devices do without its package
-        from lightning_monocon.kernels.monotone_linear.onednn import is_faster
-
         return is_faster()
 
     def add_product(self, out: Tensor, left: Tensor, right: Tensor) -> None:
