@@ -245,7 +245,7 @@ def is_due(schedule: str | int, step: int) -> bool:
 
     Example:
         >>> [step for step in range(1, 200) if is_due("log", step)][-4:]
-        [180, 189, 199]
+        [167, 176, 185, 195]
     """
     if isinstance(schedule, int):
         return step % schedule == 0

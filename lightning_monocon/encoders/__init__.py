@@ -13,13 +13,23 @@ from typing import Protocol, TypeAlias, cast, runtime_checkable
 from torch import nn
 
 from lightning_monocon.encoders.image import SmallCNN
+from lightning_monocon.encoders.modular import ModularEncoder
 
-__all__ = ["REGISTRY", "Encoder", "EncoderSpec", "SmallCNN", "build_encoder", "encoder_spec", "feature_dim"]
+__all__ = [
+    "REGISTRY",
+    "Encoder",
+    "EncoderSpec",
+    "ModularEncoder",
+    "SmallCNN",
+    "build_encoder",
+    "encoder_spec",
+    "feature_dim",
+]
 
 EncoderSpec: TypeAlias = dict[str, object]
 """``{"name": registered name, **constructor arguments}``; only numbers, strings and lists."""
 
-REGISTRY: dict[str, type[nn.Module]] = {"small_cnn": SmallCNN}
+REGISTRY: dict[str, type[nn.Module]] = {"small_cnn": SmallCNN, "modular": ModularEncoder}
 
 
 @runtime_checkable

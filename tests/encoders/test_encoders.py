@@ -40,7 +40,7 @@ def test_unknown_width() -> None:
 
 
 def test_unregistered_name() -> None:
-    with pytest.raises(ValueError, match=r"`spec` must name a registered encoder \(small_cnn\), got 'os.system'"):
+    with pytest.raises(ValueError, match=r"`spec` must name a registered encoder \(small_cnn, modular\), got 'os.system'"):
         build_encoder({"name": "os.system", "command": "true"})
 
 
