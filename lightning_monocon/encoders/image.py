@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class SmallCNN(nn.Module):
     """A convolutional encoder for small images: 3 x 3 convolution, batch norm and ReLU per stage.
 
-    The resolution halves after every stage but the last, whose global average is the output.
+    The resolution halves after every stage but the last two; the output is the last stage's global average.
 
     Args:
         in_channels: Channels of the input image.
@@ -36,7 +36,7 @@ class SmallCNN(nn.Module):
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             ]
-            if stage < len(widths) - 1:
+            if stage < len(widths) - 2:
                 layers.append(nn.MaxPool2d(2))
             in_channels = width
         self.stages = nn.Sequential(*layers)
