@@ -22,9 +22,9 @@ from lightning_monocon.landscape import Event, LandscapeTracker, credence, soft_
 from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.trajectory import Trajectory
-from lightning_monocon.landscape_files import FIGURE, FOLDER, Settings, event_line, write_landscape
-from lightning_monocon.landscape_table import event_table, log_table
-from lightning_monocon.probe import Probe, draw_probe, evaluate, kept_random_state
+from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, event_line, write_landscape
+from lightning_monocon.watching.probe import Probe, draw_probe, evaluate, kept_random_state
+from lightning_monocon.watching.table import event_table, log_table
 
 Action: TypeAlias = Callable[[Trainer, LightningModule], None]
 
@@ -226,7 +226,7 @@ class SemanticLandscape(Callback):
         assert self.tracker is not None
         if not trainer.is_global_zero or not len(self.tracker.trajectory):
             return
-        from lightning_monocon.landscape_figure import draw_landscape
+        from lightning_monocon.watching.figure import draw_landscape
 
         folder = Path(trainer.default_root_dir) / FOLDER
         write_landscape(self.tracker, folder, self._settings)

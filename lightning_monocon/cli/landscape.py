@@ -7,9 +7,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_monocon.landscape_figure import draw_graph
-from lightning_monocon.landscape_files import read_tracker, write_graph
-from lightning_monocon.landscape_report import Run, report
+from lightning_monocon.watching.figure import draw_graph
+from lightning_monocon.watching.files import read_tracker, write_graph
+from lightning_monocon.watching.report import Run, report
 
 REPORT, FIGURE = "report.md", "graph.png"
 

@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from lightning_monocon.callbacks import semantic_landscape
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape, is_due
-from lightning_monocon.landscape_files import read_events, read_tracker
-from lightning_monocon.probe import draw_probe, evaluate
+from lightning_monocon.watching.files import read_events, read_tracker
+from lightning_monocon.watching.probe import draw_probe, evaluate
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches",

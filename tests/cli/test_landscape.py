@@ -13,8 +13,8 @@ from oracles.credence_paths import STRATA, grokking
 
 from lightning_monocon.cli import main
 from lightning_monocon.landscape import LandscapeTracker
-from lightning_monocon.landscape_figure import draw_landscape, visits
-from lightning_monocon.landscape_files import FOLDER, Settings, read_tracker, write_landscape
+from lightning_monocon.watching.figure import draw_landscape, visits
+from lightning_monocon.watching.files import FOLDER, Settings, read_tracker, write_landscape
 
 
 def _write(folder: Path, size: int, generalised: float, probe: str = "p") -> None:

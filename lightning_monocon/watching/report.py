@@ -20,7 +20,7 @@ from lightning_monocon.landscape import (
     spanning_probability,
     visited_percolation,
 )
-from lightning_monocon.landscape_files import Settings, event_line
+from lightning_monocon.watching.files import Settings, event_line
 
 MIN_SIZES, MIN_SEEN, MIN_ESCAPES = 4, 8, 5
 WORDING = (
