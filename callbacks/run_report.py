@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from lightning_monocon.embedding import GALLERY_AND_QUERY, embed
@@ -51,10 +52,14 @@ class RunReport(Callback):
         outputs = {ENCODER: "features"}
         if not isinstance(getattr(pl_module, "head", None), nn.Identity):
             outputs[HEAD] = "embeddings"
-        sets = {
-            name: EmbeddingSet(gallery[key], gallery["labels"], query[key], query["labels"], arm=name)
-            for name, key in outputs.items()
-        }
+        try:
+            sets = {
+                name: EmbeddingSet(gallery[key], gallery["labels"], query[key], query["labels"], arm=name)
+                for name, key in outputs.items()
+            }
+        except ValueError as error:  # rows that cannot be scored must not fail a run that is finished
+            rank_zero_warn(f"The run has no scorecard: {error}")
+            return
         self._report(trainer, sets)
 
     def _report(self, trainer: Trainer, sets: dict[str, EmbeddingSet]) -> None:

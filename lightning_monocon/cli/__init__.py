@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from lightning_monocon import recipes
+from lightning_monocon.cli.words import stop
 
 __all__ = ["main"]
 
@@ -58,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> None:
     elif command in _HOMES:
         import_module(_HOMES[command]).run([command, *rest])
     else:
-        _stop(f"`COMMAND` must be one of {', '.join([*_HOMES, 'recipes'])}; got {command!r}")
+        stop(f"`COMMAND` must be one of {', '.join([*_HOMES, 'recipes'])}; got {command!r}")
 
 
 def _recipes(words: list[str]) -> None:
@@ -66,12 +67,12 @@ def _recipes(words: list[str]) -> None:
     if {"-h", "--help"} & set(words):
         print("usage: monocon recipes [NAME]\n\nList the packaged recipes, or print the file of one.")
     elif len(words) > 1:
-        _stop(f"`monocon recipes` takes at most one name; got {' '.join(words)!r}")
+        stop(f"`monocon recipes` takes at most one name; got {' '.join(words)!r}")
     elif words:
         try:
             print(recipes.path(words[0]).read_text(encoding="utf-8"), end="")
         except ValueError as error:
-            _stop(str(error))
+            stop(str(error))
     else:
         width = max(map(len, recipes.names()), default=0)
         for name in recipes.names():
@@ -82,8 +83,3 @@ def _version() -> str:
     from importlib.metadata import version  # 0.1 s of imports that no other command needs
 
     return version("lightning-monocon")
-
-
-def _stop(reason: str) -> None:
-    print(f"monocon: error: {reason}", file=sys.stderr)
-    raise SystemExit(2)

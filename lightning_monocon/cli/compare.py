@@ -6,14 +6,16 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from lightning_monocon.cli.arm_run import ArmRun, check_arm, cores, epochs_done
+from lightning_monocon.cli.words import resolve_recipes
 
 _POLL_SECONDS = 0.5
 
@@ -47,8 +49,6 @@ def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequ
     Raises:
         ValueError: If an arm is unknown or named twice, or the recipe does not say how long to train.
     """
-    from lightning_monocon.cli.trainer import resolve_recipes
-
     for name, values in (("--arms", arms), ("--seeds", seeds)):
         if len(set(values)) < len(values):
             raise ValueError(f"`{name}` must not repeat a value, got {' '.join(map(str, values))}.")
@@ -107,16 +107,17 @@ def _report(out: Path, arms: Sequence[str]) -> None:
     print(f"\nWritten to {out}/: scorecard.md, scorecard.json and the figures.")
 
 
-def _only_one(out: Path) -> FileLock:
+@contextmanager
+def _only_one(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / ".lock")
     try:
-        lock.acquire(timeout=0)
+        held = FileLock(out / ".lock").acquire(timeout=0)
     except Timeout:
         raise ValueError(
             f"`--out` must not be in use; another comparison writes to {str(out)!r}. Choose another."
         ) from None
-    return lock
+    with held:
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,8 +17,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from lightning_monocon import recipes
 from lightning_monocon.callbacks import EmbeddingMetrics, EmbeddingWriter, ExactResume, RunRecord, RunReport
+from lightning_monocon.cli.words import resolve_recipes, stop
 from lightning_monocon.module import MonoCon
 
 WandbMode = Literal["off", "offline", "online"]
@@ -55,38 +55,6 @@ def run(args: Sequence[str]) -> MonoConCLI:
         )
 
 
-def resolve_recipes(args: Sequence[str]) -> list[str]:
-    """Replace a recipe's name behind ``--config`` or ``-c`` by its file; paths stay as they are.
-
-    Raises:
-        SystemExit: With status 2 if there is neither such a file nor such a recipe.
-    """
-    words = list(args)
-    for i, word in enumerate(words):
-        if i and words[i - 1] in ("-c", "--config"):
-            words[i] = _recipe_file(word)
-        elif word.startswith("--config="):
-            words[i] = "--config=" + _recipe_file(word.removeprefix("--config="))
-    return words
-
-
-def _recipe_file(name: str) -> str:
-    if "://" in name:
-        _stop(f"`--config` must be a recipe's name or a local file, got the URL {name!r}; download and read it first")
-    if Path(name).is_file() or name.endswith((".yaml", ".yml", ".json")):
-        return name
-    try:
-        return str(recipes.path(name))
-    except ValueError as error:
-        _stop(str(error))
-        raise AssertionError from error  # _stop has left
-
-
-def _stop(reason: str) -> None:
-    print(f"monocon: error: {reason}", file=sys.stderr)
-    raise SystemExit(2)
-
-
 @contextmanager
 def _as_process_arguments(args: list[str]) -> Iterator[None]:
     """Let LightningCLI read the arguments from the process, as it wishes to; DDP starts its ranks with them too."""
@@ -119,7 +87,7 @@ class MonoConCLI(LightningCLI):
         """Load checkpoints from this machine only, and never anything but plain values and tensors."""
         options = self.config[str(self.subcommand)]
         if "://" in (options.ckpt_path or ""):
-            _stop(f"`--ckpt_path` must be a local file, got the URL {options.ckpt_path!r}; download and check it first")
+            stop(f"`--ckpt_path` must be a local file, got the URL {options.ckpt_path!r}; download and check it first")
         options.weights_only = True
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  # Lightning's signature

@@ -11,7 +11,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_monocon.callbacks import EmbeddingMetrics, EmbeddingWriter, EncoderPretraining, ExactResume, RunRecord
+from lightning_monocon.callbacks import (
+    EmbeddingMetrics,
+    EmbeddingWriter,
+    EncoderPretraining,
+    ExactResume,
+    RunRecord,
+    RunReport,
+)
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.module import MonoCon
@@ -196,6 +203,13 @@ def test_a_failed_run_says_so_and_gives_its_folder_back(tmp_path: Path) -> None:
     assert '"event": "failure", "error": "FloatingPointError: loss is nan"' in record.folder.record.read_text()
     record.folder.claim(resume=True)
     record.folder.release()
+
+
+def test_rows_that_cannot_be_scored_do_not_fail_a_finished_run(tmp_path: Path) -> None:
+    rows, _ = clusters(26, 0)
+    one_class = loader((rows, torch.zeros(26, dtype=torch.long)))
+    with pytest.warns(UserWarning, match="The run has no scorecard: `gallery_labels` must hold at least 2 classes"):
+        trainer(RunReport(str(tmp_path))).fit(Plain(), one_class, [one_class, one_class])
 
 
 def test_the_record_holds_json_whatever_the_number(tmp_path: Path) -> None:

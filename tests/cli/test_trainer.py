@@ -11,7 +11,8 @@ import yaml
 from oracles import wandb_log
 
 from lightning_monocon.cli import main
-from lightning_monocon.cli.trainer import resolve_recipes, run
+from lightning_monocon.cli.trainer import run
+from lightning_monocon.cli.words import resolve_recipes
 from lightning_monocon.scorecard import EmbeddingSet
 
 SHORT = [
@@ -136,7 +137,7 @@ def test_wandb_offline_mirrors_the_run(tmp_path: Path) -> None:
 
     wandb.finish()
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-    log = wandb_log.read(file)
+    log = wandb_log.read_finished(file)
     record = [row["metrics"] for row in rows(folder) if "metrics" in row]
     for name in ("train/loss", "val/effective_dimension", "val/encoder/knn_accuracy"):
         assert log.column(name) == pytest.approx([row[name] for row in record if name in row])

@@ -3,6 +3,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,14 @@ class WandbLog:
 
     def column(self, name: str) -> list[Any]:
         return [row[name] for row in self.history if name in row]
+
+
+def read_finished(path: Path, seconds: float = 60.0) -> WandbLog:
+    """Read the log once its last record is there: W&B's own process may write on after `wandb.finish` has returned."""
+    end = time.monotonic() + seconds
+    while (log := read(path)).exit_code is None and time.monotonic() < end:
+        time.sleep(0.1)
+    return log
 
 
 def read(path: Path) -> WandbLog:
@@ -47,6 +56,8 @@ def _values(items: Any) -> dict[str, Any]:
 
 
 def _records(data: bytes) -> Iterator[bytes]:
+    if len(data) < HEADER:
+        return
     ident, magic, _version = struct.unpack("<4sHB", data[:HEADER])
     assert (ident, magic) == (b":W&B", 0xBEE1)
     offset, parts = HEADER, b""
@@ -56,6 +67,8 @@ def _records(data: bytes) -> Iterator[bytes]:
         if kind == 0:  # padding up to the next block
             offset += left
             continue
+        if offset + HEADER + size > len(data):  # still being written
+            return
         chunk = data[offset + HEADER : offset + HEADER + size]
         offset += HEADER + size
         parts = chunk if kind in (FULL, FIRST) else parts + chunk

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every command does with its words: find recipes by name, and say in one sentence which word is wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from lightning_monocon import recipes
+
+
+def stop(reason: str) -> NoReturn:
+    """Print the reason and leave with status 2."""
+    print(f"monocon: error: {reason}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def resolve_recipes(args: Sequence[str]) -> list[str]:
+    """Replace a recipe's name behind ``--config`` or ``-c`` by its file; paths stay as they are.
+
+    Raises:
+        SystemExit: With status 2 if there is neither such a file nor such a recipe.
+    """
+    words = list(args)
+    for i, word in enumerate(words):
+        if i and words[i - 1] in ("-c", "--config"):
+            words[i] = _recipe_file(word)
+        elif word.startswith("--config="):
+            words[i] = "--config=" + _recipe_file(word.removeprefix("--config="))
+    return words
+
+
+def _recipe_file(name: str) -> str:
+    if "://" in name:
+        stop(f"`--config` must be a recipe's name or a local file, got the URL {name!r}; download and read it first")
+    if Path(name).is_file() or name.endswith((".yaml", ".yml", ".json")):
+        return name
+    try:
+        return str(recipes.path(name))
+    except ValueError as error:
+        stop(str(error))
