@@ -15,12 +15,13 @@ DEV   := $(VENV)/.dev-installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types venv clean
+.PHONY: help demo test test-slow torture lint types venv clean
 
 help:
 	@echo "make demo       train MonoCon beside its rivals on real images; table and figures in demo/"
 	@echo "make test       style, types and the fast tests"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make torture    break it on purpose: a table of faults, what was lost, what was wrong"
 	@echo "make lint       style alone;  make types: types alone"
 	@echo "make venv       the development environment in $(VENV)"
 	@echo "make clean      remove the environment, caches and build products"
@@ -33,6 +34,9 @@ test: lint types
 
 test-slow: $(DEV)
 	@$(PYTEST) -m slow
+
+torture: $(DEV)
+	@PYTHONPATH=tests $(BIN)/python -m reliability.torture
 
 lint: $(DEV)
 	@$(BIN)/ruff check --quiet .
