@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
     from lightning_monocon.losses import SupConLoss
     from lightning_monocon.module import MonoCon
+    from lightning_monocon.nested_loss import NestedSupConLoss
 
     __version__: str
 
@@ -21,6 +22,7 @@ __all__ = [
     "MLPHead",
     "MonoCon",
     "MonotonicMLP",
+    "NestedSupConLoss",
     "SupConLoss",
     "__version__",
     "callbacks",
@@ -37,6 +39,7 @@ _HOMES = {
     "MLPHead": "lightning_monocon.heads",
     "MonoCon": "lightning_monocon.module",
     "MonotonicMLP": "lightning_monocon.heads",
+    "NestedSupConLoss": "lightning_monocon.nested_loss",
     "SupConLoss": "lightning_monocon.losses",
 }
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lightning_monocon.functional.head_arguments import directions_of, layer_widths, positive_size
 from lightning_monocon.functional.init_report import InitReport, init_report
-from lightning_monocon.functional.monotone_init import Init, initialize_
+from lightning_monocon.functional.monotone_init import FreeInit, Init, initialize_
 from lightning_monocon.functional.monotonicity import NotMonotoneError, box_corners, find_counterexample
 from lightning_monocon.kernels.monotone_linear import (
     Activation,
@@ -136,6 +136,9 @@ class MLPHead(_Head):
         out_features: Width of the embedding; None means D.
         num_layers: Number of hidden layers, at least 1.
         activation: After every hidden layer: ``"leaky_relu"``, ``"relu"``, ``"elu"``, ``"tanh"`` or ``"linear"``.
+        init: ``"default"`` is `nn.Linear`'s. ``"squared"``, ``"identity"`` and ``"lognormal"`` start from the effective
+            weights of a `MonotonicMLP` (``"squared"`` from its ``"reference"``): with one seed both heads are the same
+            function at first, and what they become apart is the constraint's doing.
         precision: How products are taken; see `lightning_monocon.kernels.monotone_linear.monotone_mlp`.
         backend: ``"auto"``, ``"torch"`` or ``"triton"``; see there.
 
@@ -155,11 +158,15 @@ class MLPHead(_Head):
         num_layers: int = 1,
         *,
         activation: Activation = "leaky_relu",
+        init: FreeInit = "default",
         precision: Precision = "auto",
         backend: Backend = "auto",
     ) -> None:
         widths = layer_widths(in_features, hidden_features, out_features, num_layers)
         super().__init__(widths, activation, precision, backend)
+        check_choice("init", init, get_args(FreeInit))
+        if init != "default":
+            initialize_(self.layers, "reference" if init == "squared" else init, "none", activation)
 
 
 class MonotonicMLP(_Head):

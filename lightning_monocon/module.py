@@ -17,6 +17,7 @@ from lightning_monocon.arms import Arm, HeadSpec, build_head, head_spec
 from lightning_monocon.checkpoints import read_checkpoint
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
 from lightning_monocon.losses import SupConLoss
+from lightning_monocon.nested_loss import NestedSupConLoss
 from lightning_monocon.schedule import Schedule, TwoPhaseModule
 
 
@@ -46,6 +47,7 @@ class MonoCon(TwoPhaseModule):
         head_options: Further arguments of the head's constructor, such as ``{"init": "identity"}``.
         loss: Maps ``(embeddings, labels)`` to a scalar; default ``SupConLoss(temperature)``.
         temperature: Temperature of the default loss.
+        nested: Take ``NestedSupConLoss(temperature)`` instead, so that prefixes of the embedding are embeddings too.
         lr_encoder: Joint learning rate of the encoder.
         lr_head: Joint learning rate of the head.
         lr_warmup: Warm-up learning rate of the head.
@@ -69,6 +71,7 @@ class MonoCon(TwoPhaseModule):
         head_options: dict[str, int | float | str] | None = None,
         loss: nn.Module | None = None,
         temperature: float = 0.1,
+        nested: bool = False,
         lr_encoder: float = 2e-4,
         lr_head: float = 2e-4,
         lr_warmup: float = 1e-4,
@@ -88,14 +91,20 @@ class MonoCon(TwoPhaseModule):
         else:
             self.head_spec = head_spec(head, feature_dim(encoder, in_features), out_features, head_options)
             self.head = build_head(self.head_spec)
-        self.loss = loss if loss is not None else SupConLoss(temperature)
+        if loss is not None and nested:
+            raise ValueError(
+                "`nested` must be False where `loss` is given: it changes the default loss only. Pass "
+                f"loss=NestedSupConLoss(...) instead of {type(loss).__name__}."
+            )
+        ours = NestedSupConLoss(temperature) if nested else SupConLoss(temperature)
+        self.loss = ours if loss is None else loss
         self.start_phase()
         # Not `save_hyperparameters`: Lightning's command line would merge what a checkpoint says into its
         # configuration, import paths included. These plain values go into the checkpoint under our own key.
         self.description: dict[str, Any] = {
             "encoder": encoder_spec(encoder),
             "head": self.head_spec,
-            "loss": {"temperature": temperature} if loss is None else None,
+            "loss": {"temperature": temperature, "nested": nested} if loss is None else None,
             "schedule": schedule._asdict(),
         }
 

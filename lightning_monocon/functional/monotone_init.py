@@ -18,6 +18,8 @@ from lightning_monocon.kernels.monotone_linear import reference
 from lightning_monocon.kernels.monotone_linear.reference import Activation, Parametrization
 
 Init = Literal["reference", "identity", "lognormal"]
+FreeInit = Literal["default", "squared", "identity", "lognormal"]
+"""Starts of an unconstrained head: its own, or the effective weights of a monotonic one."""
 
 SMALLEST = 1e-8
 """Least effective weight: exp and softplus have no zero, and a square's gradient vanishes at it."""
@@ -67,7 +69,8 @@ def initialize_(
     """Turn `nn.Linear` layers with their default parameters, input side first, into the wanted start.
 
     `lightning_monocon.heads.MonotonicMLP` documents the choices. ``"reference"`` with squares draws nothing: a seed
-    gives the parameters that plain `nn.Linear` layers would get.
+    gives the parameters that plain `nn.Linear` layers would get. With the parametrisation ``"none"`` a layer holds the
+    effective weight itself: the unconstrained twin of a monotonic head, started from the same function.
     """
     last = len(layers) - 1
     for index, layer in enumerate(layers):
@@ -87,7 +90,7 @@ def initialize_(
 
 def _reference_(layer: nn.Linear, parametrization: Parametrization, signs: Tensor | None) -> None:
     """`nn.Linear`'s default as the raw weight of ``g(w) = w^2``; the other maps get the same effective weight."""
-    if parametrization in ("square", "none"):
+    if parametrization == "square":
         return
     default = layer.weight.clone()
     raw = raw_weight(default.square(), parametrization)
