@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from lightning_monocon.embedding import GALLERY_AND_QUERY, embed
-from lightning_monocon.figure_logging import log_figure, log_summary
+from lightning_monocon.figure_logging import Rows, log_figure, log_summary, log_table
 from lightning_monocon.runs import RECORD
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 
@@ -77,8 +77,24 @@ class RunReport(Callback):
             save(figure, self.run_dir / name)
         for logger in trainer.loggers:
             log_summary(logger, _row(card))
+            log_table(logger, "scorecard/arms", *_table(card))
             for name, figure in drawn.items():
                 log_figure(logger, name.removesuffix(".png"), figure)
+
+
+def _table(card: Scorecard) -> tuple[list[str], Rows]:
+    """Return the scorecard's columns and rows: an arm a row, the figures of its first seed."""
+    recalls = [f"recall@{k}" for k in (1, 5)]
+    rows: Rows = [
+        [
+            arm.name,
+            *(float(getattr(arm.scores[0], name)) for name in _SUMMARY),
+            *(arm.scores[0].recall[k] for k in (1, 5)),
+            arm.verdict.word,
+        ]
+        for arm in card.arms
+    ]
+    return ["arm", *_SUMMARY, *recalls, "verdict"], rows
 
 
 def _row(card: Scorecard) -> dict[str, float | str]:

@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_monocon.embedding import untouched
-from lightning_monocon.figure_logging import log_figure
+from lightning_monocon.figure_logging import log_figure, log_table
 from lightning_monocon.landscape import Event, LandscapeTracker, credence, soft_knn_credence
 from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, event_line, write_landscape
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate, kept_random_state
-from lightning_monocon.watching.table import event_table, log_table
+from lightning_monocon.watching.table import COLUMNS, event_table
 
 Action: TypeAlias = Callable[[Trainer, LightningModule], None]
 
@@ -234,7 +234,7 @@ class SemanticLandscape(Callback):
         figure.savefig(folder / FIGURE, dpi=130)
         for logger in trainer.loggers:
             log_figure(logger, FOLDER, figure)
-            log_table(logger, "landscape/events", event_table(self.events))
+            log_table(logger, "landscape/events", COLUMNS, event_table(self.events))
 
     def _wall(self) -> float:
         return self.elapsed + (time.perf_counter() - self._since if self._since else 0.0)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One adapter for what loggers do not agree on: figures and the summary of a run."""
+"""One adapter for what loggers do not agree on: figures, tables and the summary of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
@@ -15,6 +16,8 @@ from lightning_monocon.runs import RecordLogger
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Rows: TypeAlias = Sequence[Sequence[str | int | float | None]]
 
 
 @rank_zero_only
@@ -39,14 +42,39 @@ def log_figure(logger: Logger, name: str, figure: Figure) -> None:
 
 
 @rank_zero_only
-def log_summary(logger: Logger, values: Mapping[str, object]) -> None:
-    """Hand a run's final figures to a logger: W&B's summary, TensorBoard's hyper-parameters, the record.
+def log_table(logger: Logger, name: str, columns: Sequence[str], rows: Rows) -> None:
+    """Hand a table to a logger; one that cannot take it is passed over.
 
     Args:
-        logger: Any logger; one that has no place for them is passed over.
+        logger: W&B takes a table, TensorBoard a text in Markdown, CSV a file in its folder.
+        name: Key, such as ``"landscape/events"``.
+        columns: The header.
+        rows: One sequence a row, as many values as ``columns``.
+    """
+    if isinstance(logger, WandbLogger):
+        logger.log_table(key=name, columns=list(columns), data=[list(row) for row in rows])
+    elif isinstance(logger, TensorBoardLogger):
+        lines = [columns, ["---"] * len(columns), *([str(value) for value in row] for row in rows)]
+        logger.experiment.add_text(name, "\n".join("| " + " | ".join(line) + " |" for line in lines))
+    elif isinstance(logger, CSVLogger):
+        path = Path(logger.log_dir) / f"{name.replace('/', '_')}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([columns, *rows])
+
+
+@rank_zero_only
+def log_summary(logger: Logger, values: Mapping[str, int | float | str]) -> None:
+    """Hand a run's final figures to a logger.
+
+    Args:
+        logger: W&B takes them into the run's summary, the record as an event; TensorBoard and CSV take the numbers as
+            scalars. Any other logger is passed over.
         values: Numbers and words by name.
     """
     if isinstance(logger, WandbLogger):
         logger.experiment.summary.update(dict(values))
     elif isinstance(logger, RecordLogger):
         logger.log_event("scorecard", **values)
+    elif isinstance(logger, TensorBoardLogger | CSVLogger):
+        logger.log_metrics({name: float(value) for name, value in values.items() if not isinstance(value, str)})

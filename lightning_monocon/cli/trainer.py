@@ -10,18 +10,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import Logger
 
 from lightning_monocon.callbacks import EmbeddingMetrics, EmbeddingWriter, ExactResume, RunRecord, RunReport
+from lightning_monocon.cli.loggers import add_wandb_arguments, loggers
 from lightning_monocon.cli.words import resolve_recipes, stop
 from lightning_monocon.module import MonoCon
-
-WandbMode = Literal["off", "offline", "online"]
+from lightning_monocon.wandb_logger import MirrorLogger, finishing_runs
 
 
 def run(args: Sequence[str]) -> MonoConCLI:
@@ -38,7 +39,7 @@ def run(args: Sequence[str]) -> MonoConCLI:
     """
     # Lightning 2.6.6 calls what torch 2.13 and jsonargparse 4.49 deprecate; the user can't mend it.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    with _as_process_arguments(resolve_recipes(args)), warnings.catch_warnings():
+    with _as_process_arguments(resolve_recipes(args)), warnings.catch_warnings(), finishing_runs():
         warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # `RunFolder` watches it
         if args[0] != "fit":  # only a run that goes on needs the callbacks that wrote the checkpoint
@@ -76,7 +77,7 @@ class MonoConCLI(LightningCLI):
         parser.add_argument(
             "--run_dir", type=str | None, default=None, help="The run's own folder. Default: runs/<date and time>."
         )
-        parser.add_argument("--wandb", type=WandbMode, default="off", help="Mirror the run to Weights & Biases.")
+        add_wandb_arguments(parser)
         parser.add_argument("--report", type=bool, default=True, help="End the run with its scorecard and figures.")
         parser.add_argument("--out", type=str, default="embeddings.safetensors", help="File that `predict` writes.")
 
@@ -109,7 +110,7 @@ class MonoConCLI(LightningCLI):
             return super().instantiate_trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
         return super().instantiate_trainer(
             callbacks=callbacks,
-            logger=self._loggers(chosen, options.wandb),
+            logger=self._loggers(chosen),
             default_root_dir=str(self.run_dir),
             **kwargs,
         )
@@ -129,21 +130,11 @@ class MonoConCLI(LightningCLI):
             ),
         ]
 
-    def _loggers(self, chosen: dict[str, Any], wandb: WandbMode) -> list[Logger]:
+    def _loggers(self, chosen: dict[str, Any]) -> list[Logger]:
         if chosen.get("logger") is False or chosen.get("fast_dev_run"):
             return []
-        loggers: list[Logger] = [x for x in _as_list(chosen.get("logger")) if isinstance(x, Logger)]
-        if not loggers:
-            loggers = [CSVLogger(self.run_dir, name="csv")]  # a version per resume: it deletes what it finds
-        if wandb != "off":
-            from lightning.pytorch.loggers import WandbLogger
-
-            loggers.append(
-                WandbLogger(
-                    name=self.run_dir.name, save_dir=self.run_dir, project="monocon", offline=wandb == "offline"
-                )
-            )
-        return loggers
+        asked = [logger for logger in _as_list(chosen.get("logger")) if isinstance(logger, Logger)]
+        return loggers(asked, self.config[str(self.subcommand)], self.run_dir)
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -158,6 +149,9 @@ class SaveRunConfig(SaveConfigCallback):
         earlier = len(list(folder.glob("config*.yaml")))
         path = folder / (f"config-{earlier}.yaml" if earlier else "config.yaml")
         self.parser.save(self.config, os.fspath(path), skip_none=False)
+        for logger in trainer.loggers:
+            if isinstance(logger, MirrorLogger):
+                logger.log_hyperparams({"recipe": yaml.safe_load(path.read_text(encoding="utf-8"))})
 
 
 def _as_list(value: object) -> list[Any]:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from oracles import wandb_log
 
 from lightning_monocon.cli import main
 from lightning_monocon.cli.trainer import run
@@ -128,26 +127,6 @@ def test_a_checkpoint_of_another_head_is_refused(finished: Path, tmp_path: Path)
     checkpoint = str(finished / "checkpoints" / "last.ckpt")
     with pytest.raises(ValueError, match=r"`ckpt_path` must be a checkpoint of this head, .*'mlp'"):
         run(["fit", "--config", "digits_mlp", "--ckpt_path", checkpoint, "--run_dir", str(tmp_path / "r"), *SHORT])
-
-
-def test_wandb_offline_mirrors_the_run(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    run(["fit", "--config", "digits", "--run_dir", str(folder), "--wandb", "offline", *SHORT])
-    import wandb
-
-    wandb.finish()
-    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-    log = wandb_log.read_finished(file)
-    record = [row["metrics"] for row in rows(folder) if "metrics" in row]
-    for name in ("train/loss", "val/effective_dimension", "val/encoder/knn_accuracy"):
-        assert log.column(name) == pytest.approx([row[name] for row in record if name in row])
-    for name in ("frontier", "spectrum", "correlation", "dynamics"):
-        (image,) = log.column(f"figures/{name}.path")
-        assert (file.parent / "files" / image).stat().st_size > 10_000
-    scorecard = next(row for row in rows(folder) if row.get("event") == "scorecard")
-    assert log.summary["scorecard/n99"] == scorecard["scorecard/n99"]
-    assert log.summary["scorecard/knn_accuracy"] == pytest.approx(scorecard["scorecard/knn_accuracy"])
-    assert log.exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["nope", "recipe.yaml.bak"])

@@ -18,6 +18,9 @@ class WandbLog:
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
+    artifacts: list[Any] = field(default_factory=list)
+    run: Any = None
     exit_code: int | None = None
 
     def column(self, name: str) -> list[Any]:
@@ -46,6 +49,13 @@ def read(path: Path) -> WandbLog:
             log.summary |= _values(record.summary.update)
         elif kind == "config":
             log.config |= _values(record.config.update)
+        elif kind == "run":
+            log.run = record.run
+            log.config |= _values(record.run.config.update)
+        elif kind == "metric":
+            log.metrics[record.metric.name or record.metric.glob_name] = record.metric.step_metric
+        elif kind == "artifact":
+            log.artifacts.append(record.artifact)
         elif kind == "exit":
             log.exit_code = record.exit.exit_code
     return log

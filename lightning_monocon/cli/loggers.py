@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loggers of `monocon fit`: whatever the configuration asks for, and Weights & Biases as a mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from lightning_monocon.wandb_logger import MirrorLogger, WandbMode
+
+
+def add_wandb_arguments(parser: LightningArgumentParser) -> None:
+    """Add the options about Weights & Biases; a recipe may set them like any other key."""
+    parser.add_argument(
+        "--wandb",
+        type=WandbMode,
+        default="off",
+        help="Mirror the run to Weights & Biases: online, offline (send later), disabled (as W&B's mode) or off.",
+    )
+    parser.add_argument("--wandb_project", type=str, default="monocon", help="W&B project.")
+    parser.add_argument(
+        "--wandb_group", type=str | None, default=None, help="W&B group. Default: the name of the recipe."
+    )
+    parser.add_argument(
+        "--wandb_tags", type=list[str], default=[], help="W&B tags beside the arm's, the encoder's and the data's."
+    )
+    parser.add_argument(
+        "--wandb_model", type=bool, default=False, help="Log the best and the last checkpoint as an artifact."
+    )
+
+
+def loggers(asked: Sequence[Logger], options: Namespace, run_dir: Path) -> list[Logger]:
+    """Return the loggers of a run.
+
+    Args:
+        asked: Those of the configuration; a CSV logger in the run's folder where there are none.
+        options: The parsed options of `fit`.
+        run_dir: The run's folder.
+    """
+    # a version per resume: CSVLogger deletes what it finds
+    chosen: list[Logger] = list(asked) or [CSVLogger(run_dir, name="csv")]
+    if options.wandb != "off" and not any(isinstance(logger, WandbLogger) for logger in chosen):
+        chosen.append(
+            MirrorLogger(
+                run_dir,
+                mode=options.wandb,
+                project=options.wandb_project,
+                group=options.wandb_group or _recipe(options),
+                tags=[*_tags(options), *options.wandb_tags],
+                log_model=options.wandb_model,
+            )
+        )
+    return chosen
+
+
+def _recipe(options: Namespace) -> str | None:
+    """Return the name of the first configuration file."""
+    files = options.get("config") or []
+    return Path(str(files[0])).stem if files else None
+
+
+def _tags(options: Namespace) -> list[str]:
+    """Return the arm and the class names of encoder and data."""
+    found = [options.get("model.head"), options.get("model.encoder"), options.get("data")]
+    words = [part if isinstance(part, str) else getattr(part, "class_path", None) for part in found]
+    return [str(word).rpartition(".")[2] for word in words if word]

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights & Biases as a mirror of a run: it may be absent, and the run goes on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_warn
+
+if TYPE_CHECKING:
+    from wandb.sdk.lib import RunDisabled
+    from wandb.wandb_run import Run
+
+WandbMode = Literal["off", "disabled", "offline", "online"]
+
+_ID = "wandb_id"
+_TIMEOUT = 30  # seconds to reach the service; W&B's own 90 would hold up a run that needs none of it
+_STEP = "trainer/global_step"
+
+
+class MirrorLogger(WandbLogger):
+    """A WandbLogger that goes offline where the service cannot be had, and resumes the run of its folder.
+
+    Validation and test metrics are drawn over epochs, everything else over optimizer steps; the step of W&B itself is
+    never set. The best value of each validation metric is not guessed: `RunReport` writes the summary.
+
+    Args:
+        folder: The run's folder; W&B's files and the run's id are kept there.
+        mode: ``"online"``, ``"offline"`` (send later with ``wandb sync``) or ``"disabled"`` (nothing is written).
+        project: W&B project.
+        group: Runs that are looked at together, such as the seeds of a recipe.
+        tags: Words to find the run by.
+        log_model: Whether the best and the last checkpoint become an artifact when the run ends.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        mode: Literal["disabled", "offline", "online"] = "offline",
+        project: str = "monocon",
+        group: str | None = None,
+        tags: Sequence[str] = (),
+        log_model: bool = False,
+    ) -> None:
+        folder = Path(folder)
+        # the mode goes to `wandb.init`: Lightning's `offline=True` would set it for the whole process, and refuses
+        # `log_model`, although an offline artifact is sent by `wandb sync` like everything else
+        super().__init__(
+            name=folder.name,
+            save_dir=folder,
+            id=_run_id(folder),
+            project=project,
+            group=group,
+            tags=list(tags),
+            log_model=log_model,
+            mode=mode,
+        )
+        del self._wandb_init["anonymous"]  # W&B prints a warning whatever its value
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Run | RunDisabled:
+        """The W&B run, started on first use."""
+        if self._experiment is None:
+            import wandb
+
+            Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
+            self._wandb_init.setdefault("settings", wandb.Settings(init_timeout=_timeout()))
+            begin: Callable[[WandbLogger], Run | RunDisabled] = WandbLogger.experiment.fget  # type: ignore[attr-defined]
+            try:
+                run = begin(self)
+            except wandb.Error as error:
+                rank_zero_warn(
+                    f"Weights & Biases cannot be had at {wandb.setup().settings.base_url} ({_first_line(error)}). "
+                    f"Training goes on, and the run is kept offline in {self._wandb_init['dir']}: send it later with "
+                    "`wandb sync`."
+                )
+                wandb.teardown()  # its service holds the id of the run that failed, and remembers the key
+                self._wandb_init["mode"] = "offline"
+                run = begin(self)
+            run.define_metric("epoch", hidden=True)
+            for stage in ("val", "test"):
+                run.define_metric(f"{stage}/*", step_metric="epoch", step_sync=True)
+        return cast("Run | RunDisabled", self._experiment)
+
+
+@contextmanager
+def finishing_runs() -> Iterator[None]:
+    """Finish the W&B run that begins inside, with the status of what happened; a process may train several runs."""
+    try:
+        yield
+    except BaseException:
+        _finish(1)
+        raise
+    _finish(0)
+
+
+def _finish(status: int) -> None:
+    wandb = sys.modules.get("wandb")  # nothing to finish where nobody imported it
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=status)
+
+
+def _run_id(folder: Path) -> str:
+    """Return the id kept in the folder, a new one where there is none."""
+    file = folder / _ID
+    if file.is_file():
+        return file.read_text(encoding="utf-8").strip()
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = uuid.uuid4().hex[:8]
+    file.write_text(chosen + "\n", encoding="utf-8")
+    return chosen
+
+
+def _timeout() -> float:
+    return float(os.environ.get("WANDB_INIT_TIMEOUT", _TIMEOUT))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")
