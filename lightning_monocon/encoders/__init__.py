@@ -14,13 +14,19 @@ from torch import nn
 
 from lightning_monocon.encoders.image import SmallCNN
 from lightning_monocon.encoders.modular import ModularEncoder
+from lightning_monocon.encoders.resnet import ResNet
+from lightning_monocon.encoders.torchvision_model import TorchvisionEncoder
+from lightning_monocon.encoders.transformers_image import TransformersImageEncoder
 
 __all__ = [
     "REGISTRY",
     "Encoder",
     "EncoderSpec",
     "ModularEncoder",
+    "ResNet",
     "SmallCNN",
+    "TorchvisionEncoder",
+    "TransformersImageEncoder",
     "build_encoder",
     "encoder_spec",
     "feature_dim",
@@ -29,7 +35,13 @@ __all__ = [
 EncoderSpec: TypeAlias = dict[str, object]
 """``{"name": registered name, **constructor arguments}``; only numbers, strings and lists."""
 
-REGISTRY: dict[str, type[nn.Module]] = {"small_cnn": SmallCNN, "modular": ModularEncoder}
+REGISTRY: dict[str, type[nn.Module]] = {
+    "small_cnn": SmallCNN,
+    "modular": ModularEncoder,
+    "resnet": ResNet,
+    "transformers_image": TransformersImageEncoder,
+    "torchvision": TorchvisionEncoder,
+}
 
 
 @runtime_checkable

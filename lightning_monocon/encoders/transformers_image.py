@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any image model of transformers, by name or folder."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, get_args
+
+from torch import Tensor, nn
+
+from lightning_monocon.encoders.hub import optional_package, reachable
+
+Pooling = Literal["auto", "mean", "first"]
+
+
+class TransformersImageEncoder(nn.Module):
+    """An image model of transformers' `AutoModel`: ResNet, ViT, ConvNeXt, Swin, DINOv2 and others.
+
+    A folder needs no network. Code that comes with a model is never run. Images arrive prepared: size, mean and
+    standard deviation are the data module's matter.
+
+    Args:
+        model: A local folder, or the name of a model on the hub.
+        pretrained: Whether to load its weights, or only its architecture.
+        revision: Branch, tag or commit on the hub.
+        pooling: ``"auto"`` takes the model's own pooled output where it has one and the mean otherwise; ``"mean"``
+            averages the last hidden state over tokens or positions; ``"first"`` takes its first token.
+        config: The architecture as JSON instead of ``model``, with fresh weights: what a checkpoint stores.
+
+    Raises:
+        ValueError: If not exactly one of ``model`` and ``config`` is given, or the pooling does not fit.
+        RuntimeError: If the model can't be had.
+        ModuleNotFoundError: If transformers is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        pretrained: bool = True,
+        revision: str | None = None,
+        pooling: Pooling = "auto",
+        config: str | None = None,
+    ) -> None:
+        super().__init__()
+        if (model is None) == (config is None):
+            raise ValueError(f"`model` or `config` must be given, and not both; got {model!r} and {config!r}.")
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"`pooling` must be one of {', '.join(get_args(Pooling))}, got {pooling!r}.")
+        transformers = optional_package("transformers", "vision")
+        self.pooling = pooling
+        if config is not None:
+            self.network = _from_config(transformers, config)
+            return
+        options: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
+        with reachable("model", str(model)):
+            if pretrained:
+                self.network = transformers.AutoModel.from_pretrained(model, **options)
+            else:
+                found = transformers.AutoConfig.from_pretrained(model, **options)
+                self.network = transformers.AutoModel.from_config(found, trust_remote_code=False)
+
+    @property
+    def out_features(self) -> int:
+        """Number of features per image."""
+        config = self.network.config
+        sizes = getattr(config, "hidden_sizes", None)
+        width = getattr(config, "hidden_size", None) or (sizes[-1] if sizes else None)
+        if not isinstance(width, int):
+            raise ValueError(f"`model` must say its width; {type(config).__name__} has none. Pass `in_features`.")
+        return width
+
+    def spec(self) -> dict[str, object]:
+        """Return architecture and pooling as plain values; the weights are in the checkpoint."""
+        plain = self.network.config.to_dict()
+        for name in ("auto_map", "_name_or_path"):  # where the weights, or code, once came from
+            plain.pop(name, None)
+        return {"config": json.dumps(plain, sort_keys=True), "pooling": self.pooling}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images ``(N, C, H, W)`` to features ``(N, out_features)``."""
+        output = self.network(pixel_values=images)
+        pooled: Tensor | None = getattr(output, "pooler_output", None)
+        if self.pooling == "auto" and pooled is not None:
+            return pooled.flatten(1)
+        hidden: Tensor = output.last_hidden_state
+        if hidden.ndim == 4:  # (N, D, H, W): a convolutional network has positions, no tokens
+            if self.pooling == "first":
+                raise ValueError("`pooling` must not be 'first' for a model without tokens. Try 'mean'.")
+            return hidden.mean(dim=(2, 3))
+        return hidden[:, 0] if self.pooling == "first" else hidden.mean(dim=1)
+
+
+def _from_config(transformers: Any, config: str) -> Any:  # noqa: ANN401  # a module of no fixed type
+    plain: dict[str, Any] = json.loads(config)
+    plain.pop("auto_map", None)
+    built = transformers.AutoConfig.for_model(plain.pop("model_type"), **plain)
+    return transformers.AutoModel.from_config(built, trust_remote_code=False)
