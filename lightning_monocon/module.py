@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from lightning_monocon.arms import Arm, HeadSpec, build_head, head_spec
+from lightning_monocon.batches import PositivesWatch, check_rows, class_labels, inputs_and_labels, naming_drop_last
 from lightning_monocon.checkpoints import read_checkpoint
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
 from lightning_monocon.losses import SupConLoss
@@ -99,6 +100,8 @@ class MonoCon(TwoPhaseModule):
         ours = NestedSupConLoss(temperature) if nested else SupConLoss(temperature)
         self.loss = ours if loss is None else loss
         self.start_phase()
+        self.empty_batches = 0
+        self._watch_positives = PositivesWatch()
         # Not `save_hyperparameters`: Lightning's command line would merge what a checkpoint says into its
         # configuration, import paths included. These plain values go into the checkpoint under our own key.
         self.description: dict[str, Any] = {
@@ -117,12 +120,38 @@ class MonoCon(TwoPhaseModule):
         """Return the embeddings ``(B, D_out)`` of a batch of inputs."""
         return cast(Tensor, self.head(self.encoder(inputs)))
 
-    def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor:
-        """Return the contrastive loss of one batch."""
-        inputs, labels = _inputs_and_labels(batch)
-        loss: Tensor = self.loss(self(inputs), labels)
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401  # Lightning's signature
+        """Look at the labels of a training batch while they are on the host."""
+        if self.trainer.training and self.trainer.world_size == 1 and isinstance(batch, tuple | list):
+            self._watch_positives(inputs_and_labels(batch)[1])
+        return batch
+
+    def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor | None:
+        """Return the contrastive loss of one batch, ``None`` for an empty one, which is skipped and counted.
+
+        Raises:
+            TypeError: If the labels are not integers.
+            ValueError: If the batch is no pair, its parts do not fit, or batch norm meets a single input.
+        """
+        inputs, labels = inputs_and_labels(batch)
+        if not len(class_labels(labels)):
+            self._skip_empty(batch_idx)
+            return None
+        with naming_drop_last(labels):
+            embeddings = self(inputs)
+        check_rows(embeddings, labels)
+        loss: Tensor = self.loss(embeddings, labels)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
+
+    def _skip_empty(self, batch_idx: int) -> None:
+        if self.trainer.world_size > 1:  # the others would wait for this rank's gradients for ever
+            raise ValueError(
+                f"`batch` must not be empty on one of several ranks; batch {batch_idx} is, on rank "
+                f"{self.global_rank}. Let the sampler give every rank as many inputs."
+            )
+        self.empty_batches += 1
+        self.log("train/empty_batches", 1.0, on_step=False, on_epoch=True, batch_size=1, reduce_fx="sum")
 
     def validation_step(self, batch: tuple[Any, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Embedded:
         """Return embeddings, features and labels for the callbacks that judge them."""
@@ -137,7 +166,7 @@ class MonoCon(TwoPhaseModule):
         return self._embed(batch)
 
     def _embed(self, batch: tuple[Any, Tensor]) -> Embedded:
-        inputs, labels = _inputs_and_labels(batch)
+        inputs, labels = inputs_and_labels(batch)
         features = self.encoder(inputs)
         return {"embeddings": self.head(features).float(), "features": features.float(), "labels": labels}
 
@@ -200,16 +229,6 @@ class MonoCon(TwoPhaseModule):
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
         return model.eval()
-
-
-def _inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
-    if not isinstance(batch, tuple | list) or len(batch) != 2 or not isinstance(batch[1], Tensor):
-        found = [type(part).__name__ for part in batch] if isinstance(batch, tuple | list) else type(batch).__name__
-        raise ValueError(
-            f"`batch` must be (inputs, labels) with one integer label per input, got {found}. Let the data set return "
-            "labels too; pairs take the pair's number as label."
-        )
-    return batch[0], batch[1]
 
 
 def _head_arguments(spec: dict[str, Any], head: nn.Module | None) -> dict[str, Any]:
