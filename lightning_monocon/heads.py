@@ -69,11 +69,14 @@ class _Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the embedding, (..., out_features), of features (..., in_features)."""
-        layers = self.layers
+        weights, biases = [], []
+        for layer in self.layers:  # once: looking a parameter up costs as much as multiplying a small one
+            weights.append(layer.weight)
+            biases.append(layer.bias)
         return monotone_mlp(
             x,
-            [layer.weight for layer in layers],
-            [layer.bias for layer in layers],
+            weights,
+            biases,
             parametrization=self.parametrization,
             signs=self.monotone,
             activation=self.activation,

@@ -11,7 +11,7 @@ from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.monotone_linear.checks import check_choice, check_names, check_tensors
 from lightning_monocon.kernels.monotone_linear.configurations import Precision
 from lightning_monocon.kernels.monotone_linear.reference import Activation, Parametrization, Plan, effective_weight
-from lightning_monocon.kernels.monotone_linear.switch import run
+from lightning_monocon.kernels.monotone_linear.switch import run, run_small
 
 __all__ = [
     "Activation",
@@ -75,6 +75,9 @@ def monotone_mlp(
         tensor([[2.5000]])
     """
     plan = Plan(parametrization, activation, "linear", signs)
+    small = run_small(x, weights, biases, plan, precision, backend)
+    if small is not None:
+        return small
     check_names(plan, precision, backend)
     check_tensors(x, weights, biases, signs)
     return run(x, weights, biases, plan, precision, backend)
@@ -99,6 +102,9 @@ def monotone_linear(
         tensor([-12.])
     """
     plan = Plan(parametrization, "linear", activation, signs)
+    small = run_small(x, [weight], [bias], plan, precision, backend)
+    if small is not None:
+        return small
     check_names(plan, precision, backend)
     check_tensors(x, [weight], [bias], signs)
     return run(x, [weight], [bias], plan, precision, backend)

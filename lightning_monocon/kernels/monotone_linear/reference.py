@@ -32,7 +32,7 @@ Activation = Literal["leaky_relu", "relu", "elu", "tanh", "linear"]
 NEGATIVE_SLOPE = 0.01  # of LeakyReLU, torch's default and the paper's
 
 PARAMETRIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "square": torch.square,
+    "square": lambda weight: weight * weight,  # its gradient is two products; that of `square` costs twice as much
     "exp": torch.exp,
     "softplus": F.softplus,
     "abs": torch.abs,
@@ -98,10 +98,13 @@ def monotone_mlp(
         plan: What every layer does; its signs belong to the first.
         rounding: The 16-bit dtype to which both operands of each product are rounded; sums keep the dtype of ``x``.
     """
-    last = len(weights) - 1
-    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        mapped = effective_weight(weight, plan.parametrization, plan.signs if index == 0 else None)
+    parametrization, activation, output_activation, signs = plan
+    left = len(weights)
+    for weight, bias in zip(weights, biases, strict=True):
+        left -= 1
+        mapped = effective_weight(weight, parametrization, signs)
+        signs = None
         if rounding is not None:
             x, mapped = x.to(rounding).to(x.dtype), mapped.to(rounding).to(x.dtype)
-        x = activate(F.linear(x, mapped, bias), plan.output_activation if index == last else plan.activation)
+        x = _ACTIVATIONS_[activation if left else output_activation](F.linear(x, mapped, bias))
     return x

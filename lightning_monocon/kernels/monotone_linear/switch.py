@@ -15,6 +15,7 @@ from lightning_monocon.kernels.monotone_linear.configurations import AUTO_FROM, 
 from lightning_monocon.kernels.monotone_linear.reference import Plan
 
 Biases = Sequence[Tensor | None]
+_PLAIN, _EXACT = ("auto", "torch"), ("auto", "ieee")
 
 
 def run(
@@ -30,6 +31,33 @@ def run(
         else:
             y = _on_torch(rows, weights, biases, plan, precision, backend)
     return y if x.ndim == 2 else y.reshape(*x.shape[:-1], y.shape[-1])
+
+
+def run_small(
+    x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan, precision: Precision, backend: Backend
+) -> Tensor | None:
+    """Return the output of a small stack on a CPU, at hardly more than the price of its formula; else None.
+
+    Small float32 layers take microseconds, and so does looking at every argument before them. Here the products
+    themselves refuse what does not fit; only what they would let pass, a short bias or another device, is looked at.
+    None means that `run` decides, or that the checks before it have the words for what is wrong.
+    """
+    if not x.is_cpu or x.dtype != torch.float32 or x.ndim != 2 or plan.signs is not None:
+        return None
+    if backend not in _PLAIN or precision not in _EXACT or len(weights) != len(biases):
+        return None
+    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        return None
+    largest = onednn.SMALLEST_PRODUCT // (len(x) or 1)
+    for weight, bias in zip(weights, biases):  # noqa: B905 (as many, and `strict` costs)
+        if not weight.is_cpu or weight.numel() >= largest:
+            return None
+        if bias is not None and (not bias.is_cpu or bias.shape != weight.shape[:1]):
+            return None
+    try:
+        return reference.monotone_mlp(x, weights, biases, plan) if weights else None
+    except (RuntimeError, KeyError):
+        return None
 
 
 def _takes_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, backend: Backend) -> bool:
