@@ -62,7 +62,7 @@ class BalancedSampler(DistributedSampler[tuple[int, int]]):
         names, owner, counts = np.unique(labels, return_inverse=True, return_counts=True)
         _check_sizes(len(labels), len(names), batch_size, per_class, ranks)
         _check_classes(names, counts, per_class)
-        self._members = np.split(np.argsort(owner, kind="stable"), np.cumsum(counts)[:-1])
+        self._members = torch.from_numpy(owner).argsort(stable=True).tensor_split(counts.cumsum()[:-1].tolist())
         super().__init__(range(len(labels)), num_replicas=ranks, rank=rank, seed=seed, drop_last=True)  # type: ignore[arg-type]  # any sized object will do
         self.batches = len(labels) // (batch_size * ranks)
         """Batches of an epoch on this rank."""
@@ -103,10 +103,10 @@ class BalancedSampler(DistributedSampler[tuple[int, int]]):
         indices = torch.empty(visits, self.per_class, dtype=torch.int64)
         epochs = torch.empty_like(indices)
         order = classes.argsort(stable=True)
-        bounds = torch.bincount(classes, minlength=len(self._members)).tolist()
-        for members, rows in zip(self._members, order.split(bounds), strict=True):
+        bounds = torch.bincount(classes, minlength=len(self._members)).cumsum(0)[:-1]
+        for members, rows in zip(self._members, order.tensor_split(bounds.tolist()), strict=True):
             hands = deal(len(members), self.per_class, len(rows), generator)
-            indices[rows] = torch.from_numpy(members)[hands]
+            indices[rows] = members[hands]
             # a second visit in the epoch is a new draw of the augmentation
             epochs[rows] = self.epoch + torch.arange(hands.numel()).view_as(hands) // len(members) * _REPEAT
         return epochs, indices

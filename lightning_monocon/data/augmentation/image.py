@@ -94,7 +94,7 @@ class ImageAugmentation:
             picture = pillow.transform(picture, *draws.operation(random))
             image = np.array(picture).reshape(image.shape)
         plain = self.plain(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))))
-        top, left, tall, wide = draws.rectangle(random, *image.shape[:2], self.erasing)
+        top, left, tall, wide = draws.rectangle(random, image.shape[0], image.shape[1], self.erasing)
         plain[:, top : top + tall, left : left + wide] = 0
         return plain
 
@@ -124,7 +124,7 @@ class ImageAugmentation:
         plain = self.plain(images)
         if not self.erasing.share:
             return plain
-        return tensors.erase(plain, draws.rectangles(random, *shape[2:], self.erasing))
+        return tensors.erase(plain, draws.rectangles(random, shape[2], shape[3], self.erasing))
 
     def plain(self, images: Tensor) -> Tensor:
         """Return the images normalised and not augmented, float32.

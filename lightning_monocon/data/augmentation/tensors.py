@@ -56,10 +56,15 @@ def erase(images: Tensor, rectangles: Tensor) -> Tensor:
 def _where_due(
     images: Tensor, number: Tensor, magnitude: Tensor, due: Tensor, change: Callable[[Tensor, Tensor, Tensor], Tensor]
 ) -> Tensor:
-    if images.device.type != "cpu":
+    if not _looking_is_free(images):
         return torch.where(due[:, None, None, None], change(images, number, magnitude), images)
     rows = due.nonzero()[:, 0]
     return images.index_put((rows,), change(images[rows], number[rows], magnitude[rows])) if len(rows) else images
+
+
+def _looking_is_free(images: Tensor) -> bool:
+    """Return whether the host may look at values without waiting for a device."""
+    return images.device.type == "cpu"
 
 
 def _move(images: Tensor, number: Tensor, magnitude: Tensor) -> Tensor:
