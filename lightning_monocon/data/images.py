@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every image data module shares: split, gallery and query, order, augmentation, resume."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Sampler
+
+from lightning_monocon.data.augmentation import ImageAugmentation
+from lightning_monocon.data.balanced import BalancedSampler, ClassBalancedBatchSampler
+from lightning_monocon.data.image_files import OnError
+from lightning_monocon.data.image_set import Batch, ImageSet, Place, as_is
+from lightning_monocon.data.image_table import ImageTable
+from lightning_monocon.data.keyed_random import run_seed
+from lightning_monocon.data.sampling import EpochSampler, ShardSampler
+from lightning_monocon.data.splits import split_hash, stratified_split
+
+Role = Literal["train", "test"]
+
+
+class ImageData(LightningDataModule):
+    """Images with a stratified split of the train part into train and validation, and a test part.
+
+    Validation, test and prediction loaders come in pairs: the gallery (train images, not augmented) and the query.
+    Order and augmentation are functions of (seed, epoch, sample), whoever computes them. A subclass says where the
+    images are.
+
+    Args:
+        root: Folder of the data.
+        batch_size: Images per step and rank.
+        val_size: Share of the train images kept for validation.
+        train_size: How many of the train images to use, a stratified part, before the split; ``None`` uses all.
+        split_seed: Seed of part and split; leave it alone to compare runs.
+        seed: Seed of order and augmentation; ``None`` takes the run's (`seed_everything`), or 0 without one.
+        mean: Mean of each channel of images in [0, 1]; ``None`` takes the data set's own default.
+        std: Standard deviation of each channel; likewise.
+        trivial: Whether to augment by TrivialAugmentWide.
+        erasing: Share of the train images that lose a rectangle.
+        augment_on: ``"cpu"`` augments image by image in the workers; ``"device"`` sends bytes and augments the batch
+            where the model is. Both make the same images.
+        per_class: Images of each class in a batch; ``None`` draws without regard to classes.
+        num_workers: Loader processes.
+        on_error: What becomes of an image that does not decode: ``"refuse"`` raises and names it, ``"skip"`` leaves it
+            out, warns and counts it in `description`.
+        cache: Folder for the decoded images, so that they are decoded once on a machine; ``None`` keeps none.
+        download: Whether to let torchvision download a data set that is not there.
+
+    Raises:
+        ValueError: If a share or a size is impossible, a name is unknown, or the data are not there or damaged.
+    """
+
+    default_mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)  # ImageNet's
+    default_std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
+
+    num_classes: int
+
+    def __init__(
+        self,
+        root: str,
+        batch_size: int = 256,
+        *,
+        val_size: float = 0.1,
+        train_size: int | None = None,
+        split_seed: int = 0,
+        seed: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        trivial: bool = True,
+        erasing: float = 0.25,
+        augment_on: Place = "cpu",
+        per_class: int | None = None,
+        num_workers: int = 0,
+        on_error: OnError = "refuse",
+        cache: str | None = None,
+        download: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 < val_size < 1:
+            raise ValueError(f"`val_size` must lie strictly between 0 and 1, got {val_size}. Try 0.1.")
+        if batch_size < 2:
+            raise ValueError(f"`batch_size` must be at least 2 to hold a pair, got {batch_size}. Try 256.")
+        for name, value, known in (
+            ("augment_on", augment_on, get_args(Place)),
+            ("on_error", on_error, get_args(OnError)),
+        ):
+            if value not in known:
+                raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}.")
+        self.root, self.cache = Path(root), None if cache is None else Path(cache)
+        self.batch_size, self.num_workers, self.per_class = batch_size, num_workers, per_class
+        self.val_size, self.train_size, self.split_seed = val_size, train_size, split_seed
+        self.augmentation = ImageAugmentation(
+            mean or self.default_mean, std or self.default_std, trivial=trivial, erasing=erasing
+        )
+        self.augment_on, self.on_error, self.download = augment_on, on_error, download
+        self._seed = seed
+        self._tables: dict[Role, ImageTable] = {}
+        self._resume: tuple[int, int] | None = None
+
+    @abstractmethod
+    def read(self, role: Role) -> ImageTable:
+        """Return the train or the test images."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of order and augmentation."""
+        return run_seed(self._seed)
+
+    def fetch(self) -> None:
+        """Download what is not there; a subclass that can does.
+
+        Raises:
+            ValueError: If there is nothing to download.
+        """
+        raise ValueError(f"`download` must be False for {type(self).__name__}: nobody offers its images.")
+
+    def prepare_data(self) -> None:
+        """Download and fill the cache, where asked for; one process of a machine does it for all."""
+        if self.download:
+            self.fetch()
+        if self.cache is not None:
+            self._read_all()
+
+    def setup(self, stage: str) -> None:
+        """Read and split; the same for every stage."""
+        self._read_all()
+        train, test = self._tables["train"], self._tables["test"]
+        self.num_classes = len(train.classes)
+        kept = self._kept(train)
+        size = round(self.val_size * len(kept))
+        rest, part = stratified_split(train.labels[kept], size, self.split_seed)
+        parts = {"train": (train, kept[rest]), "val": (train, kept[part]), "test": (test, np.arange(len(test.labels)))}
+        self.split_hash = split_hash(train.labels, kept[rest], kept[part])
+        """Hexadecimal digits that tell this split of the train images from any other."""
+        self.train, self.val, self.test = (
+            ImageSet(table, indices, self.augmentation, self.seed, self.augment_on) for table, indices in parts.values()
+        )
+        if self.batch_size > len(self.train):
+            raise ValueError(
+                f"`batch_size` must not exceed the {len(self.train)} train images (the last short batch is dropped), "
+                f"got {self.batch_size}. Lower it."
+            )
+
+    def _read_all(self) -> None:
+        for role in get_args(Role):
+            if role not in self._tables:
+                self._tables[role] = self.read(role)
+
+    def _kept(self, train: ImageTable) -> np.ndarray[Any, np.dtype[np.int64]]:
+        if self.train_size is None or self.train_size == len(train.labels):
+            return np.arange(len(train.labels))
+        if not 0 < self.train_size < len(train.labels):
+            raise ValueError(
+                f"`train_size` must be between 1 and the {len(train.labels)} train images, got {self.train_size}."
+            )
+        return stratified_split(train.labels, self.train_size, self.split_seed)[1]
+
+    @property
+    def description(self) -> dict[str, int | str]:
+        """What the data are, as plain values: for the log and the checkpoint, after `setup`."""
+        return {
+            "dataset": type(self).__name__,
+            "classes": self.num_classes,
+            "train": len(self.train),
+            "val": len(self.val),
+            "test": len(self.test),
+            "split_seed": self.split_seed,
+            "split_hash": self.split_hash,
+            "unreadable": sum(len(table.unreadable) for table in self._tables.values()),
+        }
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The image files that were left out, each with the reason."""
+        return tuple(name for table in self._tables.values() for name in table.unreadable)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the description; Lightning puts it into the checkpoint."""
+        return dict(self.description) if hasattr(self, "train") else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse to go on with another split, which would validate on images that were trained on.
+
+        Raises:
+            ValueError: If a resumed run's split is not that of its checkpoint.
+        """
+        resumes = self.trainer is not None and self.trainer.state.fn == "fit"
+        if resumes and state_dict and state_dict["split_hash"] != self.split_hash:
+            raise ValueError(
+                f"`split_seed`, `train_size` and `val_size` must be those of the checkpoint, whose split has the hash "
+                f"{state_dict['split_hash']} ({state_dict['train']} train images, seed {state_dict['split_seed']}); "
+                f"got {self.split_hash} ({len(self.train)}, seed {self.split_seed}). Validation would see train images."
+            )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Return ``(images, labels)``, augmented here where the loader left that to the device."""
+        if len(batch) != 3:  # images, labels, uniforms
+            return batch
+        images, labels, random = batch
+        return self.augmentation.batch(images, random), labels
+
+    def resume_at(self, epoch: int, batch: int) -> None:
+        """Let the next train loader start at batch ``batch`` of ``epoch`` (called by `ExactResume`)."""
+        self._resume = (epoch, batch)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return shuffled batches; order and augmentation are functions of (seed, epoch)."""
+        (epoch, batch), self._resume = self._resume or (0, 0), None
+        sampler: BalancedSampler | EpochSampler
+        if self.per_class is None:
+            sampler = EpochSampler(len(self.train), self.seed)
+            if epoch or batch:
+                sampler.resume(epoch, batch * self.batch_size)
+        else:
+            sampler = ClassBalancedBatchSampler(self.train.labels, self.batch_size, self.per_class, self.seed).sampler
+            if epoch or batch:
+                sampler.resume(epoch, batch)
+        return self._loader(self.train, sampler, train=True)
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return gallery and validation query."""
+        return [self._loader(part, ShardSampler(len(part))) for part in (self.train, self.val)]
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return gallery and test query."""
+        return [self._loader(part, ShardSampler(len(part))) for part in (self.train, self.test)]
+
+    def predict_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return gallery and test query."""
+        return self.test_dataloader()
+
+    def _loader(
+        self, images: ImageSet, sampler: Sampler[int] | Sampler[tuple[int, int]], *, train: bool = False
+    ) -> DataLoader[Batch]:
+        return DataLoader(
+            images,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=train,
+            num_workers=self.num_workers,
+            collate_fn=as_is,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=train and self.num_workers > 0,  # the epoch travels with the index
+        )

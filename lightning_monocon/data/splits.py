@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stratified splits that are a function of seed and labels alone, and a hash that tells one from another.
+
+The order within a class comes from keyed hashes, not from a generator, so a split does not change with the version of a
+library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_monocon.data.keyed_random import uniform
+
+Indices = NDArray[np.int64]
+
+
+def stratified_split(labels: Indices, size: int, seed: int) -> tuple[Indices, Indices]:
+    """Return ``(rest, part)``: ascending indices of all labels, ``size`` of them in ``part``.
+
+    Every class gives its share to within one label (largest remainders, ties to the lower class).
+
+    Args:
+        labels: Class of each sample, shape ``(N,)``, non-negative.
+        size: Samples in ``part``.
+        seed: Chooses which.
+
+    Raises:
+        ValueError: If one of the two would be empty, or a class would be missing from ``rest``.
+
+    Example:
+        >>> rest, part = stratified_split(np.array([0, 0, 0, 0, 1, 1]), 3, seed=0)
+        >>> np.bincount(np.array([0, 0, 0, 0, 1, 1])[part])
+        array([2, 1])
+    """
+    if not 0 < size < len(labels):
+        raise ValueError(f"`size` must leave samples on both sides, got {size} of {len(labels)}.")
+    counts = np.bincount(labels)
+    quotas = _quotas(counts, size)
+    if lost := np.flatnonzero((counts > 0) & (quotas == counts)).tolist():
+        raise ValueError(
+            f"`labels` must hold more samples of class {lost[0]} than a split takes, got {counts[lost[0]]}. "
+            "Take a smaller part, or leave the class out."
+        )
+    draws = uniform(seed, np.zeros_like(labels), np.arange(len(labels)), 1)[:, 0]
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label, quota in enumerate(quotas):
+        members = np.flatnonzero(labels == label)
+        chosen[members[np.argsort(draws[members], kind="stable")[:quota]]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def split_hash(labels: Indices, *parts: Indices) -> str:
+    """Return 16 hexadecimal digits that depend on which sample is in which part, and on its label."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(np.int64(len(part)).tobytes())
+        digest.update(part.astype("<i8").tobytes())
+        digest.update(labels[part].astype("<i8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _quotas(counts: Indices, size: int) -> Indices:
+    exact = counts * (size / counts.sum())
+    quotas = np.floor(exact).astype(np.int64)
+    missing = size - int(quotas.sum())
+    quotas[np.argsort(quotas - exact, kind="stable")[:missing]] += 1
+    return quotas
