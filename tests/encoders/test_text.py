@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_text import WORDS, save_model, save_tokenizer
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 pytest.importorskip("transformers", reason="the text extra is not installed")
 
@@ -136,7 +137,8 @@ def test_a_checkpoint_of_a_text_model_is_read_without_the_hub(
         max_epochs=1, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=False, log_every_n_steps=1, limit_val_batches=0,
     )  # fmt: skip
-    trainer.fit(model, [batch], [[batch]])
+    loader = DataLoader([batch], batch_size=None)  # type: ignore[var-annotated, arg-type]
+    trainer.fit(model, loader, loader)
     assert modes == [True]  # transformers hands models out in eval mode
     trainer.save_checkpoint(tmp_path / "x.ckpt")
 
