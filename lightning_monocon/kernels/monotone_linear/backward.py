@@ -186,7 +186,7 @@ def finish_dw_kernel(
 
 @triton.jit
 def monotone_bwd_kernel(
-    dz_ptr,  # (M, N)
+    dz_ptr,  # (M, N), contiguous
     x_ptr,  # (M, K)
     w_ptr,  # (N, K)
     s_ptr,  # (K,) or None
@@ -196,7 +196,6 @@ def monotone_bwd_kernel(
     M,
     N,
     K,
-    dz_stride,
     x_stride,
     w_stride,
     PARAM: tl.constexpr,
@@ -208,8 +207,8 @@ def monotone_bwd_kernel(
     pid = tl.program_id(0)
     n_dx = tl.cdiv(M, TILE[0]) * tl.cdiv(K, TILE[2])
     if pid < n_dx:
-        _dx_tile(pid, dz_ptr, w_ptr, s_ptr, x_ptr, dx_ptr, M, N, K, dz_stride, w_stride, x_stride,
+        _dx_tile(pid, dz_ptr, w_ptr, s_ptr, x_ptr, dx_ptr, M, N, K, N, w_stride, x_stride,
                  PARAM, ACT, DOT, TILE)  # fmt: skip
     else:
-        _dw_tile(pid - n_dx, dz_ptr, x_ptr, w_ptr, s_ptr, dw_ptr, db_ptr, 0, M, N, K, dz_stride, x_stride, w_stride,
+        _dw_tile(pid - n_dx, dz_ptr, x_ptr, w_ptr, s_ptr, dw_ptr, db_ptr, 0, M, N, K, N, x_stride, w_stride,
                  PARAM, DOT, TILE)  # fmt: skip

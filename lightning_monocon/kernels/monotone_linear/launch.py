@@ -163,7 +163,7 @@ def layer_both(
     dz: Tensor, weight: Weight, x: Tensor, activation: Activation, dtype: torch.dtype, launch: Launch
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return what `layer_dx` and `layer_dw` do, from one launch; the weight is raw."""
-    dz, w, x = _rows(dz), _rows(weight.tensor), _rows(x)
+    dz, w, x = dz.contiguous(), _rows(weight.tensor), _rows(x)
     (m, n), k = dz.shape, x.shape[1]
     dx = torch.empty(m, k, dtype=dtype, device=dz.device)
     dw = torch.empty(n, k, dtype=w.dtype, device=dz.device)
@@ -180,7 +180,6 @@ def layer_both(
         M=m,
         N=n,
         K=k,
-        dz_stride=dz.stride(0),
         x_stride=x.stride(0),
         w_stride=w.stride(0),
         PARAM=weight.parametrization,
