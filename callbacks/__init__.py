@@ -6,9 +6,11 @@ from lightning_monocon.callbacks.embedding_metrics import EmbeddingMetrics
 from lightning_monocon.callbacks.embedding_writer import EmbeddingWriter
 from lightning_monocon.callbacks.encoder_pretraining import EncoderPretraining
 from lightning_monocon.callbacks.exact_resume import ExactResume
+from lightning_monocon.callbacks.nan_guard import NaNGuard
 from lightning_monocon.callbacks.run_record import RunRecord
 from lightning_monocon.callbacks.run_report import RunReport
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape
+from lightning_monocon.callbacks.shard_writer import ShardWriter
 
 __all__ = [
     "CollapseGuard",
@@ -17,7 +19,9 @@ __all__ = [
     "EmbeddingWriter",
     "EncoderPretraining",
     "ExactResume",
+    "NaNGuard",
     "RunRecord",
     "RunReport",
     "SemanticLandscape",
+    "ShardWriter",
 ]

@@ -13,6 +13,7 @@ from lightning_monocon.cli import main
 from lightning_monocon.cli.trainer import run
 from lightning_monocon.cli.words import resolve_recipes
 from lightning_monocon.scorecard import EmbeddingSet
+from lightning_monocon.shards import Shards
 
 SHORT = [
     "--trainer.max_epochs=3",
@@ -105,6 +106,14 @@ def test_predict_writes_gallery_and_query(finished: Path, tmp_path: Path) -> Non
     data = EmbeddingSet.load(out)
     assert data.gallery.shape == (1131, 64)
     assert data.query.shape == (540, 64)
+
+
+def test_predict_writes_a_folder_of_shards(finished: Path, tmp_path: Path) -> None:
+    checkpoint, out = str(finished / "checkpoints" / "last.ckpt"), tmp_path / "corpus"
+    words = ["--out", str(out), "--shard_rows", "500", "--shard_kind", "parquet"]
+    run(["predict", "--config", "digits", "--ckpt_path", checkpoint, *words, *SHORT])
+    assert Shards(out).read("gallery").embeddings.shape == (1131, 64)
+    assert len(list(out.glob("gallery-*.parquet"))) == 3
 
 
 def test_resume_goes_on_in_the_same_folder(tmp_path: Path) -> None:

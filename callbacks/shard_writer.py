@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write what `monocon predict` embeds as a folder of shards, and go on where a killed run stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning_monocon.data.remaining import remaining
+from lightning_monocon.embedding import GALLERY_AND_QUERY
+from lightning_monocon.shards import Ids, Kind, Rows, ShardFolder, Space, model_stamp
+
+Loader = DataLoader[Any]
+
+
+class ShardWriter(BasePredictionWriter):
+    """Write the embeddings of each loader to shards, one writer a rank; `lightning_monocon.shards` reads them.
+
+    Two loaders are the parts ``gallery`` and ``query``, one is ``rows``, others ``rows0``, ``rows1``, and so on. A row
+    keeps its id: ``dataset.ids[i]`` where the data set has ``ids``, its position ``i`` otherwise. With a data module,
+    rows that an earlier, killed run has written are not embedded again; loaders that are given to the trainer
+    themselves are embedded again, and what is there already is passed over. Ask the trainer for
+    ``return_predictions=False``, or it keeps every embedding in memory.
+
+    Args:
+        out: The folder.
+        rows: Rows of a shard.
+        kind: ``"safetensors"`` or ``"parquet"`` (needs pyarrow).
+
+    Raises:
+        ValueError: If a number is not positive, the folder holds shards of another model, or a loader shuffles.
+    """
+
+    def __init__(self, out: str, rows: int = 65_536, kind: Kind = "safetensors") -> None:
+        super().__init__(write_interval="batch")
+        if rows < 1:
+            raise ValueError(f"`rows` must be at least 1, got {rows}. Try 65536.")
+        if kind not in ("safetensors", "parquet"):
+            raise ValueError(f"`kind` must be 'safetensors' or 'parquet', got {kind!r}.")
+        self.out, self.rows, self.kind = Path(out), rows, kind
+        self._folder: ShardFolder | None = None
+        self._parts: list[str] = []
+        self._pending: dict[str, list[Rows]] = {}
+        self._known: dict[str, int] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the data module leave out what is written already."""
+        data = getattr(trainer, "datamodule", None)
+        if stage == "predict" and data is not None:
+            original: Callable[[], Loader | list[Loader]] = data.predict_dataloader
+
+            def shortened() -> Loader | list[Loader]:
+                loaders = original()
+                return self._remaining(self._claim(trainer, pl_module, loaders), loaders)
+
+            data.predict_dataloader = shortened
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give data module and folder back."""
+        data = getattr(trainer, "datamodule", None)
+        if data is not None:
+            vars(data).pop("predict_dataloader", None)
+        self._close(done=False)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Claim the folder, unless the data module's loaders have."""
+        if self._folder is None:
+            loaders: Any = trainer.predict_dataloaders
+            folder = self._claim(trainer, pl_module, loaders)
+            self._known = {part: folder.finished(part) for part in self._parts}
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,  # noqa: ANN401  # Lightning's signature
+        batch_indices: Sequence[int] | None,
+        batch: Any,  # noqa: ANN401  # Lightning's signature
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Take the rows of a batch; write the shards that are full."""
+        part = self._parts[dataloader_idx]
+        loaders: Any = trainer.predict_dataloaders
+        loader = loaders[dataloader_idx] if isinstance(loaders, list | tuple) else loaders
+        rows = _rows(prediction, _ids(loader.dataset, batch_indices))
+        known = min(self._known.get(part, 0), len(rows.ids))  # written by an earlier run
+        self._known[part] = self._known.get(part, 0) - known
+        self._pending[part].append(_slice(rows, known, None))
+        self._flush(part, self.rows)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what is left, and say that this rank is done."""
+        for part in self._parts:
+            self._flush(part, 1)
+        self._close(done=True)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep the finished shards: Lightning calls no other hook after a failure."""
+        self._close(done=False)
+
+    def _claim(self, trainer: Trainer, module: LightningModule, loaders: Loader | Sequence[Loader]) -> ShardFolder:
+        count = len(loaders) if isinstance(loaders, list | tuple) else 1
+        self._parts = {1: ["rows"], GALLERY_AND_QUERY: ["gallery", "query"]}.get(
+            count, [f"rows{i}" for i in range(count)]
+        )
+        self._pending = {part: [] for part in self._parts}
+        space = Space(model_stamp(module), trainer.world_size, self.kind, self.rows)
+        self._folder = ShardFolder(self.out, space, trainer.global_rank)
+        return self._folder
+
+    def _remaining(self, folder: ShardFolder, loaders: Loader | list[Loader]) -> Loader | list[Loader]:
+        many = isinstance(loaders, list | tuple)
+        each: list[Loader] = list(loaders) if many else [loaders]  # type: ignore[list-item]
+        kept = [remaining(loader, folder.finished(part)) for part, loader in zip(self._parts, each, strict=True)]
+        if not sum(map(len, kept)):  # the trainer skips its loop then, and calls no further hook
+            self._close(done=True)
+        return kept if many else kept[0]
+
+    def _flush(self, part: str, least: int) -> None:
+        """Write shards while at least ``least`` rows wait."""
+        waiting = sum(len(rows.ids) for rows in self._pending[part])
+        if waiting < least:
+            return
+        rows = _joined(self._pending[part])
+        assert self._folder is not None
+        for start in range(0, waiting - least + 1, self.rows):
+            self._folder.append(part, _slice(rows, start, start + self.rows))
+        left = waiting % self.rows if least > 1 else 0
+        self._pending[part] = [_slice(rows, waiting - left, None)] if left else []
+
+    def _close(self, done: bool) -> None:
+        if self._folder is not None:
+            self._folder.close(done)
+            self._folder = None
+
+
+def _rows(prediction: object, ids: Ids) -> Rows:
+    if isinstance(prediction, Mapping):
+        embeddings, labels = prediction.get("embeddings"), prediction.get("labels")
+    else:
+        embeddings, labels = prediction, None
+    if not isinstance(embeddings, Tensor) or embeddings.ndim != 2 or len(embeddings) != len(ids):
+        found = tuple(embeddings.shape) if isinstance(embeddings, Tensor) else type(embeddings).__name__
+        raise ValueError(
+            f"`predict_step` must return embeddings ({len(ids)}, D), alone or under the key 'embeddings'; got {found}."
+        )
+    plain: NDArray[np.float32] = embeddings.detach().float().cpu().numpy()
+    return Rows(ids, plain, None if labels is None else labels.cpu().numpy().astype(np.int64))
+
+
+def _ids(dataset: object, positions: Sequence[int] | None) -> Ids:
+    if not positions:
+        raise ValueError(
+            "`predict_dataloader` must go over a data set with a length, in order, so that each row keeps its id; got "
+            "one whose batches have no positions (an iterable data set, or a batch sampler of another kind)."
+        )
+    names = getattr(dataset, "ids", None)
+    return np.asarray(positions if names is None else [names[i] for i in positions])
+
+
+def _joined(pieces: Sequence[Rows]) -> Rows:
+    labels = [piece.labels for piece in pieces if piece.labels is not None]
+    return Rows(
+        np.concatenate([piece.ids for piece in pieces]),
+        np.concatenate([piece.embeddings for piece in pieces]),
+        np.concatenate(labels) if len(labels) == len(pieces) else None,
+    )
+
+
+def _slice(rows: Rows, start: int, stop: int | None) -> Rows:
+    labels = None if rows.labels is None else rows.labels[start:stop]
+    return Rows(rows.ids[start:stop], rows.embeddings[start:stop], labels)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `monocon predict` writes: a folder of shards, or one small file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jsonargparse import Namespace
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+
+from lightning_monocon.callbacks import EmbeddingWriter, ShardWriter
+
+_ONE_FILE = ".safetensors"
+
+
+def add_predict_arguments(parser: LightningArgumentParser) -> None:
+    """Add the options of `predict`."""
+    parser.add_argument(
+        "--out",
+        type=str,
+        default="embeddings",
+        help="predict: folder of shards, gone on with after a kill; or one FILE.safetensors of gallery and query.",
+    )
+    parser.add_argument("--shard_rows", type=int, default=65_536, help="predict: rows of a shard.")
+    parser.add_argument(
+        "--shard_kind",
+        type=Literal["safetensors", "parquet"],
+        default="safetensors",
+        help="predict: file format of the shards.",
+    )
+
+
+def embedding_writer(options: Namespace) -> Callback:
+    """Return the callback that writes to ``--out``."""
+    if options.out.endswith(_ONE_FILE):
+        return EmbeddingWriter(options.out)
+    return ShardWriter(options.out, options.shard_rows, options.shard_kind)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from lightning_monocon import MonoCon
+from lightning_monocon.callbacks import ShardWriter
+from lightning_monocon.data import DigitsData
+from lightning_monocon.embedding import embed
+from lightning_monocon.encoders import SmallCNN
+from lightning_monocon.shards import Rows, ShardFolder, Shards, Space, model_stamp
+
+SCRIPT = Path(__file__).parent / "processes" / "predict_shards.py"
+SIZES = {"gallery": 1131, "query": 540}
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
+
+
+def words(out: Path, devices: int = 1, pause: float = 0.0, kind: str = "safetensors") -> list[str]:
+    return [sys.executable, str(SCRIPT), str(out), str(devices), str(pause), kind]
+
+
+def embed_again(out: Path, **options: Any) -> int:
+    """Run to the end; return how many rows this run has embedded."""
+    done = subprocess.run(words(out, **options), env=CLEAN, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return sum(int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("rows "))
+
+
+@pytest.fixture(scope="module")
+def truth() -> dict[str, Tensor]:
+    """The same embeddings, in one process and in memory."""
+    L.seed_everything(0, verbose=False)
+    model = MonoCon(SmallCNN(1, (4, 8)))
+    data = DigitsData(batch_size=64, seed=0)
+    data.setup("predict")
+    parts = (embed(model, loader) for loader in data.predict_dataloader())
+    return {name: part["embeddings"] for name, part in zip(SIZES, parts, strict=True)}
+
+
+def assert_equal_to(truth: dict[str, Tensor], out: Path) -> None:
+    shards = Shards(out)
+    assert len(shards) == sum(SIZES.values())
+    for part, size in SIZES.items():
+        rows = shards.read(part)
+        assert np.array_equal(rows.ids, np.arange(size))
+        assert rows.labels is not None and len(rows.labels) == size
+        torch.testing.assert_close(torch.from_numpy(rows.embeddings), truth[part])
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory, truth: dict[str, Tensor]) -> tuple[Path, int, int]:
+    """A run killed after some shards and then finished: the folder, the rows on the disk at the kill, those left."""
+    out = tmp_path_factory.mktemp("killed") / "shards"
+    process = subprocess.Popen(words(out, pause=0.2), env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("gallery-*.safetensors"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with pytest.raises(ValueError, match=r"`path` must be finished; .* lacks rows of rank 0\. Run the same"):
+        Shards(out)
+    lines = (out / "index-00000.jsonl").read_text().splitlines()
+    kept = sum(json.loads(line)["rows"] for line in lines)
+    return out, kept, embed_again(out)
+
+
+def test_a_killed_run_goes_on_at_its_shard(killed: tuple[Path, int, int], truth: dict[str, Tensor]) -> None:
+    out, kept, embedded = killed
+    assert kept >= 200
+    assert kept + embedded == sum(SIZES.values())
+    assert_equal_to(truth, out)
+
+
+def test_a_finished_folder_is_left_alone(killed: tuple[Path, int, int]) -> None:
+    out = killed[0]
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
+    assert embed_again(out) == 0
+    assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.safetensors")} == before
+
+
+def test_two_ranks_write_every_row_once(tmp_path: Path, truth: dict[str, Tensor]) -> None:
+    out = tmp_path / "shards"
+    embed_again(out, devices=2, kind="parquet")
+    assert {path.name for path in out.glob("index-*.jsonl")} == {"index-00000.jsonl", "index-00001.jsonl"}
+    assert_equal_to(truth, out)
+
+
+class Named(Dataset[tuple[Tensor, Tensor]]):
+    """Rows with names of their own."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows, self.ids = rows, [f"doc-{i:03d}" for i in range(len(rows))]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        return self.rows[i], torch.tensor(i % 3)
+
+
+class Plain(L.LightningModule):
+    """Its embeddings are its inputs."""
+
+    def predict_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        return batch[0]
+
+
+def predict(writer: ShardWriter, loader: DataLoader[Any]) -> None:
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[writer])
+    trainer.predict(Plain(), loader, return_predictions=False)
+
+
+@pytest.mark.parametrize(("rows", "size", "files"), [(7, 20, 3), (20, 20, 1), (50, 20, 1), (1, 3, 3)])
+def test_the_ids_of_the_data_set_are_kept(rows: int, size: int, files: int, tmp_path: Path) -> None:
+    values = torch.randn(size, 4, generator=torch.Generator().manual_seed(0))
+    predict(ShardWriter(str(tmp_path), rows=rows, kind="parquet"), DataLoader(Named(values), batch_size=8))
+    found = Shards(tmp_path).read("rows")
+    assert found.ids.tolist() == [f"doc-{i:03d}" for i in range(size)]
+    assert torch.equal(torch.from_numpy(found.embeddings), values)
+    assert len(list(tmp_path.glob("*.parquet"))) == files
+
+
+def test_loaders_of_the_trainer_are_passed_over_where_they_are_written(tmp_path: Path) -> None:
+    values = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    folder = ShardFolder(tmp_path, Space(model_stamp(Plain()), 1, "safetensors", 8))
+    folder.append("rows", Rows(np.arange(8), values[:8].numpy(), None))
+    folder.close(done=False)
+    predict(ShardWriter(str(tmp_path), rows=8), DataLoader(TensorDataset(values), batch_size=5))
+    found = Shards(tmp_path).read("rows")
+    assert found.ids.tolist() == list(range(20))
+    assert torch.equal(torch.from_numpy(found.embeddings), values)
+
+
+def written(folder: Path) -> Path:
+    shards = ShardFolder(folder, Space("model", 1, "safetensors", 4))
+    for start in range(0, 12, 4):
+        shards.append("rows", Rows(np.arange(start, start + 4), np.full((4, 2), start, np.float32), None))
+    shards.close(done=True)
+    return folder
+
+
+def test_shards_of_another_model_are_refused(tmp_path: Path) -> None:
+    written(tmp_path)
+    with pytest.raises(ValueError, match=r"`out` must be a new folder or hold .* has model 'model', not 'other'\."):
+        ShardFolder(tmp_path, Space("other", 1, "safetensors", 4))
+
+
+def test_weights_make_the_model(tmp_path: Path) -> None:
+    first, second = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    assert model_stamp(first) != model_stamp(second)
+    second.load_state_dict(first.state_dict())
+    assert model_stamp(first) == model_stamp(second)
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    held = ShardFolder(tmp_path, Space("model", 1, "safetensors", 4))
+    with pytest.raises(RuntimeError, match=r"`out` must not be in use"):
+        ShardFolder(tmp_path, held.space)
+    held.close(done=False)
+
+
+def test_a_damaged_shard_is_named_and_written_again_with_what_follows(tmp_path: Path) -> None:
+    broken = written(tmp_path) / "rows-00000-00001.safetensors"
+    data = bytearray(broken.read_bytes())
+    data[-1] ^= 1
+    broken.write_bytes(data)
+    with pytest.raises(ValueError, match=r"`path` must hold whole shards; its sha256 is .*: it was cut short"):
+        list(Shards(tmp_path).stream("rows"))
+    again = ShardFolder(tmp_path, Space("model", 1, "safetensors", 4))
+    assert (again.finished("rows"), again.done) == (4, False)
+    again.close(done=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format": "lightning-monocon/shards/0"}, r"`path` must have the layout 'lightning-monocon/shards/1'"),
+        ({"ranks": 2}, r"`path` must be finished; .* lacks rows of rank 1"),
+    ],
+)
+def test_another_layout_is_refused(change: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    space = written(tmp_path) / "space.json"
+    space.write_text(json.dumps(json.loads(space.read_text()) | change))
+    with pytest.raises(ValueError, match=sentence):
+        Shards(tmp_path)
+
+
+def test_what_is_no_folder_of_shards_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"`path` must be a folder of shards written by `monocon predict`"):
+        Shards(tmp_path)
+    with pytest.raises(ValueError, match=r"`part` must be one of rows; got 'gallery'"):
+        list(Shards(written(tmp_path)).stream("gallery"))
+
+
+@pytest.mark.parametrize(
+    ("loader", "sentence"),
+    [
+        (DataLoader(TensorDataset(torch.zeros(4, 2)), shuffle=True), "`predict_dataloader` must keep the order"),
+        (
+            DataLoader(TensorDataset(torch.zeros(4, 2)), batch_sampler=[[0, 1], [2, 3]]),
+            "`predict_dataloader` must make its batches with PyTorch's own `BatchSampler`; got list",
+        ),
+    ],
+    ids=["shuffled", "own batches"],
+)
+def test_loaders_that_cannot_be_shortened_are_refused(loader: DataLoader[Any], sentence: str, tmp_path: Path) -> None:
+    class Data(L.LightningDataModule):
+        def predict_dataloader(self) -> DataLoader[Any]:
+            return loader
+
+    trainer = L.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[ShardWriter(str(tmp_path / "out"))]
+    )
+    with pytest.raises(ValueError, match=sentence):
+        trainer.predict(Plain(), datamodule=Data(), return_predictions=False)
+
+
+@pytest.mark.parametrize(("name", "value"), [("rows", 0), ("kind", "csv")])
+def test_wrong_options_are_named(name: str, value: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"`{name}` must be .*, got {value!r}"):
+        ShardWriter(str(tmp_path), **{name: value})
