@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import nn
 
 from lightning_monocon.data.keyed_random import key, run_seed
@@ -52,25 +53,22 @@ class EncoderPretraining(Callback):
         frozen = [parameter for parameter in encoder.parameters() if not parameter.requires_grad]
         with torch.random.fork_rng():
             torch.manual_seed(key(run_seed(self.seed), "pretraining"))
-            self._train(encoder.requires_grad_(True).train(), data.train_dataloader(), classes, pl_module.device)
+            self._train(encoder.requires_grad_(True).train(), data, classes, pl_module.device)
         for parameter in frozen:  # for the warm-up
             parameter.requires_grad_(False)
         encoder.load_state_dict(trainer.strategy.broadcast(encoder.state_dict()))
 
-    def _train(
-        self,
-        encoder: nn.Module,
-        loader: torch.utils.data.DataLoader[tuple[torch.Tensor, torch.Tensor]],
-        classes: int,
-        device: torch.device,
-    ) -> None:
+    def _train(self, encoder: nn.Module, data: LightningDataModule, classes: int, device: torch.device) -> None:
+        loader = data.train_dataloader()
         classifier = nn.Linear(feature_dim(encoder), classes).to(device)
         optimizer = torch.optim.Adam([*encoder.parameters(), *classifier.parameters()], lr=self.lr)
         for epoch in range(self.epochs):
             if hasattr(loader.sampler, "set_epoch"):
                 loader.sampler.set_epoch(epoch)
-            for images, labels in loader:
-                loss = F.cross_entropy(classifier(encoder(images.to(device))), labels.to(device))
+            for batch in loader:
+                # a data module may leave the last step of a batch, such as augmentation, to the device
+                images, labels = data.on_after_batch_transfer(move_data_to_device(batch, device), 0)
+                loss = F.cross_entropy(classifier(encoder(images)), labels)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimizer.step()

@@ -16,7 +16,7 @@ from lightning_monocon.data.augmentation import ImageAugmentation
 from lightning_monocon.data.image_table import ImageTable
 from lightning_monocon.data.keyed_random import uniform
 
-Batch: TypeAlias = tuple[Tensor, ...]
+Batch: TypeAlias = tuple[Tensor | tuple[Tensor, Tensor], Tensor]
 Place = Literal["cpu", "device"]
 
 
@@ -24,7 +24,7 @@ class ImageSet(Dataset[Batch]):
     """Images of a table; a plain index asks for the image as it is, an ``(epoch, index)`` key for an augmented one.
 
     As it is, a batch is ``(images, labels)``: float32 ``(B, C, H, W)``, normalised, and ``(B,)``. Augmented by the
-    worker, image by image, it is the same; for the device it is ``(uint8 images, labels, uniforms (B, DRAWS))``.
+    worker, image by image, it is the same; for the device it is ``((uint8 images, uniforms (B, DRAWS)), labels)``.
 
     Args:
         table: The images.
@@ -45,8 +45,9 @@ class ImageSet(Dataset[Batch]):
         return len(self.part)
 
     def __getitem__(self, item: int | tuple[int, int]) -> Batch:
-        """Return one image ``(C, H, W)``, its label ``()`` and, for the device, its uniforms."""
-        return tuple(value[0] for value in self.__getitems__([item]))
+        """Return one image ``(C, H, W)``, for the device with its uniforms, and its label ``()``."""
+        images, labels = self.__getitems__([item])
+        return images[0] if isinstance(images, Tensor) else (images[0][0], images[1][0]), labels[0]
 
     def __getitems__(self, items: Sequence[int | tuple[int, int]]) -> Batch:
         """Return a batch; PyTorch's fetcher calls this once per batch."""
@@ -57,7 +58,7 @@ class ImageSet(Dataset[Batch]):
             return self.augmentation.plain(_channels_first(pixels)), labels
         random = uniform(self.seed, keys[:, 0], indices, self.augmentation.DRAWS)
         if self.augment_on == "device":
-            return _channels_first(pixels), labels, torch.from_numpy(random)
+            return (_channels_first(pixels), torch.from_numpy(random)), labels
         pairs = zip(pixels, random, strict=True)
         return torch.stack([self.augmentation.per_sample(image, draws) for image, draws in pairs]), labels
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from lightning_monocon.data.augmentation import ImageAugmentation
@@ -200,10 +201,8 @@ class ImageData(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Return ``(images, labels)``, augmented here where the loader left that to the device."""
-        if len(batch) != 3:  # images, labels, uniforms
-            return batch
-        images, labels, random = batch
-        return self.augmentation.batch(images, random), labels
+        inputs, labels = batch
+        return (inputs if isinstance(inputs, Tensor) else self.augmentation.batch(*inputs)), labels
 
     def resume_at(self, epoch: int, batch: int) -> None:
         """Let the next train loader start at batch ``batch`` of ``epoch`` (called by `ExactResume`)."""
