@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model card: what the vectors are, what the cut cost, and how each form is loaded, with the figures measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from lightning_monocon.export.artefact import HEAD, Description
+from lightning_monocon.export.measure import Line, Loss
+from lightning_monocon.export.traced import ONNX, PT2
+
+_LIBRARY = "sentence-transformers"
+
+_NATIVE = """\
+```python
+from lightning_monocon.export import check_same_space, load
+
+embedder = load("DIR")                         # refuses files of another export
+vectors = embedder(inputs)                     # (N, {k}) float32, unit length
+codes = embedder.calibration.codes(vectors)    # what is stored
+check_same_space("DIR", "OTHER")               # raises before vectors of two spaces meet
+```"""
+
+_SENTENCE = """\
+```python
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer("DIR").encode(["one sentence", "another"])    # (2, {k}) float32, unit length
+```"""
+
+_ONNX = """\
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("DIR/{file}")
+{outputs} = session.run(None, {{{inputs}}})
+```"""
+
+_PT2 = """\
+```python
+import torch
+
+{outputs} = torch.export.load("DIR/{file}").module()({inputs})
+```"""
+
+_HEAD = """\
+```python
+import json, torch
+from safetensors.torch import load_file
+
+def vectors(features):                         # (N, {features}), the encoder's output
+    weights = load_file("DIR/{file}")
+    for layer in json.load(open("DIR/config.json"))["monocon"]["layers"]:
+        if layer["layer"] == "Linear":
+            w, b = (weights[layer["name"] + part] for part in (".weight", ".bias"))
+            features = torch.nn.functional.linear(features, w, b)
+        elif layer["layer"] == "UnitLength":
+            features = torch.nn.functional.normalize(features)
+        else:
+            features = getattr(torch.nn, layer["layer"])()(features)
+    return features
+```"""
+
+_CODES = {
+    "float32": "",
+    "int8": "`codes` are `clip(round(vectors / step), -127, 127)` as int8, with `calibration.step` from "
+    f"`{HEAD}`: one step per number, a 127th of its largest magnitude in the gallery. Before taking inner products "
+    "multiply codes by the steps; or multiply the query by them once and leave the stored codes as they are.",
+    "binary": "`codes` are `numpy.packbits(vectors > 0, axis=1)`: a bit each, the first in the highest bit, compared "
+    'by Hamming distance. FAISS\' binary indices and sentence-transformers (`precision="ubinary"`) have the same layout.',
+}
+
+
+def model_card(description: Description, lines: Sequence[Line], losses: Sequence[Loss], rows: tuple[int, int]) -> str:
+    """Return ``README.md``, with the header that the Hugging Face hub reads.
+
+    Args:
+        description: of the artefact.
+        lines: what was measured.
+        losses: what the export costs against the head's whole output, and the codes against float32.
+        rows: rows of the gallery and of the queries that it was measured on.
+    """
+    stamp, facts = description.stamp, description.facts
+    parts = [
+        _front_matter(facts["forms"]),
+        "# Small vectors",
+        f"{stamp.dimension} numbers a vector, kept as {stamp.storage}: "
+        f"{lines[-1].bytes} bytes, where the head's whole output has {lines[2].bytes}. The numbers are the leading "
+        f"principal components of {facts['gallery_rows']} gallery rows "
+        f"({100 * facts['explained']:.2f} % of the variance; rank {facts['rank']} of {stamp.full_dimension}), "
+        f"at unit length: compare by cosine or inner product. Space `{stamp.space}`.",
+        "## What was measured",
+        f"{rows[0]} gallery rows, {rows[1]} queries. *Neighbours kept*: share of the ten nearest by the head's whole "
+        "output that are among the ten found.",
+        _table(lines),
+        "\n".join(f"- {_loss(lost)}" for lost in losses),
+        "The rival in the table is the encoder alone, cut to as many numbers by PCA: if it does as well, use that.",
+        "## Loading",
+        *_loading(description),
+        "## Before vectors meet",
+        f"Vectors of another model, basis, dimension or storage look alike and rank wrongly. `{stamp.space}` is the "
+        "name of this space; every file here carries the stamp (`config.json`, the metadata of `.safetensors` and "
+        "`.onnx`, `monocon.json` inside `.pt2`).",
+        f"- model `{stamp.model}`\n- basis `{stamp.basis}`\n- normalisation: {stamp.normalisation}\n"
+        f"- written by lightning-monocon {stamp.version}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(forms: Sequence[str]) -> str:
+    text = _LIBRARY in forms
+    tags = ["embeddings", "monocon", *([_LIBRARY] if text else []), *(["onnx"] if "onnx" in forms else [])]
+    listed = "\n".join(f"- {tag}" for tag in tags)
+    task = "sentence-similarity" if text else "feature-extraction"
+    return f"---\nlibrary_name: {_LIBRARY if text else 'lightning-monocon'}\npipeline_tag: {task}\ntags:\n{listed}\n---"
+
+
+def _table(lines: Sequence[Line]) -> str:
+    header = ("stored", "numbers", "bytes", "5-NN %", "Recall@1 %", "Recall@5 %", "Recall@10 %", "neighbours kept %")
+    rule = ("---", *("---:" for _ in header[1:]))
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *map(_row, lines)))
+
+
+def _row(line: Line) -> tuple[str, ...]:
+    most = 0 if line.recall_hits is None else line.recall_hits.shape[1]
+    recall = (_percent(line.recall(r)) if r <= most else "n/a" for r in (1, 5, 10))
+    kept = _percent(line.neighbours_kept)
+    return (line.name, str(line.dims), str(line.bytes), _percent(line.knn_accuracy), *recall, kept)
+
+
+def _percent(share: float) -> str:
+    return "n/a" if math.isnan(share) else f"{100 * share:.1f}"
+
+
+def _loss(lost: Loss) -> str:
+    return (
+        f"{lost.after} instead of {lost.before} loses {lost.points:.2f} points of {lost.figure} "
+        f"(95 % over queries: {lost.low:.2f} to {lost.high:.2f})."
+    )
+
+
+def _loading(description: Description) -> list[str]:
+    """A section of code per form, and how far each was from the native model."""
+    stamp, names = description.stamp, description.inputs
+    checks: Mapping[str, float] = description.facts["largest_difference"]
+    outputs = "vectors, codes" if stamp.storage != "float32" else "vectors,"
+    tensor = names == ["inputs"]
+    feeds = ", ".join(f'"{name}": {name}' for name in names)
+    code = {
+        "sentence-transformers": ("sentence-transformers", _SENTENCE.format(k=stamp.dimension)),
+        "onnx": ("ONNX", _ONNX.format(file=ONNX, outputs=outputs, inputs=feeds)),
+        "pt2": ("torch.export", _PT2.format(file=PT2, outputs=outputs, inputs="inputs" if tensor else f"{{{feeds}}}")),
+    }
+    width = next(layer["in_features"] for layer in description.layers if layer["layer"] == "Linear")
+    found = [f"On the same rows the largest difference from the native model was {_differences(checks)}."]
+    for form, (title, text) in code.items():
+        if form in checks:
+            found.append(f"{title}, without this package:\n\n{text}")
+    found += [f"The head alone, from plain weights:\n\n{_HEAD.format(features=width, file=HEAD)}"]
+    found += [f"With this package:\n\n{_NATIVE.format(k=stamp.dimension)}"]
+    return [*found, _CODES[stamp.storage]] if _CODES[stamp.storage] else found
+
+
+def _differences(checks: Mapping[str, float]) -> str:
+    return ", ".join(f"{value:.0e} ({form})" for form, value in checks.items())

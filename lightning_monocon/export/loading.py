@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load an export, in any of its forms, and refuse what does not belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from lightning_monocon.encoders import build_encoder
+from lightning_monocon.export.artefact import ENCODER, HEAD, Description, read_description, read_head, read_tensors
+from lightning_monocon.export.calibration import Calibration
+from lightning_monocon.export.checks import Run, open_onnx, open_pt2, open_sentence_transformer
+from lightning_monocon.export.gallery import Inputs
+from lightning_monocon.export.prepare import basis_hash, model_hash
+from lightning_monocon.export.stamp import Stamp, hash_tensors
+from lightning_monocon.export.traced import ONNX, PT2
+from lightning_monocon.export.vectors import check_same_space
+
+LoadedForm = Literal["safetensors", "onnx", "pt2", "sentence-transformers"]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedder:
+    """A loaded export: call it on inputs.
+
+    Attributes:
+        stamp: of the space.
+        head: folded head and projection, the encoder's output ``(N, F)`` to vectors ``(N, k)``.
+        calibration: vectors to codes.
+        form: what runs.
+    """
+
+    stamp: Stamp
+    head: nn.Sequential
+    calibration: Calibration
+    form: LoadedForm
+    _run: Run
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Return the vectors ``(N, k)``, float32, unit length."""
+        return self._run(inputs)[0]
+
+
+def load(
+    path: str | Path,
+    form: LoadedForm = "safetensors",
+    *,
+    expect: Stamp | str | Path | None = None,
+    encoder: nn.Module | None = None,
+) -> Embedder:
+    """Load the folder that :func:`~lightning_monocon.export.export_model` wrote.
+
+    Args:
+        path: the folder.
+        form: which of its forms runs. ``"safetensors"`` is plain weights and nothing else; a ``.pt2`` file is a
+            program, so take one only from those whose code you would run.
+        expect: the space that it must be of: a stamp, or an artefact that carries one.
+        encoder: the encoder's architecture, for the form ``"safetensors"``, where it is not one of this package.
+
+    Raises:
+        FileNotFoundError: If the folder or the form's file is missing.
+        ModuleNotFoundError: If the form's package is not installed.
+        ValueError: If a file is of another export, another version or damaged, the space is not the expected one, or
+            the encoder is missing.
+    """
+    if form not in get_args(LoadedForm):
+        raise ValueError(f"`form` must be one of {', '.join(get_args(LoadedForm))}; got {form!r}.")
+    folder = Path(path)
+    description = read_description(folder)
+    if expect is not None:
+        check_same_space(description.stamp, expect)
+    stack, tensors = read_head(description, folder)
+    stamp = description.stamp
+    calibration = _calibration(description, tensors)
+    _check_hashes(folder, stamp, basis=basis_hash(stack), calibration=hash_tensors(calibration.tensors()))
+    return Embedder(stamp, stack, calibration, form, _opened(form, folder, description, stack, encoder))
+
+
+def _opened(
+    form: LoadedForm, folder: Path, description: Description, stack: nn.Sequential, encoder: nn.Module | None
+) -> Run:
+    files: dict[LoadedForm, tuple[str, Callable[[Path], Run]]] = {"onnx": (ONNX, open_onnx), "pt2": (PT2, open_pt2)}
+    check_same_space(description.stamp, folder / HEAD)
+    if form in files:
+        name, opener = files[form]
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"`form` {form!r} must have been exported; {folder} has no {name}.")
+        check_same_space(description.stamp, folder / name)
+        return opener(folder)
+    if form == "sentence-transformers":
+        return open_sentence_transformer(folder)
+    whole = nn.Sequential(_encoder(folder, description, encoder), stack)
+    _check_hashes(folder, description.stamp, model=model_hash(whole[0], stack))
+
+    def run(inputs: Inputs) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            return (whole(inputs),)
+
+    return run
+
+
+def _encoder(folder: Path, description: Description, encoder: nn.Module | None) -> nn.Module:
+    if encoder is None and description.encoder is None:
+        raise ValueError(
+            "`encoder` must be given: the export was made with an encoder of your own, which only you can build. Pass "
+            "`encoder=<the same architecture>`, or load the form 'onnx' or 'pt2'."
+        )
+    built = encoder if encoder is not None else build_encoder(description.encoder or {})
+    weights = _named_alike(built, read_tensors(folder / ENCODER)[1])
+    try:
+        built.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"`encoder` must fit the weights in {folder / ENCODER}; it does not: {error}") from error
+    return built.eval().requires_grad_(False)
+
+
+def _named_alike(encoder: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names as the encoder has them: a sentence-transformers folder keeps those of the model inside it."""
+    names = encoder.state_dict().keys()
+    prefixes = {name[: -len(key)] for key in tensors for name in names if name.endswith("." + key)}
+    for prefix in ("", *sorted(prefixes)):
+        if {prefix + key for key in tensors} <= set(names):
+            return {prefix + key: tensor for key, tensor in tensors.items()}
+    return tensors
+
+
+def _calibration(description: Description, tensors: dict[str, Tensor]) -> Calibration:
+    stamp = description.stamp
+    step = tensors.get("calibration.step", torch.ones(stamp.dimension))
+    if stamp.storage == "int8" and "calibration.step" not in tensors:
+        raise ValueError(f"`path` must hold the calibration of int8; {HEAD} lacks calibration.step.")
+    return Calibration(stamp.storage, step, description.calibration_rows)
+
+
+def _check_hashes(folder: Path, stamp: Stamp, **found: str) -> None:
+    for name, digest in found.items():
+        expected = getattr(stamp, name)
+        if digest != expected:
+            raise ValueError(
+                f"`path` must hold the files of one export; the {name} in {folder} has the hash {digest[:8]}, the "
+                f"stamp says {expected[:8]}: copy the folder anew."
+            )

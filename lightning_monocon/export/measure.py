@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the cut and the codes cost: the same queries before and after, beside the encoder and its PCA."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from lightning_monocon.export.calibration import Calibration
+from lightning_monocon.export.gallery import Embedded
+from lightning_monocon.functional.knn_accuracy import majority_vote
+from lightning_monocon.functional.neighbours import neighbours
+from lightning_monocon.functional.spectrum import principal_components
+from lightning_monocon.scorecard.frontier import numerical_rank
+from lightning_monocon.scorecard.noise import query_interval
+from lightning_monocon.scorecard.storage import Storage, vector_bytes
+
+_NEAREST = 10
+_VOTERS = 5
+_ROWS_PER_CLASS = 2  # with fewer, a vote of five is drawn by lot
+Rows = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One way to store the rows, and what the queries find with it.
+
+    Attributes:
+        name: what is stored.
+        dims: numbers in a vector.
+        storage: how a number is kept.
+        knn_hits: ``(Q,)`` bool, the 5-NN vote is right; None without classes of several rows.
+        recall_hits: ``(Q, 10)`` bool, a right label is among the first r; None without labels that both sides share.
+        overlap: ``(Q,)`` share of the ten nearest rows by the whole vectors that are among the ten found.
+    """
+
+    name: str
+    dims: int
+    storage: Storage
+    knn_hits: Tensor | None
+    recall_hits: Tensor | None
+    overlap: Tensor
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one vector."""
+        return vector_bytes(self.dims, self.storage)
+
+    @property
+    def knn_accuracy(self) -> float:
+        """Share of queries that the 5-NN vote gets right; NaN where there is none."""
+        return math.nan if self.knn_hits is None else float(self.knn_hits.double().mean())
+
+    def recall(self, r: int) -> float:
+        """Share of queries with their label among the r nearest, r up to 10; NaN where labels are not shared."""
+        return math.nan if self.recall_hits is None else float(self.recall_hits[:, r - 1].double().mean())
+
+    @property
+    def neighbours_kept(self) -> float:
+        """Recall@10 against the exact search with whole vectors."""
+        return float(self.overlap.mean())
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A fall of ``figure`` by ``points`` of a hundred between two lines, 95 % from ``low`` to ``high``."""
+
+    before: str
+    after: str
+    figure: str
+    points: float
+    low: float
+    high: float
+
+
+def measure_lines(gallery: Embedded, query: Embedded, stack: nn.Module, calibration: Calibration) -> list[Line]:
+    """Judge encoder, encoder with PCA, whole output, cut output and codes on the same queries.
+
+    Args:
+        gallery: its sample is searched.
+        query: its sample searches.
+        stack: features to vectors.
+        calibration: vectors to codes.
+    """
+    k, storage = len(calibration.step), calibration.storage
+    judge = _judge(gallery, query)
+    vectors = stack(gallery.features), stack(query.features)
+    lines = [
+        judge("encoder", (gallery.features, query.features), "float32"),
+        judge(f"encoder, PCA to {k}", _cut(gallery.features, query.features, k), "float32"),
+        judge("head, whole", (gallery.embeddings, query.embeddings), "float32"),
+        judge("exported", vectors, "float32"),
+    ]
+    if storage != "float32":
+        coded = [calibration.decode(calibration.codes(rows)) for rows in vectors]
+        lines.append(judge(f"exported, {storage}", (coded[0], coded[1]), storage))
+    return lines
+
+
+def loss(before: Line, after: Line) -> Loss:
+    """What the queries lose from one line to another, paired: 5-NN, else Recall@10, else neighbours kept."""
+    if before.knn_hits is not None and after.knn_hits is not None:
+        figure, lost = "5-NN accuracy", before.knn_hits.double() - after.knn_hits.double()
+    elif before.recall_hits is not None and after.recall_hits is not None:
+        figure, lost = "Recall@10", before.recall_hits[:, -1].double() - after.recall_hits[:, -1].double()
+    else:
+        figure, lost = "neighbours kept", before.overlap - after.overlap
+    low, high = query_interval([lost.numpy()], seed=0)
+    return Loss(before.name, after.name, figure, 100 * float(lost.mean()), 100 * low, 100 * high)
+
+
+def _judge(gallery: Embedded, query: Embedded) -> Callable[[str, Rows, Storage], Line]:
+    count = min(_NEAREST, len(gallery.labels))
+    classes = gallery.labels.unique()
+    shared = len(classes) > 1 and bool(torch.isin(query.labels, classes).any())
+    votes = shared and len(gallery.labels) >= _ROWS_PER_CLASS * len(classes) and count >= _VOTERS
+    truth = neighbours(gallery.embeddings, query.embeddings, count).indices
+
+    def judge(name: str, rows: Rows, storage: Storage) -> Line:
+        found = neighbours(*rows, count).indices
+        labels = gallery.labels[found]
+        right = (labels == query.labels[:, None]).cumsum(1) > 0
+        kept = (found[:, :, None] == truth[:, None, :]).any(2).double().mean(1)
+        hits = majority_vote(labels[:, :_VOTERS]) == query.labels if votes else None
+        return Line(name, rows[0].shape[1], storage, hits, right if shared else None, kept)
+
+    return judge
+
+
+def _cut(gallery: Tensor, query: Tensor, k: int) -> Rows:
+    """Project unit rows on the gallery's leading components: at most ``k``, and at most its rank."""
+    found = principal_components(gallery)
+    basis = found.components[: max(1, min(k, numerical_rank(found.variances)))]
+    cut = [((normalize(rows.double()) - found.mean) @ basis.T).float() for rows in (gallery, query)]
+    return cut[0], cut[1]

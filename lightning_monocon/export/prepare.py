@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fit, fold and calibrate: everything about an export that does not depend on the form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from lightning_monocon.encoders import encoder_spec
+from lightning_monocon.encoders.text import TextEncoder
+from lightning_monocon.encoders.text_sentence_transformers import SentenceTransformersEncoder
+from lightning_monocon.export.calibration import Calibration
+from lightning_monocon.export.gallery import Embedded, Inputs, embed_rows
+from lightning_monocon.export.projection import Projection, fit_projection
+from lightning_monocon.export.stack import Exported, fold, vector_stack
+from lightning_monocon.export.stamp import Stamp, hash_tensors
+from lightning_monocon.module import MonoCon
+from lightning_monocon.scorecard.storage import Storage
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A trained model, cut and calibrated, on the CPU in eval mode.
+
+    Attributes:
+        encoder: a frozen copy.
+        head: a frozen copy, not folded: what the forms are compared with.
+        stack: folded head and projection, features to vectors.
+        projection: of the gallery.
+        calibration: of the codes.
+        gallery: what the model makes of it.
+        query: what the model makes of held-out rows.
+        stamp: of the space.
+    """
+
+    encoder: nn.Module
+    head: nn.Module
+    stack: nn.Sequential
+    projection: Projection
+    calibration: Calibration
+    gallery: Embedded
+    query: Embedded
+    stamp: Stamp
+
+    @property
+    def module(self) -> Exported:
+        """Encoder, stack and codes as one module, for tracing."""
+        return Exported(self.encoder, self.stack, self.calibration).eval()
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs; a single tensor is called ``inputs``."""
+        return ["inputs"] if isinstance(self.gallery.example, Tensor) else list(self.gallery.example)
+
+    @torch.no_grad()
+    def native(self, inputs: Inputs) -> Tensor:
+        """What the trained model itself gives, ``(N, k)`` float64: own encoder and head, the rest in float64."""
+        rows = normalize(self.head(self.encoder(inputs)).double())
+        return normalize((rows - self.projection.mean) @ self.projection.basis.T)
+
+
+def prepare(
+    model: MonoCon,
+    gallery: Iterable[object],
+    query: Iterable[object],
+    dim: float = 0.99,
+    storage: Storage = "float32",
+    sample: int = 50_000,
+) -> Prepared:
+    """Fit the projection on the gallery, fold the head into stock layers, calibrate the codes.
+
+    Args:
+        model: the trained module; it is left as it was.
+        gallery: batches ``(inputs, labels)``, read once.
+        query: batches of held-out rows, read once.
+        dim: share of the gallery's variance in (0, 1), or a number of dimensions.
+        storage: how a number is kept.
+        sample: rows of the gallery that calibrate, and rows of each that judge; the projection is fitted on all.
+
+    Raises:
+        ValueError: If ``dim`` exceeds the gallery's rank, or the head cannot be folded.
+    """
+    encoder, head = _frozen(model.encoder), _frozen(model.head)
+    if isinstance(encoder, TextEncoder | SentenceTransformersEncoder):
+        encoder.length_groups = 1  # groups depend on the lengths, and a traced graph on nothing
+    folded = fold(head)
+    found, asked = embed_rows(model, gallery, sample), embed_rows(model, query, sample)
+    projection = fit_projection(found.moments, dim)
+    stack = vector_stack(folded, projection)
+    with torch.no_grad():
+        calibration = Calibration.fit(stack(found.features), storage)
+    stamp = Stamp(
+        model=model_hash(encoder, stack),
+        basis=basis_hash(stack),
+        calibration=hash_tensors(calibration.tensors()),
+        dimension=len(projection.basis),
+        full_dimension=len(projection.mean),
+        storage=storage,
+        config={"encoder": encoder_spec(encoder), "head": dict(model.head_spec)},
+        version=version("lightning-monocon"),
+    )
+    return Prepared(encoder, head, stack, projection, calibration, found, asked, stamp)
+
+
+def basis_hash(stack: nn.Sequential) -> str:
+    """Hash of the projection in a chain: its last linear layer."""
+    return hash_tensors(_linears(stack)[-1].state_dict())
+
+
+def model_hash(encoder: nn.Module, stack: nn.Sequential) -> str:
+    """Hash of the encoder and of the chain before the projection."""
+    weights = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    for i, layer in enumerate(_linears(stack)[:-1]):
+        weights |= {f"head.{i}.{name}": tensor for name, tensor in layer.state_dict().items()}
+    return hash_tensors(weights)
+
+
+def _linears(stack: nn.Sequential) -> list[nn.Module]:
+    return [layer for layer in stack if isinstance(layer, nn.Linear)]
+
+
+def _frozen(module: nn.Module) -> nn.Module:
+    return deepcopy(module).cpu().float().eval().requires_grad_(False)

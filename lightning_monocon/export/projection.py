@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The projection: how many principal components of the gallery a vector keeps, and which.
+
+Fitted on sums (count, mean and co-moment of the unit rows), so a gallery of any size costs one pass and D x D numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lightning_monocon.functional.effective_dimension import components_for
+from lightning_monocon.functional.moments import Moments
+from lightning_monocon.functional.spectrum import components_from_moments
+from lightning_monocon.scorecard.frontier import numerical_rank
+
+_FLOAT32_NOISE = (8 * torch.finfo(torch.float32).eps) ** 2
+"""Variance that a few rounding errors of float32 leave in any direction of unit rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Centring and the leading principal components.
+
+    Attributes:
+        mean: ``(D,)`` float64, of the gallery's unit rows.
+        basis: ``(k, D)`` float64, one unit direction a row, by falling variance.
+        explained: share of the variance along them.
+        rank: principal directions of the gallery that hold more than rounding error.
+        rows: rows of the gallery.
+    """
+
+    mean: Tensor
+    basis: Tensor
+    explained: float
+    rank: int
+    rows: int
+
+    def layer(self) -> nn.Linear:
+        """Centring and projection as one stock layer, for unit rows; float32."""
+        layer = nn.Linear(self.basis.shape[1], self.basis.shape[0])
+        layer.load_state_dict({"weight": self.basis.float(), "bias": (-self.basis @ self.mean).float()})
+        return layer.requires_grad_(False)
+
+
+def fit_projection(statistics: Moments, dim: float) -> Projection:
+    """Choose the components to keep.
+
+    Args:
+        statistics: moments of the gallery's L2-normalised rows, ``(N, D)``.
+        dim: a share of the variance in (0, 1), such as 0.99, or a whole number of components.
+
+    Raises:
+        ValueError: If the rows are too few or all equal, the share is not in (0, 1), or more components are asked for
+            than the gallery's rank.
+    """
+    rows, width = int(statistics.rows), len(statistics.mean)
+    if rows < 2 or not bool(statistics.comoment.trace() > 0):
+        raise ValueError(f"`gallery` must hold at least 2 different rows to fit a projection; got {rows} equal ones.")
+    found = components_from_moments(statistics)
+    rank = min(numerical_rank(found.variances), int((found.variances > _FLOAT32_NOISE).sum()))
+    if rank == 0:
+        raise ValueError(
+            f"`gallery` must spread further than float32 rounds; its {rows} unit rows have a total variance of "
+            f"{float(found.variances.sum()):.1e}: the embedding has collapsed."
+        )
+    kept = _kept(dim, found.variances, rank, width)
+    explained = float(found.variances[:kept].sum() / found.variances.sum())
+    return Projection(found.mean, found.components[:kept], explained, rank, rows)
+
+
+def _kept(dim: float, variances: Tensor, rank: int, width: int) -> int:
+    if isinstance(dim, float) and 0 < dim < 1:
+        return min(int(components_for(variances, dim)), rank)
+    if isinstance(dim, bool) or dim != int(dim) or dim < 1:
+        raise ValueError(f"`dim` must be a share of the variance between 0 and 1 or a whole number; got {dim}.")
+    if dim > rank:
+        raise ValueError(
+            f"`dim` must not exceed {rank}, the gallery's rank in {width} dimensions: directions beyond it hold "
+            f"rounding error only; got {int(dim)}."
+        )
+    return int(dim)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sentence-transformers form: the folder itself is a model of stock modules, and loads where nothing of ours is.
+
+Transformer, Pooling (and Normalize where the encoder ends in one), then a Dense per linear layer of the chain, and a
+Normalize where it takes unit length. Classes are named as sentence-transformers 2 to 6 all know them, and nothing in
+the folder needs ``trust_remote_code``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import tempfile
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lightning_monocon.encoders.hub import optional_package, reachable
+from lightning_monocon.encoders.text import TextEncoder
+from lightning_monocon.encoders.text_sentence_transformers import SentenceTransformersEncoder
+from lightning_monocon.encoders.text_tokenizer import load_tokenizer
+from lightning_monocon.export.stack import UnitLength
+
+_TRANSFORMER = "sentence_bert_config.json"
+_POOLING = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
+_LOCAL = ("is_local", "local_files_only")
+_PATHS = ("_name_or_path", "name_or_path", "model_name_or_path", "tokenizer_file", "special_tokens_map_file")
+
+
+_OWN = (TextEncoder, SentenceTransformersEncoder)
+
+
+def is_text(encoder: nn.Module) -> bool:
+    """Whether an encoder can become the first modules of a sentence-transformers model."""
+    return _shipped(encoder) is not None or isinstance(encoder, _OWN)
+
+
+def write_sentence_transformer(
+    encoder: nn.Module, stack: nn.Sequential, folder: Path, tokenizer: str | None = None, max_length: int | None = None
+) -> None:
+    """Write ``modules.json``, weights and tokenizer.
+
+    Args:
+        encoder: a text encoder of this package, or a module that holds a ``SentenceTransformer``.
+        stack: features to vectors.
+        folder: where to.
+        tokenizer: name or folder of the tokenizer; a module that holds a ``SentenceTransformer`` has its own.
+        max_length: longest text in tokens; by default the tokenizer's.
+
+    Raises:
+        ModuleNotFoundError: Without sentence-transformers.
+        RuntimeError: If the tokenizer can't be had.
+        ValueError: If the tokenizer is not named, or the encoder is no text encoder.
+    """
+    library = optional_package("sentence_transformers", "text")
+    with tempfile.TemporaryDirectory() as scratch:
+        front = _shipped(encoder) or _built(encoder, tokenizer, Path(scratch))
+        model = library.SentenceTransformer(modules=[*front, *_modules(stack)], device="cpu")
+        if max_length is not None:
+            model.max_seq_length = max_length
+        model.eval().save_pretrained(str(folder), create_model_card=False)
+    _finish(encoder, folder)
+
+
+def load_sentence_transformer(folder: Path) -> Any:  # noqa: ANN401  # optional package
+    """Load the folder as anyone would."""
+    library = optional_package("sentence_transformers", "text")
+    with reachable("path", str(folder)):
+        return library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+
+
+def _modules(stack: Iterable[nn.Module]) -> list[nn.Module]:
+    """Dense and Normalize modules for the chain; an activation goes into the Dense before it."""
+    dense, norm = _class("Dense"), _class("Normalize")
+    found: list[nn.Module] = []
+    layers = list(stack)
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        if isinstance(layer, UnitLength):
+            found.append(norm())
+        elif isinstance(layer, nn.Linear):
+            plain = following is None or isinstance(following, nn.Linear | UnitLength)
+            activation = nn.Identity() if plain else following
+            module = dense(
+                layer.in_features, layer.out_features, bias=layer.bias is not None, activation_function=activation
+            )
+            module.linear.load_state_dict(layer.state_dict())
+            found.append(module)
+    return found
+
+
+def _shipped(encoder: nn.Module) -> list[nn.Module] | None:
+    """The modules of a sentence-transformers model, if the encoder is or holds one; Router and the like stay whole."""
+    for part in (encoder, *encoder.children()):
+        home = type(part).__module__.partition(".")[0]
+        if home == "sentence_transformers" and isinstance(part, nn.Sequential):
+            return list(part)
+    return None
+
+
+def _built(encoder: nn.Module, tokenizer: str | None, scratch: Path) -> list[nn.Module]:
+    """Transformer, Pooling and what else follows, by way of a folder: their Transformer reads nothing else."""
+    if not isinstance(encoder, _OWN):
+        raise ValueError(
+            "`forms` may name 'sentence-transformers' only for a text encoder of this package or a module that holds a "
+            f"SentenceTransformer; got {type(encoder).__name__}: leave that form out."
+        )
+    if tokenizer is None:
+        raise ValueError(
+            "`tokenizer` must be given for the form 'sentence-transformers': the name or folder of the one that the "
+            "model was trained with. Or leave that form out."
+        )
+    transformer: Any = encoder.transformer
+    found: Any = load_tokenizer(tokenizer)
+    found.save_pretrained(scratch)
+    transformer.save_pretrained(scratch)
+    arguments = _model_arguments(transformer)
+    first = _class("Transformer")(str(scratch), **({"model_kwargs": arguments} if arguments else {}))
+    if isinstance(encoder, SentenceTransformersEncoder):
+        return [first, *encoder.steps]
+    return [first, _class("Pooling")(encoder.out_features, pooling_mode=_POOLING[encoder.pooling])]
+
+
+def _model_arguments(transformer: nn.Module) -> dict[str, bool]:
+    """Leave out the pooler of BERT's kin where the encoder has none, or its absence would be reported at each load."""
+    takes = "add_pooling_layer" in inspect.signature(type(transformer).__init__).parameters
+    return {"add_pooling_layer": False} if takes and getattr(transformer, "pooler", None) is None else {}
+
+
+def _finish(encoder: nn.Module, folder: Path) -> None:
+    """Name classes as every version knows them, keep the model's arguments, and drop paths of this machine."""
+    modules: list[dict[str, Any]] = _read(folder / "modules.json")
+    for module in modules:
+        if module["type"].startswith("sentence_transformers."):
+            module["type"] = "sentence_transformers.models." + module["type"].rpartition(".")[2]
+    _write(folder / "modules.json", modules)
+    if arguments := _model_arguments(getattr(encoder, "transformer", encoder)):
+        settings = _read(folder / _TRANSFORMER)
+        settings.pop("model_kwargs", None)
+        _write(folder / _TRANSFORMER, {**settings, "model_args": arguments})
+    for path in folder.rglob("*.json"):
+        if "config" in path.name:
+            _write(path, _without_paths(_read(path)))
+
+
+def _without_paths(content: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """Replace folders of this machine by their last part, wherever a model's name stands; drop how it was found."""
+    if isinstance(content, dict):
+        kept = {}
+        for name, value in content.items():
+            if name in _LOCAL:
+                continue
+            local = name in _PATHS and isinstance(value, str) and Path(value).is_absolute()
+            kept[name] = Path(value).name if local else _without_paths(value)
+        return kept
+    return [_without_paths(value) for value in content] if isinstance(content, list) else content
+
+
+def _class(name: str) -> Any:  # noqa: ANN401  # optional package
+    """A class of sentence-transformers 6, or of 5, which keeps them elsewhere."""
+    try:
+        home: Any = import_module("sentence_transformers.sentence_transformer.modules")
+    except ModuleNotFoundError:
+        home = import_module("sentence_transformers.models")
+    return getattr(home, name)
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401  # any JSON value
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

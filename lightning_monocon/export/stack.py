@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Head, centring and projection as stock layers: features in, small unit vectors out.
+
+``Linear, LeakyReLU, Linear`` (the head, its weights mapped once and for all), unit length, ``Linear`` (centring and
+projection), unit length. Any program that multiplies matrices can run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from itertools import count
+from typing import TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from lightning_monocon.export.calibration import Calibration
+from lightning_monocon.export.projection import Projection
+
+LayerSpec: TypeAlias = dict[str, object]
+"""``{"layer": kind, **sizes}``; a linear layer names its tensors ``<name>.weight`` and ``<name>.bias``."""
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "LeakyReLU": nn.LeakyReLU,
+    "ReLU": nn.ReLU,
+    "ELU": nn.ELU,
+    "Tanh": nn.Tanh,
+    "GELU": nn.GELU,
+}
+"""Stock activations, with their default constants."""
+
+
+class UnitLength(nn.Module):
+    """Divide every row by its Euclidean length; a row of zeros stays zero."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return unit rows of the shape of ``rows`` ``(N, D)``."""
+        return normalize(rows)
+
+
+class Exported(nn.Module):
+    """Encoder and stack as one module, for tracing: inputs to vectors, and to codes where they are stored as such."""
+
+    def __init__(self, encoder: nn.Module, stack: nn.Module, calibration: Calibration) -> None:
+        super().__init__()
+        self.encoder, self.stack = encoder, stack
+        self.register_buffer("step", calibration.step.clone())
+        self._calibration = calibration
+
+    def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the vectors ``(N, k)``, float32, and for int8 and binary their codes."""
+        vectors = self.stack(self.encoder(inputs))
+        if self._calibration.storage == "float32":
+            return (vectors,)
+        calibration = Calibration(self._calibration.storage, self.get_buffer("step"), self._calibration.rows)
+        return vectors, calibration.codes(vectors)
+
+
+def fold(head: nn.Module) -> list[nn.Module]:
+    """Return the head as stock layers, float32, in eval mode, without gradients.
+
+    Raises:
+        ValueError: If it is a module of your own that is not a chain of stock layers.
+    """
+    folded = cast("nn.Module", head.fold()) if callable(getattr(head, "fold", None)) else head
+    layers = list(folded) if isinstance(folded, nn.Sequential) else [folded]
+    kept = [layer for layer in layers if not isinstance(layer, nn.Identity | nn.Dropout)]
+    for layer in kept:
+        if not isinstance(layer, nn.Linear) and not _stock(layer):
+            raise ValueError(
+                f"`head` must be one of this package or a chain of Linear and {', '.join(_ACTIVATIONS)} layers with "
+                f"their default constants; got {layer}. Give it a method `fold` that returns such a chain."
+            )
+    return [deepcopy(layer).float().eval().requires_grad_(False) for layer in kept]
+
+
+def vector_stack(head: Sequence[nn.Module], projection: Projection) -> nn.Sequential:
+    """Return the whole chain from features ``(N, F)`` to vectors ``(N, k)``."""
+    return nn.Sequential(*head, UnitLength(), projection.layer(), UnitLength()).eval()
+
+
+def describe(stack: nn.Sequential) -> list[LayerSpec]:
+    """Return the chain as plain values, from which :func:`rebuild` makes it again."""
+    numbers, specs = count(), list[LayerSpec]()
+    for layer in stack:
+        if isinstance(layer, nn.Linear):
+            sizes = {"in_features": layer.in_features, "out_features": layer.out_features}
+            specs.append({"layer": "Linear", "name": f"linear{next(numbers)}", **sizes})
+        else:
+            specs.append({"layer": type(layer).__name__})
+    return specs
+
+
+def stack_tensors(stack: nn.Sequential) -> dict[str, Tensor]:
+    """Return the weights under the names of :func:`describe`."""
+    found: dict[str, Tensor] = {}
+    for spec, layer in zip(describe(stack), stack, strict=True):
+        if isinstance(layer, nn.Linear):
+            bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias.detach()
+            found |= {f"{spec['name']}.weight": layer.weight.detach(), f"{spec['name']}.bias": bias}
+    return {name: tensor.clone().contiguous() for name, tensor in found.items()}
+
+
+def rebuild(specs: Sequence[Mapping[str, object]], tensors: Mapping[str, Tensor]) -> nn.Sequential:
+    """Return the chain that :func:`describe` described, with its weights.
+
+    Raises:
+        ValueError: If a layer is unknown, or a weight is missing or of another shape.
+    """
+    return nn.Sequential(*(_layer(spec, tensors) for spec in specs)).eval().requires_grad_(False)
+
+
+def _layer(spec: Mapping[str, object], tensors: Mapping[str, Tensor]) -> nn.Module:
+    kind, name = spec.get("layer"), spec.get("name")
+    if kind == "UnitLength":
+        return UnitLength()
+    if isinstance(kind, str) and kind in _ACTIVATIONS:
+        return _ACTIVATIONS[kind]()
+    shape = (spec.get("out_features"), spec.get("in_features"))
+    weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
+    if kind != "Linear" or weight is None or bias is None or tuple(weight.shape) != shape:
+        raise ValueError(
+            f"`path` must describe layers whose weights it holds; {dict(spec)} is unknown or has no weights of that "
+            f"shape among {', '.join(sorted(tensors))}: the files belong to different exports."
+        )
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer
+
+
+def _stock(layer: nn.Module) -> bool:
+    kind = _ACTIVATIONS.get(type(layer).__name__)
+    return kind is type(layer) and repr(layer) == repr(kind())

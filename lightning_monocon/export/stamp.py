@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stamp: which space a vector belongs to, written into every file of an export.
+
+Two vectors may be compared only if the same weights made them, along the same basis, cut to the same dimension and
+stored alike. Nothing in the numbers themselves says so, and a search over mixed spaces answers, wrongly, without an
+error. So every artefact carries the hashes, and whoever joins two of them asks :func:`check_same_space`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.scorecard.storage import Storage
+
+FORMAT = "lightning-monocon/export/1"
+"""Layout and version of the artefact; the number grows when a reader of the old layout would go wrong."""
+
+KEY = "monocon"
+"""Name under which files keep the stamp."""
+
+NORMALISATION = "l2, centre, project, l2"
+"""What happens to the head's output: unit length, minus the gallery's mean, principal components, unit length."""
+
+_SAME = ("format", "model", "basis", "calibration", "dimension", "full_dimension", "storage", "normalisation")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What has to agree before two artefacts, or the vectors they made, may meet.
+
+    Attributes:
+        model: hash of the encoder's and the head's weights.
+        basis: hash of the projection's weights.
+        calibration: hash of the calibration; that of nothing for float32.
+        dimension: numbers in a vector.
+        full_dimension: numbers in the head's output, before the cut.
+        storage: how a number is kept: ``"float32"``, ``"int8"`` or ``"binary"``.
+        config: encoder and head as plain values, for people; the hashes decide.
+        version: of the package that wrote the artefact.
+        normalisation: the steps behind the head.
+        format: :data:`FORMAT`.
+    """
+
+    model: str
+    basis: str
+    calibration: str
+    dimension: int
+    full_dimension: int
+    storage: Storage
+    config: Mapping[str, object]
+    version: str
+    normalisation: str = NORMALISATION
+    format: str = FORMAT
+
+    @property
+    def space(self) -> str:
+        """A short name of the space, such as ``"5f3a09c1-b1946ac9-16-int8"``, for the names of indices and tables."""
+        return f"{self.model[:8]}-{self.basis[:8]}-{self.dimension}-{self.storage}"
+
+    def as_json(self) -> str:
+        """The stamp as one line of JSON, the same for the same stamp."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def parse_stamp(content: object, source: object) -> Stamp:
+    """Return the stamp that a file holds, as JSON text or as the mapping in it.
+
+    Args:
+        content: text, mapping, or None where a file has none.
+        source: the file, for the error.
+
+    Raises:
+        ValueError: If it is missing, damaged, or of another version.
+    """
+    try:
+        values = json.loads(content) if isinstance(content, str) else content
+    except json.JSONDecodeError:
+        values = None
+    if not isinstance(values, Mapping) or "format" not in values:
+        raise ValueError(f"`path` must be written by `monocon export`; {source} has no stamp.")
+    if values["format"] != FORMAT:
+        raise ValueError(f"`path` must have the layout {FORMAT!r}; {source} has {values['format']!r}: export it anew.")
+    if missing := [field.name for field in fields(Stamp) if field.name not in values]:
+        raise ValueError(f"`path` must have a whole stamp; that of {source} lacks {', '.join(missing)}.")
+    return Stamp(**{field.name: values[field.name] for field in fields(Stamp)})
+
+
+def differences(first: Stamp, second: Stamp) -> list[str]:
+    """What keeps two stamps from being of one space, in words; nothing if they are. Configs and versions may differ."""
+    pairs = [(name, getattr(first, name), getattr(second, name)) for name in _SAME]
+    return [f"{name} {_short(one)} and {_short(other)}" for name, one, other in pairs if one != other]
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, whatever the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(cast("bytes", tensor.reshape(-1).view(torch.uint8).numpy().tobytes()))
+    return digest.hexdigest()
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:8] if len(text) == hashlib.sha256().digest_size * 2 else text

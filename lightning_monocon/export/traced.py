@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The traced forms: ``torch.export`` (one ``.pt2``) and ONNX, both end to end, from inputs to vectors and codes.
+
+Any number of rows goes through; with tokenised text any length, too. Both files carry the stamp.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from lightning_monocon.export.gallery import Inputs
+from lightning_monocon.export.stack import Exported
+from lightning_monocon.export.stamp import KEY, Stamp, parse_stamp
+
+PT2, ONNX = "embedder.pt2", "embedder.onnx"
+
+_STAMP_FILE = f"{KEY}.json"
+_ONNX_LIMIT = 3 << 29  # bytes; a protobuf beyond 2 GB must keep its weights in a second file
+
+
+def trace(module: Exported, example: Inputs) -> ExportedProgram:
+    """Trace encoder and stack with a free number of rows, and a free length where the inputs are tensors by name.
+
+    Args:
+        module: in eval mode, on the CPU.
+        example: inputs of at least two rows; images keep their size.
+
+    Raises:
+        ValueError: If the encoder does what cannot be traced, with what the tracer said.
+    """
+    free = torch.export.Dim.DYNAMIC
+    shapes = {0: free} if isinstance(example, Tensor) else {name: {0: free, 1: free} for name in example}
+    try:
+        with torch.no_grad(), _quiet():
+            return torch.export.export(module.eval(), (example,), dynamic_shapes=(shapes,))
+    except Exception as error:  # the tracer raises dozens of kinds, its own among them
+        raise ValueError(
+            f"`model` must have an encoder that torch.export can trace; {type(module.encoder).__name__} is not: "
+            f"{error}. Leave out the forms 'pt2' and 'onnx', or write the encoder without decisions on values."
+        ) from error
+
+
+def save_pt2(program: ExportedProgram, path: Path, stamp: Stamp) -> None:
+    """Write the ``.pt2`` file."""
+    torch.export.save(program, path, extra_files={_STAMP_FILE: stamp.as_json()})
+
+
+def save_onnx(program: ExportedProgram, path: Path, stamp: Stamp, inputs: Sequence[str]) -> None:
+    """Write the ``.onnx`` file, the same graph.
+
+    Raises:
+        ModuleNotFoundError: Without onnx and onnxscript.
+    """
+    for package in ("onnx", "onnxscript"):
+        need(package)
+    outputs = ["embeddings", "codes"][: len(program.graph_signature.user_outputs)]
+    with _quiet():
+        found: Any = torch.onnx.export(program, input_names=list(inputs), output_names=outputs, verbose=False)
+    found.model.metadata_props[KEY] = stamp.as_json()
+    size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
+    found.save(path, external_data=size > _ONNX_LIMIT)
+
+
+def onnx_session(path: Path) -> Any:  # noqa: ANN401  # onnxruntime ships no types
+    """Open an ``.onnx`` file on the CPU.
+
+    Raises:
+        ModuleNotFoundError: Without onnxruntime.
+        ValueError: If the file is damaged.
+    """
+    runtime = need("onnxruntime")
+    try:
+        return runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common parent of their own
+        raise ValueError(f"`path` must be a whole ONNX file; {path} is not: {error}.") from error
+
+
+def run_onnx(session: Any, inputs: Inputs) -> tuple[Tensor, ...]:  # noqa: ANN401  # onnxruntime ships no types
+    """Return the vectors, and the codes where there are some."""
+    names = [each.name for each in session.get_inputs()]
+    tensors = {names[0]: inputs} if isinstance(inputs, Tensor) else {name: inputs[name] for name in names}
+    found = session.run(None, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()})
+    return tuple(torch.from_numpy(array) for array in found)
+
+
+def stamp_of_onnx(path: Path) -> Stamp:
+    """Read the stamp of an ``.onnx`` file."""
+    properties: Mapping[str, str] = onnx_session(path).get_modelmeta().custom_metadata_map
+    return parse_stamp(properties.get(KEY), path)
+
+
+def stamp_of_pt2(path: Path) -> Stamp:
+    """Read the stamp of a ``.pt2`` file without loading the program.
+
+    Raises:
+        ValueError: If the file is damaged or has no stamp.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [name for name in archive.namelist() if name.endswith(_STAMP_FILE)]
+            return parse_stamp(archive.read(found[0]).decode() if found else None, path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"`path` must be a whole .pt2 file; {path} is not: {error}.") from error
+
+
+def need(package: str) -> Any:  # noqa: ANN401  # optional packages, some without types
+    """Import an optional package.
+
+    Raises:
+        ModuleNotFoundError: With the extra to install.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"`forms` with ONNX need {package}: `pip install 'lightning-monocon[export]'`, or leave 'onnx' out."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hush what torch's exporter says of itself: a deprecation inside it, and operators of absent packages."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of small vectors, stamped, so that vectors of two spaces cannot be joined unnoticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lightning_monocon.export.artefact import read_tensors, stamp_of
+from lightning_monocon.export.prepare import Prepared
+from lightning_monocon.export.stamp import KEY, Stamp, differences, parse_stamp
+
+
+def write_vectors(prepared: Prepared, path: Path) -> None:
+    """Write vectors (or codes) and labels of gallery and query: ``gallery``, ``gallery_labels``, ``query``, ...
+
+    For float32 `monocon score` reads the file as it is.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, rows in (("gallery", prepared.gallery), ("query", prepared.query)):
+        with torch.no_grad():
+            tensors[name] = prepared.calibration.codes(prepared.stack(rows.features)).contiguous()
+        tensors[f"{name}_labels"] = rows.labels.contiguous()
+    save_file(tensors, path, {"format": "pt", KEY: prepared.stamp.as_json()})
+
+
+def save_vectors(path: str | Path, stamp: Stamp, **tensors: Tensor) -> Path:
+    """Write tensors of one space to a ``.safetensors`` file with its stamp.
+
+    Args:
+        path: the file.
+        stamp: of the model that made them, ``load(folder).stamp``.
+        tensors: vectors or codes, and whatever belongs to them, by name.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, {KEY: stamp.as_json()})
+    return path
+
+
+def load_vectors(path: str | Path, expect: Stamp | str | Path | None = None) -> dict[str, Tensor]:
+    """Read such a file.
+
+    Args:
+        path: the file.
+        expect: the space that it must be of: a stamp, or an artefact that carries one.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, has no stamp, or is of another space or version.
+    """
+    text, tensors = read_tensors(Path(path))
+    stamp = parse_stamp(text, path)
+    if expect is not None:
+        check_same_space(stamp, expect)
+    return tensors
+
+
+def check_same_space(first: Stamp | str | Path, second: Stamp | str | Path) -> None:
+    """Refuse two artefacts whose vectors must not meet.
+
+    Args:
+        first: a stamp, a folder of an export, or one of its files, or a file of vectors.
+        second: the same.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If they differ in model, basis, calibration, dimension, storage, normalisation or version; all
+            differences are named.
+    """
+    one, other = (each if isinstance(each, Stamp) else stamp_of(each) for each in (first, second))
+    if found := differences(one, other):
+        raise ValueError(
+            f"`first` and `second` must be of one space; they differ in {'; '.join(found)}. Embed all rows with one "
+            "export."
+        )
