@@ -204,7 +204,7 @@ class NaNGuard(Callback):
     def _wrap(self, trainer: Trainer, module: LightningModule) -> None:
         """Put a guard around the module's training step: what the loss refuses gets its batch named, or is skipped."""
         own = module.__dict__.get("training_step")
-        module.training_step = partial(self._guarded, trainer, module, module.training_step)  # type: ignore[method-assign]
+        module.__dict__["training_step"] = partial(self._guarded, trainer, module, module.training_step)
         self._release = partial(_give_back, module, own)
 
     def _unwrap(self) -> None:

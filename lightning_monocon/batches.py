@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.gather import is_distributed
+
 MOST_SINGLES = 0.5
 """Share of anchors without a positive above which a batch is worth a warning."""
 
@@ -105,8 +107,8 @@ class PositivesWatch:
         self._largest = 2  # what an epoch leaves over says little of its batches
 
     def __call__(self, labels: Tensor) -> None:
-        """Look at the labels ``(B,)`` of one batch, on the CPU; elsewhere reading them would make the host wait."""
-        if self.warned or labels.device.type != "cpu" or labels.ndim != 1 or len(labels) < self._largest:
+        """Look at the labels ``(B,)`` of one batch of one rank; several ranks contrast with each other's batches."""
+        if self.warned or len(labels) < self._largest or is_distributed():
             return
         self._largest = len(labels)
         share = share_without_positive(labels)

@@ -15,8 +15,10 @@ from typing_extensions import Self
 
 from lightning_monocon.arms import Arm, HeadSpec, build_head, head_spec
 from lightning_monocon.batches import PositivesWatch, check_rows, class_labels, inputs_and_labels, naming_drop_last
+from lightning_monocon.cached_gradients import embed_in_chunks
 from lightning_monocon.checkpoints import read_checkpoint
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
+from lightning_monocon.large_batches import AccumulationWatch, check_chunk_size, check_chunked_training
 from lightning_monocon.losses import SupConLoss
 from lightning_monocon.nested_loss import NestedSupConLoss
 from lightning_monocon.schedule import Schedule, TwoPhaseModule
@@ -57,6 +59,8 @@ class MonoCon(TwoPhaseModule):
         decay_head: Whether the head's weights decay too.
         bn_while_frozen: ``"update"`` keeps the frozen encoder in train mode, so batch-norm statistics move and dropout
             is live (as the reference does); ``"freeze"`` puts it in eval mode.
+        chunk_size: Samples that are embedded at a time in training, for batches larger than memory; loss and gradient
+            are those of the whole batch (`lightning_monocon.cached_gradients`). ``None`` embeds it at once.
 
     Raises:
         ValueError: If a name is unknown, a rate is negative, or the width of the encoder's output is not known.
@@ -80,6 +84,7 @@ class MonoCon(TwoPhaseModule):
         weight_decay: float = 1e-4,
         decay_head: bool = True,
         bn_while_frozen: Literal["update", "freeze"] = "update",
+        chunk_size: int | None = None,
     ) -> None:
         schedule = Schedule(
             lr_encoder, lr_head, lr_warmup, warmup_epochs, weight_decay, decay_head, bn_while_frozen
@@ -102,6 +107,9 @@ class MonoCon(TwoPhaseModule):
         self.start_phase()
         self.empty_batches = 0
         self._watch_positives = PositivesWatch()
+        self._watch_accumulation = AccumulationWatch()
+        check_chunk_size(chunk_size)
+        self.chunk_size = chunk_size
         # Not `save_hyperparameters`: Lightning's command line would merge what a checkpoint says into its
         # configuration, import paths included. These plain values go into the checkpoint under our own key.
         self.description: dict[str, Any] = {
@@ -109,22 +117,33 @@ class MonoCon(TwoPhaseModule):
             "head": self.head_spec,
             "loss": {"temperature": temperature, "nested": nested} if loss is None else None,
             "schedule": schedule._asdict(),
+            **({} if chunk_size is None else {"chunk_size": chunk_size}),
         }
+
+    def setup(self, stage: str) -> None:
+        """Check that trainer, schedule and `chunk_size` fit each other.
+
+        Raises:
+            ValueError: If the trainer's ``max_epochs`` leaves no joint epoch.
+            RuntimeError: If the strategy is not one that the warm-up, or `chunk_size`, was tested with.
+        """
+        super().setup(stage)
+        if stage == "fit" and self.chunk_size is not None:
+            check_chunked_training(self.trainer, [self.encoder, self.head])
 
     def on_fit_start(self) -> None:
         """Log the description as hyper-parameters."""
         for logger in self.loggers:
             logger.log_hyperparams(self.description)
 
+    def on_train_epoch_start(self) -> None:
+        """Enter the phase of the current epoch; say once what accumulation does not do."""
+        super().on_train_epoch_start()
+        self._watch_accumulation(self.trainer.accumulate_grad_batches)
+
     def forward(self, inputs: Any) -> Tensor:  # noqa: ANN401  # whatever the user's encoder takes
         """Return the embeddings ``(B, D_out)`` of a batch of inputs."""
         return cast(Tensor, self.head(self.encoder(inputs)))
-
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401  # Lightning's signature
-        """Look at the labels of a training batch while they are on the host."""
-        if self.trainer.training and self.trainer.world_size == 1 and isinstance(batch, tuple | list):
-            self._watch_positives(inputs_and_labels(batch)[1])
-        return batch
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor | None:
         """Return the contrastive loss of one batch, ``None`` for an empty one, which is skipped and counted.
@@ -137,12 +156,19 @@ class MonoCon(TwoPhaseModule):
         if not len(class_labels(labels)):
             self._skip_empty(batch_idx)
             return None
+        if labels.device.type == "cpu" or batch_idx == 0:  # elsewhere reading them makes the host wait
+            self._watch_positives(labels)
         with naming_drop_last(labels):
-            embeddings = self(inputs)
+            embeddings = self._embed_for_loss(inputs, len(labels))
         check_rows(embeddings, labels)
         loss: Tensor = self.loss(embeddings, labels)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
+
+    def _embed_for_loss(self, inputs: Any, rows: int) -> Tensor:  # noqa: ANN401  # whatever the user's encoder takes
+        if self.chunk_size is None:
+            return cast(Tensor, self(inputs))
+        return embed_in_chunks(self, [self.encoder, self.head], inputs, rows, self.chunk_size)
 
     def _skip_empty(self, batch_idx: int) -> None:
         if self.trainer.world_size > 1:  # the others would wait for this rank's gradients for ever

@@ -36,7 +36,9 @@ usage: monocon COMMAND [OPTIONS]
   recipes      list the packaged recipes; `monocon recipes NAME` prints one
 
 `monocon COMMAND --help` lists the options of a command. `--config` takes the name of a packaged
-recipe or the path of a YAML file. A YAML file names classes to import: treat it as code.
+recipe or the path of a YAML file. A YAML file names classes to import: treat it as code, or run it
+with --strict-imports, which imports nothing but this package, torch.nn, torch.optim, torch.utils.data
+and lightning.pytorch; --allow-import NAME adds to them, --allow-remote-config takes a URL.
 """
 
 

@@ -20,21 +20,28 @@ def stop(reason: str) -> NoReturn:
 def resolve_recipes(args: Sequence[str]) -> list[str]:
     """Replace a recipe's name behind ``--config`` or ``-c`` by its file; paths stay as they are.
 
+    A URL is refused, unless ``--allow-remote-config`` is among the words.
+
     Raises:
         SystemExit: With status 2 if there is neither such a file nor such a recipe.
     """
-    words = list(args)
+    words, remote = list(args), "--allow-remote-config" in args
     for i, word in enumerate(words):
         if i and words[i - 1] in ("-c", "--config"):
-            words[i] = _recipe_file(word)
+            words[i] = _recipe_file(word, remote)
         elif word.startswith("--config="):
-            words[i] = "--config=" + _recipe_file(word.removeprefix("--config="))
+            words[i] = "--config=" + _recipe_file(word.removeprefix("--config="), remote)
     return words
 
 
-def _recipe_file(name: str) -> str:
+def _recipe_file(name: str, remote: bool) -> str:
+    if "://" in name and remote:
+        return name
     if "://" in name:
-        stop(f"`--config` must be a recipe's name or a local file, got the URL {name!r}; download and read it first")
+        stop(
+            f"`--config` must be a recipe's name or a local file, got the URL {name!r}; download and read it first, "
+            "or say --allow-remote-config"
+        )
     if Path(name).is_file() or name.endswith((".yaml", ".yml", ".json")):
         return name
     try:

@@ -35,13 +35,13 @@ class Arrivals:
             place: The step it belongs to.
         """
         host = torch.empty((), dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
-        copied = torch.cuda.Event()
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         copied.record()
         self._signs.append(_Sign(what, host, copied, place))
 
     def bad(self, wait: bool = False) -> Iterator[tuple[str, Place]]:
         """Yield what has arrived and is not finite; with ``wait`` everything that was sent is waited for."""
-        while self._signs and (wait or self._signs[0].copied.query()):
+        while self._signs and (wait or self._signs[0].copied.query()):  # type: ignore[no-untyped-call]
             sign = self._signs.popleft()
             sign.copied.synchronize()
             if not sign.value.isfinite():

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a YAML file may import: a configuration names classes, and naming one imports it.
+
+The rules are jsonargparse's, which holds them for the whole process; so they are set while a command of `monocon`
+parses and runs, never at import, and taken back afterwards.
+
+- By default a deny list: jsonargparse's own (the standard library's ways to run, load and write) and `DENIED`. A class
+  of a module that nobody thought of can still be named, and naming it runs that module.
+- ``--strict-imports``: nothing but `ALLOWED` and what ``--allow-import`` adds.
+- Configurations are read from this machine only; ``--allow-remote-config`` lifts that.
+
+The options count on the command line alone: a file can't grant itself anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from lightning_monocon.cli.words import stop
+
+STRICT, ALLOW, REMOTE = "--strict-imports", "--allow-import", "--allow-remote-config"
+
+DENIED = [
+    # what runs or loads code, by the names under which it can be had
+    *("torch.hub", "torch.load", "torch.serialization", "torch.jit", "torch.package", "torch.utils.cpp_extension"),
+    *("torch.multiprocessing", "torch.distributed.run", "torch.distributed.launch", "torch.distributed.elastic"),
+    *("joblib", "dill", "cloudpickle", "pandas.read_pickle", "pandas.io.pickle", "numpy.load", "numpy.lib"),
+    # what would build a class that a value names, past these rules
+    *("lightning.pytorch.cli", "lightning_monocon.cli"),
+]
+ALLOWED = ["lightning_monocon", "torch.nn", "torch.optim", "torch.utils.data", "lightning.pytorch"]
+
+
+class ImportPolicy(NamedTuple):
+    """What the words of a command grant.
+
+    Attributes:
+        strict: Whether only what is allowed may be imported.
+        allowed: Packages or names that the user allows beyond the rules.
+        remote: Whether a configuration may lie on another machine.
+    """
+
+    strict: bool = False
+    allowed: tuple[str, ...] = ()
+    remote: bool = False
+
+    @contextmanager
+    def enforced(self) -> Iterator[None]:
+        """Hold jsonargparse to the policy as long as the context lasts."""
+        from jsonargparse import _common, set_parsing_settings
+
+        # Lightning's command line switches remote reading on when it is imported, so it has to come first.
+        import lightning.pytorch.cli  # noqa: F401  # isort: skip
+
+        settings = _common.parsing_settings
+        saved = dict(settings)  # there is no public way to take a rule back
+        try:
+            set_parsing_settings(
+                import_path_denylist=[*DENIED, "*"] if self.strict else DENIED,
+                import_path_allowlist=[*(ALLOWED if self.strict else ()), *self.allowed],
+                config_read_mode_fsspec_enabled=self.remote,
+                config_read_mode_urls_enabled=False,
+            )
+            yield
+        finally:
+            settings.clear()
+            settings.update(saved)
+            set_parsing_settings(config_read_mode_fsspec_enabled=True)  # as Lightning left it
+
+
+def import_policy(words: Sequence[str]) -> tuple[ImportPolicy, list[str]]:
+    """Take the options of the policy out of a command's words.
+
+    Returns:
+        The policy, and the words without its options.
+
+    Raises:
+        SystemExit: With status 2 if ``--allow-import`` names nothing.
+
+    Example:
+        >>> import_policy(["fit", "--strict-imports", "--allow-import", "mine", "--config", "digits"])
+        (ImportPolicy(strict=True, allowed=('mine',), remote=False), ['fit', '--config', 'digits'])
+    """
+    allowed: list[str] = []
+    rest: list[str] = []
+    todo = list(words)
+    while todo:
+        word = todo.pop(0)
+        if word == ALLOW:
+            if not todo or todo[0].startswith("-"):
+                stop(f"`{ALLOW}` must be followed by a package, module or class, such as {ALLOW} my_package")
+            allowed.append(_checked(todo.pop(0)))
+        elif word.startswith(ALLOW + "="):
+            allowed.append(_checked(word.partition("=")[2]))
+        elif word not in (STRICT, REMOTE):
+            rest.append(word)
+    return ImportPolicy(STRICT in words, tuple(allowed), REMOTE in words), rest
+
+
+def _checked(name: str) -> str:
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts) or parts[0] == "jsonargparse":
+        stop(
+            f"`{ALLOW}` must be the dotted name of a package, module or class, and not jsonargparse, whose rules these "
+            f"are; got {name!r}"
+        )
+    return name
