@@ -46,7 +46,7 @@ class MonoCon(TwoPhaseModule):
         head: ``"monotonic"`` (the paper's), ``"mlp"`` (its unconstrained twin), ``"linear"`` (a bottleneck of
             ``out_features`` dimensions), ``"none"`` (the encoder alone), or a module of your own.
         in_features: ``D``; default ``encoder.out_features``.
-        out_features: ``D_out``; default ``D``.
+        out_features: ``D_out``; default ``D`` (``"linear"`` has no default unless ``nested``).
         head_options: Further arguments of the head's constructor, such as ``{"init": "identity"}``.
         loss: Maps ``(embeddings, labels)`` to a scalar; default ``SupConLoss(temperature)``.
         temperature: Temperature of the default loss.
@@ -95,7 +95,10 @@ class MonoCon(TwoPhaseModule):
             self.head = head
             self.head_spec: HeadSpec = {"arm": f"{type(head).__module__}.{type(head).__qualname__}"}
         else:
-            self.head_spec = head_spec(head, feature_dim(encoder, in_features), out_features, head_options)
+            width = feature_dim(encoder, in_features)
+            # nested prefixes are what narrows such an embedding
+            out_features = width if nested and out_features is None else out_features
+            self.head_spec = head_spec(head, width, out_features, head_options)
             self.head = build_head(self.head_spec)
         if loss is not None and nested:
             raise ValueError(

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a trainer and a contrastive batch larger than memory must know of each other."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def check_chunk_size(chunk_size: int | None) -> None:
+    """Check the number of samples that are embedded at a time.
+
+    Raises:
+        ValueError: If it is less than 1.
+    """
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(
+            f"`chunk_size` must be at least 1, or None to embed the batch as a whole; got {chunk_size}. Take what fits "
+            "into memory."
+        )
+
+
+def check_chunked_training(trainer: Trainer, modules: list[nn.Module]) -> None:
+    """Check that a strategy leaves parameters where a chunk finds them, and warn of batch norm.
+
+    Args:
+        trainer: About to fit.
+        modules: Encoder and head.
+
+    Raises:
+        RuntimeError: If the strategy may shard parameters.
+    """
+    if not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
+        raise RuntimeError(
+            f"`chunk_size` must be None with {type(trainer.strategy).__name__}: chunks are embedded again in the "
+            "backward pass, where sharded parameters are not at hand. Use strategy='ddp', or drop chunk_size."
+        )
+    if any(isinstance(layer, _BatchNorm) for module in modules for layer in module.modules()):
+        rank_zero_warn(
+            "With `chunk_size`, batch norm takes its statistics from each chunk, not from the batch, so the gradient "
+            "is exact for batch norm over chunks. Use group or layer norm, or chunks that are large enough for their "
+            "statistics."
+        )
+
+
+class AccumulationWatch:
+    """Warn once that accumulated gradients are no larger contrastive batch."""
+
+    def __init__(self) -> None:
+        self.warned = False
+
+    def __call__(self, batches: int) -> None:
+        """Look at the number of batches whose gradients are accumulated in the coming epoch."""
+        if batches < 2 or self.warned:
+            return
+        self.warned = True
+        rank_zero_warn(
+            f"`accumulate_grad_batches` = {batches} adds no negatives: each of the {batches} batches is contrasted "
+            "with itself alone. For a larger contrastive batch raise the batch size instead, with `chunk_size` where "
+            "memory is short. (Said once.)"
+        )
