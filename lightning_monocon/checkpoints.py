@@ -1,40 +1,103 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a checkpoint without running anything that is in it."""
+"""Read a checkpoint without running anything that is in it, and find the newest one that is whole."""
 
 from __future__ import annotations
 
 import os
-import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from lightning_monocon.durable_files import damage
+
+MapLocation = Callable[..., Any] | torch.device | str | dict[str, str] | None
 
 
 def read_checkpoint(path: str | os.PathLike[str], map_location: torch.device | str | None = "cpu") -> dict[str, Any]:
     """Return the content of a local checkpoint, loaded with ``weights_only=True``.
 
     Args:
-        path: A file on this machine.
+        path: A file on this machine; where it has a sidecar ``<name>.sha256``, its digest is checked first.
         map_location: Where the tensors go.
 
     Raises:
-        ValueError: If the path is a URL, the file holds anything but plain values and tensors, or it is not a
-            checkpoint of this package.
+        ValueError: If the path is a URL, the file is damaged or holds anything but plain values and tensors, or it is
+            not a checkpoint of this package.
         FileNotFoundError: If there is no such file.
     """
     if "://" in os.fspath(path):
         raise ValueError(f"`path` must be a file on this machine, got the URL {path!r}. Download and check it first.")
-    file = Path(path)
+    content = load_plain(Path(path), map_location)
+    if "state_dict" not in content or "monocon" not in content:
+        raise ValueError(f"`path` must be a checkpoint written by MonoCon, got {str(path)!r}, which is not.")
+    return content
+
+
+def load_plain(file: Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
+    """Return the dictionary in a file of plain values and tensors, after checking its digest.
+
+    Raises:
+        ValueError: If the file is damaged, or holds code or anything but a dictionary; an older good checkpoint in the
+            same folder is named.
+        FileNotFoundError: If there is no such file.
+    """
     if not file.is_file():
         raise FileNotFoundError(f"`path` must be an existing checkpoint, got {str(file)!r}.")
+    reason = damage(file)
+    if reason is None:
+        try:
+            content = torch.load(file, map_location=map_location, weights_only=True)
+        except Exception as error:  # from damaged bytes the unpickler raises whatever it stumbles over
+            reason = _in_short(error)
+        else:
+            if isinstance(content, dict):
+                return content
+            reason = f"it holds a {type(content).__name__}, not a dictionary"
+    raise ValueError(
+        f"`path` must be a whole checkpoint of plain values and tensors; {str(file)!r} ({file.stat().st_size} bytes) "
+        f"is damaged or holds code: {reason}. {_instead(file)}"
+    )
+
+
+def newest_good(folder: Path) -> tuple[Path | None, list[Path]]:
+    """Return the newest whole checkpoint of a folder, and the damaged ones that are newer.
+
+    A file without a sidecar is opened to see whether it is whole; one with a sidecar is known by its digest.
+    """
+    torn: list[Path] = []
+    for file in _newest_first(folder):
+        if _is_whole(file):
+            return file, torn
+        torn.append(file)
+    return None, torn
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """Checkpoints of a folder by time; of two written at once, the one whose name says that it is the last."""
+    found = [file for file in folder.glob("*.ckpt") if file.is_file()]
+    return sorted(found, key=lambda file: (file.stat().st_mtime_ns, file.stem == "last", file.name), reverse=True)
+
+
+def _is_whole(file: Path) -> bool:
+    if damage(file) is not None:
+        return False
     try:
-        content = torch.load(file, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(
-            f"`path` must be a whole checkpoint of plain values and tensors; {str(file)!r} "
-            f"({file.stat().st_size} bytes) is damaged or holds code: {error}"
-        ) from error
-    if not isinstance(content, dict) or "state_dict" not in content or "monocon" not in content:
-        raise ValueError(f"`path` must be a checkpoint written by MonoCon, got {str(file)!r}, which is not.")
-    return content
+        return isinstance(torch.load(file, map_location="cpu", weights_only=True, mmap=True), dict)
+    except Exception:  # from damaged bytes the unpickler raises whatever it stumbles over
+        return False
+
+
+def _instead(file: Path) -> str:
+    """Say which checkpoint of the folder to take in place of a damaged one."""
+    others = [other for other in _newest_first(file.parent) if other.name != file.name]
+    older = [other for other in others if other.stat().st_mtime_ns <= file.stat().st_mtime_ns] or others
+    good = next((other for other in older if _is_whole(other)), None)
+    return f"The next older good one is {str(good)!r}." if good else "There is no older good one beside it."
+
+
+def _in_short(error: Exception) -> str:
+    """What torch says of a file, without its advice to load it all the same."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if "GLOBAL" in line), lines[0].split(". ")[0]).rstrip(".")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import socket
 from argparse import Namespace
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -16,13 +17,17 @@ from filelock import FileLock, Timeout
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_monocon.durable_files import explain, leftovers, probe
+
 RECORD = "record.jsonl"
+_ORPHANS_NOTICE = 15.0
 
 
 class RunFolder:
     """A run's folder, held by one process at a time.
 
-    The lock is the operating system's and ends with the process, however it ends.
+    The lock is the operating system's and ends with the process, however it ends; ``owner.json`` beside it says who
+    holds it. What a killed run has left behind is taken over.
 
     Args:
         path: The folder; made if missing.
@@ -37,32 +42,63 @@ class RunFolder:
         """The append-only record."""
         return self.path / RECORD
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the run's checkpoints."""
+        return self.path / "checkpoints"
+
     def claim(self, resume: bool) -> None:
-        """Take the folder for this process.
+        """Take the folder for this process, and mend what a kill has left: half a row, half a file.
 
         Args:
             resume: Whether the run goes on with what the folder holds.
 
         Raises:
-            RuntimeError: If another process writes there, or it holds a run and this is a new one.
+            RuntimeError: If another process writes there, it holds a run and this is a new one, or it cannot be written
+                to.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise RuntimeError(
-                f"`run_dir` must not be in use; {str(self.path)!r} is being written by another run. Choose another."
-            ) from None
+        probe(self.path)
+        self._acquire()
         if self.record.exists() and not resume:
             self.release()
             raise RuntimeError(
                 f"`run_dir` must be a new folder; {str(self.path)!r} already holds a run. Choose another, or go on "
-                "with that run: --ckpt_path <one of its checkpoints>."
+                "with that run: --resume auto."
             )
+        self._owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+        for file in (*leftovers(self.path), *leftovers(self.checkpoints)):
+            file.unlink(missing_ok=True)
+        _drop_half_row(self.record)
 
     def release(self) -> None:
         """Give the folder back; a second call does nothing."""
+        if self._lock.is_locked:
+            self._owner.unlink(missing_ok=True)
         self._lock.release()
+
+    @property
+    def _owner(self) -> Path:
+        return self.path / "owner.json"
+
+    def _acquire(self) -> None:
+        holder = self._holder()
+        # the loader processes of a killed run hold its lock until they notice, a few seconds later
+        patience = _ORPHANS_NOTICE if holder is not None and _has_ended(*holder) else 0
+        try:
+            self._lock.acquire(timeout=patience)
+        except Timeout:
+            who = "another run" if holder is None else f"pid {holder[0]} on {holder[1]}"
+            raise RuntimeError(
+                f"`run_dir` must not be in use; {str(self.path)!r} is being written by {who}. Choose another --run_dir."
+            ) from None
+
+    def _holder(self) -> tuple[int, str] | None:
+        """Process and host of whoever holds the folder, or held it when it was killed."""
+        try:
+            stored = json.loads(self._owner.read_text(encoding="utf-8"))
+            return int(stored["pid"]), str(stored["host"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
 
 class RecordLogger(Logger):
@@ -107,10 +143,37 @@ class RecordLogger(Logger):
 
     def _append(self, row: dict[str, object]) -> None:
         stamped = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), **row}
-        with self.path.open("a", encoding="utf-8") as file:  # opened per row: nothing is left in a buffer at a kill
-            file.write(json.dumps(stamped, default=str, allow_nan=False) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:  # opened per row: nothing is in a buffer at a kill
+                file.write(json.dumps(stamped, default=str, allow_nan=False) + "\n")
+        except OSError as error:
+            raise explain(error, self.path) from error
 
 
 def _plain(value: float) -> float | None:
     number = float(value)
     return number if math.isfinite(number) else None
+
+
+def _drop_half_row(record: Path) -> None:
+    """Cut off a last row without its newline: the next one would be glued to it, and neither could be read."""
+    if not record.exists():
+        return
+    with record.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+
+
+def _has_ended(pid: int, host: str) -> bool:
+    """Whether a process of this machine is no more; of another machine nobody knows."""
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

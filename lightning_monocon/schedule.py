@@ -23,6 +23,8 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from typing_extensions import Self
 
+from lightning_monocon.data.workers import require_batches
+
 Phase = Literal["warmup", "joint"]
 
 
@@ -136,6 +138,14 @@ class TwoPhaseModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the phase; Lightning calls this before `configure_optimizers`."""
         self._enter(checkpoint["monocon"]["phase"])
+
+    def on_fit_end(self) -> None:
+        """See that there was something to train on; Lightning calls this although it made no step.
+
+        Raises:
+            ValueError: If the train loader gives no batch.
+        """
+        require_batches(self.trainer)
 
     def teardown(self, stage: str) -> None:
         """Give the trainer its validation back, should training end within the warm-up."""

@@ -175,7 +175,7 @@ def test_resume_of_a_resume_is_bit_equal(whole: tuple[MonoCon, Path], tmp_path: 
 
 
 def test_another_seed_is_refused_on_resume(whole: tuple[MonoCon, Path]) -> None:
-    with pytest.raises(ValueError, match="`seed` must be that of the checkpoint, 0, got 5"):
+    with pytest.raises(ValueError, match="these differ: seed: 0 in the checkpoint, 5 now"):
         fit(model(), ExactResume(seed=5), ckpt=whole[1] / "epoch=0.ckpt")
 
 

@@ -14,13 +14,25 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_monocon.callbacks import EmbeddingMetrics, EmbeddingWriter, ExactResume, RunRecord, RunReport
+from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume, NaNGuard, RunRecord, RunReport, StopSignals
+from lightning_monocon.callbacks.best_checkpoint import BestCheckpoint
+from lightning_monocon.callbacks.nan_guard import NanPolicy
+from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.loggers import add_wandb_arguments, loggers
+from lightning_monocon.cli.predict import add_predict_arguments, embedding_writer
+from lightning_monocon.cli.resume import (
+    add_resume_arguments,
+    checkpoint_to_resume,
+    resumable,
+    rolling_checkpoint,
+    writing_or_stopping,
+)
 from lightning_monocon.cli.words import resolve_recipes, stop
+from lightning_monocon.durable import DurableCheckpointIO
 from lightning_monocon.module import MonoCon
 from lightning_monocon.wandb_logger import MirrorLogger, finishing_runs
 
@@ -39,7 +51,10 @@ def run(args: Sequence[str]) -> MonoConCLI:
     """
     # Lightning 2.6.6 calls what torch 2.13 and jsonargparse 4.49 deprecate; the user can't mend it.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    with _as_process_arguments(resolve_recipes(args)), warnings.catch_warnings(), finishing_runs():
+    words = resolve_recipes(args)
+    policy, rest = import_policy(words)
+    with _as_process_arguments(words), policy.enforced(), warnings.catch_warnings(), finishing_runs():
+        warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # the process's have the policy's too
         warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # `RunFolder` watches it
         if args[0] != "fit":  # only a run that goes on needs the callbacks that wrote the checkpoint
@@ -53,6 +68,7 @@ def run(args: Sequence[str]) -> MonoConCLI:
             load_from_checkpoint_support=False,
             save_config_callback=SaveRunConfig,
             save_config_kwargs={"save_to_log_dir": False},
+            args=rest,
         )
 
 
@@ -71,15 +87,20 @@ class MonoConCLI(LightningCLI):
     """LightningCLI that adds what every run of this package has: a folder, a record, metrics, exact resume."""
 
     run_dir: Path
+    record: RunRecord
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options that are about the run, not about trainer, model or data."""
         parser.add_argument(
             "--run_dir", type=str | None, default=None, help="The run's own folder. Default: runs/<date and time>."
         )
+        add_resume_arguments(parser)
         add_wandb_arguments(parser)
         parser.add_argument("--report", type=bool, default=True, help="End the run with its scorecard and figures.")
-        parser.add_argument("--out", type=str, default="embeddings.safetensors", help="File that `predict` writes.")
+        parser.add_argument(
+            "--nan_policy", type=NanPolicy, default="raise", help="At a step with NaN or infinity: stop, or skip it."
+        )
+        add_predict_arguments(parser)
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would merge the hyper-parameters of a checkpoint, and import what they name."""
@@ -90,6 +111,12 @@ class MonoConCLI(LightningCLI):
         if "://" in (options.ckpt_path or ""):
             stop(f"`--ckpt_path` must be a local file, got the URL {options.ckpt_path!r}; download and check it first")
         options.weights_only = True
+        if options.resume is not None and options.ckpt_path is not None:
+            stop("`--resume` and `--ckpt_path` both name a checkpoint; give one of them")
+        if options.resume is not None and options.run_dir is None:
+            stop("`--resume` must be given with the run's folder: --run_dir")
+        if self.subcommand == "predict":
+            options.return_predictions = False  # a corpus does not fit in memory; the writer has its rows already
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  # Lightning's signature
         """Add folder, loggers and callbacks to what the configuration asks for."""
@@ -100,12 +127,19 @@ class MonoConCLI(LightningCLI):
         callbacks: list[Callback] = [*_as_list(chosen.get("callbacks"))]
         wanted: list[Callback] = [EmbeddingMetrics()]
         if fitting:
-            wanted += [ExactResume(), RunRecord(str(self.run_dir), resume=options.ckpt_path is not None)]
+            self.record = RunRecord(str(self.run_dir), resume=bool(options.ckpt_path or options.resume))
+            wanted += [
+                NaNGuard(options.nan_policy),
+                StopSignals(),
+                ExactResume(allow_drift=options.allow_drift),
+                self.record,
+            ]
             wanted += self._checkpoints() if chosen.get("enable_checkpointing") is not False else []
             wanted += [RunReport(str(self.run_dir))] if options.report else []
         elif self.subcommand == "predict":
-            wanted = [EmbeddingWriter(options.out)]
+            wanted = [embedding_writer(options)]
         callbacks += [callback for callback in wanted if not any(isinstance(c, type(callback)) for c in callbacks)]
+        kwargs["plugins"] = [*_as_list(chosen.get("plugins")), DurableCheckpointIO()]
         if not fitting:
             return super().instantiate_trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
         return super().instantiate_trainer(
@@ -115,19 +149,32 @@ class MonoConCLI(LightningCLI):
             **kwargs,
         )
 
+    def before_fit(self) -> None:
+        """Take the run's folder, before anything is written to it, and find what to go on from."""
+        options = self.config_init["fit"]
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            with writing_or_stopping():
+                self.record.folder.claim(self.record.resume)
+        if options.resume is not None:
+            found = checkpoint_to_resume(self.record.folder, options.resume)
+            options.ckpt_path = None if found is None else str(found)
+
+    def fit(self, **kwargs: Any) -> None:  # noqa: ANN401  # Lightning hands its arguments over
+        """Train; whatever stops it, say how to go on."""
+        try:
+            with resumable(self.trainer, self.run_dir):
+                self.trainer.fit(**kwargs)
+        finally:
+            self.record.folder.release()
+
     def _checkpoints(self) -> list[Callback]:
-        """Keep the last epoch, warm-up included, and the best by validation."""
-        folder = self.run_dir / "checkpoints"
+        """Keep the last ones, warm-up included, and the best by validation."""
+        options, folder = self.config[str(self.subcommand)], self.record.folder.checkpoints
         return [
-            ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
-            ModelCheckpoint(
-                folder,
-                "best",
-                monitor="val/knn_accuracy",
-                mode="max",
-                save_on_train_epoch_end=False,
-                enable_version_counter=False,
+            rolling_checkpoint(
+                folder, options.keep, options.keep_gb, options.save_every_n_steps, options.save_every_n_seconds
             ),
+            BestCheckpoint(str(folder)),
         ]
 
     def _loggers(self, chosen: dict[str, Any]) -> list[Logger]:

@@ -108,7 +108,7 @@ def test_each_validation_starts_afresh_and_the_sanity_check_leaves_no_rows() -> 
 
 def test_one_loader_is_not_enough() -> None:
     with pytest.raises(ValueError, match=r"`dataloaders` must be two, the gallery and the query, got 1. Return \[gall"):
-        trainer(EmbeddingMetrics()).validate(Plain(), loader(clusters(20, 0)), verbose=False)
+        trainer(EmbeddingMetrics(on_error="raise")).validate(Plain(), loader(clusters(20, 0)), verbose=False)
 
 
 def test_a_missing_output_lists_those_that_exist() -> None:
@@ -117,7 +117,7 @@ def test_a_missing_output_lists_those_that_exist() -> None:
     with pytest.raises(
         ValueError, match=r"must return a mapping with the key 'labels', got \['embeddings', 'targets'\]"
     ):
-        trainer(EmbeddingMetrics()).validate(module, loaders, verbose=False)
+        trainer(EmbeddingMetrics(on_error="raise")).validate(module, loaders, verbose=False)
 
 
 def test_the_writer_keeps_rows_and_labels(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_bad_pretraining() -> None:
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     holder = RunRecord(str(tmp_path / "run"))
     holder.folder.claim(resume=False)
-    with pytest.raises(RuntimeError, match=r"`run_dir` must not be in use; .* is being written by another run"):
+    with pytest.raises(RuntimeError, match=r"`run_dir` must not be in use; .* is being written by pid \d+ on \S+\."):
         trainer(RunRecord(str(tmp_path / "run"))).fit(Plain(), loader(clusters(26, 0)))
     holder.folder.release()
     trainer(RunRecord(str(tmp_path / "run"))).fit(Plain(), loader(clusters(26, 0)))

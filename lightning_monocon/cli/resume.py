@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which checkpoint a run goes on from, and what it says when it is stopped."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from lightning_monocon.callbacks.rolling_checkpoint import RollingCheckpoint
+from lightning_monocon.checkpoints import newest_good
+from lightning_monocon.cli.words import stop
+from lightning_monocon.data.workers import dead_worker
+from lightning_monocon.durable_files import WriteError
+from lightning_monocon.runs import RunFolder
+
+AUTO = "auto"
+_GIGABYTE = 10**9
+
+
+def add_resume_arguments(parser: LightningArgumentParser) -> None:
+    """Add the options on how a run is saved and gone on with."""
+    parser.add_argument(
+        "--resume",
+        type=str | None,
+        default=None,
+        help="'auto': go on from the newest whole checkpoint in --run_dir, or start there; or a checkpoint.",
+    )
+    parser.add_argument(
+        "--allow_drift", type=bool, default=False, help="Go on although settings differ from the checkpoint's."
+    )
+    parser.add_argument("--keep", type=int, default=2, help="Number of last checkpoints to keep.")
+    parser.add_argument(
+        "--keep_gb", type=float | None, default=None, help="Bound of their size in all; the newest is always kept."
+    )
+    parser.add_argument(
+        "--save_every_n_steps", type=int | None, default=None, help="Steps between checkpoints, in place of seconds."
+    )
+    parser.add_argument(
+        "--save_every_n_seconds",
+        type=float,
+        default=10.0,
+        help="Seconds between checkpoints, or 100 times what one takes, if that is more.",
+    )
+
+
+def rolling_checkpoint(
+    folder: Path, keep: int, keep_gb: float | None, every_n_steps: int | None, every_n_seconds: float
+) -> RollingCheckpoint:
+    """Return the callback that the options ask for.
+
+    Raises:
+        SystemExit: With status 2 if a number is below its bound.
+    """
+    try:
+        return RollingCheckpoint(
+            str(folder),
+            keep,
+            None if keep_gb is None else int(keep_gb * _GIGABYTE),
+            every_n_steps,
+            None if every_n_steps is not None else every_n_seconds,
+        )
+    except ValueError as error:
+        stop(f"{error} (--keep, --keep_gb, --save_every_n_steps, --save_every_n_seconds)")
+
+
+def checkpoint_to_resume(folder: RunFolder, asked: str) -> Path | None:
+    """Return the checkpoint that ``--resume`` means; ``None`` where a run has none yet and starts.
+
+    Args:
+        folder: The run's.
+        asked: ``"auto"`` or the path of a checkpoint.
+
+    Raises:
+        SystemExit: With status 2 if there is no such file.
+    """
+    if asked != AUTO:
+        path = Path(asked)
+        if not path.is_file():
+            stop(f"`--resume` must be 'auto' or an existing checkpoint, got {asked!r}")
+        return path
+    found, torn = newest_good(folder.checkpoints)
+    for file in torn:
+        instead = f"going on from {found.name}" if found else "there is no other, the run starts anew"
+        size = file.stat().st_size
+        rank_zero_warn(f"{str(file)!r} ({size} bytes) is cut short or altered and is left out; {instead}.")
+    if found is None:
+        rank_zero_info(f"No checkpoint in {str(folder.checkpoints)!r} yet: the run starts.")
+    return found
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command that goes on with the run in a folder, with the settings it was started with."""
+    words = ["monocon", "fit", "--config", str(folder / "config.yaml"), "--run_dir", str(folder), "--resume", AUTO]
+    return shlex.join(words)
+
+
+@contextmanager
+def resumable(trainer: Trainer, folder: Path) -> Iterator[None]:
+    """Say how to go on when training is stopped, and leave with the status that the cause asks for.
+
+    Raises:
+        SystemExit: With status 143 at SIGTERM, 130 at SIGINT, 1 where nothing can be written.
+        RuntimeError: If a data worker died.
+    """
+    try:
+        with writing_or_stopping():
+            yield
+    except SIGTERMException:
+        _say_how_to_go_on(trainer, folder)
+        raise SystemExit(128 + signal.SIGTERM) from None
+    except SystemExit as error:
+        _say_how_to_go_on(trainer, folder)
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        raise SystemExit(128 + signal.SIGINT) from None
+    except Exception as error:
+        _say_how_to_go_on(trainer, folder)
+        reason = dead_worker(error)
+        if reason is None:
+            raise
+        raise RuntimeError(reason) from error
+
+
+@contextmanager
+def writing_or_stopping() -> Iterator[None]:
+    """Where something cannot be written, print the one sentence that says so and leave with status 1."""
+    try:
+        yield
+    except WriteError as error:
+        print(f"monocon: error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def _say_how_to_go_on(trainer: Trainer, folder: Path) -> None:
+    """Print the command, once a run has made a step: what stops it before would stop it again."""
+    if trainer.is_global_zero and trainer.global_step > 0:
+        print(f"stopped after step {trainer.global_step}. Go on with:\n  {resume_command(folder)}", file=sys.stderr)
