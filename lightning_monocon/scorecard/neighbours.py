@@ -35,10 +35,13 @@ def nearest_along(gallery: Tensor, query: Tensor, dims: Sequence[int], count: in
     scale = lengths.clamp_min(torch.finfo(lengths.dtype).tiny).reciprocal()
     block = max(1, _BLOCK_NUMBERS // len(gallery))
     found = torch.empty(len(dims), len(query), count, dtype=torch.int64)
+    # Two buffers for all blocks: fresh pages would cost more than the search.
+    similarity, scaled = query.new_empty(2, min(block, len(query)), len(gallery))
     for start in range(0, len(query), block):
         part = query[start : start + block]
-        similarity = part.new_zeros(len(part), len(gallery))
+        summed, cosine = similarity[: len(part)].zero_(), scaled[: len(part)]
         for i, (low, k) in enumerate(edges):
-            similarity.addmm_(part[:, low:k], gallery[:, low:k].T)
-            found[i, start : start + block] = (similarity * scale[i]).topk(count, dim=1).indices
+            summed.addmm_(part[:, low:k], gallery[:, low:k].T)
+            torch.mul(summed, scale[i], out=cosine)
+            found[i, start : start + block] = cosine.topk(count, dim=1).indices
     return found
