@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lightning_monocon import callbacks, data, encoders, functional, landscape, metrics, scorecard
     from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
-    from lightning_monocon.losses import SupConLoss
+    from lightning_monocon.losses import CrossSupConLoss, SupConLoss
     from lightning_monocon.module import MonoCon
     from lightning_monocon.nested_loss import NestedSupConLoss
 
     __version__: str
 
 __all__ = [
+    "CrossSupConLoss",
     "LinearHead",
     "MLPHead",
     "MonoCon",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CrossSupConLoss": "lightning_monocon.losses",
     "LinearHead": "lightning_monocon.heads",
     "MLPHead": "lightning_monocon.heads",
     "MonoCon": "lightning_monocon.module",

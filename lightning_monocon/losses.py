@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised contrastive loss as a module: validation and the ranks; the arithmetic is in `kernels.supcon`."""
+"""The supervised contrastive losses as modules: validation and the ranks; the arithmetic is in `kernels.supcon`."""
 
 from __future__ import annotations
 
-import math
-from typing import get_args
-
-import torch
 from torch import Tensor, nn
 
 from lightning_monocon.functional.gather import RowGather, is_distributed
 from lightning_monocon.kernels.dispatch import Backend
-from lightning_monocon.kernels.supcon import supcon
-from lightning_monocon.kernels.supcon.options import Singletons
+from lightning_monocon.kernels.supcon import cross_supcon, supcon
+from lightning_monocon.kernels.supcon.checks import (
+    check_same_space,
+    check_set,
+    check_settings,
+    check_temperature,
+    check_values,
+    values_are_at_hand,
+)
+from lightning_monocon.kernels.supcon.options import Options, Singletons
+from lightning_monocon.kernels.supcon.shapes import block_size as block_size_for
 
-SHORTEST = 1e-12
-"""Rows shorter than this have no direction in float32."""
+__all__ = ["CrossSupConLoss", "SupConLoss"]
 
 
 class SupConLoss(nn.Module):
@@ -64,6 +68,7 @@ class SupConLoss(nn.Module):
         TypeError: On embeddings that are not floating or labels that are not integers.
 
     Example:
+        >>> import torch
         >>> loss = SupConLoss(temperature=0.5)
         >>> loss(torch.tensor([[3.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.0, 1.0]]), torch.tensor([0, 0, 1, 1]))
         tensor(0.2395)
@@ -81,11 +86,7 @@ class SupConLoss(nn.Module):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        _check_choice("singletons", singletons, get_args(Singletons))
-        _check_choice("backend", backend, get_args(Backend))
-        if block_size is not None and block_size < 1:
-            raise ValueError(f"`block_size` must be at least 1, or None to let the device decide; got {block_size}.")
-        _check_temperature(temperature)
+        check_settings(temperature, singletons, block_size, backend)
         self.temperature = temperature
         self.normalize = normalize
         self.singletons: Singletons = singletons
@@ -96,10 +97,10 @@ class SupConLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of ``(N, D)`` embeddings with ``(N,)`` labels, 0-d."""
-        _check_shapes(embeddings, labels)
-        if _values_are_at_hand(embeddings):
-            _check_temperature(self.temperature)
-            _check_values(embeddings, self.normalize)
+        check_set(embeddings, labels)
+        if values_are_at_hand(embeddings):
+            check_temperature(self.temperature)
+            check_values(embeddings, self.normalize)
         layout = RowGather(len(embeddings), embeddings.device) if self.gather and is_distributed() else None
         return supcon(
             embeddings,
@@ -119,65 +120,93 @@ class SupConLoss(nn.Module):
         return f"temperature={temperature}, normalize={self.normalize}, singletons={self.singletons!r}"
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.")
+class CrossSupConLoss(nn.Module):
+    r"""Supervised contrastive loss of anchors against another set, exact and in O((M + N) D) memory.
 
+    .. math::
+        s_{ij} = \frac{f_i \cdot g_j}{T |f_i| |g_j|}, \quad P(i) = \{j : y_j = y_i\}, \quad
+        L = -\frac1M \sum_i \frac1{|P(i)|} \sum_{p \in P(i)} \Big( s_{ip} - \log \sum_j e^{s_{ij}} \Big)
 
-def _check_temperature(temperature: float | Tensor) -> None:
-    if isinstance(temperature, Tensor):
-        if temperature.ndim or not temperature.is_floating_point():
-            raise ValueError(
-                "`temperature` must be a number or a floating 0-d tensor; got a tensor of shape "
-                f"{tuple(temperature.shape)} and dtype {temperature.dtype}."
-            )
-        if not _values_are_at_hand(temperature):
-            return
-        temperature = float(temperature.detach())
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(f"`temperature` must be positive and finite; got {temperature:g}. Usual are 0.05 to 0.5.")
+    over anchors f_i (M of them) and a contrast set g_j (N), each with labels of its own: two views or modalities, or
+    a batch against a memory bank. With labels ``0 .. M-1`` on both sides it is InfoNCE in one direction (van den Oord
+    et al. 2018, arXiv:1807.03748; one half of CLIP's loss). Unlike `SupConLoss` no pair is left out: an anchor
+    that is also in the contrast set is its own positive.
 
+    Both sets get gradients. A contrast set that does not require one (a bank) costs a third less backward.
 
-def _check_shapes(embeddings: Tensor, labels: Tensor) -> None:
-    shape = tuple(embeddings.shape)
-    if embeddings.ndim != 2 or not embeddings.shape[1]:
-        raise ValueError(f"`embeddings` must be (N, D) with D at least 1; got shape {shape}.")
-    if not embeddings.is_floating_point():
-        raise TypeError(f"`embeddings` must be floating; got {embeddings.dtype}. Cast them with `.float()`.")
-    if labels.ndim != 1 or labels.shape[0] != embeddings.shape[0]:  # `len` would fix the size in an export
-        raise ValueError(
-            f"`labels` must hold {len(embeddings)} integers, one per embedding; got shape {tuple(labels.shape)}."
+    Each rank keeps to its own two sets. To contrast against those of all ranks, pass
+    ``gather_rows(contrast)`` and ``gather_rows(contrast_labels)`` (`lightning_monocon.functional.gather`): the average
+    that DistributedDataParallel takes is then the gradient of the mean of the ranks' losses.
+
+    As input to ``forward`` the loss accepts:
+
+    - ``anchors`` (Tensor): floating, ``(M, D)``. The arithmetic is float32 under any autocast and for half-precision
+      input, float64 for float64.
+    - ``contrast`` (Tensor): floating, ``(N, D)``, on the same device.
+    - ``anchor_labels`` (Tensor): integers of any sign, ``(M,)``, on the same device.
+    - ``contrast_labels`` (Tensor): integers, ``(N,)``, on the same device.
+
+    As output it returns a 0-d loss, float32, or float64 for float64 anchors. M = 0 or N = 0 give zero with zero
+    gradients. First derivatives only. Values are checked as `SupConLoss` does.
+
+    Args:
+        temperature: T > 0. A 0-d tensor (an ``nn.Parameter``, say) is learnt.
+        normalize: Bring both sets to unit length first.
+        singletons: An anchor without a positive counts as ``"zero"`` in the mean over all anchors, is left out of the
+            mean by ``"skip"``, or raises with ``"error"`` (which waits for the device).
+        ignore_index: Rows of either set with this label take no part.
+        block_size: Side of a tile of pairs; None chooses by device.
+        backend: ``"auto"``, ``"triton"`` or ``"torch"``, as for `SupConLoss`.
+
+    Raises:
+        ValueError: On a wrong shape, a value outside its rule, tensors on several devices, or an unknown option.
+        TypeError: On embeddings that are not floating or labels that are not integers.
+
+    Example:
+        >>> import torch
+        >>> loss = CrossSupConLoss(temperature=1.0)
+        >>> loss(torch.eye(2), 3 * torch.eye(2), torch.tensor([4, 7]), torch.tensor([4, 7]))
+        tensor(0.3133)
+    """
+
+    def __init__(
+        self,
+        temperature: float | Tensor = 0.1,
+        *,
+        normalize: bool = True,
+        singletons: Singletons = "zero",
+        ignore_index: int | None = None,
+        block_size: int | None = None,
+        backend: Backend = "auto",
+    ) -> None:
+        super().__init__()
+        check_settings(temperature, singletons, block_size, backend)
+        self.temperature = temperature
+        self.normalize = normalize
+        self.singletons: Singletons = singletons
+        self.ignore_index = ignore_index
+        self.block_size = block_size
+        self.backend: Backend = backend
+
+    def forward(self, anchors: Tensor, contrast: Tensor, anchor_labels: Tensor, contrast_labels: Tensor) -> Tensor:
+        """Return the loss of ``(M, D)`` anchors among ``(N, D)`` contrast rows, 0-d."""
+        check_set(anchors, anchor_labels, "anchors", "anchor_labels")
+        check_set(contrast, contrast_labels, "contrast", "contrast_labels")
+        check_same_space(anchors, contrast)
+        if values_are_at_hand(anchors) and values_are_at_hand(contrast):
+            check_temperature(self.temperature)
+            check_values(anchors, self.normalize, "anchors")
+            check_values(contrast, self.normalize, "contrast")
+        options = Options(
+            normalize=self.normalize,
+            singletons=self.singletons,
+            ignore_index=self.ignore_index,
+            block_size=self.block_size or block_size_for(anchors.device),
         )
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"`labels` must be integers; got {labels.dtype}. Cast class indices with `.long()`.")
-    if labels.device != embeddings.device:
-        raise ValueError(
-            f"`labels` must be on the embeddings' device, {embeddings.device}; got {labels.device}. "
-            "Move them with `.to(embeddings.device)`."
-        )
+        labels = anchor_labels, contrast_labels
+        return cross_supcon(anchors, contrast, *labels, self.temperature, options=options, backend=self.backend)
 
-
-def _values_are_at_hand(tensor: Tensor) -> bool:
-    """Return whether looking at values costs no wait, or was asked for, and breaks no graph or transform."""
-    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        return False
-    return tensor.device.type == "cpu" or torch.is_anomaly_enabled()
-
-
-def _check_values(embeddings: Tensor, normalize: bool) -> None:
-    lengths = torch.linalg.vector_norm(embeddings.detach(), dim=1, dtype=torch.float64)
-    finite = lengths.isfinite()
-    if not finite.all():
-        row = int(finite.logical_not().nonzero()[0])
-        raise ValueError(
-            f"`embeddings` must be finite; {int(finite.logical_not().sum())} of {len(finite)} rows hold NaN or "
-            f"infinity (row {row} is the first). A smaller learning rate, gradient clipping or bfloat16 instead of "
-            "float16 usually mends it."
-        )
-    short = lengths < SHORTEST
-    if normalize and short.any():
-        raise ValueError(
-            f"`embeddings` must have a length above {SHORTEST} to be normalised; {int(short.sum())} of {len(short)} "
-            f"rows do not (row {int(short.nonzero()[0])} is the first). Drop those rows, or give them "
-            "`ignore_index` and a length, or pass normalize=False."
-        )
+    def extra_repr(self) -> str:
+        """Return the arguments, as `repr` shows them."""
+        temperature = "learnt" if isinstance(self.temperature, Tensor) else self.temperature
+        return f"temperature={temperature}, normalize={self.normalize}, singletons={self.singletons!r}"

@@ -8,12 +8,13 @@ import pickle
 
 import pytest
 import torch
+from oracles.supcon import cross_supcon as cross_oracle
 from oracles.supcon import reference_code
 from oracles.supcon import supcon as oracle
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from lightning_monocon.losses import SupConLoss
+from lightning_monocon.losses import CrossSupConLoss, SupConLoss
 
 
 def batch(rows: int = 48, dim: int = 16, classes: int = 5) -> tuple[Tensor, Tensor]:
@@ -170,3 +171,48 @@ def test_a_temperature_that_became_negative_is_named() -> None:
         loss.temperature.sub_(1.0)
     with pytest.raises(ValueError, match=r"`temperature` must be positive and finite; got -0\.9"):
         loss(ROWS, torch.tensor([0, 0, 1, 1]))
+
+
+def test_two_sets_agree_with_the_formula_and_learn_their_temperature() -> None:
+    anchors, labels = batch(30)
+    contrast, others = batch(41)
+    loss = CrossSupConLoss(nn.Parameter(torch.tensor(0.2)), singletons="skip", ignore_index=1)
+    sides = anchors.requires_grad_(), contrast.requires_grad_()
+    mine = loss(*sides, labels, others)
+    temperature = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    exact = cross_oracle(*sides, (labels, others), temperature, singletons="skip", ignore_index=1)
+    assert_close(mine.double(), exact, rtol=1e-6, atol=0)
+    found = torch.autograd.grad(mine, (*sides, loss.temperature))
+    wanted = torch.autograd.grad(exact, (*sides, temperature))
+    for a, b in zip(found, wanted, strict=True):
+        assert_close(a.double(), b.double(), rtol=1e-4, atol=1e-7)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(loss(*sides, labels, others), mine, rtol=0, atol=0)
+    assert repr(loss) == "CrossSupConLoss(temperature=learnt, normalize=True, singletons='skip')"
+    assert CrossSupConLoss()(anchors.double(), contrast.double(), labels, others).dtype == torch.float64
+
+
+FOUR = torch.arange(4)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "sentence"),
+    [
+        ((ROWS[0], ROWS, FOUR, FOUR), ValueError, r"`anchors` must be \(N, D\) .* got shape \(4,\)"),
+        ((ROWS, ROWS.long(), FOUR, FOUR), TypeError, "`contrast` must be floating; got torch.int64"),
+        ((ROWS, ROWS, FOUR[:3], FOUR), ValueError, r"`anchor_labels` must hold 4 integers.* got shape \(3,\)"),
+        ((ROWS, ROWS, FOUR, FOUR.float()), TypeError, "`contrast_labels` must be integers; got torch.float32"),
+        ((ROWS, ROWS[:, :3], FOUR, FOUR), ValueError, r"`contrast` must have the anchors' 4 dimensions; .*\(4, 3\)"),
+        (
+            (ROWS, ROWS.to("meta"), FOUR, FOUR.to("meta")),
+            ValueError,
+            "`contrast` .* the anchors' device, cpu; got meta",
+        ),
+        ((ROWS, ROWS / 0, FOUR, FOUR), ValueError, "`contrast` must be finite; 4 of 4 rows"),
+        ((ROWS * 0, ROWS, FOUR, FOUR), ValueError, "`anchors` must have a length above 1e-12"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_two_sets_refuse(inputs: tuple[Tensor, ...], error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        CrossSupConLoss()(*inputs)

@@ -34,6 +34,34 @@ def supcon(
     return torch.stack(terms).sum() / count if terms else (embeddings.double() * 0).sum()
 
 
+def cross_supcon(
+    anchors: Tensor,
+    contrast: Tensor,
+    labels: tuple[Tensor, Tensor],
+    temperature: float | Tensor = 0.1,
+    normalize: bool = True,
+    singletons: str = "zero",
+    ignore_index: int | None = None,
+) -> Tensor:
+    """Return the loss of anchors among the rows of another set, one anchor after the other."""
+    sides = [anchors.double(), contrast.double()]
+    names = [side.tolist() for side in labels]
+    for k in (0, 1):
+        kept = [i for i, name in enumerate(names[k]) if name != ignore_index or ignore_index is None]
+        sides[k], names[k] = sides[k][kept], [names[k][i] for i in kept]
+        if normalize:
+            sides[k] = sides[k] / (sides[k] * sides[k]).sum(1, keepdim=True).sqrt()
+    terms = []
+    for row, name in zip(sides[0], names[0], strict=True):
+        logits = sides[1] @ row / temperature
+        positives = [j for j, other in enumerate(names[1]) if other == name]
+        if positives:
+            terms.append(torch.log(torch.exp(logits - logits.max().detach()).sum()) + logits.max().detach())
+            terms[-1] = terms[-1] - logits[positives].mean()
+    count = len(terms) if singletons == "skip" else len(names[0])
+    return torch.stack(terms).sum() / count if terms else (anchors.double() * 0).sum()
+
+
 def reference_code(embeddings: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Return the loss as the paper's published code computes it, with its 1e-9 in the logarithm and the count."""
     rows = torch.nn.functional.normalize(embeddings, dim=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised contrastive loss: one function, and the one switch between its implementations."""
+"""The supervised contrastive loss: one function, and the one switch between its implementations; two sets: `cross`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_monocon.kernels.dispatch import Backend, has_triton, measure, use_triton
+from lightning_monocon.kernels.supcon.cross import cross_supcon
 from lightning_monocon.kernels.supcon.ops import supcon_operator
 from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
 from lightning_monocon.kernels.supcon.reference import supcon_reference
-from lightning_monocon.kernels.supcon.shapes import TABLE
-from lightning_monocon.kernels.supcon.tiles import EXPONENT_LIMIT
+from lightning_monocon.kernels.supcon.shapes import TABLE, is_bounded, wide_dtype
+from lightning_monocon.kernels.supcon.shapes import block_size as default_block
 
 if TYPE_CHECKING:
     from lightning_monocon.functional.gather import RowGather
 
-
-CPU_BLOCK = 512
-"""Side of a tile on a CPU: 1 MB of float32, which stays in the second-level cache."""
-DEVICE_BLOCK = 4096
-"""Side of a tile on an accelerator, where few large launches win."""
+__all__ = ["cross_supcon", "supcon", "tune"]
 
 
 def supcon(
@@ -65,13 +62,13 @@ def supcon(
         ValueError: If `backend` cannot serve these embeddings.
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
     """
-    scale = torch.as_tensor(temperature, dtype=_wide(embeddings.dtype), device=embeddings.device)
+    scale = torch.as_tensor(temperature, dtype=wide_dtype(embeddings.dtype), device=embeddings.device)
     options = Options(
         normalize=normalize,
         singletons=singletons,
         ignore_index=ignore_index,
-        block_size=block_size or (CPU_BLOCK if embeddings.device.type == "cpu" else DEVICE_BLOCK),
-        bounded=_is_bounded(temperature, normalize),
+        block_size=block_size or default_block(embeddings.device),
+        bounded=is_bounded(temperature, normalize),
         precision=precision,
         gather=gather,
     )
@@ -113,19 +110,3 @@ def tune(rows: int, dim: int, *, dtype: torch.dtype = torch.float32, device: tor
         return torch.autograd.grad(supcon(embeddings, labels, backend=backend), embeddings)
 
     return measure("supcon", embeddings, {"triton": partial(step, "triton"), "torch": partial(step, "torch")})
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def _is_bounded(temperature: float | Tensor, normalize: bool) -> bool:
-    """Return whether all logits are known to be small, without waiting for a device or breaking a graph."""
-    if not normalize:
-        return False
-    if isinstance(temperature, Tensor):
-        wrapped = torch._C._functorch.is_functorch_wrapped_tensor(temperature)
-        if temperature.device.type != "cpu" or wrapped or torch.compiler.is_compiling():
-            return False
-        temperature = float(temperature.detach())
-    return 1 / temperature <= EXPONENT_LIMIT

@@ -45,7 +45,7 @@ def forward(embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Op
     """Return the loss over the rows of all ranks, 0-d float32, and the residuals."""
     dtype = tile_dtype(embeddings, options)  # asks for autocast, which is off from here on
     with on_device(embeddings), torch.autocast(embeddings.device.type, enabled=False):
-        z, r = _unit_rows(embeddings, dtype, options)
+        z, r = unit_or_raw_rows(embeddings, dtype, options)
         return _forward(z, r, labels, temperature, options)
 
 
@@ -94,7 +94,8 @@ def _pairs(z: Tensor, rows: Tensor, ids: Tensor, temperature: Tensor, options: O
     return launch.Pairs(z, rows, own_ids, ids, temperature, options.start, variant)
 
 
-def _unit_rows(embeddings: Tensor, dtype: torch.dtype, options: Options) -> tuple[Tensor, Tensor]:
+def unit_or_raw_rows(embeddings: Tensor, dtype: torch.dtype, options: Options) -> tuple[Tensor, Tensor]:
+    """Return z ``(M, D)`` and r ``(M,)``; the rows themselves, in float32, where they are not to be unit."""
     if options.normalize:
         return unit_rows(embeddings, dtype)
     # a copy: an operator may not return its input

@@ -176,9 +176,7 @@ class Weights(NamedTuple):
 
 def add_gradient(pairs: Pairs, weights: Weights, out: Tensor) -> None:
     """Add ``factor sum_j A_ij z_j`` of the anchors to `out`, ``(M, D)`` float32."""
-    count, total = len(pairs.z), len(pairs.rows)
-    block = pairs.tiles.block
-    chunk = max(CHUNK_BYTES // (pairs.z.element_size() * max(total, 1)) // block, 1) * block
+    count, chunk = len(pairs.z), _chunk(pairs)
     symmetric = pairs.z is pairs.rows
     for first in range(0, count, chunk):
         rows = slice(first, min(first + chunk, count))
@@ -187,6 +185,25 @@ def add_gradient(pairs: Pairs, weights: Weights, out: Tensor) -> None:
         _accumulate(out[rows], tile, part.rows)
         if symmetric and rows.stop < count:
             _accumulate(out[rows.stop :], tile[:, rows.stop - first :].T, part.z)
+
+
+def add_gradients_between(pairs: Pairs, weights: Weights, by_anchors: Tensor, by_rows: Tensor | None) -> None:
+    """Add ``factor W c`` to the anchors' gradient ``(M, D)`` and ``factor W^T z`` to the rows' ``(N, D)``, float32."""
+    count = len(pairs.z)
+    chunk = _chunk(pairs)
+    for first in range(0, count, chunk):
+        rows = slice(first, min(first + chunk, count))
+        part = pairs.part(rows, 0)
+        tile = _weights(part, _part(weights, rows, 0))
+        _accumulate(by_anchors[rows], tile, part.rows)
+        if by_rows is not None:
+            _accumulate(by_rows, tile.T, part.z)
+
+
+def _chunk(pairs: Pairs) -> int:
+    """Return how many anchors' weights are held at a time."""
+    block = pairs.tiles.block
+    return max(CHUNK_BYTES // (pairs.z.element_size() * max(len(pairs.rows), 1)) // block, 1) * block
 
 
 def _part(weights: Weights, rows: slice, first_column: int) -> Weights:

@@ -13,22 +13,23 @@ from typing import Any, Optional, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_monocon.kernels.dispatch import Backend, use_triton
 from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
 from lightning_monocon.kernels.supcon.reference import NO_SECOND_DERIVATIVE, gradients, loss_and_residuals
 from lightning_monocon.kernels.supcon.shapes import TABLE, compares_labels, tile_dtype
+from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
-_check: Callable[[bool], None] = torch._check  # typed here: torch leaves it unannotated
+check: Callable[[bool], None] = torch._check  # typed here: torch leaves it unannotated
 
 # loss; z, r, ids, scale, share, pull, averaged as in `fused.Residuals`
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def _options(
+def make_options(
     normalize: bool, singletons: str, ignore_index: int | None, block_size: int, bounded: bool, precision: str
 ) -> Options:
+    """Return the options that an operator's plain arguments stand for."""
     return Options(
         normalize=normalize,
         singletons=cast(Singletons, singletons),
@@ -56,19 +57,16 @@ def _forward(
     precision: str,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    options = _options(normalize, singletons, ignore_index, block_size, bounded, precision)
+    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
     if _on_triton(embeddings, backend):
         from lightning_monocon.kernels.supcon import fused
 
         loss, found = fused.forward(embeddings, labels, temperature, options)
         return loss, found.z, found.r, found.ids, found.scale, found.share, found.pull, found.averaged
-    wide = embeddings.to(temperature.dtype, copy=True)
-    lengths = torch.linalg.vector_norm(wide, dim=1)
-    r = lengths.clamp_min(1e-12).reciprocal()
-    z = F.normalize(wide, dim=1) if normalize else wide
+    z, r = unit_rows(embeddings, temperature.dtype, normalize)
     loss, scale, pull = loss_and_residuals(z, temperature, z, labels, options)
     nothing = loss.new_empty(0)
-    return loss, z, torch.where(lengths > 1e-12, r, -r), nothing.int(), scale, nothing, pull, loss.new_ones(())
+    return loss, z, r, nothing.int(), scale, nothing, pull, loss.new_ones(())
 
 
 @_forward.register_fake
@@ -84,9 +82,9 @@ def _(
     precision: str,
     backend: str,
 ) -> Outputs:
-    _check(embeddings.dim() == 2 and labels.dim() == 1 and labels.shape[0] == embeddings.shape[0])
+    check(embeddings.dim() == 2 and labels.dim() == 1 and labels.shape[0] == embeddings.shape[0])
     count, dim = embeddings.shape
-    options = _options(normalize, singletons, ignore_index, block_size, bounded, precision)
+    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
     triton = _on_triton(embeddings, backend)
     compared = triton and compares_labels(count, options)
     wide = embeddings.new_empty
@@ -113,17 +111,14 @@ def _backward(
     bounded: bool,
     precision: str,
 ) -> tuple[Tensor, Tensor]:
-    options = _options(normalize, singletons, ignore_index, block_size, bounded, precision)
+    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
     z, r, ids, scale, share, pull, averaged = residuals
     if len(share):  # only the kernels leave one
         from lightning_monocon.kernels.supcon import fused
 
         return fused.backward(grad, temperature, fused.Residuals(z, z, r, ids, scale, share, pull, averaged), options)
     dz, by_temperature = gradients(grad, z, temperature, z, labels, scale, pull, options)
-    if normalize:
-        along = (dz * z).sum(1, keepdim=True)
-        dz.sub_(along.mul_((r > 0).unsqueeze(1)) * z).mul_(r.abs().unsqueeze(1))
-    return dz, by_temperature
+    return through_unit_(dz, z, r) if normalize else dz, by_temperature
 
 
 @_backward.register_fake

@@ -86,9 +86,9 @@ def positive_counts(ids: Tensor) -> Tensor:
     return torch.zeros_like(ids).index_add_(0, ids, torch.ones_like(ids))[ids] - 1
 
 
-def class_sums(rows: Tensor, ids: Tensor) -> Tensor:
-    """Return Gamma ``(N, D)``, one row per id, zero for ids that nobody has."""
-    sums = torch.zeros_like(rows)
+def class_sums(rows: Tensor, ids: Tensor, classes: int | None = None) -> Tensor:
+    """Return Gamma ``(classes, D)``, N classes by default: one row per id, zero for ids that nobody has."""
+    sums = rows.new_zeros((len(rows) if classes is None else classes, rows.shape[1]))
     if rows.is_cuda:
         return sums.index_put_((ids,), rows, accumulate=True)  # sorts first: the same sum in every run
     return sums.index_add_(0, ids, rows)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import is_interpreting
 from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.tiles import EXPONENT_LIMIT
 
 TABLE = {"sm_80": 256, "sm_90": 256}
 """Rows from which the kernels are chosen, by architecture: below, the step is a handful of launches either way.
@@ -15,8 +16,38 @@ TABLE = {"sm_80": 256, "sm_90": 256}
 From operation and launch counts, not measured on a GPU. Architectures that no kernel has run on are left to torch.
 """
 
+CROSS_TABLE = {"sm_80": 1024, "sm_90": 1024}
+"""The same for two sets, in anchors: their class sums are launches that labels compared in the tile would save."""
+
+CPU_BLOCK = 512
+"""Side of a tile on a CPU: 1 MB of float32, which stays in the second-level cache."""
+DEVICE_BLOCK = 4096
+"""Side of a tile on an accelerator, where few large launches win."""
+
 COMPARE_UP_TO = 2048
 """Rows up to which labels are compared in the tiles: fewer launches; above, class sums: fewer registers."""
+
+
+def block_size(device: torch.device) -> int:
+    """Return the side of a tile that suits a device."""
+    return CPU_BLOCK if device.type == "cpu" else DEVICE_BLOCK
+
+
+def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return what the loss is computed in: float64 stays, all else is float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def is_bounded(temperature: float | Tensor, normalize: bool) -> bool:
+    """Return whether all logits are known to be small, without waiting for a device or breaking a graph."""
+    if not normalize:
+        return False
+    if isinstance(temperature, Tensor):
+        wrapped = torch._C._functorch.is_functorch_wrapped_tensor(temperature)
+        if temperature.device.type != "cpu" or wrapped or torch.compiler.is_compiling():
+            return False
+        temperature = float(temperature.detach())
+    return 1 / temperature <= EXPONENT_LIMIT
 
 
 def compares_labels(count: int, options: Options) -> bool:

@@ -32,11 +32,11 @@ class PairTiles(NamedTuple):
     rows: Tensor
     """``(N, D)``."""
     start: int
-    """Index of the first anchor among the rows."""
+    """Index of the first anchor among the rows; N where the anchors are another set."""
     temperature: Tensor
     """T, 0-d."""
     ignored: Tensor | None
-    """``(N,)`` bool, rows in no pair at all."""
+    """``(N,)`` bool, rows in no pair at all; ``(N + M,)``, the anchors behind the rows, where they are another set."""
     block_size: int
     """Side of a tile."""
     bounded: bool
@@ -45,7 +45,7 @@ class PairTiles(NamedTuple):
     @property
     def symmetric(self) -> bool:
         """Whether every row is an anchor."""
-        return len(self.anchors) == len(self.rows)
+        return self.start == 0 and len(self.anchors) == len(self.rows)
 
     @property
     def by_onednn(self) -> bool:

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the contrastive losses ask of their arguments, in the words that a user reads."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.kernels.dispatch import Backend
+from lightning_monocon.kernels.supcon.options import Singletons
+
+SHORTEST = 1e-12
+"""Rows shorter than this have no direction in float32."""
+
+
+def check_settings(temperature: float | Tensor, singletons: str, block_size: int | None, backend: str) -> None:
+    """Raise a ValueError where an option of a loss breaks its rule."""
+    _check_choice("singletons", singletons, get_args(Singletons))
+    _check_choice("backend", backend, get_args(Backend))
+    if block_size is not None and block_size < 1:
+        raise ValueError(f"`block_size` must be at least 1, or None to let the device decide; got {block_size}.")
+    check_temperature(temperature)
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.")
+
+
+def check_temperature(temperature: float | Tensor) -> None:
+    """Raise a ValueError where T is no positive number, or a tensor of another kind."""
+    if isinstance(temperature, Tensor):
+        if temperature.ndim or not temperature.is_floating_point():
+            raise ValueError(
+                "`temperature` must be a number or a floating 0-d tensor; got a tensor of shape "
+                f"{tuple(temperature.shape)} and dtype {temperature.dtype}."
+            )
+        if not values_are_at_hand(temperature):
+            return
+        temperature = float(temperature.detach())
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"`temperature` must be positive and finite; got {temperature:g}. Usual are 0.05 to 0.5.")
+
+
+def check_set(embeddings: Tensor, labels: Tensor, name: str = "embeddings", label_name: str = "labels") -> None:
+    """Raise a ValueError or TypeError where embeddings and labels are no set of labelled rows."""
+    shape = tuple(embeddings.shape)
+    if embeddings.ndim != 2 or not embeddings.shape[1]:
+        raise ValueError(f"`{name}` must be (N, D) with D at least 1; got shape {shape}.")
+    if not embeddings.is_floating_point():
+        raise TypeError(f"`{name}` must be floating; got {embeddings.dtype}. Cast them with `.float()`.")
+    if labels.ndim != 1 or labels.shape[0] != embeddings.shape[0]:  # `len` would fix the size in an export
+        raise ValueError(
+            f"`{label_name}` must hold {len(embeddings)} integers, one per embedding; got shape {tuple(labels.shape)}."
+        )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"`{label_name}` must be integers; got {labels.dtype}. Cast class indices with `.long()`.")
+    if labels.device != embeddings.device:
+        raise ValueError(
+            f"`{label_name}` must be on the embeddings' device, {embeddings.device}; got {labels.device}. "
+            "Move them with `.to(embeddings.device)`."
+        )
+
+
+def check_same_space(anchors: Tensor, contrast: Tensor) -> None:
+    """Raise a ValueError where two sets cannot be compared."""
+    if contrast.shape[1] != anchors.shape[1]:
+        raise ValueError(
+            f"`contrast` must have the anchors' {anchors.shape[1]} dimensions; got shape {tuple(contrast.shape)}."
+        )
+    if contrast.device != anchors.device:
+        raise ValueError(
+            f"`contrast` must be on the anchors' device, {anchors.device}; got {contrast.device}. Move one."
+        )
+
+
+def values_are_at_hand(tensor: Tensor) -> bool:
+    """Return whether looking at values costs no wait, or was asked for, and breaks no graph or transform."""
+    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return False
+    return tensor.device.type == "cpu" or torch.is_anomaly_enabled()
+
+
+def check_values(embeddings: Tensor, normalize: bool, name: str = "embeddings") -> None:
+    """Raise a ValueError where a row is not finite, or has no direction that normalisation needs."""
+    lengths = torch.linalg.vector_norm(embeddings.detach(), dim=1, dtype=torch.float64)
+    finite = lengths.isfinite()
+    if not finite.all():
+        row = int(finite.logical_not().nonzero()[0])
+        raise ValueError(
+            f"`{name}` must be finite; {int(finite.logical_not().sum())} of {len(finite)} rows hold NaN or "
+            f"infinity (row {row} is the first). A smaller learning rate, gradient clipping or bfloat16 instead of "
+            "float16 usually mends it."
+        )
+    short = lengths < SHORTEST
+    if normalize and short.any():
+        raise ValueError(
+            f"`{name}` must have a length above {SHORTEST} to be normalised; {int(short.sum())} of {len(short)} "
+            f"rows do not (row {int(short.nonzero()[0])} is the first). Drop those rows, or give them "
+            "`ignore_index` and a length, or pass normalize=False."
+        )

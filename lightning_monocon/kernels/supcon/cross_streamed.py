@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""The loss between two sets in plain torch, streamed over tiles of pairs.
+
+Forward:   S_i = sum_j exp s_ij,   loss = sum_i [i counts] (log S_i - z_i . mu_i / T) / averaged
+Backward:  W_ij = exp(s_ij) a_i,  a_i = [i counts] / S_i     = exp(s_ij - b_i),  b_i = log S_i, where exp may overflow
+           dz_i = h (sum_j W_ij c_j - mu_i),   dc_j = h (sum_i W_ij z_i - push_j),   h = g / (T averaged)
+           dT   = -(1 / T) sum_i dz_i . z_i
+Saved:     z, c, ids, a or b, shares. A tile of W is computed again once and serves both sides: 2 M N D operations
+           forward and 6 M N D backward, 4 where the contrast set has no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.kernels.supcon.cross_terms import CrossTerms, pull_of_anchors, push_of_rows
+from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.tiles import PairTiles, denominators
+
+
+def pair_tiles(z: Tensor, c: Tensor, temperature: Tensor, labels: tuple[Tensor, Tensor], options: Options) -> PairTiles:
+    """Return the tiles of anchors against contrast rows: numbered behind them, no anchor is its own contrast."""
+    ignored = None if options.ignore_index is None else torch.cat(labels[::-1]) == options.ignore_index
+    return PairTiles(z, c, len(c), temperature, ignored, options.block_size, options.bounded)
+
+
+def forward(pairs: PairTiles, terms: CrossTerms) -> tuple[Tensor, Tensor]:
+    """Return the loss and a or b, ``(M,)``. Not differentiable."""
+    z, c, share = pairs.anchors, pairs.rows, terms.share.to(pairs.rows.dtype)
+    counts = share > 0
+    sums = denominators(pairs)
+    scale = torch.where(counts, sums.reciprocal() if pairs.bounded else sums, 0.0 if pairs.bounded else math.inf)
+    log_sums = sums.log() if pairs.bounded else sums
+    pulled = (z * pull_of_anchors(c, terms.ids, share)).sum(1) / pairs.temperature
+    return torch.where(counts, log_sums - pulled, 0).sum() / terms.averaged.to(z.dtype), scale
+
+
+def backward(
+    grad: Tensor, pairs: PairTiles, terms: CrossTerms, scale: Tensor, needs_contrast: bool
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return dz, dc (None where not needed) and dT."""
+    z, c, share = pairs.anchors, pairs.rows, terms.share.to(pairs.rows.dtype)
+    dz = pull_of_anchors(c, terms.ids, share).neg_()
+    dc = push_of_rows(z, terms.ids, share).neg_() if needs_contrast else None
+    own = scale.unsqueeze(1)
+    for rows, columns, _, tile in pairs():
+        weight = tile.exp_().mul_(own[rows]) if pairs.bounded else tile.sub_(own[rows]).exp_()
+        pairs.add_product(dz[rows], weight, c[columns])
+        if dc is not None:
+            pairs.add_product(dc[columns], weight.T, z[rows])
+    factor = grad / (pairs.temperature * terms.averaged.to(z.dtype))
+    dz.mul_(factor)
+    return dz, None if dc is None else dc.mul_(factor), (dz * z).sum() / -pairs.temperature

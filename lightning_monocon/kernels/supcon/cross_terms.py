@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The positives of anchors in another set, from class sums alone; `positives` is the same for one set.
+
+    Gamma_k = sum_{j : y_j = k} c_j,   mu_i = share_i Gamma_{y_i},   share_i = [i counts] / |P(i)|
+    push_j  = sum_{i : y_i = y_j} share_i z_i
+
+mu_i pulls anchor i towards its positives, push_j row j towards the anchors that it is a positive of.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.positives import class_ids, class_sums
+
+
+class CrossTerms(NamedTuple):
+    """What the labels of M anchors and N contrast rows say."""
+
+    ids: Tensor
+    """``(M + N,)`` int64, the classes of anchors, then of rows."""
+    share: Tensor
+    """``(M,)`` float64."""
+    averaged: Tensor
+    """0-d float64, the number of anchors that the mean is over, at least 1."""
+
+
+def cross_terms(anchor_labels: Tensor, contrast_labels: Tensor, options: Options) -> CrossTerms:
+    """Return classes, shares and the number of anchors.
+
+    Raises:
+        ValueError: With ``singletons="error"``, if an anchor has no positive; that waits for the device.
+    """
+    ids = class_ids(torch.cat([anchor_labels, contrast_labels]))
+    own, others = ids[: len(anchor_labels)], ids[len(anchor_labels) :]
+    positives = torch.zeros_like(ids).index_add_(0, others, torch.ones_like(others))[own]
+    valid = torch.ones_like(own, dtype=torch.bool)
+    if options.ignore_index is not None:
+        valid = anchor_labels != options.ignore_index
+    paired = valid & (positives > 0)
+    if options.singletons == "error":
+        _refuse(anchor_labels, valid & ~paired)
+    averaged = (paired if options.singletons == "skip" else valid).sum().clamp_min(1)
+    return CrossTerms(ids, paired.double() / positives.clamp_min(1), averaged.double())
+
+
+def pull_of_anchors(rows: Tensor, ids: Tensor, share: Tensor) -> Tensor:
+    """Return mu ``(M, D)`` from the contrast rows ``(N, D)``."""
+    count = len(share)
+    return class_sums(rows, ids[count:], len(ids))[ids[:count]].mul_(share.unsqueeze(1))
+
+
+def push_of_rows(anchors: Tensor, ids: Tensor, share: Tensor) -> Tensor:
+    """Return push ``(N, D)`` from the anchors ``(M, D)``."""
+    count = len(share)
+    return class_sums(anchors * share.unsqueeze(1), ids[:count], len(ids))[ids[count:]]
+
+
+def _refuse(labels: Tensor, alone: Tensor) -> None:
+    count = int(alone.sum())
+    if count:
+        raise ValueError(
+            f"`contrast_labels` must hold the label of every anchor when singletons='error'; {count} of {len(labels)} "
+            f"anchors have no positive (label {int(labels[alone][0])} is the first). Add such rows to the contrast "
+            "set, or pass singletons='zero' or 'skip'."
+        )
