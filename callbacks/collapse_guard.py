@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torchmetrics import MetricCollection
 
 from lightning_monocon.functional.red_flags import red_flags
 from lightning_monocon.metrics import EffectiveDimension, MeanCosine, ReconstructionError, TotalVariance
+from lightning_monocon.watching.harmless import OnError, Watcher, harmless
 
 _ALARMS = ("undefined", "one_direction", "narrow_cone")
 
@@ -21,7 +22,7 @@ class CollapseWarning(UserWarning):
     """An embedding has narrowed to a cone or collapsed."""
 
 
-class CollapseGuard(Callback):
+class CollapseGuard(Watcher):
     """Log mean cosine, total variance, effective dimension and FVU at validation, and warn when they show a collapse.
 
     It warns once a run: when one direction holds the wanted share of the variance, when all rows point one way (mean
@@ -35,12 +36,17 @@ class CollapseGuard(Callback):
         key: Which entry of the step's outputs holds the embeddings.
         variance: The share of the variance of the effective dimension.
         after_epoch: Judge from this epoch on, counted from 0.
+        on_error: ``"warn"`` goes on without the guard after an error, ``"raise"`` lets it end the run.
 
     Raises:
-        ValueError: If ``after_epoch`` is negative, or at validation if the outputs lack ``key``.
+        ValueError: If ``after_epoch`` is negative; at validation, with ``on_error="raise"``, if the outputs lack
+            ``key``.
     """
 
-    def __init__(self, key: str = "embeddings", variance: float = 0.99, after_epoch: int = 0) -> None:
+    def __init__(
+        self, key: str = "embeddings", variance: float = 0.99, after_epoch: int = 0, on_error: OnError = "warn"
+    ) -> None:
+        super().__init__(on_error)
         if after_epoch < 0:
             raise ValueError(f"`after_epoch` must be an epoch counted from 0; got {after_epoch!r}.")
         self.key, self.variance, self.after_epoch = key, variance, after_epoch
@@ -67,12 +73,14 @@ class CollapseGuard(Callback):
         """Take up whether the warning has been given."""
         self.warned = bool(state_dict["warned"])
 
+    @harmless
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start afresh."""
         for metric in (self._metrics, self._error):
             metric.to(pl_module.device)
             metric.reset()
 
+    @harmless
     def on_validation_batch_end(
         self,
         trainer: Trainer,
@@ -91,8 +99,11 @@ class CollapseGuard(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log and judge, unless this is the sanity check, whose few batches say nothing."""
-        if trainer.sanity_checking:
-            return
+        if not trainer.sanity_checking and self.agrees(trainer):
+            self._log(trainer, pl_module)
+
+    @harmless
+    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         figures: dict[str, Tensor] = self._metrics.compute()
         if self._has_query(trainer):
             figures["fvu"] = self._error.compute()["fvu"]

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
-from lightning_monocon.embedding import GALLERY_AND_QUERY
+from lightning_monocon.embedding import GALLERY_AND_QUERY, has_classes
 from lightning_monocon.metrics import (
     EffectiveDimension,
     FeatureCorrelation,
@@ -19,36 +20,48 @@ from lightning_monocon.metrics import (
     ReconstructionError,
     TotalVariance,
 )
+from lightning_monocon.watching.harmless import OnError, Watcher, harmless
+
+_SPECTRAL = ("effective_dimension", "feature_correlation", "total_variance", "mean_cosine", "rmse", "fvu")
+_LABELLED = ("knn_accuracy", "recall@1", "recall@5")
 
 
-class EmbeddingMetrics(Callback):
+class EmbeddingMetrics(Watcher):
     """Log the metrics of the head's output as ``<stage>/<metric>`` and the encoder's as ``<stage>/encoder/<metric>``.
 
     Works with any LightningModule whose `validation_step` and `test_step` return a mapping with the keys
     ``embeddings`` ``(B, D)``, ``labels`` ``(B,)`` and, for the encoder's output, ``features``; the first of the two
     loaders is the gallery, the second the query. Effective dimension, correlation, variance and cosine are the
-    gallery's; reconstruction error, k-NN accuracy and recall are the query's against the gallery.
+    gallery's; reconstruction error, k-NN accuracy and recall are the query's against the gallery. A data module that
+    says ``has_classes = False`` (single sentences, say) gets no k-NN accuracy and no recall: where each row is its own
+    class they would be 0 whatever the embedding.
 
     Args:
         variance: Share of the variance that the effective dimension keeps.
         k: Neighbours that vote on the label.
+        on_error: ``"warn"`` goes on without the metrics after an error and logs NaN, so that whoever monitors one
+            finds it and never takes it for the best; ``"raise"`` lets the error end the run.
 
     Raises:
-        ValueError: If there are not two loaders, or an output lacks a key.
+        ValueError: With ``on_error="raise"``, if there are not two loaders, or an output lacks a key.
     """
 
-    def __init__(self, variance: float = 0.99, k: int = 5) -> None:
+    def __init__(self, variance: float = 0.99, k: int = 5, on_error: OnError = "warn") -> None:
+        super().__init__(on_error)
         self.variance, self.k = variance, k
         self._collections: dict[str, MetricCollection] = {}
 
+    @harmless
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start afresh."""
-        self._start(trainer.num_val_batches, pl_module)
+        self._start(trainer.num_val_batches, pl_module, has_classes(trainer))
 
+    @harmless
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start afresh."""
-        self._start(trainer.num_test_batches, pl_module)
+        self._start(trainer.num_test_batches, pl_module, has_classes(trainer))
 
+    @harmless
     def on_validation_batch_end(
         self,
         trainer: Trainer,
@@ -61,6 +74,7 @@ class EmbeddingMetrics(Callback):
         """Take one batch."""
         self._update(outputs, dataloader_idx)
 
+    @harmless
     def on_test_batch_end(
         self,
         trainer: Trainer,
@@ -82,7 +96,7 @@ class EmbeddingMetrics(Callback):
         """Log."""
         self._log("test", pl_module)
 
-    def _start(self, batches: list[int | float], pl_module: LightningModule) -> None:
+    def _start(self, batches: list[int | float], pl_module: LightningModule, classes: bool) -> None:
         if len(batches) != GALLERY_AND_QUERY:
             raise ValueError(
                 f"`dataloaders` must be two, the gallery and the query, got {len(batches)}. Return "
@@ -91,13 +105,14 @@ class EmbeddingMetrics(Callback):
         if not self._collections:
             same = isinstance(getattr(pl_module, "head", None), nn.Identity)  # the same vectors twice
             outputs = ["embeddings"] if same else ["embeddings", "features"]
-            self._collections = {output: self._collection() for output in outputs}
+            self._collections = {output: self._collection(classes) for output in outputs}
         for collection in self._collections.values():
             collection.to(pl_module.device)
             collection.reset()
 
-    def _collection(self) -> MetricCollection:
+    def _collection(self, classes: bool) -> MetricCollection:
         # shared states: one Gram matrix for all spectral metrics, one search for accuracy and recall
+        neighbours: dict[str, Metric] = {"neighbours": NeighbourScores(self.k, (1, 5))} if classes else {}
         return MetricCollection(
             {
                 "effective_dimension": EffectiveDimension(self.variance, small_sample="ignore"),
@@ -105,7 +120,7 @@ class EmbeddingMetrics(Callback):
                 "total_variance": TotalVariance(),
                 "mean_cosine": MeanCosine(),
                 "reconstruction_error": ReconstructionError(self.variance, small_sample="ignore"),
-                "neighbours": NeighbourScores(self.k, (1, 5)),
+                **neighbours,
             }
         )
 
@@ -115,6 +130,14 @@ class EmbeddingMetrics(Callback):
             collection.update(embeddings=_take(outputs, output).detach(), labels=labels, role=role)
 
     def _log(self, stage: str, pl_module: LightningModule) -> None:
+        if self.agrees(pl_module.trainer):
+            self._log_metrics(stage, pl_module)
+        if self.error is not None:
+            names = (f"{stage}/{name}" for name in (*_SPECTRAL, *_LABELLED))
+            pl_module.log_dict(dict.fromkeys(names, math.nan), sync_dist=True)
+
+    @harmless
+    def _log_metrics(self, stage: str, pl_module: LightningModule) -> None:
         for output, collection in self._collections.items():
             prefix = f"{stage}/encoder/" if output == "features" else f"{stage}/"
             values = {f"{prefix}{name}": value for name, value in collection.compute().items() if name != "dimension"}

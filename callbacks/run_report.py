@@ -7,14 +7,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from lightning_monocon.embedding import GALLERY_AND_QUERY, embed
+from lightning_monocon.embedding import GALLERY_AND_QUERY, embed, has_classes
 from lightning_monocon.figure_logging import Rows, log_figure, log_summary, log_table
 from lightning_monocon.runs import RECORD
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.watching.harmless import OnError, Watcher, harmless
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.card import Scorecard
@@ -23,20 +24,23 @@ ENCODER, HEAD = "encoder", "head"
 _SUMMARY = ("n99", "n", "dim", "knn_accuracy", "rmse", "fvu", "total_variance", "mean_cosine", "feature_correlation")
 
 
-class RunReport(Callback):
+class RunReport(Watcher):
     """Score the final embeddings on the validation loaders: encoder's output against the head's.
 
     Writes ``run_dir/scorecard.json`` and ``run_dir/*.png`` and hands the figures and the summary row to every logger.
-    It runs after the last epoch, on the last weights. A run without validation, or cut short by ``fast_dev_run``, has
-    no report.
+    It runs after the last epoch, on the last weights. A run without validation, cut short by ``fast_dev_run``, or on
+    data without classes, which the scorecard judges by, has no report.
 
     Args:
         run_dir: The run's folder.
+        on_error: ``"warn"`` leaves the run without a report after an error, ``"raise"`` lets the error end it.
     """
 
-    def __init__(self, run_dir: str) -> None:
+    def __init__(self, run_dir: str, on_error: OnError = "warn") -> None:
+        super().__init__(on_error)
         self.run_dir = Path(run_dir)
 
+    @harmless
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Embed on every rank, report on the first."""
         loaders = trainer.val_dataloaders
@@ -44,6 +48,7 @@ class RunReport(Callback):
             not isinstance(loaders, list)
             or len(loaders) != GALLERY_AND_QUERY
             or getattr(trainer, "fast_dev_run", False)
+            or not has_classes(trainer)
         ):
             return
         gallery, query = (embed(pl_module, loader) for loader in loaders)

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -23,7 +22,8 @@ from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, event_line, write_landscape
-from lightning_monocon.watching.probe import Probe, draw_probe, evaluate, kept_random_state
+from lightning_monocon.watching.harmless import OnError, Watcher, harmless
+from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
 from lightning_monocon.watching.table import COLUMNS, event_table
 
 Action: TypeAlias = Callable[[Trainer, LightningModule], None]
@@ -33,7 +33,7 @@ SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 UNMEASURED = Geometry(math.nan, math.nan)
 
 
-class SemanticLandscape(Callback):
+class SemanticLandscape(Watcher):
     """Track changes of state on the semantic landscape (arXiv 2307.09550, operationalised, not proven).
 
     Works with any LightningModule whose batches are ``(inputs, labels)``: `forward`, or the submodule ``layer``, must
@@ -41,8 +41,9 @@ class SemanticLandscape(Callback):
     validation loader. It writes ``events.jsonl``, the graph, ``trajectory.csv`` and a figure to
     ``<default_root_dir>/landscape``, logs scalars under ``landscape/`` and says each confirmed event in one line.
 
-    Training is left alone: eval and inference mode, random states and modes restored, an error while probing warned of
-    and not raised. Under DDP the first rank probes, without collectives; where parameters are sharded, all ranks do.
+    Training is left alone: eval and inference mode, random states and modes restored, an error warned of and not
+    raised. A probe larger than the data allow is made smaller, with a warning. Under DDP the first rank probes,
+    without collectives; where parameters are sharded, all ranks do.
 
     Args:
         probe: Number of labelled inputs.
@@ -58,8 +59,8 @@ class SemanticLandscape(Callback):
         on_error: ``"warn"`` goes on without the landscape after an error, ``"raise"`` stops the run.
 
     Raises:
-        ValueError: At the start of the fit, if an option is unknown, the probe does not fit the data, or a resumed
-            run has another probe.
+        ValueError: If an option is unknown; with ``on_error="raise"`` also when training starts, if a set is too small
+            for a probe, or a resumed run has another one.
     """
 
     def __init__(
@@ -75,11 +76,12 @@ class SemanticLandscape(Callback):
         geometry_every: int = 5,
         seed: int = 0,
         tracker: dict[str, float] | None = None,
-        on_error: Literal["warn", "raise"] = "warn",
+        on_error: OnError = "warn",
     ) -> None:
-        _check(signature, schedule, on_error, budget)
+        super().__init__(on_error)
+        _check(signature, schedule, budget)
         self.size, self.signature, self.schedule, self.layer = probe, signature, schedule, layer
-        self.temperature, self.groups, self.budget, self.on_error = temperature, groups, budget, on_error
+        self.temperature, self.groups, self.budget = temperature, groups, budget
         self.geometry_every, self.seed, self.options = geometry_every, seed, dict(tracker or {})
         self.tracker: LandscapeTracker | None = None
         self.spent, self.last_cost, self.elapsed, self.skipped = 0.0, 0.0, 0.0, 0
@@ -113,6 +115,7 @@ class SemanticLandscape(Callback):
         """Keep the state until the probe is drawn again and can be compared."""
         self._stored = state_dict or None
 
+    @harmless
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the probe, take up a stored landscape, and evaluate the network as it starts."""
         self._since = time.perf_counter()
@@ -131,8 +134,9 @@ class SemanticLandscape(Callback):
             self.tracker.load_state_dict(self._stored["tracker"])
             self.spent, self.elapsed, self._stored = self._stored["spent"], self._stored["elapsed"], None
         if not len(self.tracker.trajectory):
-            self._guarded(self._evaluate, trainer, pl_module)
+            self._evaluate(trainer, pl_module)
 
+    @harmless
     def on_train_batch_end(
         self,
         trainer: Trainer,
@@ -143,20 +147,27 @@ class SemanticLandscape(Callback):
     ) -> None:
         """Evaluate where the schedule says so."""
         if is_due(self.schedule, trainer.global_step):
-            self._guarded(self._evaluate, trainer, pl_module)
+            self._evaluate(trainer, pl_module)
 
+    @harmless
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate after a validation, unless this is the sanity check."""
         if self.schedule == "validation" and not trainer.sanity_checking:
-            self._guarded(self._evaluate, trainer, pl_module)
+            self._evaluate(trainer, pl_module)
 
+    @harmless
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the landscape and hand it to the loggers."""
-        self._guarded(self._write, trainer, pl_module)
+        self._write(trainer, pl_module)
 
+    @harmless
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write what there is: Lightning calls no other hook after a failure."""
-        self._guarded(self._write, trainer, pl_module)
+        self._write(trainer, pl_module)
+
+    def on_stop(self) -> None:
+        """Drop the landscape: one with a hole would be wrong from here on."""
+        self.tracker = None
 
     def _takes_part(self, trainer: Trainer) -> bool:
         return trainer.is_global_zero or isinstance(trainer.strategy, SHARDED)
@@ -168,23 +179,12 @@ class SemanticLandscape(Callback):
                 "The landscape needs a train and a validation DataLoader to draw its probe from; got "
                 f"{type(train).__name__} and {type(val).__name__}."
             )
-        with untouched(pl_module), kept_random_state():
+        with untouched(pl_module):
             return draw_probe(train, val, self.size, self.seed)
 
-    def _guarded(self, action: Action, trainer: Trainer, module: LightningModule) -> None:
-        """Run an action, never at the cost of the run unless `on_error` says so."""
-        if self.tracker is None:
-            return
-        try:
-            action(trainer, module)
-        except Exception as error:
-            if self.on_error == "raise":
-                raise
-            self.tracker = None  # a landscape with a hole would be wrong from here on
-            warnings.warn(f"The semantic landscape stops: {type(error).__name__}: {error}", stacklevel=2)
-
     def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
-        assert self.tracker is not None and self._probe is not None
+        if self.tracker is None or self._probe is None:
+            return
         rows, step = self.tracker.trajectory, trainer.global_step
         if len(rows) and step <= rows.steps[-1]:  # several batches of one accumulated step
             return
@@ -223,8 +223,7 @@ class SemanticLandscape(Callback):
             logger.log_metrics(values, step=trainer.global_step)
 
     def _write(self, trainer: Trainer, module: LightningModule) -> None:
-        assert self.tracker is not None
-        if not trainer.is_global_zero or not len(self.tracker.trajectory):
+        if self.tracker is None or not trainer.is_global_zero or not len(self.tracker.trajectory):
             return
         from lightning_monocon.watching.figure import draw_landscape
 
@@ -282,11 +281,9 @@ def latest(trajectory: Trajectory) -> dict[str, float]:
     return {"state": float(trajectory.states[-1]), **{name: value for name, value in values if not math.isnan(value)}}
 
 
-def _check(signature: str, schedule: str | int, on_error: str, budget: float | None) -> None:
-    choices = (("signature", signature, ("soft_knn", "logits")), ("on_error", on_error, ("warn", "raise")))
-    for name, value, known in choices:
-        if value not in known:
-            raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {value!r}.")
+def _check(signature: str, schedule: str | int, budget: float | None) -> None:
+    if signature not in ("soft_knn", "logits"):
+        raise ValueError(f"`signature` must be one of soft_knn, logits; got {signature!r}.")
     if schedule not in ("log", "validation") and not (isinstance(schedule, int) and schedule > 0):
         raise ValueError(f"`schedule` must be 'log', 'validation' or a positive number of steps; got {schedule!r}.")
     if budget is not None and not 0 < budget <= 1:

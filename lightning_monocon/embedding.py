@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 GALLERY_AND_QUERY = 2
@@ -35,6 +37,11 @@ def embed(module: LightningModule, loader: Iterable[object]) -> dict[str, Tensor
     return _over_ranks(concatenate(parts))
 
 
+def has_classes(trainer: Trainer) -> bool:
+    """Return whether labels of the trainer's data are classes, as they are unless its data module says otherwise."""
+    return bool(getattr(getattr(trainer, "datamodule", None), "has_classes", True))
+
+
 def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Join the outputs of a module's steps, key by key, on the CPU.
 
@@ -52,15 +59,25 @@ def _moved(module: LightningModule, batch: object) -> object:
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Put the module in eval mode; restore every submodule's mode and the random state afterwards."""
+    """Put the module in eval mode; afterwards restore every submodule's mode and all random states.
+
+    Those are the states of Python, NumPy, torch and the devices that the module lies on.
+    """
     modes = {part: part.training for part in module.modules()}
-    with torch.random.fork_rng():
+    python, numpy = random.getstate(), np.random.get_state()
+    places = {parameter.device for parameter in module.parameters() if parameter.device.type != "cpu"}
+    with ExitStack() as stack:
+        for place in places or {torch.device("cpu")}:
+            devices = [] if place.type == "cpu" else [place]
+            stack.enter_context(torch.random.fork_rng(devices, device_type="cuda" if not devices else place.type))
         module.eval()
         try:
             yield
         finally:
             for part, mode in modes.items():
                 part.training = mode
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def _over_ranks(rows: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-import random
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -18,6 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from lightning_monocon.embedding import untouched
 
 CHUNK = 512
+FEWEST = 3
+"""Inputs that each half of a probe needs."""
 
 
 class Probe(NamedTuple):
@@ -32,6 +34,8 @@ class Probe(NamedTuple):
 def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: int) -> Probe:
     """Draw ``size`` inputs, half of each set, classes as even as they allow; the same for the same seed.
 
+    A probe that is larger than the sets allow is made smaller, with a warning.
+
     Items are read by plain index and collated by their loader, as the loader itself would do.
 
     Args:
@@ -41,11 +45,13 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
         seed: Of the draw.
 
     Raises:
-        ValueError: If a set holds fewer than half of ``size``, or the batches hold no integer labels.
+        ValueError: If a set is empty or holds fewer than 3 inputs, or the batches hold no integer labels.
     """
+    known = {name: labels_of(loader) for name, loader in (("train", train), ("validation", val))}
+    half = _fitting(size // 2, {name: len(found) for name, found in known.items()})
     labels, batches, digest = [], [], hashlib.sha256()
     for name, loader in (("train", train), ("validation", val)):
-        chosen = _stratified(labels_of(loader), size // 2, seed, name)
+        chosen = _stratified(known[name], half, seed)
         digest.update(np.asarray(chosen, dtype=np.int64).tobytes())
         for start in range(0, len(chosen), CHUNK):
             inputs, found = inputs_and_labels(_fetch(loader, chosen[start : start + CHUNK]))
@@ -53,7 +59,7 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
             labels.append(found.cpu().long())
     every = torch.cat(labels)
     digest.update(every.numpy().tobytes())
-    strata = torch.arange(2).repeat_interleave(size // 2)
+    strata = torch.arange(2).repeat_interleave(half)
     return Probe(batches, every, strata, digest.hexdigest()[:16])
 
 
@@ -67,23 +73,12 @@ def evaluate(module: LightningModule, probe: Probe, layer: str | None = None) ->
     """
     outputs: list[Tensor] = []
     captured: list[Any] = []
-    with untouched(module), kept_random_state(), torch.inference_mode():
+    with untouched(module), torch.inference_mode():
         with _captured(module, layer, captured):
             for inputs in probe.batches:
                 result = module(module.transfer_batch_to_device(inputs, module.device, 0))
                 outputs.append(_rows(captured.pop() if layer else result, layer))
     return torch.cat(outputs)
-
-
-@contextmanager
-def kept_random_state() -> Iterator[None]:
-    """Restore the random states of Python and NumPy afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
@@ -136,13 +131,25 @@ def _fetch(loader: DataLoader[Any], indices: list[int]) -> object:
     return loader.collate_fn(items)
 
 
-def _stratified(labels: list[int], count: int, seed: int, name: str) -> list[int]:
-    """``count`` positions, dealt one class after the other in a shuffled order."""
-    if count < 3 or len(labels) < count:
+def _fitting(half: int, sizes: dict[str, int]) -> int:
+    """Return how many inputs each set can give, at most ``half``."""
+    name, smallest = min(sizes.items(), key=lambda item: item[1])
+    if min(half, smallest) < FEWEST:
         raise ValueError(
-            f"`probe` must take between 6 inputs and twice the smaller set; half of it, {count}, does not fit the "
-            f"{len(labels)} inputs of the {name} set. Choose a smaller probe."
+            f"`probe` must take at least {2 * FEWEST} inputs, half of them from each set; got {2 * half}, and the "
+            f"{name} set holds {smallest}. Choose a larger probe or a larger set."
         )
+    if half > smallest:
+        warnings.warn(
+            f"`probe` is lowered to {2 * smallest} inputs: half of it, {half}, does not fit the {smallest} inputs of "
+            f"the {name} set.",
+            stacklevel=2,
+        )
+    return min(half, smallest)
+
+
+def _stratified(labels: list[int], count: int, seed: int) -> list[int]:
+    """``count`` positions, dealt one class after the other in a shuffled order."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).tolist()
     turn: dict[int, int] = {}
     ranked = []

@@ -125,6 +125,6 @@ def test_wrong_input_is_named() -> None:
         CollapseGuard(after_epoch=-1)
     outputs: Any = {"labels": torch.ones(2)}
     with pytest.raises(ValueError, match=r"must return a mapping with the key 'embeddings'; got \['labels'\]"):
-        CollapseGuard().on_validation_batch_end(None, None, outputs, None, 0)  # type: ignore[arg-type]
+        CollapseGuard(on_error="raise").on_validation_batch_end(None, None, outputs, None, 0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must return a mapping with the key 'embeddings'; got NoneType"):
-        CollapseGuard().on_validation_batch_end(None, None, None, None, 0)  # type: ignore[arg-type]
+        CollapseGuard(on_error="raise").on_validation_batch_end(None, None, None, None, 0)  # type: ignore[arg-type]

@@ -168,7 +168,7 @@ def test_another_probe_is_refused_on_resume(tmp_path: Path) -> None:
     saver = ModelCheckpoint(tmp_path, filename="one", save_on_train_epoch_end=True)
     fit(tmp_path, watch(), saver, max_epochs=1, enable_checkpointing=True)
     with pytest.raises(ValueError, match="must come from a tracker with probe"):
-        fit(tmp_path, watch(probe=48), max_epochs=2, ckpt=str(tmp_path / "one.ckpt"))
+        fit(tmp_path, watch(probe=48, on_error="raise"), max_epochs=2, ckpt=str(tmp_path / "one.ckpt"))
 
 
 def test_a_slow_probe_keeps_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_a_slow_probe_keeps_its_budget(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_an_error_stops_the_landscape_and_not_the_run(tmp_path: Path) -> None:
     callback = watch(layer="trunk.9")
-    with pytest.warns(UserWarning, match="The semantic landscape stops: AttributeError"):
+    with pytest.warns(UserWarning, match="SemanticLandscape stops watching and the run goes on: AttributeError"):
         model = fit(tmp_path, callback)
     assert len(model.seen) == 20
     assert callback.tracker is None
@@ -202,9 +202,19 @@ def test_an_error_stops_the_landscape_and_not_the_run(tmp_path: Path) -> None:
         fit(tmp_path, watch(layer="trunk.9", on_error="raise"))
 
 
-def test_a_probe_larger_than_the_data_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="half of it, 100, does not fit the 80 inputs of the train set"):
-        fit(tmp_path, watch(probe=200))
+def test_a_probe_larger_than_the_data_is_made_smaller(tmp_path: Path) -> None:
+    callback = watch(probe=200)
+    with pytest.warns(UserWarning, match="lowered to 120 inputs: half of it, 100, does not fit the 60 inputs of the v"):
+        fit(tmp_path, callback)
+    assert callback.error is None
+    assert callback.tracker is not None
+    assert len(callback.tracker.trajectory)
+
+
+@pytest.mark.parametrize(("train", "val", "size"), [(80, 0, 32), (0, 60, 32), (80, 60, 4)])
+def test_a_probe_of_nothing_is_an_error(train: int, val: int, size: int) -> None:
+    with pytest.raises(ValueError, match=r"`probe` must take at least 6 inputs, half of them from each set; got "):
+        draw_probe(data(train, 0), data(val, 1), size, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Callbacks that only watch: they never change training by one bit, and an error of theirs never ends a run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, Literal, ParamSpec, TypeVar
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+OnError = Literal["warn", "raise"]
+P = ParamSpec("P")
+W = TypeVar("W", bound="Watcher")
+
+
+class Watcher(Callback):
+    """A callback whose hooks, decorated with `harmless`, stop watching at their first error and say so once.
+
+    What a hook does with the module it does within `lightning_monocon.embedding.untouched`, which restores each
+    submodule's mode and the random states of Python, NumPy, torch and the device.
+
+    Args:
+        on_error: ``"warn"`` goes on without this callback after an error, ``"raise"`` lets the error end the run.
+
+    Raises:
+        ValueError: If ``on_error`` is neither.
+    """
+
+    def __init__(self, on_error: OnError = "warn") -> None:
+        if on_error not in ("warn", "raise"):
+            raise ValueError(f"`on_error` must be one of warn, raise; got {on_error!r}.")
+        self.on_error = on_error
+        self.error: Exception | None = None
+        """What made the callback stop watching."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Watch again: an error of an earlier run says nothing of this one."""
+        self.error = None
+
+    def agrees(self, trainer: Trainer) -> bool:
+        """Return whether this callback still watches on every rank; to be asked on every rank before a collective.
+
+        A rank that has stopped alone would keep the others waiting for ever.
+        """
+        together = trainer.strategy.reduce_boolean_decision(self.error is None)
+        if not together and self.error is None:
+            self.error = RuntimeError("it has stopped on another rank")
+            self.on_stop()
+        return together
+
+    def on_stop(self) -> None:
+        """Drop what would be wrong from here on; called once, after the first error."""
+
+
+def harmless(hook: Callable[Concatenate[W, P], None]) -> Callable[Concatenate[W, P], None]:
+    """Decorate a hook of a `Watcher`: after an error this and all its other hooks do nothing."""
+
+    @wraps(hook)
+    def guarded(self: W, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self.error is not None:
+            return
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as error:
+            if self.on_error == "raise":
+                raise
+            self.error = error
+            self.on_stop()
+            warnings.warn(
+                f"{type(self).__name__} stops watching and the run goes on: {type(error).__name__}: {error} "
+                "(on_error='raise' would have stopped the run.)",
+                stacklevel=2,
+            )
+
+    return guarded
