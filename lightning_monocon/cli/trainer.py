@@ -170,12 +170,12 @@ class MonoConCLI(LightningCLI):
     def _checkpoints(self) -> list[Callback]:
         """Keep the last ones, warm-up included, and the best by validation."""
         options, folder = self.config[str(self.subcommand)], self.record.folder.checkpoints
-        return [
-            rolling_checkpoint(
-                folder, options.keep, options.keep_gb, options.save_every_n_steps, options.save_every_n_seconds
-            ),
-            BestCheckpoint(str(folder)),
-        ]
+        last = rolling_checkpoint(
+            folder, options.keep, options.keep_gb, options.save_every_n_steps, options.save_every_n_seconds
+        )
+        # data without classes name the metric that finds their best, or None
+        monitor = getattr(self.datamodule, "monitor", "val/knn_accuracy")
+        return [last] if monitor is None else [last, BestCheckpoint(str(folder), monitor)]
 
     def _loggers(self, chosen: dict[str, Any]) -> list[Logger]:
         if chosen.get("logger") is False or chosen.get("fast_dev_run"):

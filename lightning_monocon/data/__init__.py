@@ -8,6 +8,8 @@ from lightning_monocon.data.digits import DigitsData
 from lightning_monocon.data.fashion_mnist import FashionMNISTData
 from lightning_monocon.data.image_folder import ImageFolderData
 from lightning_monocon.data.sampling import EpochSampler, ShardSampler
+from lightning_monocon.data.sentences import SentencePairs
+from lightning_monocon.data.snli import SNLIData
 
 __all__ = [
     "CIFAR10Data",
@@ -18,5 +20,7 @@ __all__ = [
     "FashionMNISTData",
     "ImageAugmentation",
     "ImageFolderData",
+    "SNLIData",
+    "SentencePairs",
     "ShardSampler",
 ]

@@ -25,6 +25,7 @@ from lightning_monocon.functional.participation_ratio import participation_ratio
 from lightning_monocon.functional.recall_at_k import recall_at_k
 from lightning_monocon.functional.reconstruction_error import ReconstructionResult, reconstruction_error
 from lightning_monocon.functional.red_flags import RedFlag, red_flags
+from lightning_monocon.functional.spearman import spearman
 from lightning_monocon.functional.spectral_effective_rank import spectral_effective_rank
 from lightning_monocon.functional.spectrum import PrincipalComponents, explained_variance, principal_components
 from lightning_monocon.functional.stable_rank import stable_rank
@@ -66,6 +67,7 @@ __all__ = [
     "recall_at_k",
     "reconstruction_error",
     "red_flags",
+    "spearman",
     "spectral_effective_rank",
     "stable_rank",
     "total_variance",

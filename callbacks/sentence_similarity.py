@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well an embedding's cosine similarity agrees with people's judgement of sentence pairs, as on STS-B."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from lightning_monocon.embedding import embed
+from lightning_monocon.functional.spearman import spearman
+
+Stage = Literal["val", "test"]
+
+
+@runtime_checkable
+class ScoredPairs(Protocol):
+    """A data module with scored pairs of sentences."""
+
+    def similarity_dataloader(self, stage: Stage) -> DataLoader[Any] | None:
+        """Return batches ``(inputs, labels)`` in any order: the sentences of pair ``i`` have labels 2 i and 2 i + 1."""
+
+    def similarity_scores(self, stage: Stage) -> NDArray[np.float64]:
+        """Return the scores ``(pairs,)``, pair ``i``'s at ``i``."""
+
+
+class SentenceSimilarity(Callback):
+    """Log Spearman's correlation of cosine similarity and score as ``val/spearman`` and ``test/spearman``.
+
+    And the encoder's own output's as ``<stage>/encoder/spearman`` where a head stands on it. The pairs are embedded at
+    the end of validation and test by the module's `validation_step`, each rank its share, and judged as a whole on
+    every rank: the figure does not depend on the number of ranks or the size of batches. Put the metric's name into
+    ``monitor`` of `EarlyStopping` (with ``check_on_train_epoch_end: false``) or `ModelCheckpoint`. The data module
+    is one with scored pairs, such as `lightning_monocon.data.SentencePairs`; a stage without a file of them is
+    passed over.
+
+    Raises:
+        ValueError: If the data module has no scored pairs.
+    """
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge and log, unless this is the sanity check."""
+        if not trainer.sanity_checking:
+            self._judge("val", trainer, pl_module, trainer.limit_val_batches)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge and log."""
+        self._judge("test", trainer, pl_module, trainer.limit_test_batches)
+
+    def _judge(self, stage: Stage, trainer: Trainer, pl_module: LightningModule, limit: int | float | None) -> None:
+        data: object = getattr(trainer, "datamodule", None)
+        if not isinstance(data, ScoredPairs):
+            raise ValueError(
+                f"`datamodule` must have `similarity_dataloader` and `similarity_scores`, as SentencePairs has; got "
+                f"{type(data).__name__}."
+            )
+        loader = data.similarity_dataloader(stage)
+        if loader is None:
+            return
+        # fewer batches under fast_dev_run, and for whoever asks for fewer
+        batches = islice(loader, limit) if isinstance(limit, int) else loader
+        with trainer.precision_plugin.val_step_context():
+            rows = embed(pl_module, batches)
+        outputs = {"": "embeddings"}
+        if not isinstance(getattr(pl_module, "head", None), nn.Identity):
+            outputs["encoder/"] = "features"
+        scores = data.similarity_scores(stage)
+        for prefix, name in outputs.items():
+            value = spearman(*_paired(rows[name], rows["labels"], scores))
+            # every rank has all pairs: sync_dist averages equal values
+            pl_module.log(f"{stage}/{prefix}spearman", value, sync_dist=True)
+
+
+def _paired(rows: Tensor, labels: Tensor, scores: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+    """Return cosine and score of the pairs whose two sentences are both there."""
+    place = torch.full((2 * len(scores),), -1)
+    place[labels] = torch.arange(len(labels))
+    ends = place.reshape(-1, 2)
+    whole = ends.min(dim=1).values >= 0
+    first, second = rows.double()[ends[whole]].unbind(dim=1)
+    return nn.functional.cosine_similarity(first, second), torch.from_numpy(scores)[whole]
