@@ -152,7 +152,7 @@ class RollingCheckpoint(Checkpoint):
                 checkpoint = trainer._checkpoint_connector.dump_checkpoint(False)
                 trainer.strategy.save_checkpoint(checkpoint, self.path)
         else:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_step, self._saved_epoch = trainer.global_step, trainer.current_epoch
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - started
