@@ -21,7 +21,7 @@ from lightning_monocon.data.image_set import Batch, ImageSet, Place, as_is
 from lightning_monocon.data.image_table import ImageTable
 from lightning_monocon.data.keyed_random import run_seed
 from lightning_monocon.data.sampling import EpochSampler, ShardSampler
-from lightning_monocon.data.splits import split_hash, stratified_split
+from lightning_monocon.data.splits import shuffled, split_hash, stratified_split
 
 Role = Literal["train", "test"]
 
@@ -136,11 +136,13 @@ class ImageData(LightningDataModule):
         kept = self._kept(train)
         size = round(self.val_size * len(kept))
         rest, part = stratified_split(train.labels[kept], size, self.split_seed)
-        parts = {"train": (train, kept[rest]), "val": (train, kept[part]), "test": (test, np.arange(len(test.labels)))}
+        parts = ((train, kept[rest]), (train, kept[part]), (test, np.arange(len(test.labels))))
         self.split_hash = split_hash(train.labels, kept[rest], kept[part])
         """Hexadecimal digits that tell this split of the train images from any other."""
+        # not in the order of the files, which is often that of the classes: the first batches would show one alone
         self.train, self.val, self.test = (
-            ImageSet(table, indices, self.augmentation, self.seed, self.augment_on) for table, indices in parts.values()
+            ImageSet(table, shuffled(indices, self.split_seed), self.augmentation, self.seed, self.augment_on)
+            for table, indices in parts
         )
         if self.batch_size > len(self.train):
             raise ValueError(

@@ -44,12 +44,17 @@ def stratified_split(labels: Indices, size: int, seed: int) -> tuple[Indices, In
             f"`labels` must hold more samples of class {lost[0]} than a split takes, got {counts[lost[0]]}. "
             "Take a smaller part, or leave the class out."
         )
-    draws = uniform(seed, np.zeros_like(labels), np.arange(len(labels)), 1)[:, 0]
+    draws = _draws(np.arange(len(labels)), seed)[:, 0]
     chosen = np.zeros(len(labels), dtype=bool)
     for label, quota in enumerate(quotas):
         members = np.flatnonzero(labels == label)
         chosen[members[np.argsort(draws[members], kind="stable")[:quota]]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def shuffled(indices: Indices, seed: int) -> Indices:
+    """Return the indices in an order that depends on nothing but them and the seed."""
+    return indices[np.argsort(_draws(indices, seed)[:, 1], kind="stable")]
 
 
 def split_hash(labels: Indices, *parts: Indices) -> str:
@@ -60,6 +65,11 @@ def split_hash(labels: Indices, *parts: Indices) -> str:
         digest.update(part.astype("<i8").tobytes())
         digest.update(labels[part].astype("<i8").tobytes())
     return digest.hexdigest()[:16]
+
+
+def _draws(indices: Indices, seed: int) -> NDArray[np.float64]:
+    """Return two uniforms per index: one chooses, one orders, for what was not chosen is no fair order of itself."""
+    return uniform(seed, np.zeros_like(indices), indices, 2)
 
 
 def _quotas(counts: Indices, size: int) -> Indices:

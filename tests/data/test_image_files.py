@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.image_folders import NAMES, class_folders, fashion_mnist, idx, pixels, strips
+from image_folders import NAMES, class_folders, fashion_mnist, idx, pixels, strips
 from PIL import Image
 
 from lightning_monocon.data.image_archives import read_cifar_binary, read_idx, read_plain_pickle

