@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lightning_monocon.embedding import embed
 from lightning_monocon.functional.spearman import spearman
+from lightning_monocon.watching.harmless import Watcher, harmless
 
 Stage = Literal["val", "test"]
 
@@ -30,7 +32,7 @@ class ScoredPairs(Protocol):
         """Return the scores ``(pairs,)``, pair ``i``'s at ``i``."""
 
 
-class SentenceSimilarity(Callback):
+class SentenceSimilarity(Watcher):
     """Log Spearman's correlation of cosine similarity and score as ``val/spearman`` and ``test/spearman``.
 
     And the encoder's own output's as ``<stage>/encoder/spearman`` where a head stands on it. The pairs are embedded at
@@ -40,19 +42,29 @@ class SentenceSimilarity(Callback):
     is one with scored pairs, such as `lightning_monocon.data.SentencePairs`; a stage without a file of them is
     passed over.
 
+    Args:
+        on_error: ``"warn"`` goes on without the figure after an error, and logs NaN; ``"raise"`` lets it end the run.
+
     Raises:
-        ValueError: If the data module has no scored pairs.
+        ValueError: With ``on_error="raise"``, if the data module has no scored pairs.
     """
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge and log, unless this is the sanity check."""
         if not trainer.sanity_checking:
-            self._judge("val", trainer, pl_module, trainer.limit_val_batches)
+            self._log("val", trainer, pl_module, trainer.limit_val_batches)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge and log."""
-        self._judge("test", trainer, pl_module, trainer.limit_test_batches)
+        self._log("test", trainer, pl_module, trainer.limit_test_batches)
 
+    def _log(self, stage: Stage, trainer: Trainer, pl_module: LightningModule, limit: int | float | None) -> None:
+        if self.agrees(trainer):
+            self._judge(stage, trainer, pl_module, limit)
+        if self.error is not None:  # whoever monitors it finds it, and never takes it for the best
+            pl_module.log(f"{stage}/spearman", math.nan, sync_dist=True)
+
+    @harmless
     def _judge(self, stage: Stage, trainer: Trainer, pl_module: LightningModule, limit: int | float | None) -> None:
         data: object = getattr(trainer, "datamodule", None)
         if not isinstance(data, ScoredPairs):
