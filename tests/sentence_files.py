@@ -27,7 +27,7 @@ def write_pairs(root: Path, edition: str = "tsv.gz") -> Path:
     """Write ``snli`` and ``stsb`` into a folder; ``edition`` chooses one of SNLI's."""
     for part in _SIZES:
         _write_nli(root, part, edition)
-    (root / "stsb").mkdir(exist_ok=True)
+    (root / "stsb").mkdir(parents=True, exist_ok=True)
     for part in ("dev", "test"):
         rng = random.Random(part)
         rows = [(f"{rng.uniform(0, 5):.3f}", _sentence(rng), _sentence(rng)) for _ in range(20)]
@@ -52,7 +52,7 @@ def _write_nli(root: Path, part: str, edition: str) -> None:
 
 
 def _tsv(path: Path, names: tuple[str, ...], rows: list[tuple[str, str, str]]) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     content = "".join("\t".join(row) + "\n" for row in [names, *rows]).encode()
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
