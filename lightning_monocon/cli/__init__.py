@@ -21,6 +21,8 @@ _HOMES = {
     "test": _TRAINER,
     "predict": _TRAINER,
     "compare": "lightning_monocon.cli.compare",
+    "score": "lightning_monocon.cli.score",
+    "export": "lightning_monocon.cli.export",
     "landscape": "lightning_monocon.cli.landscape",
 }
 
@@ -32,6 +34,8 @@ usage: monocon COMMAND [OPTIONS]
   test         metrics on the test part of a checkpoint
   predict      embeddings of a checkpoint
   compare      train the rivals, then judge:  monocon compare --config digits --out OUT
+  score        judge embeddings from files:   monocon score gallery.parquet query.parquet
+  export       small vectors for everyone:    monocon export --ckpt CKPT --config digits --out OUT
   landscape    merge watched runs, weigh laws: monocon landscape runs/a runs/b --out OUT
   recipes      list the packaged recipes; `monocon recipes NAME` prints one
 

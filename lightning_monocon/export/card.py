@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from lightning_monocon.export.artefact import HEAD, Description
 from lightning_monocon.export.measure import Line, Loss
 from lightning_monocon.export.traced import ONNX, PT2
+from lightning_monocon.scorecard.tables import Table
 
 _LIBRARY = "sentence-transformers"
 
@@ -68,7 +69,7 @@ _CODES = {
     f"`{HEAD}`: one step per number, a 127th of its largest magnitude in the gallery. Before taking inner products "
     "multiply codes by the steps; or multiply the query by them once and leave the stored codes as they are.",
     "binary": "`codes` are `numpy.packbits(vectors > 0, axis=1)`: a bit each, the first in the highest bit, compared "
-    'by Hamming distance. FAISS\' binary indices and sentence-transformers (`precision="ubinary"`) have the same layout.',
+    'by Hamming distance. FAISS and sentence-transformers (`precision="ubinary"`) have the same layout.',
 }
 
 
@@ -93,8 +94,8 @@ def model_card(description: Description, lines: Sequence[Line], losses: Sequence
         "## What was measured",
         f"{rows[0]} gallery rows, {rows[1]} queries. *Neighbours kept*: share of the ten nearest by the head's whole "
         "output that are among the ten found.",
-        _table(lines),
-        "\n".join(f"- {_loss(lost)}" for lost in losses),
+        measured_table(lines).as_markdown(),
+        "\n".join(f"- {lost.sentence()}" for lost in losses),
         "The rival in the table is the encoder alone, cut to as many numbers by PCA: if it does as well, use that.",
         "## Loading",
         *_loading(description),
@@ -116,10 +117,10 @@ def _front_matter(forms: Sequence[str]) -> str:
     return f"---\nlibrary_name: {_LIBRARY if text else 'lightning-monocon'}\npipeline_tag: {task}\ntags:\n{listed}\n---"
 
 
-def _table(lines: Sequence[Line]) -> str:
+def measured_table(lines: Sequence[Line]) -> Table:
+    """One row per way to store the vectors, with what the queries find."""
     header = ("stored", "numbers", "bytes", "5-NN %", "Recall@1 %", "Recall@5 %", "Recall@10 %", "neighbours kept %")
-    rule = ("---", *("---:" for _ in header[1:]))
-    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *map(_row, lines)))
+    return Table(header, tuple(map(_row, lines)))
 
 
 def _row(line: Line) -> tuple[str, ...]:
@@ -131,13 +132,6 @@ def _row(line: Line) -> tuple[str, ...]:
 
 def _percent(share: float) -> str:
     return "n/a" if math.isnan(share) else f"{100 * share:.1f}"
-
-
-def _loss(lost: Loss) -> str:
-    return (
-        f"{lost.after} instead of {lost.before} loses {lost.points:.2f} points of {lost.figure} "
-        f"(95 % over queries: {lost.low:.2f} to {lost.high:.2f})."
-    )
 
 
 def _loading(description: Description) -> list[str]:

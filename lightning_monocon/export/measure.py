@@ -22,6 +22,7 @@ from lightning_monocon.scorecard.storage import Storage, vector_bytes
 
 _NEAREST = 10
 _VOTERS = 5
+_KNOWN = 0.5  # share of the queries whose label must occur in the gallery, or labels mean something else there
 _ROWS_PER_CLASS = 2  # with fewer, a vote of five is drawn by lot
 Rows = tuple[Tensor, Tensor]
 
@@ -77,12 +78,19 @@ class Loss:
     low: float
     high: float
 
+    def sentence(self) -> str:
+        """The loss in words."""
+        return (
+            f"{self.after} instead of {self.before} loses {self.points:.2f} points of {self.figure} "
+            f"(95 % over queries: {self.low:.2f} to {self.high:.2f})."
+        )
+
 
 def measure_lines(gallery: Embedded, query: Embedded, stack: nn.Module, calibration: Calibration) -> list[Line]:
     """Judge encoder, encoder with PCA, whole output, cut output and codes on the same queries.
 
     Args:
-        gallery: its sample is searched.
+        gallery: its sample is searched, and fits the encoder's own PCA.
         query: its sample searches.
         stack: features to vectors.
         calibration: vectors to codes.
@@ -116,8 +124,9 @@ def loss(before: Line, after: Line) -> Loss:
 
 def _judge(gallery: Embedded, query: Embedded) -> Callable[[str, Rows, Storage], Line]:
     count = min(_NEAREST, len(gallery.labels))
-    classes = gallery.labels.unique()
-    shared = len(classes) > 1 and bool(torch.isin(query.labels, classes).any())
+    classes = torch.unique(gallery.labels)
+    known = torch.isin(query.labels, classes).double().mean()
+    shared = len(classes) > 1 and float(known) >= _KNOWN
     votes = shared and len(gallery.labels) >= _ROWS_PER_CLASS * len(classes) and count >= _VOTERS
     truth = neighbours(gallery.embeddings, query.embeddings, count).indices
 

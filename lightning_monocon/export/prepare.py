@@ -34,7 +34,8 @@ class Prepared:
         stack: folded head and projection, features to vectors.
         projection: of the gallery.
         calibration: of the codes.
-        gallery: what the model makes of it.
+        gallery: what the model makes of the rows that everything is fitted on.
+        searched: what it makes of the rows that the queries search; the gallery, unless others were given.
         query: what the model makes of held-out rows.
         stamp: of the space.
     """
@@ -45,6 +46,7 @@ class Prepared:
     projection: Projection
     calibration: Calibration
     gallery: Embedded
+    searched: Embedded
     query: Embedded
     stamp: Stamp
 
@@ -72,6 +74,7 @@ def prepare(
     dim: float = 0.99,
     storage: Storage = "float32",
     sample: int = 50_000,
+    searched: Iterable[object] | None = None,
 ) -> Prepared:
     """Fit the projection on the gallery, fold the head into stock layers, calibrate the codes.
 
@@ -82,6 +85,7 @@ def prepare(
         dim: share of the gallery's variance in (0, 1), or a number of dimensions.
         storage: how a number is kept.
         sample: rows of the gallery that calibrate, and rows of each that judge; the projection is fitted on all.
+        searched: batches that the queries search instead of the gallery.
 
     Raises:
         ValueError: If ``dim`` exceeds the gallery's rank, or the head cannot be folded.
@@ -91,6 +95,7 @@ def prepare(
         encoder.length_groups = 1  # groups depend on the lengths, and a traced graph on nothing
     folded = fold(head)
     found, asked = embed_rows(model, gallery, sample), embed_rows(model, query, sample)
+    other = found if searched is None else embed_rows(model, searched, sample)
     projection = fit_projection(found.moments, dim)
     stack = vector_stack(folded, projection)
     with torch.no_grad():
@@ -105,7 +110,7 @@ def prepare(
         config={"encoder": encoder_spec(encoder), "head": dict(model.head_spec)},
         version=version("lightning-monocon"),
     )
-    return Prepared(encoder, head, stack, projection, calibration, found, asked, stamp)
+    return Prepared(encoder, head, stack, projection, calibration, found, other, asked, stamp)
 
 
 def basis_hash(stack: nn.Sequential) -> str:

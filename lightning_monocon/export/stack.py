@@ -64,7 +64,8 @@ def fold(head: nn.Module) -> list[nn.Module]:
     Raises:
         ValueError: If it is a module of your own that is not a chain of stock layers.
     """
-    folded = cast("nn.Module", head.fold()) if callable(getattr(head, "fold", None)) else head
+    own = getattr(head, "fold", None)
+    folded = cast("nn.Module", own()) if callable(own) else head
     layers = list(folded) if isinstance(folded, nn.Sequential) else [folded]
     kept = [layer for layer in layers if not isinstance(layer, nn.Identity | nn.Dropout)]
     for layer in kept:

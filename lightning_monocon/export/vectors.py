@@ -20,7 +20,7 @@ def write_vectors(prepared: Prepared, path: Path) -> None:
     For float32 `monocon score` reads the file as it is.
     """
     tensors: dict[str, Tensor] = {}
-    for name, rows in (("gallery", prepared.gallery), ("query", prepared.query)):
+    for name, rows in (("gallery", prepared.searched), ("query", prepared.query)):
         with torch.no_grad():
             tensors[name] = prepared.calibration.codes(prepared.stack(rows.features)).contiguous()
         tensors[f"{name}_labels"] = rows.labels.contiguous()

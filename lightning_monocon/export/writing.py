@@ -62,6 +62,7 @@ def export_model(
     *,
     dim: float = 0.99,
     storage: Storage = "float32",
+    searched: Iterable[object] | None = None,
     forms: Sequence[Form] | None = None,
     tokenizer: str | None = None,
     max_length: int | None = None,
@@ -78,6 +79,8 @@ def export_model(
         out: a folder that does not exist or is empty; it appears whole or not at all.
         dim: share of the gallery's variance to keep, in (0, 1), or a number of dimensions.
         storage: ``"float32"``, ``"int8"`` or ``"binary"``.
+        searched: batches that the queries search instead of the gallery, when the loss is measured: for pairs, the
+            other sides, labelled alike.
         forms: ``"onnx"``, ``"pt2"`` and, for text, ``"sentence-transformers"``; by default all that the encoder has.
         tokenizer: name or folder of the tokenizer that the sentence-transformers form takes.
         max_length: longest text in tokens that the sentence-transformers form takes.
@@ -94,9 +97,9 @@ def export_model(
     out = Path(out)
     chosen = _chosen(model, storage, forms)
     _check_empty(out)
-    prepared = prepare(model, gallery, query, dim, storage, sample)
+    prepared = prepare(model, gallery, query, dim, storage, sample, searched)
     with torch.no_grad():
-        lines = tuple(measure_lines(prepared.gallery, prepared.query, prepared.stack, prepared.calibration))
+        lines = tuple(measure_lines(prepared.searched, prepared.query, prepared.stack, prepared.calibration))
     losses = tuple(loss(lines[2], line) for line in lines[3:]) + tuple(loss(lines[3], line) for line in lines[4:])
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
@@ -105,7 +108,7 @@ def export_model(
         _write_forms(prepared, chosen, folder, tokenizer, max_length)
         description = _described(prepared, chosen, differences(prepared, chosen, folder, tolerance))
         write_description(description, folder)
-        counts = len(prepared.gallery.labels), len(prepared.query.labels)
+        counts = len(prepared.searched.labels), len(prepared.query.labels)
         (folder / CARD).write_text(model_card(description, lines, losses, counts), encoding="utf-8")
         if vectors:
             write_vectors(prepared, folder / VECTORS)

@@ -8,7 +8,8 @@ One file holds everything, or two hold a split each, or four hold one array each
   arrays, or columns: lists of numbers, and integers or strings);
 * gallery, gallery labels, query, query labels, each a ``.npy`` or a file with a single array.
 
-Labels may be strings; gallery and query share one numbering of them. Nothing is unpickled.
+Where a file names its arrays or columns otherwise, say which: ``train.parquet:vector``. Labels may be strings; gallery
+and query share one numbering of them. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -30,12 +31,17 @@ Array = np.ndarray[Any, Any]
 _PARTS = ("gallery", "gallery_labels", "query", "query_labels")
 _SPLIT = ("embeddings", "labels")
 
+GIVEN = "given"
+"""Stage of embeddings from a file: whatever checkpoint their author chose."""
 
-def load_files(files: Sequence[str | Path]) -> EmbeddingSet:
+
+def load_files(files: Sequence[str | Path], labels: EmbeddingSet | None = None) -> EmbeddingSet:
     """Read a labelled gallery and queries from one, two or four files.
 
     Args:
-        files: paths, in the order gallery, (its labels,) query, (its labels).
+        files: paths, in the order gallery, (its labels,) query, (its labels). In groups of two and four a path may end
+            in ``:NAME``, the array or column that holds the embeddings (of two) or that is meant (of four).
+        labels: a set of the same rows, whose labels are taken where two files hold a single array each.
 
     Returns:
         The embeddings, named after the first file.
@@ -46,21 +52,51 @@ def load_files(files: Sequence[str | Path]) -> EmbeddingSet:
         ValueError: for an unknown layout, with what was found.
         TypeError: for arrays of the wrong kind.
     """
-    paths = [Path(file) for file in files]
-    if len(paths) == 1:
-        found = _pick(read_arrays(paths[0]), _PARTS, paths[0])
-    elif len(paths) == 2:
-        found = [array for path in paths for array in _pick(read_arrays(path), _SPLIT, path)]
-    elif len(paths) == 4:
-        found = [_single(path) for path in paths]
+    sources = [_source(file) for file in files]
+    if len(sources) == 1:
+        found = _pick(read_arrays(sources[0][0]), _PARTS, sources[0][0])
+    elif len(sources) == 2 and labels is not None and _all_single(sources):
+        rows = [_single(source) for source in sources]
+        _check_counts(rows, labels)
+        found = [rows[0], labels.gallery_labels, rows[1], labels.query_labels]
+    elif len(sources) == 2:
+        found = [array for source in sources for array in _split(source)]
+    elif len(sources) == 4:
+        found = [_single(source) for source in sources]
     else:
         raise ValueError(
             "`files` must be one file with everything, two (gallery, query), or four (gallery, gallery labels, query, "
-            f"query labels); got {len(paths)}."
+            f"query labels); got {len(sources)}."
         )
     gallery, gallery_labels, query, query_labels = found
-    labels = _numbered(gallery_labels, query_labels)
-    return EmbeddingSet(_tensor(gallery), labels[0], _tensor(query), labels[1], arm=paths[0].stem)
+    numbers = _numbered(gallery_labels, query_labels)
+    return EmbeddingSet(_tensor(gallery), numbers[0], _tensor(query), numbers[1], arm=sources[0][0].stem, stage=GIVEN)
+
+
+def _source(file: str | Path) -> tuple[Path, str]:
+    """Path, and the name of an array in it or nothing; a file that is called so wins."""
+    head, colon, name = str(file).rpartition(":")
+    return (
+        (Path(head), name) if colon and Path(head).suffix in READERS and not Path(file).exists() else (Path(file), "")
+    )
+
+
+def _all_single(sources: Sequence[tuple[Path, str]]) -> bool:
+    return all(name or path.suffix == ".npy" for path, name in sources)
+
+
+def _check_counts(rows: Sequence[Tensor | Array], labels: EmbeddingSet) -> None:
+    for name, found, expected in zip(("gallery", "query"), rows, (labels.gallery, labels.query), strict=True):
+        if len(found) != len(expected):
+            raise ValueError(
+                f"`baseline` must hold the same rows in the same order; its {name} has {len(found)} rows, not "
+                f"{len(expected)}."
+            )
+
+
+def _split(source: tuple[Path, str]) -> list[Tensor | Array]:
+    path, name = source
+    return _pick(read_arrays(path), (name or _SPLIT[0], _SPLIT[1]), path)
 
 
 def read_arrays(path: Path) -> dict[str, Tensor | Array]:
@@ -71,13 +107,12 @@ def read_arrays(path: Path) -> dict[str, Tensor | Array]:
         ModuleNotFoundError: for Parquet without pyarrow.
         ValueError: if the kind of file is unknown or the file is damaged.
     """
-    readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, ".parquet": _parquet}
     if not path.is_file():
         raise FileNotFoundError(f"`files` must exist; there is none at {path}.")
-    if path.suffix not in readers:
-        raise ValueError(f"`files` must end in {', '.join(readers)}; got {path.name}: convert it.")
+    if path.suffix not in READERS:
+        raise ValueError(f"`files` must end in {', '.join(READERS)}; got {path.name}: convert it.")
     try:
-        return readers[path.suffix](path)
+        return READERS[path.suffix](path)
     except (ValueError, OSError, EOFError, SafetensorError) as error:
         raise ValueError(f"`files` must be whole {path.suffix} files; {path} is not: {error}.") from error
 
@@ -104,8 +139,13 @@ def _parquet(path: Path) -> dict[str, Tensor | Array]:
     return {name: _column(table.column(name).combine_chunks()) for name in table.column_names}
 
 
+READERS = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, ".parquet": _parquet}
+"""Kinds of file, by the end of the name."""
+
+
 def _column(column: Any) -> Array:  # noqa: ANN401  # pyarrow ships no types
     """A column as an array; a column of lists as a matrix, if all are of one length."""
+    column = getattr(column, "storage", column)  # of an extension type, such as a tensor of fixed shape
     if not hasattr(column.type, "value_type"):
         array: Array = column.to_numpy(zero_copy_only=False)
         return array if array.dtype.kind != "O" else np.asarray(column.to_pylist())
@@ -127,10 +167,16 @@ def _pick(arrays: dict[str, Tensor | Array], names: Sequence[str], path: Path) -
     return [arrays[name] for name in names]
 
 
-def _single(path: Path) -> Tensor | Array:
+def _single(source: tuple[Path, str]) -> Tensor | Array:
+    path, name = source
     arrays = read_arrays(path)
+    if name:
+        return _pick(arrays, (name,), path)[0]
     if len(arrays) != 1:
-        raise ValueError(f"`files` must hold one array each when there are four; {path} holds {', '.join(arrays)}.")
+        raise ValueError(
+            f"`files` must hold one array each when there are four; {path} holds {', '.join(arrays)}: "
+            f"write which, such as {path.name}:{next(iter(arrays), 'NAME')}."
+        )
     return next(iter(arrays.values()))
 
 
