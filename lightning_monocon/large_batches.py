@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -44,6 +45,35 @@ def check_chunked_training(trainer: Trainer, modules: list[nn.Module]) -> None:
             "is exact for batch norm over chunks. Use group or layer norm, or chunks that are large enough for their "
             "statistics."
         )
+
+
+def shard(module: LightningModule, parts: list[nn.Module]) -> None:
+    """Shard the parameters of some parts over the ranks (FSDP 2), each part on its own.
+
+    Args:
+        module: Set up with `ModelParallelStrategy`, whose mesh it knows.
+        parts: Encoder and head; parts without parameters, or sharded before, are left alone.
+
+    Raises:
+        ValueError: If the mesh has a tensor dimension, or a parameter outside the parts learns: nobody would average
+            its gradient over the ranks.
+    """
+    mesh = module.device_mesh
+    if mesh is None or mesh["tensor_parallel"].size() > 1:
+        raise ValueError(
+            "`strategy` must shard over data-parallel ranks only; got tensor-parallel ones, Lightning's default. Use "
+            "ModelParallelStrategy(data_parallel_size=<devices>, tensor_parallel_size=1)."
+        )
+    inside = {id(parameter) for part in parts for parameter in part.parameters()}
+    outside = [name for name, p in module.named_parameters() if p.requires_grad and id(p) not in inside]
+    if outside:
+        raise ValueError(
+            f"`loss` must not learn where parameters are sharded, got {', '.join(outside)}. Take a temperature that is "
+            "a number, or strategy='ddp'."
+        )
+    for part in parts:
+        if any(True for _ in part.parameters()) and not isinstance(part, FSDPModule):
+            fully_shard(part, mesh=mesh["data_parallel"])
 
 
 class AccumulationWatch:

@@ -10,6 +10,7 @@ import os
 from typing import Any, Literal, TypedDict, cast
 
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -18,7 +19,7 @@ from lightning_monocon.batches import PositivesWatch, check_rows, class_labels, 
 from lightning_monocon.cached_gradients import embed_in_chunks
 from lightning_monocon.checkpoints import read_checkpoint
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
-from lightning_monocon.large_batches import AccumulationWatch, check_chunk_size, check_chunked_training
+from lightning_monocon.large_batches import AccumulationWatch, check_chunk_size, check_chunked_training, shard
 from lightning_monocon.losses import SupConLoss
 from lightning_monocon.nested_loss import NestedSupConLoss
 from lightning_monocon.schedule import Schedule, TwoPhaseModule
@@ -138,6 +139,11 @@ class MonoCon(TwoPhaseModule):
         """Log the description as hyper-parameters."""
         for logger in self.loggers:
             logger.log_hyperparams(self.description)
+
+    def configure_model(self) -> None:
+        """Shard encoder and head where the strategy is `ModelParallelStrategy`."""
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            shard(self, [self.encoder, self.head])
 
     def on_train_epoch_start(self) -> None:
         """Enter the phase of the current epoch; say once what accumulation does not do."""
