@@ -136,9 +136,10 @@ class MonoCon(TwoPhaseModule):
             check_chunked_training(self.trainer, [self.encoder, self.head])
 
     def on_fit_start(self) -> None:
-        """Log the description as hyper-parameters."""
+        """Log the description as hyper-parameters, with that of the data where the data module has one."""
+        data = getattr(getattr(self.trainer, "datamodule", None), "description", None)
         for logger in self.loggers:
-            logger.log_hyperparams(self.description)
+            logger.log_hyperparams(self.description | ({"data": data} if data else {}))
 
     def configure_model(self) -> None:
         """Shard encoder and head where the strategy is `ModelParallelStrategy`."""

@@ -7,21 +7,30 @@ import contextlib
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import shutil
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from multiprocessing import connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-EMBEDDINGS = "embeddings.safetensors"
+from lightning_monocon.cli.compared_arms import head_options, parse_arm
+
+if TYPE_CHECKING:
+    from lightning_monocon.cli.trainer import MonoConCLI
+
 _SPEC = "spec.json"
 _LOG = "log.txt"
+_LAYOUT = 2
+"""Of what a run leaves: since 2 the embeddings of the best checkpoint, too."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class ArmRun:
     """What one process of a comparison trains.
 
     Attributes:
-        arm: ``encoder``, ``mlp``, ``monotonic`` or ``linear-K``.
+        arm: One of `lightning_monocon.cli.compared_arms.ARMS`.
         seed: Seed of weights, order and augmentation.
         recipe: The recipe's file.
         overrides: Further options of `monocon fit`.
@@ -74,20 +83,17 @@ class ArmRun:
 
         Every arm gets the same number of joint epochs; the encoder alone has no head to warm up.
         """
+        arm = parse_arm(self.arm)
         words = ["fit", "--config", str(self.recipe), "--seed_everything", str(self.seed), *self.overrides]
-        kind, _, width = self.arm.partition("-")
-        words += ["--model.head", {"encoder": "none"}.get(kind, kind)]
-        if kind == "linear":
-            words += ["--model.out_features", width]
-        if kind == "encoder":
+        words += arm.words(head_options(self._recipe(), self.overrides))
+        if arm.head == "none":
             warmup = int(_option(self.overrides, "--model.warmup_epochs") or self._configured("model", "warmup_epochs"))
             epochs = int(_option(self.overrides, "--trainer.max_epochs") or self._configured("trainer", "max_epochs"))
             words += ["--model.warmup_epochs", "0", "--trainer.max_epochs", str(epochs - warmup)]
         return [*words, "--run_dir", str(self.folder), "--report", "false", *_QUIET]
 
     def _configured(self, section: str, name: str) -> int:
-        recipe: dict[str, Any] = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
-        value = recipe.get(section, {}).get(name)
+        value = self._recipe().get(section, {}).get(name)
         if not isinstance(value, int):
             raise ValueError(
                 f"`--config` must set `{section}.{name}` to an integer, so that all arms train equally long; "
@@ -95,10 +101,14 @@ class ArmRun:
             )
         return value
 
+    def _recipe(self) -> dict[str, Any]:
+        content: dict[str, Any] = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
+        return content
+
     def _spec(self) -> dict[str, Any]:
         recipe = hashlib.sha256(self.recipe.read_bytes()).hexdigest()
         spec = {**asdict(self), "recipe": recipe, "overrides": list(self.overrides), "out": None}
-        return {**spec, "version": version("lightning-monocon")}
+        return {**spec, "version": version("lightning-monocon"), "layout": _LAYOUT}
 
     def train(self) -> None:
         """Train, embed gallery and test query, write both; all output goes to the folder's log.
@@ -124,16 +134,41 @@ def _train(run: ArmRun) -> None:
     import torch
 
     from lightning_monocon.cli.trainer import run as run_command
-    from lightning_monocon.embedding import embed
-    from lightning_monocon.scorecard.embeddings import EmbeddingSet
+    from lightning_monocon.scorecard.runs import EMBEDDINGS
 
     torch.set_num_threads(1)  # the comparison runs one process per core
     cli = run_command(run.arguments())
+    _embed(run, cli, "last", EMBEDDINGS["last"])
+    if best := _best_checkpoint(cli):
+        from lightning_monocon.checkpoints import read_checkpoint
+
+        cli.model.load_state_dict(read_checkpoint(best)["state_dict"])
+        _embed(run, cli, "best", EMBEDDINGS["best"])
+
+
+def _embed(run: ArmRun, cli: MonoConCLI, stage: str, name: str) -> None:
+    from lightning_monocon.embedding import embed
+    from lightning_monocon.scorecard.embeddings import EmbeddingSet
+
     cli.datamodule.setup("test")
     gallery, query = (embed(cli.model, loader) for loader in cli.datamodule.test_dataloader())
     EmbeddingSet(
-        gallery["embeddings"], gallery["labels"], query["embeddings"], query["labels"], arm=run.arm, seed=run.seed
-    ).save(run.folder / EMBEDDINGS)
+        gallery["embeddings"],
+        gallery["labels"],
+        query["embeddings"],
+        query["labels"],
+        arm=run.arm,
+        seed=run.seed,
+        stage=stage,
+        reading="prefix" if parse_arm(run.arm).nested else "pca",
+    ).save(run.folder / name)
+
+
+def _best_checkpoint(cli: MonoConCLI) -> str:
+    """Return the file of the best epoch by validation; empty where none was kept."""
+    callbacks = cli.trainer.checkpoint_callbacks
+    paths = [getattr(each, "best_model_path", "") for each in callbacks if getattr(each, "monitor", None)]
+    return next((str(path) for path in paths if path), "")
 
 
 @contextlib.contextmanager
@@ -176,20 +211,19 @@ def epochs_done(folder: Path) -> int:
     return text.count(b'"train/loss"')
 
 
-def check_arm(arm: str) -> str:
-    """Return the arm.
-
-    Raises:
-        ValueError: If it is not one of those that can be compared.
-    """
-    kind, dash, width = arm.partition("-")
-    if (kind in ("encoder", "mlp", "monotonic") and not dash) or (
-        kind == "linear" and width.isdecimal() and int(width)
-    ):
-        return arm
-    raise ValueError(f"`--arms` must be of encoder, mlp, monotonic, linear-K (K dimensions), got {arm!r}.")
-
-
 def cores() -> int:
     """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def end_with_parent() -> None:
+    """Let this worker end when the comparison is killed: else it would train on, in a folder the next one takes."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()

@@ -14,7 +14,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from lightning_monocon.cli.arm_run import ArmRun, check_arm, cores, epochs_done
+from lightning_monocon.cli.arm_run import ArmRun, cores, end_with_parent, epochs_done
+from lightning_monocon.cli.compared_arms import ARMS, DEFAULT
 from lightning_monocon.cli.words import resolve_recipes
 
 _POLL_SECONDS = 0.5
@@ -55,7 +56,7 @@ def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequ
     recipe = Path(resolve_recipes(["--config", config])[1])
     if not recipe.is_file():
         raise ValueError(f"`--config` must be a recipe's name or an existing file, got {config!r}.")
-    runs = [ArmRun(check_arm(arm), seed, recipe, tuple(overrides), out) for seed in seeds for arm in arms]
+    runs = [ArmRun(arm, seed, recipe, tuple(overrides), out) for seed in seeds for arm in arms]
     for each in runs:
         each.arguments()
     return runs
@@ -73,7 +74,7 @@ def train(runs: Sequence[ArmRun], jobs: int) -> None:
     total = sum(each.epochs for each in todo)
     context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads
     with (
-        ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context) as pool,
+        ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context, initializer=end_with_parent) as pool,
         tqdm(total=total, unit="epoch", desc=f"{len(todo)} runs", dynamic_ncols=True) as bar,
     ):
         futures = {pool.submit(ArmRun.train, each): each for each in todo}
@@ -125,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
         "monocon compare",
         description="Train the arms on one recipe and say which embedding is best at which size. "
         "Finished runs in --out are used again. Other options go to `monocon fit`.",
+        epilog="arms:\n" + "\n".join(f"  {name:<16} {what}" for name, what in ARMS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, help="a recipe's name or file")
@@ -132,8 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--arms",
         nargs="+",
-        default=["encoder", "mlp", "monotonic", "linear-4"],
-        help="encoder, mlp, monotonic, linear-K (default: %(default)s)",
+        default=list(DEFAULT),
+        metavar="ARM",
+        help=f"see below (default: {' '.join(DEFAULT)})",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=0, help="runs at a time (default: one per core)")

@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_budgets, byte_winner
+from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.flags import flags, training_flags
-from lightning_monocon.scorecard.frontier import default_dims
+from lightning_monocon.scorecard.frontier import Measure, default_dims
 from lightning_monocon.scorecard.history import History
 from lightning_monocon.scorecard.nulls import NULL_MODELS
-from lightning_monocon.scorecard.ranking import Measure, Winner, winner
+from lightning_monocon.scorecard.ranking import Winner, winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
 from lightning_monocon.scorecard.verdict import Verdict, judge
 
@@ -47,6 +49,11 @@ class Arm:
         """Dimensions of the vectors."""
         return self.scores[0].dim
 
+    @property
+    def label(self) -> str:
+        """Name in figures and tables of kept dimensions, which says how the vectors are cut where PCA does not."""
+        return f"{self.name} (prefix)" if self.scores[0].reading == "prefix" else self.name
+
     def spread(self, name: str) -> tuple[float, float]:
         """Mean and standard deviation over seeds of a figure of :class:`Score`; NaN deviation of a single seed."""
         return mean_and_deviation([float(getattr(score, name)) for score in self.scores])
@@ -67,6 +74,10 @@ class Scorecard:
         dims: numbers of kept dimensions of the tables.
         winners: best arm by 5-NN accuracy at each of ``dims``.
         nulls: null models made from the baseline's first seed, judged like any arm.
+        byte_winners: best arm within powers of two bytes per vector.
+        effects: what constraint and start do, where arms that differ in nothing else are at hand.
+        stage: which checkpoints the embeddings are of.
+        alternative: the same arms under the other checkpoint rule, without null models and bytes; None if unknown.
     """
 
     baseline: str
@@ -74,6 +85,10 @@ class Scorecard:
     dims: tuple[int, ...]
     winners: tuple[Winner, ...]
     nulls: tuple[Arm, ...] = ()
+    byte_winners: tuple[ByteWinner, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    stage: str = "last"
+    alternative: Scorecard | None = None
 
     def arm(self, name: str) -> Arm:
         """The arm of that name.
@@ -97,6 +112,9 @@ def build(
     sets: Mapping[str, Sequence[EmbeddingSet]],
     baseline: str = "encoder",
     histories: Mapping[str, Sequence[History]] | None = None,
+    *,
+    brief: bool = False,
+    dims: Iterable[int] = (),
 ) -> Scorecard:
     """Score arms, judge each against the baseline, and name the winner at each size.
 
@@ -104,6 +122,8 @@ def build(
         sets: for each arm its embeddings, one set per seed.
         baseline: the arm that the others must beat.
         histories: for each arm the records of its runs, in the same order.
+        brief: leave out null models and rounded vectors, which take half of the time.
+        dims: numbers of dimensions of the tables, as far as an arm has them, instead of the usual ones.
 
     Raises:
         ValueError: if the baseline is not among the arms, an arm has no embeddings or two of one seed, or arms were
@@ -111,20 +131,28 @@ def build(
     """
     _check(sets, baseline)
     names = [baseline, *(name for name in sets if name != baseline)]
-    dims = default_dims(max(data.dim for name in names for data in sets[name]))
+    kept = tuple(sorted(set(dims))) or default_dims(max(data.dim for name in names for data in sets[name]))
     # Every arm is measured at every other arm's n99 as well: n99 is never quoted without its rival at that size.
-    nulls = [make(_by_seed(sets[baseline])[0]) for make in NULL_MODELS.values()]
-    extra = effective_dimensions([*(data for name in names for data in sets[name]), *nulls])
-    scores = {name: [measure(data, extra=extra, rounded=True) for data in _by_seed(sets[name])] for name in names}
+    nulls = [] if brief else [make(_by_seed(sets[baseline])[0]) for make in NULL_MODELS.values()]
+    extra = {*kept, *effective_dimensions([*(data for name in names for data in sets[name]), *nulls])}
+    scores = {name: [measure(data, extra=extra, rounded=not brief) for data in _by_seed(sets[name])] for name in names}
+    width = max(data.dim for runs in scores.values() for data in runs)
     arms = tuple(_arm(name, scores[name], scores[baseline], (histories or {}).get(name, ())) for name in names)
     return Scorecard(
         baseline=baseline,
         arms=arms,
-        dims=dims,
-        winners=tuple(winner(scores, k) for k in dims),
+        dims=kept,
+        winners=tuple(winner(scores, k) for k in kept),
         # Full width and n99 are all that a verdict needs.
         nulls=tuple(_arm(data.arm, [measure(data, dims=(1, data.dim))], scores[baseline][:1], ()) for data in nulls),
+        byte_winners=() if brief else _byte_winners(scores, width),
+        effects=effects(scores),
+        stage=scores[baseline][0].stage,
     )
+
+
+def _byte_winners(scores: Mapping[str, Sequence[Score]], width: int) -> tuple[ByteWinner, ...]:
+    return tuple(best for budget in byte_budgets(width) if (best := byte_winner(scores, budget)))
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ FORMAT = "lightning-monocon/embeddings/1"
 
 NEIGHBOURS = 5
 """Neighbours that vote in the k-NN classifier; the gallery needs at least as many rows."""
+
+Reading = Literal["pca", "prefix"]
+"""How vectors are cut to k numbers: projected on the gallery's top-k principal components, or the first k as they are
+(what a training with nested prefixes is for)."""
 
 Rows: TypeAlias = "Tensor | np.ndarray[Any, Any]"
 """What the public functions take as embeddings or labels."""
@@ -38,12 +42,13 @@ class EmbeddingSet:
         arm: name of the model in tables and figures.
         seed: seed of the training run.
         stage: what the embeddings are, for example ``"last"`` or ``"best"`` checkpoint.
+        reading: how they are cut to fewer dimensions.
 
     Half precision becomes float32; everything is moved to the CPU.
 
     Raises:
         TypeError: for tensors of the wrong kind of numbers.
-        ValueError: for shapes that do not fit, NaN or infinity, too few rows or a single class.
+        ValueError: for shapes that do not fit, NaN or infinity, too few rows, a single class or an unknown reading.
     """
 
     gallery: Tensor
@@ -53,6 +58,7 @@ class EmbeddingSet:
     arm: str = "embeddings"
     seed: int = 0
     stage: str = "last"
+    reading: Reading = "pca"
 
     def __post_init__(self) -> None:
         for name in ("gallery", "query"):
@@ -72,7 +78,8 @@ class EmbeddingSet:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        metadata = {"format": FORMAT, "arm": self.arm, "seed": str(self.seed), "stage": self.stage}
+        names = ("arm", "seed", "stage", "reading")
+        metadata = {"format": FORMAT, **{name: str(getattr(self, name)) for name in names}}
         partial = path.with_name(f".{path.name}.partial")
         save_file(tensors, partial, metadata=metadata)
         os.replace(partial, path)  # atomic on one file system: a reader never meets half a file
@@ -113,6 +120,7 @@ def _identity(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         "arm": metadata.get("arm", path.stem),
         "seed": int(metadata.get("seed", "0")),
         "stage": metadata.get("stage", "last"),
+        "reading": metadata.get("reading", "pca"),
     }
 
 
@@ -153,6 +161,8 @@ def as_tensor(name: str, values: Rows) -> Tensor:
 
 
 def _check_pair(data: EmbeddingSet) -> None:
+    if data.reading not in get_args(Reading):
+        raise ValueError(f"`reading` must be one of {', '.join(get_args(Reading))}; got {data.reading!r}.")
     if data.query.shape[1] != data.dim:
         raise ValueError(
             f"`query` must have the gallery's {data.dim} dimensions; got {data.query.shape[1]}: "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from lightning_monocon.scorecard.flags import REPEATED_SHARE
 from lightning_monocon.scorecard.ranking import Comparison, compare
 from lightning_monocon.scorecard.scores import Score
 
@@ -21,7 +22,8 @@ class Facts:
         dimension_ratio: n99 over the baseline's n99.
         rmse_ratio: RMSE over the baseline's.
         variance_ratio: total variance over the baseline's.
-        same_sample: whether both galleries have the same number of rows, without which n99 cannot be compared.
+        same_sample: whether both galleries have as many rows, and as many different ones to a hundredth, without which
+            n99 cannot be compared.
         whole: accuracy at full width, against the baseline's.
         kept: accuracy in the arm's n99 dimensions against the baseline at full width.
         rival: accuracy in the arm's n99 dimensions against the baseline's PCA to as many.
@@ -42,7 +44,7 @@ def gather(arm: Sequence[Score], baseline: Sequence[Score]) -> Facts:
     """Collect the facts that the rules look at."""
     paired = {score.seed for score in baseline}
     arm = [score for score in arm if score.seed in paired] or arm
-    rows = {score.seed: score.n for score in baseline}
+    rows = {score.seed: score for score in baseline}
     k, full = max(score.n99 for score in arm), max(score.dim for score in (*arm, *baseline))
     chance = fmean(score.chance for score in baseline)
     reached = fmean(score.knn_accuracy_at(k) for score in arm) - chance
@@ -54,11 +56,15 @@ def gather(arm: Sequence[Score], baseline: Sequence[Score]) -> Facts:
         dimension_ratio=_ratio(arm, baseline, "n99"),
         rmse_ratio=_ratio(arm, baseline, "rmse"),
         variance_ratio=_ratio(arm, baseline, "total_variance"),
-        same_sample=all(rows.get(score.seed, score.n) == score.n for score in arm),
+        same_sample=all(_same_sample(score, rows.get(score.seed, score)) for score in arm),
         whole=compare(arm, baseline, full),
         kept=compare(arm, baseline, k, full),
         rival=compare(arm, baseline, k),
     )
+
+
+def _same_sample(score: Score, baseline: Score) -> bool:
+    return score.n == baseline.n and score.distinct >= (1 - REPEATED_SHARE) * baseline.distinct
 
 
 def _ratio(arm: Sequence[Score], baseline: Sequence[Score], name: str) -> float:

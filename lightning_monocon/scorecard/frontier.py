@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy against kept dimensions: what an embedding is worth when only its first k numbers are stored.
+"""Accuracy against kept dimensions: what an embedding is worth when only k numbers of it are stored.
 
-The protocol, one for every arm. Rows are L2-normalised and centred on the gallery's mean, then projected to the
-gallery's top-k principal components; neighbours are ranked by the cosine of the projected rows, that is, the k numbers
-are L2-normalised again. The query takes no part in fitting. With k = D nothing is cut, so the vectors are used as they
-are: cosine of the embeddings, uncentred. In one dimension a cosine is only a sign, so k = 1 says little.
+The protocol. Rows are L2-normalised and centred on the gallery's mean, then projected to the gallery's top-k principal
+components; neighbours are ranked by the cosine of the projected rows, that is, the k numbers are L2-normalised again.
+The query takes no part in fitting. Embeddings that were trained with nested prefixes are cut as they are meant to be:
+the first k numbers, neither centred nor projected, by cosine. With k = D nothing is cut, so the vectors are used as
+they are: cosine of the embeddings, uncentred. In one dimension a cosine is only a sign, so k = 1 says little.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +24,9 @@ from lightning_monocon.functional.spectrum import PrincipalComponents, principal
 from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
 from lightning_monocon.scorecard.neighbours import nearest_along
 from lightning_monocon.scorecard.storage import Rounding, Storage, vector_bytes
+
+Measure = Literal["knn_accuracy", "recall_at_1"]
+"""What arms are compared by: the 5-NN vote, or the share of queries whose nearest neighbour is right."""
 
 RECALL_AT = (1, 2, 5, 10, 20, 50)
 """Neighbours among which a right label counts for Recall@r, as far as the gallery has rows."""
@@ -44,6 +49,10 @@ class Frontier:
     recall_hits: Tensor
     recall: tuple[dict[int, float], ...]
     storage: Storage = "float32"
+
+    def hits(self, measure: Measure) -> Tensor:
+        """The ``(K, Q)`` hits that a measure counts."""
+        return self.knn_hits if measure == "knn_accuracy" else self.recall_hits
 
     @property
     def bytes(self) -> tuple[int, ...]:
@@ -89,7 +98,10 @@ def default_dims(width: int) -> tuple[int, ...]:
 
 
 def affordable_dims(rank: int, width: int) -> tuple[int, ...]:
-    """The default numbers of dimensions, less those beyond the rank; the full width always stays."""
+    """The default numbers of dimensions, less those beyond the rank; the full width always stays.
+
+    Prefixes obey it too, so that every arm has the same sizes: none needs more numbers than its rank.
+    """
     return tuple(k for k in default_dims(width) if k <= max(rank, 1) or k == width)
 
 
@@ -132,13 +144,14 @@ def measure_frontier(
 def measure_rounded(data: EmbeddingSet, storage: Storage, basis: PrincipalComponents) -> Frontier:
     """Measure the frontier when each kept coordinate is rounded as in storage, at powers of two up to the rank.
 
-    Unlike :func:`measure_frontier` it projects at full width too: coordinates must be centred to be rounded.
+    Unlike :func:`measure_frontier` it projects at full width too, and it centres prefixes: coordinates must be centred
+    to be rounded.
     """
     limit = max(1, numerical_rank(basis.variances))
     powers = tuple(1 << i for i in range(limit.bit_length()))
     # Below 8 bits a byte is not full: of those sizes only the most is worth measuring.
     kept = powers if storage != "binary" else powers[3:] or powers[-1:]
-    gallery, query = _coordinates(data, basis, kept[-1])
+    gallery, query = _centred(data, basis, kept[-1])
     rounding = Rounding.fit(gallery, storage)
     return _judged(data, kept, nearest_along(rounding(gallery), rounding(query), kept, _count(data)), storage)
 
@@ -163,8 +176,16 @@ def _count(data: EmbeddingSet) -> int:
 
 
 def _coordinates(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> tuple[Tensor, Tensor]:
-    """Gallery and queries along the first k principal components."""
-    directions = basis.components[:k].nan_to_num(0.0)  # rows that are all equal have no directions
+    """Gallery and queries cut to k numbers, as the embeddings are meant to be read."""
+    if data.reading == "prefix":
+        return data.gallery[:, :k], data.query[:, :k]
+    return _centred(data, basis, k)
+
+
+def _centred(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> tuple[Tensor, Tensor]:
+    """Gallery and queries along the first k principal components, or the first k centred numbers of unit rows."""
+    axes = basis.components if data.reading == "pca" else torch.eye(data.dim, dtype=basis.mean.dtype)
+    directions = axes[:k].nan_to_num(0.0)  # rows that are all equal have no directions
     return _project(data.gallery, basis.mean, directions), _project(data.query, basis.mean, directions)
 
 

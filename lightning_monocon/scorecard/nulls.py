@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
@@ -46,6 +47,19 @@ def shifted_cone(data: EmbeddingSet) -> EmbeddingSet:
 
 def subsample(data: EmbeddingSet) -> EmbeddingSet:
     """Keep a fifth of the gallery, some of each class: a lower n99, from fewer rows."""
+    kept = _share_of_each_class(data)
+    return replace(data, gallery=data.gallery[kept], gallery_labels=data.gallery_labels[kept], arm="subsample")
+
+
+def repeated_rows(data: EmbeddingSet) -> EmbeddingSet:
+    """Fill the gallery with a fifth of its rows, repeated: as many rows, the lower n99 of a subsample."""
+    kept = _share_of_each_class(data)
+    rows = kept[torch.arange(len(data.gallery)) % len(kept)]
+    return replace(data, gallery=data.gallery[rows], gallery_labels=data.gallery_labels[rows], arm="repeated rows")
+
+
+def _share_of_each_class(data: EmbeddingSet) -> Tensor:
+    """Row numbers of a fifth of the gallery, ascending."""
     generator = torch.Generator().manual_seed(data.seed)
     order = torch.randperm(len(data.gallery), generator=generator)
     # Round-robin over the classes, so that none is lost however few rows are kept.
@@ -54,13 +68,13 @@ def subsample(data: EmbeddingSet) -> EmbeddingSet:
     for label in set(labels.tolist()):
         turn[labels == label] = torch.arange(int((labels == label).sum()))
     count = max(NEIGHBOURS, round(SUBSAMPLE * len(order)), 2)
-    kept = order[torch.argsort(turn, stable=True)[:count]].sort().values
-    return replace(data, gallery=data.gallery[kept], gallery_labels=data.gallery_labels[kept], arm="subsample")
+    return order[torch.argsort(turn, stable=True)[:count]].sort().values
 
 
 NULL_MODELS: Mapping[str, Callable[[EmbeddingSet], EmbeddingSet]] = {
     "untrained head": untrained_head,
     "constant-shift cone": shifted_cone,
     "subsample": subsample,
+    "repeated rows": repeated_rows,
 }
 """Makers of null models by name."""

@@ -11,8 +11,18 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from lightning_monocon.scorecard.card import Scorecard
+from lightning_monocon.scorecard.sentences import (
+    LEGEND,
+    best_lines,
+    byte_lines,
+    effect_lines,
+    headline,
+    null_lines,
+    rule_lines,
+    verdict_lines,
+)
 from lightning_monocon.scorecard.tables import BEST, TIED, Table, accuracy_table, frontier_table, shape_table
-from lightning_monocon.scorecard.words import LEGEND, best_lines, headline, null_lines, verdict_lines
+from lightning_monocon.scorecard.words import CAUSES, NULLS, other_rule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,6 +50,9 @@ dd { margin-left: 1.2rem; }
 """
 
 
+_MARKS = '<p class="note">Framed: best at this size. Bold: within the noise of the best.</p>'
+
+
 def as_html(card: Scorecard, figures: Mapping[str, Figure], captions: Mapping[str, str]) -> str:
     """The page; open it from anywhere.
 
@@ -55,12 +68,15 @@ def as_html(card: Scorecard, figures: Mapping[str, Figure], captions: Mapping[st
         "<h2>Best at each size</h2>",
         _listed(best_lines(card)),
         _table(frontier_table(card)),
-        '<p class="note">Framed: best at this size. Bold: within the noise of the best.</p>',
+        _MARKS,
+        _chapter("Best at each number of bytes", _listed(byte_lines(card))),
         "<h2>Figures behind the verdicts</h2>",
         _table(accuracy_table(card)),
         _table(shape_table(card)),
         *(_figure(figure, captions[name]) for name, figure in figures.items()),
-        "<h2>Null models</h2><p>Made from the baseline; none of them may be called compact.</p>",
+        _chapter("Constraint against initialisation", _listed(effect_lines(card)), f"<p>{CAUSES}</p>"),
+        _chapter(other_rule(card), _listed(rule_lines(card)), *_other_table(card)),
+        f"<h2>Null models</h2><p>{NULLS}</p>",
         _definitions(null_lines(card)),
         "<h2>How to read this</h2>",
         _listed(LEGEND),
@@ -71,6 +87,15 @@ def as_html(card: Scorecard, figures: Mapping[str, Figure], captions: Mapping[st
     )
     body = "\n".join(parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _chapter(title: str, body: str, *rest: str) -> str:
+    """A heading with what belongs to it; nothing without a body."""
+    return "\n".join([f"<h2>{escape(title)}</h2>", body, *rest]) if body else ""
+
+
+def _other_table(card: Scorecard) -> tuple[str, ...]:
+    return (_table(frontier_table(card.alternative)), _MARKS) if card.alternative else ()
 
 
 def _table(table: Table) -> str:
@@ -102,7 +127,7 @@ def _definitions(lines: Sequence[str]) -> str:
 
 
 def _listed(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+    return "" if not lines else f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
 def _figure(figure: Figure, caption: str) -> str:

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_monocon.scorecard.frontier import Measure
 from lightning_monocon.scorecard.noise import query_interval, seed_interval
 from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.storage import Storage
 
-Measure = Literal["knn_accuracy", "recall_at_1"]
-"""What is compared: accuracy of the 5-NN vote, or the share of queries whose nearest neighbour is right."""
+Storages = tuple[Storage, Storage]
+FLOATS: Storages = ("float32", "float32")
+"""How the coordinates of the two arms of a comparison are kept."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Comparison:
         high: upper end of the interval.
         seeds: number of paired seeds.
         query_interval: the interval over queries alone, which is never wider than ``low`` to ``high``.
+        storages: how the coordinates of ``arm`` and of ``other`` are kept.
     """
 
     arm: str
@@ -46,6 +49,7 @@ class Comparison:
     high: float
     seeds: int
     query_interval: tuple[float, float]
+    storages: Storages = FLOATS
 
     @property
     def distinguishable(self) -> bool:
@@ -90,6 +94,7 @@ def compare(
     other_k: int | None = None,
     measure: Measure = "knn_accuracy",
     seed: int = 0,
+    storages: Storages = FLOATS,
 ) -> Comparison:
     """Compare two arms, paired by seed and by query, each within its budget of dimensions.
 
@@ -100,13 +105,15 @@ def compare(
         other_k: dimensions that ``other`` may keep; ``k`` by default.
         measure: what is compared.
         seed: of the resampling, which is the same for every call.
+        storages: how the coordinates of the two are kept.
 
     Raises:
         ValueError: if the arms share no seed, or were judged on other queries.
     """
     pairs = _pairs(arm, other)
     other_k = k if other_k is None else other_k
-    won = [_hits(a, k, measure).double() - _hits(b, other_k, measure).double() for a, b in pairs]
+    ours, theirs = storages
+    won = [hits(a, k, measure, ours).double() - hits(b, other_k, measure, theirs).double() for a, b in pairs]
     means = [float(differences.mean()) for differences in won]
     queries = query_interval([w.numpy() for w in won], seed)
     seeds = seed_interval(means)
@@ -120,6 +127,7 @@ def compare(
         high=max(queries[1], seeds[1]),
         seeds=len(pairs),
         query_interval=queries,
+        storages=storages,
     )
 
 
@@ -155,10 +163,17 @@ def _pairs(arm: Sequence[Score], other: Sequence[Score]) -> list[tuple[Score, Sc
     return pairs
 
 
-def _hits(score: Score, k: int, measure: Measure) -> Tensor:
-    line = score.frontier
-    return (line.knn_hits if measure == "knn_accuracy" else line.recall_hits)[line.index(k)]
+def hits(score: Score, k: int, measure: Measure = "knn_accuracy", storage: Storage = "float32") -> Tensor:
+    """Which queries ``(Q,)`` are right within ``k`` dimensions kept in ``storage``.
+
+    Raises:
+        ValueError: if the storage was not measured.
+    """
+    line = score.line(storage)
+    if line is None:
+        raise ValueError(f"`storages` must have been measured; {score.arm} has no {storage} vectors: rounded=True.")
+    return line.hits(measure)[line.index(k)]
 
 
 def _share(score: Score, k: int, measure: Measure) -> float:
-    return float(_hits(score, k, measure).double().mean())
+    return float(hits(score, k, measure).double().mean())

@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +30,15 @@ from lightning_monocon.scorecard.words import as_markdown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-EMBEDDINGS = "embeddings.safetensors"
+EMBEDDINGS = {"last": "embeddings.safetensors", "best": "embeddings-best.safetensors"}
+"""Files of a run by checkpoint: after the last epoch, and of the best epoch by validation."""
+
 RECORD = "record.jsonl"
 
 CAPTIONS = {
-    "frontier.png": "5-NN accuracy against kept dimensions; bands span the seeds, rings mark each arm's n99.",
-    "storage.png": "5-NN accuracy against bytes per vector: principal components kept as float32, int8 or single bits.",
+    "frontier.png": "5-NN accuracy against kept dimensions (every arm is cut by PCA, or to a prefix where it says so); "
+    "bands span the seeds, rings mark each arm's n99.",
+    "storage.png": "5-NN accuracy against bytes per vector: kept coordinates as float32, int8 or single bits.",
     "recall.png": "Share of queries with their label among the r nearest neighbours.",
     "spectrum.png": "Variance left unexplained by the first k principal components (the grey line is the 1 % that "
     "defines n99), and the variance along each.",
@@ -45,11 +49,12 @@ CAPTIONS = {
 
 
 def report(out: Path, arms: Sequence[str], baseline: str = "encoder") -> Scorecard:
-    """Score finished runs and write ``scorecard.json``, ``.md``, ``.html`` and the figures into ``out``.
+    """Score finished runs under both checkpoint rules; write ``scorecard.json``, ``.md``, ``.html`` and the figures.
 
     Each run is a folder ``<out>/runs/<arm>-seed<seed>/`` with ``embeddings.safetensors``
-    (:meth:`EmbeddingSet.save`) and, if it was trained, ``record.jsonl``
-    (:func:`~lightning_monocon.scorecard.history.read_history`).
+    (:meth:`EmbeddingSet.save`), those of the best checkpoint by validation in ``embeddings-best.safetensors``, and, if
+    it was trained, ``record.jsonl`` (:func:`~lightning_monocon.scorecard.history.read_history`). The other checkpoint
+    rule is left out unless every run has the second file.
 
     Args:
         out: folder of the comparison.
@@ -63,18 +68,31 @@ def report(out: Path, arms: Sequence[str], baseline: str = "encoder") -> Scoreca
         FileNotFoundError: if an arm has no run, or a run has no embeddings.
         ValueError: if the baseline is not among the arms, or embeddings do not fit together.
     """
-    out = Path(out)
+    card, drawn = score_runs(Path(out), arms, baseline)
+    write(Path(out), card, drawn)
+    return card
+
+
+def score_runs(out: Path, arms: Sequence[str], baseline: str = "encoder") -> tuple[Scorecard, dict[str, Figure]]:
+    """The scorecard of finished runs and its figures, as :func:`report` writes them."""
     folders = {arm: run_folders(out, arm) for arm in arms}
     sets = {arm: [_embeddings(folder, arm, seed) for seed, folder in found] for arm, found in folders.items()}
     histories = {arm: [read_history(folder / RECORD) for _, folder in found] for arm, found in folders.items()}
     card = build(sets, baseline, histories)
-    drawn = draw(card, [sets[arm.name][0] for arm in card.arms])
+    if all((folder / EMBEDDINGS["best"]).is_file() for found in folders.values() for _, folder in found):
+        best = {a: [_embeddings(folder, a, seed, "best") for seed, folder in found] for a, found in folders.items()}
+        card = replace(card, alternative=build(best, baseline, brief=True))
+    return card, draw(card, [sets[arm.name][0] for arm in card.arms])
+
+
+def write(out: Path, card: Scorecard, drawn: Mapping[str, Figure]) -> None:
+    """Write ``scorecard.json``, ``.md``, ``.html`` and the figures into ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn.items():
         save(figure, out / name)
     _write(out / "scorecard.json", json.dumps(as_json(card), indent=1, allow_nan=False) + "\n")
     _write(out / "scorecard.html", as_html(card, drawn, CAPTIONS))
     _write(out / "scorecard.md", as_markdown(card, [(name, CAPTIONS[name]) for name in drawn]))
-    return card
 
 
 def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
@@ -114,10 +132,10 @@ def run_folders(out: Path, arm: str) -> list[tuple[int, Path]]:
     return found
 
 
-def _embeddings(folder: Path, arm: str, seed: int) -> EmbeddingSet:
-    path = folder / EMBEDDINGS
+def _embeddings(folder: Path, arm: str, seed: int, stage: str = "last") -> EmbeddingSet:
+    path = folder / EMBEDDINGS[stage]
     if not path.is_file():
-        raise FileNotFoundError(f"`out` must hold finished runs; {folder.name} has no {EMBEDDINGS}: train it again.")
+        raise FileNotFoundError(f"`out` must hold finished runs; {folder.name} has no {path.name}: train it again.")
     data = EmbeddingSet.load(path)
     if (data.arm, data.seed) != (arm, seed):
         raise ValueError(

@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scorecard as plain JSON, with a version.
 
-Layout (version 1); shares are fractions, not per cent; a figure that does not exist is null:
+Layout (version 2); shares are fractions, not per cent; a figure that does not exist is null:
 
 * ``schema``: name and version of this layout.
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
+* ``stage``: which checkpoints the embeddings are of, ``"last"`` or ``"best"`` (by validation).
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
-  with every figure of ``Score``, its ``spectrum``, ``frontier`` (``storage``, ``dims``, ``bytes`` per vector,
-  ``knn_accuracy``, ``recall_at_1``, ``recall``: by neighbours, one mapping per kept dimension), and ``rounded[]``, the
-  frontier of int8 and of binary vectors.
+  with every figure of ``Score``, its ``reading`` (``"pca"`` or ``"prefix"``: how it is cut to k numbers), ``spectrum``,
+  ``frontier`` (``storage``, ``dims``, ``bytes`` per vector, ``knn_accuracy``, ``recall_at_1``, ``recall``: by
+  neighbours, one mapping per kept dimension), and ``rounded[]``, the frontier of int8 and of binary vectors.
 * ``nulls[]``: null models, as ``arms[]``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
-  other arm: ``other``, ``difference``, ``low``, ``high``, ``query_interval``, ``distinguishable``, ``seeds``).
+  other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``distinguishable``,
+  ``seeds``, ``storages``: of the two).
+* ``byte_winners[]``: as ``winners[]``, with ``bytes`` of a vector and the winner's ``storage``; ``k`` is coordinates.
+* ``effects[]``: arms that differ in one thing: ``cause`` (``"constraint"`` or ``"start"``), ``arm``, ``twin``, ``n99``
+  of both, ``n99_interval`` of their difference, ``seeds``, ``kept`` and ``whole`` (accuracies, as ``margins[]``).
+* ``alternative``: the same arms under the other checkpoint rule, as this object without ``schema``, or null.
+
+Version 1 knew one way of cutting vectors; its reader would take prefixes for principal components.
 """
 
 from __future__ import annotations
@@ -20,29 +28,36 @@ import math
 from dataclasses import asdict, fields
 from typing import Any
 
+from lightning_monocon.scorecard.byte_ranking import ByteWinner
 from lightning_monocon.scorecard.card import Arm, Scorecard
+from lightning_monocon.scorecard.causes import Effect
 from lightning_monocon.scorecard.frontier import Frontier
 from lightning_monocon.scorecard.ranking import Comparison, Winner
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.verdict import Verdict
 
-SCHEMA = "lightning-monocon/scorecard/1"
+SCHEMA = "lightning-monocon/scorecard/2"
 """Name and version of the layout; the number grows when a reader of the old layout would go wrong."""
 
 
 def as_json(card: Scorecard) -> dict[str, Any]:
     """The scorecard as dicts, lists, strings and finite numbers."""
-    plain: dict[str, Any] = _finite(
-        {
-            "schema": SCHEMA,
-            "baseline": card.baseline,
-            "dims": list(card.dims),
-            "arms": [_arm(arm) for arm in card.arms],
-            "winners": [_winner(winner) for winner in card.winners],
-            "nulls": [_arm(arm) for arm in card.nulls],
-        }
-    )
+    plain: dict[str, Any] = _finite({"schema": SCHEMA, **_card(card)})
     return plain
+
+
+def _card(card: Scorecard) -> dict[str, Any]:
+    return {
+        "baseline": card.baseline,
+        "stage": card.stage,
+        "dims": list(card.dims),
+        "arms": [_arm(arm) for arm in card.arms],
+        "winners": [_winner(winner) for winner in card.winners],
+        "byte_winners": [_byte_winner(winner) for winner in card.byte_winners],
+        "effects": [_effect(effect) for effect in card.effects],
+        "nulls": [_arm(arm) for arm in card.nulls],
+        "alternative": _card(card.alternative) if card.alternative else None,
+    }
 
 
 def score_as_json(score: Score) -> dict[str, Any]:
@@ -95,6 +110,14 @@ def _winner(winner: Winner) -> dict[str, Any]:
         "ties": list(winner.ties),
         "margins": [_comparison(margin) for margin in winner.margins],
     }
+
+
+def _byte_winner(winner: ByteWinner) -> dict[str, Any]:
+    return {"bytes": winner.bytes, "storage": winner.storage, **_winner(winner)}
+
+
+def _effect(effect: Effect) -> dict[str, Any]:
+    return {**asdict(effect), "kept": _comparison(effect.kept), "whole": _comparison(effect.whole)}
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:

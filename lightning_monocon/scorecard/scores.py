@@ -20,7 +20,7 @@ from lightning_monocon.functional.reconstruction_error import reconstruction_fro
 from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
 from lightning_monocon.functional.total_variance import total_variance_from_moments
 from lightning_monocon.scorecard.dimension import GROUPS, VARIANCE, dimension_interval
-from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
 from lightning_monocon.scorecard.frontier import (
     Frontier,
     affordable_dims,
@@ -28,7 +28,7 @@ from lightning_monocon.scorecard.frontier import (
     measure_rounded,
     numerical_rank,
 )
-from lightning_monocon.scorecard.storage import ROUNDED
+from lightning_monocon.scorecard.storage import ROUNDED, Storage
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.verdict import Verdict
@@ -45,6 +45,7 @@ class Score:
         arm: name of the model.
         seed: seed of its training run.
         stage: which checkpoint.
+        reading: how its vectors are cut to fewer dimensions.
         n: rows of the gallery. n99 grows with it, so n99 is compared at equal n only.
         n_query: rows of the queries.
         dim: width D of the vectors.
@@ -93,7 +94,12 @@ class Score:
     frontier: Frontier
     rounded: tuple[Frontier, ...]
     query_labels: Tensor
+    reading: Reading = "pca"
     verdict: Verdict | None = None
+
+    def line(self, storage: Storage) -> Frontier | None:
+        """The frontier in one storage; None if it was not measured."""
+        return next((line for line in (self.frontier, *self.rounded) if line.storage == storage), None)
 
     @property
     def recall_at_1(self) -> float:
@@ -147,6 +153,7 @@ def measure(
         frontier=line,
         rounded=tuple(measure_rounded(data, storage, basis) for storage in ROUNDED) if rounded else (),
         query_labels=data.query_labels,
+        reading=data.reading,
         **figures,
     )
 

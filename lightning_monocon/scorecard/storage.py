@@ -33,6 +33,16 @@ def vector_bytes(dims: int, storage: Storage) -> int:
     return -(-dims * _BITS[storage] // 8)
 
 
+def dims_within(budget: int, storage: Storage) -> int:
+    """Most coordinates that fit ``budget`` bytes; 0 if not even one does.
+
+    Example:
+        >>> dims_within(6, "float32"), dims_within(6, "int8"), dims_within(6, "binary")
+        (1, 6, 48)
+    """
+    return budget * 8 // _BITS[storage]
+
+
 @dataclass(frozen=True, eq=False)
 class Rounding:
     """Calibrated on the gallery, applied to gallery and queries alike.

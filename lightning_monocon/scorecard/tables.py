@@ -53,7 +53,7 @@ def frontier_table(card: Scorecard) -> Table:
     """5-NN accuracy in per cent by kept dimensions: a row per arm, a column per size, the best and its ties marked."""
     rows = []
     for arm in card.arms:
-        cells = [arm.name]
+        cells = [arm.label]
         for best in card.winners:
             mark = BEST if arm.name == best.arm else TIED if arm.name in best.ties else " "
             cells.append(f"{100 * arm.accuracy(best.k)[0]:.1f}{mark}")
@@ -106,6 +106,17 @@ def spread(mean: float, deviation: float, *, digits: int, scale: float = 1.0) ->
         return "n/a"
     text = f"{scale * mean:.{digits}f}"
     return text if math.isnan(deviation) else f"{text} ± {scale * deviation:.{digits}f}"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, one digit.
+
+    Example:
+        >>> signed(0.25), signed(-3.0), signed(-0.01)
+        ('+0.2', '-3.0', '0.0')
+    """
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
 
 
 def significant(mean: float, deviation: float) -> str:

@@ -58,7 +58,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "smaller sample",
         lambda f: not f.same_sample,
-        "n99 grows with the number of rows, so it says nothing between galleries of different size",
+        "n99 grows with the number of different rows, so it says nothing between galleries that differ in it",
     ),
     Rule(
         "collapsed",

@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from lightning_monocon.cli import main
-from lightning_monocon.cli.arm_run import ArmRun, check_arm
+from lightning_monocon.cli.arm_run import ArmRun
 from lightning_monocon.cli.compare import plan
+from lightning_monocon.cli.compared_arms import head_options, parse_arm
 
+ARMS = ("encoder", "monotonic", "mlp-squared", "matryoshka")
 SHORT = ["--trainer.max_epochs=3", "--model.warmup_epochs=1", "--trainer.check_val_every_n_epoch=1"]
 
 
@@ -19,18 +27,53 @@ def compare(out: Path, *options: str) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A comparison of two arms with a short schedule."""
+    """A comparison of four arms with a short schedule."""
     out = tmp_path_factory.mktemp("compare") / "out"
-    compare(out, "--arms", "encoder", "monotonic", "--jobs", "2")
+    compare(out, "--arms", *ARMS, "--jobs", "2")
     return out
 
 
-def test_a_comparison_leaves_tables_and_figures(finished: Path) -> None:
+@pytest.fixture(scope="module")
+def card(finished: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((finished / "scorecard.json").read_text())
+    return content
+
+
+def test_a_comparison_leaves_tables_and_figures(finished: Path, card: dict[str, Any]) -> None:
     names = {path.name for path in finished.iterdir()}
-    figures = {"frontier.png", "spectrum.png", "correlation.png", "dynamics.png"}
-    assert names >= {"scorecard.json", "scorecard.md", "runs"} | figures
-    card = json.loads((finished / "scorecard.json").read_text())
-    assert [arm["name"] for arm in card["arms"]] == ["encoder", "monotonic"]
+    figures = {"frontier.png", "storage.png", "recall.png", "spectrum.png", "correlation.png", "dynamics.png"}
+    assert names >= {"scorecard.json", "scorecard.md", "scorecard.html", "runs"} | figures
+    assert [arm["name"] for arm in card["arms"]] == list(ARMS)
+
+
+def test_a_real_short_run_is_called_under_trained(card: dict[str, Any]) -> None:
+    """Two joint epochs: n99 is far below the encoder's, and so is the accuracy."""
+    verdicts = {arm["name"]: arm["verdict"] for arm in card["arms"]}
+    assert verdicts["monotonic"]["word"] == "under-trained"
+    assert verdicts["monotonic"]["facts"]["dimension_ratio"] < 0.5
+
+
+def test_both_checkpoint_rules_are_reported(finished: Path, card: dict[str, Any]) -> None:
+    other = card["alternative"]
+    assert (card["stage"], other["stage"]) == ("last", "best")
+    assert [arm["name"] for arm in other["arms"]] == list(ARMS) and other["nulls"] == []
+    assert {run["stage"] for arm in other["arms"] for run in arm["runs"]} == {"best"}
+    assert "Under the other checkpoint rule: best by validation" in (finished / "scorecard.md").read_text()
+
+
+def test_nested_arms_are_read_by_prefixes(card: dict[str, Any]) -> None:
+    assert {arm["name"]: arm["runs"][0]["reading"] for arm in card["arms"]} == {
+        "encoder": "pca",
+        "monotonic": "pca",
+        "mlp-squared": "pca",
+        "matryoshka": "prefix",
+    }
+
+
+def test_the_constraint_is_held_against_the_start(finished: Path, card: dict[str, Any]) -> None:
+    (effect,) = card["effects"]
+    assert (effect["cause"], effect["arm"], effect["twin"]) == ("constraint", "monotonic", "mlp-squared")
+    assert "One seed cannot tell them apart." in (finished / "scorecard.md").read_text()
 
 
 def test_arms_train_for_the_same_number_of_joint_epochs(finished: Path) -> None:
@@ -53,7 +96,7 @@ def test_the_full_schedule_compacts_and_keeps_the_accuracy(tmp_path: Path) -> No
 def test_finished_runs_are_used_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     embeddings = finished / "runs" / "monotonic-seed0" / "embeddings.safetensors"
     before = os.stat(embeddings).st_mtime_ns
-    compare(finished, "--arms", "encoder", "monotonic")
+    compare(finished, "--arms", *ARMS)
     assert os.stat(embeddings).st_mtime_ns == before
     assert "monotonic" in capsys.readouterr().out
 
@@ -92,10 +135,99 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "`--out` must not be in use; another comparison writes to" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arm", ["linear", "linear-0", "linear-x", "encoder-3", "pca"])
+def test_a_killed_comparison_goes_on(tmp_path: Path) -> None:
+    """Killed during the second run: the first is kept, its worker dies too, and the same command finishes."""
+    words = [
+        "--config",
+        "digits",
+        "--out",
+        str(tmp_path),
+        "--seeds",
+        "0",
+        "--arms",
+        "encoder",
+        "linear-4",
+        "--jobs",
+        "1",
+    ]
+    code = f"from lightning_monocon.cli import main\nif __name__ == '__main__':\n main({['compare', *words, *SHORT]})"
+    done, going = tmp_path / "runs" / "encoder-seed0", tmp_path / "runs" / "linear-4-seed0"
+    command = subprocess.Popen(
+        [sys.executable, "-c", f"if __name__ == '__main__':\n {code}"], stderr=subprocess.DEVNULL
+    )
+    try:
+        _until(lambda: going.is_dir() or command.poll() is not None)
+        assert command.poll() is None and (done / "spec.json").is_file()
+        workers = _children(command.pid)
+        assert workers
+    finally:
+        command.send_signal(signal.SIGKILL)
+        command.wait()
+    _until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    before = os.stat(done / "embeddings.safetensors").st_mtime_ns
+    assert not (going / "spec.json").exists()
+    main(["compare", *words, *SHORT])
+    assert os.stat(done / "embeddings.safetensors").st_mtime_ns == before
+    assert (going / "spec.json").is_file() and (tmp_path / "scorecard.json").is_file()
+
+
+def _until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    found = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    return [*found, *(each for child in found for each in _children(child))]
+
+
+@pytest.mark.parametrize(
+    "arm",
+    ["linear", "linear-0", "linear-x", "encoder-3", "pca", "mlp-reference", "mlp-", "monotonic-squared", "matryoshka-"],
+)
 def test_unknown_arms(arm: str) -> None:
-    with pytest.raises(ValueError, match=f"`--arms` must be of encoder, mlp, monotonic, linear-K .* got '{arm}'"):
-        check_arm(arm)
+    with pytest.raises(ValueError, match=rf"`--arms` must be of encoder, mlp, .*, matryoshka \(K: .* got '{arm}'"):
+        parse_arm(arm)
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        ("encoder", "--model.head none --model.out_features null"),
+        ("linear-8", "--model.head linear --model.out_features 8"),
+        ("mlp-squared", '--model.head mlp --model.head_options {"init": "squared"}'),
+        ("monotonic-lognormal", '--model.head monotonic --model.head_options {"init": "lognormal"}'),
+        ("matryoshka", "--model.head linear --model.out_features null --model.nested true"),
+        ("matryoshka-monotonic", "--model.head monotonic --model.nested true"),
+        ("matryoshka-encoder", "--model.head none --model.out_features null --model.nested true"),
+    ],
+)
+def test_what_each_arm_changes(arm: str, words: str) -> None:
+    assert " ".join(parse_arm(arm).words({})) == words
+
+
+def test_options_of_the_monotonic_head_reach_the_heads_that_have_them() -> None:
+    options = {"num_layers": 2, "parametrization": "abs"}
+    assert parse_arm("monotonic-identity").words(options)[-1] == (
+        '{"num_layers": 2, "parametrization": "abs", "init": "identity"}'
+    )
+    assert parse_arm("mlp").words(options)[-1] == '{"num_layers": 2}'
+    assert parse_arm("linear-4").words(options)[-2:] == ["--model.head_options", "null"]
+
+
+def test_head_options_of_recipe_and_command_line_are_joined() -> None:
+    recipe = {"model": {"head_options": {"num_layers": 2}}}
+    assert head_options(recipe, []) == {"num_layers": 2}
+    assert head_options(recipe, ["--model.head_options.init=identity", "--x", "1"]) == {
+        "num_layers": 2,
+        "init": "identity",
+    }
+    assert head_options(recipe, ["--model.head_options", "{init: identity}"]) == {"init": "identity"}
+    with pytest.raises(ValueError, match=r"`--model.head_options` must be a mapping .* got 'identity'"):
+        head_options(recipe, ["--model.head_options=identity"])
 
 
 def test_arms_and_seeds_must_not_repeat(tmp_path: Path) -> None:

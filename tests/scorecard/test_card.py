@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, as_json, build
+from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.schema import SCHEMA
+from lightning_monocon.scorecard.sentences import best_lines, null_lines, verdict_lines
 from lightning_monocon.scorecard.tables import Table
-from lightning_monocon.scorecard.words import as_markdown, as_text, best_lines, null_lines, verdict_lines
+from lightning_monocon.scorecard.words import as_markdown, as_text
 
 Planted = Callable[..., EmbeddingSet]
 
@@ -72,7 +74,7 @@ def test_the_words_name_the_winner_the_noise_and_the_rival(card: Scorecard) -> N
     assert words[1].startswith("twin: not distinguishable from the baseline; within the noise of encoder + PCA-")
     assert words[2].startswith("narrow: compact; ahead of encoder + PCA-4 (+")
     assert words[3].startswith("flat: collapsed: all rows of the gallery are equal.")
-    assert len(null_lines(card)) == 3
+    assert len(null_lines(card)) == 4
 
 
 def test_ties_are_said_to_be_within_the_noise(sets: dict[str, list[EmbeddingSet]]) -> None:
@@ -116,7 +118,7 @@ def test_text_columns_are_aligned() -> None:
 
 def test_json_is_versioned_plain_and_complete(card: Scorecard) -> None:
     plain = json.loads(json.dumps(as_json(card), allow_nan=False))
-    assert plain["schema"] == SCHEMA == "lightning-monocon/scorecard/1"
+    assert plain["schema"] == SCHEMA == "lightning-monocon/scorecard/2"
     assert [arm["name"] for arm in plain["arms"]] == ["encoder", "twin", "narrow", "flat"]
     run = plain["arms"][2]["runs"][0]
     assert (run["n99"], run["seed"], run["n"], run["dim"]) == (4, 0, 600, 4)
@@ -126,7 +128,7 @@ def test_json_is_versioned_plain_and_complete(card: Scorecard) -> None:
     assert plain["arms"][3]["runs"][0]["rmse"] is None
     assert plain["arms"][2]["verdict"]["facts"]["rival"]["distinguishable"] is True
     assert [best["k"] for best in plain["winners"]] == plain["dims"]
-    assert {null["name"] for null in plain["nulls"]} == {"untrained head", "constant-shift cone", "subsample"}
+    assert [null["name"] for null in plain["nulls"]] == list(NULL_MODELS)
 
 
 def test_the_same_embeddings_give_the_same_scorecard(sets: dict[str, list[EmbeddingSet]], card: Scorecard) -> None:

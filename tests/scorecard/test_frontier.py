@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -105,3 +107,22 @@ def test_rank_ignores_rounding() -> None:
 @pytest.mark.parametrize(("width", "expected"), [(1, (1,)), (2, (1, 2)), (7, (1, 2, 3, 4, 6, 7))])
 def test_default_dims_end_at_the_width(width: int, expected: tuple[int, ...]) -> None:
     assert default_dims(width) == expected
+
+
+def test_prefixes_are_read_as_they_are(digits: Digits) -> None:
+    turn = torch.randn(64, 64, generator=torch.Generator().manual_seed(1))  # four pixels alone are all ties
+    gallery, labels, query, truth = (part @ turn if part.is_floating_point() else part for part in digits)
+    line = measure_frontier(EmbeddingSet(gallery, labels, query, truth, reading="prefix"), dims=[4, 24, 64])
+    assert line.dims == (4, 24, 64)
+    for i, k in enumerate(line.dims):
+        expected = accuracies(gallery[:, :k].numpy(), labels, query[:, :k].numpy(), truth)
+        found = (line.knn_accuracy[i], line.recall_at_1[i])
+        np.testing.assert_allclose(found, expected, atol=2.01 / len(truth), err_msg=f"k = {k}")  # float32 ties
+
+
+def test_how_vectors_are_cut_travels_with_the_file(digits: Digits, tmp_path: Path) -> None:
+    path = EmbeddingSet(*digits, reading="prefix").save(tmp_path / "e.safetensors")
+    assert EmbeddingSet.load(path).reading == "prefix"
+    assert EmbeddingSet(*digits).reading == "pca"
+    with pytest.raises(ValueError, match="`reading` must be one of pca, prefix; got 'random'"):
+        EmbeddingSet(*digits, reading="random")

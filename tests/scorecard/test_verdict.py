@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from lightning_monocon.scorecard import EmbeddingSet, Score, measure, score
 from lightning_monocon.scorecard.flags import flags
-from lightning_monocon.scorecard.nulls import NULL_MODELS, shifted_cone, subsample, untrained_head
+from lightning_monocon.scorecard.nulls import NULL_MODELS, repeated_rows, shifted_cone, subsample, untrained_head
 from lightning_monocon.scorecard.verdict import RULES, judge, judge_alone
 
 Planted = Callable[..., EmbeddingSet]
@@ -99,6 +99,7 @@ def test_equal_rows_collapsed(planted: Planted) -> None:
         (untrained_head, "collapsed or under-trained"),
         (shifted_cone, "narrower cone only"),
         (subsample, "smaller sample"),
+        (repeated_rows, "smaller sample"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
@@ -111,10 +112,12 @@ def test_every_null_model_is_called_what_it_is(
 
 
 def test_null_models_win_the_headline_figures_that_they_are_there_to_expose(pixels: EmbeddingSet) -> None:
-    honest, head, cone, few = (measure(data) for data in (pixels, *(make(pixels) for make in NULL_MODELS.values())))
+    nulls = [make(pixels) for make in NULL_MODELS.values()]
+    honest, head, cone, few, repeated = (measure(data) for data in (pixels, *nulls))
     assert head.n99 < honest.n99 and head.rmse < honest.rmse / 4
     assert cone.rmse < honest.rmse / 4 and cone.fvu == pytest.approx(honest.fvu, rel=0.2)
     assert few.n99 < honest.n99 and few.classes == honest.classes
+    assert repeated.n99 < honest.n99 and repeated.n == honest.n and repeated.distinct == few.n
 
 
 def test_null_models_are_the_same_every_time(pixels: EmbeddingSet) -> None:

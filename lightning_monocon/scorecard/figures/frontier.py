@@ -42,8 +42,7 @@ def _draw(panel: Axes, card: Scorecard, arm: Arm, index: int) -> None:
     dims = [k for k in card.dims if k < arm.width] + [arm.width]
     columns = [[100 * score.knn_accuracy_at(k) for score in arm.scores] for k in dims]
     mean = [sum(column) / len(column) for column in columns]
-    name = f"{arm.name} + PCA-k" if arm.name == card.baseline else arm.name
-    panel.plot(dims, mean, label=name, **style)
+    panel.plot(dims, mean, label=arm.label, **style)
     if len(arm.scores) > 1:
         panel.fill_between(dims, [*map(min, columns)], [*map(max, columns)], color=style["color"], alpha=0.15, lw=0)
     n99 = arm.spread("n99")[0]

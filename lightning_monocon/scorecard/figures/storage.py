@@ -25,7 +25,7 @@ def storage_figure(card: Scorecard) -> Figure | None:
     figure, panels = new_figure(columns=3, width=10.5, height=4.0)
     for place, (panel, title) in enumerate(zip(panels, _TITLES, strict=True)):
         for index, arm in enumerate(card.arms):
-            _draw(panel, card, arm, index, place)
+            _draw(panel, arm, index, place)
         panel.set_title(title, fontsize=10)
     most = max(4 * arm.width for arm in card.arms)
     chance = 100 * card.arms[0].scores[0].chance
@@ -39,7 +39,7 @@ def storage_figure(card: Scorecard) -> Figure | None:
     return figure
 
 
-def _draw(panel: Axes, card: Scorecard, arm: Arm, index: int, place: int) -> None:
+def _draw(panel: Axes, arm: Arm, index: int, place: int) -> None:
     lines: list[Frontier] = [(score.frontier, *score.rounded)[place] for score in arm.scores]
     # Seeds may differ in rank, each has its own n99 among its sizes, and beyond the rank there is nothing to store.
     rank = max(1, min(score.rank for score in arm.scores))
@@ -47,7 +47,6 @@ def _draw(panel: Axes, card: Scorecard, arm: Arm, index: int, place: int) -> Non
     values = np.array([[100 * line.knn_accuracy[line.dims.index(k)] for k in dims] for line in lines])
     costs = [lines[0].bytes[lines[0].dims.index(k)] for k in dims]
     style = line_style(index)
-    name = f"{arm.name} + PCA-k" if arm.name == card.baseline else arm.name
-    panel.plot(costs, values.mean(0), label=name, **style)
+    panel.plot(costs, values.mean(0), label=arm.label, **style)
     if len(lines) > 1:
         panel.fill_between(costs, values.min(0), values.max(0), color=style["color"], alpha=0.15, lw=0)

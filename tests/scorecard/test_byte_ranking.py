@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is best at so many bytes per vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lightning_monocon.scorecard import EmbeddingSet, Score, Scorecard, build, compare, measure
+from lightning_monocon.scorecard.byte_ranking import best_form, byte_budgets, byte_winner
+from lightning_monocon.scorecard.sentences import byte_lines
+from lightning_monocon.scorecard.storage import dims_within, vector_bytes
+
+Planted = Callable[..., EmbeddingSet]
+
+
+def arm(planted: Planted, name: str, seeds: int = 2, **how: object) -> list[Score]:
+    return [measure(planted(arm=name, seed=seed, **how), rounded=True) for seed in range(seeds)]
+
+
+@pytest.fixture(scope="module")
+def arms(planted: Planted) -> dict[str, list[Score]]:
+    return {"wide": arm(planted, "wide", noise=1.2), "sharp": arm(planted, "sharp", noise=0.4, draw=1)}
+
+
+def test_the_best_storage_is_the_best_of_all_that_fit(arms: dict[str, list[Score]]) -> None:
+    for budget in (1, 4, 16, 64):
+        form = best_form(arms["wide"], budget)
+        assert form is not None and vector_bytes(form.k, form.storage) <= budget
+        found = {}
+        for storage in ("float32", "int8", "binary"):
+            lines = [score.line(storage) for score in arms["wide"]]
+            fits = [[i for i, cost in enumerate(line.bytes) if cost <= budget] for line in lines if line]
+            if all(fits):
+                shares = [line.knn_accuracy[inside[-1]] for line, inside in zip(lines, fits, strict=True) if line]
+                found[storage] = sum(shares) / len(shares)
+        assert form.accuracy == pytest.approx(max(found.values()))
+        assert found[form.storage] == pytest.approx(form.accuracy)
+
+
+def test_at_few_bytes_rounded_coordinates_win_and_at_full_width_nothing_is_lost(arms: dict[str, list[Score]]) -> None:
+    small, whole = best_form(arms["sharp"], 4), best_form(arms["sharp"], 64)
+    assert small is not None and small.storage in ("int8", "binary")
+    assert whole is not None and whole.accuracy >= sum(s.knn_accuracy for s in arms["sharp"]) / 2
+    assert best_form(arms["sharp"], 0) is None
+
+
+def test_the_winner_carries_its_margin_over_each_rival_in_its_own_storage(arms: dict[str, list[Score]]) -> None:
+    best = byte_winner(arms, 8)
+    rival = best_form(arms["wide"], 8)
+    assert best is not None and rival is not None and best.arm == "sharp" and best.bytes == 8
+    (margin,) = best.margins
+    assert margin.storages == (best.storage, rival.storage) and (margin.k, margin.other_k) == (best.k, rival.k)
+    assert margin.difference == pytest.approx(best.accuracy - rival.accuracy)
+    assert best.distinguishable and best.ties == ()
+    assert byte_winner({}, 8) is None
+
+
+def test_vectors_that_were_not_rounded_cannot_be_compared_as_such(planted: Planted) -> None:
+    plain = measure(planted(arm="plain"))
+    form = best_form([plain], 16)
+    assert form is not None and (form.storage, form.k) == ("float32", 4)
+    with pytest.raises(ValueError, match="`storages` must have been measured; plain has no int8 vectors"):
+        compare([plain], [plain], 4, storages=("int8", "int8"))
+
+
+@pytest.mark.parametrize(("width", "budgets"), [(1, (1, 2, 4)), (3, (1, 2, 4, 8)), (16, (1, 2, 4, 8, 16, 32, 64))])
+def test_budgets_end_at_the_full_width(width: int, budgets: tuple[int, ...]) -> None:
+    assert byte_budgets(width) == budgets
+    assert [dims_within(b, "binary") for b in budgets[:3]] == [8, 16, 32]
+
+
+def test_the_words_name_storage_dimensions_and_noise(planted: Planted) -> None:
+    sets = {
+        "encoder": [planted(seed=seed, noise=1.2) for seed in range(2)],
+        "sharp": [planted(arm="sharp", seed=seed, noise=0.4, draw=1) for seed in range(2)],
+        "twin": [planted(arm="twin", seed=seed, noise=0.4, draw=1) for seed in range(2)],
+    }
+    card = build(sets)
+    lines = byte_lines(card)
+    assert isinstance(card, Scorecard) and [best.bytes for best in card.byte_winners] == [1, 2, 4, 8, 16, 32, 64]
+    assert lines[0].startswith("1") and " as " in lines[0] and "dimensions (" in lines[0]
+    assert all("leads, but within the noise of twin (+0.0 points, 95 %" in line for line in lines)
+    assert lines[-1].endswith("; ahead of encoder")
+
+
+def test_ties_of_storage_do_not_depend_on_the_seed_order(arms: dict[str, list[Score]]) -> None:
+    turned = {name: scores[::-1] for name, scores in arms.items()}
+    assert byte_winner(arms, 16) == byte_winner(turned, 16)
+
+
+def test_prefixes_are_rounded_centred_and_unprojected(planted: Planted) -> None:
+    data = replace(planted(noise=0.4), reading="prefix")
+    shifted = replace(data, gallery=data.gallery + 5, query=data.query + 5)
+    line = measure(shifted, rounded=True).line("binary")
+    assert line is not None
+    unit = [torch.nn.functional.normalize(rows.double()) for rows in (shifted.gallery, shifted.query)]
+    signs = [rows - unit[0].mean(0) >= 0 for rows in unit]
+    distance = (signs[1][:, None, :8] != signs[0][None, :, :8]).sum(-1)
+    right = shifted.gallery_labels[None] == shifted.query_labels[:, None]
+    nearest = distance == distance.min(1, keepdim=True).values
+    at_least = float((right | ~nearest).all(1).double().mean())
+    at_most = float((right & nearest).any(1).double().mean())
+    assert at_least <= line.recall_at_1[line.dims.index(8)] <= at_most
