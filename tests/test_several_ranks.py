@@ -8,11 +8,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
 import pytest
 import torch
+from processes.ranks_fit import judged
 from torch import nn
 
 from lightning_monocon import MonoCon, SupConLoss
+from lightning_monocon.callbacks import EmbeddingMetrics
 from lightning_monocon.data import ClassBalancedBatchSampler
 
 SCRIPT = Path(__file__).parent / "processes" / "ranks_fit.py"
@@ -107,6 +110,31 @@ def test_sharded_parameters_take_the_steps_of_one_process(ranks: list[dict[str, 
     loaded = MonoCon.load_from_checkpoint(folder / "sharded.ckpt", encoder=encoder)
     for name, value in one_process(torch.float32).items():
         torch.testing.assert_close(loaded.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_watched_run_takes_the_same_steps_and_only_the_first_rank_watches(ranks: list[dict[str, Any]]) -> None:
+    # the chunked run, whose weights are compared above, was watched; the other was not
+    assert [rank["chunked"]["evaluations"] for rank in ranks] == [4, 0]  # the start and 3 steps
+    # where parameters are sharded no rank can embed alone
+    assert [rank["sharded"]["evaluations"] for rank in ranks] == [4, 4]
+
+
+def test_metrics_of_sharded_parameters_and_uneven_shards(ranks: list[dict[str, Any]], folder: Path) -> None:
+    found = {name: value for name, value in ranks[0]["sharded"]["metrics"].items() if name.startswith("val/")}
+    assert found
+    encoder = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 8))
+    loaded = MonoCon.load_from_checkpoint(folder / "sharded.ckpt", encoder=encoder)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        callbacks=[EmbeddingMetrics()],
+    )
+    trainer.validate(loaded, judged(torch.float32), verbose=False)
+    for name, value in found.items():
+        assert ranks[1]["sharded"]["metrics"][name] == value
+        assert trainer.callback_metrics[name].item() == pytest.approx(value, rel=1e-5, abs=1e-6), name
 
 
 def test_what_sharding_does_not_do_is_refused(ranks: list[dict[str, Any]]) -> None:

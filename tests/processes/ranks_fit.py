@@ -16,10 +16,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lightning_monocon import MonoCon, SupConLoss
-from lightning_monocon.callbacks import ExactResume
-from lightning_monocon.data import ClassBalancedBatchSampler
-
-warnings.simplefilter("ignore")
+from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume, SemanticLandscape
+from lightning_monocon.data import ClassBalancedBatchSampler, ShardSampler
 
 STEPS, SHARES = 3, (11, 5)
 CLASSES, PER_CLASS, BATCH = 6, 3, 9
@@ -59,6 +57,20 @@ class UnevenShards(L.LightningDataModule):
         rows = TensorDataset(inputs[:, own].flatten(0, 1), labels[:, own].flatten())
         return DataLoader(rows, batch_size=len(rows) // STEPS)
 
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        return judged(self.dtype)
+
+
+def judged(dtype: torch.dtype) -> list[DataLoader[Any]]:
+    """Gallery of 33 and query of 15 rows: more on the first rank than on the second."""
+    loaders = []
+    for rows, seed in ((33, 4), (15, 5)):
+        generator = torch.Generator().manual_seed(seed)
+        inputs = torch.randn(rows, 6, generator=generator, dtype=torch.float64).to(dtype)
+        rows_and_labels = TensorDataset(inputs, torch.arange(rows) % 3)
+        loaders.append(DataLoader(rows_and_labels, batch_size=8, sampler=ShardSampler(rows)))
+    return loaders
+
 
 class Reductions(L.Callback):
     """Count the buckets that are averaged over the ranks."""
@@ -75,11 +87,21 @@ class Reductions(L.Callback):
         return allreduce_hook(None, bucket)
 
 
-def fit_in_chunks(chunk_size: int | None) -> dict[str, Any]:
+def landscape() -> SemanticLandscape:
+    return SemanticLandscape(probe=12, schedule=1, budget=None, on_error="raise")
+
+
+def evaluations(watch: SemanticLandscape) -> int:
+    return 0 if watch.tracker is None else len(watch.tracker.trajectory)
+
+
+def fit_in_chunks(chunk_size: int | None, folder: Path) -> dict[str, Any]:
     reductions, module = Reductions(), model(chunk_size=chunk_size)
-    options = {"callbacks": [reductions], "precision": "64-true", "gradient_clip_val": 0.05}
+    watch = landscape()
+    callbacks = [reductions, watch] if chunk_size else [reductions]
+    options = {"callbacks": callbacks, "default_root_dir": folder, "precision": "64-true", "gradient_clip_val": 0.05}
     trainer(use_distributed_sampler=False, **options).fit(module, datamodule=UnevenShards(torch.float64))
-    return {"weights": module.state_dict(), "reductions": reductions.count}
+    return {"weights": module.state_dict(), "reductions": reductions.count, "evaluations": evaluations(watch)}
 
 
 class Keys(Dataset[Any]):
@@ -154,11 +176,15 @@ def refusal(strategy: ModelParallelStrategy, **options: Any) -> str:
 def fit_sharded(folder: Path) -> dict[str, Any]:
     module = model()
     strategy = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1, save_distributed_checkpoint=False)
-    trained = trainer(strategy=strategy, use_distributed_sampler=False, gradient_clip_val=0.05)
+    watch = landscape()
+    options = {"gradient_clip_val": 0.05, "callbacks": [watch, EmbeddingMetrics()], "default_root_dir": folder}
+    trained = trainer(strategy=strategy, use_distributed_sampler=False, **options)
     trained.fit(module, datamodule=UnevenShards(torch.float32))
     trained.save_checkpoint(folder / "sharded.ckpt")
     learnt = SupConLoss(nn.Parameter(torch.tensor(0.1)))
     return {
+        "evaluations": evaluations(watch),
+        "metrics": {name: value.item() for name, value in trained.callback_metrics.items()},
         "local": sum(p.to_local().numel() for p in module.parameters()),
         "whole": sum(p.numel() for p in module.parameters()),
         "tensor parallel": refusal(ModelParallelStrategy()),
@@ -167,8 +193,9 @@ def fit_sharded(folder: Path) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
+    warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    found: dict[str, Any] = {"whole": fit_in_chunks(None), "chunked": fit_in_chunks(3)}
+    found: dict[str, Any] = {"whole": fit_in_chunks(None, folder), "chunked": fit_in_chunks(3, folder)}
     found["sampler"] = fit_balanced("sampler", folder / "a")
     found["resumed"] = fit_balanced("sampler", folder / "b", ckpt=folder / "a" / "step=6.ckpt")
     found["batch_sampler"] = fit_balanced("batch_sampler", folder / "c", use_distributed_sampler=False)
