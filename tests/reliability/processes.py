@@ -49,14 +49,16 @@ def _call(module: str, name: str, arguments: tuple[Any, ...]) -> None:
     getattr(import_module(module), name)(*arguments)
 
 
-def fit(folder: Path, *options: str, user: int | None = None, **environment: str) -> ForkServerProcess:
+def fit(
+    folder: Path, *options: str, user: int | None = None, room: str | None = None, **environment: str
+) -> ForkServerProcess:
     """Start ``monocon fit`` of the campaign's recipe in a run folder; its output goes to ``<folder>.log``."""
     from reliability import targets
 
     recipe = folder.parent / "recipe.yaml"
     recipe.write_text(targets.RECIPE)
     words = ["fit", "--config", str(recipe), "--run_dir", str(folder), *options]
-    return start(targets.command, words, f"{folder}.log", environment, user)
+    return start(targets.command, words, f"{folder}.log", environment, user, room)
 
 
 def log(folder: Path) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import signal
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,18 +102,60 @@ class DyingDigits(DigitsData):
         self.train.__getitems__ = dying  # type: ignore[method-assign]
 
 
-def command(words: list[str], log: str, environment: dict[str, str], user: int | None = None) -> None:
-    """Be the process of ``monocon WORDS``, with its output in a file."""
-    os.environ.update(environment)
+def _print_to(log: str) -> None:
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
-    sys.stderr = sys.__stderr__
+
+
+def command(
+    words: list[str], log: str, environment: dict[str, str], user: int | None = None, room: str | None = None
+) -> None:
+    """Be the process of ``monocon WORDS``, with its output in a file.
+
+    Args:
+        words: The command's.
+        log: The file.
+        environment: Added to the process's.
+        user: Whom to become.
+        room: Where to mount a file system of this many bytes, as ``"folder:bytes"``; it and its files end with the
+            process, so they are copied to ``"folder-kept"``.
+    """
+    os.environ.update(environment)
+    _print_to(log)
     torch.set_num_threads(1)
     warnings.simplefilter("default")
     if user is not None:
         os.setuid(user)
-    main(words)
+    if bound := os.environ.get("TORTURE_FILE_SIZE"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(bound), int(bound)))
+    if room is None:
+        return main(words)
+    folder, size = room.rsplit(":", 1)
+    mount(folder, int(size))
+    try:
+        main(words)
+    finally:
+        shutil.copytree(folder, folder + "-kept")
+
+
+def mount(folder: str, size: int) -> None:
+    """Mount a small file system over a folder, seen by this process alone.
+
+    Raises:
+        PermissionError: If this user may not.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_namespace, private = 0x20000, 0x40000 | 0x4000
+    for done in (
+        libc.unshare(new_namespace),
+        libc.mount(b"none", b"/", None, private, None),
+        libc.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, f"size={size}".encode()),
+    ):
+        if done != 0:
+            raise PermissionError(ctypes.get_errno(), "no file system of its own for this process")
 
 
 def save_for_ever(folder: str) -> None:
@@ -129,3 +172,40 @@ def save_for_ever(folder: str) -> None:
         half = Path(folder) / "half"
         half.write_text(str(step))
         half.rename(Path(folder) / "finished")
+
+
+def fit_on_two_ranks(folder: str, rank: int, port: int) -> None:
+    """One of two gloo ranks: train whole, then resume from three of its checkpoints; save what each ended with."""
+    import lightning.pytorch as L
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from lightning_monocon import MonoCon
+    from lightning_monocon.callbacks import ExactResume
+    from lightning_monocon.durable import DurableCheckpointIO
+
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    os.environ["LOCAL_RANK"] = str(rank)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    _print_to(str(Path(folder) / f"rank{rank}.log"))
+    places = {"whole": None, "warm-up": "step=2.ckpt", "boundary": "step=8.ckpt", "joint": "step=11.ckpt"}
+    for name, checkpoint in places.items():
+        L.seed_everything(0 if name == "whole" else 7, workers=True, verbose=False)
+        model = MonoCon(NoisyCNN(4), warmup_epochs=2, lr_warmup=1e-3, lr_encoder=3e-3, lr_head=3e-3)
+        keep = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+        trainer = L.Trainer(
+            accelerator="cpu",
+            devices=2,
+            strategy="ddp",
+            max_epochs=4,
+            logger=False,
+            enable_checkpointing=name == "whole",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            plugins=[DurableCheckpointIO()],
+            callbacks=[ExactResume(seed=0), *([keep] if name == "whole" else [])],
+        )
+        path = None if checkpoint is None else str(Path(folder) / checkpoint)
+        trainer.fit(model, datamodule=DigitsData(batch_size=128, seed=0), ckpt_path=path, weights_only=True)
+        state = {"weights": dict(model.named_parameters()), "steps": trainer.global_step, "phase": model.phase}
+        torch.save(state, Path(folder) / f"{name}-{rank}.pt")
