@@ -81,6 +81,12 @@ class DurableCheckpointIO(TorchCheckpointIO):
         durable_files.remove(_local(path))
 
 
+class PlainCheckpointIO(TorchCheckpointIO):
+    """Lightning's own writing and the reading of `DurableCheckpointIO`: what a `MonoCon` takes where it is given none."""
+
+    load_checkpoint = DurableCheckpointIO.load_checkpoint
+
+
 def probe_checkpoint_folders(trainer: Trainer) -> None:
     """Write to every folder that a checkpoint callback will write to, before the first step.
 

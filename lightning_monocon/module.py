@@ -10,6 +10,7 @@ import os
 from typing import Any, Literal, TypedDict, cast
 
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -18,6 +19,7 @@ from lightning_monocon.arms import Arm, HeadSpec, build_head, head_spec
 from lightning_monocon.batches import PositivesWatch, check_rows, class_labels, inputs_and_labels, naming_drop_last
 from lightning_monocon.cached_gradients import embed_in_chunks
 from lightning_monocon.checkpoints import read_checkpoint
+from lightning_monocon.durable import PlainCheckpointIO
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
 from lightning_monocon.large_batches import AccumulationWatch, check_chunk_size, check_chunked_training, shard
 from lightning_monocon.losses import SupConLoss
@@ -125,12 +127,17 @@ class MonoCon(TwoPhaseModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Check that trainer, schedule and `chunk_size` fit each other.
+        """Let nothing but plain values of local files in; check that trainer, schedule and `chunk_size` fit.
+
+        Lightning's default reader downloads a URL and runs what is in it. A reader of your own stays.
 
         Raises:
             ValueError: If the trainer's ``max_epochs`` leaves no joint epoch.
             RuntimeError: If the strategy is not one that the warm-up, or `chunk_size`, was tested with.
         """
+        strategy = self.trainer.strategy
+        if type(strategy.checkpoint_io) is TorchCheckpointIO:
+            strategy.checkpoint_io = PlainCheckpointIO()
         super().setup(stage)
         if stage == "fit" and self.chunk_size is not None:
             check_chunked_training(self.trainer, [self.encoder, self.head])
