@@ -7,7 +7,9 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from image_folders import fashion_mnist, strips
+import numpy as np
+from image_folders import NAMES, fashion_mnist, strips
+from PIL import Image
 from sentence_files import write_pairs
 from tiny_text import save_model
 
@@ -77,3 +79,14 @@ def _fashion(local: Path | None, scratch: Path) -> Path:
     if not folder.is_dir():
         fashion_mnist(folder, train=600, test=40)
     return folder
+
+
+def bright_strips(folder: Path, per_class: int) -> None:
+    """Write strips whose classes differ in their mean colour, so that a small encoder learns them."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(per_class)
+    for number, name in enumerate(NAMES):
+        images = generator.normal(110, 60, (per_class, 32, 32, 3))
+        images[..., number] += generator.normal(25, 20, (per_class, 1, 1))
+        strip = images.clip(0, 255).astype(np.uint8).reshape(-1, 32, 3)
+        Image.fromarray(strip).save(folder / f"{name}.webp", lossless=True)

@@ -94,8 +94,8 @@ def _decode(path: Path, size: int | None, strips: bool, channels: int) -> NDArra
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as picture:
-            picture = picture.convert("L" if channels == 1 else "RGB")
+        with Image.open(path) as opened:
+            picture = opened.convert("L" if channels == 1 else "RGB")
             if size is not None and not strips and picture.size != (size, size):
                 picture = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
             pixels = np.asarray(picture)

@@ -48,6 +48,7 @@ class ImageFolderData(ImageData):
                 f"{channels}, {image_size} and {test_size}."
             )
         self.image_size, self.channels, self.test_size = image_size, channels, test_size
+        self._held_back: ImageTable | None = None
 
     def read(self, role: Role) -> ImageTable:
         """Return the train or the test images, sorted by class and name."""
@@ -55,7 +56,7 @@ class ImageFolderData(ImageData):
         if (self.root / "train").is_dir() and test is not None:
             classes = None if role == "train" else self._tables["train"].classes
             return self._decoded(self.root / "train" if role == "train" else test, classes)
-        if role == "test":
+        if role == "test" and self._held_back is not None:
             return self._held_back
         whole = self._decoded(self.root, None)
         size = round(self.test_size * len(whole.labels))

@@ -74,7 +74,7 @@ def _draws(indices: Indices, seed: int) -> NDArray[np.float64]:
 
 def _quotas(counts: Indices, size: int) -> Indices:
     exact = counts * (size / counts.sum())
-    quotas = np.floor(exact).astype(np.int64)
+    quotas: Indices = np.floor(exact).astype(np.int64)
     missing = size - int(quotas.sum())
     quotas[np.argsort(quotas - exact, kind="stable")[:missing]] += 1
     return quotas
