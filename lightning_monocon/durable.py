@@ -82,7 +82,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
 
 class PlainCheckpointIO(TorchCheckpointIO):
-    """Lightning's own writing and the reading of `DurableCheckpointIO`: what a `MonoCon` takes where it is given none."""
+    """Lightning's own writing and the reading of `DurableCheckpointIO`; what a `MonoCon` falls back on."""
 
     load_checkpoint = DurableCheckpointIO.load_checkpoint
 

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,9 @@ def trap(folder: Path) -> Iterator[tuple[Trap, int]]:
 
 def refused(action: Callable[[], object]) -> bool:
     """Return whether an action ends in an error, which nobody sees."""
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+    silent = contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())
+    with silent[0], silent[1], warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as an error, a warning would pass for a refusal
         try:
             action()
         except (Exception, SystemExit):
