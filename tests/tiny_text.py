@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+import torch
+from torch import Tensor, nn
 
 WORDS = "a man woman dog cat is are runs sleeps eats outside inside park red blue ball plays with the two".split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -21,7 +25,6 @@ def save_tokenizer(folder: Path, words: list[str] = WORDS) -> Path:
 
 def save_model(folder: Path, dropout: float = 0.0, layers: int = 1) -> Path:
     """Write a BERT of width 16 with random weights, its tokenizer beside it."""
-    import torch
     from transformers import BertConfig, BertModel
 
     config = BertConfig(
@@ -39,3 +42,17 @@ def save_model(folder: Path, dropout: float = 0.0, layers: int = 1) -> Path:
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder)
     return save_tokenizer(folder)
+
+
+class BagOfWords(nn.Module):
+    """A text encoder of the user's own: it takes what the tokenizer gives, and no model of transformers."""
+
+    def __init__(self, tokens: int = 25, out_features: int = 16) -> None:
+        super().__init__()
+        self.out_features = out_features
+        self.table = nn.EmbeddingBag(tokens, out_features)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return ``(B, out_features)``."""
+        features: Tensor = self.table(inputs["input_ids"], per_sample_weights=None)
+        return features

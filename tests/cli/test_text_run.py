@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from sentence_files import write_pairs
-from tiny_text import save_model
+from tiny_text import BagOfWords, save_model
 
 pytest.importorskip("transformers", reason="the text extra is not installed")
 pytest.importorskip("pyarrow", reason="the text extra is not installed")
@@ -125,3 +125,12 @@ def test_early_stopping_watches_spearman(words: list[str], tmp_path: Path) -> No
     callback = "--trainer.callbacks.patience=2"  # of the last callback of the recipe
     cli = run(["fit", *words, *options, callback, "--run_dir", str(tmp_path / "run"), "--report=false"])
     assert cli.trainer.current_epoch == 4  # warm-up, the best, two without a better one
+
+
+def test_a_module_of_the_users_own(words: list[str], tmp_path: Path) -> None:
+    own = [word for word in words if not word.startswith(("--config", "--model.encoder"))]
+    data = ["--data=lightning_monocon.data.SNLIData", "--trainer.callbacks+=SentenceSimilarity"]
+    options = ["--model.encoder=tiny_text.BagOfWords", "--model.warmup_epochs=1", "--run_dir", str(tmp_path / "run")]
+    run(["fit", *data, *own, *options])
+    model = MonoCon.load_from_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt", encoder=BagOfWords())
+    assert model.encoder.out_features == 16
