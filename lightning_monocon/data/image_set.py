@@ -38,6 +38,8 @@ class ImageSet(Dataset[Batch]):
         self, table: ImageTable, part: NDArray[np.int64], augmentation: ImageAugmentation, seed: int, augment_on: Place
     ) -> None:
         self.images, self.part, self.labels = table.images, part, table.labels[part]
+        self.ids = part
+        """Position of each image in the table, by which `monocon predict` names its embedding."""
         self.augmentation, self.seed, self.augment_on = augmentation, seed, augment_on
 
     def __len__(self) -> int:

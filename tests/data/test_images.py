@@ -43,6 +43,7 @@ def test_gallery_and_queries_are_the_images_as_they_are(root: Path, tmp_path: Pa
     expected = (torch.from_numpy(whole[data.train.part].transpose(0, 3, 1, 2)) / 255 - mean) / std
     torch.testing.assert_close(images, expected)
     np.testing.assert_array_equal(labels, np.repeat([0, 1, 2], 20)[data.train.part])
+    np.testing.assert_array_equal(data.train.ids, data.train.part)
     assert len(finished(data, query)[0]) == 6
     assert len(finished(data, data.test_dataloader()[1])[0]) == 12
     assert not set(data.train.part) & set(data.val.part)
