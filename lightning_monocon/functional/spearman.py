@@ -45,4 +45,5 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
 def _ranks(values: Tensor) -> Tensor:
     _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum(0).double()
-    return (last - (counts - 1) / 2)[place]
+    ranks: Tensor = (last - (counts - 1) / 2)[place]
+    return ranks
