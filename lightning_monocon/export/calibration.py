@@ -56,7 +56,7 @@ class Calibration:
         if self.storage == "binary":
             bits = pad((vectors > 0).to(torch.int32), (0, -len(self.step) % _BYTE))
             places = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.int32, device=vectors.device)
-            return (bits.reshape(len(bits), -1, _BYTE) * places).sum(2).to(torch.uint8)
+            return (bits.reshape(-1, self.bytes, _BYTE) * places).sum(2).to(torch.uint8)
         return vectors
 
     def decode(self, codes: Tensor) -> Tensor:

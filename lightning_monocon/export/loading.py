@@ -74,6 +74,7 @@ def load(
     description = read_description(folder)
     if expect is not None:
         check_same_space(description.stamp, expect)
+    check_same_space(description.stamp, folder / HEAD)
     stack, tensors = read_head(description, folder)
     stamp = description.stamp
     calibration = _calibration(description, tensors)
@@ -85,7 +86,6 @@ def _opened(
     form: LoadedForm, folder: Path, description: Description, stack: nn.Sequential, encoder: nn.Module | None
 ) -> Run:
     files: dict[LoadedForm, tuple[str, Callable[[Path], Run]]] = {"onnx": (ONNX, open_onnx), "pt2": (PT2, open_pt2)}
-    check_same_space(description.stamp, folder / HEAD)
     if form in files:
         name, opener = files[form]
         if not (folder / name).is_file():

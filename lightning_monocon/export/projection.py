@@ -74,7 +74,7 @@ def fit_projection(statistics: Moments, dim: float) -> Projection:
 def _kept(dim: float, variances: Tensor, rank: int, width: int) -> int:
     if isinstance(dim, float) and 0 < dim < 1:
         return min(int(components_for(variances, dim)), rank)
-    if isinstance(dim, bool) or dim != int(dim) or dim < 1:
+    if isinstance(dim, bool) or not float(dim).is_integer() or dim < 1:
         raise ValueError(f"`dim` must be a share of the variance between 0 and 1 or a whole number; got {dim}.")
     if dim > rank:
         raise ValueError(
