@@ -122,7 +122,8 @@ class RollingCheckpoint(Checkpoint):
         try:
             self._save(trainer, alone=True)
         except (RuntimeError, OSError) as error:
-            rank_zero_warn(f"No checkpoint could be written after the failure: {error}")
+            if not isinstance(exception, durable_files.WriteError):  # which has just said so
+                rank_zero_warn(f"No checkpoint could be written after the failure: {error}")
 
     def _is_due(self, trainer: Trainer) -> bool:
         steps = trainer.global_step - self._saved_step

@@ -6,22 +6,38 @@ from __future__ import annotations
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
+_ADVICE = "a data worker died (often out of memory); lower num_workers or batch size."
+_CUT_OFF = (ConnectionResetError, BrokenPipeError, EOFError)
+
 
 def dead_worker(error: BaseException) -> str | None:
     """Return a sentence if ``error`` came of a loader's process that raised or was killed, else ``None``.
+
+    An error raised while that one was handled counts too: Lightning's clean-up can fail for want of the loader.
 
     Example:
         >>> dead_worker(RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed."))
         'a data worker died (often out of memory); lower num_workers or batch size. It was killed.'
         >>> dead_worker(RuntimeError("loss is not finite"))
     """
-    text = str(error)
-    if "DataLoader worker" not in text and not isinstance(error, ConnectionResetError | EOFError | BrokenPipeError):
-        return None
-    advice = "a data worker died (often out of memory); lower num_workers or batch size."
-    if "Caught " in text:  # torch's report of what the worker raised, its traceback included
-        return f"{advice} It raised {text.strip().splitlines()[-1]}"
-    return f"{advice} It was killed."
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause)
+        if "in DataLoader worker process" in text:  # torch's report of what the worker raised, its traceback included
+            return f"{_ADVICE} It raised {text.strip().splitlines()[-1]}"
+        if "DataLoader worker" in text or (isinstance(cause, _CUT_OFF) and _is_of_a_loader(cause)):
+            return f"{_ADVICE} It was killed."
+        cause = cause.__context__
+    return None
+
+
+def _is_of_a_loader(error: BaseException) -> bool:
+    place = error.__traceback__
+    while place is not None:
+        if "torch/utils/data" in place.tb_frame.f_code.co_filename.replace("\\", "/"):
+            return True
+        place = place.tb_next
+    return False
 
 
 def require_batches(trainer: Trainer) -> None:

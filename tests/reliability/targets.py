@@ -18,10 +18,12 @@ import sklearn.model_selection  # noqa: F401
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
+from torch.utils.data import DataLoader
 
 import lightning_monocon.cli.trainer  # noqa: F401
 from lightning_monocon.cli import main
 from lightning_monocon.data import DigitsData
+from lightning_monocon.data.digits import DigitImages
 from lightning_monocon.encoders import SmallCNN
 
 FAIL_AT, PAUSE = "TORTURE_FAIL_AT", "TORTURE_PAUSE"
@@ -81,6 +83,27 @@ class Trace(Callback):
             signal.pause()
 
 
+class FewDigits(DigitsData):
+    """Fewer digits than a batch holds, in a loader of its own."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        few = [self.train[i] for i in range(40)]
+        return DataLoader(few, batch_size=self.batch_size, drop_last=True)  # type: ignore[arg-type]
+
+
+class DyingImages(DigitImages):
+    """Images that are the end of whoever asks for one of the second epoch."""
+
+    how = "raise"
+
+    def __getitems__(self, items: Sequence[Any]) -> Any:
+        if isinstance(items[0], tuple) and items[0][0] == 1:
+            if self.how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise MemoryError("no room for a batch")
+        return super().__getitems__(items)
+
+
 class DyingDigits(DigitsData):
     """Digits whose loader processes die in the second epoch."""
 
@@ -90,16 +113,8 @@ class DyingDigits(DigitsData):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        whole = self.train.__getitems__
-
-        def dying(items: Sequence[tuple[int, int]]) -> Any:
-            if items[0][0] == 1:
-                if self.how == "kill":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                raise MemoryError("no room for a batch")
-            return whole(items)
-
-        self.train.__getitems__ = dying  # type: ignore[method-assign]
+        self.train = DyingImages(self.train.images, self.train.labels, self.seed, self.erasing)
+        self.train.how = self.how
 
 
 def _print_to(log: str) -> None:
@@ -209,3 +224,59 @@ def fit_on_two_ranks(folder: str, rank: int, port: int) -> None:
         trainer.fit(model, datamodule=DigitsData(batch_size=128, seed=0), ckpt_path=path, weights_only=True)
         state = {"weights": dict(model.named_parameters()), "steps": trainer.global_step, "phase": model.phase}
         torch.save(state, Path(folder) / f"{name}-{rank}.pt")
+
+
+def resume_with_other_settings(folder: str) -> None:
+    """Train two epochs, then resume with one setting changed at a time; write what each attempt said."""
+    import lightning.pytorch as L
+
+    from lightning_monocon import MonoCon
+    from lightning_monocon.callbacks import ExactResume, RollingCheckpoint
+    from lightning_monocon.durable import DurableCheckpointIO
+
+    _print_to(str(Path(folder) / "drift.log"))
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+
+    def attempt(checkpoint: str | None, **changed: Any) -> str:
+        torch.manual_seed(0)
+        model = {"warmup_epochs": 1, "lr_head": 1e-3, "temperature": 0.1, **changed.pop("model", {})}
+        data = {"batch_size": 256, "seed": 0, **changed.pop("data", {})}
+        resume = ExactResume(changed.pop("seed", 0), allow_drift=changed.pop("allow_drift", False))
+        trainer = L.Trainer(
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            plugins=[DurableCheckpointIO()],
+            callbacks=[resume, RollingCheckpoint(folder)],
+            **{"max_epochs": 3, "max_steps": 8 if checkpoint is None else -1, **changed},
+        )
+        try:
+            trainer.fit(MonoCon(NoisyCNN(4), **model), datamodule=DigitsData(**data), ckpt_path=checkpoint)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    attempt(None)
+    last = Path(folder) / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    stored = content["callbacks"]["ExactResume"]["settings"]
+    stored["trainer.max_steps"] = -1  # what cut the run short is not what is tested
+    content["callbacks"]["ExactResume"]["settings"] = {**stored, "world_size": 2}
+    plugin = DurableCheckpointIO()
+    plugin.save_checkpoint(content, Path(folder) / "two.ckpt")
+    content["callbacks"]["ExactResume"]["settings"] = stored
+    plugin.save_checkpoint(content, Path(folder) / "one.ckpt")
+    one, two = str(Path(folder) / "one.ckpt"), str(Path(folder) / "two.ckpt")
+    said = {
+        "seed": attempt(one, seed=5),
+        "model.schedule.lr_head": attempt(one, model={"lr_head": 0.01}),
+        "model.schedule.warmup_epochs": attempt(one, model={"warmup_epochs": 2}),
+        "data.batch_size": attempt(one, data={"batch_size": 128}),
+        "trainer.max_epochs": attempt(one, max_epochs=9),
+        "world_size": attempt(two),
+        "": attempt(one),
+        "allowed": attempt(one, seed=5, allow_drift=True),
+    }
+    (Path(folder) / "said.json").write_text(json.dumps(said))
