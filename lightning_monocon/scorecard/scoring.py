@@ -7,8 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lightning_monocon.functional.spectrum import explained_variance
+from lightning_monocon.scorecard.card import Arm, Scorecard, build
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
 from lightning_monocon.scorecard.files import load_files
+from lightning_monocon.scorecard.flags import flags
+from lightning_monocon.scorecard.frontier import default_dims, numerical_rank
+from lightning_monocon.scorecard.ranking import winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
 from lightning_monocon.scorecard.verdict import judge, judge_alone
 
@@ -76,7 +81,35 @@ def score_files(
         TypeError: for the wrong kind of numbers.
         ValueError: for files of unknown layout, and whatever :func:`score` refuses.
     """
-    return score_set(load_files(files), None if baseline is None else load_files(baseline), dims)
+    data = load_files(files)
+    return score_set(data, None if baseline is None else load_files(baseline, labels=data), dims)
+
+
+def scorecard_of(
+    data: EmbeddingSet, baseline: EmbeddingSet | None = None, dims: Iterable[int] | None = None
+) -> Scorecard:
+    """The whole scorecard of one embedding, beside a baseline and its null models if there is one.
+
+    Args:
+        data: what is judged.
+        baseline: another model's embeddings of the same rows, in the same order.
+        dims: kept dimensions of the frontier, as in :func:`score`.
+
+    Raises:
+        ValueError: as :func:`score`.
+    """
+    if baseline is None:
+        found = score_set(data, None, dims)
+        arm = Arm(data.arm, (found,), found.verdict or judge_alone(found), flags(found))
+        kept = default_dims(data.dim) if dims is None else found.frontier.dims
+        winners = tuple(winner({data.arm: [found]}, k) for k in kept)
+        return Scorecard(baseline=data.arm, arms=(arm,), dims=kept, winners=winners)
+    _same_rows(data, baseline)
+    wanted = tuple(dims or ())
+    _within_rank(data, wanted)
+    name = baseline.arm if baseline.arm != data.arm else f"{baseline.arm} (baseline)"
+    rivals = {name: [replace(baseline, arm=name, seed=data.seed)], data.arm: [data]}
+    return build(rivals, baseline=name, dims=wanted)
 
 
 def score_set(data: EmbeddingSet, baseline: EmbeddingSet | None = None, dims: Iterable[int] | None = None) -> Score:
@@ -88,6 +121,15 @@ def score_set(data: EmbeddingSet, baseline: EmbeddingSet | None = None, dims: It
     # The verdict asks the baseline at full width and at the n99 of the other; a whole frontier would double the time.
     rival = measure(replace(baseline, seed=data.seed), dims=(1,), extra=effective_dimensions([data]))
     return replace(found, verdict=judge([found], [rival]))
+
+
+def _within_rank(data: EmbeddingSet, dims: tuple[int, ...]) -> None:
+    rank = numerical_rank(explained_variance(data.gallery).nan_to_num(0.0)) if dims else 0
+    if wrong := [k for k in dims if k != data.dim and not 1 <= k <= rank]:
+        raise ValueError(
+            f"`dims` must lie between 1 and the gallery's rank, {rank}, or be the whole width, {data.dim}: directions "
+            f"beyond the rank hold rounding error only; got {wrong}."
+        )
 
 
 def _same_rows(data: EmbeddingSet, baseline: EmbeddingSet) -> None:
