@@ -76,7 +76,7 @@ class ArmRun:
     @property
     def epochs(self) -> int:
         """Epochs the trainer will make."""
-        return int(_option(self.arguments(), "--trainer.max_epochs") or self._configured("trainer", "max_epochs"))
+        return int(option(self.arguments(), "--trainer.max_epochs") or self._configured("trainer", "max_epochs"))
 
     def arguments(self) -> list[str]:
         """Return the words behind ``monocon``.
@@ -87,8 +87,8 @@ class ArmRun:
         words = ["fit", "--config", str(self.recipe), "--seed_everything", str(self.seed), *self.overrides]
         words += arm.words(head_options(self._recipe(), self.overrides))
         if arm.head == "none":
-            warmup = int(_option(self.overrides, "--model.warmup_epochs") or self._configured("model", "warmup_epochs"))
-            epochs = int(_option(self.overrides, "--trainer.max_epochs") or self._configured("trainer", "max_epochs"))
+            warmup = int(option(self.overrides, "--model.warmup_epochs") or self._configured("model", "warmup_epochs"))
+            epochs = int(option(self.overrides, "--trainer.max_epochs") or self._configured("trainer", "max_epochs"))
             words += ["--model.warmup_epochs", "0", "--trainer.max_epochs", str(epochs - warmup)]
         return [*words, "--run_dir", str(self.folder), "--report", "false", *_QUIET]
 
@@ -189,7 +189,7 @@ def _into_log(path: Path) -> Iterator[None]:
                 logger.handlers, logger.propagate = handlers, propagate
 
 
-def _option(words: Sequence[str], name: str) -> str | None:
+def option(words: Sequence[str], name: str) -> str | None:
     """Return the last value of an option, written ``--name value`` or ``--name=value``."""
     found = None
     for i, word in enumerate(words):

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from lightning_monocon.cli.arm_run import ArmRun, cores, end_with_parent, epochs_done
+from lightning_monocon.cli.arm_run import ArmRun, cores, end_with_parent, epochs_done, option
 from lightning_monocon.cli.compared_arms import ARMS, DEFAULT
 from lightning_monocon.cli.words import resolve_recipes
 
@@ -35,7 +35,7 @@ def run(args: Sequence[str]) -> None:
         runs = plan(options.config, options.arms, options.seeds, overrides, Path(options.out))
         with _only_one(Path(options.out)):
             train(runs, options.jobs or cores())
-            _report(Path(options.out), options.arms)
+            _report(Path(options.out), options.arms, options.config, overrides)
     except ValueError as error:
         print(f"monocon compare: error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
@@ -100,12 +100,18 @@ def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[None]) -> None:
     bar.refresh()
 
 
-def _report(out: Path, arms: Sequence[str]) -> None:
-    from lightning_monocon.scorecard import report
+def _report(out: Path, arms: Sequence[str], config: str, overrides: Sequence[str]) -> None:
+    from lightning_monocon.scorecard.runs import score_runs, write
 
-    scorecard = report(out, arms)
+    scorecard, drawn = score_runs(out, arms)
+    write(out, scorecard, drawn)
     print(scorecard.table())
-    print(f"\nWritten to {out}/: scorecard.md, scorecard.json and the figures.")
+    print(f"\nWritten to {out}/: scorecard.html, scorecard.md, scorecard.json and the figures.")
+    if mode := option(overrides, "--wandb"):
+        from lightning_monocon.cli.mirror import mirror
+
+        group = option(overrides, "--wandb_group") or Path(config).stem
+        mirror(out, scorecard, drawn, mode=mode, project=option(overrides, "--wandb_project"), group=group)
 
 
 @contextmanager
@@ -125,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "monocon compare",
         description="Train the arms on one recipe and say which embedding is best at which size. "
-        "Finished runs in --out are used again. Other options go to `monocon fit`.",
+        "Finished runs in --out are used again. Other options go to `monocon fit`; --wandb mirrors the scorecard too.",
         epilog="arms:\n" + "\n".join(f"  {name:<16} {what}" for name, what in ARMS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from oracles import wandb_log
 
 from lightning_monocon.cli import main
 from lightning_monocon.cli.arm_run import ArmRun
 from lightning_monocon.cli.compare import plan
 from lightning_monocon.cli.compared_arms import head_options, parse_arm
+from lightning_monocon.cli.mirror import mirror
+from lightning_monocon.scorecard.runs import score_runs
 
 ARMS = ("encoder", "monotonic", "mlp-squared", "matryoshka")
 SHORT = ["--trainer.max_epochs=3", "--model.warmup_epochs=1", "--trainer.check_val_every_n_epoch=1"]
@@ -99,6 +102,23 @@ def test_finished_runs_are_used_again(finished: Path, capsys: pytest.CaptureFixt
     compare(finished, "--arms", *ARMS)
     assert os.stat(embeddings).st_mtime_ns == before
     assert "monotonic" in capsys.readouterr().out
+
+
+def test_the_scorecard_is_mirrored_to_wandb(finished: Path, tmp_path: Path) -> None:
+    """From finished runs, so that nothing is trained for it."""
+    card, drawn = score_runs(finished, ARMS)
+    mirror(tmp_path / "out", card, drawn, mode="offline", project="mine", group="digits")
+    (file,) = (tmp_path / "out").glob("wandb/offline-run-*/*.wandb")
+    log = wandb_log.read_finished(file)
+    assert (log.run.project, log.run.run_group) == ("mine", "digits")
+    pictures = {name.removesuffix(".png") for name in drawn}
+    shown = {name.partition(".")[0] for row in log.history for name in row}
+    assert {f"figures/{name}" for name in pictures} <= shown
+    assert log.summary["scorecard/monotonic/n99"] == card.arm("monotonic").spread("n99")[0]
+    assert log.summary["scorecard/monotonic/verdict"] == "under-trained"
+    assert log.summary["scorecard/best_at_8"].startswith("encoder")
+    with pytest.raises(ValueError, match="`--wandb` must be one of off, disabled, offline, online, got 'yes'"):
+        mirror(tmp_path, card, drawn, mode="yes", project=None, group=None)
 
 
 def test_runs_of_other_settings_are_kept_and_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,9 +75,9 @@ def test_budgets_end_at_the_full_width(width: int, budgets: tuple[int, ...]) -> 
 
 def test_the_words_name_storage_dimensions_and_noise(planted: Planted) -> None:
     sets = {
-        "encoder": [planted(seed=seed, noise=1.2) for seed in range(2)],
-        "sharp": [planted(arm="sharp", seed=seed, noise=0.4, draw=1) for seed in range(2)],
-        "twin": [planted(arm="twin", seed=seed, noise=0.4, draw=1) for seed in range(2)],
+        "encoder": [planted(seed=seed, noise=2.0) for seed in range(3)],
+        "sharp": [planted(arm="sharp", seed=seed, noise=0.4, draw=1) for seed in range(3)],
+        "twin": [planted(arm="twin", seed=seed, noise=0.4, draw=1) for seed in range(3)],
     }
     card = build(sets)
     lines = byte_lines(card)

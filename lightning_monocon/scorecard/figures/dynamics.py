@@ -20,6 +20,8 @@ _PANELS = ((ENCODER, "encoder output"), (HEAD, "embedding (head output)"))
 
 def dynamics_figure(card: Scorecard) -> Figure | None:
     """Left: n99 of the encoder's output; right: n99 of the embedding. None if no run kept a record."""
+    from matplotlib.ticker import MaxNLocator
+
     trained = [(index, arm) for index, arm in enumerate(card.arms) if arm.histories]
     if not any(mean_line(arm.histories, name)[0] for _, arm in trained for name in (HEAD, ENCODER)):
         return None
@@ -31,6 +33,7 @@ def dynamics_figure(card: Scorecard) -> Figure | None:
             _draw(panel, arm, metric, index)
         panel.set_title(title, fontsize=10)
         panel.set_xlabel("epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set_ylabel("effective dimension n99")
     bottom, top = 0.0, max(panel.get_ylim()[1] for panel in panels)
     for panel in panels:

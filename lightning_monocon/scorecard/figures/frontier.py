@@ -26,7 +26,7 @@ def frontier_figure(card: Scorecard) -> Figure:
     for panel in panels:
         for index, arm in enumerate(card.arms):
             _draw(panel, card, arm, index)
-        dimension_axis(panel, card.dims, "kept dimensions k (principal components)")
+        dimension_axis(panel, card.dims, "kept dimensions k")
         panel.set_ylabel("5-NN accuracy (%)")
     best = 100 * max(arm.accuracy(k)[0] for arm in card.arms for k in card.dims)
     panels[0].set_ylim(max(0.0, 100 * card.arms[0].scores[0].chance - 5), min(104.0, best + 6))
