@@ -27,7 +27,7 @@ help:
 	@echo "make clean      remove the environment, caches and build products"
 
 demo: $(CORE)
-	@$(BIN)/monocon compare --config digits --out demo
+	@$(BIN)/monocon compare --config digits --out demo --arms encoder mlp monotonic linear-4
 
 test: lint types
 	@$(PYTEST) -n 2 -m "not slow"
