@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_monocon.data.image_table import ImageTable
-from lightning_monocon.encoders.hub import reachable
 from lightning_monocon.encoders.torchvision_model import import_torchvision
 
 _SIDE, _PIXELS = 32, 3 * 32 * 32  # CIFAR
@@ -114,6 +113,11 @@ def download(dataset: str, root: Path) -> None:
         RuntimeError: If torchvision does not import, or the data set can't be had.
     """
     kind = getattr(import_torchvision("torchvision.datasets"), dataset)
-    with reachable("download", dataset):
+    try:
         for train in (True, False):
             kind(str(root), train=train, download=True)
+    except OSError as error:
+        raise RuntimeError(
+            f"`download` needs a network; {dataset} could not be had ({type(error).__name__}: {error}). Put its files "
+            f"into {str(root)!r}, or give their folder as `root`."
+        ) from error

@@ -210,6 +210,13 @@ def test_download_asks_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     CIFAR100Data(str(tmp_path), download=True).prepare_data()
     assert calls == [(str(tmp_path), True, True), (str(tmp_path), False, True)]
 
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    datasets.CIFAR10 = unreachable
+    with pytest.raises(RuntimeError, match=r"`download` needs a network; CIFAR10 could not be had \(OSError: no route"):
+        CIFAR10Data(str(tmp_path / "none"), download=True).prepare_data()
+
 
 @pytest.mark.parametrize(
     ("kind", "options", "sentence"),
