@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
 from lightning_monocon.data.keyed_random import key, run_seed
 from lightning_monocon.durable import probe_checkpoint_folders
@@ -55,7 +56,7 @@ class ExactResume(Callback):
         self._settings: Settings = {}
         self._restored = False
         self._earlier: dict[str, list[float | int]] = {}
-        self._trainer: Trainer | None = None
+        self._means: dict[str, tuple[Tensor, Tensor]] = {}
 
     @property
     def seed(self) -> int:
@@ -65,15 +66,15 @@ class ExactResume(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Note the settings; Lightning restores a checkpoint after this."""
         if stage == "fit":
-            self._settings, self._trainer = run_settings(trainer, pl_module, self.seed), trainer
+            self._settings = run_settings(trainer, pl_module, self.seed)
 
     def state_dict(self) -> dict[str, Any]:
         """Return seed, position, settings, and what an epoch that is under way needs beside them."""
         state: dict[str, Any] = {"seed": self.seed, "position": list(self.position), "settings": self._settings}
         if self._validated is not None:
             state["pending"] = list(self._validated)
-        if self._trainer is not None and self.position.batch and self._trainer.world_size == 1:
-            state["means"] = running_means(self._trainer)
+        if self.position.batch:
+            state["means"] = {key: [total.item(), weight.item()] for key, (total, weight) in self._means.items()}
         return state
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -152,3 +153,5 @@ class ExactResume(Callback):
             self.position = Position(epoch + 1, 0)
         elif following % trainer.accumulate_grad_batches == 0:  # gradients are not in a checkpoint
             self.position = Position(epoch, following)
+            if trainer.world_size == 1:  # one rank's means are not those of the others
+                self._means = running_means(trainer)

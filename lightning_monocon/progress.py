@@ -58,12 +58,12 @@ def between_epochs(trainer: Trainer) -> None:
     loop._restarting = loop.val_loop._restarting = False
 
 
-def running_means(trainer: Trainer) -> dict[str, list[float | int]]:
-    """Return sum and weight of what this epoch has logged by mean so far, by key."""
-    found: dict[str, list[float | int]] = {}
-    for key, metric in _means(trainer).items():
-        found[key] = [metric.value.item(), metric.cumulated_batch_size.item()]
-    return found
+def running_means(trainer: Trainer) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return sum and weight of what this epoch has logged by mean so far, by key.
+
+    Lightning replaces these tensors and never changes them, so they stay what they are now.
+    """
+    return {key: (metric.value, metric.cumulated_batch_size) for key, metric in _means(trainer).items()}
 
 
 def add_to_means(trainer: Trainer, earlier: dict[str, list[float | int]]) -> None:

@@ -57,6 +57,8 @@ class RunFolder:
             RuntimeError: If another process writes there, it holds a run and this is a new one, or it cannot be written
                 to.
         """
+        if self._lock.is_locked:
+            return
         probe(self.path)
         self._acquire()
         if self.record.exists() and not resume:

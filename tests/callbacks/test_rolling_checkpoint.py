@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_monocon.callbacks import BestCheckpoint, RollingCheckpoint
+from lightning_monocon.durable import DurableCheckpointIO
+
+
+class Line(L.LightningModule):
+    """Four steps an epoch."""
+
+    poison: int | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return self.layer(batch[0]).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        if self.global_step == self.poison:
+            with torch.no_grad():
+                self.layer.weight.fill_(float("nan"))
+            raise FloatingPointError("poisoned")
+
+
+def fit(folder: Path, module: Line | None = None, epochs: int = 3, **options: Any) -> list[tuple[str, int]]:
+    rolling = RollingCheckpoint(str(folder), **options)
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=epochs, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        plugins=[DurableCheckpointIO()], callbacks=[rolling],
+    )  # fmt: skip
+    trainer.fit(module or Line(), DataLoader(TensorDataset(torch.ones(8, 2)), batch_size=2))
+    return found(folder)
+
+
+def found(folder: Path) -> list[tuple[str, int]]:
+    steps = {file.stem: torch.load(file, weights_only=True)["global_step"] for file in folder.glob("*.ckpt")}
+    return sorted(steps.items(), key=lambda item: -item[1])
+
+
+def test_the_newest_are_kept_by_number(tmp_path: Path) -> None:
+    assert fit(tmp_path / "1", keep=1) == [("last", 12)]
+    assert fit(tmp_path / "3", keep=3) == [("last", 12), ("last-1", 8), ("last-2", 4)]
+    assert fit(tmp_path / "steps", keep=3, every_n_steps=5) == [("last", 12), ("last-1", 10), ("last-2", 5)]
+    assert fit(tmp_path / "seconds", every_n_seconds=3600.0) == [("last", 12)]
+
+
+def test_a_smaller_number_removes_what_is_too_much(tmp_path: Path) -> None:
+    fit(tmp_path, keep=3)
+    assert fit(tmp_path, keep=2) == [("last", 12), ("last-1", 8)]
+    assert {file.name for file in tmp_path.glob("*.sha256")} == {"last.ckpt.sha256", "last-1.ckpt.sha256"}
+
+
+def test_the_newest_are_kept_by_size(tmp_path: Path) -> None:
+    fit(tmp_path / "size")
+    size = (tmp_path / "size" / "last.ckpt").stat().st_size
+    assert fit(tmp_path / "a", keep=9, max_bytes=int(2.5 * size)) == [("last", 12), ("last-1", 8)]
+    assert fit(tmp_path / "b", keep=9, max_bytes=1) == [("last", 12)]
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    module = Line()
+    module.poison = 6
+    with (
+        pytest.raises(FloatingPointError),
+        pytest.warns(UserWarning, match="weights are not finite; they are not saved"),
+    ):
+        fit(tmp_path, module)
+    assert found(tmp_path) == [("last", 4)]
+
+
+def test_half_written_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".last.ckpt.123.tmp").write_bytes(b"half")
+    fit(tmp_path)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_that_cannot_be_made_stops_the_run_before_its_first_step(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    module = Line()
+    before = module.layer.weight.detach().clone()
+    with pytest.raises(RuntimeError, match=r"cannot write '\.probe-\d+' to "):
+        fit(tmp_path / "file" / "folder", module)
+    assert torch.equal(module.layer.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"keep": 0}, "`keep` must be at least 1, got 0"),
+        ({"max_bytes": 0}, "`max_bytes` must be at least 1, got 0"),
+        ({"every_n_steps": 0}, "`every_n_steps` must be at least 1, got 0"),
+        ({"every_n_seconds": -1.0}, "`every_n_seconds` must not be negative"),
+        ({"every_n_seconds": 1.0, "every_n_steps": 1}, "not be given together with `every_n_steps`; got 1.0 and 1"),
+    ],
+)
+def test_bad_bounds(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        RollingCheckpoint("folder", **options)
+
+
+def test_the_best_is_remembered_when_the_folder_has_moved(tmp_path: Path) -> None:
+    before, after = BestCheckpoint(str(tmp_path / "old")), BestCheckpoint(str(tmp_path / "new"))
+    score = torch.tensor(0.9)
+    path = str(tmp_path / "old" / "best.ckpt")
+    before.best_k_models, before.best_model_path, before.best_model_score = {path: score}, path, score
+    before.kth_best_model_path, before.kth_value = path, score
+    after.load_state_dict(before.state_dict())
+    moved = str(tmp_path / "new" / "best.ckpt")
+    assert after.best_model_path == after.kth_best_model_path == moved
+    assert after.best_k_models == {moved: score}
+    assert after.best_model_score == score
