@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`monocon export`: a checkpoint and a recipe in, a folder out, with its refusals in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+
+from lightning_monocon import MonoCon
+from lightning_monocon.cli import main
+from lightning_monocon.data import DigitsData
+from lightning_monocon.encoders import SmallCNN
+from lightning_monocon.export import load, load_vectors
+
+
+class Pixels(nn.Module):
+    """An encoder that only its author can build."""
+
+    out_features = 64
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1) + 0.1
+
+
+def checkpoint(encoder: nn.Module, path: Path) -> Path:
+    """A checkpoint of a model that has hardly learnt."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = MonoCon(encoder, head_options={"init": "identity"}, warmup_epochs=1, lr_encoder=5e-3, lr_head=5e-3)
+        trainer = Trainer(
+            max_epochs=3,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, datamodule=DigitsData())
+        trainer.save_checkpoint(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoint(SmallCNN(widths=(8, 16, 16)), tmp_path_factory.mktemp("ckpt") / "last.ckpt")
+
+
+def call(ckpt: Path, out: Path, *words: str) -> None:
+    main(["export", "--config", "digits", "--ckpt", str(ckpt), "--out", str(out), *words])
+
+
+def test_a_checkpoint_becomes_small_vectors(ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    call(ckpt, out, "--dim", "6", "--dtype", "binary", "--forms", "pt2", "--vectors", "--data.batch_size", "64")
+    text = capsys.readouterr().out
+    assert "exported, binary instead of head, whole loses" in text
+    assert f"Written to {out}/: 6 of 16 numbers" in text
+    assert "1 bytes a vector, space" in text
+    rows = load_vectors(out / "vectors.safetensors", expect=load(out).stamp)
+    assert rows["gallery"].dtype == torch.uint8
+    assert rows["gallery"].shape == (1131, 1)
+    assert {path.name for path in out.iterdir()} == {
+        *("README.md", "config.json", "embedder.pt2", "head.safetensors", "model.safetensors", "vectors.safetensors")
+    }
+
+
+def test_an_encoder_of_ones_own_is_built_from_the_recipe(tmp_path: Path) -> None:
+    path = checkpoint(Pixels(), tmp_path / "own.ckpt")
+    recipe = {
+        "model": {"encoder": {"class_path": f"{__name__}.Pixels"}},
+        "data": {"class_path": "lightning_monocon.data.DigitsData"},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    words = ["--config", str(tmp_path / "recipe.yaml"), "--ckpt", str(path), "--out", str(tmp_path / "out")]
+    main(["export", *words, "--dim", "0.9", "--forms", "pt2"])
+    assert load(tmp_path / "out", "pt2")(torch.rand(3, 1, 8, 8)).shape[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--dim", "17"], "`dim` must not exceed 16, the gallery's rank"),
+        (["--dim", "1.5"], "`dim` must be a share of the variance between 0 and 1 or a whole number; got 1.5"),
+        (["--model.lr", "1"], "`monocon export` has no option --model.lr"),
+        (["--data.batch_size", "many"], "`data` must describe a LightningDataModule"),
+        (["--config", "nowhere.yaml"], "`--config` must be a recipe's name or an existing file"),
+        (["--ckpt", "nowhere.ckpt"], "`path` must be an existing checkpoint"),
+        (["--ckpt", "https://example.org/x.ckpt"], "`path` must be a file on this machine, got the URL"),
+        (["--forms", "sentence-transformers"], "`forms` must be of onnx, pt2 for a SmallCNN"),
+    ],
+    ids=["rank", "neither", "option", "override", "config", "ckpt", "URL", "form"],
+)
+def test_what_does_not_fit_is_named(
+    words: list[str], sentence: str, ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        call(ckpt, tmp_path / "out", *words)
+    assert stop.value.code == 2
+    assert f"monocon export: error: {sentence}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_cannot_name_what_runs_code(ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "recipe.yaml").write_text("data: {class_path: torch.hub.load, init_args: {}}")
+    with pytest.raises(SystemExit, match="2"):
+        call(ckpt, tmp_path / "out", "--config", str(tmp_path / "recipe.yaml"))
+    assert "`data` must describe a LightningDataModule" in capsys.readouterr().err
+
+
+def test_wide_differences_are_refused_with_status_1(
+    ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        call(ckpt, tmp_path / "out", "--forms", "pt2", "--tolerance", "0")
+    assert "`tolerance` is 0, and" in capsys.readouterr().err

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`monocon score`: files of any layout in, one scorecard out, with its refusals in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from lightning_monocon.cli import main
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def planted(dims: int, noise: float) -> Arrays:
+    """Eight classes around centres in ``dims`` of 12 dimensions."""
+    random = np.random.default_rng(dims)
+    labels = np.random.default_rng(0).integers(0, 8, 600)
+    labels[:8] = range(8)
+    rows = (np.eye(8, 12)[labels] + noise * random.normal(size=(600, 12))) * (np.arange(12) < dims)
+    rows += 1e-4 * random.normal(size=rows.shape)
+    rows = rows.astype(np.float32)
+    parts = {"gallery": rows[:400], "gallery_labels": labels[:400], "query": rows[400:], "query_labels": labels[400:]}
+    return parts
+
+
+@pytest.fixture
+def after() -> Arrays:
+    return planted(8, 0.1)
+
+
+@pytest.fixture
+def before() -> Arrays:
+    return planted(12, 0.2)
+
+
+def refused(words: list[str | Path], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit, match="2"):
+        main(["score", *map(str, words)])
+    return capsys.readouterr().err
+
+
+def test_one_file_alone(tmp_path: Path, after: Arrays, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file(after, tmp_path / "mine.safetensors")
+    main(["score", str(tmp_path / "mine.safetensors"), "--dims", "2", "4"])
+    text = capsys.readouterr().out
+    assert "mine, alone. Gallery 400 rows, queries 200, 8 classes" in text
+    assert "mine: not judged: compact is a comparison: give a baseline" in text
+    assert "Checkpoints" not in text
+    table = next(line for line in text.splitlines() if line.startswith("5-NN % at k"))
+    assert table.split()[5:] == ["2", "4", "7", "12"]  # and n99
+
+
+def test_a_baseline_and_the_report(
+    tmp_path: Path, after: Arrays, before: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "after.npz", **after)
+    for part in ("gallery", "query"):
+        np.save(tmp_path / f"{part}.npy", before[part])
+    out = tmp_path / "out"
+    files = [str(tmp_path / f"{part}.npy") for part in ("gallery", "query")]
+    main(["score", str(tmp_path / "after.npz"), "--baseline", *files, "--name", "new", "--out", str(out)])
+    text = capsys.readouterr().out
+    assert "Baseline: gallery." in text
+    assert "new: compact; " in text
+    assert "Null models" in text
+    assert f"Written to {out}/" in text
+    card = json.loads((out / "scorecard.json").read_text())
+    assert [arm["name"] for arm in card["arms"]] == ["gallery", "new"]
+    assert {"scorecard.md", "scorecard.html", "frontier.png"} <= {path.name for path in out.iterdir()}
+    assert "http" not in (out / "scorecard.html").read_text().replace("http://www.w3.org", "")
+
+
+def test_columns_of_parquet_by_name(
+    tmp_path: Path, after: Arrays, before: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    words: list[str] = []
+    for part in ("gallery", "query"):
+        table = {
+            "vector": pa.array(after[part].tolist(), type=pa.list_(pa.float32())),
+            "old": pa.array(before[part].tolist(), type=pa.large_list(pa.float64())),
+            "kind": [f"class {label}" for label in after[f"{part}_labels"]],
+        }
+        path = tmp_path / f"{part}.parquet"
+        parquet.write_table(pa.table(table), path, row_group_size=70)
+        words += [f"--{part}", f"{path}:vector", f"--{part}-labels", f"{path}:kind"]
+    base = [f"{tmp_path}/{part}.parquet:old" for part in ("gallery", "query")]
+    main(["score", *words, "--name", "new", "--dims", "3", "--baseline", *base])
+    assert "new: compact; " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"gallery_labels": np.zeros(399, int)},
+            "`gallery_labels` must hold 400 integers, one per embedding",
+        ),
+        ({"query_labels": np.zeros(200)}, "`query_labels` must hold integers, one class number per row; got torch.fl"),
+        ({"gallery_labels": np.zeros(400, int)}, "`gallery_labels` must hold at least 2 classes"),
+        ({"gallery": np.full((400, 12), np.nan)}, "`gallery` must be finite; 400 of 400 rows hold NaN or infinity"),
+        ({"query": np.zeros((200, 5))}, "`query` must have the gallery's 12 dimensions; got 5"),
+        ({"query_labels": np.full(200, 99)}, "`query_labels` must share a class with the gallery"),
+        ({"gallery": np.zeros((400, 12), int)}, "`gallery` must hold floating-point numbers; got torch.int64"),
+    ],
+    ids=["lengths", "float labels", "one class", "NaN", "widths", "other classes", "integers"],
+)
+def test_bad_arrays_are_named(
+    tmp_path: Path, after: Arrays, change: Arrays, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "bad.npz", **{**after, **change})
+    assert f"monocon score: error: {sentence}" in refused([tmp_path / "bad.npz"], capsys)
+
+
+def test_dimensions_above_the_rank_are_refused(
+    tmp_path: Path, after: Arrays, before: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = {**after, "gallery": after["gallery"] * (np.arange(12) < 5), "query": after["query"] * (np.arange(12) < 5)}
+    np.savez(tmp_path / "flat.npz", **{name: array.astype(array.dtype.str) for name, array in flat.items()})
+    np.savez(tmp_path / "before.npz", **before)
+    told = refused([tmp_path / "flat.npz", "--dims", "3", "9"], capsys)
+    assert "`dims` must not exceed 5, the gallery's rank" in told
+    told = refused([tmp_path / "flat.npz", "--dims", "9", "--baseline", tmp_path / "before.npz"], capsys)
+    assert "`dims` must lie between 1 and the gallery's rank, 5, or be the whole width, 12" in told
+
+
+def test_a_baseline_of_other_rows_is_refused(
+    tmp_path: Path, after: Arrays, before: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "after.npz", **after)
+    np.savez(tmp_path / "before.npz", **{**before, "query_labels": np.roll(before["query_labels"], 1)})
+    told = refused([tmp_path / "after.npz", "--baseline", tmp_path / "before.npz"], capsys)
+    assert "`baseline` must hold the same rows in the same order; its query_labels differ in" in told
+    for part, rows in (("gallery", 400), ("query", 199)):
+        np.save(tmp_path / f"{part}.npy", before[part][:rows])
+    told = refused([tmp_path / "after.npz", "--baseline", tmp_path / "gallery.npy", tmp_path / "query.npy"], capsys)
+    assert "`baseline` must hold the same rows in the same order; its query has 199 rows, not 200" in told
+
+
+def test_files_of_unknown_layout_are_refused(tmp_path: Path, after: Arrays, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "odd.npz", vectors=after["gallery"], y=after["gallery_labels"])
+    assert "lacks gallery, gallery_labels, query, query_labels and holds vectors, y" in refused(
+        [tmp_path / "odd.npz"], capsys
+    )
+    assert "odd.npz lacks labels and holds vectors, y" in refused([f"{tmp_path}/odd.npz:vectors"] * 2, capsys)
+    (tmp_path / "rows.csv").write_text("1,2\n")
+    assert "must end in .npy, .npz, .safetensors, .parquet; got rows.csv" in refused([tmp_path / "rows.csv"], capsys)
+    assert "must exist; there is none at" in refused([tmp_path / "nowhere.npz"], capsys)
+    assert "must be one file with everything, two (gallery, query), or four" in refused(["a.npy"] * 3, capsys)
+    assert "must not be mixed" in refused(["a.npy", "--gallery", "b.npy"], capsys)
+    assert "give also --gallery-labels, --query, --query-labels" in refused(["--gallery", "b.npy"], capsys)

