@@ -3,7 +3,8 @@
 
 A benchmark checks its peers against a float64 truth first (`relative_error`), times them in turn in one process
 (`interleaved`), and reports ratios, because absolute times on a shared machine mean little. On a CPU the clock is the
-CPU time of one thread; on CUDA it is the wall time of a step with the device drained before and after.
+CPU time of one thread; on CUDA it is the wall time of a step, Python included, over `STEPS_IN_A_SAMPLE` steps with the
+device drained before and after. Differences below what the same peer shows against itself (`A/A`) mean nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ Step = Callable[[], object]
 Row = dict[str, object]
 
 RESULTS = Path(__file__).parent / "results"
+STEPS_IN_A_SAMPLE = 20  # on CUDA, where one step alone would be timed with the device idle before it
+NEVER_SLOWER = 0.98
 
 
 def environment() -> dict[str, str]:
@@ -69,9 +72,10 @@ def seconds(step: Step, device: str = "cpu") -> float:
         return time.process_time() - start
     torch.cuda.synchronize()
     start = time.perf_counter()
-    step()
+    for _ in range(STEPS_IN_A_SAMPLE):
+        step()
     torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) / STEPS_IN_A_SAMPLE
 
 
 def interleaved(peers: dict[str, Step], rounds: int, device: str = "cpu", warm_up: int = 1) -> dict[str, list[float]]:
@@ -91,6 +95,16 @@ def ratio(times: dict[str, list[float]], slower: str, faster: str) -> str:
     each = [a / b for a, b in zip(times[slower], times[faster], strict=True)]
     middle = statistics.median(times[slower]) / statistics.median(times[faster])
     return f"{middle:.2f} ({min(each):.2f} to {max(each):.2f})"
+
+
+def middle(cell: object) -> float:
+    """Return the median out of what `ratio` wrote."""
+    return float(str(cell).split()[0])
+
+
+def left_out(reasons: dict[str, str]) -> list[Row]:
+    """Return the table of the peers that did not run, and why."""
+    return [{"peer": name, "not run because": reason} for name, reason in reasons.items()]
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:

@@ -5,20 +5,19 @@
     python benchmarks/kernels.py --quick         # small sizes
     python benchmarks/kernels.py --only loss
 
-Correctness first, all peers in one process and in turn, ratios of medians with the lowest and highest round. Where no
-GPU is at hand the result says "not measured on a GPU".
+Correctness first, all peers in one process and in turn, ratios of medians with the lowest and highest round. The
+shapes where torch or another peer wins are printed. Where no GPU is at hand the result says "not measured on a GPU".
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-from importlib.util import find_spec
 
 import torch
-from harness import Row, write
+from harness import Row, markdown, write
 
-PARTS = {"loss": "kernels_loss", "head": "kernels_head"}
+PARTS = {"loss": "kernels_loss", "cross": "kernels_cross", "head": "kernels_head"}
 
 
 def main() -> None:
@@ -31,9 +30,12 @@ def main() -> None:
         torch.set_num_threads(1)
     found: dict[str, list[Row]] = {}
     for name, module in PARTS.items():
-        if arguments.only in (None, name) and find_spec(module):
+        if arguments.only in (None, name):
             found |= importlib.import_module(module).tables(arguments.device, arguments.quick)
     print(write(f"kernels_{arguments.device}", f"Kernels against their peers ({arguments.device})", found))
+    for title, rows in found.items():
+        if "wins" in title:
+            print(f"\n{title}\n\n{markdown(rows)}" if rows else f"\n{title}: nowhere")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@
     python benchmarks/kernels_head.py --quick    # three sizes, few rounds
 
 All peers of a size run in one process, in turn; a ratio above 1 means that ours is faster, below 1 that torch wins.
-Every peer's gradients are compared with float64 before it is timed. On a CPU: one thread, CPU time, float32. On CUDA:
-drained wall time; float32, tf32 and bfloat16 autocast, each against ours of the same class, and `floor`, the bare
-matrix products. Time by CUDA graphs, where a peer can be captured, is the business of ``kernels.py``.
+Every peer's gradients are compared with float64 before it is timed; `A/A` is ours against itself, what a ratio means
+nothing below. On a CPU: one thread, CPU time, float32. On CUDA: wall time on inputs in rotation, then the device's own
+time by graph replay; float32, tf32 and bfloat16 autocast, each against ours of the same class, `floor`, the bare matrix
+products, and peak memory.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from harness import Row, interleaved, ratio, relative_error, write
+from harness import NEVER_SLOWER, Row, interleaved, middle, peak_megabytes, ratio, relative_error, write
+from kernels_replay import REPLAYED, Rotation, replay_seconds, sets_of_inputs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_monocon.heads import MonotonicMLP
 
-# rows, features, hidden layers; 256 x 64 is below the size from which oneDNN is asked
-CPU_SIZES = [(256, 64, 1), (256, 384, 1), (256, 512, 1), (1024, 512, 1), (2048, 512, 1), (256, 384, 3)]
+# rows, features, hidden layers; the first five are below the size from which oneDNN is asked
+CPU_SIZES = [(64, 32, 1), (128, 64, 1), (256, 64, 1), (512, 64, 1), (256, 64, 3)]
+CPU_SIZES += [(256, 384, 1), (256, 512, 1), (1024, 512, 1), (2048, 512, 1), (256, 384, 3)]
 CUDA_SIZES = [(256, 384, 1), (256, 512, 1), (1024, 512, 1), (4096, 768, 1), (8192, 1024, 1), (8192, 1024, 3)]
-QUICK = 3
+QUICK = 6
 # worst relative error of a gradient that a class may show: operands of 24, 11 and 8 bits
 LIMITS = {"float32": 1e-5, "tf32": 5e-3, "bfloat16": 5e-2}
 
@@ -91,49 +94,87 @@ def worst_error(found: list[Tensor], truth: list[Tensor]) -> float:
     return max(relative_error(a, b) for a, b in zip(found, truth, strict=True))
 
 
-def compare(rows: int, features: int, layers: int, kind: str, device: str, rounds: int) -> Row:
-    """Return one line of the table: errors, the eager time, and the ratios of the peers to ours."""
-    torch.manual_seed(0)
-    precision: Any = {"float32": "auto", "tf32": "auto", "bfloat16": "bf16"}[kind]
-    head = MonotonicMLP(features, num_layers=layers, precision=precision).to(device)
-    x = torch.randn(rows, features, device=device, requires_grad=True)
-    upstream = torch.randn(rows, features, device=device)
-    wide = MonotonicMLP(features, num_layers=layers, backend="torch").double()
-    wide.load_state_dict(head.state_dict())
-    truth = step(wide, wide, x.detach().cpu().double().requires_grad_(), upstream.cpu().double(), "float32")()
+def rounds_for(rows: int, features: int, device: str) -> int:
+    """Return how often each peer is timed: small steps often, because a microsecond counts there."""
+    return 10 if device == "cuda" else max(21, min(1001, 2**31 // (rows * features**2 * 12)))
+
+
+def peers_of(head: MonotonicMLP, x: Tensor, upstream: Tensor, kind: str) -> dict[str, Callable[[], list[Tensor]]]:
+    """Return a step of each peer."""
     plain = Formula(head)
     peers = {
         "eager": step(plain, head, x, upstream, kind),
         "ours": step(head, head, x, upstream, kind),
         "compiled": step(torch.compile(plain, dynamic=False), head, x, upstream, kind),
     }
-    if device == "cuda":
-        for mode in ("reduce-overhead", "max-autotune"):
-            peers[mode] = step(torch.compile(plain, dynamic=False, mode=mode), head, x, upstream, kind)
+    for mode in ("reduce-overhead", "max-autotune") if x.is_cuda else ():
+        peers[mode] = step(torch.compile(plain, dynamic=False, mode=mode), head, x, upstream, kind)
+    return peers
+
+
+def checked(
+    head: MonotonicMLP, peers: dict[str, Callable[[], list[Tensor]]], x: Tensor, upstream: Tensor, kind: str
+) -> Row:
+    """Return the errors of eager and ours; raise where ours is wrong."""
+    layers = len(head.hidden_layers)
+    wide = MonotonicMLP(head.in_features, num_layers=layers, backend="torch").double()
+    wide.load_state_dict(head.state_dict())
+    truth = step(wide, wide, x.detach().cpu().double().requires_grad_(), upstream.cpu().double(), "float32")()
     errors = {name: worst_error(peer(), truth) for name, peer in peers.items()}
     if errors["ours"] > max(LIMITS[kind], 2 * errors["eager"]):
-        raise RuntimeError(f"ours is wrong by {errors['ours']:.2g} at {rows} x {features}: nothing is timed.")
-    steps: dict[str, Callable[[], object]] = dict(peers)
-    if device == "cuda":
-        steps["floor"] = floor(head, x, torch.bfloat16 if kind == "bfloat16" else torch.float32)
-    times = interleaved(steps, rounds, device, warm_up=3)
+        raise RuntimeError(f"ours is wrong by {errors['ours']:.2g} at {tuple(x.shape)}: nothing is timed.")
+    return {"error eager": f"{errors['eager']:.1e}", "error ours": f"{errors['ours']:.1e}"}
+
+
+def compare(rows: int, features: int, layers: int, kind: str, device: str) -> Row:
+    """Return one line of the table: errors, the eager time, and the ratios of the peers to ours."""
+    torch.manual_seed(0)
+    precision: Any = {"float32": "auto", "tf32": "auto", "bfloat16": "bf16"}[kind]
+    head = MonotonicMLP(features, num_layers=layers, precision=precision).to(device)
+    sets = sets_of_inputs(rows * features * 8 / 2**20, device)
+    draws = [[torch.randn(rows, features, device=device) for _ in range(2)] for _ in range(sets)]
+    made = [peers_of(head, x.requires_grad_(), upstream, kind) for x, upstream in draws]
     line: Row = {"rows": rows, "features": features, "layers": layers, "class": kind}
-    line |= {"error eager": f"{errors['eager']:.1e}", "error ours": f"{errors['ours']:.1e}"}
+    line |= checked(head, made[0], draws[0][0], draws[0][1], kind)
+    steps = {name: Rotation([each[name] for each in made]) for name in made[0]}
+    steps["A/A"] = Rotation(steps["ours"].steps)
+    if device == "cuda":
+        steps["floor"] = Rotation([floor(head, draws[0][0], torch.bfloat16 if kind == "bfloat16" else torch.float32)])
+    rounds = rounds_for(rows, features, device)
+    times = interleaved(dict(steps), rounds, device, warm_up=3 if device == "cpu" else 25)
     line["eager ms"] = 1e3 * sorted(times["eager"])[rounds // 2]
-    return line | {f"{name} / ours": ratio(times, name, "ours") for name in steps if name != "ours"}
+    line |= {f"{name} / ours": ratio(times, name, "ours") for name in steps if name != "ours"}
+    if device == "cuda":
+        replayed, ways = replay_seconds(steps)
+        for name in steps:
+            way = "" if ways[name] == REPLAYED else f" by {ways[name]}"
+            line[f"device, {name} / ours"] = ratio(replayed, name, "ours") + way
+        line |= {f"MB {name}": peak_megabytes(steps[name], device) for name in ("eager", "ours")}
+    return line
+
+
+def lost(lines: list[Row]) -> list[Row]:
+    """Return the shapes and peers where ours is not the fastest."""
+    rivals = [name for name in lines[0] if name.endswith(" / ours") and not name.startswith(("A/A", "floor", "device"))]
+    keys = ("rows", "features", "layers", "class")
+    return [
+        {key: line[key] for key in keys} | {"peer": name.removesuffix(" / ours"), "peer / ours": line[name]}
+        for line in lines
+        for name in rivals
+        if middle(line[name]) < NEVER_SLOWER
+    ]
 
 
 def tables(device: str, quick: bool) -> dict[str, list[Row]]:
     """Return the tables of this benchmark, by title."""
     sizes = CUDA_SIZES if device == "cuda" else CPU_SIZES
     kinds = ("float32", "tf32", "bfloat16") if device == "cuda" else ("float32",)
-    rounds = 7 if quick else 21
-    return {
-        f"Head, {kind}, forward and backward": [
-            compare(*size, kind, device, rounds) for size in (sizes[:QUICK] if quick else sizes)
-        ]
-        for kind in kinds
-    }
+    found: dict[str, list[Row]] = {}
+    for kind in kinds:
+        lines = [compare(*size, kind, device) for size in (sizes[:QUICK] if quick else sizes)]
+        found[f"Head, {kind}, forward and backward"] = lines
+        found[f"Head, {kind}: where torch wins"] = lost(lines)
+    return found
 
 
 def main() -> None:

@@ -4,6 +4,7 @@
     python benchmarks/on_gpu.py [--quick]
 
 Writes results/DATE-gpu_tests.md and what `kernels.py` writes. The tests are those of Triton's interpreter, compiled.
+Without a CUDA device it says so, writes nothing and exits with 1; a run in which no test passed exits with 1 too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes only")
     quick = ["--quick"] if parser.parse_args().quick else []
     if not torch.cuda.is_available():
-        print("no CUDA device here: nothing was measured on a GPU", file=sys.stderr)
+        print("not measured on a GPU: no CUDA device here", file=sys.stderr)
         return 1
     environment = os.environ | {"TRITON_INTERPRET": "0"}
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/kernels"]
@@ -37,6 +38,9 @@ def main() -> int:
     print(write("gpu_tests", "Tests on a GPU", {"Counts": [counts], "Failed": [{"test": name} for name in failed]}))
     benchmark = [sys.executable, str(ROOT / "benchmarks" / "kernels.py"), *quick]
     timed = subprocess.run(benchmark, cwd=ROOT, env=environment, check=False)
+    if not counts.get("passed"):
+        print("no test passed on the GPU: what the benchmark says counts for nothing", file=sys.stderr)
+        return 1
     return tests.returncode or timed.returncode
 
 

@@ -14,6 +14,9 @@ from lightning_monocon.kernels.supcon.cross_reference import cross_reference
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.shapes import block_size, is_bounded, wide_dtype
 
+SMALL_UP_TO = 2**16
+"""Pairs on a CPU up to which the formula's few calls beat any tiles: 256 anchors among 256 rows."""
+
 
 def cross_supcon(
     anchors: Tensor,
@@ -28,7 +31,8 @@ def cross_supcon(
     """Return the mean loss of anchors among a contrast set; `lightning_monocon.losses.CrossSupConLoss` has the formula.
 
     The arguments are taken as valid here; the module checks them. float16 and bfloat16 are taken to float32. Inside
-    the transforms of `torch.func` and in forward mode it is the formula itself, with its matrix of all pairs.
+    the transforms of `torch.func`, in forward mode, and for a few pairs on a CPU it is the formula itself, with its
+    matrix of all pairs.
 
     Args:
         anchors: ``(M, D)``.
@@ -56,6 +60,13 @@ def cross_supcon(
     chosen = options or Options(block_size=block_size(anchors.device))
     chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
     labels = anchor_labels.long(), contrast_labels.long()
-    if in_transform(anchors, contrast, scale):
+    if in_transform(anchors, contrast, scale) or (backend == "auto" and _is_small(anchors, contrast)):
         return cross_reference(anchors, contrast, *labels, scale, chosen)
     return cross_operator(anchors, contrast, *labels, scale, chosen, backend)
+
+
+def _is_small(anchors: Tensor, contrast: Tensor) -> bool:
+    """Return whether the formula is the fastest way; a compiled program is not to depend on the sizes."""
+    if torch.compiler.is_compiling() or not anchors.is_cpu:
+        return False
+    return len(anchors) * len(contrast) <= SMALL_UP_TO

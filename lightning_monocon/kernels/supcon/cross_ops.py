@@ -16,8 +16,8 @@ from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.shapes import CROSS_TABLE, tile_dtype
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
-# loss; z, c, r of z, r of c, ids, scale, share, averaged
-Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+# loss; z, c, r of z, r of c, ids, scale, share, averaged, exponentials where they are kept
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def _on_triton(anchors: Tensor, backend: str) -> bool:
@@ -38,7 +38,8 @@ def _forward(
     bounded: bool,
     precision: str,
     backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
     labels = anchor_labels, contrast_labels
     terms = cross_terms(*labels, options)
@@ -47,12 +48,13 @@ def _forward(
         from lightning_monocon.kernels.supcon import cross_fused
 
         loss, unit, r, scale = cross_fused.forward((anchors, contrast), labels, terms, temperature, options)
-        return loss, *unit, *r, terms.ids, scale, *rest
+        return loss, *unit, *r, terms.ids, scale, *rest, loss.new_empty((0, 0))
     with torch.autocast(anchors.device.type, enabled=False):
         z, r_z = unit_rows(anchors, temperature.dtype, normalize)
         c, r_c = unit_rows(contrast, temperature.dtype, normalize)
-        loss, scale = cross_streamed.forward(cross_streamed.pair_tiles(z, c, temperature, labels, options), terms)
-    return loss, z, c, r_z, r_c, terms.ids, scale, *rest
+        pairs = cross_streamed.pair_tiles(z, c, temperature, labels, options)
+        loss, scale, kept = cross_streamed.forward(pairs, terms, keep)
+    return loss, z, c, r_z, r_c, terms.ids, scale, *rest, kept
 
 
 @_forward.register_fake
@@ -69,15 +71,19 @@ def _(
     bounded: bool,
     precision: str,
     backend: str,
+    keep: bool,
 ) -> Outputs:
     (count, dim), rows = anchors.shape, contrast.shape[0]
     check(contrast.shape[1] == dim and anchor_labels.shape[0] == count and contrast_labels.shape[0] == rows)
     options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
-    tile = tile_dtype(anchors, options) if _on_triton(anchors, backend) else temperature.dtype
+    triton = _on_triton(anchors, backend)
+    tile = tile_dtype(anchors, options) if triton else temperature.dtype
     new, dtype = anchors.new_empty, temperature.dtype
     sides = new((count, dim), dtype=tile), new((rows, dim), dtype=tile), new(count, dtype=dtype), new(rows, dtype=dtype)
     ids = new(count + rows, dtype=torch.int64)
-    return new((), dtype=dtype), *sides, ids, new(count, dtype=dtype), new(count, dtype=dtype), new((), dtype=dtype)
+    kept = new((count, rows) if keep and not triton else (0, 0), dtype=dtype)
+    per_anchor = new(count, dtype=dtype), new(count, dtype=dtype)
+    return new((), dtype=dtype), *sides, ids, *per_anchor, new((), dtype=dtype), kept
 
 
 @torch.library.custom_op("monocon::cross_supcon_backward", mutates_args=())
@@ -94,7 +100,7 @@ def _backward(
     needs_contrast: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     options = make_options(normalize, "zero", ignore_index, block_size, bounded, precision)
-    z, c, r_z, r_c, ids, scale, share, averaged = residuals
+    z, c, r_z, r_c, ids, scale, share, averaged, kept = residuals
     _, _, *labels, temperature = inputs
     terms, sides = CrossTerms(ids, share, averaged), (labels[0], labels[1])
     if on_triton:
@@ -106,7 +112,7 @@ def _backward(
         return dz, c.new_empty(0, dtype=dz.dtype) if dc is None else dc, dt
     with torch.autocast(z.device.type, enabled=False):
         pairs = cross_streamed.pair_tiles(z, c, temperature, sides, options)
-        dz, dc, dt = cross_streamed.backward(grad, pairs, terms, scale, needs_contrast)
+        dz, dc, dt = cross_streamed.backward(grad, pairs, terms, scale, kept, needs_contrast)
         dz = through_unit_(dz, z, r_z) if normalize else dz
         dc = dc if dc is None or not normalize else through_unit_(dc, c, r_c)
     return dz, c.new_empty(0) if dc is None else dc, dt
@@ -132,7 +138,7 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:  # noqa: ANN401
-    *tensors, normalize, _, ignore_index, block_size, bounded, precision, backend = inputs
+    *tensors, normalize, _, ignore_index, block_size, bounded, precision, backend, _ = inputs
     ctx.settings = (normalize, ignore_index, block_size, bounded, precision, _on_triton(tensors[0], backend))
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
@@ -141,12 +147,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None: 
 
 def _differentiate(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
     if grad is None:
-        return (None,) * 12
+        return (None,) * 13
     # anchors and contrast set go in for their dtypes, and so that a second derivative meets a refusal there
     inputs, residuals = list(ctx.saved_tensors[:5]), list(ctx.saved_tensors[5:])
     needed = bool(ctx.needs_input_grad[1])
     dz, dc, dt = _backward(grad, inputs, residuals, *ctx.settings, needed)
-    return dz.to(inputs[0].dtype), dc.to(inputs[1].dtype) if needed else None, None, None, dt, *(None,) * 7
+    return dz.to(inputs[0].dtype), dc.to(inputs[1].dtype) if needed else None, None, None, dt, *(None,) * 8
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup_context)
@@ -159,6 +165,9 @@ def cross_operator(
 ) -> Tensor:  # fmt: skip
     """Return the loss through the operator; arguments as in `cross.cross_supcon`, labels int64."""
     names = options.normalize, options.singletons, options.ignore_index
-    ways = options.block_size, options.bounded, options.precision, backend
+    # a compiled program is not to depend on how many pairs there are
+    keep = options.bounded and not torch.compiler.is_compiling()
+    keep = keep and len(anchors) * len(contrast) <= cross_streamed.KEEP_UP_TO
+    ways = options.block_size, options.bounded, options.precision, backend, keep
     loss: Tensor = _forward(anchors, contrast, anchor_labels, contrast_labels, temperature, *names, *ways)[0]
     return loss

@@ -7,6 +7,8 @@ Backward:  W_ij = exp(s_ij) a_i,  a_i = [i counts] / S_i     = exp(s_ij - b_i), 
            dT   = -(1 / T) sum_i dz_i . z_i
 Saved:     z, c, ids, a or b, shares. A tile of W is computed again once and serves both sides: 2 M N D operations
            forward and 6 M N D backward, 4 where the contrast set has no gradient.
+Kept:      where all of exp s is at most `KEEP_UP_TO` numbers it is saved too, and nothing is computed again: there is
+           no symmetry between two sets to make up for that, and for small ones torch's own formula would be faster.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from lightning_monocon.kernels.supcon.cross_terms import CrossTerms, pull_of_anc
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.tiles import PairTiles, denominators
 
+KEEP_UP_TO = 2**22
+"""Pairs whose exponentials are kept for the backward pass: 16 MB of float32."""
+
 
 def pair_tiles(z: Tensor, c: Tensor, temperature: Tensor, labels: tuple[Tensor, Tensor], options: Options) -> PairTiles:
     """Return the tiles of anchors against contrast rows: numbered behind them, no anchor is its own contrast."""
@@ -27,30 +32,50 @@ def pair_tiles(z: Tensor, c: Tensor, temperature: Tensor, labels: tuple[Tensor, 
     return PairTiles(z, c, len(c), temperature, ignored, options.block_size, options.bounded)
 
 
-def forward(pairs: PairTiles, terms: CrossTerms) -> tuple[Tensor, Tensor]:
-    """Return the loss and a or b, ``(M,)``. Not differentiable."""
+def forward(pairs: PairTiles, terms: CrossTerms, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the loss, a or b, ``(M,)``, and exp s, ``(M, N)``, or nothing of it, ``(0, 0)``. Not differentiable."""
     z, c, share = pairs.anchors, pairs.rows, terms.share.to(pairs.rows.dtype)
     counts = share > 0
-    sums = denominators(pairs)
+    kept = _exponentials(pairs) if keep else z.new_empty((0, 0))
+    sums = kept.sum(1) if keep else denominators(pairs)
     scale = torch.where(counts, sums.reciprocal() if pairs.bounded else sums, 0.0 if pairs.bounded else math.inf)
     log_sums = sums.log() if pairs.bounded else sums
     pulled = (z * pull_of_anchors(c, terms.ids, share)).sum(1) / pairs.temperature
-    return torch.where(counts, log_sums - pulled, 0).sum() / terms.averaged.to(z.dtype), scale
+    return torch.where(counts, log_sums - pulled, 0).sum() / terms.averaged.to(z.dtype), scale, kept
+
+
+def _exponentials(pairs: PairTiles) -> Tensor:
+    """Return exp s, ``(M, N)``, from one tile."""
+    shape = len(pairs.anchors), len(pairs.rows)
+    whole = pairs._replace(block_size=max(*shape, 1))
+    return next((tile.exp_() for *_, tile in whole()), pairs.rows.new_zeros(shape))
 
 
 def backward(
-    grad: Tensor, pairs: PairTiles, terms: CrossTerms, scale: Tensor, needs_contrast: bool
+    grad: Tensor, pairs: PairTiles, terms: CrossTerms, scale: Tensor, kept: Tensor, needs_contrast: bool
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Return dz, dc (None where not needed) and dT."""
     z, c, share = pairs.anchors, pairs.rows, terms.share.to(pairs.rows.dtype)
-    dz = pull_of_anchors(c, terms.ids, share).neg_()
-    dc = push_of_rows(z, terms.ids, share).neg_() if needs_contrast else None
-    own = scale.unsqueeze(1)
+    dz, dc = _pushes(pairs, scale.unsqueeze(1), kept, needs_contrast)
+    dz.sub_(pull_of_anchors(c, terms.ids, share))
+    factor = grad / (pairs.temperature * terms.averaged.to(z.dtype))
+    dz.mul_(factor)
+    dc = None if dc is None else dc.sub_(push_of_rows(z, terms.ids, share)).mul_(factor)
+    return dz, dc, (dz * z).sum() / -pairs.temperature
+
+
+def _pushes(pairs: PairTiles, own: Tensor, kept: Tensor, needs_contrast: bool) -> tuple[Tensor, Tensor | None]:
+    """Return ``sum_j W_ij c_j`` and ``sum_i W_ij z_i``."""
+    z, c = pairs.anchors, pairs.rows
+    dz, dc = torch.zeros_like(z), torch.zeros_like(c) if needs_contrast else None
+    if kept.numel():
+        pairs.add_product(dz, kept, c)
+        if dc is not None:
+            pairs.add_product(dc, kept.T, z * own)
+        return dz.mul_(own), dc
     for rows, columns, _, tile in pairs():
         weight = tile.exp_().mul_(own[rows]) if pairs.bounded else tile.sub_(own[rows]).exp_()
         pairs.add_product(dz[rows], weight, c[columns])
         if dc is not None:
             pairs.add_product(dc[columns], weight.T, z[rows])
-    factor = grad / (pairs.temperature * terms.averaged.to(z.dtype))
-    dz.mul_(factor)
-    return dz, None if dc is None else dc.mul_(factor), (dz * z).sum() / -pairs.temperature
+    return dz, dc

@@ -32,6 +32,7 @@ TILES = {
     "gfx942": {2: Tiles(64, 64, 4, 2), 4: Tiles(64, 32, 4, 2)},
 }
 OTHER_TILES = {2: Tiles(64, 32, 4, 3), 4: Tiles(64, 16, 4, 3)}
+"""Also where D is no multiple of the depth: loads are then number by number, and larger tiles spill."""
 INTERPRETER_TILES = Tiles(16, 16, 1, 1)
 
 CHUNK_BYTES = 64 << 20
@@ -40,6 +41,14 @@ HALF_SCALE = 4096.0
 """A is at most 2 and mostly tiny: 2^12 brings it into the normal range of float16."""
 FINISH_BLOCK = 128
 TILE_ROWS_TOGETHER = 8
+
+
+def tiles_for(architecture: str, number_bytes: int, dim: int) -> Tiles:
+    """Return the tile sizes for rows of `dim` numbers."""
+    found = TILES.get(architecture, OTHER_TILES)[number_bytes]
+    if dim % found.depth:
+        return OTHER_TILES[number_bytes]._replace(num_stages=found.num_stages)
+    return found
 
 
 class Variant(NamedTuple):
@@ -75,7 +84,7 @@ class Pairs(NamedTuple):
         """The tile sizes for rows of this device and dtype."""
         if self.z.device.type == "cpu":
             return INTERPRETER_TILES
-        return TILES.get(architecture(self.z.device), OTHER_TILES)[self.z.element_size()]
+        return tiles_for(architecture(self.z.device), self.z.element_size(), self.z.shape[1])
 
     def part(self, rows: slice, first_column: int) -> Pairs:
         """Return some of the anchors against the rows from `first_column` on."""

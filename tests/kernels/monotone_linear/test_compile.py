@@ -28,10 +28,23 @@ def aot(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+def assert_clean(found: list[dict[str, object]]) -> None:
+    assert [row["name"] for row in found if row["spills"] or row["stack"]] == []
+    assert [row["name"] for row in found if row["narrow_addresses"] or not row["addresses"]] == []
+
+
 @pytest.mark.parametrize("target", LARGEST)
 def test_every_launch_compiles_without_a_spill(aot: ModuleType, target: str) -> None:
     found = aot.report(HERE / "compile_cases.py", target)
     assert len(found) >= 10
-    assert [row["name"] for row in found if row["spills"] or row["stack"]] == []
-    assert [row["name"] for row in found if row["narrow_addresses"] or not row["addresses"]] == []
+    assert_clean(found)
     assert max(row["shared"] for row in found) == LARGEST[target] <= aot.SHARED_LIMIT[target]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", LARGEST)
+def test_every_map_sign_activation_and_dtype_compiles_without_a_spill(aot: ModuleType, target: str) -> None:
+    found = aot.report(HERE / "compile_cases.py", target, "OTHERS")
+    assert len(found) >= 150
+    assert_clean(found)
+    assert max(row["shared"] for row in found) <= aot.SHARED_LIMIT[target]

@@ -196,3 +196,21 @@ def test_auto_precision_follows_torch() -> None:
         assert resolve("bf16") == "bf16"
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"bias": torch.zeros(1)}, r"`biases\[0\]` must have shape \(9,\); got \(1,\)"),
+        ({"bias": torch.zeros(9, device="meta")}, r"`biases\[0\]` must be on the device of `x`, cpu; got meta"),
+        ({"backend": "cuda"}, "`backend` must be one of 'auto', 'triton', 'torch'; got 'cuda'"),
+        ({"activation": "gelu"}, "`activation` must be one of .*; got 'gelu'"),
+        ({"parametrization": "cube"}, "`parametrization` must be one of .*; got 'cube'"),
+    ],
+    ids=str,
+)
+def test_small_stacks_are_refused_like_large_ones(change: dict[str, object], sentence: str) -> None:
+    x, weights, biases, *_ = arguments(requires_grad=False)
+    options = {name: value for name, value in change.items() if name != "bias"}
+    with pytest.raises(ValueError, match=sentence):
+        monotone_mlp(x, weights, [change.get("bias", biases[0]), biases[1]], **options)

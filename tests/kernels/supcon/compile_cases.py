@@ -9,7 +9,7 @@ from typing import Any
 from aot import Case
 
 from lightning_monocon.kernels.supcon import kernel, kernel_rows
-from lightning_monocon.kernels.supcon.launch import FINISH_BLOCK, HALF_SCALE, TILE_ROWS_TOGETHER, TILES, Tiles
+from lightning_monocon.kernels.supcon.launch import FINISH_BLOCK, HALF_SCALE, TILE_ROWS_TOGETHER, TILES, tiles_for
 
 SIZES = dict.fromkeys(("M", "N", "D", "stride", "out_stride", "start", "SLOTS", "y_stride", "z_stride"), "i32")
 # class sums, labels, labels with ignored rows; one exponential, running
@@ -17,33 +17,39 @@ VARIANTS = [
     {"LABELS": labels, "IGNORE": ignore, "BOUNDED": bounded}
     for (labels, ignore), bounded in product(((False, False), (True, False), (True, True)), (True, False))
 ]
+# two sets: class sums with and without ignored rows
+BETWEEN = [
+    {"LABELS": False, "IGNORE": ignore, "BOUNDED": bounded} for ignore, bounded in product((False, True), (True, False))
+]
 
 
-def tiles(target: str, size: Tiles, precision: str, variant: dict[str, bool]) -> list[Case]:
-    """Return the tile kernels of one variant; a D that does not divide the depth is the harder to compile."""
+def tiles(target: str, dim: int, precision: str, variant: dict[str, bool], between: bool = False) -> list[Case]:
+    """Return the tile kernels of one variant, for rows of `dim` numbers, within one set or between two."""
     half = precision == "fp16"
-    number = "*fp16" if half else "*fp32"
-    types = SIZES | dict.fromkeys(("anchors_ptr", "rows_ptr", "out_ptr"), number)
+    size = tiles_for(target, 2 if half else 4, dim)
+    even = dim % size.depth == 0
+    types = SIZES | dict.fromkeys(("anchors_ptr", "rows_ptr", "out_ptr"), "*fp16" if half else "*fp32")
     types |= dict.fromkeys(("anchor_ids_ptr", "row_ids_ptr"), "*i32")
     types |= dict.fromkeys(("slots_ptr", "temperature_ptr", "own_ptr", "other_ptr", "share_ptr"), "*fp32")
-    block = {"BLOCK_M": size.block, "BLOCK_N": size.block, "BLOCK_D": size.depth}
+    block = {"BLOCK_M": size.block, "BLOCK_N": size.block, "BLOCK_D": size.depth, "EVEN_D": even}
     shared = variant | block | {"PRECISION": "ieee" if half else precision}
-    label = f"{precision} " + " ".join(name.lower() for name, value in variant.items() if value)
+    label = " ".join([precision, f"D={dim}", *(name.lower() for name, value in variant.items() if value)])
     schedule = {"targets": (target,), "num_warps": size.num_warps, "num_stages": size.num_stages}
+    schedule |= {"multiples_of_16": ("D", "stride", "out_stride") if even else ()}
 
-    def case(name: str, function: Any, constants: dict[str, Any], even: bool = True) -> Case:
-        constants = shared | constants | {"EVEN_D": even}
-        wide = ("D", "stride", "out_stride") if even else ()
-        return Case(f"{name} {label}", function, types, constants, multiples_of_16=wide, **schedule)
+    def case(name: str, function: Any, constants: dict[str, Any]) -> Case:
+        return Case(f"{name} {label}", function, types, shared | constants, **schedule)
 
+    weights = {"SCALE": HALF_SCALE if half else 1.0, "GROUP": TILE_ROWS_TOGETHER}
+    if between:
+        return [
+            case("denominators between sets", kernel.denominators_kernel, {"SYMMETRIC": False}),
+            case("weights of anchors", kernel.weights_kernel, weights | {"ROW": True, "COL": False}),
+        ]
     return [
         case("denominators", kernel.denominators_kernel, {"SYMMETRIC": True}),
-        case("denominators across ranks", kernel.denominators_kernel, {"SYMMETRIC": False}, even=False),
-        case(
-            "weights",
-            kernel.weights_kernel,
-            {"ROW": True, "COL": True, "SCALE": HALF_SCALE if half else 1.0, "GROUP": TILE_ROWS_TOGETHER},
-        ),
+        case("denominators across ranks", kernel.denominators_kernel, {"SYMMETRIC": False}),
+        case("weights", kernel.weights_kernel, weights | {"ROW": True, "COL": True}),
     ]
 
 
@@ -68,23 +74,31 @@ def rows() -> list[Case]:
     return [unit, back, *finish]
 
 
-PRECISIONS = {2: ("fp16",), 4: ("bf16x3", "tf32")}
+PRECISIONS = ("fp16", "bf16x3", "tf32", "ieee")
+# a multiple of every depth, and one of none: then rows are loaded number by number, by smaller tiles
+EVEN, ODD = 512, 509
 
 
-def shipped(variants: list[dict[str, bool]], tf32: bool = False) -> list[Case]:
-    """Return the tile kernels of all tile sizes for these variants."""
+def shipped(
+    dim: int, precisions: tuple[str, ...] = PRECISIONS, variants: list[dict[str, bool]] | None = None
+) -> list[Case]:
+    """Return the tile kernels of one set, and of two where no variants are named, for every architecture."""
     return [
         case
-        for target, sizes in TILES.items()
-        for number_bytes, size in sizes.items()
-        for precision in PRECISIONS[number_bytes]
-        for variant in variants
-        if (precision == "tf32") == tf32
-        for case in tiles(target, size, precision, variant)
+        for target in TILES
+        for precision in precisions
+        for between, choices in (
+            (False, VARIANTS if variants is None else variants),
+            (True, [] if variants else BETWEEN),
+        )
+        for variant in choices
+        for case in tiles(target, dim, precision, variant, between)
     ]
 
 
 # the leanest and the one that needs most registers come with every run of the tests, the others with the slow ones
-EXTREMES = [VARIANTS[0], VARIANTS[-1]]
-CASES = rows() + shipped(EXTREMES)
-OTHERS = shipped(VARIANTS[1:-1]) + shipped(VARIANTS, tf32=True)
+CASES = rows()
+CASES += shipped(EVEN, ("fp16", "bf16x3"), [VARIANTS[0], VARIANTS[-2]])
+CASES += shipped(ODD, ("fp16", "bf16x3"), [VARIANTS[-2]])
+_FAST = {(case.targets, case.name) for case in CASES}
+OTHERS = [case for case in shipped(EVEN) + shipped(ODD) if (case.targets, case.name) not in _FAST]
