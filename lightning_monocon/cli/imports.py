@@ -57,6 +57,9 @@ class ImportPolicy(NamedTuple):
         settings = _common.parsing_settings
         saved = dict(settings)  # there is no public way to take a rule back
         try:
+            # a class path in a free dictionary stays a dictionary; older releases of jsonargparse have no such setting
+            if "instantiate_subclass_spec_in_any" in settings:
+                settings["instantiate_subclass_spec_in_any"] = False
             set_parsing_settings(
                 import_path_denylist=[*DENIED, "*"] if self.strict else DENIED,
                 import_path_allowlist=[*(ALLOWED if self.strict else ()), *self.allowed],

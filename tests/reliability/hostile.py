@@ -182,5 +182,10 @@ YAML = {
     "compiler": ENCODER % ("torch.utils.cpp_extension.load_inline", "name: x, cpp_sources: ''"),
     "hub": ENCODER % ("torch.hub.load", "repo_or_dir: 'a/b', model: c"),
     "instantiator": ENCODER % ("lightning.pytorch.cli.instantiate_module", "module_class: PLANTED.Encoder"),
+    "free dictionary": ENCODER
+    % (
+        "lightning_monocon.encoders.SentenceTransformersEncoder",
+        "steps: [{class_path: subprocess.Popen, init_args: {args: [mkdir, MARK]}}]",
+    ),
     "inner module": ENCODER % ("torch.nn.Sequential", "args: [{class_path: PLANTED.Encoder}]"),
 }
