@@ -17,6 +17,10 @@ from lightning_monocon.scorecard.scores import Score
 
 Cause = Literal["constraint", "start"]
 
+ROUNDING = 1.0
+"""n99 comes in whole steps: two of them, rounded up, may differ by up to one step more or less than what they stand
+for. Without it two seeds that happen to agree would pass for certainty."""
+
 PAIRS: tuple[tuple[Cause, str, str], ...] = (
     ("constraint", "monotonic", "mlp-squared"),
     ("constraint", "monotonic-reference", "mlp-squared"),
@@ -35,7 +39,7 @@ class Effect:
 
     Attributes:
         n99: means over the seeds that both have, of ``arm`` and of ``twin``.
-        n99_interval: 95 % interval of their difference over seeds (Student's t); a point with one seed.
+        n99_interval: 95 % interval of their difference over seeds (Student's t), a step wider at each end.
         seeds: number of paired seeds.
         kept: accuracy of ``arm`` against ``twin`` when both keep the smaller n99.
         whole: the same at full width.
@@ -66,13 +70,14 @@ def _effect(cause: Cause, arm: Sequence[Score], twin: Sequence[Score]) -> Effect
     pairs = [(score.n99, others[score.seed]) for score in arm if score.seed in others]
     differences = [float(ours - theirs) for ours, theirs in pairs]
     means = [sum(column) / len(pairs) for column in zip(*pairs, strict=True)]
+    low, high = seed_interval(differences)
     k = max(1, min(max(score.n99 for score in scores) for scores in (arm, twin)))
     return Effect(
         cause=cause,
         arm=arm[0].arm,
         twin=twin[0].arm,
         n99=(means[0], means[1]),
-        n99_interval=seed_interval(differences),
+        n99_interval=(low - ROUNDING, high + ROUNDING),
         seeds=len(pairs),
         kept=compare(arm, twin, k),
         whole=compare(arm, twin, max(score.dim for score in (*arm, *twin))),

@@ -39,9 +39,10 @@ th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap; }
 th { border-bottom: 2px solid #111; vertical-align: bottom; }
 tbody tr + tr td, tbody tr + tr th { border-top: 1px solid #ddd; }
 th:first-child { text-align: left; }
-tbody th { border-bottom: 0; font-weight: 600; }
+tbody th { border-bottom: 0; font-weight: 600; vertical-align: middle; }
 td.best { font-weight: 700; outline: 2px solid #111; outline-offset: -3px; }
 td.tied { font-weight: 700; }
+td.word { white-space: normal; }
 figure { margin: 1.5rem 0; break-inside: avoid; }
 figure img { width: 100%; height: auto; }
 figcaption, .note { color: #444; font-size: .875rem; }
@@ -111,7 +112,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def _cell(text: str) -> str:
     kinds = {BEST: ' class="best"', TIED: ' class="tied"'}
-    kind = kinds.get(text[-1:], "")
+    kind = kinds.get(text[-1:], ' class="word"' if text[:1].isalpha() and " " in text else "")
     return f"<td{kind}>{escape(text.rstrip(BEST + TIED))}</td>"
 
 

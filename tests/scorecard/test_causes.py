@@ -46,7 +46,9 @@ def test_the_start_is_found_to_be_the_cause(card: Scorecard) -> None:
 
 def test_the_words_say_which_does_it(card: Scorecard) -> None:
     constraint, start = effect_lines(card)
-    assert constraint.startswith("constraint, monotonic against mlp-squared: n99 6.0 against 6.0 (0.0, 95 % 0.0 to 0.0")
+    assert constraint.startswith(
+        "constraint, monotonic against mlp-squared: n99 6.0 against 6.0 (0.0, 95 % -1.0 to +1.0"
+    )
     assert constraint.endswith("These seeds show no effect of the constraint on n99.")
     assert start.endswith("The start makes the embedding more compact by more than the noise.")
 
@@ -59,6 +61,17 @@ def test_a_cause_that_spreads_the_variance_is_said_to(sets: dict[str, list[Embed
     }
     (line,) = effect_lines(build(swapped, brief=True))
     assert line.endswith("The start makes the embedding less compact by more than the noise.")
+
+
+def test_seeds_that_agree_by_rounding_prove_nothing(planted: Planted) -> None:
+    sets = {
+        "encoder": [planted(seed=seed) for seed in range(2)],
+        "mlp-squared": [planted(arm="mlp-squared", seed=seed, rank=6) for seed in range(2)],
+        "monotonic": [planted(arm="monotonic", seed=seed, rank=5) for seed in range(2)],
+    }
+    (effect,) = build(sets, brief=True).effects
+    assert effect.n99 == (5, 6) and effect.n99_interval == (-2, 0)
+    assert not effect.compacts
 
 
 def test_one_seed_tells_nothing(sets: dict[str, list[EmbeddingSet]]) -> None:
