@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lightning_monocon import callbacks, data, encoders, functional, landscape, metrics, scorecard
+    from lightning_monocon import callbacks, data, encoders, export, functional, landscape, metrics, scorecard
     from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
     from lightning_monocon.losses import CrossSupConLoss, SupConLoss
     from lightning_monocon.module import MonoCon
@@ -29,6 +29,7 @@ __all__ = [
     "callbacks",
     "data",
     "encoders",
+    "export",
     "functional",
     "landscape",
     "metrics",
