@@ -5,7 +5,9 @@
 left and writes tables and figures. Everything works on tensors of embeddings; nothing here knows how they were made.
 """
 
+from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_winner
 from lightning_monocon.scorecard.card import Arm, Scorecard, build
+from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, measure_frontier
 from lightning_monocon.scorecard.ranking import Comparison, Winner, compare, winner
@@ -17,7 +19,9 @@ from lightning_monocon.scorecard.verdict import Verdict
 
 __all__ = [
     "Arm",
+    "ByteWinner",
     "Comparison",
+    "Effect",
     "EmbeddingSet",
     "Frontier",
     "Score",
@@ -26,8 +30,10 @@ __all__ = [
     "Winner",
     "as_json",
     "build",
+    "byte_winner",
     "compare",
     "draw",
+    "effects",
     "measure",
     "measure_frontier",
     "report",
