@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import random
 import re
 import statistics
 import subprocess
@@ -79,14 +80,19 @@ def seconds(step: Step, device: str = "cpu") -> float:
 
 
 def interleaved(peers: dict[str, Step], rounds: int, device: str = "cpu", warm_up: int = 1) -> dict[str, list[float]]:
-    """Return the times of each peer, taken in turn: A B C A B C, so that a busy neighbour slows all alike."""
+    """Return the times of each peer, taken in turn, so that a busy neighbour slows all alike.
+
+    The order is drawn anew each round (from a fixed seed): a small step is slower after one that empties the caches.
+    """
     for step in peers.values():
         for _ in range(warm_up):
             step()
     times: dict[str, list[float]] = {name: [] for name in peers}
+    order, draw = list(peers), random.Random(0)
     for _ in range(rounds):
-        for name, step in peers.items():
-            times[name].append(seconds(step, device))
+        draw.shuffle(order)
+        for name in order:
+            times[name].append(seconds(peers[name], device))
     return times
 
 

@@ -39,14 +39,14 @@ PARAMETRIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda weight: weight,
 }
 
-_ACTIVATIONS_: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS_: dict[str, Callable[[Tensor], Tensor]] = {  # in place, as torch names them
     "leaky_relu": lambda z: F.leaky_relu_(z, NEGATIVE_SLOPE),
     "relu": torch.relu_,
     "elu": F.elu_,
     "tanh": torch.tanh_,
     "linear": lambda z: z,
 }
-ACTIVATIONS = tuple(_ACTIVATIONS_)
+ACTIVATIONS = tuple(ACTIVATIONS_)
 
 
 class Plan(NamedTuple):
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
 
 def activate(z: Tensor, activation: Activation) -> Tensor:
     """Return ``phi(z)``; ``z`` is overwritten where that is possible, so pass a fresh tensor."""
-    return _ACTIVATIONS_[activation](z)
+    return ACTIVATIONS_[activation](z)
 
 
 def effective_weight(
@@ -106,5 +106,5 @@ def monotone_mlp(
         signs = None
         if rounding is not None:
             x, mapped = x.to(rounding).to(x.dtype), mapped.to(rounding).to(x.dtype)
-        x = _ACTIVATIONS_[activation if left else output_activation](F.linear(x, mapped, bias))
+        x = ACTIVATIONS_[activation if left else output_activation](F.linear(x, mapped, bias))
     return x

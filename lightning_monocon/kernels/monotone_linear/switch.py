@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from lightning_monocon.kernels.dispatch import FLOATING, Backend, architecture, has_triton, in_transform, use_triton
 from lightning_monocon.kernels.monotone_linear import onednn, ops, reference
@@ -55,9 +56,18 @@ def run_small(
         if bias is not None and (not bias.is_cpu or bias.shape != weight.shape[:1]):
             return None
     try:
-        return reference.monotone_mlp(x, weights, biases, plan) if weights else None
+        return _formula(x, weights, biases, plan) if weights else None
     except (RuntimeError, KeyError):
         return None
+
+
+def _formula(x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan) -> Tensor:
+    """Return what `reference.monotone_mlp` does without signs and rounding, by as few calls as there are steps."""
+    mapped, activate = reference.PARAMETRIZATIONS[plan.parametrization], reference.ACTIVATIONS_[plan.activation]
+    for weight, bias in zip(weights[:-1], biases[:-1]):  # noqa: B905
+        x = activate(linear(x, mapped(weight), bias))
+    y = linear(x, mapped(weights[-1]), biases[-1])
+    return y if plan.output_activation == "linear" else reference.ACTIVATIONS_[plan.output_activation](y)
 
 
 def _takes_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, backend: Backend) -> bool:
