@@ -15,13 +15,15 @@ DEV   := $(VENV)/.dev-installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow torture lint types venv clean
+.PHONY: help demo test test-slow torture audit lock release lint types venv clean
 
 help:
 	@echo "make demo       train MonoCon beside its rivals on real images; table and figures in demo/"
 	@echo "make test       style, types and the fast tests"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make torture    break it on purpose: a table of faults, what was lost, what was wrong"
+	@echo "make audit      known weaknesses of the pinned dependencies (asks an advisory service)"
+	@echo "make release    wheel and sdist with tools installed by hash, and their sha256; make lock: those hashes"
 	@echo "make lint       style alone;  make types: types alone"
 	@echo "make venv       the development environment in $(VENV)"
 	@echo "make clean      remove the environment, caches and build products"
@@ -37,6 +39,25 @@ test-slow: $(DEV)
 
 torture: $(DEV)
 	@PYTHONPATH=tests $(BIN)/python -m reliability.torture
+
+# strict: a package that could not be asked about is no package without weaknesses
+audit: $(DEV)
+	@$(BIN)/python -m pip_audit --version >/dev/null 2>&1 || $(INSTALL) pip-audit
+	@$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off \
+		|| { echo "make audit: not passed: a weakness is named above, or the advisory service could not be" \
+		"asked about every package (offline?)" >&2; exit 1; }
+
+lock: $(DEV)
+	@$(BIN)/python .ci/lock.py
+
+release:
+	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@rm -rf build/tools dist
+	@"$(PYTHON)" -m venv build/tools
+	@build/tools/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps \
+		--only-binary :all: --requirement .ci/build-requirements.txt
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) build/tools/bin/python -m build --no-isolation --outdir dist >/dev/null
+	@cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS && cat SHA256SUMS
 
 lint: $(DEV)
 	@$(BIN)/ruff check --quiet .
