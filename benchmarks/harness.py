@@ -30,6 +30,7 @@ Row = dict[str, object]
 
 RESULTS = Path(__file__).parent / "results"
 STEPS_IN_A_SAMPLE = 20  # on CUDA, where one step alone would be timed with the device idle before it
+SAMPLE_SECONDS = 0.005
 NEVER_SLOWER = 0.98
 
 
@@ -65,12 +66,13 @@ def _cpu_name() -> str:
     return f"{fields.get('model name', platform.processor())} (family {fields.get('cpu family', '?')})"
 
 
-def seconds(step: Step, device: str = "cpu") -> float:
-    """Return the time of one step: CPU time on a CPU, drained wall time on CUDA."""
+def seconds(step: Step, device: str = "cpu", steps: int = 1) -> float:
+    """Return the time of one step, the mean of `steps` on a CPU: CPU time there, drained wall time on CUDA."""
     if device == "cpu":
         start = time.process_time()
-        step()
-        return time.process_time() - start
+        for _ in range(steps):
+            step()
+        return (time.process_time() - start) / steps
     torch.cuda.synchronize()
     start = time.perf_counter()
     for _ in range(STEPS_IN_A_SAMPLE):
@@ -83,16 +85,21 @@ def interleaved(peers: dict[str, Step], rounds: int, device: str = "cpu", warm_u
     """Return the times of each peer, taken in turn, so that a busy neighbour slows all alike.
 
     The order is drawn anew each round (from a fixed seed): a small step is slower after one that empties the caches.
+    On a CPU a sample is as many steps as last `SAMPLE_SECONDS`, for the same reason: training repeats one step.
     """
     for step in peers.values():
         for _ in range(warm_up):
             step()
     times: dict[str, list[float]] = {name: [] for name in peers}
+    shortest = (
+        min((seconds(step, device) for step in peers.values()), default=1.0) if device == "cpu" and warm_up else 1.0
+    )
+    steps = max(1, min(50, round(SAMPLE_SECONDS / max(shortest, 1e-6))))
     order, draw = list(peers), random.Random(0)
     for _ in range(rounds):
         draw.shuffle(order)
         for name in order:
-            times[name].append(seconds(peers[name], device))
+            times[name].append(seconds(peers[name], device, steps))
     return times
 
 

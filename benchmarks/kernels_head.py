@@ -96,7 +96,7 @@ def worst_error(found: list[Tensor], truth: list[Tensor]) -> float:
 
 def rounds_for(rows: int, features: int, device: str) -> int:
     """Return how often each peer is timed: small steps often, because a microsecond counts there."""
-    return 10 if device == "cuda" else max(21, min(1001, 2**31 // (rows * features**2 * 12)))
+    return 10 if device == "cuda" else max(21, min(201, 2**31 // (rows * features**2 * 12)))
 
 
 def peers_of(head: MonotonicMLP, x: Tensor, upstream: Tensor, kind: str) -> dict[str, Callable[[], list[Tensor]]]:
