@@ -77,7 +77,8 @@ class EmbeddingSet:
         """Write one ``.safetensors`` file; it appears whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        # copies: safetensors refuses tensors that share memory, as slices of one set do
+        tensors = {name: getattr(self, name).clone().contiguous() for name in _TENSORS}
         names = ("arm", "seed", "stage", "reading")
         metadata = {"format": FORMAT, **{name: str(getattr(self, name)) for name in names}}
         partial = path.with_name(f".{path.name}.partial")

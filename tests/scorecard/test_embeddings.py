@@ -116,3 +116,9 @@ def test_a_later_layout_is_refused(tmp_path: Path) -> None:
     save_file(parts(), path, metadata={"format": "lightning-monocon/embeddings/2"})
     with pytest.raises(ValueError, match=r"must have the layout 'lightning-monocon/embeddings/1'; .* has '.*/2'"):
         EmbeddingSet.load(path)
+
+
+def test_parts_of_one_tensor_are_written(tmp_path: Path) -> None:
+    rows, labels = torch.arange(24.0).reshape(12, 2), torch.arange(12) % 2
+    data = EmbeddingSet.load(EmbeddingSet(rows, labels, rows[:4], labels[:4]).save(tmp_path / "a.safetensors"))
+    torch.testing.assert_close(data.query, rows[:4], rtol=0, atol=0)

@@ -48,10 +48,10 @@ def _campaign(fault: str, check: Callable[..., None], drawn: dict[str, Any], not
 METRIC_NOTE = "duplicates, constants, low rank, n < d, zero rows, offsets, scales, four dtypes; float64 oracles"
 LOSS_NOTE = "value and gradient of the loss, value and monotonicity of the head; float64 oracles"
 CAMPAIGNS = {
-    "fuzz-metrics": Campaign(
+    "fuzz_metrics": Campaign(
         _campaign("hostile embeddings, metrics", check_metrics, METRICS, METRIC_NOTE), 500, 20_000
     ),
-    "fuzz-loss-and-head": Campaign(
+    "fuzz_loss_and_head": Campaign(
         _campaign("hostile batches, loss and head", check_loss, LOSS, LOSS_NOTE), 300, 5_000
     ),
 }

@@ -88,7 +88,7 @@ def yaml_payloads(trials: int, folder: Path) -> Outcome:
 
 
 CAMPAIGNS = {
-    "pickle-gadgets": Campaign(gadgets, 9, 36),
-    "poisoned-hyperparameters": Campaign(poisoned, 4, 4),
-    "yaml-payloads": Campaign(yaml_payloads, len(YAML), len(YAML)),
+    "pickle_gadgets": Campaign(gadgets, 9, 36),
+    "poisoned_hyperparameters": Campaign(poisoned, 4, 4),
+    "yaml_payloads": Campaign(yaml_payloads, len(YAML), len(YAML)),
 }
