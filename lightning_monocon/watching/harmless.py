@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from typing import Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -74,4 +74,4 @@ def harmless(hook: Callable[Concatenate[W, P], None]) -> Callable[Concatenate[W,
                 stacklevel=2,
             )
 
-    return guarded
+    return cast("Callable[Concatenate[W, P], None]", guarded)

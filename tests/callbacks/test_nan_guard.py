@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_monocon.callbacks import NaNGuard
+from lightning_monocon.watching.arrivals import _Sign
 from lightning_monocon.watching.finite import NonFiniteError, Place, bad_rows, samples_of
 
 STEP = 6  # epoch 1, batch 2
@@ -227,3 +228,46 @@ def test_rows_and_samples() -> None:
 def test_bad_arguments(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
         NaNGuard(**arguments)
+
+
+class Later:
+    """An event on a device that has not happened yet."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def query(self) -> bool:
+        return self.done
+
+    def synchronize(self) -> None:
+        self.done = True
+
+
+def test_what_comes_from_a_device_is_read_when_it_has_arrived_and_named_by_its_own_step() -> None:
+    guard, event = NaNGuard(), Later()
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    signs = [("the loss", 1.0, Place(0, 0, 0, None)), ("a gradient", torch.nan, Place(1, 2, 6, None))]
+    for what, value, place in signs:
+        guard._arrivals._signs.append(_Sign(what, torch.tensor(value), event, place))  # type: ignore[arg-type]
+    guard._read(trainer, Zeros())
+    assert len(guard._arrivals._signs) == 2
+    with pytest.raises(NonFiniteError, match=r"A gradient is not finite at epoch 1, batch 2 \(step 6\)"):
+        guard._read(trainer, Zeros(), wait=True)
+
+
+def test_overflows_that_a_gradient_scaler_mends_are_left_to_it_until_there_are_too_many() -> None:
+    guard, module = NaNGuard("skip", patience=2), Zeros()
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.precision_plugin.scaler = object()  # type: ignore[attr-defined]
+    trainer.strategy.precision_plugin.precision = "16-mixed"
+    optimizer = module.configure_optimizers()
+    module.layer.weight.grad = torch.full((4, 4), torch.inf)
+    guard.on_before_optimizer_step(trainer, module, optimizer)
+    assert module.layer.weight.grad is not None  # the scaler has seen it, and leaves the step out itself
+    with pytest.raises(NonFiniteError, match=r"Likely cause: overflow of float16"):
+        guard.on_before_optimizer_step(trainer, module, optimizer)
+    module.layer.weight.grad.zero_()
+    guard.on_before_optimizer_step(trainer, module, optimizer)
+    module.layer.weight.grad.fill_(torch.inf)
+    guard.on_before_optimizer_step(trainer, module, optimizer)
+    NaNGuard().on_before_optimizer_step(trainer, module, optimizer)
