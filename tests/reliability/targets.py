@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import resource
 import shutil
@@ -137,6 +138,7 @@ def command(
             process, so they are copied to ``"folder-kept"``.
     """
     os.environ.update(environment)
+    multiprocessing.set_start_method("fork", force=True)  # as the command has it; of the server a child knows nothing
     _print_to(log)
     torch.set_num_threads(1)
     warnings.simplefilter("default")
