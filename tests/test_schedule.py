@@ -196,7 +196,7 @@ def test_untested_strategies_are_refused() -> None:
         pass
 
     class Other:
-        pass
+        checkpoint_io = None
 
     module = model()
     module.trainer = type("T", (), {"max_epochs": 9, "fast_dev_run": False, "strategy": Other()})()  # type: ignore[assignment]
