@@ -161,7 +161,7 @@ def measure(operation: str, tensor: Tensor, steps: Mapping[str, Callable[[], obj
     Args:
         operation: Name of the operation.
         tensor: An input of the size to decide for.
-        steps: A forward and backward pass by each implementation.
+        steps: A forward and backward pass by each implementation, on this rank alone: no other rank runs them.
         rounds: How often each is run.
     """
     ranks = dist.is_available() and dist.is_initialized()

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +74,25 @@ def test_a_measurement_overrules_the_table_and_is_kept(tmp_path: Path) -> None:
 def test_a_broken_file_of_measurements_is_as_good_as_none(content: str, tmp_path: Path) -> None:
     (tmp_path / "kernels.json").write_text(content)
     assert use_triton("supcon", "auto", TABLE, on_card(100))
+
+
+def test_ranks_take_the_word_of_rank_0_and_it_alone_writes(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error::FutureWarning", str(Path(__file__).with_name("ranks.py"))]
+    processes = [subprocess.Popen([*command, str(rank), "2", str(tmp_path)], stderr=subprocess.PIPE) for rank in (0, 1)]
+    try:
+        errors = [process.communicate(timeout=100)[1].decode() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert (first["alone"], second["alone"]) == ("torch", "triton")
+    for rank in (first, second):
+        assert rank["measured"] == "torch"
+        assert not rank["takes triton"]
+        assert rank["on disk"] == {"supcon/sm_90/float32/128x8": "torch"}
+    assert first["written"] == [str(tmp_path / "kernels.json")]
+    assert second["written"] == []
 
 
 def test_auto_on_a_cpu_is_torch_even_under_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
