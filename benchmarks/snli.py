@@ -141,7 +141,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--warmup-epochs", type=int, default=16)
     parser.add_argument("--lr-warmup", type=float, default=3e-3)
-    parser.add_argument("--steps", type=int, default=40, help="joint steps, in four epochs")
+    parser.add_argument("--steps", type=int, default=32, help="joint steps, in four epochs")
     parser.add_argument("--lr-encoder", type=float, default=2e-5)
     parser.add_argument("--lr-head", type=float, default=2e-4)
     parser.add_argument("--seed", type=int, default=0)
@@ -161,7 +161,7 @@ def main() -> None:
     features = frozen_features(data) if set(options.arms) - {"encoder"} else torch.empty(0)
     stages = ["val", "test"] if options.test else ["val"]
     rival = outputs(MonoCon(TextEncoder(MODEL, length_groups=4), head="none"), data, stages)
-    rows = [{**judged("pretrained encoder", rival, rival, data), "CPU s": cpu_seconds()}]
+    rows = [{**judged("pretrained encoder", rival, rival, data), "CPU s": round(cpu_seconds())}]
     print(rows[-1], flush=True)
     for arm in options.arms:
         before = cpu_seconds()
@@ -171,10 +171,10 @@ def main() -> None:
             warm_up(head, data, features, options.warmup_epochs, options.lr_warmup)
             with torch.inference_mode():
                 warm = {name: head(value) for name, value in rival.items()}
-            rows.append({**judged(f"{arm}, head alone", warm, rival, data), "CPU s": cpu_seconds() - before})
+            rows.append({**judged(f"{arm}, head alone", warm, rival, data), "CPU s": round(cpu_seconds() - before)})
             print(rows[-1], flush=True)
         module = joint(head, data, options.steps, options.lr_encoder, options.lr_head)
-        rows.append({**judged(arm, outputs(module, data, stages), rival, data), "CPU s": cpu_seconds() - before})
+        rows.append({**judged(arm, outputs(module, data, stages), rival, data), "CPU s": round(cpu_seconds() - before)})
         print(rows[-1], flush=True)
     whole = f"{time.perf_counter() - start:.0f} s of wall time, {cpu_seconds():.0f} s of CPU time"
     print(whole)
