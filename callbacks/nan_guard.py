@@ -17,9 +17,9 @@ from lightning_monocon.watching.finite import (
     NonFiniteError,
     Place,
     bad_names,
-    largest,
     likely_cause,
     listed,
+    magnitude,
     tensors_in,
     where,
 )
@@ -66,6 +66,7 @@ class NaNGuard(Callback):
         self._place = Place(0, 0, 0, None)
         self._bad: str | None = None  # what is bad about the current step, where it is to be skipped
         self._arrivals = Arrivals()
+        self._weights: list[Tensor] = []
         self._statistics: list[tuple[Tensor, Tensor]] = []
         self._release: Callable[[], None] | None = None
 
@@ -85,6 +86,7 @@ class NaNGuard(Callback):
                 "initialisation is poisoned: start from an earlier checkpoint."
             )
         self._arrivals.clear()
+        self._weights = list(pl_module.parameters())
         self._wrap(trainer, pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
@@ -93,7 +95,7 @@ class NaNGuard(Callback):
         if self.nan_policy == "skip":
             self._statistics = [(value, value.clone()) for value in _running_statistics(pl_module)]
         if self.check_inputs:
-            self._judge(trainer, pl_module, "an input", largest(tensors_in(batch)), alone=True)
+            self._judge(trainer, pl_module, "an input", magnitude(tensors_in(batch)), alone=True)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Look at the loss."""
@@ -106,7 +108,7 @@ class NaNGuard(Callback):
         if scaled and self._bad is None:
             self._count_overflow(trainer, pl_module, gradients)
             return
-        self._judge(trainer, pl_module, "a gradient", largest(gradients))
+        self._judge(trainer, pl_module, "a gradient", magnitude(gradients))
         if self._bad is not None:
             optimizer.zero_grad(set_to_none=True)  # AdamW passes over a parameter without gradient, decay included
 
@@ -123,7 +125,7 @@ class NaNGuard(Callback):
             self._note_skipped(trainer, pl_module)
         else:
             self._in_a_row = 0 if getattr(trainer.precision_plugin, "scaler", None) is None else self._in_a_row
-            self._judge(trainer, pl_module, "a weight", largest(pl_module.parameters()), can_skip=False)
+            self._judge(trainer, pl_module, "a weight", magnitude(self._weights), can_skip=False)
         self._read(trainer, pl_module)
         self._statistics = []
 
@@ -197,7 +199,7 @@ class NaNGuard(Callback):
         """Leave an overflow to the gradient scaler, which leaves the step out and lowers its scale."""
         if self.nan_policy == "raise":  # reading it would make the host wait; a lost run shows in the loss
             return
-        self._in_a_row = 0 if largest(gradients).isfinite() else self._in_a_row + 1
+        self._in_a_row = 0 if magnitude(gradients).isfinite() else self._in_a_row + 1
         if self._in_a_row >= self.patience:
             self._found(trainer, module, "a gradient", self._place, can_skip=False)
 
@@ -208,6 +210,7 @@ class NaNGuard(Callback):
         self._release = partial(_give_back, module, own)
 
     def _unwrap(self) -> None:
+        self._weights = []
         if self._release is not None:
             self._release()
             self._release = None

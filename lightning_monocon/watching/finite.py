@@ -31,12 +31,16 @@ class Place(NamedTuple):
     batch: object
 
 
-def largest(tensors: Iterable[Tensor]) -> Tensor:
-    """Return the largest absolute value, 0-d on the tensors' device: NaN or infinite if any entry is; 0 for none."""
+def magnitude(tensors: Iterable[Tensor]) -> Tensor:
+    """Return a norm of all entries, 0-d on the tensors' device, that is finite if and only if every entry is."""
     dense = (tensor.coalesce().values() if tensor.is_sparse else tensor for tensor in tensors)
     floating = [tensor.detach() for tensor in dense if tensor.is_floating_point() and tensor.numel()]
     if not floating:
         return torch.zeros(())
+    if floating[0].device.type == "cpu":  # looking for the largest takes six times as long here
+        euclidean = torch.nn.utils.get_total_norm(floating)
+        if euclidean.isfinite():  # if not, squares may have overflowed
+            return euclidean
     return torch.nn.utils.get_total_norm(floating, float("inf"))
 
 
@@ -65,7 +69,7 @@ def bad_rows(batch: object) -> list[int]:
 def bad_names(module: nn.Module) -> list[str]:
     """Return the names of parameters, and of the running statistics of batch norm, that are not finite."""
     named = [*module.named_parameters(), *(pair for pair in module.named_buffers() if "running_" in pair[0])]
-    if largest(tensor for _, tensor in named).isfinite():
+    if magnitude(tensor for _, tensor in named).isfinite():
         return []
     return [name for name, tensor in named if not tensor.detach().isfinite().all()]
 
