@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run every campaign with its full budget, print the table and write it to benchmarks/results.
+"""Run every campaign with its full budget, print the table and keep it in benchmarks/results.
 
 Run    make torture, or PYTHONPATH=tests python -m reliability.torture [NAME ...] [--fast]
-Does   ends with status 1 if anything was lost or wrong; a run of some campaigns by name prints and writes nothing
+Does   writes each outcome to results/DATE-torture.json and .md as it comes, beside those of the day's other runs, so
+       that a few campaigns can be run again by name; `--fast` writes nothing; ends with status 1 if anything was lost
+       or wrong
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import sys
@@ -15,6 +18,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -55,6 +59,17 @@ def run(name: str, campaign: Campaign, fast: bool) -> Outcome:
     return outcome
 
 
+def keep(name: str, outcome: Outcome, order: Sequence[str]) -> None:
+    """Add an outcome to those of the day, and write their table."""
+    path = RESULTS / f"{date.today().isoformat()}-torture.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found[name] = asdict(outcome)
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
+    text = table([Outcome(**found[each]) for each in order if each in found])
+    path.with_suffix(".md").write_text(f"# `make torture`, {date.today()}\n\n{machine}\n\n{text}\n", encoding="utf-8")
+
+
 def main() -> int:
     """Run, print, write; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -66,15 +81,12 @@ def main() -> int:
     if unknown:
         parser.error(f"NAME must be one of {', '.join(campaigns)}; got {', '.join(sorted(unknown))}")
     chosen = {name: campaigns[name] for name in options.names or campaigns}
-    outcomes = [run(name, campaign, options.fast) for name, campaign in chosen.items()]
-    text = table(outcomes)
-    print(text)
-    if not options.names and not options.fast:
-        machine = (
-            f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
-        )
-        page = f"# `make torture`, {date.today().isoformat()}\n\n{machine}\n\n{text}\n"
-        (RESULTS / f"{date.today().isoformat()}-torture.md").write_text(page, encoding="utf-8")
+    outcomes = []
+    for name, campaign in chosen.items():
+        outcomes.append(run(name, campaign, options.fast))
+        if not options.fast:
+            keep(name, outcomes[-1], list(campaigns))
+    print(table(outcomes))
     return 0 if all(outcome.held for outcome in outcomes) else 1
 
 
