@@ -135,8 +135,10 @@ class CrossSupConLoss(nn.Module):
     Both sets get gradients. A contrast set that does not require one (a bank) costs a third less backward.
 
     Each rank keeps to its own two sets. To contrast against those of all ranks, pass
-    ``gather_rows(contrast)`` and ``gather_rows(contrast_labels)`` (`lightning_monocon.functional.gather`): the average
-    that DistributedDataParallel takes is then the gradient of the mean of the ranks' losses.
+    ``gather_rows(contrast)`` and ``gather_rows(contrast_labels)`` (`lightning_monocon.functional.gather`) on every
+    rank: the average that DistributedDataParallel takes is then the gradient of the mean of the ranks' losses, and
+    nothing is to be multiplied by the number of ranks. With M anchors on every rank that mean is the loss of all
+    anchors; where M differs, multiply each rank's loss by ``M`` over the mean of M first.
 
     As input to ``forward`` the loss accepts:
 

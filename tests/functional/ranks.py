@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lightning_monocon.functional.gather import gather_rows
 from lightning_monocon.kernels.dispatch import is_interpreting
 from lightning_monocon.kernels.supcon import shapes
-from lightning_monocon.losses import SupConLoss
+from lightning_monocon.losses import CrossSupConLoss, SupConLoss
 
 # rows per rank; rules; dtype of the model
 CASES: dict[str, tuple[tuple[int, int], dict[str, Any], torch.dtype]] = {
@@ -34,6 +34,14 @@ if is_interpreting():
         "kernels, class sums": ((5, 11), {"backend": "triton", "singletons": "skip"}, torch.float32),
         "kernels, ignore": ((16, 0), {"backend": "triton", "singletons": "skip", "ignore_index": 1}, torch.float32),
     }
+# anchors per rank; rows of the contrast set per rank; rules
+BETWEEN: dict[str, tuple[tuple[int, int], tuple[int, int], dict[str, Any]]] = {
+    "the formula": ((8, 8), (10, 6), {}),
+    "streamed": ((8, 8), (3, 13), {"backend": "torch", "block_size": 4}),
+    "uneven anchors": ((11, 5), (7, 9), {"backend": "torch", "ignore_index": 9}),
+    "no anchors on one rank": ((16, 0), (8, 8), {"backend": "torch"}),
+    "no rows on one rank": ((6, 10), (0, 16), {}),
+}
 
 
 class Learner(nn.Module):
@@ -61,6 +69,32 @@ def step(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
     loss = model(inputs, labels)
     loss.backward()
     return {"loss": loss.detach()} | {name.removeprefix("module."): p.grad for name, p in model.named_parameters()}
+
+
+def step_between(
+    counts: tuple[int, int], rows: tuple[int, int], rules: dict[str, Any], rank: int | None = None
+) -> dict[str, Tensor]:
+    """Return the loss of two sets and its gradients; a rank's own, averaged over ranks, where one is named."""
+    (anchors, anchor_labels), (contrast, contrast_labels) = data(), data()
+    contrast = contrast.flip(0) + 0.3  # another set, with every label of the anchors
+    temperature = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    if rank is None:
+        anchors.requires_grad_()
+        contrast.requires_grad_()
+        loss = CrossSupConLoss(temperature, **rules)(anchors, contrast, anchor_labels, contrast_labels)
+        found = torch.autograd.grad(loss, (anchors, contrast, temperature))
+        return {"loss": loss.detach()} | dict(zip(("anchors", "contrast", "temperature"), found, strict=True))
+    mine, theirs = own(counts, rank), own(rows, rank)
+    anchors = anchors[mine].requires_grad_()
+    contrast = contrast[theirs].requires_grad_()
+    everyone = gather_rows(contrast), gather_rows(contrast_labels[theirs])
+    loss = CrossSupConLoss(temperature, **rules)(anchors, everyone[0], anchor_labels[mine], everyone[1])
+    loss = loss * (len(anchors) * len(counts) / sum(counts))  # 1 where every rank has as many
+    found = torch.autograd.grad(loss, (anchors, contrast, temperature))
+    average = torch.stack([loss.detach(), found[2]])
+    dist.all_reduce(average)
+    of_rows = {"anchors": found[0] / len(counts), "contrast": found[1] / len(counts)}
+    return of_rows | {"loss": average[0] / len(counts), "temperature": average[1] / len(counts)}
 
 
 def own(counts: tuple[int, int], rank: int) -> slice:
@@ -93,6 +127,8 @@ def main(rank: int, world_size: int, folder: Path) -> None:
         inputs, labels = (part[own(counts, rank)] for part in data(dtype=dtype))
         results[name] = step(nn.parallel.DistributedDataParallel(Learner(**rules).to(dtype)), inputs, labels)
         results[f"{name} alone"] = SupConLoss(gather=False)(inputs, labels)
+    for name, (counts, rows, rules) in BETWEEN.items():
+        results[f"between, {name}"] = step_between(counts, rows, rules, rank)
     torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
 

@@ -63,6 +63,18 @@ def test_two_ranks_train_as_one(results: list[dict[str, Any]], name: str) -> Non
         assert_close(results[rank][name], expected, **tolerance)
 
 
+@pytest.mark.parametrize("name", list(ranks.BETWEEN))
+def test_two_ranks_contrast_two_sets_as_one(results: list[dict[str, Any]], name: str) -> None:
+    counts, rows, rules = ranks.BETWEEN[name]
+    expected = ranks.step_between(counts, rows, rules)
+    assert expected["loss"] > 1
+    first, second = (results[rank][f"between, {name}"] for rank in (0, 1))
+    for side in ("anchors", "contrast"):
+        assert_close(torch.cat([first[side], second[side]]), expected[side], rtol=1e-9, atol=1e-12)
+    for number in ("loss", "temperature"):
+        assert_close(first[number], expected[number], rtol=1e-9, atol=1e-12)
+
+
 def test_ranks_can_keep_to_themselves(results: list[dict[str, Any]]) -> None:
     inputs, labels = ranks.data()
     for rank, rows in enumerate([slice(0, 11), slice(11, 16)]):
