@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
@@ -59,7 +60,26 @@ def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequ
     runs = [ArmRun(arm, seed, recipe, tuple(overrides), out) for seed in seeds for arm in arms]
     for each in runs:
         each.arguments()
+    _check_classes(recipe)
     return runs
+
+
+def _check_classes(recipe: Path) -> None:
+    """Refuse data of this package without classes before anything is trained.
+
+    Raises:
+        ValueError: If the recipe's data have none.
+    """
+    from lightning_monocon import data
+
+    section = (yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}).get("data")
+    path = str(section.get("class_path") if isinstance(section, dict) else section)
+    kind = getattr(data, path.rpartition(".")[2], None) if path.startswith("lightning_monocon.data.") else None
+    if getattr(kind, "has_classes", True) is False:
+        raise ValueError(
+            f"`--config` must name data with classes, by which neighbours are judged; {path} has single sentences. "
+            "Train the recipe and its `_mlp` and `_encoder` twins with `monocon fit`, and compare `val/spearman`."
+        )
 
 
 def train(runs: Sequence[ArmRun], jobs: int) -> None:

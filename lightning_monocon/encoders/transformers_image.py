@@ -59,6 +59,7 @@ class TransformersImageEncoder(nn.Module):
             else:
                 found = transformers.AutoConfig.from_pretrained(model, **options)
                 self.network = transformers.AutoModel.from_config(found, trust_remote_code=False)
+        self.train()  # as any new module; transformers hands pretrained ones out in eval mode
 
     @property
     def out_features(self) -> int:

@@ -270,3 +270,9 @@ def test_the_words_of_each_arm(tmp_path: Path) -> None:
     assert words["mlp"][words["mlp"].index("--model.head") + 1] == "mlp"
     assert words["linear-4"][words["linear-4"].index("--model.out_features") + 1] == "4"
     assert ArmRun("encoder", 2, recipe, ("--trainer.max_epochs=12",), tmp_path).epochs == 2
+
+
+def test_data_without_classes_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`--config` must name data with classes, .*SNLIData has single sentences"):
+        plan("snli", ["encoder"], [0], [], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
