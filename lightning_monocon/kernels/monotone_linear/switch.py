@@ -49,7 +49,7 @@ def run_small(
         return None
     if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return None
-    largest = onednn.SMALLEST_PRODUCT // (len(x) or 1)
+    largest = onednn.SMALLEST_PRODUCT // (x.shape[0] or 1)
     for weight, bias in zip(weights, biases):  # noqa: B905 (as many, and `strict` costs)
         if not weight.is_cpu or weight.numel() >= largest:
             return None
