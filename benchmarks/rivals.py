@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Search for a monotonic head that is at least as good as every rival at 4, 8 and 16 dimensions.
 
-    python benchmarks/rivals.py --split val --seeds 0 1              # the search, on validation queries
-    python benchmarks/rivals.py --split test --arms ... --seeds ...  # once, for what the search chose
-    python benchmarks/rivals.py --show
+    python benchmarks/rivals.py --data DATA --split val --seeds 0 1  # the search, on validation queries
+    python benchmarks/rivals.py --data DATA --split test --arms ...  # once, for what the search chose
+    python benchmarks/rivals_table.py --split val                   # the tables
 
 Every finished run is a line of ``results/rivals.jsonl`` and is not made again. What was found is in
 docs/research/beat_the_rivals.md.
