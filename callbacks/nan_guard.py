@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -99,7 +100,7 @@ class NaNGuard(Callback):
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Look at the loss."""
-        self._judge(trainer, pl_module, "the loss", loss.detach().abs(), alone=True)
+        self._judge(trainer, pl_module, "the loss", loss.detach(), alone=True)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Look at the gradients; leave the step out where something was bad."""
@@ -159,7 +160,7 @@ class NaNGuard(Callback):
         if value.is_cuda and self.nan_policy == "raise":
             self._arrivals.send(what, value, self._place)
         elif self._bad is None and not (alone and self.nan_policy == "skip" and trainer.world_size > 1):
-            if not value.isfinite():
+            if not math.isfinite(value.item()):
                 self._found(trainer, module, what, self._place, can_skip=can_skip)
 
     def _read(self, trainer: Trainer, module: LightningModule, wait: bool = False) -> None:

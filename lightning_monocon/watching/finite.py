@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -39,7 +40,7 @@ def magnitude(tensors: Iterable[Tensor]) -> Tensor:
         return torch.zeros(())
     if floating[0].device.type == "cpu":  # looking for the largest takes six times as long here
         euclidean = torch.nn.utils.get_total_norm(floating)
-        if euclidean.isfinite():  # if not, squares may have overflowed
+        if math.isfinite(euclidean.item()):  # if not, squares may have overflowed
             return euclidean
     return torch.nn.utils.get_total_norm(floating, float("inf"))
 
