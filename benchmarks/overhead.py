@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What exactness and durability cost a digits run.
 
-Run    python benchmarks/overhead.py [--epochs 105] [--rounds 5]
-Does   trains the recipe `digits` with and without them in turn, in one process on one thread, and compares CPU times
-       round by round; writes results/DATE-overhead.md
+Run    python benchmarks/overhead.py [--epochs 210] [--rounds 0]
+Does   trains the recipe `digits` once, on one thread, and adds up the CPU time spent in what makes it exact and
+       durable, every hook and every save of it; writes results/DATE-overhead.md. With rounds it also trains with and
+       without them in turn and compares CPU times round by round; writes results/DATE-overhead_paired.md
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume, RollingCh
 from lightning_monocon.data import DigitsData
 from lightning_monocon.durable import DurableCheckpointIO
 from lightning_monocon.encoders import SmallCNN
+from lightning_monocon.runs import RecordLogger
 
 NOTHING = "neither: no checkpoint, Lightning's CSV log"
 OURS = (
@@ -37,7 +39,34 @@ STOCK = "stock checkpoints, one an epoch, Lightning's CSV log"
 OURS_EACH = "exact and durable, one checkpoint an epoch, the record"
 
 
-def train(arm: str, epochs: int, folder: Path) -> float:
+class Clock:
+    """Adds up the CPU time spent in the methods it is shown, by the name of their owner."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+
+    def watch(self, owner: object, method: str) -> None:
+        """Put a timed method in the place of an object's own."""
+        plain, name = getattr(owner, method), getattr(owner, "__name__", type(owner).__name__)
+        self.spent.setdefault(name, 0.0)
+
+        def timed(*arguments: object, **options: object) -> object:
+            started = time.process_time()
+            try:
+                return plain(*arguments, **options)
+            finally:
+                self.spent[name] += time.process_time() - started
+
+        setattr(owner, method, timed)
+
+    def watch_hooks(self, callback: L.Callback) -> None:
+        """Time every hook that a callback of ours has itself."""
+        for method in vars(type(callback)):
+            if method.startswith("on_") or method in ("setup", "state_dict"):
+                self.watch(callback, method)
+
+
+def train(arm: str, epochs: int, folder: Path, clock: Clock | None = None) -> float:
     """Return the CPU seconds of one run, from a model in memory to its end."""
     L.seed_everything(0, verbose=False)
     model = MonoCon(SmallCNN(1, (16, 32, 64)), lr_encoder=3e-3, lr_head=3e-3, lr_warmup=1.5e-3, warmup_epochs=10)
@@ -49,6 +78,9 @@ def train(arm: str, epochs: int, folder: Path) -> float:
         callbacks += [*exact, RollingCheckpoint(str(folder / "checkpoints"))]
     elif arm == STOCK:
         callbacks += [ModelCheckpoint(folder / "checkpoints", "last", save_on_train_epoch_end=True)]
+    if clock is not None:
+        for callback in callbacks[1:]:
+            clock.watch_hooks(callback)
     trainer = L.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
@@ -67,22 +99,42 @@ def train(arm: str, epochs: int, folder: Path) -> float:
     return time.process_time() - started
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=105)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+def within(epochs: int) -> list[Row]:
+    """Return the share of one run's CPU time that each part took."""
+    clock, whole = Clock(), RecordLogger.log_metrics
+    rows_written = 0.0
+
+    def log_metrics(self: RecordLogger, metrics: dict[str, float], step: int | None = None) -> None:
+        nonlocal rows_written
+        started = time.process_time()
+        whole(self, metrics, step)
+        rows_written += time.process_time() - started
+
+    RecordLogger.log_metrics = log_metrics  # type: ignore[assignment, method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        spent = train(OURS, epochs, Path(folder), clock)
+    RecordLogger.log_metrics = whole  # type: ignore[method-assign]
+    parts = {**clock.spent, "RecordLogger": rows_written}
+    rows: list[Row] = [
+        {"part": name, "CPU ms": round(1000 * part, 1), "% of the run": round(100 * part / spent, 2)}
+        for name, part in parts.items()
+    ]
+    total = sum(parts.values())
+    return [
+        *rows,
+        {"part": "together", "CPU ms": round(1000 * total, 1), "% of the run": round(100 * total / spent, 2)},
+        {"part": "the run", "CPU ms": round(1000 * spent, 1), "% of the run": 100.0},
+    ]
+
+
+def paired(epochs: int, rounds: int) -> list[Row]:
+    """Return the CPU times of runs with and without, and their ratios round by round."""
     arms = (NOTHING, OURS, STOCK, OURS_EACH)
     seconds: dict[str, list[float]] = {arm: [] for arm in arms}
-    for turn in range(-1, options.rounds):
+    for turn in range(rounds):
         for arm in arms[turn % 4 :] + arms[: turn % 4]:  # no arm is always the first
             with tempfile.TemporaryDirectory() as folder:
-                spent = train(arm, options.epochs if turn >= 0 else 11, Path(folder))
-            if turn >= 0:  # the first round warms up
-                seconds[arm].append(spent)
+                seconds[arm].append(train(arm, epochs, Path(folder)))
     rows: list[Row] = []
     for arm, rival in ((OURS, NOTHING), (OURS_EACH, STOCK), (STOCK, NOTHING)):
         ratios = [100 * (ours / theirs - 1) for ours, theirs in zip(seconds[arm], seconds[rival], strict=True)]
@@ -96,9 +148,27 @@ def main() -> None:
                 "highest": round(max(ratios), 1),
             }
         )
-    print(markdown(rows))
-    title = f"Exactness and durability: digits, {options.epochs} epochs of 4 steps, {options.rounds} rounds, CPU time"
-    write("overhead", title, {"": rows})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=210)
+    parser.add_argument("--rounds", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        train(OURS, 11, Path(folder))  # warms up
+    title = f"Exactness and durability: digits, {options.epochs} epochs of 4 steps, CPU time"
+    rows = within(options.epochs)
+    print(markdown(rows), flush=True)
+    write("overhead", f"{title}, one run", {"": rows})
+    if options.rounds:
+        rows = paired(options.epochs, options.rounds)
+        print(markdown(rows))
+        write("overhead_paired", f"{title}, {options.rounds} rounds", {"": rows})
 
 
 if __name__ == "__main__":

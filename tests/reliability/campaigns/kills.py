@@ -16,7 +16,7 @@ STEPS_AN_EPOCH = 4
 
 def in_training(trials: int, folder: Path) -> Outcome:
     """Kill one run again and again, at random times; cut its newest checkpoint in half once; let it end."""
-    warmup, epochs = (10, 40) if trials > 5 else (2, 6)
+    warmup, epochs = (10, 50) if trials > 5 else (2, 6)
     options = [
         f"--model.warmup_epochs={warmup}",
         f"--trainer.max_epochs={epochs}",
@@ -31,7 +31,7 @@ def in_training(trials: int, folder: Path) -> Outcome:
     while kills < trials:
         process = fit(run, *again)
         # a random number of steps further, or while the process still starts
-        rows = len(trace(run)) + chance.randint(1, 6) if trials > 5 else targets[kills]
+        rows = len(trace(run)) + chance.randint(1, 14) if trials > 5 else targets[kills]
         if kills % 6 == 5:
             time.sleep(chance.uniform(0, 1.0))
         elif not wait_for(lambda rows=rows: len(trace(run)) >= rows, process):  # type: ignore[misc]
