@@ -26,6 +26,8 @@ ALLOWED = {
     ("plain", "Event.from_dict"): "a line of JSON",
     ("spec", "encoders.build_encoder"): "plain values of a checkpoint, for an encoder of the closed registry",
     ("steps", "SentenceTransformersEncoder"): "plain values of a checkpoint; each names one of a few known modules",
+    **{(name, "export_model"): "batches, as a loader gives them" for name in ("gallery", "query", "searched")},
+    ("config", "export.Stamp"): "plain values for people to read; hashes decide",
     ("kwargs", "ImageFolderData"): "the arguments of the class below it, which have types",
 }
 
