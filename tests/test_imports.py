@@ -87,7 +87,11 @@ def test_recipes_are_listed_with_one_line_each(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["fti"], "`COMMAND` must be one of fit, validate, test, predict, compare, score, export, landscape, recipes; got 'fti'"),
+        (
+            ["fti"],
+            "`COMMAND` must be one of fit, validate, test, predict, compare, score, export, landscape, recipes; "
+            "got 'fti'",
+        ),
         (["recipes", "nope"], "`recipe` must be one of "),
         (["recipes", "digits", "more"], "`monocon recipes` takes at most one name; got 'digits more'"),
     ],
