@@ -34,7 +34,7 @@ from lightning_monocon.export.stack import vector_stack
 from lightning_monocon.functional.moments import moments
 
 K = 10
-CONNECTIVITY, BUILD, SEARCH = 32, 200, 64  # of both graphs: neighbours kept, candidates while building and searching
+CONNECTIVITY, BUILD, SEARCH = 32, 100, 64  # of both graphs: neighbours kept, candidates while building and searching
 REPEATS = 5
 
 Array = NDArray[Any]

@@ -46,7 +46,7 @@ def score(options: argparse.Namespace) -> str:
 
     from lightning_monocon.scorecard.files import load_files
     from lightning_monocon.scorecard.runs import draw, write
-    from lightning_monocon.scorecard.scoring import scorecard_of
+    from lightning_monocon.scorecard.scoring import NULL_PAIRS, scorecard_of
 
     data = load_files(files)
     data = replace(data, arm=options.name or data.arm)
@@ -56,7 +56,10 @@ def score(options: argparse.Namespace) -> str:
         by_name = {card.baseline: baseline, data.arm: data}
         drawn = draw(card, [by_name[arm.name] or data for arm in card.arms])
         write(options.out, card, drawn)
-    return card.table()
+    told = (
+        "" if baseline is None or card.nulls else f"\nNull models left out: more than {NULL_PAIRS:,} pairs of rows.\n"
+    )
+    return card.table() + told
 
 
 def _files(options: argparse.Namespace) -> list[str]:

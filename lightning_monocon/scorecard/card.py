@@ -115,6 +115,7 @@ def build(
     *,
     brief: bool = False,
     dims: Iterable[int] = (),
+    with_nulls: bool = True,
 ) -> Scorecard:
     """Score arms, judge each against the baseline, and name the winner at each size.
 
@@ -124,6 +125,7 @@ def build(
         histories: for each arm the records of its runs, in the same order.
         brief: leave out null models and rounded vectors, which take half of the time.
         dims: numbers of dimensions of the tables, as far as an arm has them, instead of the usual ones.
+        with_nulls: score the null models too; on many rows they take longer than the arms.
 
     Raises:
         ValueError: if the baseline is not among the arms, an arm has no embeddings or two of one seed, or arms were
@@ -133,7 +135,7 @@ def build(
     names = [baseline, *(name for name in sets if name != baseline)]
     kept = tuple(sorted(set(dims))) or default_dims(max(data.dim for name in names for data in sets[name]))
     # Every arm is measured at every other arm's n99 as well: n99 is never quoted without its rival at that size.
-    nulls = [] if brief else [make(_by_seed(sets[baseline])[0]) for make in NULL_MODELS.values()]
+    nulls = [] if brief or not with_nulls else [make(_by_seed(sets[baseline])[0]) for make in NULL_MODELS.values()]
     extra = {*kept, *effective_dimensions([*(data for name in names for data in sets[name]), *nulls])}
     scores = {name: [measure(data, extra=extra, rounded=not brief) for data in _by_seed(sets[name])] for name in names}
     width = max(data.dim for runs in scores.values() for data in runs)

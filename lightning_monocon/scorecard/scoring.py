@@ -17,6 +17,10 @@ from lightning_monocon.scorecard.ranking import winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
 from lightning_monocon.scorecard.verdict import judge, judge_alone
 
+NULL_PAIRS = 50_000_000
+"""Pairs of a gallery row and a query up to which null models are scored: the rows of the untrained head lie in so
+narrow a cone that their neighbours have to be searched in float64."""
+
 
 def score(
     *,
@@ -109,7 +113,7 @@ def scorecard_of(
     _within_rank(data, wanted)
     name = baseline.arm if baseline.arm != data.arm else f"{baseline.arm} (baseline)"
     rivals = {name: [replace(baseline, arm=name, seed=data.seed)], data.arm: [data]}
-    return build(rivals, baseline=name, dims=wanted)
+    return build(rivals, baseline=name, dims=wanted, with_nulls=len(data.gallery) * len(data.query) <= NULL_PAIRS)
 
 
 def score_set(data: EmbeddingSet, baseline: EmbeddingSet | None = None, dims: Iterable[int] | None = None) -> Score:
