@@ -58,7 +58,7 @@ def step(recipe: str, data: Path, scratch: Path) -> Row:
 
 
 def _cost(done: Measured) -> Row:
-    return {"wall s": done.wall, "CPU s": done.cpu}
+    return {"wall s": round(done.wall), "CPU s": round(done.cpu)}
 
 
 def main() -> None:
