@@ -186,7 +186,7 @@ def check_loss(
         drawn = drawn + 1
     chosen = int(labels[0]) if ignore and rows else None
     loss = SupConLoss(temperature, normalize=normalize, singletons=singletons, ignore_index=chosen)  # type: ignore[arg-type]
-    mine, truth = drawn.clone().requires_grad_(), drawn.double().requires_grad_()
+    mine, truth = drawn.clone().requires_grad_(), drawn.double().clone().requires_grad_()
     value = loss(mine, labels)
     expected = supcon.supcon(truth, labels, temperature, normalize, singletons, chosen)
     # a logit is rounded in proportion to its size; its error passes to the value, and times |d logit / d e| to e
