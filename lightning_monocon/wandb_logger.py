@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 if TYPE_CHECKING:
     from wandb.sdk.lib import RunDisabled
@@ -90,6 +90,20 @@ class MirrorLogger(WandbLogger):
             for stage in ("val", "test"):
                 run.define_metric(f"{stage}/*", step_metric="epoch", step_sync=True)
         return cast("Run | RunDisabled", self._experiment)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Log the best checkpoint, as any WandbLogger does, and the last one."""
+        super().finalize(status)
+        last = Path(self._wandb_init["dir"]) / "checkpoints" / "last.ckpt"
+        if status == "success" and self._log_model and self._experiment is not None and last.is_file():
+            import wandb
+
+            artifact = wandb.Artifact(
+                f"model-{self.experiment.id}", type="model", metadata={"original_filename": last.name}
+            )
+            artifact.add_file(str(last), name="model.ckpt")
+            self.experiment.log_artifact(artifact, aliases=["latest", "last"])
 
 
 @contextmanager

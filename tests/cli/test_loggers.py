@@ -37,7 +37,8 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wandb") / "run"
     options = ["--wandb", "offline", "--wandb_tags", "[mine]", "--wandb_model", "true"]
     fit(folder, "--trainer.max_epochs=2", "--report=false", *options)
-    fit(folder, *options, "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"))
+    with pytest.warns(UserWarning, match="goes on with other settings"):  # an epoch more
+        fit(folder, *options, "--resume", "auto", "--allow_drift", "true")
     return folder
 
 
