@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -41,7 +42,9 @@ def monocon(words: Sequence[object], root: Path) -> Measured:
 
 
 def shared_machine() -> str:
-    """Return what to think of the wall times."""
+    """Return what to think of the wall times: on a busy machine they are upper bounds."""
+    if os.getloadavg()[0] <= 1.5 * (os.cpu_count() or 1):
+        return ""
     return "The machine was shared with other work: wall times are upper bounds, CPU seconds are of these runs alone."
 
 
