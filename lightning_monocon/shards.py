@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
 from lightning_monocon import durable_files
+from lightning_monocon.tensor_hash import hash_tensors
 
 FORMAT = "lightning-monocon/shards/1"
 """Layout and version of the folder, kept in ``space.json``."""
@@ -77,12 +77,7 @@ class Entry(NamedTuple):
 
 def model_stamp(model: nn.Module) -> str:
     """Return a digest of a model's parameters and buffers: equal for equal weights, wherever they are."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        if isinstance(value, Tensor):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return hash_tensors({name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)})
 
 
 class ShardFolder:

@@ -17,9 +17,10 @@ from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.checks import Run, open_onnx, open_pt2, open_sentence_transformer
 from lightning_monocon.export.gallery import Inputs
 from lightning_monocon.export.prepare import basis_hash, model_hash
-from lightning_monocon.export.stamp import Stamp, hash_tensors
+from lightning_monocon.export.stamp import Stamp
 from lightning_monocon.export.traced import ONNX, PT2
 from lightning_monocon.export.vectors import check_same_space
+from lightning_monocon.tensor_hash import hash_tensors
 
 LoadedForm = Literal["safetensors", "onnx", "pt2", "sentence-transformers"]
 

@@ -19,9 +19,10 @@ from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.gallery import Embedded, Inputs, embed_rows
 from lightning_monocon.export.projection import Projection, fit_projection
 from lightning_monocon.export.stack import Exported, fold, vector_stack
-from lightning_monocon.export.stamp import Stamp, hash_tensors
+from lightning_monocon.export.stamp import Stamp
 from lightning_monocon.module import MonoCon
 from lightning_monocon.scorecard.storage import Storage
+from lightning_monocon.tensor_hash import hash_tensors
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-import torch
-from torch import Tensor
-
 from lightning_monocon.scorecard.storage import Storage
 
 FORMAT = "lightning-monocon/export/1"
@@ -95,16 +92,6 @@ def differences(first: Stamp, second: Stamp) -> list[str]:
     """What keeps two stamps from being of one space, in words; nothing if they are. Configs and versions may differ."""
     pairs = [(name, getattr(first, name), getattr(second, name)) for name in _SAME]
     return [f"{name} {_short(one)} and {_short(other)}" for name, one, other in pairs if one != other]
-
-
-def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes, whatever the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _short(value: object) -> str:

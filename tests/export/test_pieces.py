@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from lightning_monocon.export import Calibration, Projection, Stamp, check_same_space, fit_projection
 from lightning_monocon.export.stack import describe, fold, rebuild, stack_tensors, vector_stack
-from lightning_monocon.export.stamp import hash_tensors, parse_stamp
+from lightning_monocon.export.stamp import parse_stamp
 from lightning_monocon.functional.moments import merge_moments, moments
 from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
+from lightning_monocon.tensor_hash import hash_tensors
 
 Generator = Callable[[int], torch.Generator]
 
