@@ -116,8 +116,7 @@ class SupConLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the arguments, as `repr` shows them."""
-        temperature = "learnt" if isinstance(self.temperature, Tensor) else self.temperature
-        return f"temperature={temperature}, normalize={self.normalize}, singletons={self.singletons!r}"
+        return _arguments(self)
 
 
 class CrossSupConLoss(nn.Module):
@@ -210,5 +209,9 @@ class CrossSupConLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the arguments, as `repr` shows them."""
-        temperature = "learnt" if isinstance(self.temperature, Tensor) else self.temperature
-        return f"temperature={temperature}, normalize={self.normalize}, singletons={self.singletons!r}"
+        return _arguments(self)
+
+
+def _arguments(loss: SupConLoss | CrossSupConLoss) -> str:
+    temperature = "learnt" if isinstance(loss.temperature, Tensor) else loss.temperature
+    return f"temperature={temperature}, normalize={loss.normalize}, singletons={loss.singletons!r}"

@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lightning_monocon.data.keyed_random import run_seed, uniform
-from lightning_monocon.data.sampling import EpochSampler, ShardSampler
+from lightning_monocon.data.keyed_random import uniform
+from lightning_monocon.data.sampling import EpochSampler
+from lightning_monocon.data.split_data import SplitData
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
@@ -81,7 +81,7 @@ def _as_is(batch: Any) -> Any:  # noqa: ANN401  # PyTorch types a collate functi
     return batch
 
 
-class DigitsData(LightningDataModule):
+class DigitsData(SplitData[DigitImages]):
     """Digits with a stratified split into train, validation and test.
 
     Validation, test and prediction loaders come in pairs: the gallery (train images, not augmented) and the query.
@@ -112,7 +112,7 @@ class DigitsData(LightningDataModule):
         erasing: float = 0.25,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         for name, share in (("test_size", test_size), ("val_size", val_size)):
             if not 0 < share < 1:
                 raise ValueError(f"`{name}` must lie strictly between 0 and 1, got {share}. Try 0.1.")
@@ -120,13 +120,6 @@ class DigitsData(LightningDataModule):
             raise ValueError(f"`batch_size` must be at least 2 to hold a pair, got {batch_size}. Try 256.")
         self.batch_size, self.num_workers, self.erasing = batch_size, num_workers, erasing
         self.test_size, self.val_size, self.split_seed = test_size, val_size, split_seed
-        self._seed = seed
-        self._resume: tuple[int, int] | None = None
-
-    @property
-    def seed(self) -> int:
-        """Seed of order and augmentation."""
-        return run_seed(self._seed)
 
     def setup(self, stage: str) -> None:
         """Load and split; the same for every stage."""
@@ -151,39 +144,22 @@ class DigitsData(LightningDataModule):
                 f"got {self.batch_size}. Lower it."
             )
 
-    def resume_at(self, epoch: int, batch: int) -> None:
-        """Let the next train loader start at batch ``batch`` of ``epoch`` (called by `ExactResume`)."""
-        self._resume = (epoch, batch)
-
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return augmented, shuffled batches; order and augmentation are functions of (seed, epoch)."""
         sampler = EpochSampler(len(self.train), self.seed)
-        if self._resume is not None:
-            epoch, batch = self._resume
+        epoch, batch = self._start()
+        if epoch or batch:
             sampler.resume(epoch, batch * self.batch_size)
-            self._resume = None
-        return self._loader(self.train, sampler, drop_last=True)
-
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return gallery and validation query."""
-        return [self._loader(part, ShardSampler(len(part))) for part in (self.train, self.val)]
-
-    def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return gallery and test query."""
-        return [self._loader(part, ShardSampler(len(part))) for part in (self.train, self.test)]
-
-    def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return gallery and test query."""
-        return self.test_dataloader()
+        return self._loader(self.train, sampler, train=True)
 
     def _loader(
-        self, images: DigitImages, sampler: Sampler[int] | Sampler[tuple[int, int]], drop_last: bool = False
+        self, part: DigitImages, sampler: Sampler[int] | Sampler[tuple[int, int]], *, train: bool = False
     ) -> DataLoader[Batch]:
         return DataLoader(
-            images,
+            part,
             batch_size=self.batch_size,
             sampler=sampler,
-            drop_last=drop_last,
+            drop_last=train,
             num_workers=self.num_workers,
             collate_fn=_as_is,
             persistent_workers=False,

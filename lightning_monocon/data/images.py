@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -18,14 +17,14 @@ from lightning_monocon.data.balanced import BalancedSampler, ClassBalancedBatchS
 from lightning_monocon.data.image_files import OnError
 from lightning_monocon.data.image_set import Batch, ImageSet, Place, as_is
 from lightning_monocon.data.image_table import ImageTable
-from lightning_monocon.data.keyed_random import run_seed
-from lightning_monocon.data.sampling import EpochSampler, ShardSampler
+from lightning_monocon.data.sampling import EpochSampler
+from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.data.splits import shuffled, split_hash, stratified_split
 
 Role = Literal["train", "test"]
 
 
-class ImageData(LightningDataModule):
+class ImageData(SplitData[ImageSet]):
     """Images with a stratified split of the train part into train and validation, and a test part.
 
     Validation, test and prediction loaders come in pairs: the gallery (train images, not augmented) and the query.
@@ -81,7 +80,7 @@ class ImageData(LightningDataModule):
         cache: str | None = None,
         download: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         if not 0 < val_size < 1:
             raise ValueError(f"`val_size` must lie strictly between 0 and 1, got {val_size}. Try 0.1.")
         if batch_size < 2:
@@ -99,18 +98,11 @@ class ImageData(LightningDataModule):
             mean or self.default_mean, std or self.default_std, trivial=trivial, erasing=erasing
         )
         self.augment_on, self.on_error, self.download = augment_on, on_error, download
-        self._seed = seed
         self._tables: dict[Role, ImageTable] = {}
-        self._resume: tuple[int, int] | None = None
 
     def read(self, role: Role) -> ImageTable:
         """Return the train or the test images; what a subclass must say."""
         raise NotImplementedError
-
-    @property
-    def seed(self) -> int:
-        """Seed of order and augmentation."""
-        return run_seed(self._seed)
 
     def fetch(self) -> None:
         """Download what is not there; a subclass that can does.
@@ -205,13 +197,9 @@ class ImageData(LightningDataModule):
         inputs, labels = batch
         return (inputs if isinstance(inputs, Tensor) else self.augmentation.batch(*inputs)), labels
 
-    def resume_at(self, epoch: int, batch: int) -> None:
-        """Let the next train loader start at batch ``batch`` of ``epoch`` (called by `ExactResume`)."""
-        self._resume = (epoch, batch)
-
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches; order and augmentation are functions of (seed, epoch)."""
-        (epoch, batch), self._resume = self._resume or (0, 0), None
+        epoch, batch = self._start()
         sampler: BalancedSampler | EpochSampler
         if self.per_class is None:
             sampler = EpochSampler(len(self.train), self.seed)
@@ -223,23 +211,11 @@ class ImageData(LightningDataModule):
                 sampler.resume(epoch, batch)
         return self._loader(self.train, sampler, train=True)
 
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return gallery and validation query."""
-        return [self._loader(part, ShardSampler(len(part))) for part in (self.train, self.val)]
-
-    def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return gallery and test query."""
-        return [self._loader(part, ShardSampler(len(part))) for part in (self.train, self.test)]
-
-    def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return gallery and test query."""
-        return self.test_dataloader()
-
     def _loader(
-        self, images: ImageSet, sampler: Sampler[int] | Sampler[tuple[int, int]], *, train: bool = False
+        self, part: ImageSet, sampler: Sampler[int] | Sampler[tuple[int, int]], *, train: bool = False
     ) -> DataLoader[Batch]:
         return DataLoader(
-            images,
+            part,
             batch_size=self.batch_size,
             sampler=sampler,
             drop_last=train,

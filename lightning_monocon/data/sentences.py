@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lightning_monocon.data.keyed_random import key, run_seed
+from lightning_monocon.data.keyed_random import key
 from lightning_monocon.data.pair_files import SentencePair, read_pairs, read_scored
 from lightning_monocon.data.sampling import ShardSampler
 from lightning_monocon.data.sentence_batches import PairSampler, PairSet, SentenceSet, Texts, Tokenized
 from lightning_monocon.data.sentence_identity import pair_labels, sentence_ids
+from lightning_monocon.data.split_data import KeyedData
 from lightning_monocon.encoders.text_tokenizer import check_fit, load_tokenizer
 
 Stage = Literal["val", "test"]
 
 
-class SentencePairs(LightningDataModule):
+class SentencePairs(KeyedData):
     """Train on pairs of sentences that mean the same; judge by scored pairs and by the embedding's geometry.
 
     Train batches are ``(inputs, labels)`` with ``2 B`` rows, the first sentences and then the second ones; pairs of a
@@ -76,7 +76,7 @@ class SentencePairs(LightningDataModule):
         seed: int | None = None,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         for name, value, least in (
             ("max_length", max_length, 3),
             ("batch_size", batch_size, 2),
@@ -95,13 +95,6 @@ class SentencePairs(LightningDataModule):
         self.similarity_columns = tuple(similarity_columns)
         self.tokenizer_name, self.max_length, self.batch_size = tokenizer, max_length, batch_size
         self.sentences, self.split_seed, self.num_workers = sentences, split_seed, num_workers
-        self._seed = seed
-        self._resume: tuple[int, int] | None = None
-
-    @property
-    def seed(self) -> int:
-        """Seed of the order."""
-        return run_seed(self._seed)
 
     @property
     def monitor(self) -> str | None:
@@ -125,17 +118,12 @@ class SentencePairs(LightningDataModule):
         check_fit(tokenizer, self.tokenizer_name, self.max_length, getattr(module, "encoder", None))
         self._collate = Tokenized(tokenizer, self.max_length)
 
-    def resume_at(self, epoch: int, batch: int) -> None:
-        """Let the next train loader start at batch ``batch`` of ``epoch`` (called by `ExactResume`)."""
-        self._resume = (epoch, batch)
-
     def train_dataloader(self) -> DataLoader[Texts]:
         """Return shuffled batches of pairs; the order is a function of (seed, epoch)."""
         sampler = PairSampler(self.train, self.batch_size, self.seed)
-        if self._resume is not None:
-            epoch, batch = self._resume
+        epoch, batch = self._start()
+        if epoch or batch:
             sampler.resume(epoch, batch * self.batch_size)
-            self._resume = None
         return self._loader(self.train, sampler, self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> list[DataLoader[Texts]]:

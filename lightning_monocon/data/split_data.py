@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What data modules share: the seed of their order, the place to resume at, and loaders of gallery and query."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any, Generic, TypeVar
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Sampler
+
+from lightning_monocon.data.keyed_random import run_seed
+from lightning_monocon.data.sampling import ShardSampler
+
+Part = TypeVar("Part", bound=Sized)
+
+
+class KeyedData(LightningDataModule):
+    """A data module whose order is a function of (seed, epoch), so that it can go on within an epoch.
+
+    Args:
+        seed: Seed of order and augmentation; ``None`` takes the run's (`seed_everything`), or 0 without one.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__()
+        self._seed = seed
+        self._resume = (0, 0)
+
+    @property
+    def seed(self) -> int:
+        """Seed of order and augmentation."""
+        return run_seed(self._seed)
+
+    def resume_at(self, epoch: int, batch: int) -> None:
+        """Let the next train loader start at batch ``batch`` of ``epoch`` (called by `ExactResume`)."""
+        self._resume = (epoch, batch)
+
+    def _start(self) -> tuple[int, int]:
+        """Return epoch and batch that the next train loader starts at; the one after it starts afresh."""
+        start, self._resume = self._resume, (0, 0)
+        return start
+
+
+class SplitData(KeyedData, Generic[Part]):
+    """A `KeyedData` with the labelled parts ``train``, ``val`` and ``test``.
+
+    Validation, test and prediction loaders come in pairs: the gallery (train samples, not augmented) and the query.
+    """
+
+    train: Part
+    val: Part
+    test: Part
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Return gallery and validation query."""
+        return [self._loader(part, ShardSampler(len(part))) for part in (self.train, self.val)]
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """Return gallery and test query."""
+        return [self._loader(part, ShardSampler(len(part))) for part in (self.train, self.test)]
+
+    def predict_dataloader(self) -> list[DataLoader[Any]]:
+        """Return gallery and test query."""
+        return self.test_dataloader()
+
+    def _loader(self, part: Part, sampler: Sampler[Any], *, train: bool = False) -> DataLoader[Any]:
+        raise NotImplementedError
