@@ -12,6 +12,8 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SIDECAR = ".sha256"
@@ -44,6 +46,29 @@ def write(path: Path, data: bytes | memoryview) -> None:
         _replace(path, data, hashlib.sha256(data).hexdigest())
     except OSError as error:
         raise explain(error, path) from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a name beside ``path`` to write to; the file takes its place, flushed, when the block ends well.
+
+    For files that can be made again, and so have no sidecar. If the block raises, what was there before is untouched.
+
+    Raises:
+        WriteError: If there is no room, or writing is not allowed.
+    """
+    temporary = _temporary(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise explain(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def copy(source: Path, target: Path) -> None:

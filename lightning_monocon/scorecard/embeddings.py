@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -13,6 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from lightning_monocon.durable_files import whole
 
 FORMAT = "lightning-monocon/embeddings/1"
 """Layout and version of the file, kept in its metadata."""
@@ -76,14 +77,12 @@ class EmbeddingSet:
     def save(self, path: str | Path) -> Path:
         """Write one ``.safetensors`` file; it appears whole or not at all."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         # copies: safetensors refuses tensors that share memory, as slices of one set do
         tensors = {name: getattr(self, name).clone().contiguous() for name in _TENSORS}
         names = ("arm", "seed", "stage", "reading")
         metadata = {"format": FORMAT, **{name: str(getattr(self, name)) for name in names}}
-        partial = path.with_name(f".{path.name}.partial")
-        save_file(tensors, partial, metadata=metadata)
-        os.replace(partial, path)  # atomic on one file system: a reader never meets half a file
+        with whole(path) as file:
+            save_file(tensors, file, metadata=metadata)
         return path
 
     @classmethod

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_monocon.durable_files import whole
 from lightning_monocon.scorecard.card import Scorecard, build
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.figures import (
@@ -147,6 +147,5 @@ def _embeddings(folder: Path, arm: str, seed: int, stage: str = "last") -> Embed
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with whole(path) as file:
+        file.write_text(text, encoding="utf-8")

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lightning_monocon.durable_files import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +74,6 @@ def legend_above(figure: Figure, panel: Axes) -> None:
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a PNG whole or not at all, and return its path."""
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.partial.png")
-    figure.savefig(partial, dpi=DPI)
-    os.replace(partial, path)
+    with whole(path) as file:
+        figure.savefig(file, dpi=DPI, format="png")
     return path
