@@ -103,7 +103,7 @@ def test_a_checkpoint_gives_the_same_embeddings(saved: tuple[MonoCon, Path]) -> 
 
 def test_a_checkpoint_holds_plain_values_only(saved: tuple[MonoCon, Path]) -> None:
     content = torch.load(saved[1], weights_only=True)
-    assert content["monocon"]["encoder"] == {"name": "small_cnn", "in_channels": 1, "widths": [4, 8]}
+    assert content["monocon"]["encoder"] == {"name": "small_cnn", "in_channels": 1, "widths": [4, 8], "pools": 0}
     assert "hyper_parameters" not in content
 
 

@@ -12,10 +12,23 @@ def test_small_cnn_maps_images_to_features() -> None:
     assert encoder(torch.rand(5, 3, 16, 12)).shape == (5, 32)
 
 
+@pytest.mark.parametrize(("pools", "side"), [(None, 8), (0, 16), (2, 4)])
+def test_each_pool_halves_the_last_map(pools: int | None, side: int) -> None:
+    encoder = SmallCNN(1, (4, 4, 4), pools=pools)
+    assert encoder.stages(torch.rand(2, 1, 16, 16)).shape == (2, 4, side, side)
+    again = build_encoder(encoder_spec(encoder) or {})
+    assert [type(layer) for layer in again.stages] == [type(layer) for layer in encoder.stages]
+
+
+def test_too_many_pools() -> None:
+    with pytest.raises(ValueError, match=r"`pools` must lie between 0 and 1, as .* last of 2 stages; got 2"):
+        SmallCNN(1, (4, 8), pools=2)
+
+
 def test_an_encoder_is_rebuilt_from_its_spec() -> None:
     encoder = SmallCNN(3, (8, 16))
     spec = encoder_spec(encoder)
-    assert spec == {"name": "small_cnn", "in_channels": 3, "widths": [8, 16]}
+    assert spec == {"name": "small_cnn", "in_channels": 3, "widths": [8, 16], "pools": 0}
     again = build_encoder(spec)
     again.load_state_dict(encoder.state_dict())
 
