@@ -62,9 +62,9 @@ class UnevenShards(L.LightningDataModule):
 
 
 def judged(dtype: torch.dtype) -> list[DataLoader[Any]]:
-    """Gallery of 33 and query of 15 rows: more on the first rank than on the second."""
+    """Gallery of 65 and query of 15 rows: more on the first rank than on the second."""
     loaders = []
-    for rows, seed in ((33, 4), (15, 5)):
+    for rows, seed in ((65, 4), (15, 5)):
         generator = torch.Generator().manual_seed(seed)
         inputs = torch.randn(rows, 6, generator=generator, dtype=torch.float64).to(dtype)
         rows_and_labels = TensorDataset(inputs, torch.arange(rows) % 3)
