@@ -6,7 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+
+_PATIENCE = 10.0
+"""Seconds to wait for a hub's answer."""
 
 
 def optional_package(name: str, extra: str) -> Any:  # noqa: ANN401  # a module has no better type
@@ -25,6 +29,30 @@ def optional_package(name: str, extra: str) -> Any:  # noqa: ANN401  # a module 
         raise ModuleNotFoundError(
             f"`{name}` must be installed for this encoder: pip install 'lightning-monocon[{extra}]' ({error})."
         ) from error
+
+
+def is_local(name: str) -> bool:
+    """Return whether to load a model from this machine alone: from a folder, or since its hub does not answer.
+
+    The hub's client asks five times for every file, half a minute each, even for files that it has kept. One question
+    beforehand spares that.
+
+    Args:
+        name: A folder, or a name on the Hugging Face hub.
+
+    Raises:
+        ModuleNotFoundError: If the hub's client is not installed.
+    """
+    if Path(name).is_dir():
+        return True
+    hub = optional_package("huggingface_hub", "text")
+    try:
+        hub.HfApi().model_info(name, timeout=_PATIENCE)
+    except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError):
+        return False  # what is wrong with the name, the loader says
+    except Exception:  # no answer; with which error depends on the client's version, which changes its HTTP library
+        return True
+    return False
 
 
 @contextmanager

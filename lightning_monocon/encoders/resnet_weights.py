@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lightning_monocon.encoders.hub import optional_package, reachable
+from lightning_monocon.encoders.hub import is_local, optional_package, reachable
 
 TORCHVISION_URL = "https://download.pytorch.org/models/resnet34-b627a593.pth"
 """ImageNet weights of torchvision's ResNet-34 (IMAGENET1K_V1); the name ends in the first digits of their SHA-256."""
@@ -78,7 +78,7 @@ def read_weights(source: str) -> dict[str, Tensor]:
         if path.is_file():
             return renamed(_read_file(path))
         model = optional_package("transformers", "vision").AutoModel.from_pretrained(
-            source, local_files_only=path.is_dir(), trust_remote_code=False
+            source, local_files_only=is_local(source), trust_remote_code=False
         )
     return renamed(model.state_dict())
 

