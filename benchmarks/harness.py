@@ -165,7 +165,9 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def _cell(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def write(name: str, title: str, tables: dict[str, Sequence[Row]]) -> Path:

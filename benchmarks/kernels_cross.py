@@ -112,6 +112,7 @@ def checked(device: str) -> tuple[dict[str, Loss], list[Row], dict[str, str]]:
 
 def measure(found: dict[str, Loss], rows: int, dim: int, device: str) -> list[Row]:
     """Return one row per peer."""
+    torch.compiler.reset()  # past a handful of compilations of one function torch silently runs it eagerly
     sets = sets_of_inputs(rows * dim * 8 / 2**20, device)
     inputs = [batch(rows, dim, device) for _ in range(sets)]
     fitting = {name: loss for name, loss in found.items() if rows <= LARGEST_DENSE or name.startswith("ours")}

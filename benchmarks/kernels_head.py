@@ -99,17 +99,14 @@ def rounds_for(rows: int, features: int, device: str) -> int:
     return 10 if device == "cuda" else max(21, min(201, 2**31 // (rows * features**2 * 12)))
 
 
-def peers_of(head: MonotonicMLP, x: Tensor, upstream: Tensor, kind: str) -> dict[str, Callable[[], list[Tensor]]]:
-    """Return a step of each peer."""
+def functions_of(head: MonotonicMLP, device: str) -> dict[str, Function]:
+    """Return each peer as a function of the input; once a shape, so that each is compiled once."""
+    torch.compiler.reset()  # past a handful of compilations of one function torch silently runs it eagerly
     plain = Formula(head)
-    peers = {
-        "eager": step(plain, head, x, upstream, kind),
-        "ours": step(head, head, x, upstream, kind),
-        "compiled": step(torch.compile(plain, dynamic=False), head, x, upstream, kind),
-    }
-    for mode in ("reduce-overhead", "max-autotune") if x.is_cuda else ():
-        peers[mode] = step(torch.compile(plain, dynamic=False, mode=mode), head, x, upstream, kind)
-    return peers
+    functions: dict[str, Function] = {"eager": plain, "ours": head, "compiled": torch.compile(plain, dynamic=False)}
+    for mode in ("reduce-overhead", "max-autotune") if device == "cuda" else ():
+        functions[mode] = torch.compile(plain, dynamic=False, mode=mode)
+    return functions
 
 
 def checked(
@@ -133,7 +130,11 @@ def compare(rows: int, features: int, layers: int, kind: str, device: str) -> Ro
     head = MonotonicMLP(features, num_layers=layers, precision=precision).to(device)
     sets = sets_of_inputs(rows * features * 8 / 2**20, device)
     draws = [[torch.randn(rows, features, device=device) for _ in range(2)] for _ in range(sets)]
-    made = [peers_of(head, x.requires_grad_(), upstream, kind) for x, upstream in draws]
+    functions = functions_of(head, device)
+    made = [
+        {name: step(function, head, x.requires_grad_(), upstream, kind) for name, function in functions.items()}
+        for x, upstream in draws
+    ]
     line: Row = {"rows": rows, "features": features, "layers": layers, "class": kind}
     line |= checked(head, made[0], draws[0][0], draws[0][1], kind)
     steps = {name: Rotation([each[name] for each in made]) for name in made[0]}

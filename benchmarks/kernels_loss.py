@@ -137,6 +137,7 @@ def floor(embeddings: Tensor) -> Step:
 
 def measure(found: dict[str, Peer], rows: int, dim: int, device: str) -> list[Row]:
     """Return one row per peer: seconds, its ratio to ours, peak memory."""
+    torch.compiler.reset()  # past a handful of compilations of one function torch silently runs it eagerly
     sets = sets_of_inputs(rows * dim * 4 / 2**20, device)
     inputs = [batch(rows, dim, device) for _ in range(sets)]
     fitting = {name: peer for name, peer in found.items() if rows <= LARGEST_DENSE or name.startswith("ours")}
