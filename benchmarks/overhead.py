@@ -164,11 +164,11 @@ def main() -> None:
     title = f"Exactness and durability: digits, {options.epochs} epochs of 4 steps, CPU time"
     rows = within(options.epochs)
     print(markdown(rows), flush=True)
-    write("overhead", f"{title}, one run", {"": rows})
+    write("overhead", f"{title}, one run", {"By part": rows})
     if options.rounds:
         rows = paired(options.epochs, options.rounds)
         print(markdown(rows))
-        write("overhead_paired", f"{title}, {options.rounds} rounds", {"": rows})
+        write("overhead_paired", f"{title}, {options.rounds} rounds", {"With and without, in turn": rows})
 
 
 if __name__ == "__main__":
