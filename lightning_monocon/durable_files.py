@@ -55,7 +55,7 @@ def whole(path: Path) -> Iterator[Path]:
     For files that can be made again, and so have no sidecar. If the block raises, what was there before is untouched.
 
     Raises:
-        WriteError: If there is no room, or writing is not allowed.
+        OSError: If there is no room, or writing is not allowed.
     """
     temporary = _temporary(path)
     try:
@@ -65,8 +65,6 @@ def whole(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _flush_folder(path.parent)
-    except OSError as error:
-        raise explain(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,19 @@ def test_a_baseline_and_the_report(
     assert [arm["name"] for arm in card["arms"]] == ["gallery", "new"]
     assert {"scorecard.md", "scorecard.html", "frontier.png"} <= {path.name for path in out.iterdir()}
     assert "http" not in (out / "scorecard.html").read_text().replace("http://www.w3.org", "")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(
+    tmp_path: Path, after: Arrays, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    save_file(after, tmp_path / "mine.safetensors")
+    monkeypatch.setattr(os, "fsync", full)
+    said = refused([tmp_path / "mine.safetensors", "--out", tmp_path / "out"], capsys)
+    assert said.strip().endswith("monocon score: error: [Errno 28] No space left on device")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_columns_of_parquet_by_name(
