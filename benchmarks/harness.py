@@ -32,6 +32,17 @@ RESULTS = Path(__file__).parent / "results"
 STEPS_IN_A_SAMPLE = 20  # on CUDA, where one step alone would be timed with the device idle before it
 SAMPLE_SECONDS = 0.005
 NEVER_SLOWER = 0.98
+MAX_AUTOTUNE = "max-autotune"
+
+
+def compile_modes(quick: bool) -> tuple[str, ...]:
+    """Return the modes of `torch.compile` to measure on a GPU; its search for the best tiles takes minutes a shape."""
+    return ("default", "reduce-overhead") if quick else ("default", "reduce-overhead", MAX_AUTOTUNE)
+
+
+def modes_left_out(device: str, quick: bool) -> dict[str, str]:
+    """Return the modes of `torch.compile` that do not run, and why."""
+    return {f"compiled {MAX_AUTOTUNE}": "minutes a shape; not in --quick"} if quick and device == "cuda" else {}
 
 
 def environment() -> dict[str, str]:

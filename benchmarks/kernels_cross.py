@@ -13,7 +13,19 @@ from functools import partial
 from importlib.util import find_spec
 
 import torch
-from harness import NEVER_SLOWER, Row, Step, interleaved, left_out, middle, peak_megabytes, ratio, relative_error
+from harness import (
+    NEVER_SLOWER,
+    Row,
+    Step,
+    compile_modes,
+    interleaved,
+    left_out,
+    middle,
+    modes_left_out,
+    peak_megabytes,
+    ratio,
+    relative_error,
+)
 from kernels_loss import ELEVEN_BITS, FLOAT32, rounds_for, tf32
 from kernels_replay import Rotation, add_replay, sets_of_inputs
 from torch import Tensor
@@ -26,6 +38,7 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 CPU_SIZES = [(1024, 128), (2048, 512), (4096, 128)]
 GPU_SIZES = [(2**k, 512) for k in (10, 12, 13, 14, 15)] + [(8192, 384), (8192, 1024)]
+GPU_QUICK = [(1024, 512), (8192, 384)]
 QUICK, CHECKED_ROWS, LARGEST_DENSE = 1024, 512, 32768
 TEMPERATURE = 0.07
 
@@ -50,14 +63,14 @@ def inf_cl(z: Tensor, c: Tensor, labels: Tensor) -> Tensor:
     return cal_flash_loss(z, c, labels, 1 / TEMPERATURE, width).mean()
 
 
-def peers(device: str) -> tuple[dict[str, tuple[Loss, tuple[float, float]]], dict[str, str]]:
+def peers(device: str, quick: bool) -> tuple[dict[str, tuple[Loss, tuple[float, float]]], dict[str, str]]:
     """Return the peers with the error that their arithmetic may show, and why others are missing."""
     # unit rows: normalising them again changes nothing and bounds the logits, which Inf-CL takes for granted too
     exact = Options(block_size=512 if device == "cpu" else 4096)
     found = {"eager": (formula, FLOAT32), "compiled": (torch.compile(formula, dynamic=False), FLOAT32)}
-    missing: dict[str, str] = {}
+    missing = modes_left_out(device, quick)
     if device == "cuda":
-        for mode in ("default", "reduce-overhead", "max-autotune"):
+        for mode in compile_modes(quick):
             compiled = torch.compile(formula, dynamic=False, mode=mode)
             found[f"compiled {mode}, tf32"] = (partial(in_tf32, compiled), ELEVEN_BITS)
         half = Options(block_size=4096, precision="fp16")
@@ -88,14 +101,14 @@ def along(found: tuple[Tensor, ...], sides: tuple[Tensor, Tensor]) -> list[Tenso
     return [g - (g * x).sum(1, keepdim=True) * x for g, x in pairs]
 
 
-def checked(device: str) -> tuple[dict[str, Loss], list[Row], dict[str, str]]:
+def checked(device: str, quick: bool) -> tuple[dict[str, Loss], list[Row], dict[str, str]]:
     """Return the peers that are right on random and on near pairs, every peer's errors, and the peers left out."""
     batches = [batch(CHECKED_ROWS, 384, device, nearness) for nearness in (0.0, 1.0)]
     truths = []
     for z, c, labels in batches:
         exact = [side.detach().double().requires_grad_() for side in (z, c)]
         truths.append(along(torch.autograd.grad(formula(*exact, labels), exact), (z, c)))
-    found, missing = peers(device)
+    found, missing = peers(device, quick)
     right: dict[str, Loss] = {}
     table: list[Row] = []
     for name, (loss, allowed) in found.items():
@@ -134,8 +147,9 @@ def measure(found: dict[str, Loss], rows: int, dim: int, device: str) -> list[Ro
 
 def tables(device: str, quick: bool) -> dict[str, list[Row]]:
     """Return errors, times, the shapes where a peer wins, and the peers left out."""
-    found, errors, missing = checked(device)
-    sizes = [size for size in (CPU_SIZES if device == "cpu" else GPU_SIZES) if not quick or size[0] <= QUICK]
+    found, errors, missing = checked(device, quick)
+    on_gpu = GPU_QUICK if quick else GPU_SIZES
+    sizes = on_gpu if device == "cuda" else [size for size in CPU_SIZES if not quick or size[0] <= QUICK]
     times = [row for rows, dim in sizes for row in measure(found, rows, dim, device)]
     lost = [r for r in times if not str(r["peer"]).startswith("ours") and middle(r["peer / ours"]) < NEVER_SLOWER]
     return {

@@ -2,7 +2,7 @@
 """Time of the monotonic head, forward and backward, against the paper's formula in eager and compiled torch.
 
     python benchmarks/kernels_head.py            # this machine; writes results/DATE-kernels_head.{md,json}
-    python benchmarks/kernels_head.py --quick    # three sizes, few rounds
+    python benchmarks/kernels_head.py --quick    # fewer sizes
 
 All peers of a size run in one process, in turn; a ratio above 1 means that ours is faster, below 1 that torch wins.
 Every peer's gradients are compared with float64 before it is timed; `A/A` is ours against itself, what a ratio means
@@ -19,7 +19,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from harness import NEVER_SLOWER, Row, interleaved, middle, peak_megabytes, ratio, relative_error, write
+from harness import (
+    NEVER_SLOWER,
+    Row,
+    compile_modes,
+    interleaved,
+    left_out,
+    middle,
+    modes_left_out,
+    peak_megabytes,
+    ratio,
+    relative_error,
+    write,
+)
 from kernels_replay import REPLAYED, Rotation, replay_seconds, sets_of_inputs
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,6 +42,7 @@ from lightning_monocon.heads import MonotonicMLP
 CPU_SIZES = [(64, 32, 1), (128, 64, 1), (256, 64, 1), (512, 64, 1), (256, 64, 3)]
 CPU_SIZES += [(256, 384, 1), (256, 512, 1), (1024, 512, 1), (2048, 512, 1), (256, 384, 3)]
 CUDA_SIZES = [(256, 384, 1), (256, 512, 1), (1024, 512, 1), (4096, 768, 1), (8192, 1024, 1), (8192, 1024, 3)]
+CUDA_QUICK = [(256, 384, 1), (1024, 512, 1), (8192, 1024, 1)]
 QUICK = 6
 # worst relative error of a gradient that a class may show: operands of 24, 11 and 8 bits
 LIMITS = {"float32": 1e-5, "tf32": 5e-3, "bfloat16": 5e-2}
@@ -99,12 +112,12 @@ def rounds_for(rows: int, features: int, device: str) -> int:
     return 10 if device == "cuda" else max(21, min(201, 2**31 // (rows * features**2 * 12)))
 
 
-def functions_of(head: MonotonicMLP, device: str) -> dict[str, Function]:
+def functions_of(head: MonotonicMLP, device: str, quick: bool) -> dict[str, Function]:
     """Return each peer as a function of the input; once a shape, so that each is compiled once."""
     torch.compiler.reset()  # past a handful of compilations of one function torch silently runs it eagerly
     plain = Formula(head)
     functions: dict[str, Function] = {"eager": plain, "ours": head, "compiled": torch.compile(plain, dynamic=False)}
-    for mode in ("reduce-overhead", "max-autotune") if device == "cuda" else ():
+    for mode in compile_modes(quick)[1:] if device == "cuda" else ():
         functions[mode] = torch.compile(plain, dynamic=False, mode=mode)
     return functions
 
@@ -123,14 +136,14 @@ def checked(
     return {"error eager": f"{errors['eager']:.1e}", "error ours": f"{errors['ours']:.1e}"}
 
 
-def compare(rows: int, features: int, layers: int, kind: str, device: str) -> Row:
+def compare(rows: int, features: int, layers: int, kind: str, device: str, quick: bool) -> Row:
     """Return one line of the table: errors, the eager time, and the ratios of the peers to ours."""
     torch.manual_seed(0)
     precision: Any = {"float32": "auto", "tf32": "auto", "bfloat16": "bf16"}[kind]
     head = MonotonicMLP(features, num_layers=layers, precision=precision).to(device)
     sets = sets_of_inputs(rows * features * 8 / 2**20, device)
     draws = [[torch.randn(rows, features, device=device) for _ in range(2)] for _ in range(sets)]
-    functions = functions_of(head, device)
+    functions = functions_of(head, device, quick)
     made = [
         {name: step(function, head, x.requires_grad_(), upstream, kind) for name, function in functions.items()}
         for x, upstream in draws
@@ -168,14 +181,15 @@ def lost(lines: list[Row]) -> list[Row]:
 
 def tables(device: str, quick: bool) -> dict[str, list[Row]]:
     """Return the tables of this benchmark, by title."""
-    sizes = CUDA_SIZES if device == "cuda" else CPU_SIZES
+    sizes = (CUDA_QUICK if quick else CUDA_SIZES) if device == "cuda" else CPU_SIZES[: QUICK if quick else None]
     kinds = ("float32", "tf32", "bfloat16") if device == "cuda" else ("float32",)
     found: dict[str, list[Row]] = {}
     for kind in kinds:
-        lines = [compare(*size, kind, device) for size in (sizes[:QUICK] if quick else sizes)]
+        lines = [compare(*size, kind, device, quick) for size in sizes]
         found[f"Head, {kind}, forward and backward"] = lines
         found[f"Head, {kind}: where torch wins"] = lost(lines)
-    return found
+    left = left_out(modes_left_out(device, quick))
+    return found | ({"Head: peers left out": left} if left else {})
 
 
 def main() -> None:

@@ -17,7 +17,19 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
-from harness import NEVER_SLOWER, Row, Step, interleaved, left_out, middle, peak_megabytes, ratio, relative_error
+from harness import (
+    NEVER_SLOWER,
+    Row,
+    Step,
+    compile_modes,
+    interleaved,
+    left_out,
+    middle,
+    modes_left_out,
+    peak_megabytes,
+    ratio,
+    relative_error,
+)
 from kernels_replay import Rotation, add_replay, sets_of_inputs
 from supcon_cpu import CLASSES, TEMPERATURE, dense
 from torch import Tensor
@@ -28,6 +40,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 CPU_SIZES = [(256, 512), (1024, 128), (1024, 512), (4096, 128), (4096, 512)]
 GPU_SIZES = [(2**k, 512) for k in range(8, 17)] + [(8192, dim) for dim in (128, 384, 768, 1024)]
+GPU_QUICK = [(256, 512), (1024, 512), (8192, 512)]
 QUICK = 2048
 CHECKED_ROWS = 1024
 LARGEST_DENSE = 32768
@@ -52,7 +65,7 @@ class Peer(NamedTuple):
     around: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-def peers(device: str) -> dict[str, Peer]:
+def peers(device: str, quick: bool) -> dict[str, Peer]:
     """Return the peers that run on this device."""
     ours = partial(supcon, temperature=TEMPERATURE)
     found = {"eager": Peer(dense), "compiled": Peer(torch.compile(dense, dynamic=False))}
@@ -61,25 +74,26 @@ def peers(device: str) -> dict[str, Peer]:
 
         found["metric-learning"] = Peer(SupConLoss(temperature=TEMPERATURE))
     if device == "cuda":
-        found |= _gpu_peers()
+        found |= _gpu_peers(quick)
         found["ours, fp16"] = Peer(partial(ours, backend="triton", precision="fp16"), ELEVEN_BITS)
         found["ours, bf16x3"] = Peer(partial(ours, backend="triton", precision="bf16x3"))
     return found | {"ours, torch": Peer(partial(ours, backend="torch")), "ours": Peer(ours)}
 
 
-def missing() -> dict[str, str]:
+def missing(device: str, quick: bool) -> dict[str, str]:
     """Return the peers that are not here, and why."""
-    if find_spec("pytorch_metric_learning"):
-        return {}
-    return {"metric-learning": "not installed: pip install pytorch-metric-learning"}
+    found = modes_left_out(device, quick)
+    if not find_spec("pytorch_metric_learning"):
+        found["metric-learning"] = "not installed: pip install pytorch-metric-learning"
+    return found
 
 
-def _gpu_peers() -> dict[str, Peer]:
+def _gpu_peers(quick: bool) -> dict[str, Peer]:
     found = {
         "eager, tf32": Peer(dense, ELEVEN_BITS, tf32),
         "eager, amp": Peer(partial(_amp, dense), EIGHT_BITS),
     }
-    for mode in ("default", "reduce-overhead", "max-autotune"):
+    for mode in compile_modes(quick):
         compiled = torch.compile(dense, dynamic=False, mode=mode)
         found[f"compiled {mode}, tf32"] = Peer(compiled, ELEVEN_BITS, tf32)
         found[f"compiled {mode}, amp"] = Peer(partial(_amp, compiled), EIGHT_BITS)
@@ -106,7 +120,7 @@ def step(peer: Peer, embeddings: Tensor, labels: Tensor) -> Step:
     return run
 
 
-def checked(device: str, rows: int = CHECKED_ROWS, dim: int = 384) -> tuple[dict[str, Peer], list[Row]]:
+def checked(device: str, quick: bool, rows: int = CHECKED_ROWS, dim: int = 384) -> tuple[dict[str, Peer], list[Row]]:
     """Return the peers that are right, and every peer's errors."""
     right: dict[str, Peer] = {}
     table: list[Row] = []
@@ -115,7 +129,7 @@ def checked(device: str, rows: int = CHECKED_ROWS, dim: int = 384) -> tuple[dict
     for embeddings, labels in batches:
         exact = embeddings.detach().double().requires_grad_()
         truths.append(torch.autograd.grad(dense(exact, labels), exact)[0])
-    for name, peer in peers(device).items():
+    for name, peer in peers(device, quick).items():
         runs = [step(peer, *inputs) for inputs in batches]
         errors = [relative_error(run(), truth) for run, truth in zip(runs, truths, strict=True)]
         passed = all(error <= limit for error, limit in zip(errors, peer.allowed, strict=True))
@@ -170,14 +184,21 @@ def lost(table: list[Row]) -> list[Row]:
     return [row for row in rivals if middle(row["peer / ours"]) < NEVER_SLOWER]
 
 
+def sizes_for(device: str, quick: bool) -> list[tuple[int, int]]:
+    """Return the rows and dimensions to time."""
+    if device == "cuda":
+        return GPU_QUICK if quick else GPU_SIZES
+    return [size for size in CPU_SIZES if not quick or size[0] <= QUICK]
+
+
 def tables(device: str, quick: bool) -> dict[str, list[Row]]:
     """Return errors, times, and the shapes where a peer wins."""
-    found, errors = checked(device)
-    sizes = [size for size in (CPU_SIZES if device == "cpu" else GPU_SIZES) if not quick or size[0] <= QUICK]
+    found, errors = checked(device, quick)
+    sizes = sizes_for(device, quick)
     times = [row for rows, dim in sizes for row in measure(found, rows, dim, device)]
     return {
         "Loss: relative error of the gradient, against float64": errors,
         "Loss: forward and backward": times,
         "Loss: where torch or another peer wins": lost(times),
-        "Loss: peers left out": left_out(missing()),
+        "Loss: peers left out": left_out(missing(device, quick)),
     }
