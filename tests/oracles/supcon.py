@@ -62,6 +62,47 @@ def cross_supcon(
     return torch.stack(terms).sum() / count if terms else (anchors.double() * 0).sum()
 
 
+def rounding(
+    anchors: Tensor, contrast: Tensor | None, labels: tuple[Tensor, Tensor], temperature: float, normalize: bool = True
+) -> tuple[float, float, float, float]:
+    """Return what float32 may do to the loss and, as norms, to the gradients of both sets and of the temperature.
+
+    Attraction and repulsion cancel where rows are alike: what is left rounds as the sum of both does. A logit of unit
+    rows errs by some units of 2^-24 over T, and a weight of a pair by as much relative to itself. Without a second
+    set the rows are contrasted with one another. Ignored and single rows count too, which only adds to the allowance.
+    """
+    rows = anchors.detach().double().cpu()
+    others = rows if contrast is None else contrast.detach().double().cpu()
+    lengths = [side.norm(dim=1, keepdim=True).clamp_min(1e-300) for side in (rows, others)]
+    if normalize:
+        rows, others = rows / lengths[0], others / lengths[1]
+    logits = rows @ others.T / temperature
+    alike = labels[0].cpu()[:, None] == labels[1].cpu()[None]
+    if contrast is None:
+        logits.fill_diagonal_(-torch.inf)
+        alike = alike & ~torch.eye(len(rows), dtype=torch.bool)
+    weights = logits.softmax(1).nan_to_num() + alike / alike.sum(1, keepdim=True).clamp_min(1)  # both, not their gap
+    unit = 2.0**-24
+    sizes = rows.norm(dim=1)[:, None] * others.norm(dim=1)[None] / temperature
+    terms = 8 + 4 * max(rows.shape) ** 0.5
+    relative = unit * (terms + 8 * sizes.max().item())
+    upstream = weights / len(rows)
+    by_rows, by_others = upstream @ others.norm(dim=1), upstream.T @ rows.norm(dim=1)
+    if contrast is None:
+        by_rows = by_others = by_rows + by_others
+    sides = [
+        2 * (side / (length[:, 0] if normalize else 1.0)).norm().item() / temperature
+        for side, length in zip((by_rows, by_others), lengths, strict=True)
+    ]
+    loss = (upstream * sizes).sum().item() + 1
+    return (
+        relative * loss,
+        relative * sides[0],
+        relative * sides[1],
+        relative * (upstream * sizes).sum().item() / temperature,
+    )
+
+
 def reference_code(embeddings: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Return the loss as the paper's published code computes it, with its 1e-9 in the logarithm and the count."""
     rows = torch.nn.functional.normalize(embeddings, dim=1)
