@@ -15,13 +15,14 @@ DEV   := $(VENV)/.dev-installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow torture audit lock release lint types venv clean
+.PHONY: help demo test test-slow torture findings audit lock release lint types venv clean
 
 help:
 	@echo "make demo       train MonoCon beside its rivals on real images; table and figures in demo/"
 	@echo "make test       style, types and the fast tests"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make torture    break it on purpose: a table of faults, what was lost, what was wrong"
+	@echo "make findings   show again what surprised us in other software; needs a package index"
 	@echo "make audit      known weaknesses of the pinned dependencies (asks an advisory service)"
 	@echo "make release    wheel and sdist with tools installed by hash, and their sha256; make lock: those hashes"
 	@echo "make lint       style alone;  make types: types alone"
@@ -39,6 +40,11 @@ test-slow: $(DEV)
 
 torture: $(DEV)
 	@PYTHONPATH=tests $(BIN)/python -m reliability.torture
+
+findings:
+	@wrong=; for script in findings/*.sh; do echo "== $$script"; PYTHON="$(PYTHON)" bash "$$script" \
+		|| wrong="$$wrong $$script"; done; \
+		test -z "$$wrong" || { echo "make findings: no longer as stated:$$wrong" >&2; exit 1; }
 
 # strict: a package that could not be asked about is no package without weaknesses
 audit: $(DEV)
