@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an import or a quick command costs, and what works without Lightning; each in a fresh process."""
+"""What an import or a quick command loads, and what works without Lightning; each in a fresh process."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import lightning_monocon
 from lightning_monocon import cli, recipes
 
 HEAVY = {"lightning", "pytorch_lightning", "triton", "wandb", "transformers", "matplotlib", "sklearn"}
-REPORT = "import json, sys, time; print(json.dumps([time.process_time(), sorted(sys.modules)]))"
+REPORT = "import json, sys; print(json.dumps(sorted(sys.modules)))"
 
 
-def _fresh(code: str, cwd: Path) -> tuple[float, set[str]]:
-    """Return the CPU seconds and the loaded modules of a new process that runs `code`."""
+def _fresh(code: str, cwd: Path) -> set[str]:
+    """Return the loaded modules of a new process that runs `code`; seconds would depend on the machine."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{REPORT}"],
@@ -30,33 +30,30 @@ def _fresh(code: str, cwd: Path) -> tuple[float, set[str]]:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    seconds, modules = json.loads(done.stdout.splitlines()[-1])
-    return seconds, set(modules)
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_import_is_light(tmp_path: Path) -> None:
-    seconds, modules = _fresh("import lightning_monocon; dir(lightning_monocon)", tmp_path)
+    modules = _fresh("import lightning_monocon; dir(lightning_monocon)", tmp_path)
     assert not (HEAVY | {"torch"}) & modules
-    assert seconds < 3
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["recipes"], ["recipes", "digits"]], ids=" ".join)
 def test_quick_commands_are_light(words: list[str], tmp_path: Path) -> None:
-    seconds, modules = _fresh(f"from lightning_monocon.cli import main; main({words})", tmp_path)
+    modules = _fresh(f"from lightning_monocon.cli import main; main({words})", tmp_path)
     assert not (HEAVY | {"torch", "numpy"}) & modules
-    assert seconds < 2
 
 
 def test_arithmetic_loads_torch_alone(tmp_path: Path) -> None:
     parts = "import lightning_monocon as m; m.functional, m.MonotonicMLP, m.SupConLoss"
-    _, modules = _fresh(parts, tmp_path)
+    modules = _fresh(parts, tmp_path)
     assert not HEAVY & modules
 
 
 def test_parts_without_lightning_work_when_it_is_absent(tmp_path: Path) -> None:
     blocked = "import sys; sys.modules.update({'lightning': None, 'pytorch_lightning': None})\n"
     parts = "import lightning_monocon as m; m.functional, m.metrics, m.MonotonicMLP, m.SupConLoss, m.landscape"
-    _, modules = _fresh(blocked + parts, tmp_path)
+    modules = _fresh(blocked + parts, tmp_path)
     # torchmetrics itself imports matplotlib and transformers where they are installed
     assert not {"triton", "wandb", "sklearn", "lightning_monocon.module"} & modules
 
