@@ -16,6 +16,7 @@ os.environ.setdefault("MONOCON_CACHE", tempfile.mkdtemp(prefix="monocon-cache-")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,6 +45,28 @@ def shared_data() -> Path:
         if place.is_dir():
             return place
     pytest.skip(f"optional data sets are absent: LIGHTNING_MONOCON_DATA={named or ''}")
+
+
+@pytest.fixture
+def torchvision() -> ModuleType:
+    """The real torchvision; skips where there is none for the installed torch."""
+    from lightning_monocon.encoders.torchvision_model import import_torchvision
+
+    try:
+        return import_torchvision("torchvision")
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Send what a library asks of the network to a port where nothing listens, and let it find nothing kept."""
+    for scheme in ("http", "https"):
+        for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -201,20 +202,14 @@ def test_download_without_torchvision_is_one_sentence(tmp_path: Path, monkeypatc
         ImageFolderData(str(tmp_path), download=True).prepare_data()
 
 
-def test_download_asks_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
-    calls = []
-    datasets = SimpleNamespace(CIFAR100=lambda root, train, download: calls.append((root, train, download)))
-    monkeypatch.setitem(__import__("sys").modules, "torchvision.datasets", datasets)
-    CIFAR100Data(str(tmp_path), download=True).prepare_data()
-    assert calls == [(str(tmp_path), True, True), (str(tmp_path), False, True)]
-
-    def unreachable(*_: object, **__: object) -> None:
-        raise OSError("no route to host")
-
-    datasets.CIFAR10 = unreachable
-    with pytest.raises(RuntimeError, match=r"`download` needs a network; CIFAR10 could not be had \(OSError: no route"):
+@pytest.mark.usefixtures("torchvision", "no_network")
+def test_torchvision_is_asked_for_what_is_missing(tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST" / "raw"
+    fashion_mnist(raw)
+    for packed in raw.glob("*.gz"):  # torchvision looks for what it has unpacked
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    FashionMNISTData(str(tmp_path), download=True).prepare_data()  # all there: nothing is fetched
+    with pytest.raises(RuntimeError, match=r"`download` needs a network; CIFAR10 could not be had \(URLError: "):
         CIFAR10Data(str(tmp_path / "none"), download=True).prepare_data()
 
 

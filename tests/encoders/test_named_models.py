@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from lightning_monocon.encoders import TorchvisionEncoder, TransformersImageEncoder, build_encoder, encoder_spec
+from lightning_monocon.encoders import TransformersImageEncoder, build_encoder, encoder_spec
 from lightning_monocon.encoders.hub import optional_package
 
 transformers = pytest.importorskip("transformers")
@@ -92,58 +89,3 @@ def test_bad_arguments(arguments: dict[str, Any], sentence: str) -> None:
 def test_a_package_that_is_not_installed() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"`no_such` must be installed .* 'lightning-monocon\[vision\]'"):
         optional_package("no_such", "vision")
-
-
-class Classifier(nn.Module):
-    """What torchvision's models look like from outside."""
-
-    def __init__(self, last: str = "fc") -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(12, 6))
-        self.last = last
-        if last:
-            self.add_module(last, nn.Linear(6, 10))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return getattr(self, self.last)(self.body(x))
-
-
-@pytest.fixture
-def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A torchvision that imports; the real one is no dependency and seldom fits a CPU build of torch."""
-
-    def get_model(name: str, weights: str | None = None) -> nn.Module:
-        if weights == "DEFAULT":
-            raise OSError("no route to host")
-        if name == "unknown":
-            raise ValueError("Unknown model unknown")
-        return Classifier("" if name == "headless" else "fc")
-
-    package, models = ModuleType("torchvision"), ModuleType("torchvision.models")
-    models.get_model = get_model  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torchvision", package)
-    monkeypatch.setitem(sys.modules, "torchvision.models", models)
-
-
-@pytest.mark.usefixtures("torchvision")
-def test_a_model_of_torchvision_loses_its_classifier() -> None:
-    encoder = TorchvisionEncoder("resnet18")
-    assert encoder(torch.rand(2, 3, 2, 2)).shape == (2, 6) == (2, encoder.out_features)
-    assert encoder_spec(encoder) == {"name": "torchvision", "model": "resnet18"}
-    build_encoder({"name": "torchvision", "model": "resnet18"}).load_state_dict(encoder.state_dict())
-
-
-@pytest.mark.usefixtures("torchvision")
-def test_what_torchvision_refuses() -> None:
-    with pytest.raises(ValueError, match=r"`model` and `weights` must be known to torchvision, got 'unknown'"):
-        TorchvisionEncoder("unknown")
-    with pytest.raises(ValueError, match=r"`model` must end in a linear classifier; 'headless' does not"):
-        TorchvisionEncoder("headless")
-    with pytest.raises(RuntimeError, match=r"`weights` must be a local file .*'DEFAULT' could not be had"):
-        TorchvisionEncoder("resnet18", weights="DEFAULT")
-
-
-def test_a_torchvision_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision.models", None)
-    with pytest.raises(RuntimeError, match=r"torchvision must be installed in the build for this torch; importing"):
-        TorchvisionEncoder("resnet34")
