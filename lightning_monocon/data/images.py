@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
@@ -15,13 +15,12 @@ from torch.utils.data import DataLoader, Sampler
 from lightning_monocon.data.augmentation import ImageAugmentation
 from lightning_monocon.data.balanced import BalancedSampler, ClassBalancedBatchSampler
 from lightning_monocon.data.image_files import OnError
+from lightning_monocon.data.image_layout import Role
 from lightning_monocon.data.image_set import Batch, ImageSet, Place, as_is
 from lightning_monocon.data.image_table import ImageTable
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import SplitData
-from lightning_monocon.data.splits import shuffled, split_hash, stratified_split
-
-Role = Literal["train", "test"]
+from lightning_monocon.data.splits import Indices, shuffled, split_hash, stratified_split
 
 
 class ImageData(SplitData[ImageSet]):
@@ -34,7 +33,7 @@ class ImageData(SplitData[ImageSet]):
     Args:
         root: Folder of the data.
         batch_size: Images per step and rank.
-        val_size: Share of the train images kept for validation.
+        val_size: Share of the train images kept for validation, where there is no part of its own for it.
         train_size: How many of the train images to use, a stratified part, before the split; ``None`` uses all.
         split_seed: Seed of part and split; leave it alone to compare runs.
         seed: Seed of order and augmentation; ``None`` takes the run's (`seed_everything`), or 0 without one.
@@ -100,8 +99,12 @@ class ImageData(SplitData[ImageSet]):
         self.augment_on, self.on_error, self.download = augment_on, on_error, download
         self._tables: dict[Role, ImageTable] = {}
 
+    def roles(self) -> tuple[Role, ...]:
+        """Return the parts that `read` knows; a part of the train images validates where ``"val"`` is none of them."""
+        return "train", "test"
+
     def read(self, role: Role) -> ImageTable:
-        """Return the train or the test images; what a subclass must say."""
+        """Return the images of a part; what a subclass must say."""
         raise NotImplementedError
 
     def fetch(self) -> None:
@@ -124,12 +127,8 @@ class ImageData(SplitData[ImageSet]):
         self._read_all()
         train, test = self._tables["train"], self._tables["test"]
         self.num_classes = len(train.classes)
-        kept = self._kept(train)
-        size = round(self.val_size * len(kept))
-        rest, part = stratified_split(train.labels[kept], size, self.split_seed)
-        parts = ((train, kept[rest]), (train, kept[part]), (test, np.arange(len(test.labels))))
-        self.split_hash = split_hash(train.labels, kept[rest], kept[part])
-        """Hexadecimal digits that tell this split of the train images from any other."""
+        rest, val, held_out = self._split(train)
+        parts = ((train, rest), (val, held_out), (test, np.arange(len(test.labels))))
         # not in the order of the files, which is often that of the classes: the first batches would show one alone
         self.train, self.val, self.test = (
             ImageSet(table, shuffled(indices, self.split_seed), self.augmentation, self.seed, self.augment_on)
@@ -141,12 +140,25 @@ class ImageData(SplitData[ImageSet]):
                 f"got {self.batch_size}. Lower it."
             )
 
+    def _split(self, train: ImageTable) -> tuple[Indices, ImageTable, Indices]:
+        """Return the indices to train on, and the table and indices to validate on."""
+        kept = self._kept(train)
+        if "val" in self._tables:
+            val = self._tables["val"]
+            self.split_hash = split_hash(train.labels, kept)
+            return kept, val, np.arange(len(val.labels))
+        size = round(self.val_size * len(kept))
+        rest, part = stratified_split(train.labels[kept], size, self.split_seed)
+        self.split_hash = split_hash(train.labels, kept[rest], kept[part])
+        """Hexadecimal digits that tell this split of the train images from any other."""
+        return kept[rest], train, kept[part]
+
     def _read_all(self) -> None:
-        for role in get_args(Role):
+        for role in self.roles():
             if role not in self._tables:
                 self._tables[role] = self.read(role)
 
-    def _kept(self, train: ImageTable) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _kept(self, train: ImageTable) -> Indices:
         if self.train_size is None or self.train_size == len(train.labels):
             return np.arange(len(train.labels))
         if not 0 < self.train_size < len(train.labels):
