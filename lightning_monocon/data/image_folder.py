@@ -60,7 +60,9 @@ class ImageFolderData(ImageData):
             )
         if value_range is not None and not -math.inf < value_range[0] < value_range[1] < math.inf:
             raise ValueError(f"`value_range` must be two finite numbers in ascending order, got {value_range}.")
-        self.image_size, self.channels, self.test_size, self.value_range = image_size, channels, test_size, value_range
+        self.image_size, self.channels, self.test_size = image_size, channels, test_size
+        # one form of it, whoever wrote it, for it is part of the cache's key
+        self.value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
         self._held_back: ImageTable | None = None
         self._parts: dict[Role, Path] | None = None
 
