@@ -53,7 +53,7 @@ def read_picture(path: Path, channels: int, value_range: ValueRange | None = Non
     from PIL import Image
 
     with Image.open(path) as opened:
-        opened.load()  # before the tag is read: Pillow turns a TIFF here, and removes the tag
+        opened.load()
         picture = eight_bit(opened, value_range)
         if turn := _TURNS.get(_orientation(opened)):
             picture = picture.transpose(Image.Transpose[turn])
@@ -116,6 +116,8 @@ def _tag(picture: Image, number: int, default: object) -> object:
 
 
 def _orientation(picture: Image) -> int:
+    if picture.format == "TIFF":  # Pillow turns these itself as it loads them; older releases leave the tag in place
+        return 1
     try:
         return int(picture.getexif().get(_ORIENTATION, 1))
     except Exception:  # a damaged tag says nothing about the pixels, and Pillow raises one of many errors for it
