@@ -78,10 +78,13 @@ def fashion_mnist(root: Path, train: int = 40, test: int = 20) -> tuple[NDArray[
 def tiff(path: Path, values: NDArray[np.generic], photometric: int = 1) -> None:
     """An uncompressed grey TIFF of any depth, written by hand: Pillow itself writes few of them."""
     order = "MM" if values.dtype.byteorder == ">" else "II"
-    kinds = {"u": 1, "i": 2, "f": 3}
+    kinds = {"i": 2, "f": 3}
     height, width = values.shape
-    tags = {256: width, 257: height, 258: values.itemsize * 8, 259: 1, 262: photometric, 273: 8 + 2 + 12 * 10 + 4}
-    tags |= {277: 1, 278: height, 279: values.nbytes, 339: kinds[values.dtype.kind]}
+    tags = {256: width, 257: height, 258: values.itemsize * 8, 259: 1, 262: photometric, 273: 0}
+    tags |= {277: 1, 278: height, 279: values.nbytes}
+    if values.dtype.kind != "u":
+        tags[339] = kinds[values.dtype.kind]  # a file that does not state it holds unsigned values
+    tags[273] = 8 + 2 + 12 * len(tags) + 4
     mark = ">" if order == "MM" else "<"
     content = order.encode() + struct.pack(mark + "HIH", 42, 8, len(tags))
     content += b"".join(struct.pack(mark + "HHII", tag, 4, 1, value) for tag, value in tags.items())

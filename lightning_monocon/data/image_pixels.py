@@ -88,7 +88,7 @@ def eight_bit(picture: Image, value_range: ValueRange | None = None) -> Image:
 
 def _scaled(picture: Image, value_range: ValueRange | None) -> NDArray[np.uint8]:
     values = np.asarray(picture)
-    if picture.mode == "I" and _tag(picture, _SAMPLE_FORMAT, _SIGNED) == _UNSIGNED:
+    if picture.mode == "I" and picture.format == "TIFF" and _tag(picture, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED:
         values = values.view(np.uint32)  # Pillow has no unsigned mode, and its large values are negative
     if not np.isfinite(values).all():
         raise ValueError("values must be finite, but some are NaN or infinite")
