@@ -75,21 +75,25 @@ def fashion_mnist(root: Path, train: int = 40, test: int = 20) -> tuple[NDArray[
     return images, labels
 
 
-def tiff(path: Path, values: NDArray[np.generic], photometric: int = 1) -> None:
+def tiff(path: Path, values: NDArray[np.generic], photometric: int = 1, twelve_bits: bool = False) -> None:
     """An uncompressed grey TIFF of any depth, written by hand: Pillow itself writes few of them."""
+    content = values.tobytes()
+    if twelve_bits:  # two values in three bytes
+        first, second = values.reshape(-1, 2).astype(np.uint16).T
+        content = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1).astype(np.uint8).tobytes()
     order = "MM" if values.dtype.byteorder == ">" else "II"
     kinds = {"i": 2, "f": 3}
     height, width = values.shape
-    tags = {256: width, 257: height, 258: values.itemsize * 8, 259: 1, 262: photometric, 273: 0}
-    tags |= {277: 1, 278: height, 279: values.nbytes}
+    tags = {256: width, 257: height, 258: 12 if twelve_bits else values.itemsize * 8, 259: 1, 262: photometric, 273: 0}
+    tags |= {277: 1, 278: height, 279: len(content)}
     if values.dtype.kind != "u":
         tags[339] = kinds[values.dtype.kind]  # a file that does not state it holds unsigned values
     tags[273] = 8 + 2 + 12 * len(tags) + 4
     mark = ">" if order == "MM" else "<"
-    content = order.encode() + struct.pack(mark + "HIH", 42, 8, len(tags))
-    content += b"".join(struct.pack(mark + "HHII", tag, 4, 1, value) for tag, value in tags.items())
+    header = order.encode() + struct.pack(mark + "HIH", 42, 8, len(tags))
+    header += b"".join(struct.pack(mark + "HHII", tag, 4, 1, value) for tag, value in tags.items())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content + struct.pack("I", 0) + values.tobytes())
+    path.write_bytes(header + struct.pack("I", 0) + content)
 
 
 def png16(path: Path, values: NDArray[np.uint16], chunks: dict[bytes, bytes] | None = None) -> None:

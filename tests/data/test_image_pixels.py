@@ -62,6 +62,12 @@ def test_a_tiff_in_which_zero_is_white(tmp_path: Path, dtype: str) -> None:
     assert grey(tmp_path / "x.tif").tolist() == [[255, 0]]
 
 
+def test_a_tiff_of_twelve_bits_has_their_range(tmp_path: Path) -> None:
+    values = RAMP[:16]  # 0 to 4095
+    tiff(tmp_path / "x.tif", values, twelve_bits=True)
+    np.testing.assert_array_equal(grey(tmp_path / "x.tif"), nearest(values, 0, 4095))
+
+
 def test_a_range_of_values_stretches_deep_images(tmp_path: Path) -> None:
     path = tmp_path / "x.tif"
     for values, low, high in (
