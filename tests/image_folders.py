@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import pickle
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,39 @@ def fashion_mnist(root: Path, train: int = 40, test: int = 20) -> tuple[NDArray[
         idx(root / f"{prefix}-images-idx3-ubyte.gz", images[:count])
         idx(root / f"{prefix}-labels-idx1-ubyte.gz", labels[:count])
     return images, labels
+
+
+def tiff(path: Path, values: NDArray[np.generic], photometric: int = 1, twelve_bits: bool = False) -> None:
+    """An uncompressed grey TIFF of any depth, written by hand: Pillow itself writes few of them."""
+    content = values.tobytes()
+    if twelve_bits:  # two values in three bytes
+        first, second = values.reshape(-1, 2).astype(np.uint16).T
+        content = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1).astype(np.uint8).tobytes()
+    order = "MM" if values.dtype.byteorder == ">" else "II"
+    kinds = {"i": 2, "f": 3}
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: 12 if twelve_bits else values.itemsize * 8, 259: 1, 262: photometric, 273: 0}
+    tags |= {277: 1, 278: height, 279: len(content)}
+    if values.dtype.kind != "u":
+        tags[339] = kinds[values.dtype.kind]  # a file that does not state it holds unsigned values
+    tags[273] = 8 + 2 + 12 * len(tags) + 4
+    mark = ">" if order == "MM" else "<"
+    header = order.encode() + struct.pack(mark + "HIH", 42, 8, len(tags))
+    header += b"".join(struct.pack(mark + "HHII", tag, 4, 1, value) for tag, value in tags.items())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(header + struct.pack("I", 0) + content)
+
+
+def png16(path: Path, values: NDArray[np.uint16], chunks: dict[bytes, bytes] | None = None) -> None:
+    """A PNG of 16 bits and 1 to 4 channels ``(H, W, C)``, written by hand, with further chunks before the pixels."""
+    height, width, channels = values.shape
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    parts = {b"IHDR": struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0), **(chunks or {})}
+    parts |= {b"IDAT": zlib.compress(rows), b"IEND": b""}
+    content = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts.items()
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)

@@ -8,8 +8,9 @@ from typing import ClassVar, NamedTuple
 from lightning_monocon.data.image_archives import download, read_cifar_binary, read_cifar_python, read_plain_pickle
 from lightning_monocon.data.image_cache import cache_key, cached
 from lightning_monocon.data.image_files import image_files, read_folder
+from lightning_monocon.data.image_layout import Role, subfolders
 from lightning_monocon.data.image_table import ImageTable
-from lightning_monocon.data.images import ImageData, Role
+from lightning_monocon.data.images import ImageData
 
 _CIFAR_SIDE = 32
 
@@ -58,7 +59,7 @@ class _CIFAR(ImageData):
     def _from_files(self, role: Role) -> ImageTable:
         folder = self.root / role
         files = image_files(folder)
-        strips = not any(entry.is_dir() for entry in folder.iterdir())
+        strips = not subfolders(folder)
         classes = None if role == "train" else self._tables["train"].classes
 
         def decode() -> ImageTable:

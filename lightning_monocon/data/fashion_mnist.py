@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_monocon.data.image_archives import download, read_idx
+from lightning_monocon.data.image_layout import Role
 from lightning_monocon.data.image_table import ImageTable
-from lightning_monocon.data.images import ImageData, Role
+from lightning_monocon.data.images import ImageData
 
 
 class FashionMNISTData(ImageData):

@@ -7,6 +7,7 @@ import gzip
 import io
 import pickle
 import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         zeros, kind, ndim = struct.unpack(">HBB", raw[:4])
         shape = struct.unpack(f">{ndim}I", raw[4 : 4 + 4 * ndim])
-    except (OSError, EOFError, struct.error) as error:
+    except (OSError, EOFError, struct.error, zlib.error) as error:
         raise ValueError(f"{str(path)!r} must be an IDX file, but is damaged: {error}.") from error
     data = np.frombuffer(raw, np.uint8, offset=4 + 4 * ndim)
     if zeros or kind != 8 or len(data) != np.prod(shape):  # 8: unsigned bytes
@@ -64,11 +65,16 @@ def read_cifar_python(files: Sequence[Path], label_key: str, classes: Sequence[s
     """
     batches = [read_plain_pickle(path) for path in files]
     try:
-        images = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
-        labels = np.concatenate([np.asarray(batch[label_key], np.int64) for batch in batches])
+        images = np.concatenate([np.asarray(batch["data"]) for batch in batches])
+        labels = np.concatenate([np.asarray(batch[label_key]) for batch in batches])
     except KeyError as error:
         raise ValueError(f"{str(files[0])!r} must hold 'data' and {label_key!r}; {error} is missing.") from error
-    return ImageTable(_images(images), labels, tuple(classes)).checked(str(files[0].parent))
+    if images.dtype != np.uint8 or images.shape[1:] != (_PIXELS,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"{str(files[0])!r} must hold bytes of shape (N, {_PIXELS}) in 'data' and integers in {label_key!r}; it "
+            f"has {images.dtype} of shape {images.shape} and {labels.dtype}."
+        )
+    return ImageTable(_images(images), labels.astype(np.int64), tuple(classes)).checked(str(files[0].parent))
 
 
 def read_plain_pickle(path: Path) -> dict[str, Any]:

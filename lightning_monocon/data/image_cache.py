@@ -14,11 +14,14 @@ import numpy as np
 
 from lightning_monocon.data.image_table import ImageTable
 
+_DECODING = 2
+"""Version of the rules by which files become pixels; a new one makes new arrays, as the old ones hold other values."""
+
 
 def cache_key(files: Iterable[Path], *options: object) -> str:
-    """Return a name that changes with the files' names, sizes and times, and with the options of the decoding."""
+    """Return a name that changes with the files' names, sizes and times, and with the rules and options of decoding."""
     stamps = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)]
-    return hashlib.sha256(repr((stamps, options)).encode()).hexdigest()[:24]
+    return hashlib.sha256(repr((_DECODING, stamps, options)).encode()).hexdigest()[:24]
 
 
 def cached(folder: Path | None, key: str, decode: Callable[[], ImageTable]) -> ImageTable:

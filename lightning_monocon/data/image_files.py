@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import struct
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +13,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_monocon.data.image_layout import images_under, is_image, subfolders, visible
+from lightning_monocon.data.image_pixels import UnknownRange, ValueRange, read_picture
 from lightning_monocon.data.image_table import ImageTable
 
 OnError = Literal["skip", "refuse"]
-SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 
 _SHOWN = 5  # names in a message; the rest are counted
+_DARK = 16  # what the largest of 12 bits, 4095, becomes when it is scaled as a value of 16 bits
 
 
 class ImageFile(NamedTuple):
@@ -33,14 +34,14 @@ def image_files(folder: Path) -> list[ImageFile]:
     """Return the image files of a folder, sorted by class and name.
 
     A subfolder is a class and its files are images, searched to any depth. Without subfolders a file is a class:
-    ``apple.webp``, or ``apple-0.webp`` and ``apple-1.webp``. Files without the suffix of an image are passed over.
+    ``apple.webp``, or ``apple-0.webp`` and ``apple-1.webp``. Files without the suffix of an image are passed over, and
+    so are hidden files and folders, and those that tools leave (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``).
     """
-    inside = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    folders = [entry for entry in inside if entry.is_dir()]
+    folders = subfolders(folder)
     if not folders:
-        found = [ImageFile(path, re.sub(r"-\d+$", "", path.stem)) for path in inside if _is_image(path)]
+        found = [ImageFile(path, re.sub(r"-\d+$", "", path.stem)) for path in visible(folder) if is_image(path)]
         return sorted(found, key=lambda file: (file.label, file.path))
-    return [ImageFile(path, entry.name) for entry in folders for path in sorted(entry.rglob("*")) if _is_image(path)]
+    return [ImageFile(path, entry.name) for entry in folders for path in sorted(images_under(entry))]
 
 
 def read_folder(
@@ -51,6 +52,7 @@ def read_folder(
     channels: int = 3,
     classes: Sequence[str] | None = None,
     on_error: OnError = "refuse",
+    value_range: ValueRange | None = None,
 ) -> ImageTable:
     """Decode a folder of images.
 
@@ -61,10 +63,13 @@ def read_folder(
         strips: Whether a file holds images of ``size`` stacked from top to bottom; they are not scaled.
         channels: 3 for colour, 1 for grey.
         classes: The classes, in the order of their numbers; default the names that are found, sorted.
-        on_error: What becomes of a file that does not decode: ``"refuse"`` raises, ``"skip"`` warns once and goes on.
+        on_error: What becomes of a file that does not decode: ``"refuse"`` raises, ``"skip"`` leaves it out and warns
+            once.
+        value_range: Values that become black and white in images of more than 8 bits; see `eight_bit`.
 
     Raises:
-        ValueError: If there is no image, an image does not decode, sizes differ, or a class is unknown or left empty.
+        ValueError: If there is no image, an image does not decode or needs a range, sizes differ, or a class is unknown
+            or left empty.
     """
     files = image_files(folder)
     if not files:
@@ -76,30 +81,37 @@ def read_folder(
             f"others: {_some(unknown)}."
         )
     with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
-        decoded = list(pool.map(lambda file: _decode(file.path, size, strips, channels), files))
+        decoded = list(pool.map(lambda file: _decode(file.path, size, strips, channels, value_range), files))
     kept = [(images, file.label) for images, file in zip(decoded, files, strict=True) if not isinstance(images, str)]
     failed = tuple(f"{file.path} ({why})" for why, file in zip(decoded, files, strict=True) if isinstance(why, str))
     if failed:
         _report(failed, len(files), on_error)
     _demand_one_size((images for images, _ in kept), folder)
     if empty := sorted({file.label for file in files} - {label for _, label in kept}):
-        raise ValueError(f"No image of the class {empty[0]!r} decodes. Mend its files or remove the class.")
+        raise ValueError(f"No image of the class {empty[0]!r} decodes. Fix its files or remove the class.")
     labels = np.repeat([names.index(label) for _, label in kept], [len(images) for images, _ in kept])
     images = np.concatenate([images for images, _ in kept])
+    _warn_of_darkness(images, folder)
     return ImageTable(images, labels.astype(np.int64), names, failed).checked(str(folder))
 
 
-def _decode(path: Path, size: int | None, strips: bool, channels: int) -> NDArray[np.uint8] | str:
+def _decode(
+    path: Path, size: int | None, strips: bool, channels: int, value_range: ValueRange | None
+) -> NDArray[np.uint8] | str:
     """Return the images ``(n, H, W, C)`` of a file, or why there are none."""
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as opened:
-            picture = opened.convert("L" if channels == 1 else "RGB")
-            if size is not None and not strips and picture.size != (size, size):
-                picture = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-            pixels = np.asarray(picture)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        picture = read_picture(path, channels, value_range)
+        if size is not None and not strips and picture.size != (size, size):
+            picture = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
+        pixels = np.asarray(picture)
+    except UnknownRange as error:
+        raise ValueError(
+            f"`value_range` must be (black, white), such as (0, 1), for images of {error} values, which do not say "
+            f"which of them is white; {str(path)!r} is one. Pass it to ImageFolderData, or save the images with 8 bits."
+        ) from error
+    except Exception as error:  # Pillow raises errors of any type for a damaged file; the message names it
         return f"{type(error).__name__}: {error}"
     height, width = pixels.shape[:2]
     if strips and size is not None and (width != size or height % size):
@@ -110,7 +122,7 @@ def _decode(path: Path, size: int | None, strips: bool, channels: int) -> NDArra
 def _report(failed: tuple[str, ...], total: int, on_error: OnError) -> None:
     what = f"{len(failed)} of {total} image files do not decode: {_some(failed)}"
     if on_error == "refuse":
-        raise ValueError(f"{what}. Mend or remove them, or pass on_error='skip'.")
+        raise ValueError(f"{what}. Fix or remove them, or pass on_error='skip'.")
     warnings.warn(f"{what}. They are left out.", stacklevel=3)
 
 
@@ -129,5 +141,10 @@ def _demand_one_size(parts: Iterable[NDArray[np.uint8]], folder: Path) -> None:
         )
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+def _warn_of_darkness(images: NDArray[np.uint8], folder: Path) -> None:
+    if (largest := int(images.max())) <= _DARK:
+        warnings.warn(
+            f"No pixel of the images in {str(folder)!r} is over {largest} of 255, so they are nearly black. If they "
+            "hold 12-bit values in 16-bit files, pass value_range=(0, 4095).",
+            stacklevel=3,
+        )

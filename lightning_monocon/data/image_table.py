@@ -29,8 +29,11 @@ class ImageTable(NamedTuple):
             source: Where it comes from, for the message.
 
         Raises:
-            ValueError: If there are no images, as many labels as images are missing, or a label is out of range.
+            ValueError: If there are no images, as many labels as images are missing, pixels are not bytes, or a label
+                is out of range.
         """
+        if self.images.dtype != np.uint8:
+            raise ValueError(f"Pixels must be uint8 values from 0 to 255; those of {source} are {self.images.dtype}.")
         if self.images.ndim != 4 or not len(self.images) or len(self.labels) != len(self.images):  # (N, H, W, C)
             raise ValueError(
                 f"`root` must hold one label per image; {source} has images of shape {self.images.shape} and "

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -15,13 +15,15 @@ from torch.utils.data import DataLoader, Sampler
 from lightning_monocon.data.augmentation import ImageAugmentation
 from lightning_monocon.data.balanced import BalancedSampler, ClassBalancedBatchSampler
 from lightning_monocon.data.image_files import OnError
+from lightning_monocon.data.image_layout import Role
 from lightning_monocon.data.image_set import Batch, ImageSet, Place, as_is
 from lightning_monocon.data.image_table import ImageTable
+from lightning_monocon.data.repeats import new_images, pixel_digests
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import SplitData
-from lightning_monocon.data.splits import shuffled, split_hash, stratified_split
+from lightning_monocon.data.splits import Indices, shuffled, split_hash, stratified_split
 
-Role = Literal["train", "test"]
+_Part: TypeAlias = tuple[ImageTable, Indices]
 
 
 class ImageData(SplitData[ImageSet]):
@@ -34,7 +36,7 @@ class ImageData(SplitData[ImageSet]):
     Args:
         root: Folder of the data.
         batch_size: Images per step and rank.
-        val_size: Share of the train images kept for validation.
+        val_size: Share of the train images kept for validation, where there is no part of its own for it.
         train_size: How many of the train images to use, a stratified part, before the split; ``None`` uses all.
         split_seed: Seed of part and split; leave it alone to compare runs.
         seed: Seed of order and augmentation; ``None`` takes the run's (`seed_everything`), or 0 without one.
@@ -49,6 +51,8 @@ class ImageData(SplitData[ImageSet]):
         on_error: What becomes of an image that does not decode: ``"refuse"`` raises and names it, ``"skip"`` leaves it
             out, warns and counts it in `description`.
         cache: Folder for the decoded images, so that they are decoded once on a machine; ``None`` keeps none.
+        leave_out_repeats: Whether to leave out validation and test images whose pixels are those of a train image (and
+            test images whose pixels are those of a validation image); `description` counts them.
         download: Whether to let torchvision download a data set that is not there.
 
     Raises:
@@ -78,6 +82,7 @@ class ImageData(SplitData[ImageSet]):
         num_workers: int = 0,
         on_error: OnError = "refuse",
         cache: str | None = None,
+        leave_out_repeats: bool = False,
         download: bool = False,
     ) -> None:
         super().__init__(seed)
@@ -98,10 +103,15 @@ class ImageData(SplitData[ImageSet]):
             mean or self.default_mean, std or self.default_std, trivial=trivial, erasing=erasing
         )
         self.augment_on, self.on_error, self.download = augment_on, on_error, download
+        self.leave_out_repeats = leave_out_repeats
         self._tables: dict[Role, ImageTable] = {}
 
+    def roles(self) -> tuple[Role, ...]:
+        """Return the parts that `read` knows; a part of the train images validates where ``"val"`` is none of them."""
+        return "train", "test"
+
     def read(self, role: Role) -> ImageTable:
-        """Return the train or the test images; what a subclass must say."""
+        """Return the images of a part; what a subclass must say."""
         raise NotImplementedError
 
     def fetch(self) -> None:
@@ -124,11 +134,14 @@ class ImageData(SplitData[ImageSet]):
         self._read_all()
         train, test = self._tables["train"], self._tables["test"]
         self.num_classes = len(train.classes)
-        kept = self._kept(train)
-        size = round(self.val_size * len(kept))
-        rest, part = stratified_split(train.labels[kept], size, self.split_seed)
-        parts = ((train, kept[rest]), (train, kept[part]), (test, np.arange(len(test.labels))))
-        self.split_hash = split_hash(train.labels, kept[rest], kept[part])
+        rest, val, held_out = self._split(train)
+        tested = np.arange(len(test.labels))
+        self.left_out = 0
+        """Images that `leave_out_repeats` left out."""
+        if self.leave_out_repeats:
+            held_out, tested = self._without_repeats((train, rest), (val, held_out), (test, tested))
+        parts = ((train, rest), (val, held_out), (test, tested))
+        self.split_hash = split_hash(train.labels, rest, *([held_out] if val is train else []))
         """Hexadecimal digits that tell this split of the train images from any other."""
         # not in the order of the files, which is often that of the classes: the first batches would show one alone
         self.train, self.val, self.test = (
@@ -141,12 +154,37 @@ class ImageData(SplitData[ImageSet]):
                 f"got {self.batch_size}. Lower it."
             )
 
+    def _split(self, train: ImageTable) -> tuple[Indices, ImageTable, Indices]:
+        """Return the indices to train on, and the table and indices to validate on."""
+        kept = self._kept(train)
+        if "val" in self._tables:
+            val = self._tables["val"]
+            return kept, val, np.arange(len(val.labels))
+        size = round(self.val_size * len(kept))
+        rest, part = stratified_split(train.labels[kept], size, self.split_seed)
+        return kept[rest], train, kept[part]
+
+    def _without_repeats(self, train: _Part, *held_out: _Part) -> list[Indices]:
+        """Return the indices of each part whose pixels are in no part before it."""
+        seen, kept = set(pixel_digests(train[0].images, train[1])), []
+        for table, part in held_out:
+            new = new_images(table.images, part, seen)
+            if not len(new):
+                raise ValueError(
+                    f"`leave_out_repeats` must leave images to judge by; all {len(part)} of a part are also train "
+                    "images. Give other images, or set it to False."
+                )
+            seen.update(pixel_digests(table.images, new))
+            self.left_out += len(part) - len(new)
+            kept.append(new)
+        return kept
+
     def _read_all(self) -> None:
-        for role in get_args(Role):
+        for role in self.roles():
             if role not in self._tables:
                 self._tables[role] = self.read(role)
 
-    def _kept(self, train: ImageTable) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _kept(self, train: ImageTable) -> Indices:
         if self.train_size is None or self.train_size == len(train.labels):
             return np.arange(len(train.labels))
         if not 0 < self.train_size < len(train.labels):
@@ -167,6 +205,7 @@ class ImageData(SplitData[ImageSet]):
             "split_seed": self.split_seed,
             "split_hash": self.split_hash,
             "unreadable": sum(len(table.unreadable) for table in self._tables.values()),
+            "left_out": self.left_out,
         }
 
     @property

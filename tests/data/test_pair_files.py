@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import codecs
 import gzip
 import json
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="the text extra is not installed")
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lightning_monocon.data.pair_files import read_pairs, read_scored
 
@@ -91,14 +94,14 @@ def test_cells_that_are_no_text(tmp_path: Path, ending: str) -> None:
 def test_mixed_cells_of_jsonl(tmp_path: Path) -> None:
     path = write(tmp_path, "jsonl", [{"a": "x", "b": "y"}, {"a": 3, "b": "y"}])
     with pytest.raises(
-        ValueError, match=r"`path` must be a whole .jsonl table; .* is not: .*(tried to convert|got a 'int')"
+        ValueError, match=r"of one kind of value; 'a' of .* mixes kinds, .*: .*(tried to convert|got a 'int')"
     ):
         read_pairs(path, ("a", "b"))
 
 
 def test_lines_that_are_no_objects(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"a": "x", "b": "y"}\n[1]\n')
-    with pytest.raises(ValueError, match=r"`path` must hold one JSON object per line"):
+    with pytest.raises(ValueError, match=r"`path` must hold one JSON object per line; row 1 of .* is an array"):
         read_pairs(tmp_path / "x.jsonl", ("a", "b"))
 
 
@@ -122,7 +125,7 @@ def test_an_empty_or_damaged_file(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"x.{ending}"
     for content in (b"", b"\x00\xff\xfe{"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"`path` must (be a whole|hold pairs)|`columns` must name columns"):
+        with pytest.raises(ValueError, match=r"`path` must (be a whole|hold pairs|hold one JSON)|`columns` must name"):
             read_pairs(path, ("a", "b"))
 
 
@@ -153,3 +156,141 @@ def test_bad_paths_and_columns(tmp_path: Path) -> None:
         read_pairs(tmp_path / "x.tsv", ("a",))
     with pytest.raises(ValueError, match=r"`columns` must name two columns of sentences and one of scores"):
         read_scored(tmp_path / "x.tsv", ("a", "b"))
+
+
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending != "parquet"])
+def test_a_byte_order_mark_is_no_text(tmp_path: Path, ending: str) -> None:
+    path = write(tmp_path, ending, [{"a": "one", "b": "two"}, {"a": "three", "b": "four"}])
+    opener = gzip.open if ending.endswith(".gz") else open
+    with opener(path, "rb") as file:  # type: ignore[operator]
+        content = file.read()
+    with opener(path, "wb") as file:  # type: ignore[operator]
+        file.write(codecs.BOM_UTF8 + content)
+    assert read_pairs(path, ("a", "b")) == (["one", "three"], ["two", "four"])
+    with opener(path, "wb") as file:  # type: ignore[operator]
+        file.write(content.decode().encode("utf-16"))
+    with pytest.raises(ValueError, match=r"in UTF-8; .*(is in UTF-16. Save it as UTF-8|can't decode byte 0xff)"):
+        read_pairs(path, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.string_view(),
+        pa.dictionary(pa.int8(), pa.string()),
+        pa.dictionary(pa.int32(), pa.large_string()),
+        pa.dictionary(pa.int64(), pa.string(), ordered=True),
+    ],
+    ids=str,
+)
+def test_text_in_every_layout_of_parquet(tmp_path: Path, layout: pa.DataType) -> None:
+    texts, path = ["one", "two", "one", "größer"], tmp_path / "lang=en" / "x.parquet"
+    path.parent.mkdir()
+    columns = {name: pa.array(texts).cast(layout) for name in ("a", "b", "lang")}
+    numbers = pa.array(["1", "2", "1", "4.5"]).cast(layout)
+    pq.write_table(pa.table({**columns, "score": numbers}), path, row_group_size=2)
+    stored = pq.ParquetFile(path).schema_arrow.field("a").type
+    assert str(stored).split("<")[0] == str(layout).split("<")[0]  # it does not come back as plain text
+    assert read_pairs(path, ("a", "b")) == (texts, texts)
+    assert read_pairs(path, ("a", "b"), "lang", "one") == (["one", "one"], ["one", "one"])
+    np.testing.assert_array_equal(read_scored(path, ("a", "b", "score")).scores, [1, 2, 1, 4.5])
+
+
+def doubled(folder: Path, ending: str) -> Path:
+    """A file with two columns called b."""
+    path = folder / f"x.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_arrays([pa.array([text]) for text in "xyzw"], names=["a", "b", "b", "c"]), path)
+    elif ending == "jsonl":
+        path.write_text('{"a": "x", "b": "y", "b": "z", "c": "w"}\n')
+    else:
+        path.write_text("a,b,b,c\nx,y,z,w\n".replace(",", "," if ending == "csv" else "\t"))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_doubled_column(tmp_path: Path, ending: str) -> None:
+    path = doubled(tmp_path, ending)
+    for columns, filters in ((("a", "b"), ()), (("a", "c"), ("b", "y"))):
+        with pytest.raises(ValueError, match=r"there once; .*x\..* has (2 called 'b'|'b' more than once)\. Rename or"):
+            read_pairs(path, columns, *filters)
+    assert read_pairs(path, ("a", "c")) == (["x"], ["w"])  # nobody asks for the doubled one
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "txt", "csv.gz"])
+def test_a_header_among_the_rows(tmp_path: Path, ending: str) -> None:
+    names = {name: name for name in ROWS[0]}
+    path = write(tmp_path, ending, [*ROWS, names, *ROWS])
+    with pytest.raises(ValueError, match=r"`path` must hold one header; row 3 of .* repeats it\. Remove that row"):
+        read_pairs(path, ("a", "b"))
+    with pytest.raises(ValueError, match=r"`path` must hold one header; row 3"):
+        read_scored(path, ("a", "b", "score"))
+    assert len(read_pairs(write(tmp_path, ending, [{**names, "a": "x"}]), ("a", "b"))) == 1  # one name alone is text
+
+
+def test_half_a_surrogate_pair(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"a": "\\ud83d\\ude00", "b": "x"}\n{"a": "y", "b": "z \\ud800", "c": "\\udfff"}\n')
+    with pytest.raises(ValueError, match=r"'b' of .*x.jsonl' has half of a surrogate pair in row 1, .* Remove or"):
+        read_pairs(path, ("a", "b"))
+    assert read_pairs(path, ("a", "a")).first == ["\N{GRINNING FACE}", "y"]  # the others are not looked at
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize("bad", [b"\xed\xa0\x80", b"\xfc"], ids=["surrogate", "latin-1"])
+def test_text_that_is_not_utf8(tmp_path: Path, ending: str, bad: bytes) -> None:
+    path = write(tmp_path, ending, [{"a": f"row {i}", "b": "@@@" if i == 2 else "fine"} for i in range(4)])
+    if ending == "parquet":
+        cells = pa.array([b"fine", b"fine", bad, b"fine"]).view(pa.string())
+        pq.write_table(pa.table({"a": ["x"] * 4, "b": cells}), path, row_group_size=2)
+    else:
+        path.write_bytes(path.read_bytes().replace(b"@@@", bad))
+    with pytest.raises(
+        ValueError, match=r"UTF-8; ('b' of .* is not in row 2\. Save the file|row 2 of .* is not one: )"
+    ):
+        read_pairs(path, ("a", "b"))
+
+
+def test_a_first_row_without_a_key(tmp_path: Path) -> None:
+    rows = [{"a": "lonely"}, {"a": "x", "b": "y", "kind": "kept", "score": 1}, {"a": "u", "b": "v"}]
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n\n" for row in rows))
+    with pytest.raises(ValueError, match=r"'b' of .* is empty in 1 of 3 rows, the first of them row 0\. Remove"):
+        read_pairs(path, ("a", "b"))
+    with pytest.raises(ValueError, match=r"of finite numbers; 'score' of .* has none in row 0"):
+        read_scored(path, ("a", "a", "score"))
+    assert read_pairs(path, ("a", "b"), "kind", "kept") == (["x"], ["y"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_rows_are_counted_in_the_file_not_among_the_kept(tmp_path: Path, ending: str) -> None:
+    rows = [ROWS[0], ROWS[1], {**ROWS[2], "b": " "}]
+    with pytest.raises(ValueError, match=r"is empty in 1 of 2 rows, the first of them row 2\."):
+        read_pairs(write(tmp_path, ending, rows), ("a", "b"), "kind", "entailment")
+
+
+def test_a_filter_on_lists(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": ["x"], "b": ["y"], "tags": [["entailment"]]}), tmp_path / "x.parquet")
+    with pytest.raises(
+        ValueError, match=r"`filter_column` must name a column of single values; 'tags' of .* holds list"
+    ):
+        read_pairs(tmp_path / "x.parquet", ("a", "b"), "tags", "entailment")
+
+
+@pytest.mark.parametrize("ending", ["csv.gz", "jsonl.gz"])
+def test_a_gzip_file_with_altered_bytes(tmp_path: Path, ending: str) -> None:
+    path = write(tmp_path, ending, ROWS * 50)
+    content = bytearray(path.read_bytes())
+    content[40:60] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"`path` must be a whole .(csv|jsonl) table; .* is not: .*"):
+        read_pairs(path, ("a", "b"))
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000 + "]" * 100_000, "9" * 5000], ids=["deep", "long"])
+def test_a_line_that_json_cannot_hold(tmp_path: Path, value: str) -> None:
+    (tmp_path / "x.jsonl").write_text(f'{{"a": "x", "b": "y", "c": {value}}}\n')
+    with pytest.raises(ValueError, match=r"one JSON object per line, in UTF-8; row 0 of .* is not one"):
+        read_pairs(tmp_path / "x.jsonl", ("a", "b"))

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read named columns of csv, tsv, jsonl and parquet files into one kind of table."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning_monocon.encoders.hub import optional_package
+
+_KINDS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _Found(NamedTuple):
+    """The names of all columns of a file, as often as they occur, and a table that holds at least those asked for."""
+
+    names: list[str]
+    table: Any  # pyarrow ships no types
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> Any:  # noqa: ANN401  # pyarrow ships no types
+    """Return the columns of a file as a pyarrow table, each once; text in any layout is ``string`` or ``large_string``.
+
+    Raises:
+        ValueError: If the file is no such table, lacks a column or has it twice, has no row, or text is not UTF-8.
+        FileNotFoundError: If there is no such file.
+        ModuleNotFoundError: If pyarrow is not installed.
+    """
+    endings = [ending for ending in path.suffixes if ending != ".gz"]
+    if not endings or endings[-1] not in _KINDS:
+        raise ValueError(f"`path` must end in {', '.join(_KINDS)}, or one of these and .gz; got {str(path)!r}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must be a file of pairs; there is none at {str(path)!r}.")
+    pyarrow = optional_package("pyarrow", "text")
+    try:
+        found = _reader(endings[-1])(path, columns)
+    except (pyarrow.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(f"`path` must be a whole {endings[-1]} table; {str(path)!r} is not: {error}.") from error
+    _check_names(found.names, columns, path)
+    if found.table.num_rows == 0:
+        raise ValueError(f"`path` must hold pairs; {str(path)!r} has a header and no row.")
+    names = list(dict.fromkeys(columns))
+    table = pyarrow.table({name: _plain_text(found.table[name], name, path) for name in names})
+    if endings[-1] in (".csv", ".tsv", ".txt"):
+        _refuse_repeated_header(table, path)
+    return table
+
+
+def _check_names(names: Sequence[str], columns: Sequence[str], path: Path) -> None:
+    if missing := [column for column in columns if column not in names]:
+        shown = ", ".join(names).encode("utf-8", "backslashreplace").decode()
+        raise ValueError(f"`columns` must name columns of {str(path)!r}, which has {shown}; got {', '.join(missing)}.")
+    if twice := [column for column in columns if names.count(column) > 1]:
+        raise ValueError(
+            f"`columns` must name columns that are there once; {str(path)!r} has {names.count(twice[0])} called "
+            f"{twice[0]!r}. Rename or remove all but one."
+        )
+
+
+def _reader(ending: str) -> Callable[[Path, Sequence[str]], _Found]:
+    if ending == ".parquet":
+        return _read_parquet
+    if ending in (".jsonl", ".ndjson"):
+        return _read_json_lines
+    return partial(_read_text, quoted=ending == ".csv")
+
+
+def _read_parquet(path: Path, columns: Sequence[str]) -> _Found:
+    # not `read_table`, which adds columns for folders called ``name=value`` and refuses a doubled name
+    with optional_package("pyarrow.parquet", "text").ParquetFile(path) as file:
+        names = list(file.schema_arrow.names)
+        return _Found(names, file.read(columns=[name for name in dict.fromkeys(columns) if names.count(name) == 1]))
+
+
+def _read_text(path: Path, columns: Sequence[str], *, quoted: bool) -> _Found:
+    pyarrow, csv = optional_package("pyarrow", "text"), optional_package("pyarrow.csv", "text")
+    with pyarrow.input_stream(path, compression="detect") as file:
+        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise ValueError(f"`path` must be a file in UTF-8; {str(path)!r} is in UTF-16. Save it as UTF-8.")
+    parse = csv.ParseOptions(
+        delimiter="," if quoted else "\t", quote_char='"' if quoted else False, newlines_in_values=quoted
+    )
+    # as text, whatever it looks like: "None" and "2020" are sentences too; `_plain_text` says where it is not UTF-8
+    types = {name: pyarrow.string() for name in columns}
+    convert = csv.ConvertOptions(column_types=types, strings_can_be_null=False, check_utf8=False)
+    table = csv.read_csv(pyarrow.input_stream(path, compression="detect"), parse_options=parse, convert_options=convert)
+    return _Found(list(table.column_names), table)
+
+
+def _read_json_lines(path: Path, columns: Sequence[str]) -> _Found:
+    """Return the columns that are asked for and there; a row without a key has nothing in that column.
+
+    Not pyarrow's reader: it wants one type in every column, in those too that nobody asks for.
+    """
+    rows = list(_json_rows(path, columns))
+    names = list(dict.fromkeys(name for row in rows for name in row)) if rows else list(columns)
+    wanted = [name for name in names if name in columns]
+    arrays = {name: _json_array([row.get(name) for row in rows], name, path) for name in wanted}
+    return _Found(names, optional_package("pyarrow", "text").table(arrays or {"": [None] * len(rows)}))
+
+
+def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        for row, line in enumerate(line for line in file if line.strip()):
+            try:
+                value = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_Object)
+            except (ValueError, RecursionError) as error:  # of the encoding, the syntax, a number of 5000 digits
+                raise ValueError(
+                    f"`path` must hold one JSON object per line, in UTF-8; row {row} of {str(path)!r} is not one: "
+                    f"{error}."
+                ) from error
+            if not isinstance(value, _Object):
+                raise ValueError(
+                    f"`path` must hold one JSON object per line; row {row} of {str(path)!r} is {_kind(value)}."
+                )
+            if twice := value.repeated & set(columns):
+                raise ValueError(
+                    f"`columns` must name keys that are there once; row {row} of {str(path)!r} has {min(twice)!r} "
+                    "more than once. Rename or remove all but one."
+                )
+            yield value
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that knows which of its keys it held more than once; the last value counts."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        names = [name for name, _ in pairs] if len(self) < len(pairs) else []
+        self.repeated = {name for name in names if names.count(name) > 1}
+
+
+def _json_array(values: list[Any], name: str, path: Path) -> Any:  # noqa: ANN401  # pyarrow ships no types
+    pyarrow = optional_package("pyarrow", "text")
+    try:
+        return pyarrow.array(values)
+    except UnicodeEncodeError as error:
+        row = next(row for row, value in enumerate(values) if isinstance(value, str) and _LONE_SURROGATE.search(value))
+        raise ValueError(
+            f"`columns` must name columns of text; {name!r} of {str(path)!r} has half of a surrogate pair in row "
+            f"{row}, which is no character. Remove or replace it."
+        ) from error
+    except (pyarrow.ArrowException, OverflowError) as error:
+        raise ValueError(
+            f"`columns` must name columns of one kind of value; {name!r} of {str(path)!r} mixes kinds, or has a number "
+            f"too large: {error}."
+        ) from error
+
+
+def _plain_text(column: Any, name: str, path: Path) -> Any:  # noqa: ANN401  # pyarrow ships no types
+    """Return a column of dictionary-encoded or viewed text as plain text, and any other column as it is."""
+    pyarrow, types = optional_package("pyarrow", "text"), optional_package("pyarrow.types", "text")
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+    if str(kind) not in ("string", "large_string", "string_view"):  # pyarrow 15 has no `is_string_view`
+        return column
+    try:
+        column.validate(full=True)
+        if types.is_string(column.type) or types.is_large_string(column.type):
+            return column
+        return pyarrow.chunked_array([pyarrow.array(column.to_pylist(), pyarrow.large_string())])
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        row = next((row for row, value in enumerate(column) if not _is_text(value)), None)
+        if row is None:
+            raise
+        raise ValueError(
+            f"`columns` must name columns of text in UTF-8; {name!r} of {str(path)!r} is not in row {row}. Save the "
+            "file as UTF-8."
+        ) from error
+
+
+def _is_text(value: Any) -> bool:  # noqa: ANN401  # pyarrow ships no types
+    try:
+        value.as_py()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _refuse_repeated_header(table: Any, path: Path) -> None:  # noqa: ANN401  # pyarrow ships no types
+    """Raise if a row holds the names of the columns, as in files that were joined with their headers."""
+    compute = optional_package("pyarrow.compute", "text")
+    if table.num_columns < 2:
+        return
+    same = compute.equal(table[0], table.column_names[0])
+    for column, name in zip(table.columns[1:], table.column_names[1:], strict=True):
+        same = compute.and_(same, compute.equal(column, name))
+    if compute.any(same).as_py():
+        raise ValueError(
+            f"`path` must hold one header; row {compute.index(same, True).as_py()} of {str(path)!r} repeats it. Remove "
+            "that row."
+        )
+
+
+def _kind(value: object) -> str:
+    return {list: "an array", str: "a text", type(None): "null"}.get(type(value), "a number or a truth value")

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find held-out samples that were trained on: images with the same pixels, pairs of the same sentences."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_monocon.data.pair_files import ScoredPair, SentencePair
+from lightning_monocon.data.sentence_identity import sentence_ids
+from lightning_monocon.data.splits import Indices
+
+
+def pixel_digests(images: NDArray[np.uint8], part: Indices) -> list[bytes]:
+    """Return a digest of each image of a part, the same for images with the same pixels.
+
+    Args:
+        images: ``(N, H, W, C)``; read one by one, for they may lie in a file that is larger than memory.
+        part: Which of them, ``(n,)``.
+    """
+    return [hashlib.sha256(images[i].tobytes()).digest() for i in part]
+
+
+def new_images(images: NDArray[np.uint8], part: Indices, seen: set[bytes]) -> Indices:
+    """Return the indices of a part whose images have none of the digests that are ``seen``."""
+    return part[[digest not in seen for digest in pixel_digests(images, part)]]
+
+
+def new_pairs(scored: ScoredPair, train: SentencePair) -> ScoredPair:
+    """Return the scored pairs that are not train pairs, in either order, up to case, spaces and Unicode form.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    texts = [*train.first, *train.second, *scored.pairs.first, *scored.pairs.second]
+    known, asked = np.split(sentence_ids(texts), [2 * len(train)])
+    known, asked = (np.sort(numbers.reshape(2, -1), axis=0).T for numbers in (known, asked))
+    trained = set(map(tuple, known.tolist()))
+    kept = [i for i, pair in enumerate(asked.tolist()) if tuple(pair) not in trained]
+    if not kept:
+        raise ValueError(
+            f"`leave_out_repeats` must leave scored pairs to judge by; all {len(asked)} are train pairs. Give other "
+            "files, or set it to False."
+        )
+    pairs = SentencePair(*([side[i] for i in kept] for side in scored.pairs))
+    return ScoredPair(pairs, scored.scores[kept])
