@@ -113,8 +113,8 @@ def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[None]) -> None:
                     other.cancel()
                 each = futures[future]
                 raise RuntimeError(
-                    f"the run {each.folder.name} failed: {error}. Its log is {each.folder / 'log.txt'}; finished "
-                    "runs are kept, and the same command goes on."
+                    f"the run {each.folder.name} failed: {str(error).rstrip('.')}. Its log is "
+                    f"{each.folder / 'log.txt'}; nothing is lost, and the same command resumes."
                 ) from error
     bar.n = bar.total
     bar.refresh()
