@@ -19,10 +19,9 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from lightning_monocon import durable_files
 from lightning_monocon.cli.compared_arms import head_options, parse_arm
+from lightning_monocon.cli.parts import read_recipe
 
 if TYPE_CHECKING:
     from lightning_monocon.cli.trainer import MonoConCLI
@@ -138,8 +137,7 @@ class ArmRun:
         return value
 
     def _recipe(self) -> dict[str, Any]:
-        content: dict[str, Any] = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
-        return content
+        return read_recipe(self.recipe)
 
     def _spec(self) -> dict[str, Any]:
         recipe = hashlib.sha256(self.recipe.read_bytes()).hexdigest()
