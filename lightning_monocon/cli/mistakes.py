@@ -16,7 +16,9 @@ TRACEBACK = "MONOCON_TRACEBACK"
 """Environment variable: set it to see where an error was raised."""
 _ALIKE = 0.6
 _UNKNOWN_WORDS = re.compile(r"unrecognized arguments: (?P<words>.*)", re.DOTALL)
-_UNKNOWN_KEY = re.compile(r"(?:Group '(?P<group>[^']+)' does not accept option|Option) '(?P<key>[^']+)'")
+_UNKNOWN_KEY = re.compile(
+    r"(?:(?:Group '(?P<group>[^']+)'|Subcommand '\w+') does not accept option|Option) '(?P<key>[^']+)'"
+)
 _UNKNOWN_ARGUMENT = re.compile(r"class_path '(?P<path>[^']+)':\s+Option '(?P<name>[^']+)' is not accepted")
 _UNKNOWN_CLASS = re.compile(
     r"module '(?P<module>[^']+)' has no attribute '(?P<missing>\w+)'|Expected a dot import path string: (?P<name>\w+)"
@@ -29,29 +31,45 @@ _VALUE = re.compile(r"Given value: (?P<value>.*)", re.DOTALL)
 
 @contextmanager
 def in_one_sentence() -> Iterator[None]:
-    """Print what this package refuses as one sentence, and leave any other error with its traceback.
+    """Print what this package or Lightning refuses as one sentence, and leave any other error with its traceback.
 
     Raises:
         SystemExit: With status 1 where the run failed (RuntimeError), else 2.
     """
     try:
         yield
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-        if os.environ.get(TRACEBACK) or not _is_raised_here(error.__traceback__):
+    except Exception as error:
+        refusal = _refusal(error)
+        if refusal is None or os.environ.get(TRACEBACK):
             raise
-        print(f"monocon: error: {error}", file=sys.stderr)
-        raise SystemExit(1 if isinstance(error, RuntimeError) else 2) from error
+        print(f"monocon: error: {' '.join(str(refusal).split())}", file=sys.stderr)
+        raise SystemExit(1 if isinstance(refusal, RuntimeError) else 2) from error
 
 
-def _is_raised_here(place: TracebackType | None) -> bool:
-    """Whether an error comes of a `raise` in this package: it then is a sentence meant for the user, and no bug."""
+def _refusal(error: Exception) -> BaseException | None:
+    """Return the error whose text is a sentence meant for the user; ``None`` if it is a bug, or code of the user's."""
+    found: BaseException | None = error
+    while found is not None:
+        package, by_raise = _origin(found)
+        if by_raise and package == __name__.partition(".")[0]:
+            return found
+        if package == "lightning" and type(found).__name__ == "MisconfigurationException":
+            return found
+        if package != "jsonargparse":
+            return None
+        found = found.__cause__ or found.__context__  # it packs what a constructor raised into a report of its own
+    return None
+
+
+def _origin(error: BaseException) -> tuple[str, bool]:
+    """Return the package that an error comes from, and whether a `raise` statement made it."""
+    place: TracebackType | None = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     if place is None:
-        return False
-    code = place.tb_frame.f_code.co_code
-    ours = str(place.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
-    return ours and code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+        return "", False
+    package = str(place.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+    return package, place.tb_frame.f_code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def explain(message: str, command: str, options: Iterable[str]) -> str:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ class MonoConCLI(LightningCLI):
 
     run_dir: Path
     record: RunRecord
+    said: set[str]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options that are about the run, not about trainer, model or data.
@@ -132,6 +134,11 @@ class MonoConCLI(LightningCLI):
         parser.of_command(subcommand)
         return parser
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401  # Lightning's signature
+        """Parse, and remember what was said on the command line itself."""
+        self.said = {str(word).partition("=")[0] for word in args}
+        super().parse_arguments(parser, args)
+
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would merge the hyper-parameters of a checkpoint, and import what they name."""
 
@@ -142,7 +149,7 @@ class MonoConCLI(LightningCLI):
             stop(f"`--ckpt_path` must be a local file, got the URL {options.ckpt_path!r}; download and check it first")
         options.weights_only = True
         if self.subcommand == "fit":
-            _check_resume(options)
+            _check_resume(options, self.said)
         else:
             check_judged_checkpoint(str(self.subcommand), options)
         if self.subcommand == "predict":
@@ -223,22 +230,24 @@ class SaveRunConfig(SaveConfigCallback):
             return
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        earlier = len(list(folder.glob("config*.yaml")))
-        path = folder / (f"config-{earlier}.yaml" if earlier else "config.yaml")
+        names = chain(["config.yaml"], (f"config-{n}.yaml" for n in count(1)))
+        path = next(folder / name for name in names if not (folder / name).exists())
         self.parser.save(self.config, os.fspath(path), skip_none=False)
         for logger in trainer.loggers:
             if isinstance(logger, MirrorLogger):
                 logger.log_hyperparams({"recipe": yaml.safe_load(path.read_text(encoding="utf-8"))})
 
 
-def _check_resume(options: Namespace) -> None:
-    """See that the run has one place to begin from.
+def _check_resume(options: Namespace, said: Collection[str]) -> None:
+    """See that the run has one place to begin from; the command line outdoes a file, such as that of an earlier start.
 
     Raises:
         SystemExit: With status 2 if it has two, or lacks the folder to look in.
     """
     if options.resume is not None and options.ckpt_path is not None:
-        stop("`--resume` and `--ckpt_path` both name a checkpoint; give one of them")
+        if ("--resume" in said) == ("--ckpt_path" in said):
+            stop("`--resume` and `--ckpt_path` both name a checkpoint; give one of them")
+        options["ckpt_path" if "--resume" in said else "resume"] = None
     if options.resume is not None and options.run_dir is None:
         stop("`--resume` must be given with the run's folder: --run_dir")
 

@@ -74,7 +74,7 @@ def _load(text: str, path: str = "") -> Any:  # noqa: ANN401  # whatever the fil
     except yaml.YAMLError as error:
         raise ConfigError(f"{_named(path)} is not valid YAML: {_in_one_line(error)}") from error
     if path and not isinstance(content, dict):
-        found = "is empty" if content is None or not text.strip() else f"holds a {type(content).__name__}"
+        found = "is empty" if content is None or not text.strip() else f"holds a value of type {type(content).__name__}"
         raise ConfigError(f"{_named(path)} must hold a recipe, a mapping with keys such as model and data; it {found}")
     return content
 
@@ -93,11 +93,13 @@ def _refuse_doubled_keys(text: str, path: str) -> None:
             for key, _ in mapping.value:
                 if not isinstance(key, yaml.ScalarNode):
                     continue
-                value, line = loader.construct_object(key), key.start_mark.line + 1
+                is_merge = key.tag == "tag:yaml.org,2002:merge"
+                value = key.value if is_merge else loader.construct_object(key)  # 1 and 0x1 are one key
+                line = key.start_mark.line + 1
                 if value in lines:
                     where = f"on lines {lines[value]} and {line}" if line != lines[value] else f"twice on line {line}"
                     raise ConfigError(
-                        f"{_named(path)} has the key {'.'.join((*name, str(value)))!r} {where}, and only one of them "
+                        f"{_named(path)} has the key {'.'.join((*name, key.value))!r} {where}, and only one of them "
                         "would count; join the two, or remove one"
                     )
                 lines[value] = line
