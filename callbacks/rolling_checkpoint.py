@@ -169,7 +169,9 @@ class RollingCheckpoint(Checkpoint):
         for i in range(fitting, 0, -1):
             durable_files.copy(self._name(i - 1), self._name(i))
         for file in Path(self.dirpath).glob(f"{LAST}-*.ckpt"):
-            if file not in {self._name(i) for i in range(1, fitting + 1)}:
+            age = file.stem.removeprefix(f"{LAST}-")
+            # copies of ours have a number and a sidecar; last-good.ckpt and last-v1.ckpt are somebody else's
+            if age.isdecimal() and int(age) > fitting and durable_files.sidecar(file).exists():
                 durable_files.remove(file)
 
     def _name(self, age: int) -> Path:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ SIDECAR = ".sha256"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _CHUNK = 1 << 20
+_LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe-\d+")
 
 
 class WriteError(RuntimeError):
@@ -136,8 +138,11 @@ def probe(folder: Path) -> None:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Return the temporary files that kills have left; only whoever holds the folder may remove them."""
-    return [*folder.glob(".*.tmp"), *folder.glob(".probe-*")]
+    """Return the temporary files that kills have left; only whoever holds the folder may remove them.
+
+    They are known by the form of their names, which ends in the number of a process: other hidden files are not ours.
+    """
+    return [file for file in folder.glob(".*") if _LEFTOVER.fullmatch(file.name) and file.is_file()]
 
 
 def explain(error: OSError, path: Path) -> WriteError:

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning_monocon.durable_files import explain, leftovers, probe
 
 RECORD = "record.jsonl"
+_OWNER_BEGINS = '{"pid": '
 _ORPHANS_NOTICE = 15.0
 
 
@@ -61,12 +62,10 @@ class RunFolder:
             return
         probe(self.path)
         self._acquire()
-        if self.record.exists() and not resume:
-            self.release()
-            raise RuntimeError(
-                f"`run_dir` must be a new folder; {str(self.path)!r} already holds a run. Choose another, or go on "
-                "with that run: --resume auto."
-            )
+        reason = self._not_ours(resume)
+        if reason is not None:
+            self._lock.release()
+            raise RuntimeError(reason)
         self._owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
         for file in (*leftovers(self.path), *leftovers(self.checkpoints)):
             file.unlink(missing_ok=True)
@@ -81,6 +80,21 @@ class RunFolder:
     @property
     def _owner(self) -> Path:
         return self.path / "owner.json"
+
+    def _not_ours(self, resume: bool) -> str | None:
+        """Say why this run may not write here: what the folder holds would be overwritten; ``None`` if it may."""
+        if not resume and (self.record.exists() or any(self.checkpoints.glob("*.ckpt"))):
+            return (
+                f"`run_dir` must be a new folder; {str(self.path)!r} already holds a run. Choose another, or resume "
+                "that run: --resume auto."
+            )
+        begins = self._owner.read_bytes()[: len(_OWNER_BEGINS)] if self._owner.exists() else b""
+        if not _OWNER_BEGINS.encode().startswith(begins):  # a kill may have cut ours short
+            return (
+                f"`run_dir` must be a folder of runs alone; {str(self._owner)!r} was written by another program, and "
+                "a run would replace it. Choose another."
+            )
+        return None
 
     def _acquire(self) -> None:
         holder = self._holder()
@@ -158,14 +172,27 @@ def _plain(value: float) -> float | None:
 
 
 def _drop_half_row(record: Path) -> None:
-    """Cut off a last row without its newline: the next one would be glued to it, and neither could be read."""
+    """Cut off a last row without its newline: the next one would be glued to it, and neither could be read.
+
+    A last row that is whole gets its newline instead.
+    """
     if not record.exists():
         return
     with record.open("rb+") as file:
         content = file.read()
         whole = content.rfind(b"\n") + 1
-        if whole < len(content):
+        if _is_json(content[whole:]):
+            file.write(b"\n")
+        elif whole < len(content):
             file.truncate(whole)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _has_ended(pid: int, host: str) -> bool:

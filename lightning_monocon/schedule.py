@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Warm-up and joint training in one ``fit``.
 
-1. *warmup*: the encoder is frozen, the head alone learns (AdamW, cosine to 0); nothing is validated, so neither
-   patience nor the best checkpoint knows of it;
+1. *warmup*: the encoder is frozen, the head alone learns (AdamW, cosine to 0); nothing is validated, and
+   `EarlyStopping` and a `ModelCheckpoint` that wait for a validation are held back, so neither patience nor the best
+   checkpoint knows of it;
 2. *joint*: a **fresh** AdamW with an encoder group and a head group, cosine to 0.
 
 Not Lightning's `BaseFinetuning`: it adds groups to one optimizer and freezes again on resume
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
@@ -131,6 +133,14 @@ class TwoPhaseModule(LightningModule):
         self._follow_schedule()
         self.encoder.train(self.phase == "joint" or self.schedule.bn_while_frozen == "update")
 
+    def on_train_epoch_end(self) -> None:
+        """Hold back, at the end of a warm-up epoch, what waits for a validation.
+
+        Lightning asks the callbacks that monitor a metric after this hook.
+        """
+        if self.phase == "warmup":
+            hold_back(self.trainer)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the phase."""
         checkpoint["monocon"] = {"phase": self.phase}
@@ -177,3 +187,33 @@ class TwoPhaseModule(LightningModule):
         self.phase = phase
         for name, parameter in self.encoder.named_parameters():
             parameter.requires_grad_(phase == "joint" and name in self._encoder_trainable)
+
+
+class _Release(Checkpoint):
+    """The last to be asked at the end of an epoch: give the trainer its callbacks back."""
+
+    def __init__(self, callbacks: list[Callback]) -> None:
+        self.callbacks = callbacks
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.callbacks = self.callbacks  # type: ignore[attr-defined]  # Lightning sets it untyped
+
+
+def hold_back(trainer: Trainer) -> None:
+    """Leave out of the present hook the callbacks that have nothing to judge at the end of a warm-up epoch.
+
+    `EarlyStopping` waits whatever it monitors: it would end the run before its joint phase. A `ModelCheckpoint` waits
+    while there is no such metric; by the training loss, or by no metric, it saves as ever.
+    """
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it untyped
+    asked = [callback for callback in callbacks if not _waits(trainer, callback)]
+    if len(asked) < len(callbacks):
+        trainer.callbacks = [*asked, _Release(callbacks)]  # type: ignore[attr-defined]
+
+
+def _waits(trainer: Trainer, callback: Callback) -> bool:
+    if isinstance(callback, EarlyStopping):
+        return True
+    if not isinstance(callback, ModelCheckpoint) or callback.monitor is None:
+        return False
+    return callback.monitor not in {*trainer.callback_metrics, "epoch", "step"}

@@ -54,6 +54,40 @@ def test_half_a_row_is_cut_off_and_half_a_file_removed(tmp_path: Path) -> None:
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
+def test_a_last_row_that_is_whole_gets_its_newline(tmp_path: Path) -> None:
+    (tmp_path / "record.jsonl").write_text('{"event": "start"}\n{"event": "end"}')
+    RunFolder(tmp_path).claim(resume=True)
+    assert (tmp_path / "record.jsonl").read_text() == '{"event": "start"}\n{"event": "end"}\n'
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "mine.ckpt"])
+def test_a_new_run_is_not_begun_over_checkpoints(tmp_path: Path, name: str) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / name).write_text("precious")
+    folder = RunFolder(tmp_path)
+    with pytest.raises(RuntimeError, match=r"`run_dir` must be a new folder; .* already holds a run"):
+        folder.claim(resume=False)
+    folder.claim(resume=True)
+    assert (tmp_path / "checkpoints" / name).read_text() == "precious"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_owner_of_another_program_is_kept(tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "owner.json").write_text('{"name": "Ada"}')
+    with pytest.raises(RuntimeError, match=r"owner\.json' was written by another program"):
+        RunFolder(tmp_path).claim(resume)
+    assert (tmp_path / "owner.json").read_text() == '{"name": "Ada"}'
+
+
+def test_hidden_files_of_others_are_kept(tmp_path: Path) -> None:
+    mine = {".notes.tmp", ".probe-results", ".a.b.tmp", ".12.tmp"}
+    left = {".last.ckpt.12.tmp", ".probe-12"}
+    for name in mine | left:
+        (tmp_path / name).touch()
+    RunFolder(tmp_path).claim(resume=False)
+    assert {path.name for path in tmp_path.iterdir()} == mine | {".lock", "owner.json"}
+
+
 def test_a_record_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "record.jsonl").mkdir()
     with pytest.raises(RuntimeError, match=r"cannot write 'record\.jsonl' to "):

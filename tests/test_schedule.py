@@ -5,11 +5,11 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lightning_monocon import MonoCon, SupConLoss
-from lightning_monocon.callbacks import ExactResume
+from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.schedule import Schedule
@@ -89,6 +89,65 @@ def test_warm_up_is_not_validated_and_the_trainer_gets_its_limit_back() -> None:
     trainer = fit(model(), trace, limit_val_batches=3)
     assert trace.validated == [2, 3]
     assert trainer.limit_val_batches == 3
+
+
+def stopping(patience: int = 1, **options: Any) -> EarlyStopping:
+    """Never content: an improvement by more than 1 is none of an accuracy's."""
+    return EarlyStopping("val/knn_accuracy", 2.0, patience, mode="max", **options)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("sanity", [0, 1])
+def test_patience_knows_nothing_of_the_warm_up(strict: bool, sanity: int) -> None:
+    early = stopping(strict=strict)
+    trainer = fit(model(), EmbeddingMetrics(), early, max_epochs=WARMUP + 5, num_sanity_val_steps=sanity)
+    assert early.stopped_epoch == WARMUP + 1  # its first validation is the best so far, the second is no better
+    assert trainer.current_epoch == WARMUP + 2
+    assert early in trainer.callbacks
+
+
+def test_patience_by_the_training_loss_does_not_end_the_run_in_its_warm_up() -> None:
+    early = EarlyStopping("train/loss", min_delta=1e3, patience=1)
+    fit(model(), early, max_epochs=WARMUP + 5)
+    assert early.stopped_epoch == WARMUP + 1
+
+
+def test_a_metric_that_never_comes_is_refused_by_a_strict_callback_in_the_joint_phase() -> None:
+    with pytest.raises(RuntimeError, match="conditioned on metric `val/nonsense` which is not available"):
+        fit(model(), EmbeddingMetrics(), EarlyStopping("val/nonsense"))
+    fit(model(), EmbeddingMetrics(), EarlyStopping("val/nonsense", strict=False))
+
+
+@pytest.mark.filterwarnings("error:.*could not find the monitored key")
+@pytest.mark.parametrize("options", [{}, {"every_n_train_steps": 2}, {"save_last": True}], ids=str)
+def test_the_best_checkpoint_is_one_of_the_joint_phase(tmp_path: Path, options: dict[str, Any]) -> None:
+    best = ModelCheckpoint(tmp_path, "best-{epoch}", monitor="val/knn_accuracy", mode="max", **options)
+    fit(model(), EmbeddingMetrics(), best, num_sanity_val_steps=1)
+    assert best.best_model_score == pytest.approx(max(float(v) for v in best.best_k_models.values()))
+    assert torch.load(best.best_model_path, weights_only=True)["monocon"]["phase"] == "joint"
+
+
+def test_a_checkpoint_by_the_training_loss_or_by_no_metric_is_written_in_the_warm_up(tmp_path: Path) -> None:
+    by_loss = ModelCheckpoint(tmp_path, "loss-{epoch}", monitor="train/loss", save_top_k=-1)
+    fit(model(), stopping(9), by_loss, keep_all(tmp_path), EmbeddingMetrics())
+    epochs = range(WARMUP + JOINT)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *(f"loss-epoch={i}.ckpt" for i in epochs),
+        *(f"epoch={i}.ckpt" for i in epochs),
+    }
+
+
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("epoch", [0, WARMUP - 1, WARMUP], ids=["warmup", "boundary", "joint"])
+def test_a_resumed_run_stops_at_the_same_epoch(tmp_path: Path, epoch: int) -> None:
+    options: dict[str, Any] = {"max_epochs": WARMUP + 6}
+    whole = stopping(2)
+    fit(model(), ExactResume(seed=0), EmbeddingMetrics(), whole, keep_all(tmp_path), **options)
+    resumed = stopping(2)
+    ckpt = tmp_path / f"epoch={epoch}.ckpt"
+    fit(model(), ExactResume(seed=0), EmbeddingMetrics(), resumed, ckpt=ckpt, **options)
+    assert resumed.stopped_epoch == whole.stopped_epoch == WARMUP + 2
+    assert resumed.state_dict() == whole.state_dict()
 
 
 @pytest.mark.parametrize(("mode", "moves"), [("update", True), ("freeze", False)])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from lightning_monocon import recipes
+from lightning_monocon.cli.mistakes import in_one_sentence
 from lightning_monocon.cli.words import stop
 
 __all__ = ["main"]
@@ -42,7 +43,8 @@ usage: monocon COMMAND [OPTIONS]
 `monocon COMMAND --help` lists the options of a command. `--config` takes the name of a packaged
 recipe or the path of a YAML file. A YAML file names classes to import: treat it as code, or run it
 with --strict-imports, which imports nothing but this package, torch.nn, torch.optim, torch.utils.data
-and lightning.pytorch; --allow-import NAME adds to them, --allow-remote-config takes a URL.
+and lightning.pytorch; --allow-import NAME adds to them, --allow-remote-config takes a URL. With the
+environment variable MONOCON_TRACEBACK=1 an error shows where it was raised.
 """
 
 
@@ -53,7 +55,7 @@ def main(args: Sequence[str] | None = None) -> None:
         args: The words after `monocon`; those of the process by default.
 
     Raises:
-        SystemExit: With status 2 if the command or the recipe does not exist.
+        SystemExit: With status 2 if the command, the recipe or an option does not fit, with 1 if the run failed.
     """
     command, *rest = (sys.argv[1:] if args is None else list(args)) or ["--help"]
     if command in {"-h", "--help"}:
@@ -63,7 +65,8 @@ def main(args: Sequence[str] | None = None) -> None:
     elif command == "recipes":
         _recipes(rest)
     elif command in _HOMES:
-        import_module(_HOMES[command]).run([command, *rest])
+        with in_one_sentence():
+            import_module(_HOMES[command]).run([command, *rest])
     else:
         stop(f"`COMMAND` must be one of {', '.join([*_HOMES, 'recipes'])}; got {command!r}")
 

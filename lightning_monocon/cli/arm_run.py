@@ -9,7 +9,6 @@ import json
 import logging
 import multiprocessing
 import os
-import shutil
 import threading
 import traceback
 import warnings
@@ -20,14 +19,17 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from lightning_monocon import durable_files
 from lightning_monocon.cli.compared_arms import head_options, parse_arm
+from lightning_monocon.cli.parts import read_recipe
 
 if TYPE_CHECKING:
     from lightning_monocon.cli.trainer import MonoConCLI
 
+_STARTED = "started.json"
+"""Written before a run's first step: the folder is this comparison's."""
 _SPEC = "spec.json"
+"""Written after its last: the run is finished."""
 _LOG = "log.txt"
 _LAYOUT = 2
 """Of what a run leaves: since 2 the embeddings of the best checkpoint, too."""
@@ -61,17 +63,50 @@ class ArmRun:
         """Whether the folder holds this run, finished.
 
         Raises:
-            ValueError: If it holds a finished run of other settings.
+            ValueError: If it holds a run of other settings, or anything that `monocon compare` did not write.
         """
-        spec = self.folder / _SPEC
-        if not spec.is_file():
-            return False
-        if json.loads(spec.read_text(encoding="utf-8")) != self._spec():
+        finished, begun = self._stored(_SPEC), self._stored(_STARTED)
+        if finished is None and begun is None:
+            self._refuse_what_is_not_ours()
+        elif (finished or begun) != self._spec() and (finished or self._was_trained):
             raise ValueError(
                 f"`--out` must hold runs of the same recipe, options and version; {str(self.folder)!r} was trained "
                 "with others. Choose another folder."
             )
-        return True
+        return finished is not None
+
+    @property
+    def _was_trained(self) -> bool:
+        return epochs_done(self.folder) > 0 or any((self.folder / "checkpoints").glob("*.ckpt"))
+
+    def _stored(self, name: str) -> dict[str, Any] | None:
+        """Return the settings in a file of the folder; ``None`` without one."""
+        file = self.folder / name
+        if not file.is_file():
+            return None
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError(f"it holds a {type(content).__name__}")
+        except ValueError as error:
+            raise ValueError(
+                f"{str(file)!r} must hold the settings of a run as JSON, and is damaged ({file.stat().st_size} bytes; "
+                f"{error}). Move {str(self.folder)!r} away to train this run again, or choose another --out."
+            ) from error
+        return content
+
+    def _refuse_what_is_not_ours(self) -> None:
+        """See that the folder is missing or empty, but for what a kill leaves while its first file is written."""
+        if not self.folder.exists():
+            return
+        started = self.folder / _STARTED
+        ours = {durable_files.sidecar(started), *durable_files.leftovers(self.folder)}
+        foreign = sorted(path.name for path in self.folder.iterdir() if path not in ours)
+        if foreign:
+            raise ValueError(
+                f"`--out` must have no other folders where its runs go; {str(self.folder)!r} holds {foreign[0]!r} and "
+                f"no {_STARTED!r}, so `monocon compare` did not make it. Move it away, or choose another --out."
+            )
 
     @property
     def epochs(self) -> int:
@@ -102,8 +137,7 @@ class ArmRun:
         return value
 
     def _recipe(self) -> dict[str, Any]:
-        content: dict[str, Any] = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
-        return content
+        return read_recipe(self.recipe)
 
     def _spec(self) -> dict[str, Any]:
         recipe = hashlib.sha256(self.recipe.read_bytes()).hexdigest()
@@ -113,18 +147,17 @@ class ArmRun:
     def train(self) -> None:
         """Train, embed gallery and test query, write both; all output goes to the folder's log.
 
-        An unfinished earlier attempt is removed: it belongs to this comparison, which holds the lock on ``out``.
+        A run that was stopped is resumed from its newest checkpoint; nothing in its folder is deleted.
         """
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True)
+        settings = json.dumps(self._spec(), indent=1).encode()
+        durable_files.write(self.folder / _STARTED, settings)
         with _into_log(self.folder / _LOG):
             try:
                 _train(self)
             except BaseException:
                 traceback.print_exc()
                 raise
-        (self.folder / _SPEC).write_text(json.dumps(self._spec(), indent=1), encoding="utf-8")
+        durable_files.write(self.folder / _SPEC, settings)
 
 
 _QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
@@ -134,10 +167,12 @@ def _train(run: ArmRun) -> None:
     import torch
 
     from lightning_monocon.cli.trainer import run as run_command
+    from lightning_monocon.runs import RECORD
     from lightning_monocon.scorecard.runs import EMBEDDINGS
 
     torch.set_num_threads(1)  # the comparison runs one process per core
-    cli = run_command(run.arguments())
+    resume = ["--resume", "auto"] if (run.folder / RECORD).exists() else []
+    cli = run_command([*run.arguments(), *resume])
     _embed(run, cli, "last", EMBEDDINGS["last"])
     if best := _best_checkpoint(cli):
         from lightning_monocon.checkpoints import read_checkpoint
@@ -174,7 +209,7 @@ def _best_checkpoint(cli: MonoConCLI) -> str:
 @contextlib.contextmanager
 def _into_log(path: Path) -> Iterator[None]:
     """Send what this process prints and warns to a file."""
-    with path.open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+    with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         handler = logging.StreamHandler(log)
         loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
         saved = [(logger.handlers, logger.propagate) for logger in loggers]
@@ -201,14 +236,11 @@ def option(words: Sequence[str], name: str) -> str | None:
 
 
 def epochs_done(folder: Path) -> int:
-    """Return how many epochs the record of a running or finished run shows."""
+    """Return how many epochs the record of a running or finished run shows; a resumed one may hold an epoch twice."""
     from lightning_monocon.runs import RECORD
+    from lightning_monocon.scorecard.history import read_history
 
-    try:
-        text = (folder / RECORD).read_bytes()
-    except OSError:
-        return 0
-    return text.count(b'"train/loss"')
+    return len(read_history(folder / RECORD).values.get("train/loss", {}))
 
 
 def cores() -> int:

@@ -11,12 +11,12 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from lightning_monocon.cli.arm_run import ArmRun, cores, end_with_parent, epochs_done, option
 from lightning_monocon.cli.compared_arms import ARMS, DEFAULT
+from lightning_monocon.cli.parts import read_recipe
 from lightning_monocon.cli.words import resolve_recipes
 
 _POLL_SECONDS = 0.5
@@ -72,7 +72,7 @@ def _check_classes(recipe: Path) -> None:
     """
     from lightning_monocon import data
 
-    section = (yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}).get("data")
+    section = read_recipe(recipe).get("data")
     path = str(section.get("class_path") if isinstance(section, dict) else section)
     kind = getattr(data, path.rpartition(".")[2], None) if path.startswith("lightning_monocon.data.") else None
     if getattr(kind, "has_classes", True) is False:
@@ -113,8 +113,8 @@ def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[None]) -> None:
                     other.cancel()
                 each = futures[future]
                 raise RuntimeError(
-                    f"the run {each.folder.name} failed: {error}. Its log is {each.folder / 'log.txt'}; finished "
-                    "runs are kept, and the same command goes on."
+                    f"the run {each.folder.name} failed: {str(error).rstrip('.')}. Its log is "
+                    f"{each.folder / 'log.txt'}; nothing is lost, and the same command resumes."
                 ) from error
     bar.n = bar.total
     bar.refresh()

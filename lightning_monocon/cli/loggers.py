@@ -10,25 +10,25 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
+from lightning_monocon.cli.parser import WANDB
 from lightning_monocon.wandb_logger import MirrorLogger, WandbMode
 
 
 def add_wandb_arguments(parser: LightningArgumentParser) -> None:
     """Add the options about Weights & Biases; a recipe may set them like any other key."""
-    parser.add_argument(
+    group = parser.add_argument_group(WANDB)
+    group.add_argument(
         "--wandb",
         type=WandbMode,
         default="off",
         help="Mirror the run to Weights & Biases: online, offline (send later), disabled (as W&B's mode) or off.",
     )
-    parser.add_argument("--wandb_project", type=str, default="monocon", help="W&B project.")
-    parser.add_argument(
-        "--wandb_group", type=str | None, default=None, help="W&B group. Default: the name of the recipe."
-    )
-    parser.add_argument(
+    group.add_argument("--wandb_project", type=str, default="monocon", help="W&B project.")
+    group.add_argument("--wandb_group", type=str, default=None, help="W&B group. Default: the name of the recipe.")
+    group.add_argument(
         "--wandb_tags", type=list[str], default=[], help="W&B tags beside the arm's, the encoder's and the data's."
     )
-    parser.add_argument(
+    group.add_argument(
         "--wandb_model", type=bool, default=False, help="Log the best and the last checkpoint as an artifact."
     )
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from jsonargparse import ArgumentParser
+
+from lightning_monocon.cli.yaml_files import read_yaml
 
 Part = TypeVar("Part")
 
@@ -18,18 +19,12 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     """Return a recipe, or the ``config.yaml`` of a run, as plain values.
 
     Raises:
-        ValueError: If the file is missing or no YAML mapping.
+        ValueError: If the file is missing, is not a YAML mapping, or holds a key twice.
     """
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"`--config` must be a recipe's name or an existing file, got {str(path)!r}.")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"`--config` must be a YAML file; {file} is not: {error}.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"`--config` must hold a recipe; {file} holds {type(content).__name__}.")
-    return content
+    return read_yaml(file)
 
 
 def build_part(kind: type[Part], name: str, settings: object, overrides: Sequence[str] = ()) -> Part:

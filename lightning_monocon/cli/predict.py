@@ -10,24 +10,26 @@ from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_monocon.callbacks import EmbeddingWriter, ShardWriter
+from lightning_monocon.cli.parser import OUTPUT
 
 _ONE_FILE = ".safetensors"
 
 
 def add_predict_arguments(parser: LightningArgumentParser) -> None:
     """Add the options of `predict`."""
-    parser.add_argument(
+    group = parser.add_argument_group(OUTPUT)
+    group.add_argument(
         "--out",
         type=str,
         default="embeddings",
-        help="predict: folder of shards, gone on with after a kill; or one FILE.safetensors of gallery and query.",
+        help="Folder of shards, resumed after a kill; or one FILE.safetensors of gallery and query.",
     )
-    parser.add_argument("--shard_rows", type=int, default=65_536, help="predict: rows of a shard.")
-    parser.add_argument(
+    group.add_argument("--shard_rows", type=int, default=65_536, help="Rows of a shard.")
+    group.add_argument(
         "--shard_kind",
         type=Literal["safetensors", "parquet"],
         default="safetensors",
-        help="predict: file format of the shards.",
+        help="File format of the shards.",
     )
 
 

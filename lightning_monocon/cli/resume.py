@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_monocon.callbacks.rolling_checkpoint import RollingCheckpoint
 from lightning_monocon.checkpoints import newest_good
+from lightning_monocon.cli.parser import SAVING
 from lightning_monocon.cli.words import stop
 from lightning_monocon.data.workers import dead_worker
 from lightning_monocon.durable_files import WriteError
@@ -28,23 +29,24 @@ _GIGABYTE = 10**9
 
 def add_resume_arguments(parser: LightningArgumentParser) -> None:
     """Add the options on how a run is saved and gone on with."""
-    parser.add_argument(
+    group = parser.add_argument_group(SAVING)
+    group.add_argument(
         "--resume",
-        type=str | None,
+        type=str,
         default=None,
         help="'auto': go on from the newest whole checkpoint in --run_dir, or start there; or a checkpoint.",
     )
-    parser.add_argument(
+    group.add_argument(
         "--allow_drift", type=bool, default=False, help="Go on although settings differ from the checkpoint's."
     )
-    parser.add_argument("--keep", type=int, default=2, help="Number of last checkpoints to keep.")
-    parser.add_argument(
+    group.add_argument("--keep", type=int, default=2, help="Number of last checkpoints to keep.")
+    group.add_argument(
         "--keep_gb", type=float | None, default=None, help="Bound of their size in all; the newest is always kept."
     )
-    parser.add_argument(
+    group.add_argument(
         "--save_every_n_steps", type=int | None, default=None, help="Steps between checkpoints, in place of seconds."
     )
-    parser.add_argument(
+    group.add_argument(
         "--save_every_n_seconds",
         type=float,
         default=10.0,

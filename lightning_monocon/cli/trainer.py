@@ -6,13 +6,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
@@ -22,7 +24,9 @@ from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume, NaNGuard,
 from lightning_monocon.callbacks.best_checkpoint import BestCheckpoint
 from lightning_monocon.callbacks.nan_guard import NanPolicy
 from lightning_monocon.cli.imports import import_policy
+from lightning_monocon.cli.judged import check_judged_checkpoint
 from lightning_monocon.cli.loggers import add_wandb_arguments, loggers
+from lightning_monocon.cli.parser import CHECKPOINT, RUN, MonoConParser
 from lightning_monocon.cli.predict import add_predict_arguments, embedding_writer
 from lightning_monocon.cli.resume import (
     add_resume_arguments,
@@ -32,6 +36,7 @@ from lightning_monocon.cli.resume import (
     writing_or_stopping,
 )
 from lightning_monocon.cli.words import resolve_recipes, stop
+from lightning_monocon.cli.yaml_files import strict_yaml
 from lightning_monocon.durable import DurableCheckpointIO
 from lightning_monocon.module import MonoCon
 from lightning_monocon.wandb_logger import MirrorLogger, finishing_runs
@@ -53,7 +58,13 @@ def run(args: Sequence[str]) -> MonoConCLI:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     words = resolve_recipes(args)
     policy, rest = import_policy(words)
-    with _as_process_arguments(words), policy.enforced(), warnings.catch_warnings(), finishing_runs():
+    with (
+        _as_process_arguments(words),
+        policy.enforced(),
+        strict_yaml(),
+        warnings.catch_warnings(),
+        finishing_runs(),
+    ):
         warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # the process's have the policy's too
         warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # `RunFolder` watches it
@@ -62,6 +73,7 @@ def run(args: Sequence[str]) -> MonoConCLI:
         return MonoConCLI(
             MonoCon,
             LightningDataModule,
+            parser_class=MonoConParser,
             subclass_mode_data=True,
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -88,19 +100,44 @@ class MonoConCLI(LightningCLI):
 
     run_dir: Path
     record: RunRecord
+    said: set[str]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options that are about the run, not about trainer, model or data."""
-        parser.add_argument(
-            "--run_dir", type=str | None, default=None, help="The run's own folder. Default: runs/<date and time>."
+        """Add the options that are about the run, not about trainer, model or data.
+
+        Every command takes them all, since it may be given the ``config.yaml`` of a run; its help has its own.
+        """
+        run = parser.add_argument_group(RUN)
+        run.add_argument(
+            "--run_dir", type=str, default=None, help="The run's own folder. Default: runs/<date and time>."
+        )
+        run.add_argument("--report", type=bool, default=True, help="End the run with its scorecard and figures.")
+        run.add_argument(
+            "--nan_policy", type=NanPolicy, default="raise", help="At a step with NaN or infinity: stop, or skip it."
         )
         add_resume_arguments(parser)
         add_wandb_arguments(parser)
-        parser.add_argument("--report", type=bool, default=True, help="End the run with its scorecard and figures.")
-        parser.add_argument(
-            "--nan_policy", type=NanPolicy, default="raise", help="At a step with NaN or infinity: stop, or skip it."
+        parser.add_argument_group(CHECKPOINT).add_argument(
+            "--untrained",
+            type=bool,
+            nargs="?",
+            const=True,
+            default=False,
+            help="Take the weights that the recipe starts from, untrained.",
         )
         add_predict_arguments(parser)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401  # Lightning's signature
+        """Give the command its own help."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        assert isinstance(parser, MonoConParser)
+        parser.of_command(subcommand)
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401  # Lightning's signature
+        """Parse, and remember what was said on the command line itself."""
+        self.said = {str(word).partition("=")[0] for word in args}
+        super().parse_arguments(parser, args)
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would merge the hyper-parameters of a checkpoint, and import what they name."""
@@ -111,10 +148,10 @@ class MonoConCLI(LightningCLI):
         if "://" in (options.ckpt_path or ""):
             stop(f"`--ckpt_path` must be a local file, got the URL {options.ckpt_path!r}; download and check it first")
         options.weights_only = True
-        if options.resume is not None and options.ckpt_path is not None:
-            stop("`--resume` and `--ckpt_path` both name a checkpoint; give one of them")
-        if options.resume is not None and options.run_dir is None:
-            stop("`--resume` must be given with the run's folder: --run_dir")
+        if self.subcommand == "fit":
+            _check_resume(options, self.said)
+        else:
+            check_judged_checkpoint(str(self.subcommand), options)
         if self.subcommand == "predict":
             options.return_predictions = False  # a corpus does not fit in memory; the writer has its rows already
 
@@ -193,12 +230,26 @@ class SaveRunConfig(SaveConfigCallback):
             return
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        earlier = len(list(folder.glob("config*.yaml")))
-        path = folder / (f"config-{earlier}.yaml" if earlier else "config.yaml")
+        names = chain(["config.yaml"], (f"config-{n}.yaml" for n in count(1)))
+        path = next(folder / name for name in names if not (folder / name).exists())
         self.parser.save(self.config, os.fspath(path), skip_none=False)
         for logger in trainer.loggers:
             if isinstance(logger, MirrorLogger):
                 logger.log_hyperparams({"recipe": yaml.safe_load(path.read_text(encoding="utf-8"))})
+
+
+def _check_resume(options: Namespace, said: Collection[str]) -> None:
+    """See that the run has one place to begin from; the command line outdoes a file, such as that of an earlier start.
+
+    Raises:
+        SystemExit: With status 2 if it has two, or lacks the folder to look in.
+    """
+    if options.resume is not None and options.ckpt_path is not None:
+        if ("--resume" in said) == ("--ckpt_path" in said):
+            stop("`--resume` and `--ckpt_path` both name a checkpoint; give one of them")
+        options["ckpt_path" if "--resume" in said else "resume"] = None
+    if options.resume is not None and options.run_dir is None:
+        stop("`--resume` must be given with the run's folder: --run_dir")
 
 
 def _as_list(value: object) -> list[Any]:

@@ -10,6 +10,8 @@ from typing import Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_monocon.watching.printing import print_once
+
 OnError = Literal["warn", "raise"]
 P = ParamSpec("P")
 W = TypeVar("W", bound="Watcher")
@@ -38,6 +40,14 @@ class Watcher(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Watch again: an error of an earlier run says nothing of this one."""
         self.error = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print what `trainer.validate` has measured, each figure once."""
+        print_once(trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print what `trainer.test` has measured, each figure once."""
+        print_once(trainer)
 
     def agrees(self, trainer: Trainer) -> bool:
         """Return whether this callback still watches on every rank; to be asked on every rank before a collective.

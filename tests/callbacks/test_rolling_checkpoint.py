@@ -62,6 +62,18 @@ def test_a_smaller_number_removes_what_is_too_much(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.glob("*.sha256")} == {"last.ckpt.sha256", "last-1.ckpt.sha256"}
 
 
+def test_checkpoints_of_others_are_not_removed(tmp_path: Path) -> None:
+    mine = {"last-good.ckpt", "last-v1.ckpt", "last-7.ckpt"}  # the user's, ModelCheckpoint's, a copy without sidecar
+    for name in mine:
+        (tmp_path / name).write_text("precious")
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=2, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        plugins=[DurableCheckpointIO()], callbacks=[RollingCheckpoint(str(tmp_path), keep=1)],
+    )  # fmt: skip
+    trainer.fit(Line(), DataLoader(TensorDataset(torch.ones(8, 2)), batch_size=2))
+    assert {(tmp_path / name).read_text() for name in mine} == {"precious"}
+
+
 def test_the_newest_are_kept_by_size(tmp_path: Path) -> None:
     fit(tmp_path / "size")
     size = (tmp_path / "size" / "last.ckpt").stat().st_size

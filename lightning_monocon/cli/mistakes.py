@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sentence for each mistake: what jsonargparse says of an option on many lines, and what this package raises."""
+
+from __future__ import annotations
+
+import dis
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import SequenceMatcher
+from types import TracebackType
+
+TRACEBACK = "MONOCON_TRACEBACK"
+"""Environment variable: set it to see where an error was raised."""
+_ALIKE = 0.6
+_UNKNOWN_WORDS = re.compile(r"unrecognized arguments: (?P<words>.*)", re.DOTALL)
+_UNKNOWN_KEY = re.compile(
+    r"(?:(?:Group '(?P<group>[^']+)'|Subcommand '\w+') does not accept option|Option) '(?P<key>[^']+)'"
+)
+_UNKNOWN_ARGUMENT = re.compile(r"class_path '(?P<path>[^']+)':\s+Option '(?P<name>[^']+)' is not accepted")
+_UNKNOWN_CLASS = re.compile(
+    r"module '(?P<module>[^']+)' has no attribute '(?P<missing>\w+)'|Expected a dot import path string: (?P<name>\w+)"
+)
+_MISSING = re.compile(r"the following arguments are required: (?P<names>.*)")
+_KEY = re.compile(r'Parser key "(?P<key>[^"]+)":\s*')
+_TYPES = re.compile(r"Subtypes: \[(?P<types>.*)\]\n|Expected an? (?P<type>.*?)\. Got value: (?P<value>.*)")
+_VALUE = re.compile(r"Given value: (?P<value>.*)", re.DOTALL)
+
+
+@contextmanager
+def in_one_sentence() -> Iterator[None]:
+    """Print what this package or Lightning refuses as one sentence, and leave any other error with its traceback.
+
+    Raises:
+        SystemExit: With status 1 where the run failed (RuntimeError), else 2.
+    """
+    try:
+        yield
+    except Exception as error:
+        refusal = _refusal(error)
+        if refusal is None or os.environ.get(TRACEBACK):
+            raise
+        print(f"monocon: error: {' '.join(str(refusal).split())}", file=sys.stderr)
+        raise SystemExit(1 if isinstance(refusal, RuntimeError) else 2) from error
+
+
+def _refusal(error: Exception) -> BaseException | None:
+    """Return the error whose text is a sentence meant for the user; ``None`` if it is a bug, or code of the user's."""
+    found: BaseException | None = error
+    while found is not None:
+        package, by_raise = _origin(found)
+        if by_raise and package == __name__.partition(".")[0]:
+            return found
+        if package == "lightning" and type(found).__name__ == "MisconfigurationException":
+            return found
+        if package != "jsonargparse":
+            return None
+        found = found.__cause__ or found.__context__  # it packs what a constructor raised into a report of its own
+    return None
+
+
+def _origin(error: BaseException) -> tuple[str, bool]:
+    """Return the package that an error comes from, and whether a `raise` statement made it."""
+    place: TracebackType | None = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is None:
+        return "", False
+    package = str(place.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+    return package, place.tb_frame.f_code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def explain(message: str, command: str, options: Iterable[str]) -> str:
+    """Return jsonargparse's report on an option or a configuration as one sentence.
+
+    Args:
+        message: The report.
+        command: Such as ``monocon fit``.
+        options: The names of all options, without their dashes.
+
+    Example:
+        >>> explain("unrecognized arguments: --model.hed mlp", "monocon fit", ["model.head", "run_dir"])
+        '`--model.hed` is not an option of `monocon fit`; did you mean `--model.head`?'
+    """
+    names = list(options)
+    if found := _UNKNOWN_WORDS.search(message):
+        word = found["words"].split()[0].partition("=")[0]
+        return _unknown_word(word, command, names)
+    if found := _UNKNOWN_ARGUMENT.search(message):
+        return _unknown_argument(found["path"], found["name"])
+    if (found := _UNKNOWN_KEY.match(message)) is not None:
+        key = f"{found['group']}.{found['key']}" if found["group"] else found["key"]
+        return f"`{key}` is not a key of a recipe{_did_you_mean(nearest(key, names), command)}"
+    if found := _MISSING.search(message):
+        return _missing(found["names"].replace(f"{command.split()[-1]}.", ""), command)
+    return _misfit(message)
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """Return the name that resembles a word most, compared as a whole and by its last part; ``None`` if none does.
+
+    Example:
+        >>> nearest("max_epoch", ["trainer.max_epochs", "model.lr_head"])
+        'trainer.max_epochs'
+    """
+
+    def likeness(name: str) -> float:
+        parts = ((word, name), (word.rpartition(".")[2], name.rpartition(".")[2]))
+        whole, last = (SequenceMatcher(None, *pair).ratio() for pair in parts)
+        return max(whole, last) + 0.1 * whole
+
+    best = max(names, key=likeness, default=None)
+    return best if best is not None and likeness(best) >= _ALIKE + 0.1 else None
+
+
+def _did_you_mean(name: str | None, command: str) -> str:
+    return f"; did you mean `{name}`?" if name else f"; `{command} --help` lists the options"
+
+
+def _unknown_word(word: str, command: str, names: list[str]) -> str:
+    if not word.startswith("-"):
+        return f"`{command}` takes options only, such as --config NAME; got {word!r}"
+    name = nearest(word.lstrip("-"), names)
+    return f"`{word}` is not an option of `{command}`{_did_you_mean(name and '--' + name, command)}"
+
+
+def _unknown_argument(path: str, name: str) -> str:
+    import inspect
+    from importlib import import_module
+
+    module, _, kind = path.rpartition(".")
+    try:
+        known = list(inspect.signature(getattr(import_module(module), kind)).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError):
+        known = []
+    wanted = nearest(name, known)
+    return f"`{name}` is not an argument of {path}" + (
+        f"; did you mean `{wanted}`?" if wanted else f"; it takes {', '.join(known) or 'none'}"
+    )
+
+
+def _missing(names: str, command: str) -> str:
+    return (
+        f"`{command}` needs a recipe: give a packaged one, such as `{command} --config digits` (`monocon recipes` "
+        f"lists them), or a YAML file of your own; what is missing: {names}"
+    )
+
+
+def _misfit(message: str) -> str:
+    """A value that does not fit its option, or whatever else, on one line."""
+    key = _KEY.search(message)
+    name = f"`{key['key']}`" if key else "the configuration"
+    if (found := _UNKNOWN_CLASS.search(message)) and (kind := found["missing"] or found["name"]):
+        known = _classes_of(found["module"]) if found["module"] else _known_classes()
+        if wanted := nearest(kind, known):
+            return f"{name}: there is no class {kind!r}; did you mean {wanted!r}?"
+    types, value = _TYPES.search(message), _VALUE.search(message)
+    if key and types:
+        wanted, given = types["types"] or types["type"], types["value"] or (value["value"] if value else "")
+        return f"{name} must be {_readable(wanted)}; got {' '.join(given.split())!r}"
+    text = " ".join(message[key.end() if key else 0 :].removeprefix("Problems parsing config: ").split())
+    return f"{name}: {text}" if key else text
+
+
+def _readable(types: str) -> str:
+    """Types as jsonargparse names them, in words.
+
+    Example:
+        >>> _readable("<class 'int'>, <class 'NoneType'>")
+        'int or null'
+        >>> _readable("typing.Literal['monotonic', 'mlp'], <class 'torch.nn.modules.module.Module'>")
+        "one of 'monotonic', 'mlp' or Module"
+    """
+    parts = re.findall(r"typing\.Literal\[[^]]*\]|<class '[^']*'>|[^\s,\[]+\[[^]]*\]|[^\s,]+", types)
+    words = []
+    for part in parts:
+        if part.startswith("typing.Literal"):
+            words.append(f"one of {part[len('typing.Literal[') : -1]}")
+        else:
+            name = part.removeprefix("<class '").removesuffix("'>").rpartition(".")[2] if "[" not in part else part
+            words.append("null" if name == "NoneType" else name)
+    return " or ".join(words)
+
+
+def _classes_of(module: str) -> list[str]:
+    return [name for name, value in vars(sys.modules.get(module, object)).items() if isinstance(value, type)]
+
+
+def _known_classes() -> list[str]:
+    """Names of every class that a recipe may give in short."""
+    from lightning.pytorch import Callback, LightningDataModule
+    from lightning.pytorch.loggers import Logger
+    from torch import nn
+
+    todo: list[type] = [Callback, LightningDataModule, Logger, nn.Module]
+    found: dict[str, None] = {}
+    while todo:
+        kind = todo.pop()
+        found[kind.__name__] = None
+        children: list[type] = kind.__subclasses__()
+        todo += [child for child in children if child.__name__ not in found]
+    return list(found)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""YAML as every command reads and writes it: no key twice, and a text is read back as the text it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class ConfigError(ValueError, yaml.YAMLError):  # type: ignore[misc]  # PyYAML ships no types
+    """A YAML file cannot be used; the text says which file, where, and why."""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the content of a YAML file, with numbers read as `monocon fit` reads them.
+
+    Raises:
+        ConfigError: If the file is not a YAML mapping, or holds a key twice.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "recipe.yaml"
+        ...     _ = file.write_text("model: {lr_head: 1e-3}")
+        ...     read_yaml(file)
+        {'model': {'lr_head': 0.001}}
+    """
+    with strict_yaml():
+        content: dict[str, Any] = _load(path.read_text(encoding="utf-8"), str(path))
+        return content
+
+
+@contextmanager
+def strict_yaml() -> Iterator[None]:
+    """Let jsonargparse read and write YAML by the rules of this module as long as the context lasts.
+
+    jsonargparse keeps one reader and one writer for the process, so they are set while a command runs and taken back
+    afterwards.
+    """
+    from jsonargparse import _loaders_dumpers as kept  # there is no public way to ask for a dumper, or take one back
+    from jsonargparse import set_dumper, set_loader
+
+    parts: tuple[dict[str, Any], ...] = (
+        kept.loaders,
+        kept.loader_exceptions,
+        kept.loader_json_superset,
+        kept.loader_params,
+        kept.dumpers,
+    )
+    saved = [dict(part) for part in parts]
+    set_loader("yaml", _load, exceptions=(yaml.YAMLError,))
+    set_dumper("yaml", _dump)
+    try:
+        yield
+    finally:
+        for part, before in zip(parts, saved, strict=True):
+            part.clear()
+            part.update(before)
+
+
+def _load(text: str, path: str = "") -> Any:  # noqa: ANN401  # whatever the file holds
+    """Return what jsonargparse makes of the text, unless a key is in it twice."""
+    from jsonargparse import _loaders_dumpers
+
+    try:
+        _refuse_doubled_keys(text, path)
+        content = _loaders_dumpers.yaml_load(text)  # type: ignore[no-untyped-call]  # jsonargparse leaves it untyped
+    except ConfigError:
+        raise
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{_named(path)} is not valid YAML: {_in_one_line(error)}") from error
+    if path and not isinstance(content, dict):
+        found = "is empty" if content is None or not text.strip() else f"holds a value of type {type(content).__name__}"
+        raise ConfigError(f"{_named(path)} must hold a recipe, a mapping with keys such as model and data; it {found}")
+    return content
+
+
+def _refuse_doubled_keys(text: str, path: str) -> None:
+    """Compare the keys of each mapping; PyYAML alone keeps the last of two and drops the first without a word.
+
+    Raises:
+        ConfigError: If two are equal.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        for mapping, name in _mappings(root):
+            lines: dict[object, int] = {}
+            for key, _ in mapping.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    continue
+                is_merge = key.tag == "tag:yaml.org,2002:merge"
+                value = key.value if is_merge else loader.construct_object(key)  # 1 and 0x1 are one key
+                line = key.start_mark.line + 1
+                if value in lines:
+                    where = f"on lines {lines[value]} and {line}" if line != lines[value] else f"twice on line {line}"
+                    raise ConfigError(
+                        f"{_named(path)} has the key {'.'.join((*name, key.value))!r} {where}, and only one of them "
+                        "would count; join the two, or remove one"
+                    )
+                lines[value] = line
+    finally:
+        loader.dispose()
+
+
+def _mappings(root: yaml.Node | None) -> Iterator[tuple[yaml.MappingNode, tuple[str, ...]]]:
+    """Yield each mapping below a node once, with the keys that lead to it; an alias may close a circle."""
+    seen: set[int] = set()
+    todo: list[tuple[yaml.Node | None, tuple[str, ...]]] = [(root, ())]
+    while todo:
+        node, name = todo.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            yield node, name
+            todo += [(child, (*name, str(key.value))) for key, child in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            todo += [(child, (*name, str(i))) for i, child in enumerate(node.value)]
+
+
+def _named(path: str) -> str:
+    return f"`--config` {path!r}" if path else "the value"
+
+
+def _in_one_line(error: yaml.YAMLError) -> str:
+    """What PyYAML says, with the line and the column, without its picture of the text."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return " ".join(str(error).split())
+    return f"{problem} in line {mark.line + 1}, column {mark.column + 1}"
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML ships no types
+    """PyYAML's writer, which quotes what jsonargparse would read as something else than text."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # PyYAML reads 5e5 as text and writes it bare; jsonargparse reads that as a number
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _is_read_as_text(text) else "'")
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _is_read_as_text(text: str) -> bool:
+    from jsonargparse import _loaders_dumpers
+
+    try:
+        return bool(_loaders_dumpers.yaml_load(text) == text)  # type: ignore[no-untyped-call]
+    except yaml.YAMLError:  # punctuation, which PyYAML quotes by itself
+        return True
+
+
+def _dump(data: Any) -> str:  # noqa: ANN401  # whatever a configuration holds
+    return str(yaml.dump(data, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False))
