@@ -80,14 +80,18 @@ def checkpoint_to_resume(folder: RunFolder, asked: str) -> Path | None:
         asked: ``"auto"`` or the path of a checkpoint.
 
     Raises:
-        SystemExit: With status 2 if there is no such file.
+        SystemExit: With status 2 if there is no such file, or the newest is whole and cannot be read.
     """
     if asked != AUTO:
         path = Path(asked)
         if not path.is_file():
             stop(f"`--resume` must be 'auto' or an existing checkpoint, got {asked!r}")
         return path
-    found, torn = newest_good(folder.checkpoints)
+    try:
+        found, torn = newest_good(folder.checkpoints)
+    except ValueError as error:
+        folder.release()
+        stop(f"`--resume auto`: {error}")
     for file in torn:
         instead = f"going on from {found.name}" if found else "there is no other, the run starts anew"
         size = file.stat().st_size
