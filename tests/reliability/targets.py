@@ -57,9 +57,9 @@ trainer:
 class NoisyCNN(nn.Module):
     """A small CNN with batch norm and dropout: what a random state in the wrong place would change."""
 
-    def __init__(self, width: int = 4) -> None:
+    def __init__(self, width: int = 4, dropout: float = 0.2) -> None:
         super().__init__()
-        self.layers = nn.Sequential(SmallCNN(1, (width, 2 * width)), nn.Dropout(0.2))
+        self.layers = nn.Sequential(SmallCNN(1, (width, 2 * width)), nn.Dropout(dropout))
         self.out_features = 2 * width
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -244,6 +244,7 @@ def resume_with_other_settings(folder: str) -> None:
         torch.manual_seed(0)
         model = {"warmup_epochs": 1, "lr_head": 1e-3, "temperature": 0.1, **changed.pop("model", {})}
         data = {"batch_size": 256, "seed": 0, **changed.pop("data", {})}
+        encoder = NoisyCNN(4, changed.pop("dropout", 0.2))
         resume = ExactResume(changed.pop("seed", 0), allow_drift=changed.pop("allow_drift", False))
         trainer = L.Trainer(
             accelerator="cpu",
@@ -255,7 +256,7 @@ def resume_with_other_settings(folder: str) -> None:
             **{"max_epochs": 3, "max_steps": 8 if checkpoint is None else -1, **changed},
         )
         try:
-            trainer.fit(MonoCon(NoisyCNN(4), **model), datamodule=DigitsData(**data), ckpt_path=checkpoint)
+            trainer.fit(MonoCon(encoder, **model), datamodule=DigitsData(**data), ckpt_path=checkpoint)
         except ValueError as error:
             return str(error)
         return ""
@@ -277,6 +278,9 @@ def resume_with_other_settings(folder: str) -> None:
         "model.schedule.warmup_epochs": attempt(one, model={"warmup_epochs": 2}),
         "data.batch_size": attempt(one, data={"batch_size": 128}),
         "trainer.max_epochs": attempt(one, max_epochs=9),
+        "trainer.gradient_clip_algorithm": attempt(one, gradient_clip_algorithm="value"),
+        "precision": attempt(one, precision="bf16-mixed"),
+        "model.encoder.layers.1": attempt(one, dropout=0.9),
         "world_size": attempt(two),
         "": attempt(one),
         "allowed": attempt(one, seed=5, allow_drift=True),
