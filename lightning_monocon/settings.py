@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import (
 
 from lightning_monocon.arguments import Plain, Settings, constructor_arguments, described, module_arguments
 
-__all__ = ["Plain", "Settings", "differences", "run_settings"]
+__all__ = ["Plain", "Settings", "differences", "precision_settings", "run_settings"]
 
 _FORMAT = 2  # settings of an earlier format know less, and are compared by what they know
 _LISTED = 8
@@ -71,7 +71,7 @@ def run_settings(trainer: Trainer, pl_module: LightningModule, seed: int) -> Set
         seed: The run's.
     """
     found: Settings = {"settings": _FORMAT, "seed": seed, "world_size": trainer.world_size}
-    found |= _precision(trainer)
+    found |= precision_settings(trainer)
     found |= {f"trainer.{name}": value for name in _OF_THE_TRAINER if _is_plain(value := getattr(trainer, name, None))}
     algorithm = trainer.gradient_clip_algorithm
     found["trainer.gradient_clip_algorithm"] = "norm" if algorithm is None else str(algorithm.value)
@@ -85,7 +85,8 @@ def run_settings(trainer: Trainer, pl_module: LightningModule, seed: int) -> Set
     return found
 
 
-def _precision(trainer: Trainer) -> Settings:
+def precision_settings(trainer: Trainer) -> Settings:
+    """Return the precision of the model and of float32 products."""
     return {"precision": str(trainer.precision), "float32_matmul_precision": torch.get_float32_matmul_precision()}
 
 
