@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from io import BytesIO
@@ -38,6 +39,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
         (['a.ckpt', 'a.ckpt.sha256'], {'step': 3})
     """
 
+    def __init__(self) -> None:
+        self._folders: dict[Path, tuple[int, int]] = {}  # which folder each path was when it was first written to
+
     def save_checkpoint(
         self,
         checkpoint: dict[str, Any],
@@ -49,13 +53,22 @@ class DurableCheckpointIO(TorchCheckpointIO):
         Raises:
             ValueError: If the path is a URL.
             TypeError: If there are ``storage_options``; a local file has none.
-            WriteError: If there is no room, writing is not allowed, or the checkpoint holds anything but plain values
-                and tensors; earlier checkpoints are intact.
+            WriteError: If there is no room, writing is not allowed, the folder was moved, or the checkpoint holds
+                anything but plain values and tensors; earlier checkpoints are intact.
         """
         if storage_options is not None:
             raise TypeError(f"`storage_options` must be None for a local file, got {storage_options!r}.")
         file = _local(path)
-        durable_files.write(file, _readable(checkpoint, repr(file.name)).getbuffer())
+        content = _readable(checkpoint, repr(file.name))
+        if file.parent in self._folders and self._folders[file.parent] != _identity(file.parent):
+            raise durable_files.explain(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), file)
+        durable_files.write(file, content.getbuffer())
+        self.note(file.parent)
+
+    def note(self, folder: Path) -> None:
+        """Remember a folder as it is now; where it is moved away later, no other one is made in its place."""
+        if (identity := _identity(folder)) is not None:
+            self._folders.setdefault(folder, identity)
 
     def load_checkpoint(
         self,
@@ -115,6 +128,8 @@ def probe_checkpoint_folders(trainer: Trainer) -> None:
         folder = getattr(callback, "dirpath", None)
         if folder is not None and "://" not in str(folder):
             durable_files.probe(Path(folder))
+            if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
+                trainer.strategy.checkpoint_io.note(Path(folder))
     if trainer.checkpoint_callbacks and isinstance(
         trainer.strategy.checkpoint_io, DurableCheckpointIO | PlainCheckpointIO
     ):
@@ -137,6 +152,14 @@ def _readable(checkpoint: dict[str, Any], name: str) -> BytesIO:
         return serialized(plain(checkpoint), name)
     except TypeError as error:
         raise durable_files.WriteError(str(error)) from error
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _local(path: str | os.PathLike[str]) -> Path:

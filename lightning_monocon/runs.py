@@ -67,10 +67,14 @@ class RunFolder:
                 f"`run_dir` must be a new folder; {str(self.path)!r} already holds a run. Choose another, or go on "
                 "with that run: --resume auto."
             )
-        self._owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
         for file in (*leftovers(self.path), *leftovers(self.checkpoints)):
             file.unlink(missing_ok=True)
         _drop_half_row(self.record)
+        try:
+            self._owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+        except OSError as error:
+            self.release()
+            raise explain(error, self._owner) from error
 
     def release(self) -> None:
         """Give the folder back; a second call does nothing."""

@@ -23,6 +23,7 @@ from lightning_monocon.callbacks.best_checkpoint import BestCheckpoint
 from lightning_monocon.callbacks.nan_guard import NanPolicy
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.loggers import add_wandb_arguments, loggers
+from lightning_monocon.cli.output import outliving_output
 from lightning_monocon.cli.predict import add_predict_arguments, embedding_writer
 from lightning_monocon.cli.resume import (
     add_resume_arguments,
@@ -33,6 +34,7 @@ from lightning_monocon.cli.resume import (
 )
 from lightning_monocon.cli.words import resolve_recipes, stop
 from lightning_monocon.durable import DurableCheckpointIO
+from lightning_monocon.durable_files import explain, whole
 from lightning_monocon.module import MonoCon
 from lightning_monocon.wandb_logger import MirrorLogger, finishing_runs
 
@@ -53,7 +55,13 @@ def run(args: Sequence[str]) -> MonoConCLI:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     words = resolve_recipes(args)
     policy, rest = import_policy(words)
-    with _as_process_arguments(words), policy.enforced(), warnings.catch_warnings(), finishing_runs():
+    with (
+        outliving_output(),
+        _as_process_arguments(words),
+        policy.enforced(),
+        warnings.catch_warnings(),
+        finishing_runs(),
+    ):
         warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # the process's have the policy's too
         warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # `RunFolder` watches it
@@ -195,7 +203,11 @@ class SaveRunConfig(SaveConfigCallback):
         folder.mkdir(parents=True, exist_ok=True)
         earlier = len(list(folder.glob("config*.yaml")))
         path = folder / (f"config-{earlier}.yaml" if earlier else "config.yaml")
-        self.parser.save(self.config, os.fspath(path), skip_none=False)
+        try:
+            with whole(path) as file:  # half a configuration could not be resumed with
+                self.parser.save(self.config, os.fspath(file), skip_none=False)
+        except OSError as error:
+            raise explain(error, path) from error
         for logger in trainer.loggers:
             if isinstance(logger, MirrorLogger):
                 logger.log_hyperparams({"recipe": yaml.safe_load(path.read_text(encoding="utf-8"))})
