@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lightning_monocon.arguments import module_arguments
+from lightning_monocon.batch_stamp import stamp_rows
 from lightning_monocon.data.remaining import remaining
-from lightning_monocon.embedding import GALLERY_AND_QUERY
+from lightning_monocon.embedding import GALLERY_AND_QUERY, untouched
+from lightning_monocon.settings import precision_settings
 from lightning_monocon.shards import Ids, Kind, Rows, ShardFolder, Space, model_stamp
 
 Loader = DataLoader[Any]
@@ -113,9 +117,25 @@ class ShardWriter(BasePredictionWriter):
             count, [f"rows{i}" for i in range(count)]
         )
         self._pending = {part: [] for part in self._parts}
-        space = Space(model_stamp(module), trainer.world_size, self.kind, self.rows)
+        space = Space(
+            model_stamp(module),
+            trainer.world_size,
+            self.kind,
+            self.rows,
+            settings={**precision_settings(trainer), **module_arguments(module, "model")},
+            data=self._stamps(trainer, module, loaders),
+        )
         self._folder = ShardFolder(self.out, space, trainer.global_rank)
         return self._folder
+
+    def _stamps(self, trainer: Trainer, module: LightningModule, loaders: Loader | Sequence[Loader]) -> dict[str, str]:
+        """Return a digest of each part's rows as the model gets them."""
+        each: list[Loader] = list(loaders) if isinstance(loaders, list | tuple) else [loaders]  # type: ignore[list-item]
+        found = {}
+        with untouched(module):
+            for i, (part, loader) in enumerate(zip(self._parts, each, strict=True)):
+                found[part] = stamp_rows(loader, partial(_transferred, trainer, module, i))
+        return found
 
     def _remaining(self, folder: ShardFolder, loaders: Loader | list[Loader]) -> Loader | list[Loader]:
         many = isinstance(loaders, list | tuple)
@@ -141,6 +161,13 @@ class ShardWriter(BasePredictionWriter):
         if self._folder is not None:
             self._folder.close(done)
             self._folder = None
+
+
+def _transferred(trainer: Trainer, module: LightningModule, loader: int, batch: object) -> object:
+    """Return a batch as the trainer gives it to the model: converted, moved, and through the hooks around that."""
+    batch = trainer.precision_plugin.convert_input(batch)
+    batch = module._on_before_batch_transfer(batch, dataloader_idx=loader)
+    return trainer.strategy.batch_to_device(batch, dataloader_idx=loader)
 
 
 def _rows(prediction: object, ids: Ids) -> Rows:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Let Ctrl-C end a run between two steps, as SIGTERM does, so that what it saves is whole."""
+"""Let Ctrl-C and a closed terminal end a run between two steps, as SIGTERM does, so that what it saves is whole."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -11,48 +12,92 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from lightning_monocon.data.workers import is_in_a_loader
+
+_HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+_CHILD: signal.Signals | None = getattr(signal, "SIGCHLD", None)
+
 
 class StopSignals(Callback):
-    """Finish the step under way at the first SIGINT; stop at once at the second.
+    """Finish the step under way at the first SIGINT or SIGHUP; stop at once at the second.
 
     An interrupt in the middle of an optimizer's update leaves some weights new and some old. Lightning itself waits for
-    the end of the step at SIGTERM, and of the validation, if one is under way; this does the same for SIGINT.
+    the end of the step at SIGTERM, and of the validation, if one is under way; this does the same for SIGINT, and for
+    SIGHUP where nobody ignores or handles it.
+
+    A signal to the whole process group ends the loaders' processes too. torch would raise an error wherever the main
+    process is, also in the middle of an update; with this callback it raises where the next batch is fetched.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         """The signal that was received."""
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
+        self._of_children: Any = None
+        self._process = os.getpid()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take SIGINT over; only the main thread can."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.getsignal(signal.SIGINT)
-            signal.signal(signal.SIGINT, self._note)
+        """Take SIGINT and SIGHUP over; only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._process = os.getpid()
+        self._take(signal.SIGINT)
+        if _HANGUP is not None and signal.getsignal(_HANGUP) is signal.SIG_DFL:  # `nohup` ignores it
+            self._take(_HANGUP)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
         """Stop here if asked to."""
+        self._guard_children()
         if self.received is not None:
-            raise KeyboardInterrupt
+            self._interrupt()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give SIGINT back."""
+        """Give the signals back."""
         self._release()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give SIGINT back: Lightning calls no other hook after this one."""
+        """Note an interrupt; Lightning gives the signals back when everything is saved."""
         if isinstance(exception, KeyboardInterrupt):
-            self.received = signal.SIGINT
-            return  # Lightning ignores further ones while it shuts down
-        self._release()
+            self.received = self.received or signal.SIGINT
+
+    def _take(self, number: signal.Signals) -> None:
+        self._before[number] = signal.getsignal(number)
+        signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a loader's process, which the main one ends
+            return
         if self.received is not None:
-            raise KeyboardInterrupt
+            self._interrupt()
         self.received = signal.Signals(number)
         rank_zero_info("Stopping after this step (and its validation, if one is under way); Ctrl-C again: at once.")
 
+    def _interrupt(self) -> None:
+        """Stop here, and let no further signal disturb what is saved on the way out."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    def _guard_children(self) -> None:
+        """Put a guard before torch's handler of ended processes, once a loader has set it."""
+        if _CHILD is None or threading.current_thread() is not threading.main_thread():
+            return
+        present = signal.getsignal(_CHILD)
+        if callable(present) and present != self._note_child:
+            self._of_children = present
+            signal.signal(_CHILD, self._note_child)
+
+    def _note_child(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._of_children(number, frame)
+        except RuntimeError:
+            if is_in_a_loader(frame):  # no step is under way
+                raise
+            # otherwise the next fetch finds its process dead and says so
+
     def _release(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before = {}
+        if _CHILD is not None and signal.getsignal(_CHILD) == self._note_child:
+            signal.signal(_CHILD, self._of_children)

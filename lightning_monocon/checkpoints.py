@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lightning_monocon.durable_files import damage
+from lightning_monocon.durable_files import damage, sidecar
 
 MapLocation = Callable[..., Any] | torch.device | str | dict[str, str] | None
 
@@ -65,11 +67,21 @@ def newest_good(folder: Path) -> tuple[Path | None, list[Path]]:
     """Return the newest whole checkpoint of a folder, and the damaged ones that are newer.
 
     A file without a sidecar is opened to see whether it is whole; one with a sidecar is known by its digest.
+
+    Raises:
+        ValueError: If a file is whole, but nothing safe can read it: a run that starts again would write over it.
     """
     torn: list[Path] = []
     for file in _newest_first(folder):
-        if _is_whole(file):
+        reason = _fault(file)
+        if reason is None:
             return file, torn
+        if _is_intact(file):
+            raise ValueError(
+                f"The newest checkpoint must hold plain values and tensors only; {str(file)!r} "
+                f"({file.stat().st_size} bytes) is whole, but cannot be read: {reason}. Nothing was changed: move it "
+                "out of its folder to resume from an older one, or start a new run in another folder."
+            )
         torn.append(file)
     return None, torn
 
@@ -80,12 +92,26 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: (file.stat().st_mtime_ns, file.stem == "last", file.name), reverse=True)
 
 
-def _is_whole(file: Path) -> bool:
-    if damage(file) is not None:
-        return False
+def _fault(file: Path) -> str | None:
+    """Say why a checkpoint cannot be resumed from; ``None`` if it can."""
+    reason = damage(file)
+    if reason is not None:
+        return reason
     try:
-        return isinstance(torch.load(file, map_location="cpu", weights_only=True, mmap=True), dict)
-    except Exception:  # from damaged bytes the unpickler raises whatever it stumbles over
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # from damaged bytes the unpickler raises whatever it stumbles over
+        return _in_short(error)
+    return None if isinstance(content, dict) else f"it holds a {type(content).__name__}, not a dictionary"
+
+
+def _is_intact(file: Path) -> bool:
+    """Whether a file is as it was written: by its digest, or by the checksums that torch keeps within it."""
+    if sidecar(file).exists():
+        return damage(file) is None
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError):
         return False
 
 
@@ -93,7 +119,7 @@ def _instead(file: Path) -> str:
     """Say which checkpoint of the folder to take in place of a damaged one."""
     others = [other for other in _newest_first(file.parent) if other.name != file.name]
     older = [other for other in others if other.stat().st_mtime_ns <= file.stat().st_mtime_ns] or others
-    good = next((other for other in older if _is_whole(other)), None)
+    good = next((other for other in older if _fault(other) is None), None)
     return f"The next older good one is {str(good)!r}." if good else "There is no older good one beside it."
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from io import BytesIO
@@ -11,10 +12,11 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from lightning_monocon import durable_files
 from lightning_monocon.checkpoints import load_plain
+from lightning_monocon.plain_values import plain, serialized
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -37,6 +39,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
         (['a.ckpt', 'a.ckpt.sha256'], {'step': 3})
     """
 
+    def __init__(self) -> None:
+        self._folders: dict[Path, tuple[int, int]] = {}  # which folder each path was when it was first written to
+
     def save_checkpoint(
         self,
         checkpoint: dict[str, Any],
@@ -48,14 +53,22 @@ class DurableCheckpointIO(TorchCheckpointIO):
         Raises:
             ValueError: If the path is a URL.
             TypeError: If there are ``storage_options``; a local file has none.
-            WriteError: If there is no room, or writing is not allowed; earlier checkpoints are intact.
+            WriteError: If there is no room, writing is not allowed, the folder was moved, or the checkpoint holds
+                anything but plain values and tensors; earlier checkpoints are intact.
         """
         if storage_options is not None:
             raise TypeError(f"`storage_options` must be None for a local file, got {storage_options!r}.")
         file = _local(path)
-        buffer = BytesIO()  # straight to the file, torch would hide a full disk behind an error of its own
-        torch.save(checkpoint, buffer)
-        durable_files.write(file, buffer.getbuffer())
+        content = _readable(checkpoint, repr(file.name))
+        if file.parent in self._folders and self._folders[file.parent] != _identity(file.parent):
+            raise durable_files.explain(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), file)
+        durable_files.write(file, content.getbuffer())
+        self.note(file.parent)
+
+    def note(self, folder: Path) -> None:
+        """Remember a folder as it is now; where it is moved away later, no other one is made in its place."""
+        if (identity := _identity(folder)) is not None:
+            self._folders.setdefault(folder, identity)
 
     def load_checkpoint(
         self,
@@ -82,18 +95,32 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
 
 class PlainCheckpointIO(TorchCheckpointIO):
-    """Lightning's own writing and the reading of `DurableCheckpointIO`; what a `MonoCon` falls back on."""
+    """Write as Lightning does and read as `DurableCheckpointIO` does; what a `MonoCon` falls back on."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | os.PathLike[str],
+        storage_options: Any | None = None,  # noqa: ANN401  # Lightning's signature
+    ) -> None:
+        """Write a checkpoint, unless it holds what `load_checkpoint` would refuse.
+
+        Raises:
+            WriteError: If the checkpoint holds anything but plain values and tensors.
+        """
+        _readable(checkpoint, repr(os.path.basename(path)))
+        super().save_checkpoint(plain(checkpoint), os.fspath(path), storage_options)
 
     load_checkpoint = DurableCheckpointIO.load_checkpoint
 
 
 def probe_checkpoint_folders(trainer: Trainer) -> None:
-    """Write to every folder that a checkpoint callback will write to, before the first step.
+    """Write to every folder that a checkpoint callback will write to, before the first step, and look at the states.
 
-    Without it a run in a folder that it may not write to trains to its end and leaves nothing.
+    Without it a run whose checkpoints cannot be written trains to its end and leaves nothing.
 
     Raises:
-        WriteError: If a folder cannot be written to.
+        WriteError: If a folder cannot be written to, or a state that will be saved is not plain.
     """
     if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
         return
@@ -101,6 +128,38 @@ def probe_checkpoint_folders(trainer: Trainer) -> None:
         folder = getattr(callback, "dirpath", None)
         if folder is not None and "://" not in str(folder):
             durable_files.probe(Path(folder))
+            if isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO):
+                trainer.strategy.checkpoint_io.note(Path(folder))
+    if trainer.checkpoint_callbacks and isinstance(
+        trainer.strategy.checkpoint_io, DurableCheckpointIO | PlainCheckpointIO
+    ):
+        _readable(_states(trainer, trainer.lightning_module), "the states of this run")
+
+
+def _states(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    """Return the parts of a checkpoint that exist before the first step and are the user's own."""
+    found: dict[str, Any] = {"hyper_parameters": dict(module.hparams), "callbacks": {}}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it elsewhere
+        try:
+            found["callbacks"][callback.state_key] = callback.state_dict()
+        except Exception:  # a state that does not exist yet is looked at when it is saved
+            continue
+    return found
+
+
+def _readable(checkpoint: dict[str, Any], name: str) -> BytesIO:
+    try:
+        return serialized(plain(checkpoint), name)
+    except TypeError as error:
+        raise durable_files.WriteError(str(error)) from error
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _local(path: str | os.PathLike[str]) -> Path:

@@ -153,6 +153,12 @@ def explain(error: OSError, path: Path) -> WriteError:
             f"disk full while writing {path.name!r} to {str(folder)!r}{_free(folder)}; earlier checkpoints are intact: "
             "free space or lower `save_top_k` (`--keep`), then resume with --resume auto"
         )
+    if error.errno == errno.ENOENT:
+        return WriteError(
+            f"cannot write {path.name!r} to {str(folder)!r}: the folder was moved or removed while it was written to; "
+            "what it held is where it is now, and nothing else was written: resume there with --run_dir and "
+            "--resume auto"
+        )
     if error.errno in _NOT_ALLOWED:
         return WriteError(
             f"cannot write {path.name!r} to {str(folder)!r} ({error.strerror}); nothing was overwritten: choose a "

@@ -66,10 +66,14 @@ class RunFolder:
         if reason is not None:
             self._lock.release()
             raise RuntimeError(reason)
-        self._owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
         for file in (*leftovers(self.path), *leftovers(self.checkpoints)):
             file.unlink(missing_ok=True)
         _drop_half_row(self.record)
+        try:
+            self._owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+        except OSError as error:
+            self.release()
+            raise explain(error, self._owner) from error
 
     def release(self) -> None:
         """Give the folder back; a second call does nothing."""

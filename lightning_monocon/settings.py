@@ -1,19 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run must share with the checkpoint it goes on from, and where the two differ."""
+"""Compare a run with the checkpoint that it resumes from, setting by setting."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import (
+    BasePredictionWriter,
+    Checkpoint,
+    DeviceStatsMonitor,
+    LearningRateMonitor,
+    ModelSummary,
+    ProgressBar,
+    Timer,
+)
 
-Plain: TypeAlias = bool | int | float | str | None
-Settings: TypeAlias = dict[str, Plain]
+from lightning_monocon.arguments import Plain, Settings, constructor_arguments, described, module_arguments
 
-_OF_THE_TRAINER = ("max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches")
+__all__ = ["Plain", "Settings", "differences", "precision_settings", "run_settings"]
+
+_FORMAT = 2  # settings of an earlier format know less, and are compared by what they know
+_LISTED = 8
+_OF_THE_TRAINER = (
+    "max_epochs",
+    "max_steps",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "limit_train_batches",
+    "overfit_batches",
+)
+_WATCHES = (
+    BasePredictionWriter,
+    Checkpoint,
+    DeviceStatsMonitor,
+    LearningRateMonitor,
+    ModelSummary,
+    ProgressBar,
+    Timer,
+)
 # how the data is fetched, and where from: neither changes a batch
 _NOT_OF_THE_DATA = {
+    "trainer",
     "num_workers",
     "pin_memory",
     "persistent_workers",
@@ -30,38 +60,86 @@ _NOT_OF_THE_DATA = {
 def run_settings(trainer: Trainer, pl_module: LightningModule, seed: int) -> Settings:
     """Return every setting that decides where a run ends, as plain values by dotted name.
 
-    Taken are the seed, the world size, the trainer's limits, the module's ``description`` (`lightning_monocon.MonoCon`
-    has one) or its hyper-parameters, and the data module's public plain attributes.
+    Taken are the seed, the world size, the precision, the trainer's limits, the module's ``description``
+    (`lightning_monocon.MonoCon` has one) or its hyper-parameters, the plain arguments of its parts, such as a dropout
+    in the encoder or a smoothing in the loss, those of the data module and its transforms, and those of callbacks that
+    may change training.
 
     Args:
         trainer: With its data module, if any.
         pl_module: The module.
         seed: The run's.
     """
-    found: Settings = {"seed": seed, "world_size": trainer.world_size, "precision": str(trainer.precision)}
+    found: Settings = {"settings": _FORMAT, "seed": seed, "world_size": trainer.world_size}
+    found |= precision_settings(trainer)
     found |= {f"trainer.{name}": value for name in _OF_THE_TRAINER if _is_plain(value := getattr(trainer, name, None))}
+    algorithm = trainer.gradient_clip_algorithm
+    found["trainer.gradient_clip_algorithm"] = "norm" if algorithm is None else str(algorithm.value)
     found |= _flat("model", getattr(pl_module, "description", None) or dict(pl_module.hparams))
+    found |= module_arguments(pl_module, "model", known=list(found))
+    found |= _of_the_callbacks(trainer.callbacks)  # type: ignore[attr-defined]  # Lightning sets it elsewhere
     data = getattr(trainer, "datamodule", None)
     if data is not None:
-        public = {name: value for name, value in vars(data).items() if not name.startswith("_")}
         found["data"] = type(data).__qualname__
-        found |= _flat("data", {name: value for name, value in public.items() if name not in _NOT_OF_THE_DATA})
+        found |= _of_the_data(data)
+    return found
+
+
+def precision_settings(trainer: Trainer) -> Settings:
+    """Return the precision of the model and of float32 products."""
+    return {"precision": str(trainer.precision), "float32_matmul_precision": torch.get_float32_matmul_precision()}
+
+
+def _of_the_callbacks(callbacks: list[Callback]) -> Settings:
+    """Return the arguments of callbacks that may change training; those that only watch or save may differ."""
+    found: Settings = {}
+    for callback in callbacks:
+        ours = type(callback).__module__.startswith(f"{__package__}.")
+        text = None if ours or isinstance(callback, _WATCHES) else constructor_arguments(callback)
+        if text is not None:
+            name = f"callbacks.{type(callback).__qualname__}"
+            same = sum(known.split("#")[0] == name for known in found)
+            found[f"{name}#{same + 1}" if same else name] = text
+    return found
+
+
+def _of_the_data(data: object) -> Settings:
+    """Return what a data module's public attributes say of its batches: plain values, transforms, augmentations."""
+    public = {name: value for name, value in vars(data).items() if not name.startswith("_")}
+    kept = {name: value for name, value in public.items() if name not in _NOT_OF_THE_DATA}
+    found = _flat("data", kept)
+    for name, value in kept.items():
+        known = any(key == f"data.{name}" or key.startswith(f"data.{name}.") for key in found)
+        text = None if known else described(value)
+        if text is not None:
+            found[f"data.{name}"] = text
     return found
 
 
 def differences(stored: Mapping[str, Plain], present: Mapping[str, Plain]) -> list[str]:
     """Return one phrase for each setting that is not what it was, such as ``"seed: 0 in the checkpoint, 5 now"``.
 
+    Of a long list the first are returned, and how many there are beside them.
+
     Example:
         >>> differences({"seed": 0, "data.batch_size": 64}, {"seed": 5, "data.batch_size": 64})
         ['seed: 0 in the checkpoint, 5 now']
     """
     names = [*stored, *(name for name in present if name not in stored)]
-    return [
+    if stored.get("settings") != present.get("settings"):
+        names = [name for name in stored if name in present and name != "settings"]
+    found = [
         f"{name}: {_word(stored, name)} in the checkpoint, {_word(present, name)} now"
         for name in names
-        if _word(stored, name) != _word(present, name)
+        if _word(stored, name) != _word(present, name) and not _is_a_callback_of_one(name, stored, present)
     ]
+    more = len(found) - _LISTED
+    return [*found[:_LISTED], f"and {more} more"] if more > 0 else found
+
+
+def _is_a_callback_of_one(name: str, stored: Mapping[str, Plain], present: Mapping[str, Plain]) -> bool:
+    """Whether a callback came or went; Lightning itself warns where one with a state did."""
+    return name.startswith("callbacks.") and not (name in stored and name in present)
 
 
 def _flat(prefix: str, value: object) -> Settings:

@@ -2,15 +2,18 @@
 import errno
 import hashlib
 import os
+from collections import OrderedDict, defaultdict
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from lightning_monocon import durable_files
 from lightning_monocon.checkpoints import load_plain, newest_good, read_checkpoint
-from lightning_monocon.durable import DurableCheckpointIO
+from lightning_monocon.durable import DurableCheckpointIO, PlainCheckpointIO
 
 
 def save(path: Path, value: int = 0, **more: Any) -> Path:
@@ -156,3 +159,59 @@ def test_nothing_but_a_dictionary_and_never_from_elsewhere(tmp_path: Path) -> No
             call("s3://a/b.ckpt")
     with pytest.raises(TypeError, match="`storage_options` must be None for a local file"):
         DurableCheckpointIO().save_checkpoint({}, tmp_path / "a.ckpt", storage_options={"a": 1})
+
+
+class Choice(Enum):
+    """A value of a class, as options often are."""
+
+    FAST = 1
+
+
+UNREADABLE = {
+    "float32": np.float32(0.1),  # a Python float computes otherwise
+    "array": np.zeros(2),
+    "path": Path("runs"),
+    "enum": Choice.FAST,
+    "frozenset": frozenset({1}),
+    "defaultdict": defaultdict(int),
+    "function": len,
+    "lambda": lambda: 0,  # is not even written
+    "module": torch.nn.Linear(1, 1),
+    "generator": torch.Generator(),
+}
+
+
+@pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("plugin", [DurableCheckpointIO(), PlainCheckpointIO()], ids=["durable", "plain"])
+def test_what_could_not_be_read_is_not_written(tmp_path: Path, plugin: Any, value: object) -> None:
+    path = save(tmp_path / "a.ckpt", 1)
+    sentence = r"cannot write 'a\.ckpt': `checkpoint\['callbacks'\]\['Mine'\]\[1\]` must be a plain value .* got "
+    with pytest.raises(durable_files.WriteError, match=sentence + r".* ['\"].*['\"]\. Nothing was overwritten: return"):
+        plugin.save_checkpoint({"callbacks": {"Mine": [0.5, value]}}, path)
+    assert read_checkpoint(path)["value"] == 1
+    assert {file.name for file in tmp_path.iterdir()} == {"a.ckpt", "a.ckpt.sha256"}
+
+
+@pytest.mark.parametrize("plugin", [DurableCheckpointIO(), PlainCheckpointIO()], ids=["durable", "plain"])
+def test_numpy_scalars_that_python_has_too_are_saved_as_such(tmp_path: Path, plugin: Any) -> None:
+    state = OrderedDict(best=np.float64(1) / 3, steps=(np.int64(7), [np.bool_(True)]), name=np.str_("a"))
+    given = {"state": state, np.int32(3): np.complex128(1j), "tensor": torch.eye(2).to_sparse()}
+    plugin.save_checkpoint(given, tmp_path / "a.ckpt")
+    found = plugin.load_checkpoint(tmp_path / "a.ckpt")
+    assert found["state"] == {"best": 1 / 3, "steps": (7, [True]), "name": "a"} and found[3] == 1j
+    assert [type(value) for value in (found["state"]["best"], *found["state"]["steps"][1])] == [float, bool]
+    assert type(state["best"]) is np.float64 and type(found["state"]) is OrderedDict  # the run's own state is its own
+
+
+@pytest.mark.parametrize("digest", [True, False], ids=["digest", "no digest"])
+def test_a_whole_file_that_cannot_be_read_is_never_started_over(tmp_path: Path, digest: bool) -> None:
+    os.utime(save(tmp_path / "last-1.ckpt"), (1, 1))
+    path = tmp_path / "last.ckpt"
+    torch.save({"best": np.zeros(2)}, path)
+    if digest:
+        durable_files.write(path, path.read_bytes())
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"last\.ckpt' \(\d+ bytes\) is whole, but cannot be read: .*numpy"):
+        newest_good(tmp_path)
+    path.write_bytes(before[: len(before) // 2])
+    assert newest_good(tmp_path) == (tmp_path / "last-1.ckpt", [path])

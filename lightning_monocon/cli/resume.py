@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_monocon.callbacks.rolling_checkpoint import RollingCheckpoint
+from lightning_monocon.callbacks.stop_signals import StopSignals
 from lightning_monocon.checkpoints import newest_good
 from lightning_monocon.cli.parser import SAVING
 from lightning_monocon.cli.words import stop
@@ -82,14 +83,18 @@ def checkpoint_to_resume(folder: RunFolder, asked: str) -> Path | None:
         asked: ``"auto"`` or the path of a checkpoint.
 
     Raises:
-        SystemExit: With status 2 if there is no such file.
+        SystemExit: With status 2 if there is no such file, or the newest is whole and cannot be read.
     """
     if asked != AUTO:
         path = Path(asked)
         if not path.is_file():
             stop(f"`--resume` must be 'auto' or an existing checkpoint, got {asked!r}")
         return path
-    found, torn = newest_good(folder.checkpoints)
+    try:
+        found, torn = newest_good(folder.checkpoints)
+    except ValueError as error:
+        folder.release()
+        stop(f"`--resume auto`: {error}")
     for file in torn:
         instead = f"going on from {found.name}" if found else "there is no other, the run starts anew"
         size = file.stat().st_size
@@ -110,8 +115,8 @@ def resumable(trainer: Trainer, folder: Path) -> Iterator[None]:
     """Say how to go on when training is stopped, and leave with the status that the cause asks for.
 
     Raises:
-        SystemExit: With status 143 at SIGTERM, 130 at SIGINT, 1 where nothing can be written.
-        RuntimeError: If a data worker died.
+        SystemExit: With status 143 at SIGTERM, 130 at SIGINT, 129 at SIGHUP, 1 where nothing can be written.
+        RuntimeError: If a data worker died, unless a signal to the whole process group ended it.
     """
     try:
         with writing_or_stopping():
@@ -119,17 +124,31 @@ def resumable(trainer: Trainer, folder: Path) -> Iterator[None]:
     except SIGTERMException:
         _say_how_to_go_on(trainer, folder)
         raise SystemExit(128 + signal.SIGTERM) from None
+    except KeyboardInterrupt:  # a second Ctrl-C, where Lightning no longer expects one
+        _say_how_to_go_on(trainer, folder)
+        raise SystemExit(128 + (_received(trainer) or signal.SIGINT)) from None
     except SystemExit as error:
         _say_how_to_go_on(trainer, folder)
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
-        raise SystemExit(128 + signal.SIGINT) from None
+        raise SystemExit(128 + (_received(trainer) or signal.SIGINT)) from None
     except Exception as error:
         _say_how_to_go_on(trainer, folder)
-        reason = dead_worker(error)
+        reason, number = dead_worker(error), _received(trainer)
+        # a signal to all processes of a run ends loaders and other ranks as well, and their absence is no fault
+        if number is not None and (reason is not None or trainer.world_size > 1):
+            raise SystemExit(128 + number) from None
         if reason is None:
             raise
         raise RuntimeError(reason) from error
+
+
+def _received(trainer: Trainer) -> int | None:
+    """Return the signal that asked this run to stop, if one did."""
+    if trainer.received_sigterm:
+        return signal.SIGTERM
+    asked = [callback.received for callback in trainer.callbacks if isinstance(callback, StopSignals)]  # type: ignore[attr-defined]
+    return next((number for number in asked if number is not None), None)
 
 
 @contextmanager
@@ -143,6 +162,9 @@ def writing_or_stopping() -> Iterator[None]:
 
 
 def _say_how_to_go_on(trainer: Trainer, folder: Path) -> None:
-    """Print the command, once a run has made a step: what stops it before would stop it again."""
-    if trainer.is_global_zero and trainer.global_step > 0:
+    """Print the command, once a run has made a step: what stops it before would stop it again.
+
+    Where the folder was moved, the sentence that stops the run says what to do.
+    """
+    if trainer.is_global_zero and trainer.global_step > 0 and folder.exists():
         print(f"stopped after step {trainer.global_step}. Go on with:\n  {resume_command(folder)}", file=sys.stderr)

@@ -26,6 +26,7 @@ from lightning_monocon.callbacks.nan_guard import NanPolicy
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.judged import check_judged_checkpoint
 from lightning_monocon.cli.loggers import add_wandb_arguments, loggers
+from lightning_monocon.cli.output import outliving_output
 from lightning_monocon.cli.parser import CHECKPOINT, RUN, MonoConParser
 from lightning_monocon.cli.predict import add_predict_arguments, embedding_writer
 from lightning_monocon.cli.resume import (
@@ -38,6 +39,7 @@ from lightning_monocon.cli.resume import (
 from lightning_monocon.cli.words import resolve_recipes, stop
 from lightning_monocon.cli.yaml_files import strict_yaml
 from lightning_monocon.durable import DurableCheckpointIO
+from lightning_monocon.durable_files import explain, whole
 from lightning_monocon.module import MonoCon
 from lightning_monocon.wandb_logger import MirrorLogger, finishing_runs
 
@@ -59,6 +61,7 @@ def run(args: Sequence[str]) -> MonoConCLI:
     words = resolve_recipes(args)
     policy, rest = import_policy(words)
     with (
+        outliving_output(),
         _as_process_arguments(words),
         policy.enforced(),
         strict_yaml(),
@@ -232,7 +235,11 @@ class SaveRunConfig(SaveConfigCallback):
         folder.mkdir(parents=True, exist_ok=True)
         names = chain(["config.yaml"], (f"config-{n}.yaml" for n in count(1)))
         path = next(folder / name for name in names if not (folder / name).exists())
-        self.parser.save(self.config, os.fspath(path), skip_none=False)
+        try:
+            with whole(path) as file:  # half a configuration could not be resumed with
+                self.parser.save(self.config, os.fspath(file), skip_none=False)
+        except OSError as error:
+            raise explain(error, path) from error
         for logger in trainer.loggers:
             if isinstance(logger, MirrorLogger):
                 logger.log_hyperparams({"recipe": yaml.safe_load(path.read_text(encoding="utf-8"))})

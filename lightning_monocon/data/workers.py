@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import FrameType
+
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
@@ -31,13 +33,26 @@ def dead_worker(error: BaseException) -> str | None:
     return None
 
 
+def is_in_a_loader(frame: FrameType | None) -> bool:
+    """Return whether the main process is fetching a batch, as its frames tell."""
+    while frame is not None:
+        if _is_of_torch(frame):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _is_of_a_loader(error: BaseException) -> bool:
     place = error.__traceback__
     while place is not None:
-        if "torch/utils/data" in place.tb_frame.f_code.co_filename.replace("\\", "/"):
+        if _is_of_torch(place.tb_frame):
             return True
         place = place.tb_next
     return False
+
+
+def _is_of_torch(frame: FrameType) -> bool:
+    return "torch/utils/data" in frame.f_code.co_filename.replace("\\", "/")
 
 
 def require_batches(trainer: Trainer) -> None:

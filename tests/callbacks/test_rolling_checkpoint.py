@@ -3,13 +3,16 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_monocon.callbacks import BestCheckpoint, RollingCheckpoint
-from lightning_monocon.durable import DurableCheckpointIO
+from lightning_monocon.checkpoints import newest_good
+from lightning_monocon.durable import DurableCheckpointIO, PlainCheckpointIO
+from lightning_monocon.durable_files import WriteError
 
 
 class Line(L.LightningModule):
@@ -133,3 +136,59 @@ def test_the_best_is_remembered_when_the_folder_has_moved(tmp_path: Path) -> Non
     assert after.best_model_path == after.kth_best_model_path == moved
     assert after.best_k_models == {moved: score}
     assert after.best_model_score == score
+
+
+class Stateful(L.Callback):
+    """Keeps a value in every checkpoint."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.value}
+
+
+class Described(Line):
+    """Keeps its arguments in every checkpoint."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+
+@pytest.mark.parametrize(
+    ("module", "state", "place"),
+    [
+        (Line(), np.zeros(2), r"checkpoint\['callbacks'\]\['Stateful'\]\['best'\]"),
+        (Described(Path("data")), 0.5, r"checkpoint\['hyper_parameters'\]\['value'\]"),
+    ],
+    ids=["callback", "hyper-parameter"],
+)
+@pytest.mark.parametrize("plugin", [DurableCheckpointIO(), PlainCheckpointIO()], ids=["durable", "plain"])
+def test_a_state_that_no_checkpoint_can_hold_stops_the_run_before_its_first_step(
+    tmp_path: Path, module: Line, state: object, place: str, plugin: Any
+) -> None:
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        plugins=[plugin], callbacks=[Stateful(state), RollingCheckpoint(str(tmp_path))],
+    )  # fmt: skip
+    with pytest.raises(WriteError, match=rf"cannot write the states of this run: `{place}` must be a plain value"):
+        trainer.fit(module, DataLoader(TensorDataset(torch.ones(8, 2)), batch_size=2))
+    assert trainer.global_step == 0 and not list(tmp_path.iterdir())
+
+
+def test_numpy_numbers_in_states_and_rates_are_saved_and_resumed(tmp_path: Path) -> None:
+    class Rated(Line):
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), np.float64(0.1))  # as `np.logspace` gives it
+
+    callback = Stateful(np.float64(0.5))
+    for epochs in (1, 2):
+        trainer = L.Trainer(
+            accelerator="cpu", max_epochs=epochs, logger=False, enable_progress_bar=False, enable_model_summary=False,
+            plugins=[DurableCheckpointIO()], callbacks=[callback, RollingCheckpoint(str(tmp_path))],
+        )  # fmt: skip
+        path = tmp_path / "last.ckpt" if epochs > 1 else None
+        trainer.fit(Rated(), DataLoader(TensorDataset(torch.ones(8, 2)), batch_size=2), ckpt_path=path)
+    assert newest_good(tmp_path) == (tmp_path / "last.ckpt", [])
+    assert trainer.global_step == 8

@@ -9,10 +9,12 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sklearn.datasets  # loaded here so that no child has to
 import sklearn.model_selection  # noqa: F401
@@ -27,7 +29,7 @@ from lightning_monocon.data import DigitsData
 from lightning_monocon.data.digits import DigitImages
 from lightning_monocon.encoders import SmallCNN
 
-FAIL_AT, PAUSE = "TORTURE_FAIL_AT", "TORTURE_PAUSE"
+FAIL_AT, PAUSE, PLAN, OUTPUT = "TORTURE_FAIL_AT", "TORTURE_PAUSE", "TORTURE_PLAN", "TORTURE_OUTPUT"
 
 RECIPE = """\
 seed_everything: 0
@@ -57,9 +59,9 @@ trainer:
 class NoisyCNN(nn.Module):
     """A small CNN with batch norm and dropout: what a random state in the wrong place would change."""
 
-    def __init__(self, width: int = 4) -> None:
+    def __init__(self, width: int = 4, dropout: float = 0.2) -> None:
         super().__init__()
-        self.layers = nn.Sequential(SmallCNN(1, (width, 2 * width)), nn.Dropout(0.2))
+        self.layers = nn.Sequential(SmallCNN(1, (width, 2 * width)), nn.Dropout(dropout))
         self.out_features = 2 * width
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -67,21 +69,56 @@ class NoisyCNN(nn.Module):
 
 
 class Trace(Callback):
-    """Append one row a step to ``trace.jsonl``: where, learning rates, loss to the bit. Fail or pause if told to."""
+    """Append one row a step to ``trace.jsonl``: where, learning rates, loss to the bit. Do what the campaign says.
+
+    A campaign may let a step fail, pause after a step, or do ``what`` at a ``place`` of the step number ``step``, once:
+    send a signal to this process (``SIGTERM``) or its group (``SIGTERM-group``), or move the run's folder (``move``).
+    """
+
+    def __init__(self) -> None:
+        self._file: IO[str] | None = None
+        plans = filter(None, os.environ.get(PLAN, "").split(";"))
+        self._plans = [(what, place, int(step)) for what, place, step in (plan.split(",") for plan in plans)]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if os.environ.get(FAIL_AT) == str(trainer.global_step):
             raise FloatingPointError("told to fail")
+        self._do("step", trainer)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        self._do("update", trainer)
+
+    def on_validation_batch_start(self, trainer: Trainer, *arguments: Any) -> None:
+        self._do("validation", trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if not trainer.is_global_zero:
+            return
         rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
         row = [trainer.current_epoch, batch_idx, [rate.hex() for rate in rates], float(outputs["loss"]).hex()]
-        with (Path(trainer.default_root_dir) / "trace.jsonl").open("a") as file:
-            file.write(json.dumps([trainer.global_step, row]) + "\n")
+        if self._file is None:  # once: it goes with its folder where that is moved
+            self._file = (Path(trainer.default_root_dir) / "trace.jsonl").open("a")
+        self._file.write(json.dumps([trainer.global_step, row]) + "\n")
+        self._file.flush()
         if os.environ.get(PAUSE):
             signal.pause()
+
+    def _do(self, place: str, trainer: Trainer) -> None:
+        due = [plan for plan in self._plans if plan[1:] == (place, trainer.global_step)]
+        self._plans = [plan for plan in self._plans if plan not in due]
+        for what, _, _ in due:
+            if what == "move":
+                os.rename(trainer.default_root_dir, f"{trainer.default_root_dir}-moved")
+            else:
+                _send(*what.split("-"))
+
+
+def _send(name: str, whom: str = "") -> None:
+    """Send a signal from another process, as a shell or a batch system does."""
+    target = -os.getpgrp() if whom == "group" else os.getpid()
+    subprocess.run(["sh", "-c", f"kill -{name.removeprefix('SIG')} {target}"], start_new_session=True, check=True)
 
 
 class FewDigits(DigitsData):
@@ -138,8 +175,10 @@ def command(
             process, so they are copied to ``"folder-kept"``.
     """
     os.environ.update(environment)
+    os.setpgid(0, 0)  # so that a signal to its group meets nobody else
     multiprocessing.set_start_method("fork", force=True)  # as the command has it; of the server a child knows nothing
     _print_to(log)
+    _close_output(os.environ.get(OUTPUT, ""))
     torch.set_num_threads(1)
     warnings.simplefilter("default")
     if user is not None:
@@ -154,6 +193,18 @@ def command(
         main(words)
     finally:
         shutil.copytree(folder, folder + "-kept")
+
+
+def _close_output(which: str) -> None:
+    """Let nobody read standard output (``pipe``) or standard error as well (``pipes``), or close it (``closed``)."""
+    if which.startswith("pipe"):
+        reader, writer = os.pipe()
+        os.close(reader)
+        for number in (1, 2) if which == "pipes" else (1,):
+            os.dup2(writer, number)
+    elif which == "closed":
+        os.close(1)
+        sys.stdout = None  # type: ignore[assignment]  # as Python does where it starts so
 
 
 def mount(folder: str, size: int) -> None:
@@ -244,6 +295,7 @@ def resume_with_other_settings(folder: str) -> None:
         torch.manual_seed(0)
         model = {"warmup_epochs": 1, "lr_head": 1e-3, "temperature": 0.1, **changed.pop("model", {})}
         data = {"batch_size": 256, "seed": 0, **changed.pop("data", {})}
+        encoder = NoisyCNN(4, changed.pop("dropout", 0.2))
         resume = ExactResume(changed.pop("seed", 0), allow_drift=changed.pop("allow_drift", False))
         trainer = L.Trainer(
             accelerator="cpu",
@@ -255,7 +307,7 @@ def resume_with_other_settings(folder: str) -> None:
             **{"max_epochs": 3, "max_steps": 8 if checkpoint is None else -1, **changed},
         )
         try:
-            trainer.fit(MonoCon(NoisyCNN(4), **model), datamodule=DigitsData(**data), ckpt_path=checkpoint)
+            trainer.fit(MonoCon(encoder, **model), datamodule=DigitsData(**data), ckpt_path=checkpoint)
         except ValueError as error:
             return str(error)
         return ""
@@ -277,6 +329,9 @@ def resume_with_other_settings(folder: str) -> None:
         "model.schedule.warmup_epochs": attempt(one, model={"warmup_epochs": 2}),
         "data.batch_size": attempt(one, data={"batch_size": 128}),
         "trainer.max_epochs": attempt(one, max_epochs=9),
+        "trainer.gradient_clip_algorithm": attempt(one, gradient_clip_algorithm="value"),
+        "precision": attempt(one, precision="bf16-mixed"),
+        "model.encoder.layers.1": attempt(one, dropout=0.9),
         "world_size": attempt(two),
         "": attempt(one),
         "allowed": attempt(one, seed=5, allow_drift=True),

@@ -18,6 +18,9 @@ DRIFT = {
     "model.schedule.warmup_epochs": "warmup_epochs: 1 in the checkpoint, 2 now",
     "data.batch_size": "batch_size: 256 in the checkpoint, 128 now",
     "trainer.max_epochs": "max_epochs: 3 in the checkpoint, 9 now",
+    "trainer.gradient_clip_algorithm": "gradient_clip_algorithm: 'norm' in the checkpoint, 'value' now",
+    "precision": "precision: '32-true' in the checkpoint, 'bf16-mixed' now",
+    "model.encoder.layers.1": "encoder.layers.1: 'Dropout(p=0.2)' in the checkpoint, 'Dropout(p=0.9)' now",
     "world_size": "world_size: 2 in the checkpoint, 1 now",
 }
 
@@ -45,7 +48,7 @@ def one_folder(trials: int, folder: Path) -> Outcome:
 
 
 def drift(trials: int, folder: Path) -> Outcome:
-    """Resume with another seed, rate, warm-up, batch, length, number of ranks."""
+    """Resume with another seed, rate, warm-up, batch, length, clipping, precision, dropout, number of ranks."""
     if finish(start(targets.resume_with_other_settings, str(folder))) != 0:
         raise RuntimeError((folder / "drift.log").read_text()[-3000:])
     said = json.loads((folder / "said.json").read_text())
@@ -80,7 +83,7 @@ def no_batch(trials: int, folder: Path) -> Outcome:
 
 CAMPAIGNS = {
     "one_folder": Campaign(one_folder, fast=1, full=4),
-    "drift": Campaign(drift, fast=6, full=6),
+    "drift": Campaign(drift, fast=len(DRIFT), full=len(DRIFT)),
     "workers": Campaign(workers, fast=2, full=2),
     "no_batch": Campaign(no_batch, fast=1, full=1),
 }
