@@ -12,8 +12,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_EXPONENT = {torch.float32: (torch.int32, 0x7F80_0000), torch.float64: (torch.int64, 0x7FF0_0000_0000_0000)}
-"""The bits of a number that hold its exponent, and the integers that they are taken from."""
+_BITS = {
+    torch.float32: (torch.int32, 0x7F80_0000, 0x3F80_0000),
+    torch.float64: (torch.int64, 0x7FF0_0000_0000_0000, 0x3FF0_0000_0000_0000),
+}
+"""Integers of the width of a number, the bits that hold its exponent, and those of 1."""
 
 _ORDINARY = {torch.float32: 2.0**40, torch.float64: 2.0**400}
 """Magnitude up to which, and down to whose inverse, squares and their sums keep all digits."""
@@ -30,10 +33,11 @@ def binary_scale(rows: Tensor, dim: int = 1) -> Tensor:
     """
     rows = rows.detach()
     peak = torch.maximum(rows.amax(dim, keepdim=True), -rows.amin(dim, keepdim=True))
-    integers, exponent = _EXPONENT[peak.dtype]
-    power = (peak.view(integers) & exponent).view(peak.dtype)
-    # the largest power would have a subnormal inverse, which devices may round to zero
-    return power.masked_fill(power == 0, 1.0).clamp_max(1.0 / torch.finfo(peak.dtype).tiny).reciprocal()
+    integers, exponent, one = _BITS[peak.dtype]
+    power = peak.view(integers) & exponent
+    # exponents are biased, so twice that of 1 less that of a power gives its inverse; a subnormal one is avoided
+    inverse = (2 * one - power).clamp_min(exponent & -exponent)
+    return torch.where(power == 0, one, inverse).view(peak.dtype)
 
 
 def unit_rows_(rows: Tensor) -> Tensor:

@@ -11,8 +11,11 @@ import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 SHORTEST = tl.constexpr(1e-12)
-EXPONENT_BITS = tl.constexpr(0x7F800000)
-LARGEST_POWER = tl.constexpr(2.0**126)  # whose inverse is the smallest normal number
+# bits of float32: the exponent, 1, and the smallest normal number
+EXPONENT = tl.constexpr(0x7F800000)
+ONE = tl.constexpr(0x3F800000)
+TWICE_ONE = tl.constexpr(0x7F000000)  # exponents are biased: this less that of a power gives its inverse
+SMALLEST_POWER = tl.constexpr(0x00800000)
 
 
 @triton.jit
@@ -24,8 +27,8 @@ def unit_rows_kernel(y_ptr, z_ptr, r_ptr, D, y_stride, z_stride, BLOCK_D: tl.con
         column = first + tl.arange(0, BLOCK_D)
         y = tl.load(y_ptr + (row * y_stride + column), mask=column < D, other=0.0).to(tl.float32)
         peak = tl.maximum(peak, tl.abs(y))
-    power = (tl.max(peak).to(tl.int32, bitcast=True) & EXPONENT_BITS).to(tl.float32, bitcast=True)
-    scale = 1.0 / tl.where(power > 0, tl.minimum(power, LARGEST_POWER), 1.0)
+    power = tl.max(peak).to(tl.int32, bitcast=True) & EXPONENT
+    scale = tl.where(power == 0, ONE, tl.maximum(-(power - TWICE_ONE), SMALLEST_POWER)).to(tl.float32, bitcast=True)
     square = tl.zeros((BLOCK_D,), tl.float32)
     for first in range(0, D, BLOCK_D):
         column = first + tl.arange(0, BLOCK_D)
