@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from lightning_monocon.embedding import embed
 from lightning_monocon.functional.spearman import spearman
+from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.watching.harmless import Watcher, harmless
 
 Stage = Literal["val", "test"]
@@ -96,4 +97,4 @@ def _paired(rows: Tensor, labels: Tensor, scores: NDArray[np.float64]) -> tuple[
     ends = place.reshape(-1, 2)
     whole = ends.min(dim=1).values >= 0
     first, second = rows.double()[ends[whole]].unbind(dim=1)
-    return nn.functional.cosine_similarity(first, second), torch.from_numpy(scores)[whole]
+    return (unit_rows(first) * unit_rows(second)).sum(dim=1), torch.from_numpy(scores)[whole]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from lightning_monocon.losses import CrossSupConLoss, SupConLoss
+from lightning_monocon.nested_loss import NestedSupConLoss
 
 
 def batch(rows: int = 48, dim: int = 16, classes: int = 5) -> tuple[Tensor, Tensor]:
@@ -209,10 +210,66 @@ FOUR = torch.arange(4)
             "`contrast` .* the anchors' device, cpu; got meta",
         ),
         ((ROWS, ROWS / 0, FOUR, FOUR), ValueError, "`contrast` must be finite; 4 of 4 rows"),
-        ((ROWS * 0, ROWS, FOUR, FOUR), ValueError, "`anchors` must have a length above 1e-12"),
+        ((ROWS * 0, ROWS, FOUR, FOUR), ValueError, "`anchors` must have a length above zero"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_two_sets_refuse(inputs: tuple[Tensor, ...], error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         CrossSupConLoss()(*inputs)
+
+
+def scaled_alone(rows: Tensor, widest: int) -> tuple[Tensor, Tensor]:
+    """Return rows, each multiplied by a power of two of its own, and these: directions stay to the last bit."""
+    powers = torch.randint(-widest, widest, (len(rows), 1), generator=torch.Generator().manual_seed(3))
+    powers[:2] = torch.tensor([[-widest], [widest]])
+    factors = torch.pow(torch.tensor(2.0, dtype=torch.float64), powers).to(rows.dtype)
+    return rows.detach() * factors, factors
+
+
+@pytest.mark.parametrize(("dtype", "widest"), [(torch.float32, 90), (torch.float64, 900)], ids=str)
+@pytest.mark.parametrize("loss", [SupConLoss(), SupConLoss(0.01), NestedSupConLoss()], ids=repr)
+def test_rows_of_any_magnitude_have_one_loss_and_one_gradient(loss: nn.Module, dtype: torch.dtype, widest: int) -> None:
+    embeddings, labels = batch()
+    rows = embeddings.to(dtype).requires_grad_()
+    huge, factors = scaled_alone(rows, widest)
+    expected, found = loss(rows, labels), loss(huge.requires_grad_(), labels)
+    assert_close(found, expected, rtol=0, atol=0)
+    gradient, scaled = (torch.autograd.grad(value, x)[0] for value, x in ((expected, rows), (found, huge)))
+    assert gradient.abs().max() > 1e-4
+    assert_close(scaled * factors, gradient, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("dtype", "widest"), [(torch.float32, 90), (torch.float64, 900)], ids=str)
+@pytest.mark.parametrize("count", [40, 300], ids=["formula", "operator"])
+def test_two_sets_of_any_magnitude_have_one_loss_and_one_gradient(count: int, dtype: torch.dtype, widest: int) -> None:
+    sides = [side.to(dtype).requires_grad_() for side in (batch(count)[0], batch(count + 9)[0])]
+    labels = batch(count)[1], batch(count + 9)[1]
+    huge, factors = zip(*(scaled_alone(side, widest) for side in sides), strict=True)
+    loss = CrossSupConLoss()
+    expected, found = loss(*sides, *labels), loss(*(side.requires_grad_() for side in huge), *labels)
+    assert_close(found, expected, rtol=0, atol=0)
+    gradients = zip(torch.autograd.grad(expected, sides), torch.autograd.grad(found, huge), factors, strict=True)
+    for gradient, scaled, factor in gradients:
+        assert_close(scaled * factor, gradient, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_ordinary_rows_are_normalised_as_torch_does_it(dtype: torch.dtype) -> None:
+    embeddings, labels = batch()
+    rows = embeddings.to(dtype).requires_grad_()
+    unit = nn.functional.normalize(rows, dim=1)
+    expected, found = SupConLoss(normalize=False)(unit, labels), SupConLoss()(rows, labels)
+    gradients = [torch.autograd.grad(value, rows)[0] for value in (expected, found)]
+    assert_close(found, expected, rtol=1e-6, atol=0)  # tiles of unit rows take one exponential, of others two
+    assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0.0, torch.finfo(torch.float32).tiny / 8], ids=["zeros", "subnormal"])
+def test_rows_without_a_direction_are_named(size: float) -> None:
+    rows = ROWS.clone()
+    rows[2] *= size / rows[2].abs().max()
+    with pytest.raises(ValueError, match=r"a length above zero to be normalised; 1 of 4 rows do not \(row 2 is the"):
+        SupConLoss()(rows, FOUR)
+    rows[2, 0] = torch.finfo(torch.float32).tiny
+    assert SupConLoss()(rows, FOUR // 2).isfinite()

@@ -12,11 +12,12 @@ _ROLES = ("gallery", "gallery_labels", "query", "query_labels")
 
 _LAYOUTS = """\
 FILE... is one file, two, or four; .safetensors, .npz, .npy or .parquet:
-  one    with gallery, gallery_labels, query and query_labels (as `monocon predict` writes)
-  two    gallery, query: each with embeddings and labels
+  one    with gallery, gallery_labels, query and query_labels, or the folder that `monocon predict` writes
+  two    gallery, query: each with embeddings and labels (or embedding and label)
   four   gallery, gallery labels, query, query labels: an array or column each
 Where an array or column has another name, say which: train.parquet:vector. Columns of lists of numbers
-are embeddings; labels are integers or strings. The baseline's two files may hold embeddings alone.
+are embeddings; labels are integers or strings. A baseline's files may hold embeddings alone. Other arrays
+and columns are not read.
 """
 
 
@@ -32,7 +33,7 @@ def run(args: Sequence[str]) -> None:
     options = _parser().parse_args(list(args)[1:])
     try:
         print(score(options))
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
         print(f"monocon score: error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     if options.out is not None:
@@ -66,10 +67,16 @@ def _files(options: argparse.Namespace) -> list[str]:
     """The files, given one after another or one by one."""
     named = [getattr(options, role) for role in _ROLES]
     if any(named) and options.files:
-        raise ValueError("`FILE` and `--gallery` and its kin must not be mixed; give the files one way.")
+        raise ValueError(
+            "`files` must be given either as FILE... or with --gallery, --gallery-labels, --query and --query-labels, "
+            "not both."
+        )
     if any(named) and not all(named):
         missing = ", ".join(f"--{role}" for role, file in zip(_ROLES, named, strict=True) if file is None)
-        raise ValueError(f"`--gallery` and its kin must be given together; give also {missing.replace('_', '-')}.")
+        raise ValueError(
+            "`--gallery`, `--gallery-labels`, `--query` and `--query-labels` must be given together; give also "
+            f"{missing.replace('_', '-')}."
+        )
     return named if all(named) else options.files
 
 

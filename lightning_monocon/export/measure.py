@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.gallery import Embedded
 from lightning_monocon.functional.knn_accuracy import majority_vote
 from lightning_monocon.functional.neighbours import neighbours
 from lightning_monocon.functional.spectrum import principal_components
+from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.frontier import numerical_rank
 from lightning_monocon.scorecard.noise import query_interval
 from lightning_monocon.scorecard.storage import Storage, vector_bytes
@@ -145,5 +145,5 @@ def _cut(gallery: Tensor, query: Tensor, k: int) -> Rows:
     """Project unit rows on the gallery's leading components: at most ``k``, and at most its rank."""
     found = principal_components(gallery)
     basis = found.components[: max(1, min(k, numerical_rank(found.variances)))]
-    cut = [((normalize(rows.double()) - found.mean) @ basis.T).float() for rows in (gallery, query)]
+    cut = [((unit_rows(rows.double()) - found.mean) @ basis.T).float() for rows in (gallery, query)]
     return cut[0], cut[1]

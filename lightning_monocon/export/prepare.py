@@ -10,7 +10,6 @@ from importlib.metadata import version
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from lightning_monocon.encoders import encoder_spec
 from lightning_monocon.encoders.text import TextEncoder
@@ -20,6 +19,7 @@ from lightning_monocon.export.gallery import Embedded, Inputs, embed_rows
 from lightning_monocon.export.projection import Projection, fit_projection
 from lightning_monocon.export.stack import Exported, fold, vector_stack
 from lightning_monocon.export.stamp import Stamp
+from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.module import MonoCon
 from lightning_monocon.scorecard.storage import Storage
 from lightning_monocon.tensor_hash import hash_tensors
@@ -64,8 +64,8 @@ class Prepared:
     @torch.no_grad()
     def native(self, inputs: Inputs) -> Tensor:
         """What the trained model itself gives, ``(N, k)`` float64: own encoder and head, the rest in float64."""
-        rows = normalize(self.head(self.encoder(inputs)).double())
-        return normalize((rows - self.projection.mean) @ self.projection.basis.T)
+        rows = unit_rows(self.head(self.encoder(inputs)).double())
+        return unit_rows((rows - self.projection.mean) @ self.projection.basis.T)
 
 
 def prepare(

@@ -8,13 +8,18 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_embeddings, finite_rows, warn_degenerate
 from lightning_monocon.functional.moments import statistics_device
+from lightning_monocon.functional.unit_rows import binary_scale
 
 
 def _centred(rows: Tensor, name: str) -> Tensor:
     rows = check_embeddings(rows, name)
     finite_rows(rows, "error", name)
     wide = rows.to(statistics_device(rows.device)).to(torch.float64)
-    return wide - wide.mean(dim=0) if len(wide) else wide
+    if not len(wide):
+        return wide
+    # fourth powers follow, and a power of two changes no digit of the ratio
+    wide = wide * binary_scale(wide.reshape(1, -1))
+    return wide - wide.mean(dim=0)
 
 
 def _hsic(x: Tensor, y: Tensor) -> Tensor:

@@ -30,10 +30,14 @@ from lightning_monocon.functional.checks import (
     finite_rows,
     warn_degenerate,
 )
+from lightning_monocon.functional.unit_rows import unit_rows_
 
 _TILE_ENTRIES = 1 << 20  # 8 MB of float64: long enough for BLAS to run at full speed, short enough to stay small
 _MAX_TILE_ROWS = 4096
 ROUNDING = 64 * torch.finfo(torch.float64).eps  # relative error below which a spread is rounding, not variance
+
+SMALLEST_SQUARED = torch.finfo(torch.float64).tiny ** 0.5
+"""Numbers below this have no square in float64."""
 
 
 class Moments(NamedTuple):
@@ -90,8 +94,7 @@ def _tile_moments(tile: Tensor, normalize: bool) -> Moments:
     # One private float64 copy, changed in place: the tile is the only scratch of size.
     tile = tile.to(statistics_device(tile.device)).to(torch.float64, copy=True)
     if normalize:
-        length = torch.linalg.vector_norm(tile, dim=1, keepdim=True)
-        tile.div_(torch.where(length > 0, length, torch.ones_like(length)))
+        unit_rows_(tile)
     mean = tile.mean(dim=0)
     return Moments(tile.new_tensor(float(len(tile))), mean, _gram(tile.sub_(mean)))
 
@@ -138,6 +141,9 @@ def covariance(statistics: Moments) -> Tensor | None:
     total = comoment.trace()
     if not torch.isfinite(total) or not torch.isfinite(comoment).all():
         warn_degenerate("The sums of squares overflow float64 (rescale the embeddings)")
+        return None
+    if 0 < mean.abs().amax() < SMALLEST_SQUARED and total < torch.finfo(torch.float64).tiny:
+        warn_degenerate("The sums of squares vanish in float64 (rescale the embeddings)")
         return None
     if total <= count * (ROUNDING**2 * (mean * mean).sum()):
         warn_degenerate(f"All {int(count)} rows are equal: there is no variance")

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 from lightning_monocon.functional.moments import statistics_device
+from lightning_monocon.functional.unit_rows import binary_scale, tame_rows
 
 DistanceName = Literal["cosine", "euclidean"]
 
@@ -68,6 +69,21 @@ def check_k(k: int, gallery_rows: int, exclude_self: bool = False) -> None:
         raise ValueError(f"`k` must be an integer from 1 to {most}, the rows of the gallery; got {k!r}.")
 
 
+def _tamed(gallery: Tensor, query: Tensor, metric: str) -> tuple[Tensor, Tensor, float]:
+    """Return both sides such that their squares stay within float64, and the factor that distances were shrunk by.
+
+    Cosines ask for directions only, so every row has a factor of its own; distances need one for all.
+    """
+    if metric == "cosine":
+        return tame_rows(gallery), tame_rows(query), 1.0
+    largest = [_largest(side).to(torch.float64) for side in (gallery, query) if len(side)]
+    both = torch.stack(largest).amax().view(1, 1)
+    if tame_rows(both) is both:
+        return gallery, query, 1.0
+    factor = binary_scale(both)
+    return gallery * factor, query * factor, float(factor)
+
+
 def _lengths(rows: Tensor, metric: str) -> tuple[Tensor, Tensor]:
     length = torch.ones(len(rows), 1, dtype=torch.float64, device=rows.device)
     if metric == "cosine":
@@ -78,9 +94,13 @@ def _lengths(rows: Tensor, metric: str) -> tuple[Tensor, Tensor]:
     return length.masked_fill(zero[:, None], 1.0), zero.to(torch.float64)
 
 
+def _largest(rows: Tensor) -> Tensor:
+    return torch.maximum(rows.amax(), -rows.amin())
+
+
 def _scale(rows: Tensor, metric: str) -> Tensor:
     """Return what float32 copies are divided by, so that huge or tiny Euclidean rows neither overflow nor vanish."""
-    largest = torch.maximum(rows.amax(), -rows.amin()).to(torch.float64)
+    largest = _largest(rows).to(torch.float64)
     return largest if metric == "euclidean" and largest > 0 else torch.ones_like(largest)
 
 
@@ -205,9 +225,10 @@ def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: Distan
     for name, tensor in (("gallery", rows), ("query", asked)):
         finite_rows(tensor, "error", name)
     device = statistics_device(rows.device)
-    scale = _scale(rows.to(device), metric)
-    points, centre = _prepared(rows.to(device), metric, None, scale)
-    queries = points if exclude_self else _prepared(asked.to(device), metric, centre, scale)[0]
+    rows, asked, shrunk = _tamed(rows.to(device), asked.to(device), metric)
+    scale = _scale(rows, metric)
+    points, centre = _prepared(rows, metric, None, scale)
+    queries = points if exclude_self else _prepared(asked, metric, centre, scale)[0]
     found = [
         _search_tile(queries, slice(start, start + _QUERY_TILE), points, k, exclude_self)
         for start in range(0, len(asked), _QUERY_TILE)
@@ -215,4 +236,4 @@ def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: Distan
     empty = torch.empty(0, k, dtype=torch.float64, device=device)
     squared = torch.cat([empty, *(tile.distances for tile in found)])
     indices = torch.cat([empty.to(torch.int64), *(tile.indices for tile in found)])
-    return Neighbours(squared / 2.0 if metric == "cosine" else squared.sqrt(), indices)
+    return Neighbours(squared / 2.0 if metric == "cosine" else squared.sqrt() / shrunk, indices)

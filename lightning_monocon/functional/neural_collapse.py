@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_embeddings, check_labels, warn_degenerate
 from lightning_monocon.functional.moments import Moments, moments, statistics_device
+from lightning_monocon.functional.unit_rows import unit_rows
 
 
 class NeuralCollapseResult(NamedTuple):
@@ -40,8 +41,7 @@ def class_sums(embeddings: Tensor, labels: Tensor | None, num_classes: int, norm
     device = statistics_device(rows.device)
     wide, known = rows.to(device).to(torch.float64), known.to(device)
     if normalize:
-        length = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-        wide = wide / torch.where(length > 0, length, torch.ones_like(length))
+        wide = unit_rows(wide)
     sums = wide.new_zeros(num_classes, wide.shape[1]).index_add_(0, known, wide)
     return torch.bincount(known, minlength=num_classes).to(torch.float64), sums
 

@@ -53,6 +53,9 @@ def squared_singular_values(statistics: Moments, centred: bool) -> Tensor:
         covariance(statistics)  # names the cause
         return torch.full_like(statistics.mean, torch.nan)
     second = statistics.comoment + statistics.rows * torch.outer(statistics.mean, statistics.mean)
+    if not second.any() and statistics.mean.any():
+        covariance(statistics)  # names the cause
+        return torch.full_like(statistics.mean, torch.nan)
     if not second.any():
         warn_degenerate(f"All {int(statistics.rows)} rows are zero")
         return torch.full_like(statistics.mean, torch.nan)

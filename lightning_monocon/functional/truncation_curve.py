@@ -14,6 +14,7 @@ from lightning_monocon.functional.neighbour_scores import scores_from_labels
 from lightning_monocon.functional.neighbours import neighbours
 from lightning_monocon.functional.recall_at_k import check_ks
 from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
+from lightning_monocon.functional.unit_rows import unit_rows
 
 
 def check_dims(dims: Sequence[int], width: int | None = None) -> tuple[int, ...]:
@@ -32,8 +33,7 @@ def truncated(rows: Tensor, axes: PrincipalComponents, dim: int) -> Tensor:
     rows = rows.to(axes.mean.device).to(torch.float64)
     if dim == rows.shape[1]:
         return rows
-    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    return (rows / torch.where(length > 0, length, torch.ones_like(length)) - axes.mean) @ axes.components[:dim].T
+    return (unit_rows(rows) - axes.mean) @ axes.components[:dim].T
 
 
 def curve_of(

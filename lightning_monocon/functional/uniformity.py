@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_embeddings, finite_rows, warn_degenerate
 from lightning_monocon.functional.moments import statistics_device
+from lightning_monocon.functional.unit_rows import unit_rows_
 
 _TILE = 1024
 
@@ -18,9 +19,7 @@ def unit_float64(embeddings: Tensor, name: str = "embeddings") -> Tensor:
     """Return the rows divided by their lengths, ``(N, D)`` float64; a row of zeros stays zero."""
     rows = check_embeddings(embeddings, name)
     finite_rows(rows, "error", name)
-    wide = rows.to(statistics_device(rows.device)).to(torch.float64)
-    length = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-    return wide / torch.where(length > 0, length, torch.ones_like(length))
+    return unit_rows_(rows.to(statistics_device(rows.device)).to(torch.float64, copy=True))
 
 
 def check_temperature(t: float) -> None:

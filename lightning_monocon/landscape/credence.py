@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.landscape.strata import ArrayLike, Strata, check_credence, parse_strata, to_numpy
 
 CREDENCE_FLOOR = 1e-6
@@ -140,12 +140,12 @@ def _similarities(
     embeddings: Tensor, labels: Tensor, bank: Tensor | None, bank_labels: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Cosines ``(N, B)`` with -inf where a row would be its own neighbour, and the bank's labels ``(B,)``."""
-    rows = F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
+    rows = unit_rows(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
     if bank is not None and bank.ndim == 2:
         if bank_labels is None:
             raise ValueError("`bank_labels` must be given with a bank of embeddings, one integer each; got None.")
         _check_labels(bank_labels, len(bank), "bank_labels")
-        return rows @ F.normalize(bank.to(rows.dtype), dim=1).T, bank_labels
+        return rows @ unit_rows(bank.to(rows.dtype)).T, bank_labels
     members = torch.arange(len(rows), device=rows.device) if bank is None else _positions(bank, len(rows))
     cosine = rows @ rows[members].T
     cosine[members, torch.arange(len(members), device=rows.device)] = -torch.inf

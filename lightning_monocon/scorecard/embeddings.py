@@ -45,7 +45,7 @@ class EmbeddingSet:
         stage: what the embeddings are, for example ``"last"`` or ``"best"`` checkpoint.
         reading: how they are cut to fewer dimensions.
 
-    Half precision becomes float32; everything is moved to the CPU.
+    Half precision becomes float32, and both sides become float64 if one of them is; everything is moved to the CPU.
 
     Raises:
         TypeError: for tensors of the wrong kind of numbers.
@@ -64,6 +64,9 @@ class EmbeddingSet:
     def __post_init__(self) -> None:
         for name in ("gallery", "query"):
             object.__setattr__(self, name, _rows(name, getattr(self, name)))
+        if self.gallery.dtype != self.query.dtype:
+            for name in ("gallery", "query"):
+                object.__setattr__(self, name, getattr(self, name).double())
         for name in ("gallery", "query"):
             labels = _labels(f"{name}_labels", getattr(self, f"{name}_labels"), len(getattr(self, name)))
             object.__setattr__(self, f"{name}_labels", labels)
@@ -115,12 +118,13 @@ def _identity(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """Arm, seed and stage from the metadata; a file written by others is named after itself."""
     layout = metadata.get("format", FORMAT)
     if layout.startswith(FORMAT.rsplit("/", 1)[0]) and layout != FORMAT:
-        raise ValueError(f"`path` must have the layout {FORMAT!r}; {path} has {layout!r}: write it anew.")
+        raise ValueError(f"`path` must have the layout {FORMAT!r}; {path} has {layout!r}: write it again.")
+    ours = metadata if "format" in metadata and layout == FORMAT else {}  # others' "seed" may be a word
     return {
-        "arm": metadata.get("arm", path.stem),
-        "seed": int(metadata.get("seed", "0")),
-        "stage": metadata.get("stage", "last"),
-        "reading": metadata.get("reading", "pca"),
+        "arm": ours.get("arm", path.stem),
+        "seed": int(ours.get("seed", "0")),
+        "stage": ours.get("stage", "last"),
+        "reading": ours.get("reading", "pca"),
     }
 
 
@@ -139,8 +143,16 @@ def _rows(name: str, values: Rows) -> Tensor:
 
 def _labels(name: str, values: Rows, rows: int) -> Tensor:
     labels = as_tensor(name, values)
+    if labels.is_floating_point() and (missing := labels.isnan()).any():
+        raise ValueError(
+            f"`{name}` must have a label for every row; {int(missing.sum())} of {len(labels)} are NaN (row "
+            f"{int(missing.nonzero()[0, 0])} is the first): drop those rows from embeddings and labels."
+        )
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"`{name}` must hold integers, one class number per row; got {labels.dtype}.")
+        raise TypeError(
+            f"`{name}` must hold integers, one class number per row; got {labels.dtype}: convert them, for example "
+            "with `.long()`."
+        )
     if labels.shape != (rows,):
         raise ValueError(f"`{name}` must hold {rows} integers, one per embedding; got shape {tuple(labels.shape)}.")
     return labels.long()
@@ -154,10 +166,37 @@ def as_tensor(name: str, values: Rows) -> Tensor:
     """
     if isinstance(values, Tensor):
         return values.detach().cpu()
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
-        return torch.from_numpy(np.require(values, requirements=["C", "W"]))  # a memory map may be read-only
-    kind = f"array of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
-    raise TypeError(f"`{name}` must be a tensor or an array of numbers; got {kind}.")
+    if not isinstance(values, np.ndarray):
+        raise TypeError(f"`{name}` must be a tensor or an array of numbers; got {type(values).__name__}.")
+    array = native(name, values)
+    if array.dtype.kind in "US":
+        raise TypeError(f"`{name}` must be a tensor or an array of numbers; got array of {array.dtype}.")
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))  # a memory map may be read-only
+
+
+def native(name: str, array: np.ndarray[Any, Any], where: str = "") -> np.ndarray[Any, Any]:
+    """Return an array of numbers or strings as torch takes it: this machine's byte order, at most float64.
+
+    Args:
+        name: the argument, for messages.
+        array: of any dtype. Long doubles are rounded to float64, bfloat16 becomes float32.
+        where: the place in a file that it came from, for messages.
+
+    Raises:
+        TypeError: if it holds anything but numbers and strings.
+    """
+    if array.dtype.name == "bfloat16":  # of ml_dtypes, which JAX uses
+        return array.astype(np.float32)
+    if array.dtype.kind not in "fiubUS":
+        raw = array.dtype.kind == "V" and array.dtype.names is None
+        bare = ", raw bytes, which is how np.save writes bfloat16: save it as float32" if raw else ""
+        raise TypeError(
+            f"`{name}` must hold numbers, or strings as labels; {where or 'it'} is an array of {array.dtype}{bare}."
+        )
+    if array.dtype.char == "g":
+        with np.errstate(over="ignore"):  # what float64 cannot hold is refused as infinite
+            return array.astype(np.float64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _check_pair(data: EmbeddingSet) -> None:

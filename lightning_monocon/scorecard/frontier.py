@@ -16,11 +16,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from lightning_monocon.functional.knn_accuracy import majority_vote
 from lightning_monocon.functional.neighbours import neighbours
 from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
+from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
 from lightning_monocon.scorecard.neighbours import nearest_along
 from lightning_monocon.scorecard.storage import Rounding, Storage, vector_bytes
@@ -210,7 +210,7 @@ def _checked(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
 def _project(rows: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
     """Coordinates ``(rows, k)`` of L2-normalised rows along ``basis``, in the dtype of ``rows``."""
     # Centring in float64: in a narrow cone the mean is all but a ten-thousandth of every row.
-    parts = [((normalize(part.double()) - mean) @ basis.T).to(rows.dtype) for part in torch.split(rows, 8192)]
+    parts = [((unit_rows(part.double()) - mean) @ basis.T).to(rows.dtype) for part in torch.split(rows, 8192)]
     return torch.cat(parts)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.unit_rows import tame_rows
+
 _BLOCK_NUMBERS = 1 << 23
 """Similarities held at once: 8 million float32, 32 MiB, whatever the size of gallery and query."""
 
@@ -29,10 +31,11 @@ def nearest_along(gallery: Tensor, query: Tensor, dims: Sequence[int], count: in
     Returns:
         ``(len(dims), Q, count)`` int64 row numbers, nearest first.
     """
+    gallery, query = tame_rows(gallery), tame_rows(query)
     edges = list(zip((0, *dims), dims, strict=False))
     lengths = torch.stack([gallery[:, low:k].square().sum(1) for low, k in edges]).cumsum(0).sqrt()  # (len(dims), N)
-    # A row without length has no direction; its inner products are 0, so it ranks as orthogonal.
-    scale = lengths.clamp_min(torch.finfo(lengths.dtype).tiny).reciprocal()
+    # A row without length has no direction and ranks as orthogonal, also where only the squares vanished.
+    scale = torch.where(lengths > 0, lengths.reciprocal(), 0.0)
     block = max(1, _BLOCK_NUMBERS // len(gallery))
     found = torch.empty(len(dims), len(query), count, dtype=torch.int64)
     # Two buffers for all blocks: fresh pages would cost more than the search.

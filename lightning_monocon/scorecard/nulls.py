@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
 
 CONE_OFFSET = 10.0
@@ -41,7 +42,7 @@ def shifted_cone(data: EmbeddingSet) -> EmbeddingSet:
     """Add one constant direction to every unit row: a lower reconstruction error, the same information."""
     direction = torch.randn(data.dim, generator=torch.Generator().manual_seed(data.seed), dtype=torch.float64)
     offset = CONE_OFFSET * normalize(direction, dim=0)
-    gallery, query = ((normalize(rows.double()) + offset).to(rows.dtype) for rows in (data.gallery, data.query))
+    gallery, query = ((unit_rows(rows.double()) + offset).to(rows.dtype) for rows in (data.gallery, data.query))
     return replace(data, gallery=gallery, query=query, arm="constant-shift cone")
 
 

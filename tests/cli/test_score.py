@@ -163,10 +163,12 @@ def test_files_of_unknown_layout_are_refused(tmp_path: Path, after: Arrays, caps
     assert "lacks gallery, gallery_labels, query, query_labels and holds vectors, y" in refused(
         [tmp_path / "odd.npz"], capsys
     )
-    assert "odd.npz lacks labels and holds vectors, y" in refused([f"{tmp_path}/odd.npz:vectors"] * 2, capsys)
+    assert "odd.npz lacks labels or label and holds vectors, y" in refused([f"{tmp_path}/odd.npz:vectors"] * 2, capsys)
     (tmp_path / "rows.csv").write_text("1,2\n")
     assert "must end in .npy, .npz, .safetensors, .parquet; got rows.csv" in refused([tmp_path / "rows.csv"], capsys)
     assert "must exist; there is none at" in refused([tmp_path / "nowhere.npz"], capsys)
     assert "must be one file with everything, two (gallery, query), or four" in refused(["a.npy"] * 3, capsys)
-    assert "must not be mixed" in refused(["a.npy", "--gallery", "b.npy"], capsys)
+    assert "either as FILE... or with --gallery, --gallery-labels, --query and --query-labels, not both" in refused(
+        ["a.npy", "--gallery", "b.npy"], capsys
+    )
     assert "give also --gallery-labels, --query, --query-labels" in refused(["--gallery", "b.npy"], capsys)

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from lightning_monocon.scorecard import EmbeddingSet, score_files
 from lightning_monocon.scorecard.files import load_files
+from lightning_monocon.shards import Kind, Rows, ShardFolder, Space
 
 Planted = Callable[..., EmbeddingSet]
 PARTS = ("gallery", "gallery_labels", "query", "query_labels")
@@ -73,7 +74,7 @@ def test_parquet_columns(tmp_path: Path, data: EmbeddingSet) -> None:
     parquet.write_table(
         pa.table({"embeddings": pa.array([[1.0], [1.0, 2.0, 3.0]]), "labels": [0, 1]}), tmp_path / "ragged.parquet"
     )
-    with pytest.raises(ValueError, match=r"ragged.parquet is not: the lists of a column have lengths 1 to 3"):
+    with pytest.raises(ValueError, match=r"lists of one length .*; those of .*ragged.parquet:embeddings have 1 to 3"):
         load_files([tmp_path / "ragged.parquet", tmp_path / "test.parquet"])
 
 
@@ -112,21 +113,24 @@ def test_unknown_missing_and_damaged_files_are_named(tmp_path: Path, data: Embed
         ):
             load_files([tmp_path / name])
     np.save(tmp_path / "pickled.npy", np.array([{}]), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"pickled.npy is not: Object arrays cannot be loaded"):
+    with pytest.raises(
+        TypeError, match=r"pickled.npy holds Python objects, which are never unpickled: save strings as"
+    ):
         load_files([tmp_path / "pickled.npy"] * 4)
 
 
 def test_a_file_of_another_layout_says_what_it_holds(tmp_path: Path, data: EmbeddingSet) -> None:
     np.savez(tmp_path / "odd.npz", vectors=np.ones((3, 2)))
     with pytest.raises(
-        ValueError, match=r"must hold embeddings, labels here; .*odd.npz lacks embeddings, labels and holds v"
+        ValueError, match=r"must hold embeddings or embedding, labels or label here; .*odd.npz lacks .* and holds v"
     ):
         load_files([tmp_path / "odd.npz"] * 2)
     path = save_parts(tmp_path, data)[0]
-    with pytest.raises(ValueError, match=r"holds one array without a name"):
-        load_files([path])
+    for files in ([path], [path, path]):
+        with pytest.raises(ValueError, match=r"holds one array without a name"):
+            load_files(files)
     np.savez(tmp_path / "two.npz", a=np.ones(1), b=np.ones(1))
-    with pytest.raises(ValueError, match=r"must hold one array each when there are four; .*two.npz holds a, b"):
+    with pytest.raises(ValueError, match=r"must hold one array each when there are four, .*two.npz holds a, b: write"):
         load_files([tmp_path / "two.npz"] * 4)
 
 
@@ -134,6 +138,106 @@ def test_words_in_one_split_only_are_refused(tmp_path: Path, data: EmbeddingSet)
     paths = save_parts(tmp_path, data)
     np.save(paths[1], np.array(["a"] * 200))
     with pytest.raises(
-        TypeError, match=r"`files` must hold numbers, or strings as labels of both splits; got an array of <U1"
+        TypeError, match=r"`files` must hold labels of one kind, .*; got <U1 in the gallery and int64 in the query"
     ):
         load_files(paths)
+
+
+@pytest.mark.parametrize("names", [("embeddings", "labels"), ("embedding", "label"), ("embedding", "labels")])
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "parquet"])
+def test_plural_and_singular_names_are_taken_everywhere(
+    tmp_path: Path, data: EmbeddingSet, names: tuple[str, str], kind: str
+) -> None:
+    files = [tmp_path / f"{part}.{kind}" for part in ("gallery", "query")]
+    for part, path in zip(("gallery", "query"), files, strict=True):
+        arrays = dict(zip(names, (getattr(data, part), getattr(data, f"{part}_labels")), strict=True))
+        write(path, {**arrays, "extra": arrays[names[1]]})
+    same(load_files(files), data)
+    same(load_files([files[0], files[0], files[1], files[1]]), data)
+
+
+def write(path: Path, arrays: dict[str, torch.Tensor]) -> None:
+    if path.suffix == ".parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        rows = pa.list_(pa.float32())
+        table = {name: pa.array(array.tolist(), rows if array.ndim == 2 else None) for name, array in arrays.items()}
+        parquet.write_table(pa.table(table), path)
+    elif path.suffix == ".npz":
+        np.savez(path, **{name: array.numpy() for name, array in arrays.items()})
+    else:
+        save_file({name: array.clone().contiguous() for name, array in arrays.items()}, path)
+
+
+def corpus(folder: Path, data: EmbeddingSet, labelled: bool = True, kind: Kind = "parquet") -> Path:
+    """Two ranks' shards of both parts, as `monocon predict` writes them; the rows of the ranks take turns."""
+    for rank in range(2):
+        shards = ShardFolder(folder, Space("m", 2, kind, 64), rank)
+        for part in ("gallery", "query"):
+            ids = np.arange(rank, len(getattr(data, part)), 2)
+            labels = getattr(data, f"{part}_labels").numpy()[ids] if labelled else None
+            shards.append(part, Rows(ids, getattr(data, part).numpy()[ids], labels))
+        shards.close(done=True)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "parquet"])
+def test_the_corpus_that_predict_writes(tmp_path: Path, data: EmbeddingSet, kind: Kind) -> None:
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    found = load_files([corpus(tmp_path / "corpus", data, kind=kind)])
+    same(found, data)
+    assert found.arm == "corpus"
+    same(load_files([corpus(tmp_path / "bare", data, labelled=False, kind=kind)], labels=data), data)
+
+
+def test_a_folder_that_is_no_finished_corpus_is_refused(tmp_path: Path, data: EmbeddingSet) -> None:
+    def refused(folder: Path, sentence: str) -> None:
+        with pytest.raises(ValueError, match=sentence):
+            load_files([folder])
+
+    refused(tmp_path, "`files` must be files, or a folder that `monocon predict` finished; .* is not")
+    refused(corpus(tmp_path / "bare", data, False, "safetensors"), "`files` must hold labels; .*bare was written of")
+    torn = corpus(tmp_path / "torn", data, kind="safetensors")
+    shard = next(torn.glob("query-*"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    refused(torn, "a folder that `monocon predict` finished; .*torn is not: .* it was cut short or altered")
+    (torn / "space.json").write_text('{"format": "lightning-mon')
+    refused(torn, "a folder that `monocon predict` finished; .*torn is not: ")
+    (torn / "space.json").write_text('{"format": "lightning-monocon/shards/1"}')
+    refused(torn, "a folder that `monocon predict` finished; .*torn is not: ")
+
+
+def test_a_name_for_a_file_with_everything_is_refused(tmp_path: Path, data: EmbeddingSet) -> None:
+    np.savez(tmp_path / "all.npz", **{name: getattr(data, name).numpy() for name in PARTS})
+    with pytest.raises(ValueError, match=r"must be two or four where one names an array; got all.npz:gallery alone"):
+        load_files([f"{tmp_path / 'all.npz'}:gallery"])
+
+
+def test_two_precisions_meet_in_the_wider_one(tmp_path: Path, data: EmbeddingSet) -> None:
+    for narrow in (torch.float16, torch.float32):
+        wide = {"gallery": data.gallery.to(narrow), "query": data.query.double()}
+        save_file({name: wide.get(name, getattr(data, name)) for name in PARTS}, tmp_path / "mixed.safetensors")
+        found = load_files([tmp_path / "mixed.safetensors"])
+        torch.testing.assert_close(found.gallery, wide["gallery"].double(), rtol=0, atol=0)
+        torch.testing.assert_close(found.query, wide["query"], rtol=0, atol=0)
+        assert score_files([tmp_path / "mixed.safetensors"]).knn_accuracy > 0.5
+
+
+def test_labels_that_are_missing_are_told_apart_from_labels_of_another_kind(tmp_path: Path, data: EmbeddingSet) -> None:
+    paths = save_parts(tmp_path, data)
+    labels = data.gallery_labels.double().numpy()
+    labels[[3, 9]] = np.nan
+    np.save(paths[1], labels)
+    with pytest.raises(ValueError, match=r"a label for every row; 2 of 200 are NaN \(row 3 is the first\): drop"):
+        load_files(paths)
+
+
+def test_a_bfloat16_file_without_integer_labels_is_named(tmp_path: Path, data: EmbeddingSet) -> None:
+    parts = {name: getattr(data, name) for name in PARTS}
+    save_file({**parts, "gallery": data.gallery.bfloat16()}, tmp_path / "half.safetensors")
+    torch.testing.assert_close(
+        load_files([tmp_path / "half.safetensors"]).gallery, data.gallery.bfloat16().float(), rtol=0, atol=0
+    )
+    save_file({**parts, "gallery_labels": data.gallery_labels.bfloat16()}, tmp_path / "odd.safetensors")
+    with pytest.raises(TypeError, match=r"`gallery_labels` must hold integers, .* got torch.bfloat16: convert"):
+        load_files([tmp_path / "odd.safetensors"])

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,9 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from lightning_monocon.scorecard import EmbeddingSet, Score, measure, score
+from lightning_monocon.scorecard.embeddings import Reading
+from lightning_monocon.scorecard.schema import as_json
+from lightning_monocon.scorecard.scoring import scorecard_of
 
 Planted = Callable[..., EmbeddingSet]
 Digits = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -96,3 +101,19 @@ def test_repeated_rows_and_leaks_are_counted(planted: Planted) -> None:
 def test_dimensions_beyond_the_rank_are_refused(planted: Planted) -> None:
     with pytest.raises(ValueError, match=r"`dims` must not exceed 7, the gallery's rank"):
         measure(planted(rank=7, dim=16), dims=[8])
+
+
+@pytest.mark.parametrize("reading", ["pca", "prefix"])
+@pytest.mark.parametrize(("dtype", "powers"), [(torch.float32, (-100, 100)), (torch.float64, (-700, 700))], ids=str)
+def test_a_scorecard_does_not_depend_on_the_magnitude_of_the_rows(
+    planted: Planted, reading: Reading, dtype: torch.dtype, powers: tuple[int, int]
+) -> None:
+    data = planted(rows=(120, 60), dim=8, rank=6)
+
+    def card(power: int) -> dict[str, Any]:
+        gallery, query = (rows.to(dtype) * 2.0**power for rows in (data.gallery, data.query))
+        return as_json(scorecard_of(replace(data, gallery=gallery, query=query, reading=reading)))
+
+    expected = card(0)
+    for power in powers:
+        assert card(power) == expected

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_monocon.kernels.dispatch import Backend, has_triton, measure, use_triton
 from lightning_monocon.kernels.supcon.cross import cross_supcon
@@ -17,6 +16,7 @@ from lightning_monocon.kernels.supcon.options import Options, Precision, Singlet
 from lightning_monocon.kernels.supcon.reference import supcon_reference
 from lightning_monocon.kernels.supcon.shapes import TABLE, is_bounded, wide_dtype
 from lightning_monocon.kernels.supcon.shapes import block_size as default_block
+from lightning_monocon.kernels.supcon.unit import differentiable_unit_rows
 
 if TYPE_CHECKING:
     from lightning_monocon.functional.gather import RowGather
@@ -82,7 +82,7 @@ def supcon(
         return across_ranks(embeddings, labels, scale, options)
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = embeddings.to(scale.dtype)
-        rows = F.normalize(rows, dim=1) if normalize else rows
+        rows = differentiable_unit_rows(rows) if normalize else rows
         return supcon_reference(rows, labels, scale, options)
 
 

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.options import Singletons
-
-SHORTEST = 1e-12
-"""Rows shorter than this have no direction in float32."""
+from lightning_monocon.kernels.supcon.shapes import wide_dtype
 
 
 def check_settings(temperature: float | Tensor, singletons: str, block_size: int | None, backend: str) -> None:
@@ -86,19 +84,21 @@ def values_are_at_hand(tensor: Tensor) -> bool:
 
 def check_values(embeddings: Tensor, normalize: bool, name: str = "embeddings") -> None:
     """Raise a ValueError where a row is not finite, or has no direction that normalisation needs."""
-    lengths = torch.linalg.vector_norm(embeddings.detach(), dim=1, dtype=torch.float64)
-    finite = lengths.isfinite()
+    rows = embeddings.detach()
+    peak = torch.maximum(rows.amax(1), -rows.amin(1))
+    finite = peak.isfinite()
     if not finite.all():
         row = int(finite.logical_not().nonzero()[0])
         raise ValueError(
             f"`{name}` must be finite; {int(finite.logical_not().sum())} of {len(finite)} rows hold NaN or "
             f"infinity (row {row} is the first). A smaller learning rate, gradient clipping or bfloat16 instead of "
-            "float16 usually mends it."
+            "float16 usually helps."
         )
-    short = lengths < SHORTEST
+    # a number below the smallest normal one has lost digits: such a row has no direction either
+    short = peak < torch.finfo(wide_dtype(rows.dtype)).tiny
     if normalize and short.any():
         raise ValueError(
-            f"`{name}` must have a length above {SHORTEST} to be normalised; {int(short.sum())} of {len(short)} "
+            f"`{name}` must have a length above zero to be normalised; {int(short.sum())} of {len(short)} "
             f"rows do not (row {int(short.nonzero()[0])} is the first). Drop those rows, or give them "
             "`ignore_index` and a length, or pass normalize=False."
         )

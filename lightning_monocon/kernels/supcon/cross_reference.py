@@ -13,10 +13,10 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_monocon.kernels.supcon.cross_terms import cross_terms
 from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.unit import differentiable_unit_rows
 
 
 def cross_reference(
@@ -28,7 +28,7 @@ def cross_reference(
     with torch.autocast(anchors.device.type, enabled=False):
         z, c = anchors.to(temperature.dtype), contrast.to(temperature.dtype)
         if options.normalize:
-            z, c = F.normalize(z, dim=1), F.normalize(c, dim=1)
+            z, c = differentiable_unit_rows(z), differentiable_unit_rows(c)
         logits = z @ c.T / temperature
         same = anchor_labels[:, None] == contrast_labels[None]
         share = terms.share.to(logits.dtype)

@@ -7,7 +7,7 @@ r"""Triton kernels of the supervised contrastive loss: tiles of pairs that never
 Notation   z: (M, D) anchors, rows ``start : start + M`` of the N contrast rows; unit rows unless the caller says not.
            c_ij = z_i . z_j,  e_ij = exp(c_ij / T),  S_i = sum_{j != i} e_ij,  P(i) the positives of i.
 
-Forward    `unit_rows`: z = y r, r = 1 / max(|y|, 1e-12); the sign of r says that the length was clamped.
+Forward    `unit_rows`: z = y r, r = 1 / |y|; r = -1e12 for a row of zeros, which stays zero.
            `denominators`: one tile of c gives its rows their part of S, and with SYMMETRIC its columns too. Parts go
            to slots (tile, row), each written once, so no atomics and the same sum in every run.
            `finish`: slots summed in order -> loss_i = log S_i - mean_{P(i)} c / T, a_i = 1 / S_i, b_i = 1 / |P(i)|.

@@ -11,24 +11,36 @@ import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 SHORTEST = tl.constexpr(1e-12)
+# bits of float32: the exponent, 1, and the smallest normal number
+EXPONENT = tl.constexpr(0x7F800000)
+ONE = tl.constexpr(0x3F800000)
+TWICE_ONE = tl.constexpr(0x7F000000)  # exponents are biased: this less that of a power gives its inverse
+SMALLEST_POWER = tl.constexpr(0x00800000)
 
 
 @triton.jit
 def unit_rows_kernel(y_ptr, z_ptr, r_ptr, D, y_stride, z_stride, BLOCK_D: tl.constexpr):
-    """One program per row."""
+    """One program per row, which it first multiplies by a power of two, as `unit` does."""
     row = tl.program_id(0).to(tl.int64)
-    square = tl.zeros((BLOCK_D,), tl.float32)
+    peak = tl.zeros((BLOCK_D,), tl.float32)
     for first in range(0, D, BLOCK_D):
         column = first + tl.arange(0, BLOCK_D)
         y = tl.load(y_ptr + (row * y_stride + column), mask=column < D, other=0.0).to(tl.float32)
+        peak = tl.maximum(peak, tl.abs(y))
+    power = tl.max(peak).to(tl.int32, bitcast=True) & EXPONENT
+    scale = tl.where(power == 0, ONE, tl.maximum(-(power - TWICE_ONE), SMALLEST_POWER)).to(tl.float32, bitcast=True)
+    square = tl.zeros((BLOCK_D,), tl.float32)
+    for first in range(0, D, BLOCK_D):
+        column = first + tl.arange(0, BLOCK_D)
+        y = tl.load(y_ptr + (row * y_stride + column), mask=column < D, other=0.0).to(tl.float32) * scale
         square += y * y
     length = tl.sqrt(tl.sum(square))
     r = 1.0 / tl.maximum(length, SHORTEST)
     for first in range(0, D, BLOCK_D):
         column = first + tl.arange(0, BLOCK_D)
-        y = tl.load(y_ptr + (row * y_stride + column), mask=column < D, other=0.0).to(tl.float32)
+        y = tl.load(y_ptr + (row * y_stride + column), mask=column < D, other=0.0).to(tl.float32) * scale
         tl.store(z_ptr + (row * z_stride + column), (y * r).to(z_ptr.dtype.element_ty), mask=column < D)
-    tl.store(r_ptr + row, tl.where(length > SHORTEST, r, -r))
+    tl.store(r_ptr + row, tl.where(length > SHORTEST, r, -r) * scale)
 
 
 @triton.jit

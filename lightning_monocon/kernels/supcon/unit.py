@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of unit length and the way back, in plain torch, as `launch_rows` has them on Triton kernels."""
+"""Rows of unit length and the way back, in plain torch, as `launch_rows` has them on Triton kernels.
+
+A row is first multiplied by a power of two, so that its sum of squares neither overflows nor vanishes; see
+`lightning_monocon.functional.unit_rows`. A row of zeros has no direction: it stays zero, and its gradient is that of
+`torch.nn.functional.normalize`, as if it were divided by 1e-12.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +12,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_monocon.functional.unit_rows import binary_scale
+
 SHORTEST = 1e-12
 
 
+def differentiable_unit_rows(rows: Tensor) -> Tensor:
+    """Return float32 or float64 rows ``(N, D)`` of unit length, in the graph of the rows."""
+    return F.normalize(rows * binary_scale(rows), dim=1, eps=SHORTEST)
+
+
 def unit_rows(embeddings: Tensor, dtype: torch.dtype, normalize: bool) -> tuple[Tensor, Tensor]:
-    """Return rows z ``(N, D)`` in `dtype`, fresh, and r ``(N,)``: 1 over the length, negative where it was clamped."""
-    wide = embeddings.to(dtype, copy=True)
-    lengths = torch.linalg.vector_norm(wide, dim=1)
-    r = lengths.clamp_min(SHORTEST).reciprocal()
-    return F.normalize(wide, dim=1) if normalize else wide, torch.where(lengths > SHORTEST, r, -r)
+    """Return rows z ``(N, D)`` in `dtype`, fresh, and r ``(N,)``: 1 over the length, negative for rows of zeros."""
+    rows = embeddings.to(dtype, copy=True)
+    if not normalize:
+        return rows, rows.new_ones(len(rows))
+    scale = binary_scale(rows)
+    lengths = torch.linalg.vector_norm(rows.mul_(scale), dim=1, keepdim=True)
+    divisors = lengths.clamp_min(SHORTEST)
+    r = torch.where(lengths > SHORTEST, scale, -scale) / divisors
+    return rows.div_(divisors), r.squeeze(1)
 
 
 def through_unit_(dz: Tensor, z: Tensor, r: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch.nn.functional import normalize
 
+from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.figures.style import new_figure
 
@@ -52,7 +52,7 @@ def clustered_correlation(data: EmbeddingSet) -> np.ndarray:
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
-    rows = normalize(data.gallery).double().numpy()
+    rows = unit_rows(data.gallery).double().numpy()
     spread = rows.std(0)
     rows = rows[:, spread > 1e-7]  # float32 rounding of a constant feature of a unit row stays below this
     if rows.shape[1] < 2:

@@ -128,6 +128,19 @@ def test_zero_rows_are_left_as_they_are(precision: str, kernel_device: torch.dev
     assert (found - wanted).norm() < TOLERANCE[precision] * wanted.norm()
 
 
+@pytest.mark.parametrize("precision", ["ieee", "fp16"])
+@pytest.mark.parametrize("dim", [9, 1030], ids=["one block", "two blocks"])
+def test_rows_of_any_magnitude_are_the_same_bits(dim: int, precision: str, kernel_device: torch.device) -> None:
+    embeddings, labels = batch(20, dim, 3, kernel_device)
+    powers = torch.linspace(-90, 90, 20).round()[:, None]
+    factors = torch.exp2(powers.double()).float().to(kernel_device)
+    huge = (embeddings.detach() * factors).requires_grad_()
+    losses = [supcon(rows, labels, 0.5, backend="triton", precision=precision) for rows in (embeddings, huge)]
+    assert_close(losses[1], losses[0], rtol=0, atol=0)
+    wanted, found = gradients(losses[0], embeddings)[0], gradients(losses[1], huge)[0]
+    assert_close(found * factors, wanted, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("rows", [0, 1])
 def test_nothing_to_contrast(rows: int, kernel_device: torch.device) -> None:
     embeddings = torch.ones(rows, 3, device=kernel_device, requires_grad=True)
