@@ -167,16 +167,11 @@ class MonoCon(TwoPhaseModule):
         self._watch_accumulation(self.trainer.accumulate_grad_batches)
 
     def forward(self, inputs: Any) -> Tensor:  # noqa: ANN401  # whatever the user's encoder takes
-        """Return the embeddings ``(B, D_out)`` of a batch of inputs.
-
-        Raises:
-            ValueError: If the encoder does not return features ``(B, in_features)``.
-        """
+        """Return the embeddings ``(B, D_out)`` of a batch of inputs."""
         return cast(Tensor, self.head(self._encode(inputs)))
 
     def _encode(self, inputs: Any) -> Tensor:  # noqa: ANN401  # whatever the user's encoder takes
-        width = self.head_spec.get("in_features")
-        return check_features(self.encoder(inputs), int(width) if width is not None else None)
+        return check_features(self.encoder(inputs), cast("int | None", self.head_spec.get("in_features")))
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor | None:
         """Return the contrastive loss of one batch, ``None`` for an empty one, which is skipped and counted.
