@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -13,7 +12,9 @@ from torchmetrics import MetricCollection
 
 from lightning_monocon.functional.red_flags import red_flags
 from lightning_monocon.metrics import EffectiveDimension, MeanCosine, ReconstructionError, TotalVariance
-from lightning_monocon.watching.harmless import OnError, Watcher, harmless
+from lightning_monocon.rank_rows import check_apart
+from lightning_monocon.watching.harmless import OnError, harmless
+from lightning_monocon.watching.rows import RowsWatcher
 
 _ALARMS = ("undefined", "one_direction", "narrow_cone")
 
@@ -22,31 +23,41 @@ class CollapseWarning(UserWarning):
     """An embedding has narrowed to a cone or collapsed."""
 
 
-class CollapseGuard(Watcher):
+class CollapseGuard(RowsWatcher):
     """Log mean cosine, total variance, effective dimension and FVU at validation, and warn when they show a collapse.
 
     It warns once a run: when one direction holds the wanted share of the variance, when all rows point one way (mean
     cosine above 0.95), or when there is no variance at all. A head from the reference initialisation starts there,
     so its first validation is flagged unless ``after_epoch`` gives it time.
 
-    Works with any LightningModule whose `validation_step` returns a mapping with the embeddings ``(B, D)``. The first
-    loader is the gallery, whose rows are judged; a second one, the query, adds the FVU.
+    Works with any LightningModule: the rows ``(B, D)`` are an entry of what its `validation_step` returns, or what
+    the submodule ``layer`` computes in it. The first loader is the gallery, whose rows are judged; a second one, the
+    query, adds the FVU. On several ranks each sample counts once.
 
     Args:
         key: Which entry of the step's outputs holds the embeddings.
         variance: The share of the variance of the effective dimension.
         after_epoch: Judge from this epoch on, counted from 0.
         on_error: ``"warn"`` goes on without the guard after an error, ``"raise"`` lets it end the run.
+        layer: Submodule whose output to take instead, such as ``"backbone"``.
+        name: Log under ``collapse_guard/<name>/`` instead of ``collapse_guard/``; for a second guard.
 
     Raises:
         ValueError: If ``after_epoch`` is negative; at validation, with ``on_error="raise"``, if the outputs lack
-            ``key``.
+            ``key``, or no submodule is called ``layer``.
     """
 
     def __init__(
-        self, key: str = "embeddings", variance: float = 0.99, after_epoch: int = 0, on_error: OnError = "warn"
+        self,
+        key: str = "embeddings",
+        variance: float = 0.99,
+        after_epoch: int = 0,
+        on_error: OnError = "warn",
+        *,
+        layer: str | None = None,
+        name: str | None = None,
     ) -> None:
-        super().__init__(on_error)
+        super().__init__(layer, name, on_error)
         if after_epoch < 0:
             raise ValueError(f"`after_epoch` must be an epoch counted from 0; got {after_epoch!r}.")
         self.key, self.variance, self.after_epoch = key, variance, after_epoch
@@ -63,7 +74,11 @@ class CollapseGuard(Watcher):
     @property
     def state_key(self) -> str:
         """Two guards of different outputs keep their own state."""
-        return self._generate_state_key(key=self.key)
+        return self._generate_state_key(key=self._watched)
+
+    @property
+    def _watched(self) -> str:
+        return self.key if self.layer is None else self.layer
 
     def state_dict(self) -> dict[str, Any]:
         """Return whether the warning has been given."""
@@ -73,29 +88,26 @@ class CollapseGuard(Watcher):
         """Take up whether the warning has been given."""
         self.warned = bool(state_dict["warned"])
 
-    @harmless
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start afresh."""
         for metric in (self._metrics, self._error):
             metric.to(pl_module.device)
             metric.reset()
 
-    @harmless
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401 - Lightning's signature
-        batch: Any,  # noqa: ANN401 - Lightning's signature
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Take one batch."""
-        embeddings = self._taken(outputs)
-        if dataloader_idx == 0:
+    def _take(self, pl_module: LightningModule, outputs: object, batch: object, place: tuple[int, int]) -> None:
+        """Take the rows of one batch."""
+        embeddings = self._judged(outputs, self.key)
+        loader, index = place
+        share = self._shares[loader]
+        share.look_at(batch, index)
+        fresh = share.fresh(index, len(embeddings))
+        if fresh is not None:
+            embeddings = embeddings[fresh.to(embeddings.device)]
+
+        if loader == 0:
             self._metrics.update(embeddings)
-        if self._has_query(trainer) and dataloader_idx <= 1:
-            self._error.update(embeddings, role="query" if dataloader_idx else "gallery")
+        if self._has_query and loader <= 1:
+            self._error.update(embeddings, role="query" if loader else "gallery")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log and judge, unless this is the sanity check, whose few batches say nothing."""
@@ -104,11 +116,12 @@ class CollapseGuard(Watcher):
 
     @harmless
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_apart(self._shares)
         figures: dict[str, Tensor] = self._metrics.compute()
-        if self._has_query(trainer):
+        if self._has_query:
             figures["fvu"] = self._error.compute()["fvu"]
-        # The metrics have reduced over the ranks themselves: sync_dist averages equal values.
-        pl_module.log_dict({f"collapse_guard/{name}": value for name, value in figures.items()}, sync_dist=True)
+        prefix = "collapse_guard/" if self.name is None else f"collapse_guard/{self.name}/"
+        self.log_figures(pl_module, {f"{prefix}{name}": value for name, value in figures.items()})
         if not self.warned and trainer.current_epoch >= self.after_epoch:
             self._judge({name: float(value) for name, value in figures.items()}, trainer.current_epoch)
 
@@ -120,14 +133,8 @@ class CollapseGuard(Watcher):
             self.warned = True
             listed = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
             reasons = " ".join(flag.message for flag in alarms)
-            rank_zero_warn(f"`{self.key}` at epoch {epoch}: {reasons} ({listed})", category=CollapseWarning)
+            rank_zero_warn(f"`{self._watched}` at epoch {epoch}: {reasons} ({listed})", category=CollapseWarning)
 
-    def _has_query(self, trainer: Trainer) -> bool:
-        return len(trainer.num_val_batches) > 1
-
-    def _taken(self, outputs: Any) -> Tensor:  # noqa: ANN401 - whatever the user's step returns
-        if not isinstance(outputs, Mapping) or self.key not in outputs:
-            found = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
-            raise ValueError(f"`validation_step` must return a mapping with the key {self.key!r}; got {found}.")
-        embeddings: Tensor = outputs[self.key]
-        return embeddings
+    @property
+    def _has_query(self) -> bool:
+        return len(self._shares) > 1

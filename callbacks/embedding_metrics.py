@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
+from lightning_monocon.batches import inputs_and_classes
 from lightning_monocon.embedding import GALLERY_AND_QUERY, has_classes
+from lightning_monocon.functional.checks import check_labels
+from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.metrics import (
     EffectiveDimension,
     FeatureCorrelation,
@@ -20,59 +24,84 @@ from lightning_monocon.metrics import (
     ReconstructionError,
     TotalVariance,
 )
-from lightning_monocon.watching.harmless import OnError, Watcher, harmless
+from lightning_monocon.metrics.streaming import Role
+from lightning_monocon.rank_rows import Share, check_apart, over_ranks
+from lightning_monocon.watching.harmless import OnError, harmless
+from lightning_monocon.watching.rows import RowsWatcher
 
 _SPECTRAL = ("effective_dimension", "feature_correlation", "total_variance", "mean_cosine", "rmse", "fvu")
 _LABELLED = ("knn_accuracy", "recall@1", "recall@5")
+_OUTPUT, _ENCODER = "", "encoder/"
+"""Before a metric's name: what the step, or the layer, gives, and the encoder's output below a head."""
 
 
-class EmbeddingMetrics(Watcher):
+class EmbeddingMetrics(RowsWatcher):
     """Log the metrics of the head's output as ``<stage>/<metric>`` and the encoder's as ``<stage>/encoder/<metric>``.
 
-    Works with any LightningModule whose `validation_step` and `test_step` return a mapping with the keys
-    ``embeddings`` ``(B, D)``, ``labels`` ``(B,)`` and, for the encoder's output, ``features``; the first of the two
-    loaders is the gallery, the second the query. Effective dimension, correlation, variance and cosine are the
-    gallery's; reconstruction error, k-NN accuracy and recall are the query's against the gallery. A data module that
-    says ``has_classes = False`` (single sentences, say) gets no k-NN accuracy and no recall: where each row is its own
-    class they would be 0 whatever the embedding.
+    Works with any LightningModule. Its `validation_step` and `test_step` return a mapping with ``embeddings``
+    ``(B, D)`` and, if wanted, ``features``, the encoder's output; or ``layer`` names the submodule whose output in the
+    step is judged, whatever the step returns. Class labels are what the step returns as ``labels``, or those of the
+    batch: the integers behind the inputs in a tuple or list, or under ``labels``, ``label``, ``targets``, ``target``
+    or ``y`` in a mapping.
+
+    The first of two loaders is the gallery, the second the query; the samples of a single loader are dealt to both,
+    half and half, in a way that depends on their places in the data set alone. Effective dimension, correlation,
+    variance and cosine are the gallery's; reconstruction error, k-NN accuracy and recall are the query's against the
+    gallery. On several ranks each sample counts once, whatever the sampler repeats.
+
+    What cannot be computed is left out: k-NN accuracy and recall without labels, with a gallery of one class or fewer
+    than ``k`` rows, and with a data module that says ``has_classes = False`` (single sentences, say: where each row is
+    its own class they would be 0 whatever the embedding).
 
     Args:
         variance: Share of the variance that the effective dimension keeps.
         k: Neighbours that vote on the label.
-        on_error: ``"warn"`` goes on without the metrics after an error and logs NaN, so that whoever monitors one
-            finds it and never takes it for the best; ``"raise"`` lets the error end the run.
+        on_error: ``"warn"`` goes on without the metrics after an error; what was logged before, or is monitored, is
+            NaN from then on, so that nobody takes it for the best. ``"raise"`` lets the error end the run.
+        layer: Submodule whose output to judge, such as ``"backbone"``.
+        name: Log as ``<stage>/<name>/<metric>``; for a second callback.
 
     Raises:
-        ValueError: With ``on_error="raise"``, if there are not two loaders, or an output lacks a key.
+        ValueError: With ``on_error="raise"``, if there are more than two loaders, an output lacks a key, no submodule
+            is called ``layer``, or it can't be told which samples several ranks have.
     """
 
-    def __init__(self, variance: float = 0.99, k: int = 5, on_error: OnError = "warn") -> None:
-        super().__init__(on_error)
+    def __init__(
+        self,
+        variance: float = 0.99,
+        k: int = 5,
+        on_error: OnError = "warn",
+        *,
+        layer: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(layer, name, on_error)
         self.variance, self.k = variance, k
-        self._collections: dict[str, MetricCollection] = {}
+        self._spectra: dict[str, MetricCollection] = {}
+        self._neighbours: dict[str, NeighbourScores] = {}
+        self._classes = True
+        self._told = False
 
-    @harmless
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start afresh."""
-        self._start(trainer.num_val_batches, pl_module, has_classes(trainer))
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Watch again, and say again what is left out."""
+        super().setup(trainer, pl_module, stage)
+        self._told = False
 
-    @harmless
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start afresh."""
-        self._start(trainer.num_test_batches, pl_module, has_classes(trainer))
+        self._start(trainer, pl_module, trainer.test_dataloaders)
 
     @harmless
-    def on_validation_batch_end(
+    def on_test_batch_start(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  # Lightning's signature
         batch: Any,  # noqa: ANN401  # Lightning's signature
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Take one batch."""
-        self._update(outputs, dataloader_idx)
+        """Listen to the submodule for the time of one batch."""
+        self._tap.open(pl_module)
 
     @harmless
     def on_test_batch_end(
@@ -85,69 +114,122 @@ class EmbeddingMetrics(Watcher):
         dataloader_idx: int = 0,
     ) -> None:
         """Take one batch."""
-        self._update(outputs, dataloader_idx)
+        self._take(pl_module, outputs, batch, (dataloader_idx, batch_idx))
+        self._tap.close()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log, unless this is the sanity check, whose few batches say nothing."""
         if not trainer.sanity_checking:
-            self._log("val", pl_module)
+            self._log("val", trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log."""
-        self._log("test", pl_module)
+        self._log("test", trainer, pl_module)
 
-    def _start(self, batches: list[int | float], pl_module: LightningModule, classes: bool) -> None:
-        if len(batches) != GALLERY_AND_QUERY:
+    def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start afresh."""
+        if len(self._shares) not in (1, GALLERY_AND_QUERY):
             raise ValueError(
-                f"`dataloaders` must be two, the gallery and the query, got {len(batches)}. Return "
+                f"`dataloaders` must be one, or two, the gallery and the query; got {len(self._shares)}. Return "
                 "[gallery_loader, query_loader] from `val_dataloader` and `test_dataloader`."
             )
-        if not self._collections:
-            same = isinstance(getattr(pl_module, "head", None), nn.Identity)  # the same vectors twice
-            outputs = ["embeddings"] if same else ["embeddings", "features"]
-            self._collections = {output: self._collection(classes) for output in outputs}
-        for collection in self._collections.values():
-            collection.to(pl_module.device)
-            collection.reset()
+        self._spectra, self._neighbours = {}, {}
+        self._classes = has_classes(trainer)
 
-    def _collection(self, classes: bool) -> MetricCollection:
-        # shared states: one Gram matrix for all spectral metrics, one search for accuracy and recall
-        neighbours: dict[str, Metric] = {"neighbours": NeighbourScores(self.k, (1, 5))} if classes else {}
-        return MetricCollection(
-            {
-                "effective_dimension": EffectiveDimension(self.variance, small_sample="ignore"),
-                "feature_correlation": FeatureCorrelation(small_sample="ignore"),
-                "total_variance": TotalVariance(),
-                "mean_cosine": MeanCosine(),
-                "reconstruction_error": ReconstructionError(self.variance, small_sample="ignore"),
-                **neighbours,
-            }
-        )
+    def _take(self, pl_module: LightningModule, outputs: object, batch: object, place: tuple[int, int]) -> None:
+        """Take one batch of the gallery, of the query, or of both."""
+        found = {_OUTPUT: self._judged(outputs, "embeddings")}
+        if self._has_features(pl_module, outputs):
+            found[_ENCODER] = self._judged(outputs, "features")
+        size = len(found[_OUTPUT])
+        labels = self._labels(outputs, batch, size) if self._classes else None
+        loader, index = place
+        share = self._shares[loader]
+        share.look_at(batch, index)
+        roles = list(self._roles(share, index, size, loader))
 
-    def _update(self, outputs: Any, dataloader_idx: int) -> None:  # noqa: ANN401  # whatever the user's step returns
-        labels, role = _take(outputs, "labels"), "query" if dataloader_idx else "gallery"
-        for output, collection in self._collections.items():
-            collection.update(embeddings=_take(outputs, output).detach(), labels=labels, role=role)
+        for prefix, rows in found.items():
+            spectrum, neighbours = self._metrics(prefix, pl_module)
+            for role, mask in roles:
+                chosen = _chosen(rows, mask)
+                spectrum.update(embeddings=chosen, role=role)
+                if labels is not None:
+                    neighbours.update(chosen, _chosen(labels, mask), role)
 
-    def _log(self, stage: str, pl_module: LightningModule) -> None:
-        if self.agrees(pl_module.trainer):
-            self._log_metrics(stage, pl_module)
+    def _has_features(self, pl_module: LightningModule, outputs: object) -> bool:
+        same = isinstance(getattr(pl_module, "head", None), nn.Identity)  # the same vectors twice
+        return self.layer is None and isinstance(outputs, Mapping) and "features" in outputs and not same
+
+    def _roles(self, share: Share, index: int, size: int, loader: int) -> Iterator[tuple[Role, Tensor | None]]:
+        """Yield gallery or query, or both, with the mask of the rows of a batch that are; None for all of them."""
+        fresh = share.fresh(index, size)
+        if len(self._shares) == GALLERY_AND_QUERY:
+            yield ("query" if loader else "gallery"), fresh
+            return
+        # a hash, for labels may follow the parity of the places
+        asks = row_keys(share.numbers(index, size)[:, None].double()) % 2 == 1
+        yield "gallery", ~asks if fresh is None else ~asks & fresh
+        yield "query", asks if fresh is None else asks & fresh
+
+    def _metrics(self, prefix: str, pl_module: LightningModule) -> tuple[MetricCollection, NeighbourScores]:
+        if prefix not in self._spectra:
+            # shared states: one Gram matrix for all spectral metrics, one search for accuracy and recall
+            spectrum = MetricCollection(
+                {
+                    "effective_dimension": EffectiveDimension(self.variance, small_sample="ignore"),
+                    "feature_correlation": FeatureCorrelation(small_sample="ignore"),
+                    "total_variance": TotalVariance(),
+                    "mean_cosine": MeanCosine(),
+                    "reconstruction_error": ReconstructionError(self.variance, small_sample="ignore"),
+                }
+            )
+            self._spectra[prefix] = spectrum.to(pl_module.device)
+            self._neighbours[prefix] = NeighbourScores(self.k, (1, 5)).to(pl_module.device)
+        return self._spectra[prefix], self._neighbours[prefix]
+
+    def _labels(self, outputs: object, batch: object, size: int) -> Tensor | None:
+        try:
+            given = isinstance(outputs, Mapping) and "labels" in outputs
+            labels = outputs["labels"] if given else inputs_and_classes(batch)[1]  # type: ignore[index]
+            return check_labels(labels, size)
+        except (TypeError, ValueError) as error:
+            self._leave_out_labelled(error)
+            return None
+
+    def _leave_out_labelled(self, error: Exception) -> None:
+        self._classes = False
+        if not self._told:
+            self._told = True
+            warnings.warn(f"k-NN accuracy and recall are not logged: {error}", stacklevel=2)
+
+    def _log(self, stage: str, trainer: Trainer, pl_module: LightningModule) -> None:
+        prefix = f"{stage}/" if self.name is None else f"{stage}/{self.name}/"
+        if self.agrees(trainer):
+            self._log_metrics(prefix, pl_module)
         if self.error is not None:
-            names = (f"{stage}/{name}" for name in (*_SPECTRAL, *_LABELLED))
-            pl_module.log_dict(dict.fromkeys(names, math.nan), sync_dist=True)
+            names = (f"{prefix}{kind}{name}" for kind in (_OUTPUT, _ENCODER) for name in (*_SPECTRAL, *_LABELLED))
+            self.log_figures(pl_module, dict.fromkeys(names, math.nan))
 
     @harmless
-    def _log_metrics(self, stage: str, pl_module: LightningModule) -> None:
-        for output, collection in self._collections.items():
-            prefix = f"{stage}/encoder/" if output == "features" else f"{stage}/"
-            values = {f"{prefix}{name}": value for name, value in collection.compute().items() if name != "dimension"}
-            # the metrics have reduced over the ranks themselves: sync_dist averages equal values
-            pl_module.log_dict(values, sync_dist=True)
+    def _log_metrics(self, prefix: str, pl_module: LightningModule) -> None:
+        check_apart(self._shares)
+        # a rank without a batch knows neither what there is nor whether it has labels
+        known = over_ranks((list(self._spectra), self._classes))
+        labelled = all(classes for _, classes in known)
+        figures: dict[str, Tensor] = {}
+        for kind in sorted({kind for kinds, _ in known for kind in kinds}):
+            spectrum, neighbours = self._metrics(kind, pl_module)
+            values = spectrum.compute() | (self._scores(neighbours) if labelled else {})
+            figures |= {f"{prefix}{kind}{name}": value for name, value in values.items() if name != "dimension"}
+        self.log_figures(pl_module, figures)
+
+    def _scores(self, neighbours: NeighbourScores) -> dict[str, Tensor]:
+        try:
+            return neighbours.compute()
+        except ValueError as error:  # on every rank: one class only, or fewer rows than neighbours
+            self._leave_out_labelled(error)
+            return {}
 
 
-def _take(outputs: Any, name: str) -> Tensor:  # noqa: ANN401  # whatever the user's step returns
-    if not isinstance(outputs, Mapping) or name not in outputs:
-        found = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
-        raise ValueError(f"The step must return a mapping with the key {name!r}, got {found}.")
-    value: Tensor = outputs[name]
-    return value
+def _chosen(rows: Tensor, mask: Tensor | None) -> Tensor:
+    return rows if mask is None else rows[mask.to(rows.device)]

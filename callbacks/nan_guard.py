@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_monocon.batches import tensors_in
 from lightning_monocon.watching.arrivals import Arrivals
 from lightning_monocon.watching.finite import (
     NonFiniteError,
@@ -21,7 +22,6 @@ from lightning_monocon.watching.finite import (
     likely_cause,
     listed,
     magnitude,
-    tensors_in,
     where,
 )
 

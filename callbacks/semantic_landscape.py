@@ -21,6 +21,7 @@ from lightning_monocon.landscape import Event, LandscapeTracker, credence, soft_
 from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.trajectory import Trajectory
+from lightning_monocon.rank_rows import loaders_of
 from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, event_line, write_landscape
 from lightning_monocon.watching.harmless import OnError, Watcher, harmless
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
@@ -36,10 +37,11 @@ UNMEASURED = Geometry(math.nan, math.nan)
 class SemanticLandscape(Watcher):
     """Track changes of state on the semantic landscape (arXiv 2307.09550, operationalised, not proven).
 
-    Works with any LightningModule whose batches are ``(inputs, labels)``: `forward`, or the submodule ``layer``, must
-    map the inputs to one row each. Half of the probe is drawn from the train loader's set, half from that of the last
-    validation loader. It writes ``events.jsonl``, the graph, ``trajectory.csv`` and a figure to
-    ``<default_root_dir>/landscape``, logs scalars under ``landscape/`` and says each confirmed event in one line.
+    Works with any LightningModule whose batches are ``(inputs, labels)``, or a mapping with labels: `forward`, or
+    the submodule ``layer``, must map the inputs to one row each. Half of the probe is drawn from the train loader's
+    set, half from that of the last validation loader. It writes ``events.jsonl``, the graph, ``trajectory.csv`` and a
+    figure to ``<default_root_dir>/landscape``, logs scalars under ``landscape/`` and says each confirmed event in one
+    line.
 
     Training is left alone: eval and inference mode, random states and modes restored, an error warned of and not
     raised. A probe larger than the data allow is made smaller, with a warning. Under DDP the first rank probes,
@@ -259,7 +261,8 @@ def held_out(trainer: Trainer, pl_module: LightningModule) -> object:
     if not loaders:
         source: Any = getattr(trainer, "datamodule", None) or pl_module
         loaders = source.val_dataloader()
-    return loaders[-1] if isinstance(loaders, list | tuple) else loaders
+    listed = loaders_of(loaders)
+    return listed[-1] if listed else None
 
 
 def settings_of(trainer: Trainer) -> Settings:

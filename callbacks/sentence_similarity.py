@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -63,7 +62,7 @@ class SentenceSimilarity(Watcher):
         if self.agrees(trainer):
             self._judge(stage, trainer, pl_module, limit)
         if self.error is not None:  # whoever monitors it finds it, and never takes it for the best
-            pl_module.log(f"{stage}/spearman", math.nan, sync_dist=True)
+            self.log_figures(pl_module, {f"{stage}/spearman": math.nan, f"{stage}/encoder/spearman": math.nan})
 
     @harmless
     def _judge(self, stage: Stage, trainer: Trainer, pl_module: LightningModule, limit: int | float | None) -> None:
@@ -77,17 +76,20 @@ class SentenceSimilarity(Watcher):
         if loader is None:
             return
         # fewer batches under fast_dev_run, and for whoever asks for fewer
-        batches = islice(loader, limit) if isinstance(limit, int) else loader
+        most = limit if isinstance(limit, int) else None
         with trainer.precision_plugin.val_step_context():
-            rows = embed(pl_module, batches)
+            # the labels tell which sentences several ranks have
+            rows = embed(pl_module, loader, most, each_once=False)
         outputs = {"": "embeddings"}
-        if not isinstance(getattr(pl_module, "head", None), nn.Identity):
+        if "features" in rows and not isinstance(getattr(pl_module, "head", None), nn.Identity):
             outputs["encoder/"] = "features"
         scores = data.similarity_scores(stage)
-        for prefix, name in outputs.items():
-            value = spearman(*_paired(rows[name], rows["labels"], scores))
-            # every rank has all pairs: sync_dist averages equal values
-            pl_module.log(f"{stage}/{prefix}spearman", value, sync_dist=True)
+        # every rank has all pairs, so the figures are equal
+        figures = {
+            f"{stage}/{prefix}spearman": spearman(*_paired(rows[name], rows["labels"], scores))
+            for prefix, name in outputs.items()
+        }
+        self.log_figures(pl_module, figures)
 
 
 def _paired(rows: Tensor, labels: Tensor, scores: NDArray[np.float64]) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from lightning_monocon.arguments import module_arguments
 from lightning_monocon.batch_stamp import stamp_rows
 from lightning_monocon.data.remaining import remaining
 from lightning_monocon.embedding import GALLERY_AND_QUERY, untouched
+from lightning_monocon.rank_rows import Share, loaders_of, shares
 from lightning_monocon.settings import precision_settings
 from lightning_monocon.shards import Ids, Kind, Rows, ShardFolder, Space, model_stamp
 
@@ -54,6 +55,7 @@ class ShardWriter(BasePredictionWriter):
         self._parts: list[str] = []
         self._pending: dict[str, list[Rows]] = {}
         self._known: dict[str, int] = {}
+        self._shares: list[Share] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let the data module leave out what is written already."""
@@ -75,7 +77,8 @@ class ShardWriter(BasePredictionWriter):
         self._close(done=False)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Claim the folder, unless the data module's loaders have."""
+        """Claim the folder, unless the data module's loaders have; see which rows other ranks have too."""
+        self._shares = shares(loaders_of(trainer.predict_dataloaders))
         if self._folder is None:
             loaders: Any = trainer.predict_dataloaders
             folder = self._claim(trainer, pl_module, loaders)
@@ -96,6 +99,9 @@ class ShardWriter(BasePredictionWriter):
         loaders: Any = trainer.predict_dataloaders
         loader = loaders[dataloader_idx] if isinstance(loaders, list | tuple) else loaders
         rows = _rows(prediction, _ids(loader.dataset, batch_indices))
+        fresh = self._shares[dataloader_idx].fresh(batch_idx, len(rows.ids))
+        if fresh is not None:
+            rows = _taken(rows, fresh.numpy())
         known = min(self._known.get(part, 0), len(rows.ids))  # written by an earlier run
         self._known[part] = self._known.get(part, 0) - known
         self._pending[part].append(_slice(rows, known, None))
@@ -201,6 +207,11 @@ def _joined(pieces: Sequence[Rows]) -> Rows:
         np.concatenate([piece.embeddings for piece in pieces]),
         np.concatenate(labels) if len(labels) == len(pieces) else None,
     )
+
+
+def _taken(rows: Rows, mask: NDArray[np.bool_]) -> Rows:
+    labels = None if rows.labels is None else rows.labels[mask]
+    return Rows(rows.ids[mask], rows.embeddings[mask], labels)
 
 
 def _slice(rows: Rows, start: int, stop: int | None) -> Rows:

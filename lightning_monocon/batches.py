@@ -1,20 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training batch must be, said at the batch and not ten frames below it."""
+"""Check batches, labels and what a module makes of them where they enter, before torch fails deeper down."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_monocon.functional.gather import is_distributed
 
 MOST_SINGLES = 0.5
 """Share of anchors without a positive above which a batch is worth a warning."""
+
+LABEL_NAMES = ("labels", "label", "targets", "target", "y")
+"""Under which a batch that is a mapping may hold its labels."""
+
+
+def tensors_in(batch: object) -> Iterator[Tensor]:
+    """Yield the tensors of a nested batch."""
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, Mapping):
+        for part in batch.values():
+            yield from tensors_in(part)
+    elif isinstance(batch, tuple | list):
+        for part in batch:
+            yield from tensors_in(part)
 
 
 def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
@@ -30,6 +46,55 @@ def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
             "labels too, and the collate function a tensor of them; pairs take the pair's number as label."
         )
     return batch[0], batch[1]
+
+
+def inputs_and_classes(batch: object) -> tuple[Any, Tensor]:
+    """Split a batch of anybody's data set into its inputs and its class labels ``(B,)``.
+
+    A mapping holds the labels under one of `LABEL_NAMES`, and its other entries are the inputs. The first part of a
+    tuple or list is the inputs, and the labels are the first part behind it that is a tensor with one integer per
+    input.
+
+    Raises:
+        ValueError: If there is no such tensor.
+    """
+    inputs: object = None
+    found: list[Tensor] = []
+    if isinstance(batch, Mapping):
+        found = [batch[name] for name in LABEL_NAMES if _are_classes(batch.get(name))]
+        inputs = {name: part for name, part in batch.items() if name not in LABEL_NAMES}
+    elif isinstance(batch, tuple | list) and batch:
+        inputs, *rest = batch
+        found = [part for part in rest if _are_classes(part)]
+    if not found:
+        raise ValueError(
+            "A batch must hold its labels as one tensor (B,) of integers: behind the inputs in a tuple or list, or in "
+            f"a mapping under {', '.join(LABEL_NAMES)}; got {described(batch)}. Let the data set give them "
+            "in that form, or return `labels` from the step."
+        )
+    return inputs, found[0]
+
+
+def _are_classes(part: object) -> bool:
+    if not isinstance(part, Tensor) or part.ndim != 1:
+        return False
+    return not (part.is_floating_point() or part.is_complex() or part.dtype == torch.bool)
+
+
+def described(value: object) -> str:
+    """Return what a batch, or the output of a module, consists of.
+
+    Example:
+        >>> described(torch.zeros(2, 3)), described({"a": 1, "b": 2}), described((torch.zeros(2), "c"))
+        ('a torch.float32 tensor of shape (2, 3)', 'dict with a, b', 'tuple of Tensor, str')
+    """
+    if isinstance(value, Tensor):
+        return f"a {value.dtype} tensor of shape {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        return f"{type(value).__name__} with {', '.join(str(name) for name in value) or 'no entry'}"
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__} of {', '.join(type(part).__name__ for part in value) or 'nothing'}"
+    return type(value).__name__
 
 
 def class_labels(labels: Tensor) -> Tensor:
@@ -50,6 +115,69 @@ def class_labels(labels: Tensor) -> Tensor:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"`labels` must be integers, for they are compared; {got}. Cast class numbers with `.long()`.")
     return labels
+
+
+def check_features(features: object, width: int | None) -> Tensor:
+    """Return what an encoder has returned if it is floating-point rows ``(B, width)``.
+
+    Args:
+        features: The encoder's output.
+        width: ``in_features``; None where only the head knows it.
+
+    Raises:
+        ValueError: If it is something else; the sentence says what to wrap the encoder in.
+    """
+    if not isinstance(features, Tensor) or features.ndim != 2 or not features.is_floating_point():
+        raise ValueError(
+            "`encoder` must return features (B, D), one row of floating-point numbers per input; got "
+            f"{described(features)}. {_wrapping(features)}"
+        )
+    if width is not None and features.shape[1] != width:
+        raise ValueError(
+            f"`in_features` must be the width of the encoder's output, which is {features.shape[1]}; got {width}. "
+            f"Pass in_features={features.shape[1]}."
+        )
+    return features
+
+
+def _wrapping(output: object) -> str:
+    """Return what makes rows of an encoder's output."""
+    if hasattr(output, "last_hidden_state"):
+        return (
+            "Build a model of transformers by name or folder with TextEncoder or TransformersImageEncoder of "
+            "lightning_monocon.encoders, or wrap it in a module whose `forward` pools `last_hidden_state`."
+        )
+    if not isinstance(output, Tensor):
+        return "Wrap it in a module whose `forward` returns the one tensor that holds the features."
+    if output.ndim == 2:
+        return "Wrap it in a module whose `forward` returns the features and not indices or codes."
+    if output.ndim < 2:
+        return "Wrap it in a module whose `forward` keeps the dimension of the batch; look for a `squeeze()`."
+    if output.ndim == 3:
+        return "Wrap it in a module whose `forward` pools the tokens, such as `self.encoder(inputs).mean(dim=1)`."
+    return "Wrap it: torch.nn.Sequential(encoder, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())."
+
+
+@contextmanager
+def naming_keywords(encoder: nn.Module, inputs: object) -> Iterator[None]:
+    """Say of an encoder that takes its inputs by keyword, as the models of transformers do, what to wrap it in.
+
+    Raises:
+        TypeError: Where it fails on a mapping whose keys are arguments of its `forward`.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
+        names = inspect.signature(encoder.forward).parameters
+        taken = [str(name) for name in inputs if name in names] if isinstance(inputs, Mapping) else []
+        if not taken or len(names) == 1:  # that one may be called as an entry is, and take them all
+            raise
+        raise TypeError(
+            f"`encoder` must take the inputs of a batch as one argument; {type(encoder).__name__} takes "
+            f"{', '.join(taken)} by keyword. Build a model of transformers by name or folder with TextEncoder or "
+            "TransformersImageEncoder of lightning_monocon.encoders, or wrap it in a module whose `forward(inputs)` "
+            "calls it with `**inputs` and returns features (B, D)."
+        ) from error
 
 
 def check_rows(embeddings: Tensor, labels: Tensor) -> None:

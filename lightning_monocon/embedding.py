@@ -3,21 +3,25 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from itertools import islice
 from typing import cast
 
-import numpy as np
 import torch
-import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from lightning_monocon.random_states import kept_random_states
+from lightning_monocon.rank_rows import Share, check_apart, over_ranks, shares
+
 GALLERY_AND_QUERY = 2
+_NUMBERS = "the place of each row in the data"
 
 
-def embed(module: LightningModule, loader: Iterable[object]) -> dict[str, Tensor]:
+def embed(
+    module: LightningModule, loader: Iterable[object], limit: int | None = None, *, each_once: bool = True
+) -> dict[str, Tensor]:
     """Return what `validation_step` returns, over a whole loader and over all ranks, on the CPU.
 
     The module is in eval mode meanwhile; modes and random state are as before afterwards.
@@ -25,16 +29,47 @@ def embed(module: LightningModule, loader: Iterable[object]) -> dict[str, Tensor
     Args:
         module: Its `validation_step` returns a mapping of tensors ``(B, ...)``.
         loader: Batches for `validation_step`; each rank its own share.
+        limit: Batches that a rank takes at most; None for all.
+        each_once: Leave out the rows that another rank has too.
 
     Returns:
-        One tensor ``(N, ...)`` per key.
+        One tensor ``(N, ...)`` per key; from several ranks in the order of the data set.
+
+    Raises:
+        RuntimeError: If another rank has failed.
+        ValueError: If the loader is empty on all ranks, or it can't be told which rows several ranks have.
     """
-    with untouched(module), torch.inference_mode():
-        parts = [
-            cast("Mapping[str, Tensor]", module.validation_step(_moved(module, batch), i))
-            for i, batch in enumerate(loader)
-        ]
-    return _over_ranks(concatenate(parts))
+    share = shares([loader])[0] if each_once else Share()
+    parts: list[dict[str, Tensor]] = []
+    failure: Exception | None = None
+    try:
+        with untouched(module), torch.inference_mode():
+            parts += _embedded(module, islice(loader, limit), share)
+    except Exception as error:  # the other ranks wait: they must hear of it
+        failure = error
+
+    every = over_ranks(None if failure else parts)
+    if failure is not None:
+        raise failure
+    if None in every:
+        raise RuntimeError(f"Rank {every.index(None)} has failed to embed its share; its own message says why.")
+    check_apart([share])
+    rows = concatenate([part for one in every for part in one or ()])
+    order = rows.pop(_NUMBERS).argsort(stable=True)
+    return {name: value[order] for name, value in rows.items()} if len(every) > 1 else rows
+
+
+def _embedded(module: LightningModule, batches: Iterable[object], share: Share) -> Iterator[dict[str, Tensor]]:
+    """Yield the rows of each batch that count, and their numbers, on the CPU."""
+    for index, batch in enumerate(batches):
+        moved = module.transfer_batch_to_device(batch, module.device, 0)
+        part = cast("Mapping[str, Tensor]", module.validation_step(moved, index))
+        share.look_at(batch, index)
+        size = len(next(iter(part.values())))
+        fresh = share.fresh(index, size)
+        rows = {name: value.detach().cpu() for name, value in part.items()}
+        rows[_NUMBERS] = share.numbers(index, size)
+        yield rows if fresh is None else {name: value[fresh] for name, value in rows.items()}
 
 
 def has_classes(trainer: Trainer) -> bool:
@@ -53,10 +88,6 @@ def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([part[name].detach().cpu() for part in parts]).clone() for name in parts[0]}
 
 
-def _moved(module: LightningModule, batch: object) -> object:
-    return module.transfer_batch_to_device(batch, module.device, 0)
-
-
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
     """Put the module in eval mode; afterwards restore every submodule's mode and all random states.
@@ -64,25 +95,10 @@ def untouched(module: nn.Module) -> Iterator[None]:
     Those are the states of Python, NumPy, torch and the devices that the module lies on.
     """
     modes = {part: part.training for part in module.modules()}
-    python, numpy = random.getstate(), np.random.get_state()
-    places = {parameter.device for parameter in module.parameters() if parameter.device.type != "cpu"}
-    with ExitStack() as stack:
-        for place in places or {torch.device("cpu")}:
-            devices = [] if place.type == "cpu" else [place]
-            stack.enter_context(torch.random.fork_rng(devices, device_type="cuda" if not devices else place.type))
+    with kept_random_states(parameter.device for parameter in module.parameters()):
         module.eval()
         try:
             yield
         finally:
             for part, mode in modes.items():
                 part.training = mode
-            random.setstate(python)
-            np.random.set_state(numpy)
-
-
-def _over_ranks(rows: dict[str, Tensor]) -> dict[str, Tensor]:
-    if not (dist.is_available() and dist.is_initialized()):
-        return rows
-    shares: list[dict[str, Tensor]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(shares, rows)
-    return {name: torch.cat([share[name] for share in shares]) for name in rows}

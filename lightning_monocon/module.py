@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from lightning_monocon.arms import Arm, HeadSpec, build_head, head_spec
-from lightning_monocon.batches import PositivesWatch, check_rows, class_labels, inputs_and_labels, naming_drop_last
+from lightning_monocon.batches import (
+    PositivesWatch,
+    check_features,
+    check_rows,
+    class_labels,
+    inputs_and_labels,
+    naming_drop_last,
+    naming_keywords,
+)
 from lightning_monocon.cached_gradients import embed_in_chunks
 from lightning_monocon.checkpoints import read_checkpoint
 from lightning_monocon.durable import PlainCheckpointIO
@@ -160,7 +168,10 @@ class MonoCon(TwoPhaseModule):
 
     def forward(self, inputs: Any) -> Tensor:  # noqa: ANN401  # whatever the user's encoder takes
         """Return the embeddings ``(B, D_out)`` of a batch of inputs."""
-        return cast(Tensor, self.head(self.encoder(inputs)))
+        return cast(Tensor, self.head(self._encode(inputs)))
+
+    def _encode(self, inputs: Any) -> Tensor:  # noqa: ANN401  # whatever the user's encoder takes
+        return check_features(self.encoder(inputs), cast("int | None", self.head_spec.get("in_features")))
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor | None:
         """Return the contrastive loss of one batch, ``None`` for an empty one, which is skipped and counted.
@@ -175,7 +186,7 @@ class MonoCon(TwoPhaseModule):
             return None
         if labels.device.type == "cpu" or batch_idx == 0:  # elsewhere reading them makes the host wait
             self._watch_positives(labels)
-        with naming_drop_last(labels):
+        with naming_drop_last(labels), naming_keywords(self.encoder, inputs):
             embeddings = self._embed_for_loss(inputs, len(labels))
         check_rows(embeddings, labels)
         loss: Tensor = self.loss(embeddings, labels)
@@ -210,8 +221,11 @@ class MonoCon(TwoPhaseModule):
 
     def _embed(self, batch: tuple[Any, Tensor]) -> Embedded:
         inputs, labels = inputs_and_labels(batch)
-        features = self.encoder(inputs)
-        return {"embeddings": self.head(features).float(), "features": features.float(), "labels": labels}
+        with naming_keywords(self.encoder, inputs):
+            features = self._encode(inputs)
+        embeddings = self.head(features)
+        check_rows(embeddings, labels)
+        return {"embeddings": embeddings.float(), "features": features.float(), "labels": labels}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the phase and the description."""

@@ -65,7 +65,8 @@ def remaining(loader: DataLoader[Any], done: int) -> DataLoader[Any]:
 
 
 def _in_order(sampler: Sampler[Any] | object, dataset: Any) -> ShardSampler | DistributedSampler[Any]:  # noqa: ANN401  # PyTorch's data sets have no common type with a length
-    if isinstance(sampler, SequentialSampler):
+    # PyTorch's own repeats samples at the end, which would be rows twice in the corpus
+    if isinstance(sampler, SequentialSampler) or (type(sampler) is DistributedSampler and not sampler.shuffle):
         return ShardSampler(len(dataset))
     if isinstance(sampler, DistributedSampler) and not sampler.shuffle:
         return sampler

@@ -26,7 +26,7 @@ def neighbour_scores(
     query: Tensor,
     query_labels: Tensor,
     k: int = 5,
-    recall_k: Sequence[int] = (1, 5),
+    recall_k: int | Sequence[int] = (1, 5),
     metric: DistanceName = "cosine",
 ) -> dict[str, Tensor]:
     """Return k-NN accuracy and Recall@k for every k of ``recall_k``, all from one search of the gallery.
@@ -37,7 +37,7 @@ def neighbour_scores(
         query: ``(N, D)``.
         query_labels: ``(N,)`` integers.
         k: How many neighbours vote, 1 to M.
-        recall_k: Distinct numbers of neighbours, each 1 to M.
+        recall_k: A number of neighbours, 1 to M, or several distinct ones.
         metric: ``"cosine"`` or ``"euclidean"``.
 
     Returns:
@@ -54,9 +54,10 @@ def neighbour_scores(
         >>> neighbour_scores(gallery, labels, query, torch.tensor([0]), k=1, recall_k=(1,))["recall@1"]
         tensor(1., dtype=torch.float64)
     """
-    ks = check_ks((*recall_k, k)) if k not in recall_k else check_ks(recall_k)
+    recalls = check_ks(recall_k)
+    (votes,) = check_ks((k,))
     known = check_labels(gallery_labels, len(gallery), "gallery_labels")
     truth = check_labels(query_labels, len(query), "query_labels")
     check_classes(known)
-    found = neighbours(gallery, query, max(ks), metric).indices
-    return scores_from_labels(known.to(found.device)[found], truth.to(found.device), k, recall_k)
+    found = neighbours(gallery, query, max(votes, *recalls), metric).indices
+    return scores_from_labels(known.to(found.device)[found], truth.to(found.device), votes, recalls)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,11 +13,11 @@ from lightning_monocon.functional.knn_accuracy import check_classes
 from lightning_monocon.functional.neighbours import DistanceName, neighbours
 
 
-def check_ks(k: Sequence[int]) -> tuple[int, ...]:
-    """Return ``k`` as a tuple of distinct positive integers; TypeError or ValueError if it is not one."""
-    ks = tuple(k)
+def check_ks(k: int | Sequence[int]) -> tuple[int, ...]:
+    """Return ``k``, one positive integer or several distinct ones, as a tuple; ValueError if it is neither."""
+    ks = tuple(k) if isinstance(k, Iterable) else (k,)
     if not ks or len(set(ks)) != len(ks) or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in ks):
-        raise ValueError(f"`k` must hold distinct positive integers, such as (1, 5); got {k!r}.")
+        raise ValueError(f"`k` must be a positive integer or hold distinct ones, such as (1, 5); got {k!r}.")
     return ks
 
 
@@ -35,7 +35,7 @@ def recall_at_k(
     gallery_labels: Tensor,
     query: Tensor,
     query_labels: Tensor,
-    k: Sequence[int] = (1, 5),
+    k: int | Sequence[int] = (1, 5),
     metric: DistanceName = "cosine",
 ) -> dict[int, Tensor]:
     """Return Recall@k for every k from one search: the share of queries with a same-label row among the k nearest.
@@ -45,7 +45,7 @@ def recall_at_k(
         gallery_labels: ``(M,)`` integers, at least two classes.
         query: ``(N, D)``.
         query_labels: ``(N,)`` integers.
-        k: Distinct numbers of neighbours, each 1 to M.
+        k: A number of neighbours, 1 to M, or several distinct ones.
         metric: ``"cosine"`` or ``"euclidean"``.
 
     Returns:

@@ -17,7 +17,7 @@ from lightning_monocon.functional.spectrum import PrincipalComponents, principal
 from lightning_monocon.functional.unit_rows import unit_rows
 
 
-def check_dims(dims: Sequence[int], width: int | None = None) -> tuple[int, ...]:
+def check_dims(dims: int | Sequence[int], width: int | None = None) -> tuple[int, ...]:
     """Return ``dims`` as a tuple of distinct positive integers, at most ``width``; ValueError if they are not."""
     try:
         found = check_ks(dims)
@@ -54,7 +54,7 @@ def truncation_curve(
     gallery_labels: Tensor,
     query: Tensor,
     query_labels: Tensor,
-    dims: Sequence[int],
+    dims: int | Sequence[int],
     k: int = 5,
 ) -> dict[int, dict[str, Tensor]]:
     """Return k-NN accuracy and Recall@1 after projection to the gallery's first principal components, for each number.
@@ -68,7 +68,7 @@ def truncation_curve(
         gallery_labels: ``(M,)`` integers, at least two classes.
         query: ``(N, D)``.
         query_labels: ``(N,)`` integers.
-        dims: Distinct numbers of kept dimensions, each 1 to D.
+        dims: A number of kept dimensions, 1 to D, or several distinct ones.
         k: How many neighbours vote, 1 to M.
 
     Returns:

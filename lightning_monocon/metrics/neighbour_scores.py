@@ -24,7 +24,7 @@ class NeighbourScores(LabelledMetric):
 
     Args:
         k: How many neighbours vote.
-        recall_k: Distinct numbers of neighbours.
+        recall_k: A number of neighbours, or several distinct ones.
         metric: ``"cosine"`` or ``"euclidean"``.
         kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
             of :class:`torchmetrics.Metric`.
@@ -47,7 +47,7 @@ class NeighbourScores(LabelledMetric):
     def __init__(
         self,
         k: int = 5,
-        recall_k: Sequence[int] = (1, 5),
+        recall_k: int | Sequence[int] = (1, 5),
         metric: DistanceName = "cosine",
         **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
     ) -> None:

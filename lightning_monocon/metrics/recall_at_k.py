@@ -22,13 +22,13 @@ class RecallAtK(LabelledMetric):
     [0, 1]; NaN and one warning without gallery or query.
 
     Args:
-        k: Distinct numbers of neighbours.
+        k: A number of neighbours, or several distinct ones.
         metric: ``"cosine"`` or ``"euclidean"``.
         kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
             of :class:`torchmetrics.Metric`.
 
     Raises:
-        ValueError: If ``k`` does not hold distinct positive integers or ``metric`` is unknown.
+        ValueError: If ``k`` is not a positive integer nor holds distinct ones, or ``metric`` is unknown.
 
     Example:
         >>> metric = RecallAtK(k=(1, 2))
@@ -42,7 +42,12 @@ class RecallAtK(LabelledMetric):
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
 
-    def __init__(self, k: Sequence[int] = (1, 5), metric: DistanceName = "cosine", **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(
+        self,
+        k: int | Sequence[int] = (1, 5),
+        metric: DistanceName = "cosine",
+        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+    ) -> None:
         self_k = check_ks(k)
         super().__init__(metric, **kwargs)
         self.k = self_k

@@ -22,7 +22,7 @@ class TruncationCurve(LabelledMetric):
     float32 tensors in [0, 1]; NaN and one warning without gallery or query.
 
     Args:
-        dims: Distinct numbers of kept dimensions.
+        dims: A number of kept dimensions, or several distinct ones.
         k: How many neighbours vote.
         kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
             of :class:`torchmetrics.Metric`.
@@ -44,7 +44,7 @@ class TruncationCurve(LabelledMetric):
 
     def __init__(
         self,
-        dims: Sequence[int],
+        dims: int | Sequence[int],
         k: int = 5,
         **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DistributedSampler, SequentialSampler
 
+from lightning_monocon.batches import tensors_in
 from lightning_monocon.embedding import untouched
 
 FEW = 8
@@ -43,18 +44,6 @@ def magnitude(tensors: Iterable[Tensor]) -> Tensor:
         if math.isfinite(euclidean.item()):  # if not, squares may have overflowed
             return euclidean
     return torch.nn.utils.get_total_norm(floating, float("inf"))
-
-
-def tensors_in(batch: object) -> Iterator[Tensor]:
-    """Yield the tensors of a nested batch."""
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, Mapping):
-        for part in batch.values():
-            yield from tensors_in(part)
-    elif isinstance(batch, tuple | list):
-        for part in batch:
-            yield from tensors_in(part)
 
 
 def bad_rows(batch: object) -> list[int]:

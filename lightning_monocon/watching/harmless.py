@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lightning_monocon.watching.outputs import monitored
 
 from lightning_monocon.watching.printing import print_once
 
@@ -36,10 +40,23 @@ class Watcher(Callback):
         self.on_error = on_error
         self.error: Exception | None = None
         """What made the callback stop watching."""
+        self._logged: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Watch again: an error of an earlier run says nothing of this one."""
         self.error = None
+        self._logged = set()
+
+    def log_figures(self, pl_module: LightningModule, figures: Mapping[str, Tensor | float]) -> None:
+        """Log figures that are equal on all ranks; every rank must call it.
+
+        NaN stands for a figure that cannot be computed, which is left out. It is logged, though, where the name was
+        logged before or is monitored: whoever looks for it must neither miss it nor take an old value for its own.
+        """
+        wanted = self._logged | monitored(pl_module)
+        found = {name: value for name, value in figures.items() if name in wanted or not math.isnan(float(value))}
+        self._logged |= found.keys()
+        pl_module.log_dict(found, sync_dist=True)  # averages equal values
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what `trainer.validate` has measured, each figure once."""

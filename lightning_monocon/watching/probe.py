@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
+from lightning_monocon.batches import inputs_and_classes
 from lightning_monocon.embedding import untouched
+from lightning_monocon.watching.outputs import LayerTap, as_rows
 
 CHUNK = 512
 FEWEST = 3
@@ -54,7 +54,7 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
         chosen = _stratified(known[name], half, seed)
         digest.update(np.asarray(chosen, dtype=np.int64).tobytes())
         for start in range(0, len(chosen), CHUNK):
-            inputs, found = inputs_and_labels(_fetch(loader, chosen[start : start + CHUNK]))
+            inputs, found = inputs_and_classes(_fetch(loader, chosen[start : start + CHUNK]))
             batches.append(inputs)
             labels.append(found.cpu().long())
     every = torch.cat(labels)
@@ -72,33 +72,12 @@ def evaluate(module: LightningModule, probe: Probe, layer: str | None = None) ->
         ValueError: If the output is not one row of numbers per input.
     """
     outputs: list[Tensor] = []
-    captured: list[Any] = []
-    with untouched(module), torch.inference_mode():
-        with _captured(module, layer, captured):
-            for inputs in probe.batches:
-                result = module(module.transfer_batch_to_device(inputs, module.device, 0))
-                outputs.append(_rows(captured.pop() if layer else result, layer))
+    with untouched(module), torch.inference_mode(), LayerTap(layer).open(module) as tap:
+        for inputs in probe.batches:
+            result = module(module.transfer_batch_to_device(inputs, module.device, 0))
+            rows = tap.rows() if layer else as_rows(result, "`forward`")
+            outputs.append(rows.float().cpu())
     return torch.cat(outputs)
-
-
-def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
-    """Split a batch: a pair, or a mapping with the key ``labels``, whose rest are the inputs.
-
-    Raises:
-        ValueError: If there are no integer labels, one per input.
-    """
-    inputs: object = None
-    labels: object = None
-    if isinstance(batch, Mapping) and "labels" in batch:
-        inputs, labels = {k: v for k, v in batch.items() if k != "labels"}, batch["labels"]
-    elif isinstance(batch, Sequence) and len(batch) >= 2:
-        inputs, labels = batch[0], batch[1]
-    if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
-        raise ValueError(
-            "A batch must be (inputs, labels), or a mapping with `labels`, one integer label per input; "
-            f"got {type(batch).__name__} with labels {getattr(labels, 'shape', labels)}."
-        )
-    return inputs, labels
 
 
 def labels_of(loader: DataLoader[Any]) -> list[int]:
@@ -110,7 +89,7 @@ def labels_of(loader: DataLoader[Any]) -> list[int]:
     labels: list[int] = []
     for start in range(0, size, CHUNK):
         batch = _fetch(loader, list(range(start, min(start + CHUNK, size))))
-        labels += inputs_and_labels(batch)[1].tolist()
+        labels += inputs_and_classes(batch)[1].tolist()
     return labels
 
 
@@ -157,26 +136,3 @@ def _stratified(labels: list[int], count: int, seed: int) -> list[int]:
         turn[labels[position]] = turn.get(labels[position], 0) + 1
         ranked.append((turn[labels[position]], position))
     return [position for _, position in sorted(ranked, key=lambda pair: pair[0])[:count]]
-
-
-@contextmanager
-def _captured(module: nn.Module, layer: str | None, into: list[Any]) -> Iterator[None]:
-    """Append what the submodule ``layer`` returns to a list, as long as the context lasts."""
-    if layer is None:
-        yield
-        return
-    handle = module.get_submodule(layer).register_forward_hook(lambda _module, _inputs, output: into.append(output))
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _rows(output: object, layer: str | None) -> Tensor:
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        where = f"submodule '{layer}'" if layer else "`forward`"
-        got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(
-            f"The probe needs {where} to return one row per input, (B, D); got {got}. Name a submodule with `layer`."
-        )
-    return output.detach().float().cpu()

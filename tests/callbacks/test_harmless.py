@@ -184,7 +184,7 @@ def test_training_is_the_same_to_the_bit(
 
 INSIDES = {  # what each watcher does its work by, in its own module
     "CollapseGuard": "lightning_monocon.metrics.MeanCosine.update",
-    "EmbeddingMetrics": "lightning_monocon.callbacks.embedding_metrics._take",
+    "EmbeddingMetrics": "lightning_monocon.watching.rows.taken",
     "RunReport": "lightning_monocon.callbacks.run_report.embed",
     "SemanticLandscape": "lightning_monocon.callbacks.semantic_landscape.evaluate",
     "SentenceSimilarity": "lightning_monocon.callbacks.sentence_similarity.embed",
@@ -234,8 +234,9 @@ def test_a_monitored_metric_is_still_there_when_its_callback_has_stopped(
 @pytest.mark.parametrize("name", sorted(WATCHERS))
 def test_every_hook_of_a_watcher_is_harmless(name: str) -> None:
     """A hook is decorated, or does nothing but call what is."""
-    plain = {"on_validation_epoch_end", "on_test_epoch_end", "on_stop"}
-    for hook, function in vars(WATCHERS[name]).items():
+    plain = {f"on_{stage}_epoch_{end}" for stage in ("validation", "test") for end in ("start", "end")} | {"on_stop"}
+    ours = [kind for kind in WATCHERS[name].__mro__ if issubclass(kind, Watcher)]
+    for hook, function in (pair for kind in ours for pair in vars(kind).items()):
         if hook.startswith("on_") and hook not in plain:
             assert hasattr(function, "__wrapped__"), f"{name}.{hook} lacks @harmless"
 

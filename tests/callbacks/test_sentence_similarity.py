@@ -9,6 +9,7 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sentence_files import write_pairs
@@ -96,16 +97,27 @@ def test_a_stage_without_scored_pairs_is_passed_over() -> None:
     assert trainer().test(model, ScoredVectors(4, stages=("val",)), verbose=False) == [{}]
 
 
-@pytest.mark.parametrize("on_error", ["warn", "raise"])
-def test_data_without_scored_pairs(on_error: Any) -> None:
-    rows = DataLoader([(torch.zeros(6), 0)])  # type: ignore[arg-type, var-annotated]
-    sentence = r"`datamodule` must have `similarity_dataloader` and `similarity_scores`, as SentencePairs has"
-    caught = (
-        pytest.warns(UserWarning, match=sentence) if on_error == "warn" else pytest.raises(ValueError, match=sentence)
-    )
-    with caught:
-        (values,) = trainer(on_error).validate(MonoCon(nn.Linear(6, 5), "none", in_features=5), rows, verbose=False)
-        assert np.isnan(values["val/spearman"])  # nobody takes it for the best
+SENTENCE = r"`datamodule` must have `similarity_dataloader` and `similarity_scores`, as SentencePairs has"
+
+
+def without_pairs() -> tuple[MonoCon, DataLoader[Any]]:
+    return MonoCon(nn.Linear(6, 5), "none", in_features=5), DataLoader([(torch.zeros(6), 0)])  # type: ignore[arg-type]
+
+
+def test_data_without_scored_pairs() -> None:
+    with pytest.raises(ValueError, match=SENTENCE):
+        trainer("raise").validate(*without_pairs(), verbose=False)
+
+
+@pytest.mark.parametrize("monitor", [None, "val/spearman"], ids=["nobody looks", "monitored"])
+def test_after_an_error_nobody_takes_the_figure_for_the_best(monitor: str | None) -> None:
+    run = trainer("warn")
+    if monitor is not None:
+        run.callbacks.append(EarlyStopping(monitor, check_finite=False))  # type: ignore[attr-defined]
+    with pytest.warns(UserWarning, match=SENTENCE):
+        run.validate(*without_pairs(), verbose=False)
+    assert {name for name, value in run.callback_metrics.items() if value.isnan()} == ({monitor} if monitor else set())
+    assert set(run.callback_metrics) == ({monitor} if monitor else set())
 
 
 @pytest.mark.slow

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch import Tensor
 
 from lightning_monocon.functional import knn_accuracy, neighbour_scores, neighbours, recall_at_k
 from lightning_monocon.functional.knn_accuracy import majority_vote
+from lightning_monocon.metrics import NeighbourScores, RecallAtK
+from lightning_monocon.metrics.labelled import LabelledMetric
 
 Name = Literal["cosine", "euclidean"]
 search = sys.modules[neighbours.__module__]
@@ -121,6 +124,34 @@ def test_recall_counts_any_label_among_the_first_k() -> None:
         assert value == (ranked[:, :k] == truth[:, None]).any(1).double().mean()
 
 
+def test_one_k_may_be_a_number() -> None:
+    (gallery, known), (query, truth) = clusters(60, 6), clusters(40, 6, seed=1)
+    assert recall_at_k(gallery, known, query, truth, k=3) == recall_at_k(gallery, known, query, truth, k=(3,))
+    scores = neighbour_scores(gallery, known, query, truth, k=5, recall_k=3)
+    assert scores == neighbour_scores(gallery, known, query, truth, k=5, recall_k=[3])
+    recalls, both = (RecallAtK(k=3), RecallAtK(k=[3])), (NeighbourScores(recall_k=3), NeighbourScores(5, (3,)))
+    for metric, several in (recalls, both):
+        for one in (metric, several):
+            one.update(gallery, known, "gallery")
+            one.update(query, truth, "query")
+        assert metric.compute() == several.compute()
+
+
+@pytest.mark.parametrize(("words", "expected"), [("1", (1,)), ("[1, 5]", (1, 5))])
+def test_a_recipe_may_give_a_number_or_a_list(words: str, expected: tuple[int, ...]) -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LabelledMetric, "metric")
+    name = f"{RecallAtK.__module__}.{RecallAtK.__qualname__}"
+    parsed = parser.parse_args([f"--metric={name}", f"--metric.k={words}"])
+    assert RecallAtK(k=parsed.metric.init_args.k).k == expected
+
+
+@pytest.mark.parametrize("k", [0, -1, True, 1.0, None, (), (0,), (1, 1.5)], ids=str)
+def test_k_that_is_no_number_of_neighbours(k: Any) -> None:
+    with pytest.raises(ValueError, match="`k` must be a positive integer or hold distinct ones, such as"):
+        RecallAtK(k=k)
+
+
 def test_one_search_gives_all_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     (gallery, known), (query, truth) = clusters(300, 6), clusters(200, 6, seed=1)
     tiles: list[int] = []
@@ -154,7 +185,9 @@ def test_wrong_input_is_named() -> None:
         neighbours(gallery, None, k=20)
     with pytest.raises(ValueError, match="`metric` must be 'cosine' or 'euclidean'; got 'dot'"):
         neighbours(gallery, query, metric="dot")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"`k` must hold distinct positive integers, such as \(1, 5\); got \(1, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"`k` must be a positive integer or hold distinct ones, such as \(1, 5\); got \(1, 1\)"
+    ):
         recall_at_k(gallery, known, query, truth, k=(1, 1))
     with pytest.raises(ValueError, match="`query` must be finite; 1 of 9 rows hold NaN or Inf"):
         neighbours(gallery, query.index_fill(0, torch.tensor([2]), torch.nan))

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each sample counts once on three real gloo ranks, however the loaders deal them out: the figures of one process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from processes import ddp_rows
+from sklearn.neighbors import KNeighborsClassifier
+
+SCRIPT = Path(ddp_rows.__file__)
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The number of training batches"),
+    pytest.mark.filterwarnings("ignore:Your `test_dataloader`'s sampler has shuffling enabled"),
+]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What three ranks of 22 gallery and 10 query samples found; neither number divides by three."""
+    folder = tmp_path_factory.mktemp("ranks")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
+    done = subprocess.run([sys.executable, SCRIPT, folder], env=clean, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(ddp_rows.RANKS)]
+
+
+def assert_same_figures(found: dict[str, float], truth: dict[str, float]) -> None:
+    assert set(found) == set(truth) != set()
+    for name, value in truth.items():
+        assert found[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+
+
+@pytest.mark.parametrize("way", ddp_rows.WAYS)
+def test_metrics_are_those_of_one_process(ranks: list[dict[str, Any]], way: str) -> None:
+    truth = ddp_rows.two_loaders(ddp_rows.plain, True, 1)
+    with torch.inference_mode():
+        (gallery, known), (query, asked) = (ddp_rows.data(*part).tensors for part in ((22, 1), (10, 2)))
+        rows, queries = (ddp_rows.model()(part).double().numpy() for part in (gallery, query))
+    votes = KNeighborsClassifier(5, algorithm="brute", metric="cosine").fit(rows, known)
+    assert truth["test/knn_accuracy"] == pytest.approx(votes.score(queries, asked), abs=1e-6)
+    for rank in ranks:
+        assert_same_figures(rank[way], truth)
+
+
+@pytest.mark.parametrize("way", ddp_rows.REFUSED)
+def test_an_order_that_no_rank_can_tell_is_refused_on_every_rank(ranks: list[dict[str, Any]], way: str) -> None:
+    sentence = ddp_rows.REFUSED[way][2]
+    for rank in ranks:
+        assert rank[way].startswith("`dataloaders` must")
+        assert sentence in rank[way]
+
+
+def test_one_loader_is_dealt_as_in_one_process(ranks: list[dict[str, Any]]) -> None:
+    truth = ddp_rows.one_loader(1)
+    assert {"val/knn_accuracy", "val/fvu", "collapse_guard/mean_cosine"} <= set(truth)
+    for rank in ranks:
+        assert_same_figures(rank["one loader"], truth)
+
+
+def test_the_guard_judges_the_rows_of_one_process(ranks: list[dict[str, Any]]) -> None:
+    truth = ddp_rows.guarded(1)
+    assert "collapse_guard/fvu" in truth
+    for rank in ranks:
+        assert_same_figures(rank["guard"], truth)
+
+
+def numbers(node: Any) -> list[float]:
+    if isinstance(node, dict | list):
+        return [number for part in (node.values() if isinstance(node, dict) else node) for number in numbers(part)]
+    return [node] if isinstance(node, int | float) else []
+
+
+def test_the_report_scores_the_rows_of_one_process(ranks: list[dict[str, Any]], tmp_path: Path) -> None:
+    truth = numbers(json.loads(ddp_rows.reported(1, tmp_path)))
+    assert len(truth) > 50
+    assert numbers(json.loads(ranks[0]["report"])) == pytest.approx(truth, rel=1e-6, nan_ok=True)
+
+
+def test_the_probe_is_drawn_from_the_data_and_not_from_a_share(ranks: list[dict[str, Any]], tmp_path: Path) -> None:
+    assert ranks[0]["probe"] == ddp_rows.probed(1, tmp_path) != ""
+
+
+def test_shards_hold_each_row_once(ranks: list[dict[str, Any]]) -> None:
+    source = ddp_rows.data(ddp_rows.QUERY, 2)
+    with torch.inference_mode():
+        sums = ddp_rows.model()(source.tensors[0]).sum(1).tolist()
+    for way, found in ranks[0]["predicted"].items():
+        assert found["ids"] == list(range(ddp_rows.QUERY)), way
+        assert found["labels"] == source.tensors[1].tolist(), way
+        assert found["sums"] == pytest.approx(sums, rel=1e-5), way
+
+
+def test_a_rank_without_rows_does_not_keep_the_others_waiting(ranks: list[dict[str, Any]]) -> None:
+    for rank in ranks:
+        assert rank["few"] == {"labels": [7, 8]}
+
+
+def test_a_rank_that_fails_tells_the_others(ranks: list[dict[str, Any]]) -> None:
+    told = "Rank 1 has failed to embed its share; its own message says why."
+    assert [rank["failing"] for rank in ranks] == [told, "only here", told]
