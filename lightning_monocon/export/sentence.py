@@ -159,12 +159,8 @@ def _without_paths(content: Any) -> Any:  # noqa: ANN401  # any JSON value
 
 
 def _class(name: str) -> Any:  # noqa: ANN401  # optional package
-    """A class of sentence-transformers 6, or of 5, which keeps them elsewhere."""
-    try:
-        home: Any = import_module("sentence_transformers.sentence_transformer.modules")
-    except ModuleNotFoundError:
-        home = import_module("sentence_transformers.models")
-    return getattr(home, name)
+    """A class of sentence-transformers."""
+    return getattr(import_module("sentence_transformers.sentence_transformer.modules"), name)
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401  # any JSON value

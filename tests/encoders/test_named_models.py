@@ -115,12 +115,11 @@ def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     def get_model(name: str, weights: str | None = None) -> nn.Module:
         if weights == "DEFAULT":
             raise OSError("no route to host")
-        if name == "unknown":
-            raise ValueError("Unknown model unknown")
         return Classifier("" if name == "headless" else "fc")
 
     package, models = ModuleType("torchvision"), ModuleType("torchvision.models")
     models.get_model = get_model  # type: ignore[attr-defined]
+    models.list_models = lambda module: ["resnet18", "headless"]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchvision", package)
     monkeypatch.setitem(sys.modules, "torchvision.models", models)
 
@@ -135,7 +134,7 @@ def test_a_model_of_torchvision_loses_its_classifier() -> None:
 
 @pytest.mark.usefixtures("torchvision")
 def test_what_torchvision_refuses() -> None:
-    with pytest.raises(ValueError, match=r"`model` and `weights` must be known to torchvision, got 'unknown'"):
+    with pytest.raises(ValueError, match=r"`model` must be a classification model of torchvision; got 'unknown'"):
         TorchvisionEncoder("unknown")
     with pytest.raises(ValueError, match=r"`model` must end in a linear classifier; 'headless' does not"):
         TorchvisionEncoder("headless")
