@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from torch import nn
 
@@ -49,3 +49,27 @@ def build_head(spec: HeadSpec) -> nn.Module:
         return kind(in_features, out_features=out_features, **options)
     except TypeError as error:
         raise ValueError(f"`head_options` must be arguments of the {arm} head, got {options}: {error}.") from error
+
+
+def own_head_spec(head: nn.Module) -> HeadSpec:
+    """Return what a checkpoint says of a head of the user's own: its class."""
+    return {"arm": f"{type(head).__module__}.{type(head).__qualname__}"}
+
+
+def head_arguments(spec: HeadSpec, head: nn.Module | None = None) -> dict[str, Any]:
+    """Return the arguments of `MonoCon` that rebuild the head of a checkpoint.
+
+    Args:
+        spec: What the checkpoint says of its head.
+        head: The head, where it was a module of the user's own.
+
+    Raises:
+        ValueError: If it was one and is not given.
+    """
+    if head is not None:
+        return {"head": head}
+    options: dict[str, Any] = dict(spec)
+    arm, width, out = options.pop("arm"), options.pop("in_features", None), options.pop("out_features", None)
+    if width is None:
+        raise ValueError(f"`head` must be given: the checkpoint was trained with a head of your own, {arm}.")
+    return {"head": arm, "in_features": width, "out_features": out, "head_options": options or None}

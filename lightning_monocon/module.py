@@ -7,6 +7,7 @@ Source: arXiv 2509.22931 and the settings of its author's published code. The sc
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, cast
 
 import torch
@@ -15,7 +16,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from lightning_monocon.arms import Arm, HeadSpec, build_head, head_spec
+from lightning_monocon.arms import Arm, HeadSpec, build_head, head_arguments, head_spec, own_head_spec
 from lightning_monocon.batches import (
     PositivesWatch,
     check_features,
@@ -29,6 +30,7 @@ from lightning_monocon.cached_gradients import embed_in_chunks
 from lightning_monocon.checkpoints import read_checkpoint
 from lightning_monocon.durable import PlainCheckpointIO
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
+from lightning_monocon.encoders.wrapped import named_as, unwrapped
 from lightning_monocon.large_batches import AccumulationWatch, check_chunk_size, check_chunked_training, shard
 from lightning_monocon.losses import SupConLoss
 from lightning_monocon.nested_loss import NestedSupConLoss
@@ -104,7 +106,7 @@ class MonoCon(TwoPhaseModule):
         self.encoder = encoder
         if isinstance(head, nn.Module):
             self.head = head
-            self.head_spec: HeadSpec = {"arm": f"{type(head).__module__}.{type(head).__qualname__}"}
+            self.head_spec: HeadSpec = own_head_spec(unwrapped(head))
         else:
             width = feature_dim(encoder, in_features)
             # nested prefixes are what narrows such an embedding
@@ -239,12 +241,26 @@ class MonoCon(TwoPhaseModule):
             ValueError: If the checkpoint's head is not this model's.
         """
         stored = checkpoint.get("monocon", {}).get("head")
-        if stored != self.head_spec:
+        # an earlier version wrote the name of the wrapper where a head of one's own was compiled
+        wrapped = own_head_spec(self.head) if self.head_spec.keys() == {"arm"} else self.head_spec
+        if stored not in (self.head_spec, wrapped):
             raise ValueError(
                 f"`ckpt_path` must be a checkpoint of this head, {self.head_spec}; got one of {stored}. "
                 "Choose the head it was trained with, or another checkpoint."
             )
         super().on_load_checkpoint(checkpoint)
+
+    def load_state_dict(  # its result has no public name in torch
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:  # noqa: ANN401
+        """Load weights; those of a compiled encoder or head fit the plain one, and the other way round.
+
+        Args:
+            state_dict: Weights by name.
+            strict: Whether all names must agree.
+            assign: Whether to take the tensors themselves instead of copying them.
+        """
+        return super().load_state_dict(named_as(state_dict, self.state_dict()), strict, assign)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # fewer arguments than Lightning's: nothing else is safe
@@ -278,7 +294,7 @@ class MonoCon(TwoPhaseModule):
             )
         model = cls(
             encoder if encoder is not None else build_encoder(cast("EncoderSpec", spec)),
-            **_head_arguments(stored["head"], head),
+            **head_arguments(stored["head"], head),
             **stored["schedule"],
             loss=loss,
             **(stored["loss"] or {}),
@@ -286,14 +302,3 @@ class MonoCon(TwoPhaseModule):
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
         return model.eval()
-
-
-def _head_arguments(spec: dict[str, Any], head: nn.Module | None) -> dict[str, Any]:
-    """Return the constructor's arguments that rebuild the head of a checkpoint."""
-    if head is not None:
-        return {"head": head}
-    options = dict(spec)
-    arm, width, out = options.pop("arm"), options.pop("in_features", None), options.pop("out_features", None)
-    if width is None:
-        raise ValueError(f"`head` must be given: the checkpoint was trained with a head of your own, {arm}.")
-    return {"head": arm, "in_features": width, "out_features": out, "head_options": options or None}

@@ -52,16 +52,19 @@ def export(options: argparse.Namespace, overrides: Sequence[str]) -> Export:
     from lightning.pytorch import LightningDataModule
 
     from lightning_monocon.cli.parts import build_part, read_recipe
-    from lightning_monocon.export import export_model
+    from lightning_monocon.export import DoubtfulExportWarning, export_model
+    from lightning_monocon.scratch import resolved_target
 
     if unknown := [word for word in overrides if word.startswith("-") and not word.startswith("--data.")]:
         raise ValueError(f"`monocon export` has no option {unknown[0]}; only `--data.` options go to the recipe.")
     recipe = read_recipe(options.config)
+    resolved_target("--out", options.out)  # before the checkpoint and the data are read
     model = _model(options.ckpt, recipe)
     data = build_part(LightningDataModule, "data", recipe.get("data"), overrides)
     loaders, judged = _loaders(data)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)  # Lightning with torch 2.13
+        warnings.filterwarnings("ignore", category=DoubtfulExportWarning)  # the summary says it
         return export_model(
             model,
             loaders[0],
@@ -76,6 +79,7 @@ def export(options: argparse.Namespace, overrides: Sequence[str]) -> Export:
             vectors=options.vectors,
             tolerance=options.tolerance,
             sample=options.sample,
+            even_so=options.even_so,
         )
 
 
@@ -86,8 +90,9 @@ def summary(written: Export) -> str:
     facts = written.description.facts
     apart = ", ".join(f"{form} {value:.0e}" for form, value in facts["largest_difference"].items())
     losses = "\n".join(f"  {lost.sentence()}" for lost in written.losses)
+    doubts = "".join(f"Warning: {doubt}\n\n" for doubt in written.doubts)
     return (
-        f"{measured_table(written.lines).as_text()}\n\n{losses}\n\n"
+        f"{measured_table(written.lines).as_text()}\n\n{losses}\n\n{doubts}"
         f"Written to {written.folder}/: {written.stamp.dimension} of {written.stamp.full_dimension} numbers "
         f"({100 * facts['explained']:.2f} % of the variance), {written.lines[-1].bytes} bytes a vector, space "
         f"{written.stamp.space}.\nLargest difference from the native model: {apart}."
@@ -156,7 +161,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tolerance",
         type=float,
-        default=1e-5,
-        help="most that a form may differ from the native model (default: %(default)s)",
+        help="most that a number of a form may differ from the native model (default: what the rounding of float32 "
+        "explains)",
+    )
+    parser.add_argument(
+        "--even-so", action="store_true", help="export a model that has collapsed or is under-trained as well"
     )
     return parser

@@ -2,7 +2,8 @@
 """What turns an input into a feature vector, and the closed registry that rebuilds it from a checkpoint.
 
 A checkpoint names its encoder by a registered name and plain arguments, never by an import path: loading a file must
-not import what the file says.
+not import what the file says, nor read or download what it names. So a description may hold sizes and words of closed
+lists; where pretrained weights come from is the caller's to say, in the constructor.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lightning_monocon.encoders.text import TextEncoder
 from lightning_monocon.encoders.text_sentence_transformers import SentenceTransformersEncoder
 from lightning_monocon.encoders.torchvision_model import TorchvisionEncoder
 from lightning_monocon.encoders.transformers_image import TransformersImageEncoder
+from lightning_monocon.encoders.wrapped import unwrapped
 
 __all__ = [
     "REGISTRY",
@@ -49,6 +51,17 @@ REGISTRY: dict[str, type[nn.Module]] = {
     "sentence_transformers": SentenceTransformersEncoder,
 }
 
+_DESCRIBED: dict[str, tuple[str, ...]] = {
+    "small_cnn": ("in_channels", "widths", "pools"),
+    "modular": ("modulus", "embedding", "width"),
+    "resnet": ("stem", "depths", "widths", "in_channels"),
+    "transformers_image": ("config", "pooling"),
+    "torchvision": ("model",),  # a name of torchvision's own list of architectures
+    "text": ("config", "pooling", "length_groups"),
+    "sentence_transformers": ("config", "steps", "length_groups"),
+}
+"""The constructor's arguments that a description may hold: none of them makes an encoder read or download anything."""
+
 
 @runtime_checkable
 class Encoder(Protocol):
@@ -63,7 +76,8 @@ class Encoder(Protocol):
 
 
 def encoder_spec(encoder: nn.Module) -> EncoderSpec | None:
-    """Return the name and arguments of a registered encoder, ``None`` for any other module."""
+    """Return the name and arguments of a registered encoder, compiled or not, ``None`` for any other module."""
+    encoder = unwrapped(encoder)
     for name, kind in REGISTRY.items():
         if type(encoder) is kind:
             return {"name": name, **cast(Encoder, encoder).spec()}
@@ -71,16 +85,37 @@ def encoder_spec(encoder: nn.Module) -> EncoderSpec | None:
 
 
 def build_encoder(spec: Mapping[str, object]) -> nn.Module:
-    """Build the encoder that ``spec`` names, with fresh weights and without a download.
+    """Build the encoder that ``spec`` describes, with fresh weights; nothing is read or downloaded.
 
     Raises:
-        ValueError: If the name is not registered.
+        ValueError: If the name is not registered, or an argument is missing, unknown or not the description of an
+            architecture by plain values.
     """
     arguments = dict(spec)
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in REGISTRY:
         raise ValueError(f"`spec` must name a registered encoder ({', '.join(REGISTRY)}), got {name!r}.")
-    return REGISTRY[name](**arguments)
+    for argument, value in arguments.items():
+        if argument not in _DESCRIBED[name] or not _is_plain(value):
+            raise ValueError(
+                f"`spec` must describe a {name} encoder by plain values of {', '.join(_DESCRIBED[name])}; got "
+                f"{argument} = {str(value)[:80]!r}. A file may not name models, files or folders: build "
+                "the encoder yourself and pass it as `encoder=`."
+            )
+    if name in ("transformers_image", "text", "sentence_transformers") and not isinstance(arguments.get("config"), str):
+        raise ValueError(f"`spec` must hold the architecture of a {name} encoder as `config`; got {sorted(arguments)}.")
+    try:
+        return REGISTRY[name](**arguments)
+    except TypeError as error:
+        raise ValueError(f"`spec` must describe a {name} encoder; {error}.") from error
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_plain(each) for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def feature_dim(encoder: nn.Module, in_features: int | None = None) -> int:
@@ -89,7 +124,7 @@ def feature_dim(encoder: nn.Module, in_features: int | None = None) -> int:
     Raises:
         ValueError: If neither says it.
     """
-    width = in_features if in_features is not None else getattr(encoder, "out_features", None)
+    width = in_features if in_features is not None else getattr(unwrapped(encoder), "out_features", None)
     if not isinstance(width, int) or width < 1:
         raise ValueError(
             f"`in_features` must be the positive width of the encoder's output; {type(encoder).__name__} has no "

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lightning_monocon.encoders.text_config import described, fresh, pretrained, text_config
+from lightning_monocon.encoders.plain_config import described
+from lightning_monocon.encoders.text_config import fresh, pretrained, text_config
 from lightning_monocon.encoders.text_pooling import (
     Inputs,
     Pooling,
@@ -76,7 +77,11 @@ class TextEncoder(nn.Module):
 
     def spec(self) -> dict[str, object]:
         """Return architecture and pooling as plain values; the weights are in the checkpoint."""
-        return {"config": described(self._config), "pooling": self.pooling, "length_groups": self.length_groups}
+        return {
+            "config": described(self._config.to_dict()),
+            "pooling": self.pooling,
+            "length_groups": self.length_groups,
+        }
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Map a batch of tokenized texts to features ``(B, out_features)``, float32."""

@@ -3,25 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Protocol, cast
 
 from torch import nn
 
 from lightning_monocon.encoders.hub import optional_package, reachable
+from lightning_monocon.encoders.plain_config import fresh_model
 from lightning_monocon.encoders.text_source import locate
-
-# Not part of the architecture: paths of the machine that saved it, code or kernels to fetch, and how weights are kept.
-_LEFT_OUT = {
-    "architectures",
-    "attn_implementation",
-    "auto_map",
-    "dtype",
-    "experts_implementation",
-    "quantization_config",
-    "torch_dtype",
-    "transformers_version",
-}
 
 
 class Config(Protocol):
@@ -54,27 +42,13 @@ def pretrained(name: str, revision: str | None = None) -> nn.Module:
 
 
 def fresh(config: str) -> nn.Module:
-    """Return the model that `described` describes, with fresh float32 weights; nothing is read or fetched.
+    """Return the trunk of the model that an architecture as JSON describes, with fresh float32 weights.
 
     Raises:
-        ValueError: If ``config`` does not name an architecture that transformers knows.
+        ValueError: If ``config`` names no architecture that transformers knows, or holds more than plain values.
         ModuleNotFoundError: If transformers is not installed.
     """
-    transformers = optional_package("transformers", "text")
-    try:
-        values = _architecture(json.loads(config))
-        built = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
-        model = transformers.AutoModel.from_config(built, trust_remote_code=False, dtype="float32")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"`config` must be the architecture of a model of transformers as JSON; got {config[:80]!r}: {error!r}."
-        ) from error
-    return trunk(model)
-
-
-def described(config: Config) -> str:
-    """Return the architecture as JSON: what `fresh` builds the same model from."""
-    return json.dumps(_architecture(config.to_dict()), sort_keys=True)
+    return trunk(fresh_model(config, "text"))
 
 
 def trunk(model: nn.Module) -> nn.Module:
@@ -105,7 +79,3 @@ def text_config(model: nn.Module, name: str) -> Config:
             f"has {sizes}. Wrap it in a module of your own."
         )
     return cast(Config, config)
-
-
-def _architecture(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in _LEFT_OUT and not name.startswith("_")}

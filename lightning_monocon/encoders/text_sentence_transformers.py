@@ -9,7 +9,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import optional_package, reachable
-from lightning_monocon.encoders.text_config import described, fresh, text_config, trunk
+from lightning_monocon.encoders.plain_config import described
+from lightning_monocon.encoders.text_config import fresh, text_config, trunk
 from lightning_monocon.encoders.text_pooling import Inputs, check_groups, in_length_groups
 from lightning_monocon.encoders.text_source import locate
 
@@ -86,7 +87,7 @@ class SentenceTransformersEncoder(nn.Module):
     def spec(self) -> dict[str, object]:
         """Return the architecture as plain values; the weights are in the checkpoint."""
         steps = [{"type": type(step).__name__, **_arguments(step)} for step in self.steps]
-        return {"config": described(self._config), "steps": steps, "length_groups": self.length_groups}
+        return {"config": described(self._config.to_dict()), "steps": steps, "length_groups": self.length_groups}
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Map a batch of tokenized texts to sentence embeddings ``(B, out_features)``."""
@@ -140,4 +141,7 @@ def _built(step: Step) -> nn.Module:
         )
     if activation is not None:
         arguments["activation_function"] = getattr(nn, str(activation))()
-    return cast(nn.Module, getattr(modules, str(kind))(**arguments))
+    try:
+        return cast(nn.Module, getattr(modules, str(kind))(**arguments))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`steps` must hold the arguments of their classes; {kind} says: {error}.") from error

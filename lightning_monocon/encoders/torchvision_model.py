@@ -28,6 +28,11 @@ class TorchvisionEncoder(nn.Module):
     def __init__(self, model: str = "resnet34", weights: str | None = None) -> None:
         super().__init__()
         models = import_torchvision("torchvision.models")
+        if model not in models.list_models(module=models):  # the others download a backbone even without weights
+            raise ValueError(
+                f"`model` must be a classification model of torchvision; got {model!r}. "
+                "`torchvision.models.list_models(module=torchvision.models)` names them."
+            )
         try:
             with reachable("weights", str(weights)):
                 self.network: nn.Module = models.get_model(model, weights=weights)

@@ -9,8 +9,10 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import is_local, optional_package, reachable
+from lightning_monocon.encoders.plain_config import architecture, fresh_model
 
 Pooling = Literal["auto", "mean", "first"]
+_DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
 class TransformersImageEncoder(nn.Module):
@@ -47,11 +49,11 @@ class TransformersImageEncoder(nn.Module):
             raise ValueError(f"`model` or `config` must be given, and not both; got {model!r} and {config!r}.")
         if pooling not in get_args(Pooling):
             raise ValueError(f"`pooling` must be one of {', '.join(get_args(Pooling))}, got {pooling!r}.")
-        transformers = optional_package("transformers", "vision")
         self.pooling = pooling
         if config is not None:
-            self.network = _from_config(transformers, config)
+            self.network = _from_config(config)
             return
+        transformers = optional_package("transformers", "vision")
         options: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
         options["local_files_only"] = is_local(str(model))
         with reachable("model", str(model)):
@@ -75,9 +77,8 @@ class TransformersImageEncoder(nn.Module):
     def spec(self) -> dict[str, object]:
         """Return architecture and pooling as plain values; the weights are in the checkpoint."""
         plain = self.network.config.to_dict()
-        for name in ("auto_map", "_name_or_path"):  # where the weights, or code, once came from
-            plain.pop(name, None)
-        return {"config": json.dumps(plain, sort_keys=True), "pooling": self.pooling}
+        kept = {**architecture(plain), "dtype": plain.get("dtype") or "float32"}  # of the weights, as they were loaded
+        return {"config": json.dumps(kept, sort_keys=True), "pooling": self.pooling}
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images ``(N, C, H, W)`` to features ``(N, out_features)``."""
@@ -93,8 +94,11 @@ class TransformersImageEncoder(nn.Module):
         return hidden[:, 0] if self.pooling == "first" else hidden.mean(dim=1)
 
 
-def _from_config(transformers: Any, config: str) -> Any:  # noqa: ANN401  # a module of no fixed type
-    plain: dict[str, Any] = json.loads(config)
-    plain.pop("auto_map", None)
-    built = transformers.AutoConfig.for_model(plain.pop("model_type"), **plain)
-    return transformers.AutoModel.from_config(built, trust_remote_code=False)
+def _from_config(config: str) -> Any:  # noqa: ANN401  # a model of transformers
+    try:
+        dtype = json.loads(config).get("dtype") or "float32"
+    except (ValueError, AttributeError):
+        dtype = "float32"  # what is wrong with the JSON, `fresh_model` says
+    if dtype not in _DTYPES:
+        raise ValueError(f"`config` must have a dtype of {', '.join(_DTYPES)}; got {dtype!r}.")
+    return fresh_model(config, "vision", dtype)

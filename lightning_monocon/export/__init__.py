@@ -11,10 +11,11 @@ from lightning_monocon.export.loading import Embedder, load
 from lightning_monocon.export.projection import Projection, fit_projection
 from lightning_monocon.export.stamp import Stamp
 from lightning_monocon.export.vectors import check_same_space, load_vectors, save_vectors
-from lightning_monocon.export.writing import Export, export_model
+from lightning_monocon.export.writing import DoubtfulExportWarning, Export, export_model
 
 __all__ = [
     "Calibration",
+    "DoubtfulExportWarning",
     "Embedder",
     "Export",
     "Projection",

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ from torch import Tensor, nn
 
 from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.stack import LayerSpec, rebuild, stack_tensors
-from lightning_monocon.export.stamp import KEY, Stamp, parse_stamp
+from lightning_monocon.export.stamp import KEY, OLD, Stamp, chain_hash, description_hash, hash_values, parse_stamp
 from lightning_monocon.export.traced import ONNX, PT2, stamp_of_onnx, stamp_of_pt2
 
 CONFIG, HEAD, ENCODER = "config.json", "head.safetensors", "model.safetensors"
+CARD, VECTORS = "README.md", "vectors.safetensors"
+_NOT_READ = (CARD, VECTORS)
+_PART = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,7 @@ class Description:
         encoder: the encoder as plain values; None where only its author can build it.
         calibration_rows: rows of the gallery that the codes were calibrated on.
         facts: figures for people: the projection, what was measured, how far each form is from the native model.
+        files: sha256 of every other file that a form reads, by its path; empty in the layout before.
     """
 
     stamp: Stamp
@@ -40,6 +46,14 @@ class Description:
     encoder: Mapping[str, Any] | None
     calibration_rows: int
     facts: Mapping[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def hashes(self) -> dict[str, str]:
+        """Return the hashes that the stamp must have of what is described here."""
+        return {
+            "chain": chain_hash(self.layers, self.stamp.normalisation),
+            "description": description_hash(self.encoder, self.inputs, self.calibration_rows),
+        }
 
 
 def write_description(description: Description, folder: Path) -> None:
@@ -69,9 +83,68 @@ def read_description(folder: Path) -> Description:
     if not isinstance(values, dict):
         raise ValueError(f"`path` must be written by `monocon export`; {path} has no stamp.")
     stamp = parse_stamp(values.get("stamp"), path)
+    if stamp.format == OLD:
+        values = {"files": {}, **values}
     if missing := [name for name in Description.__dataclass_fields__ if name not in values]:
         raise ValueError(f"`path` must have a whole description; {path} lacks {', '.join(missing)}.")
-    return Description(**{**{name: values[name] for name in Description.__dataclass_fields__}, "stamp": stamp})
+    found = Description(**{**{name: values[name] for name in Description.__dataclass_fields__}, "stamp": stamp})
+    _check_described(found, path)
+    return found
+
+
+def digest_files(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file that a form reads; of ``config.json``, of what other libraries wrote there."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in _NOT_READ:
+            found[name] = _digest(path)
+    return found
+
+
+def check_files(folder: Path, description: Description, names: Iterable[str]) -> None:
+    """Refuse files that are not those that were exported.
+
+    Raises:
+        FileNotFoundError: If one is missing.
+        ValueError: If one was changed.
+    """
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            raise FileNotFoundError(f"`path` must be a whole export; {path} is missing.")
+        if (found := _digest(path)) != description.files[name]:
+            raise ValueError(
+                f"`path` must hold the files of one export; {path} has the sha256 {found[:8]}, the description says "
+                f"{description.files[name][:8]}: copy the folder again."
+            )
+
+
+def _digest(path: Path) -> str:
+    if path.name == CONFIG and path.parent.joinpath(HEAD).is_file():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return hash_values({name: value for name, value in content.items() if name != KEY})
+    state = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(_PART):
+            state.update(part)
+    return state.hexdigest()
+
+
+def _check_described(description: Description, path: Path) -> None:
+    """Refuse a description that is not the one that was stamped."""
+    stamp = description.stamp
+    if stamp.format == OLD:
+        warnings.warn(
+            f"{path.parent} was exported by lightning-monocon {stamp.version}, whose stamp covers the weights but not "
+            "the chain of layers and the other files: export it again to have them checked.",
+            stacklevel=4,
+        )
+    elif wrong := [name for name, digest in description.hashes().items() if getattr(stamp, name) != digest]:
+        raise ValueError(
+            f"`path` must hold the description that was exported; the {wrong[0]} in {path} is not that of its stamp: "
+            "copy the folder again."
+        )
 
 
 def write_head(stack: nn.Sequential, calibration: Calibration, stamp: Stamp, folder: Path) -> None:

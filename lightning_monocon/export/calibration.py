@@ -9,7 +9,7 @@ as NumPy's ``packbits``, FAISS and sentence-transformers (``precision="ubinary"`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class Calibration:
     """
 
     storage: Storage
-    step: Tensor
+    step: Tensor = field(repr=False)
     rows: int
 
     @classmethod

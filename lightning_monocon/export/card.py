@@ -73,19 +73,27 @@ _CODES = {
 }
 
 
-def model_card(description: Description, lines: Sequence[Line], losses: Sequence[Loss], rows: tuple[int, int]) -> str:
+def model_card(
+    description: Description,
+    lines: Sequence[Line],
+    losses: Sequence[Loss],
+    rows: tuple[int, int],
+    doubts: Sequence[str] = (),
+) -> str:
     """Return ``README.md``, with the header that the Hugging Face hub reads.
 
     Args:
         description: of the artefact.
         lines: what was measured.
-        losses: what the export costs against the head's whole output, and the codes against float32.
+        losses: what the export costs against the encoder and the head's whole output, and the codes against float32.
         rows: rows of the gallery and of the queries that it was measured on.
+        doubts: what speaks against using it.
     """
     stamp, facts = description.stamp, description.facts
     parts = [
         _front_matter(facts["forms"]),
         "# Small vectors",
+        *(f"**Warning.** {doubt}" for doubt in doubts),
         f"{stamp.dimension} numbers a vector, kept as {stamp.storage}: "
         f"{lines[-1].bytes} bytes, where the head's whole output has {lines[2].bytes}. The numbers are the leading "
         f"principal components of {facts['gallery_rows']} gallery rows "

@@ -36,9 +36,9 @@ def differences(prepared: Prepared, forms: Sequence[str], folder: Path, toleranc
                 raise RuntimeError(f"`forms`: the codes of {form} must be those of its vectors, and are not.")
         if not worst <= tolerance:
             raise RuntimeError(
-                f"`tolerance` is {tolerance:g}, and {form} differs from the native model by {worst:.1e}. Vectors that "
-                "lie in a very narrow cone magnify the rounding of float32; train without such a collapse, or say "
-                "what difference will do."
+                f"{form} must not differ from the trained model by more than {tolerance:.1e}, and differs by "
+                f"{worst:.1e} in a number of a vector. Leave that form out (`--forms`), or pass `--tolerance` "
+                f"(`tolerance=`) {2 * worst:.0e} if that will do."
             )
         found[form] = worst
     return found

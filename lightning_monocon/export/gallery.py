@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -33,11 +33,11 @@ class Embedded:
         example: inputs of a few rows of the first batch.
     """
 
-    moments: Moments
-    features: Tensor
-    embeddings: Tensor
-    labels: Tensor
-    example: Inputs
+    moments: Moments = field(repr=False)
+    features: Tensor = field(repr=False)
+    embeddings: Tensor = field(repr=False)
+    labels: Tensor = field(repr=False)
+    example: Inputs = field(repr=False)
 
     @property
     def rows(self) -> int:

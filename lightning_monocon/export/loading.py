@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,7 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from lightning_monocon.encoders import build_encoder
-from lightning_monocon.export.artefact import ENCODER, HEAD, Description, read_description, read_head, read_tensors
+from lightning_monocon.encoders.wrapped import named_as
+from lightning_monocon.export.artefact import (
+    CONFIG,
+    ENCODER,
+    HEAD,
+    Description,
+    check_files,
+    read_description,
+    read_head,
+    read_tensors,
+    stamp_of,
+)
 from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.checks import Run, open_onnx, open_pt2, open_sentence_transformer
 from lightning_monocon.export.gallery import Inputs
@@ -37,10 +48,10 @@ class Embedder:
     """
 
     stamp: Stamp
-    head: nn.Sequential
+    head: nn.Sequential = field(repr=False)
     calibration: Calibration
     form: LoadedForm
-    _run: Run
+    _run: Run = field(repr=False)
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Return the vectors ``(N, k)``, float32, unit length."""
@@ -62,12 +73,13 @@ def load(
             program, so take one only from those whose code you would run.
         expect: the space that it must be of: a stamp, or an artefact that carries one.
         encoder: the encoder's architecture, for the form ``"safetensors"``, where it is not one of this package.
+            Without it the stamp, the head and the calibration can be had, and only a call raises.
 
     Raises:
         FileNotFoundError: If the folder or the form's file is missing.
         ModuleNotFoundError: If the form's package is not installed.
         ValueError: If a file is of another export, another version or damaged, the space is not the expected one, or
-            the encoder is missing.
+            the encoder does not fit or is described by more than plain values.
     """
     if form not in get_args(LoadedForm):
         raise ValueError(f"`form` must be one of {', '.join(get_args(LoadedForm))}; got {form!r}.")
@@ -75,7 +87,7 @@ def load(
     description = read_description(folder)
     if expect is not None:
         check_same_space(description.stamp, expect)
-    check_same_space(description.stamp, folder / HEAD)
+    _check_one_export(description.stamp, folder / HEAD)
     stack, tensors = read_head(description, folder)
     stamp = description.stamp
     calibration = _calibration(description, tensors)
@@ -91,10 +103,15 @@ def _opened(
         name, opener = files[form]
         if not (folder / name).is_file():
             raise FileNotFoundError(f"`form` {form!r} must have been exported; {folder} has no {name}.")
-        check_same_space(description.stamp, folder / name)
+        _check_one_export(description.stamp, folder / name)
+        check_files(folder, description, (file for file in description.files if file.startswith(name)))
         return opener(folder)
     if form == "sentence-transformers":
+        others = (ONNX, PT2, HEAD)
+        check_files(folder, description, (file for file in description.files if not file.startswith(others)))
         return open_sentence_transformer(folder)
+    if encoder is None and description.encoder is None:
+        return _without_encoder
     whole = nn.Sequential(_encoder(folder, description, encoder), stack)
     _check_hashes(folder, description.stamp, model=model_hash(whole[0], stack))
 
@@ -105,14 +122,16 @@ def _opened(
     return run
 
 
+def _without_encoder(inputs: Inputs) -> tuple[Tensor, ...]:
+    raise ValueError(
+        "`encoder` must be given: the export was made with an encoder of your own, which only you can build. Load it "
+        "with `encoder=<the same architecture>`, or load the form 'onnx' or 'pt2'."
+    )
+
+
 def _encoder(folder: Path, description: Description, encoder: nn.Module | None) -> nn.Module:
-    if encoder is None and description.encoder is None:
-        raise ValueError(
-            "`encoder` must be given: the export was made with an encoder of your own, which only you can build. Pass "
-            "`encoder=<the same architecture>`, or load the form 'onnx' or 'pt2'."
-        )
     built = encoder if encoder is not None else build_encoder(description.encoder or {})
-    weights = _named_alike(built, read_tensors(folder / ENCODER)[1])
+    weights = named_as(_named_alike(built, read_tensors(folder / ENCODER)[1]), built.state_dict())
     try:
         built.load_state_dict(weights)
     except RuntimeError as error:
@@ -144,5 +163,16 @@ def _check_hashes(folder: Path, stamp: Stamp, **found: str) -> None:
         if digest != expected:
             raise ValueError(
                 f"`path` must hold the files of one export; the {name} in {folder} has the hash {digest[:8]}, the "
-                f"stamp says {expected[:8]}: copy the folder anew."
+                f"stamp says {expected[:8]}: copy the folder again."
             )
+
+
+def _check_one_export(stamp: Stamp, path: Path) -> None:
+    """Refuse a file of another space, or of another export of the same space."""
+    found = stamp_of(path)
+    check_same_space(stamp, found)
+    if found.description != stamp.description:
+        raise ValueError(
+            f"`path` must hold the files of one export; {path} describes another encoder or other inputs than "
+            f"{CONFIG}: copy the folder again."
+        )

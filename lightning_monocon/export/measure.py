@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +43,9 @@ class Line:
     name: str
     dims: int
     storage: Storage
-    knn_hits: Tensor | None
-    recall_hits: Tensor | None
-    overlap: Tensor
+    knn_hits: Tensor | None = field(repr=False)
+    recall_hits: Tensor | None = field(repr=False)
+    overlap: Tensor = field(repr=False)
 
     @property
     def bytes(self) -> int:
@@ -69,7 +69,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Loss:
-    """A fall of ``figure`` by ``points`` of a hundred between two lines, 95 % from ``low`` to ``high``."""
+    """A fall of ``figure`` by ``points`` of a hundred between two lines, 95 % from ``low`` to ``high``.
+
+    A rise has points below zero.
+    """
 
     before: str
     after: str
@@ -79,10 +82,11 @@ class Loss:
     high: float
 
     def sentence(self) -> str:
-        """The loss in words."""
+        """The loss, or the gain, in words."""
+        low, high = (self.low, self.high) if self.points >= 0 else (-self.high, -self.low)
         return (
-            f"{self.after} instead of {self.before} loses {self.points:.2f} points of {self.figure} "
-            f"(95 % over queries: {self.low:.2f} to {self.high:.2f})."
+            f"{self.after} instead of {self.before} {'loses' if self.points >= 0 else 'gains'} {abs(self.points):.2f} "
+            f"points of {self.figure} (95 % over queries: {low:.2f} to {high:.2f})."
         )
 
 

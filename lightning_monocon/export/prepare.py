@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from lightning_monocon.encoders import encoder_spec
 from lightning_monocon.encoders.text import TextEncoder
 from lightning_monocon.encoders.text_sentence_transformers import SentenceTransformersEncoder
+from lightning_monocon.encoders.wrapped import plain_names, unwrap_all
 from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.gallery import Embedded, Inputs, embed_rows
 from lightning_monocon.export.projection import Projection, fit_projection
-from lightning_monocon.export.stack import Exported, fold, vector_stack
-from lightning_monocon.export.stamp import Stamp
+from lightning_monocon.export.stack import Exported, describe, fold, vector_stack
+from lightning_monocon.export.stamp import Stamp, chain_hash, description_hash
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.module import MonoCon
 from lightning_monocon.scorecard.storage import Storage
@@ -59,7 +60,7 @@ class Prepared:
     @property
     def input_names(self) -> list[str]:
         """Names of the inputs; a single tensor is called ``inputs``."""
-        return ["inputs"] if isinstance(self.gallery.example, Tensor) else list(self.gallery.example)
+        return _input_names(self.gallery.example)
 
     @torch.no_grad()
     def native(self, inputs: Inputs) -> Tensor:
@@ -110,6 +111,8 @@ def prepare(
         storage=storage,
         config={"encoder": encoder_spec(encoder), "head": dict(model.head_spec)},
         version=version("lightning-monocon"),
+        chain=chain_hash(describe(stack)),
+        description=description_hash(encoder_spec(encoder), _input_names(found.example), calibration.rows),
     )
     return Prepared(encoder, head, stack, projection, calibration, found, other, asked, stamp)
 
@@ -121,10 +124,15 @@ def basis_hash(stack: nn.Sequential) -> str:
 
 def model_hash(encoder: nn.Module, stack: nn.Sequential) -> str:
     """Hash of the encoder and of the chain before the projection."""
-    weights = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    names = plain_names(encoder)
+    weights = {f"encoder.{names[name]}": tensor for name, tensor in encoder.state_dict().items()}
     for i, layer in enumerate(_linears(stack)[:-1]):
         weights |= {f"head.{i}.{name}": tensor for name, tensor in layer.state_dict().items()}
     return hash_tensors(weights)
+
+
+def _input_names(example: Inputs) -> list[str]:
+    return ["inputs"] if isinstance(example, Tensor) else list(example)
 
 
 def _linears(stack: nn.Sequential) -> list[nn.Module]:
@@ -132,4 +140,4 @@ def _linears(stack: nn.Sequential) -> list[nn.Module]:
 
 
 def _frozen(module: nn.Module) -> nn.Module:
-    return deepcopy(module).cpu().float().eval().requires_grad_(False)
+    return unwrap_all(deepcopy(module)).cpu().float().eval().requires_grad_(False)

@@ -6,7 +6,7 @@ Fitted on sums (count, mean and co-moment of the unit rows), so a gallery of any
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +32,8 @@ class Projection:
         rows: rows of the gallery.
     """
 
-    mean: Tensor
-    basis: Tensor
+    mean: Tensor = field(repr=False)
+    basis: Tensor = field(repr=False)
     explained: float
     rank: int
     rows: int

@@ -39,7 +39,12 @@ def is_text(encoder: nn.Module) -> bool:
 
 
 def write_sentence_transformer(
-    encoder: nn.Module, stack: nn.Sequential, folder: Path, tokenizer: str | None = None, max_length: int | None = None
+    encoder: nn.Module,
+    stack: nn.Sequential,
+    folder: Path,
+    scratch: Path,
+    tokenizer: str | None = None,
+    max_length: int | None = None,
 ) -> None:
     """Write ``modules.json``, weights and tokenizer.
 
@@ -47,6 +52,7 @@ def write_sentence_transformer(
         encoder: a text encoder of this package, or a module that holds a ``SentenceTransformer``.
         stack: features to vectors.
         folder: where to.
+        scratch: a folder for files on the way.
         tokenizer: name or folder of the tokenizer; a module that holds a ``SentenceTransformer`` has its own.
         max_length: longest text in tokens; by default the tokenizer's.
 
@@ -56,8 +62,8 @@ def write_sentence_transformer(
         ValueError: If the tokenizer is not named, or the encoder is no text encoder.
     """
     library = optional_package("sentence_transformers", "text")
-    with tempfile.TemporaryDirectory() as scratch:
-        front = _shipped(encoder) or _built(encoder, tokenizer, Path(scratch))
+    with tempfile.TemporaryDirectory(dir=scratch) as files:
+        front = _shipped(encoder) or _built(encoder, tokenizer, Path(files))
         model = library.SentenceTransformer(modules=[*front, *_modules(stack)], device="cpu")
         if max_length is not None:
             model.max_seq_length = max_length
@@ -159,12 +165,8 @@ def _without_paths(content: Any) -> Any:  # noqa: ANN401  # any JSON value
 
 
 def _class(name: str) -> Any:  # noqa: ANN401  # optional package
-    """A class of sentence-transformers 6, or of 5, which keeps them elsewhere."""
-    try:
-        home: Any = import_module("sentence_transformers.sentence_transformer.modules")
-    except ModuleNotFoundError:
-        home = import_module("sentence_transformers.models")
-    return getattr(home, name)
+    """A class of sentence-transformers."""
+    return getattr(import_module("sentence_transformers.sentence_transformer.modules"), name)
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401  # any JSON value

@@ -15,8 +15,11 @@ from dataclasses import asdict, dataclass, fields
 
 from lightning_monocon.scorecard.storage import Storage
 
-FORMAT = "lightning-monocon/export/1"
+FORMAT = "lightning-monocon/export/2"
 """Layout and version of the artefact; the number grows when a reader of the old layout would go wrong."""
+
+OLD = "lightning-monocon/export/1"
+"""The layout before: its stamp covers the weights, but neither the chain of layers nor the other files."""
 
 KEY = "monocon"
 """Name under which files keep the stamp."""
@@ -24,7 +27,12 @@ KEY = "monocon"
 NORMALISATION = "l2, centre, project, l2"
 """What happens to the head's output: unit length, minus the gallery's mean, principal components, unit length."""
 
-_SAME = ("format", "model", "basis", "calibration", "dimension", "full_dimension", "storage", "normalisation")
+DTYPE = "float32"
+"""Of every number between the inputs and the vectors."""
+
+_SAME = ("format", "model", "basis", "calibration", "chain", "dimension", "full_dimension", "storage", "normalisation")
+_NEW = ("format", "chain")
+"""What the layout before does not have."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,9 @@ class Stamp:
         config: encoder and head as plain values, for people; the hashes decide.
         version: of the package that wrote the artefact.
         normalisation: the steps behind the head.
+        chain: hash of the layers from features to vectors, their order, kinds, sizes and type of number.
+        description: hash of the encoder's description and the names of the inputs; files of one export share it, those
+            of one space need not.
         format: :data:`FORMAT`.
     """
 
@@ -53,6 +64,8 @@ class Stamp:
     config: Mapping[str, object]
     version: str
     normalisation: str = NORMALISATION
+    chain: str = ""
+    description: str = ""
     format: str = FORMAT
 
     @property
@@ -81,16 +94,39 @@ def parse_stamp(content: object, source: object) -> Stamp:
         values = None
     if not isinstance(values, Mapping) or "format" not in values:
         raise ValueError(f"`path` must be written by `monocon export`; {source} has no stamp.")
-    if values["format"] != FORMAT:
-        raise ValueError(f"`path` must have the layout {FORMAT!r}; {source} has {values['format']!r}: export it anew.")
+    if values["format"] not in (FORMAT, OLD):
+        raise ValueError(f"`path` must have the layout {FORMAT!r}; {source} has {values['format']!r}: export it again.")
+    if values["format"] == OLD:
+        values = {"chain": "", "description": "", **values}
     if missing := [field.name for field in fields(Stamp) if field.name not in values]:
         raise ValueError(f"`path` must have a whole stamp; that of {source} lacks {', '.join(missing)}.")
     return Stamp(**{field.name: values[field.name] for field in fields(Stamp)})
 
 
+def chain_hash(layers: object, normalisation: str = NORMALISATION) -> str:
+    """Hash of the chain from features to vectors."""
+    return hash_values({"layers": layers, "dtype": DTYPE, "normalisation": normalisation})
+
+
+def description_hash(encoder: object, inputs: object, calibration_rows: int) -> str:
+    """Hash of what is said of the encoder and of its inputs."""
+    return hash_values({"encoder": encoder, "inputs": inputs, "calibration_rows": calibration_rows})
+
+
+def hash_values(values: object) -> str:
+    """SHA-256 of plain values, the same for the same values."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def differences(first: Stamp, second: Stamp) -> list[str]:
-    """What keeps two stamps from being of one space, in words; nothing if they are. Configs and versions may differ."""
-    pairs = [(name, getattr(first, name), getattr(second, name)) for name in _SAME]
+    """What keeps two stamps from being of one space, in words; nothing if they are. Configs and versions may differ.
+
+    A stamp of the layout before is compared by what it covers.
+    """
+    old = OLD in (first.format, second.format)
+    names = [name for name in _SAME if not (old and name in _NEW and {first.format, second.format} <= {OLD, FORMAT})]
+    pairs = [(name, getattr(first, name), getattr(second, name)) for name in names]
     return [f"{name} {_short(one)} and {_short(other)}" for name, one, other in pairs if one != other]
 
 

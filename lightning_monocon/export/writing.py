@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,24 @@ from typing import Literal, get_args
 import torch
 
 from lightning_monocon.encoders import encoder_spec
-from lightning_monocon.export.artefact import Description, stamp_weights, write_description, write_encoder, write_head
+from lightning_monocon.encoders.wrapped import unwrapped
+from lightning_monocon.export.artefact import (
+    CARD,
+    CONFIG,
+    VECTORS,
+    Description,
+    digest_files,
+    stamp_weights,
+    write_description,
+    write_encoder,
+    write_head,
+)
 from lightning_monocon.export.card import model_card
 from lightning_monocon.export.checks import differences
+from lightning_monocon.export.doubts import doubts, refusal
 from lightning_monocon.export.measure import Line, Loss, loss, measure_lines
 from lightning_monocon.export.prepare import Prepared, prepare
+from lightning_monocon.export.rounding import checked_tolerance, rounding
 from lightning_monocon.export.sentence import is_text, write_sentence_transformer
 from lightning_monocon.export.stack import describe
 from lightning_monocon.export.stamp import Stamp
@@ -25,14 +37,17 @@ from lightning_monocon.export.traced import ONNX, PT2, save_onnx, save_pt2, trac
 from lightning_monocon.export.vectors import write_vectors
 from lightning_monocon.module import MonoCon
 from lightning_monocon.scorecard.storage import Storage
+from lightning_monocon.scratch import filled, resolved_target
 
 Form = Literal["onnx", "pt2", "sentence-transformers"]
 """Forms beside the plain weights, which are always written."""
 
-CARD, VECTORS = "README.md", "vectors.safetensors"
+
+class DoubtfulExportWarning(UserWarning):
+    """A model was exported although its vectors are hardly worth it."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Export:
     """What :func:`export_model` wrote.
 
@@ -40,13 +55,20 @@ class Export:
         folder: where.
         description: what ``config.json`` says.
         lines: accuracy and bytes before and after.
-        losses: of the export against the head's whole output, and of the codes against float32.
+        losses: of the export against the encoder and the head's whole output, and of the codes against float32.
+        doubts: what speaks against shipping it; empty but for an export that was made even so.
     """
 
     folder: Path
     description: Description
     lines: tuple[Line, ...]
     losses: tuple[Loss, ...]
+    doubts: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Say where it is and what its vectors are."""
+        stamp = self.stamp
+        return f"Export({str(self.folder)!r}, space={stamp.space!r}, {self.lines[-1].bytes} bytes a vector)"
 
     @property
     def stamp(self) -> Stamp:
@@ -67,8 +89,9 @@ def export_model(
     tokenizer: str | None = None,
     max_length: int | None = None,
     vectors: bool = False,
-    tolerance: float = 1e-5,
+    tolerance: float | None = None,
     sample: int = 50_000,
+    even_so: bool = False,
 ) -> Export:
     """Write a trained model that makes small vectors, in forms that need none of this package.
 
@@ -76,7 +99,8 @@ def export_model(
         model: the trained module.
         gallery: batches ``(inputs, labels)``: the projection and the codes are fitted on these rows, in one pass.
         query: batches of held-out rows, on which the loss is measured.
-        out: a folder that does not exist or is empty; it appears whole or not at all.
+        out: a folder that does not exist or is empty, a mount point or a link to one, too. Without a folder it appears
+            whole or not at all; into an empty one the files move at the end, ``config.json`` last.
         dim: share of the gallery's variance to keep, in (0, 1), or a number of dimensions.
         storage: ``"float32"``, ``"int8"`` or ``"binary"``.
         searched: batches that the queries search instead of the gallery, when the loss is measured: for pairs, the
@@ -85,42 +109,67 @@ def export_model(
         tokenizer: name or folder of the tokenizer that the sentence-transformers form takes.
         max_length: longest text in tokens that the sentence-transformers form takes.
         vectors: write the small vectors of the sampled rows as well, with their labels.
-        tolerance: most that any number of any form may differ from the native model.
+        tolerance: most that any number of any form may differ from the native model; by default what the rounding of
+            float32 explains.
         sample: gallery rows to calibrate and to measure on, drawn from all; as many queries.
+        even_so: export a model that has collapsed or is under-trained, with a warning.
 
     Raises:
         FileExistsError: If ``out`` holds something.
         ModuleNotFoundError: If the package of a form is not installed.
-        RuntimeError: If a form differs by more than ``tolerance``.
-        ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, or a name is unknown.
+        OSError: If ``out`` cannot be written.
+        RuntimeError: If a form differs by more than ``tolerance``, or rounding alone does.
+        ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, a name is unknown, or the model
+            has collapsed or is under-trained.
     """
-    out = Path(out)
     chosen = _chosen(model, storage, forms)
-    _check_empty(out)
-    prepared = prepare(model, gallery, query, dim, storage, sample, searched)
-    with torch.no_grad():
-        lines = tuple(measure_lines(prepared.searched, prepared.query, prepared.stack, prepared.calibration))
-    losses = tuple(loss(lines[2], line) for line in lines[3:]) + tuple(loss(lines[3], line) for line in lines[4:])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        folder = Path(scratch) / out.name
-        folder.mkdir()
+    target = resolved_target("out", out)
+    with filled("out", target, last=CONFIG) as folder:
+        prepared = prepare(model, gallery, query, dim, storage, sample, searched)
+        allowed = checked_tolerance(rounding(prepared), tolerance)
+        lines = _measured(prepared)
+        found = _doubts(prepared, lines, even_so)
         _write_forms(prepared, chosen, folder, tokenizer, max_length)
-        description = _described(prepared, chosen, differences(prepared, chosen, folder, tolerance))
+        description = _described(prepared, chosen, differences(prepared, chosen, folder, allowed), folder)
         write_description(description, folder)
+        losses = _losses(lines)
         counts = len(prepared.searched.labels), len(prepared.query.labels)
-        (folder / CARD).write_text(model_card(description, lines, losses, counts), encoding="utf-8")
+        (folder / CARD).write_text(model_card(description, lines, losses, counts, found), encoding="utf-8")
         if vectors:
             write_vectors(prepared, folder / VECTORS)
-        os.replace(folder, out)  # an empty folder gives way
-    return Export(out, description, lines, losses)
+    return Export(Path(out), description, lines, losses, found)
+
+
+def _measured(prepared: Prepared) -> tuple[Line, ...]:
+    with torch.no_grad():
+        return tuple(measure_lines(prepared.searched, prepared.query, prepared.stack, prepared.calibration))
+
+
+def _doubts(prepared: Prepared, lines: Sequence[Line], even_so: bool) -> tuple[str, ...]:
+    found = doubts(prepared.searched, prepared.query, lines)
+    if found and not even_so:
+        raise ValueError(refusal(found))
+    if found:
+        warnings.warn(" ".join(found), DoubtfulExportWarning, stacklevel=3)
+    return found
+
+
+def _losses(lines: Sequence[Line]) -> tuple[Loss, ...]:
+    """What ships against the encoder, the cut against the head's whole output, and the codes against float32."""
+    encoder, _, whole, exported, *codes = lines
+    pairs = [
+        (encoder, lines[-1]),
+        (whole, exported),
+        *((before, each) for each in codes for before in (whole, exported)),
+    ]
+    return tuple(loss(before, after) for before, after in pairs)
 
 
 def _write_forms(
     prepared: Prepared, forms: Sequence[Form], folder: Path, tokenizer: str | None, max_length: int | None
 ) -> None:
     if "sentence-transformers" in forms:  # first: it writes a config.json of its own
-        write_sentence_transformer(prepared.encoder, prepared.stack, folder, tokenizer, max_length)
+        write_sentence_transformer(prepared.encoder, prepared.stack, folder, folder.parent, tokenizer, max_length)
         stamp_weights(folder, prepared.stamp)
     else:
         write_encoder(prepared.encoder, prepared.stamp, folder)
@@ -133,7 +182,7 @@ def _write_forms(
             save_onnx(program, folder / ONNX, prepared.stamp, prepared.input_names)
 
 
-def _described(prepared: Prepared, forms: Sequence[Form], largest: dict[str, float]) -> Description:
+def _described(prepared: Prepared, forms: Sequence[Form], largest: dict[str, float], folder: Path) -> Description:
     facts = {
         "forms": list(forms),
         "explained": prepared.projection.explained,
@@ -148,13 +197,14 @@ def _described(prepared: Prepared, forms: Sequence[Form], largest: dict[str, flo
         encoder=encoder_spec(prepared.encoder),
         calibration_rows=prepared.calibration.rows,
         facts=facts,
+        files=digest_files(folder),
     )
 
 
 def _chosen(model: MonoCon, storage: Storage, forms: Sequence[Form] | None) -> tuple[Form, ...]:
     if storage not in get_args(Storage):
         raise ValueError(f"`storage` must be one of {', '.join(get_args(Storage))}; got {storage!r}.")
-    text = is_text(model.encoder)
+    text = is_text(unwrapped(model.encoder))
     chosen = tuple(form for form in get_args(Form) if text or form != "sentence-transformers")
     if forms is None:
         return chosen
@@ -163,8 +213,3 @@ def _chosen(model: MonoCon, storage: Storage, forms: Sequence[Form] | None) -> t
             f"`forms` must be of {', '.join(chosen)} for a {type(model.encoder).__name__}; got {', '.join(unknown)}."
         )
     return tuple(form for form in chosen if form in forms)
-
-
-def _check_empty(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"`out` must be a folder that does not exist or is empty; {out} holds something.")

@@ -13,7 +13,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lightning_monocon.watching.outputs import monitored
-
 from lightning_monocon.watching.printing import print_once
 
 OnError = Literal["warn", "raise"]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -126,7 +127,7 @@ def test_codes_are_those_of_numpy(k: int, generator: Generator) -> None:
 
 @pytest.fixture
 def stamp() -> Stamp:
-    return Stamp("m" * 64, "b" * 64, "c" * 64, 8, 64, "int8", {"head": {"arm": "mlp"}}, "0.1.0")
+    return Stamp("m" * 64, "b" * 64, "c" * 64, 8, 64, "int8", {"head": {"arm": "mlp"}}, "0.1.0", chain="h" * 64)
 
 
 def test_a_stamp_survives_json_and_names_its_space(stamp: Stamp) -> None:
@@ -141,9 +142,10 @@ def test_a_stamp_survives_json_and_names_its_space(stamp: Stamp) -> None:
         ({"basis": "d" * 64}, "basis bbbbbbbb and dddddddd"),
         ({"model": "d" * 64}, "model mmmmmmmm and dddddddd"),
         ({"dimension": 9}, "dimension 8 and 9"),
+        ({"chain": "d" * 64}, "chain hhhhhhhh and dddddddd"),
         ({"storage": "float32"}, "storage int8 and float32"),
         ({"normalisation": "none"}, "normalisation l2, centre, project, l2 and none"),
-        ({"format": "other/2"}, "format lightning-monocon/export/1 and other/2"),
+        ({"format": "other/2"}, "format lightning-monocon/export/2 and other/2"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -156,11 +158,21 @@ def test_missing_foreign_and_torn_stamps_are_refused(stamp: Stamp) -> None:
     for content in (None, "{", "[]", "{}"):
         with pytest.raises(ValueError, match=r"must be written by `monocon export`; x.onnx has no stamp"):
             parse_stamp(content, "x.onnx")
-    later = stamp.as_json().replace("export/1", "export/2")
-    with pytest.raises(ValueError, match=r"must have the layout '.*/1'; x.onnx has '.*/2': export it anew"):
+    later = stamp.as_json().replace("export/2", "export/3")
+    with pytest.raises(ValueError, match=r"must have the layout '.*/2'; x.onnx has '.*/3': export it again"):
         parse_stamp(later, "x.onnx")
     with pytest.raises(ValueError, match=r"must have a whole stamp; that of x lacks basis"):
         parse_stamp(stamp.as_json().replace('"basis"', '"base"'), "x")
+
+
+def test_a_stamp_of_the_layout_before_is_compared_by_what_it_covers(stamp: Stamp) -> None:
+    values = json.loads(stamp.as_json().replace("export/2", "export/1"))
+    old = parse_stamp({name: value for name, value in values.items() if name not in ("chain", "description")}, "x")
+    assert (old.format, old.chain) == ("lightning-monocon/export/1", "")
+    check_same_space(old, stamp)
+    check_same_space(stamp, old)
+    with pytest.raises(ValueError, match=r"they differ in basis"):
+        check_same_space(old, replace(stamp, basis="d" * 64))
 
 
 def test_hashes_know_names_shapes_types_and_values() -> None:

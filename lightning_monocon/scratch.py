@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder that is filled out of sight and then appears under its name, whole.
+
+It is filled in a scratch folder on the same file system. Whoever fills one holds a lock in it, which the system frees
+when the process ends, however it ends: a scratch folder with our mark and a free lock was left by a kill, and nothing
+else is ever removed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_INFIX = ".monocon-scratch-"
+_LOCK, _MARK, _CONTENT = "lock", "mark", "content"
+_SIGNATURE = "lightning-monocon/scratch/1\n"
+
+
+def resolved_target(argument: str, path: str | Path) -> Path:
+    """Return the folder that a path stands for, links followed, after clearing away what killed processes left.
+
+    Args:
+        argument: Name of the user's argument, for the error.
+        path: A folder that does not exist or is empty.
+
+    Raises:
+        FileExistsError: If it is a file, or a folder that holds something.
+    """
+    target = Path(os.path.realpath(path))
+    for home in (target.parent, target):
+        remove_leftovers(home, target.name)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FileExistsError(
+            f"`{argument}` must be a folder that does not exist or is empty; {path} holds something. Choose another, "
+            "or empty it."
+        )
+    return target
+
+
+@contextmanager
+def filled(argument: str, target: Path, last: str) -> Iterator[Path]:
+    """Yield an empty folder to fill; its content appears as ``target`` when the block ends well.
+
+    Where there is no such folder yet, one rename makes it. An empty one stays what it is (it may be a mount point or
+    somebody's working directory), and the content moves into it.
+
+    Args:
+        argument: Name of the user's argument, for the error.
+        target: As `resolved_target` returned it.
+        last: Name of the file that moves last, and without which the content counts as nothing.
+
+    Raises:
+        OSError: If nothing can be written there; it is tried before the block begins.
+    """
+    inside = target.is_dir()
+    made = [] if inside else _make_parents(argument, target)
+    scratch: Path | None = None
+    try:
+        scratch = _new_scratch(argument, target, target if inside else target.parent)
+        lock = FileLock(scratch / _LOCK)
+        with lock.acquire(timeout=0):
+            (scratch / _MARK).write_text(_SIGNATURE, encoding="ascii")
+            content = scratch / _CONTENT
+            content.mkdir()
+            yield content
+            if inside:
+                _move_into(content, target, last)
+            else:
+                os.replace(content, target)
+                made = []
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+        for folder in made if not target.exists() else ():
+            folder.rmdir()
+
+
+def remove_leftovers(home: Path, name: str) -> None:
+    """Remove the scratch folders for ``name`` in ``home`` whose processes are gone."""
+    for scratch in home.glob(f".{glob_free(name)}{_INFIX}*") if home.is_dir() else ():
+        if scratch.is_symlink() or not _is_ours(scratch):
+            continue
+        try:
+            with FileLock(scratch / _LOCK).acquire(timeout=0):
+                shutil.rmtree(scratch, ignore_errors=True)
+        except (Timeout, OSError):  # in use, or not ours to remove
+            continue
+
+
+def glob_free(name: str) -> str:
+    """Return a pattern that only ``name`` matches."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _is_ours(scratch: Path) -> bool:
+    try:
+        return (scratch / _MARK).read_text(encoding="ascii", errors="replace") == _SIGNATURE and {
+            path.name for path in scratch.iterdir()
+        } <= {_LOCK, _MARK, _CONTENT}
+    except OSError:
+        return False
+
+
+def _make_parents(argument: str, target: Path) -> list[Path]:
+    """Make the folders above the target; return those that were not there, the innermost first."""
+    made = [folder for folder in target.parents if not folder.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(argument, target, error) from error
+    return made
+
+
+def _new_scratch(argument: str, target: Path, home: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=f".{target.name}{_INFIX}", dir=home))
+    except OSError as error:
+        raise _unwritable(argument, target, error) from error
+
+
+def _unwritable(argument: str, target: Path, error: OSError) -> OSError:
+    return type(error)(
+        f"`{argument}` must be a folder that can be written; {target} is not ({error.strerror}). Choose another."
+    )
+
+
+def _move_into(content: Path, target: Path, last: str) -> None:
+    for path in sorted(content.iterdir(), key=lambda path: path.name == last):
+        os.replace(path, target / path.name)
