@@ -62,16 +62,29 @@ def load_plain(file: Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
 
 
 def newest_good(folder: Path) -> tuple[Path | None, list[Path]]:
-    """Return the newest whole checkpoint of a folder, and the damaged ones that are newer.
+    """Return the checkpoint of a folder to resume from, and the damaged ones that are newer.
 
-    A file without a sidecar is opened to see whether it is whole; one with a sidecar is known by its digest.
+    It is the newest whole one that resumes exactly; where there is none, the newest whole one, and `ExactResume` says
+    what is missing from it. A file without a sidecar is opened to see whether it is whole; one with a sidecar is known
+    by its digest.
     """
     torn: list[Path] = []
+    inexact: tuple[Path, list[Path]] | None = None
     for file in _newest_first(folder):
-        if _is_whole(file):
+        content = _whole_content(file)
+        if content is None:
+            torn.append(file)
+        elif resumes_exactly(content):
             return file, torn
-        torn.append(file)
-    return None, torn
+        elif inexact is None:
+            inexact = file, list(torn)
+    return inexact or (None, torn)
+
+
+def resumes_exactly(checkpoint: dict[str, Any]) -> bool:
+    """Return whether a checkpoint was written between two steps, as far as it says; one without a word is believed."""
+    state = checkpoint.get("callbacks", {}).get("ExactResume", {})
+    return bool(state.get("exact", True))
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -80,20 +93,22 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: (file.stat().st_mtime_ns, file.stem == "last", file.name), reverse=True)
 
 
-def _is_whole(file: Path) -> bool:
+def _whole_content(file: Path) -> dict[str, Any] | None:
+    """Return what is in a checkpoint, its tensors left on the disk, or ``None`` if it is damaged."""
     if damage(file) is not None:
-        return False
+        return None
     try:
-        return isinstance(torch.load(file, map_location="cpu", weights_only=True, mmap=True), dict)
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # from damaged bytes the unpickler raises whatever it stumbles over
-        return False
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _instead(file: Path) -> str:
     """Say which checkpoint of the folder to take in place of a damaged one."""
     others = [other for other in _newest_first(file.parent) if other.name != file.name]
     older = [other for other in others if other.stat().st_mtime_ns <= file.stat().st_mtime_ns] or others
-    good = next((other for other in older if _is_whole(other)), None)
+    good = next((other for other in older if _whole_content(other) is not None), None)
     return f"The next older good one is {str(good)!r}." if good else "There is no older good one beside it."
 
 
