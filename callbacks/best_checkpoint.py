@@ -59,3 +59,4 @@ class BestCheckpoint(ModelCheckpoint):
         moved = {name: here(state_dict[name]) for name in paths if name in state_dict}
         scores = {here(path): score for path, score in state_dict.get("best_k_models", {}).items()}
         super().load_state_dict({**state_dict, **moved, "best_k_models": scores, "dirpath": self.dirpath})
+        self.current_score = state_dict.get("current_score")

@@ -47,9 +47,10 @@ class ExactResume(Callback):
     sample), continues from there.
 
     Checkpoints written between two steps resume exactly, in either phase, at the end of an epoch or within it, on the
-    same hardware and software: those of `RollingCheckpoint` and `BestCheckpoint`. Others, and those
-    that several ranks write while they accumulate gradients, say so when a run is resumed from them. ``on_train_epoch_start`` runs again on a resume
-    within an epoch, for what it sets outside the checkpoint; the weights and states that it moves are kept.
+    same hardware and software: those of `RollingCheckpoint` and `BestCheckpoint`. Others say so when a run is resumed
+    from them, and so do those that several ranks write while they accumulate gradients. ``on_train_epoch_start`` runs
+    again on a resume within an epoch, for what it sets outside the checkpoint; the weights and states that it moves are
+    kept.
 
     Args:
         seed: The run's seed; ``None`` takes that of `seed_everything`, or 0 without one.
@@ -139,6 +140,8 @@ class ExactResume(Callback):
         A module that asks for `estimated_stepping_batches` has had one built already, for its length.
         """
         probe_checkpoint_folders(trainer)
+        if self._restored:
+            progress.skip_sanity_check(trainer)
         data = _data(trainer)
         if self._restored and isinstance(data, Resumable):
             progress.forget_loader(trainer)

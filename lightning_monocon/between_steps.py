@@ -97,6 +97,8 @@ class Steps:
         return batches.processed != batches.completed and not self.accumulating
 
     def _epoch_starts(self) -> None:
+        # a loader that is made anew draws random numbers: now, so that what draws next does not depend on it
+        self._trainer.fit_loop.setup_data()
         self._call("epoch_begins")
         self._start_epoch()
 
@@ -154,7 +156,7 @@ class Steps:
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
-        """Let checkpoints be exact; accumulated gradients are every rank's own, and so one rank alone can store them."""
+        """Let checkpoints be exact; accumulated gradients differ by rank, and only one rank alone stores them."""
         self.with_gradients = self.accumulating and self._trainer.world_size == 1
         self.exact = self.with_gradients or not self.accumulating
         try:

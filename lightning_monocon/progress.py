@@ -75,6 +75,14 @@ def within_epoch(trainer: Trainer, pending: bool) -> None:
         between_epochs(trainer)
 
 
+def skip_sanity_check(trainer: Trainer) -> None:
+    """Leave out the check of the validation, which may move the state of the checkpoint.
+
+    Lightning leaves it out on a resume within an epoch only.
+    """
+    trainer.num_sanity_val_steps = 0
+
+
 def fetch_anew(trainer: Trainer) -> None:
     """Let the loop make a new iterator of its loader, as at the start of every epoch but the first of a fit."""
     trainer.fit_loop._resuming_from_checkpoint = False
