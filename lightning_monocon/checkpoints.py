@@ -64,27 +64,26 @@ def load_plain(file: Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
 def newest_good(folder: Path) -> tuple[Path | None, list[Path]]:
     """Return the checkpoint of a folder to resume from, and the damaged ones that are newer.
 
-    It is the newest whole one that resumes exactly; where there is none, the newest whole one, and `ExactResume` says
-    what is missing from it. A file without a sidecar is opened to see whether it is whole; one with a sidecar is known
-    by its digest.
+    It is the newest whole one that resumes exactly; where none does, the newest whole one, and `ExactResume` says that
+    something is missing from it. A file without a sidecar is opened to see whether it is whole; one with a sidecar is
+    known by its digest.
     """
     torn: list[Path] = []
     inexact: tuple[Path, list[Path]] | None = None
     for file in _newest_first(folder):
-        content = _whole_content(file)
-        if content is None:
+        if _is_whole(file):
+            if _resumes_exactly(file):
+                return file, torn
+            inexact = inexact or (file, list(torn))
+        else:
             torn.append(file)
-        elif resumes_exactly(content):
-            return file, torn
-        elif inexact is None:
-            inexact = file, list(torn)
     return inexact or (None, torn)
 
 
-def resumes_exactly(checkpoint: dict[str, Any]) -> bool:
-    """Return whether a checkpoint was written between two steps, as far as it says; one without a word is believed."""
-    state = checkpoint.get("callbacks", {}).get("ExactResume", {})
-    return bool(state.get("exact", True))
+def _resumes_exactly(file: Path) -> bool:
+    """Whether a checkpoint was written between two steps; one that does not say is believed."""
+    content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    return bool(content.get("callbacks", {}).get("ExactResume", {}).get("exact", True))
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -93,22 +92,20 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: (file.stat().st_mtime_ns, file.stem == "last", file.name), reverse=True)
 
 
-def _whole_content(file: Path) -> dict[str, Any] | None:
-    """Return what is in a checkpoint, its tensors left on the disk, or ``None`` if it is damaged."""
+def _is_whole(file: Path) -> bool:
     if damage(file) is not None:
-        return None
+        return False
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        return isinstance(torch.load(file, map_location="cpu", weights_only=True, mmap=True), dict)
     except Exception:  # from damaged bytes the unpickler raises whatever it stumbles over
-        return None
-    return content if isinstance(content, dict) else None
+        return False
 
 
 def _instead(file: Path) -> str:
     """Say which checkpoint of the folder to take in place of a damaged one."""
     others = [other for other in _newest_first(file.parent) if other.name != file.name]
     older = [other for other in others if other.stat().st_mtime_ns <= file.stat().st_mtime_ns] or others
-    good = next((other for other in older if _whole_content(other) is not None), None)
+    good = next((other for other in older if _is_whole(other)), None)
     return f"The next older good one is {str(good)!r}." if good else "There is no older good one beside it."
 
 
