@@ -69,6 +69,7 @@ class ExactResume(Callback):
         """Epoch and batch of the next step."""
         self._batches = 0  # before that step, over all epochs
         self._validated: Position | None = None  # where a validation is under way
+        self._after_validation = False  # in its last hook
         self._settings: Settings = {}
         self._restored = False
         self._earlier: dict[str, list[float | int]] = {}
@@ -90,9 +91,10 @@ class ExactResume(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return seed, position, settings, and what an epoch that is under way needs beside them."""
+        exact = self._steps is not None and self._steps.exact
         state: dict[str, Any] = {"seed": self.seed, "position": list(self.position), "settings": self._settings}
-        state |= {"batches": self._batches, "exact": self._steps is not None and self._steps.exact}
-        if self._validated is not None:
+        state |= {"batches": self._batches, "exact": exact}
+        if self._validated is not None and (exact or not self._after_validation):
             state["pending"] = list(self._validated)
         if self.position.batch:
             state["means"] = _as_numbers(self._means)
@@ -181,12 +183,13 @@ class ExactResume(Callback):
         """Note which validation is under way: a run that ends in it resumes with it."""
         place = Position(trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready)
         self._seed_generators(trainer, *place, "validation")
+        self._after_validation = False
         if self._steps is not None and not self._steps.accumulating:
             self._validated = place
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that the validation is done."""
-        self._validated = None
+        """Note that the validation is done, for whoever saves before the step is over."""
+        self._after_validation = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
         """Seed every generator for this step."""
@@ -212,6 +215,7 @@ class ExactResume(Callback):
 
     def between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note where the next step is."""
+        self._validated = None
         if self._steps is not None and not self._steps.accumulating:
             self._move_to(trainer, self._steps.position)
 

@@ -160,7 +160,10 @@ class Average(L.Callback):
 
 
 class KeepEach(RollingCheckpoint):
-    """Copy every checkpoint to a name that says where it was written."""
+    """Save after every step, and copy the checkpoint to a name that says where it was written."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, 1, every_n_steps=1)
 
     def _save(self, trainer: L.Trainer, alone: bool = False) -> None:
         super()._save(trainer, alone)
@@ -181,14 +184,15 @@ def fit(
     folder: Path,
     *callbacks: L.Callback,
     resume: Path | None = None,
-    module: Moved | None = None,
+    build: Callable[[], Moved] = Moved,
     data: L.LightningDataModule | None = None,
+    rolling: type[RollingCheckpoint] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Return the last checkpoint of a run, and its record."""
     torch.manual_seed(0 if resume is None else 99)
-    module = module or Moved()
-    saving: list[L.Callback] = [KeepBest(str(folder), "val/loss", "min"), KeepEach(str(folder), 1, every_n_steps=1)]
+    module = build()
+    saving: list[L.Callback] = [KeepBest(str(folder), "val/loss", "min"), (rolling or KeepEach)(str(folder))]
     settings = {"max_epochs": EPOCHS, "num_sanity_val_steps": 1, "log_every_n_steps": 1, **options}
     folder.mkdir(exist_ok=True)
     trainer = L.Trainer(
@@ -294,9 +298,12 @@ def test_schedulers(
     scheduler: Callable[..., Any], every: dict[str, Any], options: dict[str, Any], tmp_path: Path
 ) -> None:
     def run(folder: Path, **where: Any) -> dict[str, Any]:
-        module = Moved()
-        module.scheduler, module.every = scheduler(module), {"strict": False, **every}
-        return fit(folder, module=module, **options, **where)
+        def build() -> Moved:
+            module = Moved()
+            module.scheduler, module.every = scheduler(module), {"strict": False, **every}
+            return module
+
+        return fit(folder, build=build, **options, **where)
 
     assert_every_resume_is_exact(tmp_path, [3, 7, 10], run)
 
@@ -347,7 +354,7 @@ class Manual(Moved):
 
 def test_an_epoch_that_is_left_early(tmp_path: Path) -> None:
     def run(folder: Path, **where: Any) -> dict[str, Any]:
-        end = fit(folder, module=Leaves(), **where)
+        end = fit(folder, build=Leaves, **where)
         end.pop("loops")  # a batch that was left counts as begun, and afterwards as done
         return end
 
@@ -355,10 +362,89 @@ def test_an_epoch_that_is_left_early(tmp_path: Path) -> None:
 
 
 def test_steps_by_hand(tmp_path: Path) -> None:
-    run = lambda folder, **where: fit(folder, module=Manual(), val_check_interval=3, **where)  # noqa: E731
+    run = lambda folder, **where: fit(folder, build=Manual, val_check_interval=3, **where)  # noqa: E731
     whole = run(tmp_path / "whole")
     for batches in (3, 5, 7, 10):
         assert unequal(run(tmp_path / f"{batches}", resume=tmp_path / "whole" / f"at-{batches}.ckpt"), whole) == []
         found, expected = record(tmp_path / f"{batches}"), record(tmp_path / "whole")
         assert found == expected[len(expected) - len(found) :]
         assert count_steps(found) == count_steps(expected) - batches
+
+
+class Fails(Moved):
+    """Fails when it is called for the n-th time in one of its methods, once that has done its work."""
+
+    def __init__(self, method: str = "", count: int = 0) -> None:
+        super().__init__()
+        self.left = count
+        if method:
+            setattr(self, method, self.failing(getattr(self, method)))
+
+    def failing(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def fail(*arguments: Any, **named: Any) -> Any:
+            found = method(*arguments, **named)
+            self.left -= not self.trainer.sanity_checking
+            if self.left == 0:
+                raise FloatingPointError("on purpose")
+            return found
+
+        return fail
+
+
+class Seldom(RollingCheckpoint):
+    """Save after every third step."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, 1, every_n_steps=3)
+
+
+def fail_and_resume(folder: Path, build: Callable[[], Moved], *callbacks: L.Callback) -> tuple[int, dict[str, Any]]:
+    """Return at which step the failed run was saved, and how the resumed one ends."""
+    options = {"val_check_interval": 3, "rolling": Seldom}
+    with pytest.raises(FloatingPointError, match="on purpose"):
+        fit(folder, *callbacks, build=build, **options)
+    saved = torch.load(folder / "last.ckpt", weights_only=True)
+    end = fit(folder, *map(again, callbacks), resume=folder / "last.ckpt", **options)
+    return saved["global_step"], end
+
+
+def again(callback: L.Callback) -> L.Callback:
+    return EMAWeightAveraging(decay=0.9) if isinstance(callback, EMAWeightAveraging) else type(callback)()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return fit(tmp_path_factory.mktemp("whole"), val_check_interval=3, rolling=Seldom)
+
+
+@pytest.mark.filterwarnings("ignore:No checkpoint is written of what the failure left")
+@pytest.mark.parametrize(
+    ("method", "count", "step"),
+    [
+        ("on_train_epoch_start", 2, 6),
+        ("on_train_batch_start", 6, 3),
+        ("training_step", 6, 3),
+        ("on_after_backward", 6, 3),
+        ("on_before_optimizer_step", 6, 3),
+        ("on_train_batch_end", 5, 3),
+        ("on_validation_start", 2, 6),
+        ("validation_step", 4, 6),
+        ("on_validation_end", 2, 6),
+        ("on_train_epoch_end", 1, 6),
+    ],
+)
+def test_a_failure_leaves_nothing_that_resumes_otherwise(
+    method: str, count: int, step: int, whole: dict[str, Any], tmp_path: Path
+) -> None:
+    """The counting callback keeps a state, so a step that has begun for it is never saved."""
+    saved, end = fail_and_resume(tmp_path, lambda: Fails(method, count))
+    assert unequal(end, whole) == []
+    assert saved == step
+
+
+@pytest.mark.filterwarnings("ignore:No checkpoint is written of what the failure left")
+def test_averaged_weights_are_not_saved_for_the_trained_ones(tmp_path: Path) -> None:
+    average = EMAWeightAveraging(decay=0.9)
+    truth = fit(tmp_path / "whole", average, val_check_interval=3, rolling=Seldom)
+    _, end = fail_and_resume(tmp_path / "run", lambda: Fails("validation_step", 3), EMAWeightAveraging(decay=0.9))
+    assert unequal(end, truth) == []
