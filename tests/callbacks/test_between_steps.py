@@ -2,19 +2,28 @@
 """Resume from checkpoints of every kind of place, with state that every kind of hook moves; nothing may differ."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, GradientAccumulationScheduler
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    GradientAccumulationScheduler,
+    ModelCheckpoint,
+)
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import BestCheckpoint, ExactResume, RollingCheckpoint
+from lightning_monocon.checkpoints import newest_good
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import KeyedData
 from lightning_monocon.runs import RecordLogger
@@ -448,3 +457,95 @@ def test_averaged_weights_are_not_saved_for_the_trained_ones(tmp_path: Path) -> 
     truth = fit(tmp_path / "whole", average, val_check_interval=3, rolling=Seldom)
     _, end = fail_and_resume(tmp_path / "run", lambda: Fails("validation_step", 3), EMAWeightAveraging(decay=0.9))
     assert unequal(end, truth) == []
+
+
+class Terminated(Moved):
+    """Gets a SIGTERM in a step, as far as the trainer knows."""
+
+    at = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.trainer._signal_connector.received_sigterm |= self.trainer.global_step == self.at
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("step", [3, 4, 6], ids=["in an epoch", "before a validation", "at the end of an epoch"])
+def test_sigterm_saves_the_step_it_came_in(step: int, whole: dict[str, Any], tmp_path: Path) -> None:
+    def build() -> Terminated:
+        module = Terminated()
+        module.at = step
+        return module
+
+    options = {"val_check_interval": 3, "rolling": Seldom}
+    with pytest.raises(SIGTERMException):
+        fit(tmp_path, build=build, **options)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == step + 1
+    assert unequal(fit(tmp_path, resume=tmp_path / "last.ckpt", **options), whole) == []
+
+
+class Stream(IterableDataset[Any]):
+    """Rows in an order of its own."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(rows(BATCHES * ROWS))
+
+
+class Streamed(Shuffled):
+    """A stream, and no way to start within it."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(Stream(), ROWS)
+
+
+def test_a_stream_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    sentence = r"The train data must be able to start within an epoch .* `IterableDataset` Stream cannot: .* Use a data"
+    with pytest.raises(ValueError, match=sentence):
+        fit(tmp_path, data=Streamed())
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_a_checkpoint_from_within_a_step_is_taken_last_and_says_so(tmp_path: Path) -> None:
+    """Lightning's own callback saves before the hooks of the end of the step have run."""
+    stock = ModelCheckpoint(tmp_path, "stock", every_n_train_steps=5)
+    fit(tmp_path, stock, rolling=Seldom, max_steps=6)
+    for age, name in enumerate(("last", "stock")):
+        os.utime(tmp_path / f"{name}.ckpt", (age, age))
+    for best in tmp_path.glob("best*"):
+        best.unlink()
+    assert newest_good(tmp_path) == (tmp_path / "last.ckpt", [])
+    (tmp_path / "last.ckpt").unlink()
+    assert newest_good(tmp_path) == (tmp_path / "stock.ckpt", [])
+    with pytest.warns(UserWarning, match="The checkpoint was not written between two steps: .* Resume from a `last.ck"):
+        fit(tmp_path, resume=tmp_path / "stock.ckpt", rolling=Seldom, max_steps=6)
+
+
+class Norm(nn.Sequential):
+    out_features = 5
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(3, 5), nn.BatchNorm1d(5))
+
+
+class Labelled(Data):
+    """Labels for a `MonoCon`."""
+
+    def setup(self, stage: str) -> None:
+        self.items = Items(rows(BATCHES * ROWS).tensors[0], torch.arange(BATCHES * ROWS) % 2)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        loader = super().train_dataloader()
+        return DataLoader(self.items, ROWS, sampler=loader.sampler)
+
+
+@pytest.mark.filterwarnings("ignore:.* of the batch have no positive")
+def test_a_frozen_encoder_is_frozen_again_within_its_warm_up(tmp_path: Path) -> None:
+    """Its eval mode is set at the start of an epoch, and in no checkpoint."""
+
+    def run(folder: Path, **where: Any) -> dict[str, Any]:
+        def build() -> Any:
+            return MonoCon(Norm(), warmup_epochs=2, bn_while_frozen="freeze")
+
+        return fit(folder, build=build, data=Labelled(seed=1), limit_val_batches=0, **where)
+
+    truth = run(tmp_path / "whole")
+    assert unequal(run(tmp_path / "run", resume=tmp_path / "whole" / "at-3.ckpt"), truth) == []
