@@ -12,11 +12,20 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
+from lightning_monocon import progress
+from lightning_monocon.between_steps import Position, Steps, callbacks_of, watch_steps
 from lightning_monocon.data.keyed_random import key, run_seed
 from lightning_monocon.durable import probe_checkpoint_folders
-from lightning_monocon.progress import Position, add_to_means, between_epochs, repair, running_means
 from lightning_monocon.settings import Settings, differences, run_settings
+from lightning_monocon.step_state import overrides
+
+_INEXACT = (
+    "The checkpoint was not written between two steps: accumulated gradients, or what had yet to run in the step "
+    "(hooks, a validation, schedulers, the end of the epoch), are not in it, so the run may not end as an "
+    "uninterrupted one would. Resume from a `last.ckpt` of `RollingCheckpoint` for an exact resume."
+)
 
 
 @runtime_checkable
@@ -24,39 +33,50 @@ class Resumable(Protocol):
     """A data module that can start its next train loader anywhere."""
 
     def resume_at(self, epoch: int, batch: int) -> None:
-        """Let the next train loader start at ``batch`` of ``epoch``."""
+        """Let the next train loader start at ``batch`` of ``epoch``; its length stays that of the whole epoch."""
 
 
 class ExactResume(Callback):
-    """Key every step's randomness, tell the data module where to go on, and refuse to go on with other settings.
+    """Key every step's randomness, tell the data module where to resume, and refuse a resume with other settings.
 
     Stock Lightning keeps no random state in a checkpoint, a shuffling loader starts anew on resume, and its progress
     counters go wrong on the second resume. Here the generators of torch, NumPy and Python are seeded before each step
-    with a hash of (seed, rank, epoch, batch), so a step's dropout does not depend on what was drawn before it; the
-    position goes into the checkpoint and the counters are set to it; and a `Resumable` data module, whose order and
-    augmentation are functions of (seed, epoch, sample), goes on from there.
+    with a hash of (seed, rank, epoch, batch), and likewise before the start of an epoch and before a validation, so
+    what is drawn there does not depend on what was drawn before it; the position goes into the checkpoint and the
+    counters are set to it; and a `Resumable` data module, whose order and augmentation are functions of (seed, epoch,
+    sample), continues from there.
 
     Checkpoints written between two steps resume exactly, in either phase, at the end of an epoch or within it, on the
-    same hardware and software. With gradient accumulation those between two optimizer steps do.
+    same hardware and software: those of `RollingCheckpoint` and `BestCheckpoint`. Others say so when a run is resumed
+    from them, and so do those that several ranks write while they accumulate gradients. ``on_train_epoch_start`` runs
+    again on a resume within an epoch, for what it sets outside the checkpoint; the weights and states that it moves are
+    kept.
 
     Args:
         seed: The run's seed; ``None`` takes that of `seed_everything`, or 0 without one.
-        allow_drift: Go on although settings differ from the checkpoint's, with a warning.
+        allow_drift: Resume although settings differ from the checkpoint's, and train on data that cannot be resumed
+            exactly, with a warning.
 
     Raises:
         ValueError: On resume, if the seed, the world size, a hyper-parameter or a limit of the trainer is not the
-            checkpoint's.
+            checkpoint's. At the start of training, if the train data is an `IterableDataset` of a data module that is
+            not `Resumable`.
     """
 
     def __init__(self, seed: int | None = None, allow_drift: bool = False) -> None:
         self._seed, self.allow_drift = seed, allow_drift
         self.position = Position(0, 0)
         """Epoch and batch of the next step."""
+        self._batches = 0  # before that step, over all epochs
         self._validated: Position | None = None  # where a validation is under way
+        self._after_validation = False  # in its last hook
         self._settings: Settings = {}
         self._restored = False
         self._earlier: dict[str, list[float | int]] = {}
         self._means: dict[str, tuple[Tensor, Tensor]] = {}
+        self._metrics: dict[str, Tensor] = {}
+        self._gradients: dict[str, Tensor] = {}
+        self._steps: Steps | None = None
 
     @property
     def seed(self) -> int:
@@ -67,25 +87,154 @@ class ExactResume(Callback):
         """Note the settings; Lightning restores a checkpoint after this."""
         if stage == "fit":
             self._settings = run_settings(trainer, pl_module, self.seed)
+            self._steps = watch_steps(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return seed, position, settings, and what an epoch that is under way needs beside them."""
+        exact = self._steps is not None and self._steps.exact
         state: dict[str, Any] = {"seed": self.seed, "position": list(self.position), "settings": self._settings}
-        if self._validated is not None:
+        state |= {"batches": self._batches, "exact": exact}
+        if self._validated is not None and (exact or not self._after_validation):
             state["pending"] = list(self._validated)
         if self.position.batch:
-            state["means"] = {key: [total.item(), weight.item()] for key, (total, weight) in self._means.items()}
+            state["means"] = _as_numbers(self._means)
         return state
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the latest metrics, which schedulers and callbacks may monitor, and gradients that are accumulated."""
+        state = checkpoint["callbacks"][self.state_key]
+        state["metrics"] = progress.known_metrics(trainer)
+        if self._steps is not None and self._steps.with_gradients:
+            state |= {"position": list(self._steps.position), "batches": progress.batches(trainer)}
+            state["means"] = _as_numbers(progress.running_means(trainer))
+            state["gradients"] = {
+                name: parameter.grad.detach().cpu()
+                for name, parameter in pl_module.named_parameters()
+                if parameter.grad is not None
+            }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Set the counters of a checkpoint that this callback was part of; Lightning reads them after this."""
         state = checkpoint.get("callbacks", {}).get(self.state_key)
         if state is not None and "loops" in checkpoint:
             pending = state.get("pending")
-            repair(checkpoint["loops"]["fit_loop"], Position(*state["position"]), pending and Position(*pending))
+            progress.repair(
+                checkpoint["loops"]["fit_loop"],
+                Position(*state["position"]),
+                state.get("batches"),
+                pending and Position(*pending),
+            )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the position of a checkpoint of the same settings."""
+        self._check_settings(state_dict)
+        if self._settings and not state_dict.get("exact", True):
+            rank_zero_warn(_INEXACT)
+        self.position, self._restored = Position(*state_dict["position"]), True
+        self._batches = state_dict.get("batches", 0)
+        self._validated = Position(*state_dict["pending"]) if "pending" in state_dict else None
+        self._earlier, self._metrics = state_dict.get("means", {}), state_dict.get("metrics", {})
+        self._gradients = state_dict.get("gradients", {})
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See that checkpoints can be written; arm the data module before it builds the loader that is trained on.
+
+        A module that asks for `estimated_stepping_batches` has had one built already, for its length.
+        """
+        probe_checkpoint_folders(trainer)
+        if self._restored:
+            progress.skip_sanity_check(trainer)
+        data = _data(trainer)
+        if self._restored and isinstance(data, Resumable):
+            progress.forget_loader(trainer)
+            data.resume_at(*self.position)
+            # it does start within the epoch, which Lightning can only know of a loader
+            warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin the first epoch of a resumed run like any other."""
+        self._check_data(trainer)
+        if self._restored:
+            progress.know_metrics(trainer, self._metrics)
+            if not self.position.batch and self._validated is None:
+                progress.between_epochs(trainer)
+
+    def epoch_begins(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seed every generator for the start of this epoch, and for a loader that draws its order there."""
+        self._seed_generators(trainer, trainer.current_epoch, "start")
+
+    def batches_begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make up in the first epoch of a resumed run for what Lightning leaves out there."""
+        if not self._restored:
+            return
+        self._restored = False
+        if (self._validated or self.position).batch:
+            if _starts_epochs(trainer, pl_module):
+                progress.start_epoch_again(trainer, pl_module)
+        elif not isinstance(_data(trainer), Resumable):
+            progress.fetch_anew(trainer)  # an order that is drawn is that of an uninterrupted run
+        progress.within_epoch(trainer, pending=self._validated is not None)
+        for name, parameter in pl_module.named_parameters():
+            if name in self._gradients:
+                parameter.grad = self._gradients[name].to(parameter.device)
+        self._gradients = {}
+
+    def before_validation(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note which validation is under way: a run that ends in it resumes with it."""
+        place = Position(trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+        self._seed_generators(trainer, *place, "validation")
+        self._after_validation = False
+        if self._steps is not None and not self._steps.accumulating:
+            self._validated = place
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the validation is done, for whoever saves before the step is over."""
+        self._after_validation = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
+        """Seed every generator for this step."""
+        self._seed_generators(trainer, trainer.current_epoch, batch_idx)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401  # Lightning's signature
+        batch: Any,  # noqa: ANN401  # Lightning's signature
+        batch_idx: int,
+    ) -> None:
+        """Note where the next step will be, for whoever saves before this one is over."""
+        if self._earlier:
+            progress.add_to_means(trainer, self._earlier)
+            self._earlier = {}
+        epoch, following = trainer.current_epoch, batch_idx + 1
+        if following >= trainer.num_training_batches:
+            self._move_to(trainer, Position(epoch + 1, 0))
+        elif following % trainer.accumulate_grad_batches == 0:  # gradients are not in a checkpoint
+            self._move_to(trainer, Position(epoch, following))
+
+    def between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note where the next step is."""
+        self._validated = None
+        if self._steps is not None and not self._steps.accumulating:
+            self._move_to(trainer, self._steps.position)
+
+    def _move_to(self, trainer: Trainer, position: Position) -> None:
+        self.position, self._batches = position, progress.batches(trainer)
+        if position.batch and trainer.world_size == 1:  # one rank's means are not those of the others
+            self._means = progress.running_means(trainer)
+
+    def _seed_generators(self, trainer: Trainer, *place: int | str) -> None:
+        step = key(self.seed, trainer.global_rank, *place)
+        if trainer.strategy.root_device.type == "cpu":
+            torch.default_generator.manual_seed(step)  # what the next line does at a hundredth of the price
+        else:
+            torch.manual_seed(step)
+        np.random.seed(step % 2**32)
+        random.seed(step)
+
+    def _check_settings(self, state_dict: dict[str, Any]) -> None:
+        """Refuse settings that are not the checkpoint's, or warn of them."""
         stored: Settings = state_dict.get("settings") or {"seed": state_dict["seed"]}
         present = self._settings if len(stored) > 1 else {"seed": self.seed}
         found = differences(stored, present) if self._settings else []
@@ -100,61 +249,37 @@ class ExactResume(Callback):
                 f"The run goes on with other settings than its checkpoint's: {'; '.join(found)}. It will not end as an "
                 "uninterrupted run would; a learning-rate schedule goes on as it was stored."
             )
-        self.position, self._restored = Position(*state_dict["position"]), True
-        self._validated = Position(*state_dict["pending"]) if "pending" in state_dict else None
-        self._earlier = state_dict.get("means", {})
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Arm the data module before it builds its loader; see that checkpoints can be written."""
-        probe_checkpoint_folders(trainer)
-        data: object = getattr(trainer, "datamodule", None)
-        if self._restored and isinstance(data, Resumable):
-            data.resume_at(*self.position)
-            # it does start within the epoch, which Lightning can only know of a loader
-            warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+    def _check_data(self, trainer: Trainer) -> None:
+        """Refuse a stream that cannot be resumed, before hours of training depend on its checkpoints."""
+        data = _data(trainer)
+        streams = [
+            type(loader.dataset).__name__
+            for loader in progress.train_loaders(trainer)
+            if isinstance(getattr(loader, "dataset", None), IterableDataset)
+        ]
+        if not streams or isinstance(data, Resumable):
+            return
+        problem = (
+            f"The train data must be able to start within an epoch for an exact resume; the `IterableDataset` "
+            f"{streams[0]} cannot: on resume it would start from its beginning again."
+        )
+        if not self.allow_drift:
+            raise ValueError(
+                f"{problem} Use a data set with a length, give the data module a method `resume_at(epoch, batch)`, or "
+                "train without exact resume with `allow_drift=True` (--allow_drift true)."
+            )
+        rank_zero_warn(problem)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin the first epoch of a resumed run like any other."""
-        if self._restored and not self.position.batch and self._validated is None:
-            between_epochs(trainer)
-        self._restored = False
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note which validation is under way: a run that ends in it resumes with it."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            epoch = trainer.fit_loop.epoch_loop
-            self._validated = Position(trainer.current_epoch, epoch.batch_progress.current.ready)
+def _as_numbers(means: dict[str, tuple[Tensor, Tensor]]) -> dict[str, list[float | int]]:
+    return {key: [total.item(), weight.item()] for key, (total, weight) in means.items()}
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The validation is done."""
-        self._validated = None
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
-        """Seed every generator for this step."""
-        step = key(self.seed, trainer.global_rank, trainer.current_epoch, batch_idx)
-        if pl_module.device.type == "cpu":
-            torch.default_generator.manual_seed(step)  # what the next line does at a hundredth of the price
-        else:
-            torch.manual_seed(step)
-        np.random.seed(step % 2**32)
-        random.seed(step)
+def _data(trainer: Trainer) -> object:
+    return getattr(trainer, "datamodule", None)
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  # Lightning's signature
-        batch: Any,  # noqa: ANN401  # Lightning's signature
-        batch_idx: int,
-    ) -> None:
-        """Note where the next step will be."""
-        if self._earlier:
-            add_to_means(trainer, self._earlier)
-            self._earlier = {}
-        epoch, following = trainer.current_epoch, batch_idx + 1
-        if following >= trainer.num_training_batches:
-            self.position = Position(epoch + 1, 0)
-        elif following % trainer.accumulate_grad_batches == 0:  # gradients are not in a checkpoint
-            self.position = Position(epoch, following)
-            if trainer.world_size == 1:  # one rank's means are not those of the others
-                self._means = running_means(trainer)
+
+def _starts_epochs(trainer: Trainer, pl_module: LightningModule) -> bool:
+    """Whether anybody does anything in ``on_train_epoch_start``; if not, no weight need be copied to be kept."""
+    return any(overrides(one, "on_train_epoch_start") for one in (pl_module, *callbacks_of(trainer)))

@@ -14,7 +14,17 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_monocon import durable_files
+from lightning_monocon.between_steps import Phase, Steps, callbacks_of, watch_steps
 from lightning_monocon.durable import probe_checkpoint_folders
+from lightning_monocon.step_state import (
+    BEFORE_THE_UPDATE,
+    IN_A_VALIDATION,
+    StepState,
+    copied_states,
+    fingerprint,
+    is_foreign,
+    stateful,
+)
 
 LAST = "last"
 _COST_IN_TIME = 100  # checkpoints take one hundredth of the time at most
@@ -24,10 +34,12 @@ _STEPS_BETWEEN_QUESTIONS = 20
 class RollingCheckpoint(Checkpoint):
     """Write ``last.ckpt`` between two steps, and keep those before it as ``last-1.ckpt``, ``last-2.ckpt`` ...
 
-    A checkpoint is written where everything that belongs to the last step is done: validation, schedulers, logging.
-    One is written at the end, and one at a signal or an exception, if the weights are whole: a step that fails leaves
-    the buffers that it moved (batch-norm statistics) as it found them, and an update that was cut short, or weights
-    that are not finite, are not saved.
+    A checkpoint is written where everything that belongs to the last step is done (validation, schedulers, logging, the
+    end of the epoch, with the hooks of every callback and of the module) and nothing of the next has begun. One is
+    written at the end, before ``on_train_end``, and one at a signal or an exception, if it can be what it would have
+    been before the step that failed: buffers and the options of the optimizers get their values back. Where that is not
+    enough, as when an update was cut short, weights are not finite, or a callback with a state of its own has already
+    run, the checkpoints before it are kept instead.
 
     Args:
         dirpath: The run's folder of checkpoints.
@@ -62,7 +74,11 @@ class RollingCheckpoint(Checkpoint):
         self.keep, self.max_bytes = keep, max_bytes
         self.every_n_steps, self.every_n_seconds = every_n_steps, every_n_seconds
         self._saved_step, self._saved_epoch, self._saved_at, self._cost = 0, 0, 0.0, 0.0
-        self._buffers: dict[str, Tensor] | None = None
+        self._steps: Steps | None = None
+        self._state: StepState | None = None
+        self._begun = (0, 0)
+        self._weights: list[Tensor] = []
+        self._states: dict[str, Any] = {}
         self._updating = False
 
     @property
@@ -74,6 +90,11 @@ class RollingCheckpoint(Checkpoint):
     def best_model_path(self) -> str:
         """The newest checkpoint, where Lightning asks for the best and no other callback knows it."""
         return str(self.path) if self.path.exists() else ""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Follow the steps of the fit."""
+        if stage == "fit":
+            self._steps = watch_steps(trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See that the folder can be written to; remove what an earlier kill has left half written."""
@@ -87,43 +108,72 @@ class RollingCheckpoint(Checkpoint):
         self._saved_step, self._saved_epoch = trainer.global_step, trainer.current_epoch
         self._saved_at = time.monotonic()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
-        """Save if it is time; note the buffers, in case this step fails."""
-        if batch_idx % trainer.accumulate_grad_batches:
-            return
-        if self._is_due(trainer):
-            self._save(trainer)
-        self._buffers = {name: buffer.clone() for name, buffer in pl_module.named_buffers()}
-
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """From here to the end of the step the weights may be half updated."""
+        """Note that the weights may be half updated until the step is over."""
         self._updating = True
 
-    def on_train_batch_end(self, *args: object, **kwargs: object) -> None:
-        """The step is whole."""
-        if self._updating:
-            self._buffers, self._updating = None, False
+    def before_validation(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note what a validation may move, in case it fails."""
+        self._note(trainer, pl_module)
+        self._weights = fingerprint(pl_module)
+        self._states = copied_states(stateful(callbacks_of(trainer), IN_A_VALIDATION))
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note what the next step may move, in case it fails."""
+        self._note(trainer, pl_module)
+        self._states = {}
+
+    def save_between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if it is time."""
+        if self._steps is not None and not self._steps.accumulating and self._is_due(trainer):
+            self._save(trainer)
+
+    def after_last_step(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the end."""
-        if trainer.global_step != self._saved_step:
+        if trainer.global_step != self._saved_step and self._may_save(trainer):
             self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save what the last whole step left, unless it is saved; never hide the exception behind another."""
-        if self._updating or trainer.global_step == self._saved_step or not self._may_save(trainer):
+        if trainer.global_step == self._saved_step or not self._may_save(trainer):
             return
-        self._put_buffers_back(pl_module)
-        if not _is_finite(pl_module):
-            rank_zero_warn("The weights are not finite; they are not saved, and the checkpoints before them are kept.")
+        reason = self._restore(trainer, pl_module)
+        if reason is not None:
+            rank_zero_warn(f"No checkpoint is written of what the failure left: {reason}. Those before it are kept.")
             return
         try:
             self._save(trainer, alone=True)
         except (RuntimeError, OSError) as error:
             if not isinstance(exception, durable_files.WriteError):  # which has just said so
                 rank_zero_warn(f"No checkpoint could be written after the failure: {error}")
+
+    def _note(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember the state between two steps of the optimizer; between two batches of one, gradients are missing."""
+        if self._steps is not None and not self._steps.accumulating:
+            self._state, self._begun = StepState(trainer, pl_module), self._steps.begun
+            self._updating = False
+
+    def _restore(self, trainer: Trainer, pl_module: LightningModule) -> str | None:
+        """Put the state back to what it was before the failure; return why that is impossible, if it is."""
+        steps, state = self._steps, self._state
+        if steps is None or state is None or self._updating or steps.stepped:
+            return "the step was cut short after its update had begun"
+        untouched = steps.begun == self._begun
+        validating = untouched and steps.phase is Phase.VALIDATING
+        if steps.phase is not Phase.BETWEEN and not validating:
+            return "what belongs to the end of the step or of its epoch has run in part"
+        if validating or not untouched:
+            hooks = IN_A_VALIDATION if validating else _hooks_of_a_step(trainer)
+            moved = [one for one in stateful(callbacks_of(trainer), hooks) if one.state_key not in self._states]
+            if moved or is_foreign(pl_module, "on_save_checkpoint"):
+                name = type(moved[0] if moved else pl_module).__name__
+                return f"{name} saves a state of its own, which what failed may have moved"
+        state.put_back(trainer, pl_module)
+        if not state.same_weights(pl_module) or (validating and not _equal(self._weights, fingerprint(pl_module))):
+            return "a hook has put other weights in the place of the trained ones"
+        return None if _is_finite(pl_module) else "the weights are not finite"
 
     def _is_due(self, trainer: Trainer) -> bool:
         steps = trainer.global_step - self._saved_step
@@ -149,14 +199,20 @@ class RollingCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             self._make_room()
         if alone:
-            if trainer.is_global_zero:
-                checkpoint = trainer._checkpoint_connector.dump_checkpoint(False)
-                trainer.strategy.save_checkpoint(checkpoint, self.path)
+            self._save_alone(trainer)
         else:
             trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_step, self._saved_epoch = trainer.global_step, trainer.current_epoch
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - started
+
+    def _save_alone(self, trainer: Trainer) -> None:
+        if not trainer.is_global_zero or self._steps is None:
+            return
+        self._steps.exact = True  # `_restore` has made it so
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint(False)
+        checkpoint["callbacks"].update(self._states)
+        trainer.strategy.save_checkpoint(checkpoint, self.path)
 
     def _make_room(self) -> None:
         """Give every checkpoint the name of the one before it; drop those that are too many or too large."""
@@ -177,12 +233,14 @@ class RollingCheckpoint(Checkpoint):
     def _name(self, age: int) -> Path:
         return Path(self.dirpath) / (f"{LAST}-{age}.ckpt" if age else f"{LAST}.ckpt")
 
-    def _put_buffers_back(self, pl_module: LightningModule) -> None:
-        if self._buffers is not None:
-            with torch.no_grad():
-                for name, buffer in pl_module.named_buffers():
-                    if name in self._buffers:
-                        buffer.copy_(self._buffers[name])
+
+def _hooks_of_a_step(trainer: Trainer) -> tuple[str, ...]:
+    """The hooks that may have run since the last step of the optimizer, before its next."""
+    return (*BEFORE_THE_UPDATE, "on_train_batch_end") if trainer.accumulate_grad_batches > 1 else BEFORE_THE_UPDATE
+
+
+def _equal(one: list[Tensor], other: list[Tensor]) -> bool:
+    return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
 def _is_finite(pl_module: LightningModule) -> bool:

@@ -64,26 +64,38 @@ def load_plain(file: Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
 
 
 def newest_good(folder: Path) -> tuple[Path | None, list[Path]]:
-    """Return the newest whole checkpoint of a folder, and the damaged ones that are newer.
+    """Return the checkpoint of a folder to resume from, and the damaged ones that are newer.
 
-    A file without a sidecar is opened to see whether it is whole; one with a sidecar is known by its digest.
+    It is the newest whole one that resumes exactly; where none does, the newest whole one, and `ExactResume` says that
+    something is missing from it. A file without a sidecar is opened to see whether it is whole; one with a sidecar is
+    known by its digest.
 
     Raises:
         ValueError: If a file is whole, but nothing safe can read it: a run that starts again would write over it.
     """
     torn: list[Path] = []
+    inexact: tuple[Path, list[Path]] | None = None
     for file in _newest_first(folder):
         reason = _fault(file)
         if reason is None:
-            return file, torn
-        if _is_intact(file):
+            if _resumes_exactly(file):
+                return file, torn
+            inexact = inexact or (file, list(torn))
+        elif _is_intact(file):
             raise ValueError(
                 f"The newest checkpoint must hold plain values and tensors only; {str(file)!r} "
                 f"({file.stat().st_size} bytes) is whole, but cannot be read: {reason}. Nothing was changed: move it "
                 "out of its folder to resume from an older one, or start a new run in another folder."
             )
-        torn.append(file)
-    return None, torn
+        else:
+            torn.append(file)
+    return inexact or (None, torn)
+
+
+def _resumes_exactly(file: Path) -> bool:
+    """Whether a checkpoint was written between two steps; one that does not say is believed."""
+    content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    return bool(content.get("callbacks", {}).get("ExactResume", {}).get("exact", True))
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a run is, and Lightning's counters set to it.
+"""Lightning's counters and metrics, set to where a run is.
 
 Lightning 2.6.6 keeps four counters an epoch and four a batch and guesses from them, on resume, at which hook a
 checkpoint was written. After a checkpoint from the last batch of an epoch the next epoch is never counted as begun, so
@@ -9,27 +9,27 @@ rewritten to what it is between two steps at that position, before Lightning rea
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer import call
 from torch import Tensor
+
+from lightning_monocon.between_steps import Position
+from lightning_monocon.step_state import keeping_state
 
 Counters = dict[str, Any]
 
 
-class Position(NamedTuple):
-    """The next step."""
-
-    epoch: int
-    batch: int
-
-
-def repair(fit_loop: Counters, position: Position, validated: Position | None = None) -> None:
+def repair(
+    fit_loop: Counters, position: Position, batches: int | None = None, validated: Position | None = None
+) -> None:
     """Rewrite the counters of a stored fit loop in place.
 
     Args:
         fit_loop: ``checkpoint["loops"]["fit_loop"]``.
         position: Of the checkpoint.
+        batches: Number of batches before the position, over all epochs; ``None`` where the checkpoint does not say.
         validated: Where a validation was under way: epoch, and batches before it. Lightning then resumes with it.
     """
     epoch, batch = validated or position
@@ -37,12 +37,14 @@ def repair(fit_loop: Counters, position: Position, validated: Position | None = 
     _set(fit_loop["epoch_progress"], ready=begun, started=begun, processed=epoch, completed=epoch)
     steps = fit_loop["epoch_loop.batch_progress"]
     _set(steps, ready=batch, started=batch, processed=batch, completed=batch)
+    if batches is not None:
+        steps["total"].update(dict.fromkeys(("ready", "started", "processed", "completed"), batches))
     steps["is_last_batch"] = epoch != position.epoch
     if validated is not None:
         half = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
         validation = fit_loop["epoch_loop.val_loop.batch_progress"]
         validation["total"].update(half)
-        validation["current"].update(half)  # or the batches that it had made would be left out of the next
+        validation["current"].update(dict.fromkeys(half, 0))  # or it would leave out the batches it has seen
         validation["is_last_batch"] = False
     optimizer = fit_loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]
     if optimizer["completed"]:  # 0 under manual optimisation, where the module counts
@@ -59,6 +61,75 @@ def between_epochs(trainer: Trainer) -> None:
     """
     loop = trainer.fit_loop.epoch_loop
     loop._restarting = loop.val_loop._restarting = False
+
+
+def within_epoch(trainer: Trainer, pending: bool) -> None:
+    """Train the rest of an epoch as an uninterrupted run does.
+
+    While its loops are marked as restarting, Lightning takes the validation before the next batch for one to make up
+    for, counts a step for it, and leaves out schedulers that follow a metric at the end of the epoch.
+
+    Args:
+        trainer: Its epoch has been resumed, and its counters have been read.
+        pending: Whether there is a validation to make up for, before the next batch.
+    """
+    trainer.fit_loop._restarting = False
+    if not pending:
+        between_epochs(trainer)
+
+
+def skip_sanity_check(trainer: Trainer) -> None:
+    """Leave out the check of the validation, which may move the state of the checkpoint.
+
+    Lightning leaves it out on a resume within an epoch only.
+    """
+    trainer.num_sanity_val_steps = 0
+
+
+def fetch_anew(trainer: Trainer) -> None:
+    """Let the loop make a new iterator of its loader, as at the start of every epoch but the first of a fit."""
+    trainer.fit_loop._resuming_from_checkpoint = False
+
+
+def train_loaders(trainer: Trainer) -> list[Any]:
+    """Return the loaders that the fit trains on."""
+    combined = trainer.fit_loop._combined_loader
+    return [] if combined is None else list(combined.flattened)
+
+
+def forget_loader(trainer: Trainer) -> None:
+    """Let the fit ask for its train loader again, where `estimated_stepping_batches` has already asked for one."""
+    loop = trainer.fit_loop
+    if loop._data_fetcher is not None:
+        loop._data_fetcher.teardown()
+    loop._combined_loader = loop._data_fetcher = None
+
+
+def start_epoch_again(trainer: Trainer, pl_module: LightningModule) -> None:
+    """Run ``on_train_epoch_start`` for an epoch that is resumed within, and keep every state of the checkpoint.
+
+    Lightning leaves the hook out, and with it what it sets outside the checkpoint: a number of batches to accumulate, a
+    part of the model in eval mode, an attribute that follows the epoch. What it moves is in the checkpoint, moved.
+    """
+    with keeping_state(trainer, pl_module, "on_train_epoch_start"):
+        call._call_callback_hooks(trainer, "on_train_epoch_start")
+        call._call_lightning_module_hook(trainer, "on_train_epoch_start")
+
+
+def known_metrics(trainer: Trainer) -> dict[str, Tensor]:
+    """Return what callbacks and schedulers may monitor: the latest values, without computing any."""
+    return {name: value.detach().cpu() for name, value in trainer._logger_connector._callback_metrics.items()}
+
+
+def know_metrics(trainer: Trainer, metrics: dict[str, Tensor]) -> None:
+    """Give the trainer the latest values of an earlier process."""
+    device = trainer.strategy.root_device
+    trainer._logger_connector._callback_metrics.update({name: value.to(device) for name, value in metrics.items()})
+
+
+def batches(trainer: Trainer) -> int:
+    """Return the number of batches over all epochs so far."""
+    return trainer.fit_loop.epoch_loop.batch_progress.total.ready
 
 
 def running_means(trainer: Trainer) -> dict[str, tuple[Tensor, Tensor]]:

@@ -211,6 +211,7 @@ def keep_all(folder: Path) -> ModelCheckpoint:
     return ModelCheckpoint(folder, "{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
 
 
+@pytest.mark.filterwarnings("ignore:The checkpoint was not written between two steps")
 @pytest.mark.usefixtures("deterministic")
 @pytest.mark.parametrize("epoch", range(WARMUP + JOINT - 1), ids=["warmup", "boundary", "joint"])
 def test_resume_is_bit_equal(whole: tuple[MonoCon, Path], epoch: int) -> None:
@@ -223,6 +224,7 @@ def test_resume_is_bit_equal(whole: tuple[MonoCon, Path], epoch: int) -> None:
         assert torch.equal(resumed.state_dict()[name], value), name
 
 
+@pytest.mark.filterwarnings("ignore:The checkpoint was not written between two steps")
 @pytest.mark.usefixtures("deterministic")
 def test_resume_of_a_resume_is_bit_equal(whole: tuple[MonoCon, Path], tmp_path: Path) -> None:
     truth, folder = whole

@@ -25,6 +25,8 @@ class Line(L.LightningModule):
         self.layer = nn.Linear(2, 1)
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.layer.weight.isnan().any():
+            raise FloatingPointError("poisoned")
         return self.layer(batch[0]).square().mean()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -34,7 +36,6 @@ class Line(L.LightningModule):
         if self.global_step == self.poison:
             with torch.no_grad():
                 self.layer.weight.fill_(float("nan"))
-            raise FloatingPointError("poisoned")
 
 
 def fit(folder: Path, module: Line | None = None, epochs: int = 3, **options: Any) -> list[tuple[str, int]]:
@@ -89,7 +90,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     module.poison = 6
     with (
         pytest.raises(FloatingPointError),
-        pytest.warns(UserWarning, match="weights are not finite; they are not saved"),
+        pytest.warns(UserWarning, match="No checkpoint is written .*: the weights are not finite"),
     ):
         fit(tmp_path, module)
     assert found(tmp_path) == [("last", 4)]
