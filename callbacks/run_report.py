@@ -74,7 +74,8 @@ class RunReport(Watcher):
         from lightning_monocon.scorecard.schema import as_json
 
         history = read_history(self.run_dir / RECORD)
-        card = build({name: [data] for name, data in sets.items()}, ENCODER, {name: [history] for name in sets})
+        histories = {ENCODER: [history.of_encoder()], HEAD: [history]}
+        card = build({name: [data] for name, data in sets.items()}, ENCODER, histories)
         self.run_dir.mkdir(parents=True, exist_ok=True)
         (self.run_dir / "scorecard.json").write_text(json.dumps(as_json(card), indent=1), encoding="utf-8")
         drawn = draw(card, sets.values())

@@ -21,6 +21,7 @@ from lightning_monocon.scorecard.figures import (
     save,
     spectrum_figure,
     storage_figure,
+    training_figure,
 )
 from lightning_monocon.scorecard.history import read_history
 from lightning_monocon.scorecard.page import as_html
@@ -43,7 +44,10 @@ CAPTIONS = {
     "spectrum.png": "Variance left unexplained by the first k principal components (the grey line is the 1 % that "
     "defines n99), and the variance along each.",
     "correlation.png": "Absolute correlation between features, clustered; first seed of each arm.",
-    "dynamics.png": "Effective dimension by epoch at the encoder's output and at the embedding; bands span the seeds.",
+    "training.png": "Validation accuracy and training loss by epoch, as the runs recorded them: a run whose curves "
+    "still move at its end stopped too early. Losses of different kinds have no common scale. Bands span the seeds.",
+    "dynamics.png": "Effective dimension by epoch at the output of the encoder below each head, and at the embedding; "
+    "an arm without a head has only the latter. Bands span the seeds.",
 }
 """Figures of a scorecard by file name, with what they show."""
 
@@ -109,6 +113,7 @@ def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
         "recall.png": recall_figure(card),
         "spectrum.png": spectrum_figure(card),
         "correlation.png": correlation_figure(named),
+        "training.png": training_figure(card),
         "dynamics.png": dynamics_figure(card),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
