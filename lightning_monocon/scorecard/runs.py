@@ -24,6 +24,7 @@ from lightning_monocon.scorecard.figures import (
     training_figure,
 )
 from lightning_monocon.scorecard.history import read_history
+from lightning_monocon.scorecard.origin import origin_of
 from lightning_monocon.scorecard.page import as_html
 from lightning_monocon.scorecard.schema import as_json
 from lightning_monocon.scorecard.words import as_markdown
@@ -82,7 +83,8 @@ def score_runs(out: Path, arms: Sequence[str], baseline: str = "encoder") -> tup
     folders = {arm: run_folders(out, arm) for arm in arms}
     sets = {arm: [_embeddings(folder, arm, seed) for seed, folder in found] for arm, found in folders.items()}
     histories = {arm: [read_history(folder / RECORD) for _, folder in found] for arm, found in folders.items()}
-    card = build(sets, baseline, histories)
+    origin = origin_of(folder for found in folders.values() for _, folder in found)
+    card = replace(build(sets, baseline, histories), origin=origin)
     if all((folder / EMBEDDINGS["best"]).is_file() for found in folders.values() for _, folder in found):
         best = {a: [_embeddings(folder, a, seed, "best") for seed, folder in found] for a, found in folders.items()}
         card = replace(card, alternative=build(best, baseline, brief=True))
@@ -92,6 +94,7 @@ def score_runs(out: Path, arms: Sequence[str], baseline: str = "encoder") -> tup
 def write(out: Path, card: Scorecard, drawn: Mapping[str, Figure]) -> None:
     """Write ``scorecard.json``, ``.md``, ``.html`` and the figures into ``out``."""
     out.mkdir(parents=True, exist_ok=True)
+    card = card if card.origin else replace(card, origin=origin_of())
     for name, figure in drawn.items():
         save(figure, out / name)
     _write(out / "scorecard.json", json.dumps(as_json(card), indent=1, allow_nan=False) + "\n")
