@@ -49,7 +49,7 @@ def arc(start: Disc, end: Disc, bend: float) -> Path:
 
     Example:
         >>> arc(Disc((0.0, 0.0), 1.0), Disc((10.0, 0.0), 1.0), 0.5)[[0, 24, -1]].round(1).tolist()
-        [[1.1, -0.9], [5.1, -2.5], [8.9, -0.9]]
+        [[0.8, -0.7], [5.1, -2.5], [9.2, -0.7]]
     """
     (x, y), (u, v) = start.centre, end.centre
     control = np.array([(x + u) / 2 + bend * (v - y), (y + v) / 2 - bend * (u - x)])
