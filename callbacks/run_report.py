@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,10 +72,13 @@ class RunReport(Watcher):
         from lightning_monocon.scorecard import build, draw
         from lightning_monocon.scorecard.figures import save
         from lightning_monocon.scorecard.history import read_history
+        from lightning_monocon.scorecard.origin import origin_of
         from lightning_monocon.scorecard.schema import as_json
 
         history = read_history(self.run_dir / RECORD)
-        card = build({name: [data] for name, data in sets.items()}, ENCODER, {name: [history] for name in sets})
+        histories = {ENCODER: [history.of_encoder()], HEAD: [history]}
+        card = build({name: [data] for name, data in sets.items()}, ENCODER, histories)
+        card = replace(card, origin=origin_of([self.run_dir]))
         self.run_dir.mkdir(parents=True, exist_ok=True)
         (self.run_dir / "scorecard.json").write_text(json.dumps(as_json(card), indent=1), encoding="utf-8")
         drawn = draw(card, sets.values())

@@ -98,6 +98,14 @@ class SemanticLandscape(Watcher):
         return self._generate_state_key(signature=self.signature, layer=self.layer, seed=self.seed)
 
     @property
+    def measure(self) -> str:
+        """How the credence is measured, in words; runs are merged only with their like."""
+        place = "" if self.layer is None else f" of {self.layer}"
+        return (
+            self.signature + place + (f" at temperature {self.temperature:g}" if self.signature == "soft_knn" else "")
+        )
+
+    @property
     def events(self) -> list[Event]:
         """The events so far."""
         return [] if self.tracker is None else self.tracker.events
@@ -130,6 +138,7 @@ class SemanticLandscape(Watcher):
             self._probe.strata,
             groups=groups,
             probe=self._probe.fingerprint,
+            measure=self.measure,
             **self.options,  # type: ignore[arg-type]
         )
         if self._stored is not None:

@@ -33,14 +33,6 @@ def run(args: Sequence[str]) -> None:
         parser.error(str(error))
     write_graph(merged, options.out)
     (options.out / REPORT).write_text(text, encoding="utf-8")
-    _figure(merged, options.out / FIGURE)
+    draw_graph(merged).savefig(options.out / FIGURE, dpi=130)
     print(text)
     print(f"Written to {options.out}.")
-
-
-def _figure(merged: object, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 6), layout="constrained")
-    draw_graph(figure.subplots(), merged)
-    figure.savefig(path, dpi=130)

@@ -46,6 +46,7 @@ def score(options: argparse.Namespace) -> str:
     from dataclasses import replace
 
     from lightning_monocon.scorecard.files import load_files
+    from lightning_monocon.scorecard.origin import origin_of
     from lightning_monocon.scorecard.runs import draw, write
     from lightning_monocon.scorecard.scoring import NULL_PAIRS, scorecard_of
 
@@ -56,7 +57,8 @@ def score(options: argparse.Namespace) -> str:
     if options.out is not None:
         by_name = {card.baseline: baseline, data.arm: data}
         drawn = draw(card, [by_name[arm.name] or data for arm in card.arms])
-        write(options.out, card, drawn)
+        origin = replace(origin_of(), data=", ".join(map(str, files)))
+        write(options.out, replace(card, origin=origin), drawn)
     told = (
         "" if baseline is None or card.nulls else f"\nNull models left out: more than {NULL_PAIRS:,} pairs of rows.\n"
     )

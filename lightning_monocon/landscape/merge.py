@@ -5,6 +5,9 @@ States of runs with the same probe (the same fingerprint: inputs, labels and tra
 single linkage within the outer radius of their anchors; memorised and generalised states of three seeds met within
 0.01. With different probes only the mean credence per stratum can be compared: the landscape is then ``coarse``.
 The pooled unit is a run: rates count exits and dwell over all runs.
+
+Credences can only be compared if they are measured alike. A class score of a classifier and a vote of an embedding's
+neighbours are two scales, on which the same number means two things, so such runs are refused.
 """
 
 from __future__ import annotations
@@ -34,14 +37,19 @@ class Passage(NamedTuple):
     median: float
 
 
-def merge_runs(runs: Sequence[LandscapeTracker]) -> nx.DiGraph:
+def merge_runs(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> nx.DiGraph:
     """One graph of all runs; attributes as in `LandscapeTracker.graph`, and the number of ``runs`` behind a state.
 
+    Args:
+        runs: With the same strata and the same measure of credence.
+        names: Of the runs, for an error; their numbers by default.
+
     Raises:
-        ValueError: If there is no run, or the runs do not share their strata.
+        ValueError: If there is no run, or the runs do not share their strata or their measure of credence.
     """
     if not runs or len({run.strata.names for run in runs}) != 1:
         raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}.")
+    _check_measures(runs, names or [str(number) for number in range(len(runs))])
     is_coarse = not _share_probe(runs)
     places = match_states(runs, coarse=is_coarse)
     merged = nx.DiGraph(coarse=is_coarse, runs=len(runs))
@@ -93,6 +101,18 @@ def first_passage(runs: Sequence[LandscapeTracker], kind: str = "grokking") -> P
     steps, survival = np.asarray(curve.quantiles, float), np.asarray(curve.probabilities, float)
     half = steps[survival <= 0.5]
     return Passage(steps, survival, float(half[0]) if len(half) else math.nan)
+
+
+def _check_measures(runs: Sequence[LandscapeTracker], names: Sequence[str]) -> None:
+    by_measure: dict[str, list[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        by_measure.setdefault(run.measure or "an unknown measure", []).append(name)
+    if len(by_measure) > 1:
+        found = "; ".join(f"{measure} in {', '.join(kin)}" for measure, kin in by_measure.items())
+        raise ValueError(
+            f"`runs` must measure credence alike, or their states mean different things; got {found}. Merge the runs "
+            "of each measure by themselves."
+        )
 
 
 def _share_probe(runs: Sequence[LandscapeTracker]) -> bool:

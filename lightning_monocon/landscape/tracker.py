@@ -42,6 +42,7 @@ class LandscapeTracker:
         groups: ``(P,)`` group (class, concept) of each probe, to be told of their emergence.
         chance: Probability that a probe is right by chance; one over the number of groups where None.
         probe: Fingerprint of the probe, checked on resume and when runs are merged.
+        measure: How the credence is measured, in words: runs that measure it differently are not merged.
 
     Example:
         >>> tracker = LandscapeTracker([0, 0, 0, 1, 1, 1])
@@ -64,9 +65,11 @@ class LandscapeTracker:
         groups: ArrayLike | None = None,
         chance: float | None = None,
         probe: str = "",
+        measure: str = "",
     ) -> None:
         _check_thresholds(eps_in, eps_out, window, max_window)
         self.strata, self.base, self.probe = parse_strata(strata), Radii(eps_in, eps_out), probe
+        self.measure = measure
         self.noise = NoiseFloor()
         self.clustering = Clustering(self.strata, window, max_window)
         self.sweep = ResolutionSweep(self.strata, window, max_window)

@@ -16,8 +16,10 @@ from lightning_monocon.scorecard.flags import flags, training_flags
 from lightning_monocon.scorecard.frontier import Measure, default_dims
 from lightning_monocon.scorecard.history import History
 from lightning_monocon.scorecard.nulls import NULL_MODELS
+from lightning_monocon.scorecard.origin import Origin
 from lightning_monocon.scorecard.ranking import Winner, winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
+from lightning_monocon.scorecard.smallest import Smallest, smallest_form
 from lightning_monocon.scorecard.verdict import Verdict, judge
 
 
@@ -78,6 +80,9 @@ class Scorecard:
         effects: what constraint and start do, where arms that differ in nothing else are at hand.
         stage: which checkpoints the embeddings are of.
         alternative: the same arms under the other checkpoint rule, without null models and bytes; None if unknown.
+        smallest: the fewest bytes within the noise of the whole baseline; None if nothing smaller was measured, or the
+            baseline itself finds no more than chance.
+        origin: data, recipe, encoder, version, date and command; None before the card is written.
     """
 
     baseline: str
@@ -89,6 +94,8 @@ class Scorecard:
     effects: tuple[Effect, ...] = ()
     stage: str = "last"
     alternative: Scorecard | None = None
+    smallest: Smallest | None = None
+    origin: Origin | None = None
 
     def arm(self, name: str) -> Arm:
         """The arm of that name.
@@ -150,6 +157,7 @@ def build(
         byte_winners=() if brief else _byte_winners(scores, width),
         effects=effects(scores),
         stage=scores[baseline][0].stage,
+        smallest=None if brief else smallest_form(scores, baseline),
     )
 
 

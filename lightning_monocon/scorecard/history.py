@@ -11,6 +11,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+EMBEDDING, ENCODER = "val/", "val/encoder/"
+"""Prefixes of what a run records of its embedding, and of its encoder's output where a head follows."""
+
 
 @dataclass(frozen=True)
 class History:
@@ -26,6 +29,18 @@ class History:
         """Epochs and finite values of one metric; both empty if it was never recorded."""
         points = {epoch: value for epoch, value in self.values.get(name, {}).items() if math.isfinite(value)}
         return list(points), list(points.values())
+
+    def of_encoder(self) -> History:
+        """Return what this run would have recorded of its encoder, had there been no head; without a head, itself.
+
+        The loss is left out: it is that of the head's output.
+        """
+        found = {
+            EMBEDDING + name.removeprefix(ENCODER): points
+            for name, points in self.values.items()
+            if name.startswith(ENCODER)
+        }
+        return History(found) if found else self
 
 
 def read_history(path: str | Path) -> History:

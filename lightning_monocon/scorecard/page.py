@@ -14,11 +14,13 @@ from lightning_monocon.scorecard.card import Scorecard
 from lightning_monocon.scorecard.sentences import (
     LEGEND,
     best_lines,
+    bottom_line,
     byte_lines,
     effect_lines,
     headline,
     null_lines,
     rule_lines,
+    title,
     verdict_lines,
 )
 from lightning_monocon.scorecard.tables import BEST, TIED, Table, accuracy_table, frontier_table, shape_table
@@ -43,11 +45,15 @@ tbody th { border-bottom: 0; font-weight: 600; vertical-align: middle; }
 td.best { font-weight: 700; outline: 2px solid #111; outline-offset: -3px; }
 td.tied { font-weight: 700; }
 td.word { white-space: normal; }
+.bottom { border-left: .3rem solid #111; padding: .2rem 0 .2rem .8rem; font-size: 1.05rem; }
 figure { margin: 1.5rem 0; break-inside: avoid; }
 figure img { width: 100%; height: auto; }
 figcaption, .note { color: #444; font-size: .875rem; }
 dt { font-weight: 700; margin-top: .7rem; }
 dd { margin-left: 1.2rem; }
+.origin { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; font-size: .875rem; color: #444; }
+.origin dt, .origin dd { margin: 0; }
+.origin dd { overflow-wrap: anywhere; }
 """
 
 
@@ -63,7 +69,10 @@ def as_html(card: Scorecard, figures: Mapping[str, Figure], captions: Mapping[st
         captions: by the same names; also what a reader hears who cannot see the figure.
     """
     parts = [
-        f"<h1>Scorecard</h1><p>{escape(headline(card))}</p>",
+        f"<h1>{escape(title(card))}</h1>",
+        f'<p class="bottom">{_prose(bottom_line(card))}</p>',
+        f"<p>{_prose(headline(card))}</p>",
+        _origin(card),
         "<h2>Verdicts</h2>",
         _definitions(verdict_lines(card)),
         "<h2>Best at each size</h2>",
@@ -84,10 +93,15 @@ def as_html(card: Scorecard, figures: Mapping[str, Figure], captions: Mapping[st
     ]
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Scorecard</title><style>{_STYLE}</style>"
+        f"<title>{escape(title(card))}</title><style>{_STYLE}</style>"
     )
     body = "\n".join(parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _prose(text: str) -> str:
+    """Sentences for the page, in which no line ends between a number and its per cent sign."""
+    return re.sub(r"(?<=\d) %", "&nbsp;%", escape(text))
 
 
 def _chapter(title: str, body: str, *rest: str) -> str:
@@ -97,6 +111,13 @@ def _chapter(title: str, body: str, *rest: str) -> str:
 
 def _other_table(card: Scorecard) -> tuple[str, ...]:
     return (_table(frontier_table(card.alternative)), _MARKS) if card.alternative else ()
+
+
+def _origin(card: Scorecard) -> str:
+    """Data, recipe, encoder, date and command; nothing where the card does not know them."""
+    lines = card.origin.lines() if card.origin else []
+    pairs = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in lines)
+    return f'<dl class="origin">{pairs}</dl>' if pairs else ""
 
 
 def _table(table: Table) -> str:
@@ -123,12 +144,12 @@ def _definitions(lines: Sequence[str]) -> str:
         name, _, said = line.partition(": ")
         word = re.match(r"[\w -]*\w", said)
         bold = word.group() if word else ""
-        items.append(f"<dt>{escape(name)}</dt><dd><b>{escape(bold)}</b>{escape(said[len(bold) :])}</dd>")
+        items.append(f"<dt>{escape(name)}</dt><dd><b>{escape(bold)}</b>{_prose(said[len(bold) :])}</dd>")
     return f"<dl>{''.join(items)}</dl>"
 
 
 def _listed(lines: Sequence[str]) -> str:
-    return "" if not lines else f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+    return "" if not lines else f"<ul>{''.join(f'<li>{_prose(line)}</li>' for line in lines)}</ul>"
 
 
 def _figure(figure: Figure, caption: str) -> str:

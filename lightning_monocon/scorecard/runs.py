@@ -21,8 +21,10 @@ from lightning_monocon.scorecard.figures import (
     save,
     spectrum_figure,
     storage_figure,
+    training_figure,
 )
 from lightning_monocon.scorecard.history import read_history
+from lightning_monocon.scorecard.origin import origin_of
 from lightning_monocon.scorecard.page import as_html
 from lightning_monocon.scorecard.schema import as_json
 from lightning_monocon.scorecard.words import as_markdown
@@ -43,7 +45,10 @@ CAPTIONS = {
     "spectrum.png": "Variance left unexplained by the first k principal components (the grey line is the 1 % that "
     "defines n99), and the variance along each.",
     "correlation.png": "Absolute correlation between features, clustered; first seed of each arm.",
-    "dynamics.png": "Effective dimension by epoch at the encoder's output and at the embedding; bands span the seeds.",
+    "training.png": "Validation accuracy and training loss by epoch, as the runs recorded them: a run whose curves "
+    "still move at its end stopped too early. Losses of different kinds have no common scale. Bands span the seeds.",
+    "dynamics.png": "Effective dimension by epoch at the output of the encoder below each head, and at the embedding; "
+    "an arm without a head has only the latter. Bands span the seeds.",
 }
 """Figures of a scorecard by file name, with what they show."""
 
@@ -78,7 +83,8 @@ def score_runs(out: Path, arms: Sequence[str], baseline: str = "encoder") -> tup
     folders = {arm: run_folders(out, arm) for arm in arms}
     sets = {arm: [_embeddings(folder, arm, seed) for seed, folder in found] for arm, found in folders.items()}
     histories = {arm: [read_history(folder / RECORD) for _, folder in found] for arm, found in folders.items()}
-    card = build(sets, baseline, histories)
+    origin = origin_of(folder for found in folders.values() for _, folder in found)
+    card = replace(build(sets, baseline, histories), origin=origin)
     if all((folder / EMBEDDINGS["best"]).is_file() for found in folders.values() for _, folder in found):
         best = {a: [_embeddings(folder, a, seed, "best") for seed, folder in found] for a, found in folders.items()}
         card = replace(card, alternative=build(best, baseline, brief=True))
@@ -88,6 +94,7 @@ def score_runs(out: Path, arms: Sequence[str], baseline: str = "encoder") -> tup
 def write(out: Path, card: Scorecard, drawn: Mapping[str, Figure]) -> None:
     """Write ``scorecard.json``, ``.md``, ``.html`` and the figures into ``out``."""
     out.mkdir(parents=True, exist_ok=True)
+    card = card if card.origin else replace(card, origin=origin_of())
     for name, figure in drawn.items():
         save(figure, out / name)
     _write(out / "scorecard.json", json.dumps(as_json(card), indent=1, allow_nan=False) + "\n")
@@ -109,6 +116,7 @@ def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
         "recall.png": recall_figure(card),
         "spectrum.png": spectrum_figure(card),
         "correlation.png": correlation_figure(named),
+        "training.png": training_figure(card),
         "dynamics.png": dynamics_figure(card),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}

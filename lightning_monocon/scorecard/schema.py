@@ -4,6 +4,11 @@
 Layout (version 2); shares are fractions, not per cent; a figure that does not exist is null:
 
 * ``schema``: name and version of this layout.
+* ``origin``: ``data``, ``recipe``, ``encoder``, ``version`` of this package, ``date`` and ``command``, each empty where
+  unknown; null in a card that was not written.
+* ``smallest``: the fewest bytes within the noise of the whole baseline, or null: ``arm``, ``storage``, ``k``,
+  ``bytes``, ``accuracy``, ``within`` (false: none is, and this one is nearest), ``margin`` (against the whole, as
+  ``margins[]``), ``whole`` (its coordinates, bytes and accuracy) and ``storages`` that were measured.
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
 * ``stage``: which checkpoints the embeddings are of, ``"last"`` or ``"best"`` (by validation).
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
@@ -17,7 +22,8 @@ Layout (version 2); shares are fractions, not per cent; a figure that does not e
 * ``byte_winners[]``: as ``winners[]``, with ``bytes`` of a vector and the winner's ``storage``; ``k`` is coordinates.
 * ``effects[]``: arms that differ in one thing: ``cause`` (``"constraint"`` or ``"start"``), ``arm``, ``twin``, ``n99``
   of both, ``n99_interval`` of their difference, ``seeds``, ``kept`` and ``whole`` (accuracies, as ``margins[]``).
-* ``alternative``: the same arms under the other checkpoint rule, as this object without ``schema``, or null.
+* ``alternative``: the same arms under the other checkpoint rule, as this object without ``schema``, ``origin`` and
+  ``smallest``, or null.
 
 Version 1 knew one way of cutting vectors; its reader would take prefixes for principal components.
 """
@@ -34,6 +40,7 @@ from lightning_monocon.scorecard.causes import Effect
 from lightning_monocon.scorecard.frontier import Frontier
 from lightning_monocon.scorecard.ranking import Comparison, Winner
 from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.smallest import Smallest
 from lightning_monocon.scorecard.verdict import Verdict
 
 SCHEMA = "lightning-monocon/scorecard/2"
@@ -42,7 +49,12 @@ SCHEMA = "lightning-monocon/scorecard/2"
 
 def as_json(card: Scorecard) -> dict[str, Any]:
     """The scorecard as dicts, lists, strings and finite numbers."""
-    plain: dict[str, Any] = _finite({"schema": SCHEMA, **_card(card)})
+    heading = {
+        "schema": SCHEMA,
+        "origin": asdict(card.origin) if card.origin else None,
+        "smallest": _smallest(card.smallest) if card.smallest else None,
+    }
+    plain: dict[str, Any] = _finite({**heading, **_card(card)})
     return plain
 
 
@@ -114,6 +126,10 @@ def _winner(winner: Winner) -> dict[str, Any]:
 
 def _byte_winner(winner: ByteWinner) -> dict[str, Any]:
     return {"bytes": winner.bytes, "storage": winner.storage, **_winner(winner)}
+
+
+def _smallest(smallest: Smallest) -> dict[str, Any]:
+    return {**asdict(smallest), "margin": _comparison(smallest.margin)}
 
 
 def _effect(effect: Effect) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from lightning_monocon.scorecard.flags import flags
 from lightning_monocon.scorecard.frontier import default_dims, numerical_rank
 from lightning_monocon.scorecard.ranking import winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
+from lightning_monocon.scorecard.smallest import smallest_form
 from lightning_monocon.scorecard.verdict import judge, judge_alone
 
 NULL_PAIRS = 50_000_000
@@ -107,7 +108,8 @@ def scorecard_of(
         arm = Arm(data.arm, (found,), found.verdict or judge_alone(found), flags(found))
         kept = default_dims(data.dim) if dims is None else found.frontier.dims
         winners = tuple(winner({data.arm: [found]}, k) for k in kept)
-        return Scorecard(baseline=data.arm, arms=(arm,), dims=kept, winners=winners)
+        smallest = smallest_form({data.arm: [found]}, data.arm)
+        return Scorecard(baseline=data.arm, arms=(arm,), dims=kept, winners=winners, smallest=smallest)
     _same_rows(data, baseline)
     wanted = tuple(dims or ())
     _within_rank(data, wanted)

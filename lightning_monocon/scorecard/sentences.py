@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 
 from lightning_monocon.scorecard.byte_ranking import ByteWinner
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.causes import Effect
+from lightning_monocon.scorecard.facts import Facts
 from lightning_monocon.scorecard.ranking import Comparison, Winner
-from lightning_monocon.scorecard.tables import signed
+from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.smallest import Smallest, has_skill
+from lightning_monocon.scorecard.tables import nothing_left_out, signed
 
 LEGEND = (
     "n99: fewest principal components with 99 % of the variance (gallery, L2-normalised rows, centred). "
@@ -18,7 +22,7 @@ LEGEND = (
     "at n99: 5-NN accuracy when only that many dimensions are kept (the most over the seeds); PCA rival: the baseline "
     "cut to as many by PCA.",
     "RMSE shrinks when all rows move together (total variance falls); FVU, the unexplained fraction, does not. "
-    "Both are 0 by definition where n99 is the whole width or rank.",
+    "Both are 0 by definition where n99 is the whole width; the table then says (0).",
     "Kept dimensions: the gallery's top-k principal components, then cosine; at full width nothing is cut. An arm "
     "marked (prefix) was trained with nested prefixes and keeps its first k numbers. k = 1 is only a sign. Beyond its "
     "own width an arm competes with all it has.",
@@ -31,8 +35,60 @@ LEGEND = (
 _NAMED = 2
 """Beaten arms that are named; more are "the rest", and the table marks who is not among them."""
 
+_TITLED = 4
+"""Arms that fit into the heading of a report."""
+
 STAGES = {"last": "last epoch", "best": "best by validation"}
 """Checkpoint rules in words."""
+
+
+def title(card: Scorecard) -> str:
+    """The heading of a report: the recipe, or the arms where there is none."""
+    names = [arm.name for arm in card.arms]
+    arms = ", ".join(names) if len(names) <= _TITLED else f"{len(names)} arms"
+    return f"Scorecard: {card.origin.recipe if card.origin and card.origin.recipe else arms}"
+
+
+def bottom_line(card: Scorecard) -> str:
+    """Say what is the smallest embedding within the noise of the whole baseline, and at how many bytes."""
+    scores = card.arm(card.baseline).scores
+    if not has_skill(scores):
+        return f"Bottom line: the whole {card.baseline} finds no more than chance, so nothing can be held against it."
+    small = card.smallest
+    if small is None:
+        return f"Bottom line: nothing smaller than the whole {card.baseline} was measured."
+    width, size, accuracy = small.whole
+    whole = f"the whole {card.baseline} ({width} float32 numbers, {size} bytes, {100 * accuracy:.1f} %)"
+    form = f"{_form(card, small)}, {small.bytes} {_counted(small.bytes, 'byte')}, {100 * small.accuracy:.1f} %"
+    if not small.within:
+        return (
+            f"Bottom line: no embedding smaller than {whole} is within the noise of it. The nearest is {form}: "
+            f"{points(small.margin)}. Measured as {_listed(small.storages)}."
+        )
+    return (
+        f"Bottom line: the smallest embedding within the noise of {whole} is {form}: {points(small.margin)}. "
+        f"{_unproven(small.margin)} Chosen among the measured sizes as {_listed(small.storages)}, on the queries "
+        "that judge it, which flatters it."
+    )
+
+
+def _form(card: Scorecard, small: Smallest) -> str:
+    name = f"{small.arm} itself" if small.arm == card.baseline else small.arm
+    return f"{name} as {small.storage} in {small.k} {_counted(small.k, 'dimension')}"
+
+
+def _unproven(margin: Comparison) -> str:
+    """What an interval that holds zero leaves open."""
+    if margin.low >= 0:
+        said = "It loses nothing."
+    else:
+        said = f"A loss of up to {-100 * margin.low:.1f} points is not ruled out"
+        said += "; one seed does not show what another training would give." if margin.seeds == 1 else "."
+    return said
+
+
+def _counted(number: int, unit: str) -> str:
+    return unit if number == 1 else f"{unit}s"
 
 
 def best_lines(card: Scorecard) -> list[str]:
@@ -53,7 +109,7 @@ def null_lines(card: Scorecard) -> list[str]:
         (score,) = null.scores
         kept, whole = (100 * score.knn_accuracy_at(k) for k in (max(1, score.n99), score.dim))
         lines.append(
-            f"{null.name}: {null.verdict.word} (n99 {score.n99}, RMSE {score.rmse:.2g}, FVU {100 * score.fvu:.2f} %, "
+            f"{null.name}: {null.verdict.word} (n99 {score.n99}, {_error(score)}, "
             f"5-NN at n99 {kept:.1f} %, whole {whole:.1f} %)"
         )
     if any(null.verdict.word == "compact" for null in card.nulls):
@@ -140,9 +196,9 @@ def _best(group: Sequence[Winner]) -> str:
 
 def _best_bytes(group: Sequence[ByteWinner]) -> str:
     best = group[-1]
-    unit = "byte" if best.bytes == 1 else "bytes"
     sizes, kept = _listed([winner.bytes for winner in group]), dict.fromkeys(winner.k for winner in group)
-    head = f"{sizes} {unit}: {best.arm} as {best.storage} in {_listed([*kept])} dimensions ({_shares(group)} %)"
+    size = f"{sizes} {_counted(best.bytes, 'byte')}"
+    head = f"{size}: {best.arm} as {best.storage} in {_listed([*kept])} dimensions ({_shares(group)} %)"
     return head + _lead(best, f" at {best.bytes} bytes" if len(group) > 1 else "")
 
 
@@ -182,10 +238,37 @@ def _verdict(arm: Arm, card: Scorecard) -> str:
     versus = "ahead of" if rival.low > 0 else "behind" if rival.high < 0 else "within the noise of"
     return (
         f"{verdict.word}; {versus} {card.baseline} + PCA-{rival.k} ({points(rival)}). Against the whole baseline: "
-        f"n99 {facts.dimension_ratio:.2f} times, RMSE {facts.rmse_ratio:.2f} times, total variance "
-        f"{facts.variance_ratio:.2f} times, 5-NN in {facts.kept.k} dimensions {points(facts.kept)}. "
-        f"Rule: {verdict.reason}."
+        f"n99 {_times(facts.dimension_ratio)}, {_error_ratio(arm, card, facts)}, "
+        f"total variance {_times(facts.variance_ratio)}, "
+        f"5-NN in {facts.kept.k} dimensions {points(facts.kept)}. Rule: {verdict.reason}."
     )
+
+
+def _error(score: Score) -> str:
+    """The error outside the leading components; of an arm that has no others it says nothing."""
+    if nothing_left_out([score]):
+        return "RMSE and FVU 0 by definition"
+    return f"RMSE {score.rmse:.2g}, FVU {100 * score.fvu:.2f} %"
+
+
+def _error_ratio(arm: Arm, card: Scorecard, facts: Facts) -> str:
+    if nothing_left_out(arm.scores):
+        return "RMSE 0 by definition (n99 is the whole width)"
+    if nothing_left_out(card.arm(card.baseline).scores):
+        return "RMSE not comparable (the baseline's is 0 by definition: its n99 is its whole width)"
+    return f"RMSE {_times(facts.rmse_ratio)}"
+
+
+def _times(ratio: float) -> str:
+    """A ratio to the baseline's figure, two digits after the point or, of a smaller one, a digit that is not 0.
+
+    Example:
+        >>> _times(0.4), _times(0.00321), _times(float("inf"))
+        ('0.40 times', '0.003 times', 'not comparable (the baseline has none)')
+    """
+    if math.isinf(ratio):
+        return "not comparable (the baseline has none)"
+    return f"{ratio:.2f} times" if ratio >= 0.01 else f"{ratio:.1g} times"
 
 
 def _warnings(arm: Arm) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_monocon.scorecard.card import Arm, Scorecard
+from lightning_monocon.scorecard.scores import Score
 
 BEST, TIED = "*", "="
 """Marks in the frontier: the best arm at a size, and arms within the noise of it."""
@@ -84,13 +85,24 @@ def _dimension(arm: Arm) -> str:
 def _shape_row(arm: Arm) -> tuple[str, ...]:
     return (
         arm.name,
-        significant(*arm.spread("rmse")),
-        spread(*arm.spread("fvu"), digits=2, scale=100),
+        *_errors(arm),
         significant(*arm.spread("total_variance")),
         spread(*arm.spread("mean_cosine"), digits=3),
         spread(*arm.spread("feature_correlation"), digits=2),
         arm.verdict.word,
     )
+
+
+def _errors(arm: Arm) -> tuple[str, str]:
+    """RMSE and FVU, in brackets where they say nothing."""
+    if nothing_left_out(arm.scores):
+        return "(0)", "(0)"
+    return significant(*arm.spread("rmse")), spread(*arm.spread("fvu"), digits=2, scale=100)
+
+
+def nothing_left_out(scores: Sequence[Score]) -> bool:
+    """Whether n99 is the whole width for every seed, so that RMSE and FVU are 0 by definition."""
+    return all(score.n99 == score.dim for score in scores)
 
 
 def spread(mean: float, deviation: float, *, digits: int, scale: float = 1.0) -> str:

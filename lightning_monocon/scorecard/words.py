@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from textwrap import fill
 
@@ -11,11 +12,13 @@ from lightning_monocon.scorecard.sentences import (
     LEGEND,
     STAGES,
     best_lines,
+    bottom_line,
     byte_lines,
     effect_lines,
     headline,
     null_lines,
     rule_lines,
+    title,
     verdict_lines,
 )
 from lightning_monocon.scorecard.tables import BEST, TIED, accuracy_table, frontier_table, shape_table
@@ -32,6 +35,7 @@ def as_text(card: Scorecard) -> str:
     mark = f"{BEST} best at this size   {TIED} within the noise of the best"
     parts = [
         headline(card),
+        fill(bottom_line(card), _COLUMNS),
         accuracy_table(card).as_text(),
         shape_table(card).as_text(),
         frontier_table(card).as_text() + f"\n{mark}",
@@ -50,8 +54,10 @@ def as_markdown(card: Scorecard, figures: Sequence[tuple[str, str]] = ()) -> str
     """The whole scorecard as Markdown, with the figures ``(file name, caption)`` at the end."""
     marks = f"`{BEST}` best at this size, `{TIED}` within the noise of the best."
     parts = [
-        "# Scorecard",
+        f"# {title(card)}",
+        bottom_line(card),
         headline(card),
+        _origin(card),
         accuracy_table(card).as_markdown(),
         shape_table(card).as_markdown(),
         _chapter("Best at each size", best_lines(card), frontier_table(card).as_markdown(), marks),
@@ -85,6 +91,19 @@ def _section(title: str, lines: Iterable[str]) -> str:
 def _chapter(title: str, lines: Sequence[str], *rest: str) -> str:
     """A heading, its lines as bullets and whatever follows; nothing without lines."""
     return "\n\n".join([f"## {title}", "\n".join(f"- {line}" for line in lines), *rest]) if lines else ""
+
+
+def _origin(card: Scorecard) -> str:
+    """Data, recipe, encoder, date and command as a list; nothing where the card does not know them."""
+    lines = card.origin.lines() if card.origin else []
+    return "\n".join(f"- {name}: {_code(value)}" for name, value in lines)
+
+
+def _code(value: str) -> str:
+    """A value as code, in which nothing is markup; quoted by more backticks than it holds."""
+    ticks = "`" * (1 + max(map(len, re.findall("`+", value)), default=0))
+    pad = " " if "`" in value else ""
+    return f"{ticks}{pad}{value}{pad}{ticks}"
 
 
 def _pictures(figures: Sequence[tuple[str, str]]) -> str:

@@ -1,82 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figure of a landscape: the trajectory with its states as bands, and the graph at the height of fallibility."""
+"""Draw a landscape: the trajectory with its states as bands, and the states at the height of their fallibility.
+
+Only numbers stand inside the graph. What is to be said of a state or of a change of state stands in a table below it,
+where no arrow passes, however many there are.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import networkx as nx
 import numpy as np
 
 from lightning_monocon.landscape.trajectory import NO_STATE, Trajectory
+from lightning_monocon.watching.routes import Disc, Path, route
+from lightning_monocon.watching.table import landscape_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
+
+    Drawing: TypeAlias = Figure | SubFigure
 
 COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860", "#da8bc3", "#8c8c8c")
 INK = "#333333"
+STRATA_COLOURS = (INK, "#b5442e", "#2e7bb5", "#7a7a7a")
+
+_TABLE_POINTS = 8.0
+_LINE_INCHES = 1.25 * _TABLE_POINTS / 72
+_WIDEST, _NARROWEST = 42.0, 17.0  # points across a disc
+_LABEL_ROWS = 3
 
 
 def draw_landscape(trajectory: Trajectory, graph: nx.DiGraph, title: str = "Semantic landscape") -> Figure:
-    """Credence and fallibility per stratum over log(step + 1), and the states as a graph."""
+    """Draw credence and fallibility per stratum over log(step + 1), and the states as a graph."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 7.5), layout="constrained")
-    panels = figure.subplot_mosaic([["credence", "graph"], ["fallibility", "graph"]], width_ratios=(3, 2))
-    top, bottom = panels["credence"], panels["fallibility"]
-    bottom.sharex(top)
+    figure = Figure(figsize=(13, _height(graph, 6.5)), layout="constrained")
+    figure.suptitle(title)
+    left, right = figure.subfigures(1, 2, width_ratios=(3, 2), squeeze=False).flat
+    top, bottom = left.subplots(2, 1, sharex=True)
     for axes, measure, unit in ((top, "credence", "mean credence"), (bottom, "fallibility", "fallibility / nats")):
         _draw_measure(axes, trajectory, measure)
         axes.set_ylabel(unit)
-    top.set_ylim(-0.03, 1.08)
-    bottom.set_xlabel("training step (log scale)")
-    top.legend(loc="center left", frameon=False)
-    draw_graph(panels["graph"], graph)
-    figure.suptitle(title)
+    top.set_ylim(0, 1)
+    bottom.set_xlabel("training step + 1 (log scale)")
+    left.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    axes = _draw_states(right, graph)
+    figure.draw_without_rendering()  # places in points are known once the layout is
+    _number_visits(top, trajectory)
+    _draw_changes(axes, graph)
     return figure
 
 
-def draw_graph(axes: Axes, graph: nx.DiGraph) -> None:
-    """States at the height of their validation fallibility, area by dwell; counts and rate intervals on the edges."""
-    places = {state: (float(i), graph.nodes[state].get("fallibility/val", 0.0)) for i, state in enumerate(graph)}
-    longest = max((graph.nodes[state]["dwell"] for state in graph), default=1.0) or 1.0
-    middle = float(np.mean([y for _, y in places.values()])) if places else 0.0
-    for state, (x, y) in places.items():
-        area = 300 + 1500 * graph.nodes[state]["dwell"] / longest
-        axes.scatter([x], [y], s=area, color=_colour(state), alpha=0.85, zorder=3)
-        axes.annotate(f"{state}", (x, y), ha="center", va="center", color="white", weight="bold", zorder=4)
-        side = 1 if y >= middle else -1  # outwards, where no arrow passes
-        axes.annotate(
-            _state_label(graph.nodes[state]),
-            (x, y),
-            xytext=(0, 30 * side),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if side > 0 else "top",
-        )
-    for number, (source, target, data) in enumerate(graph.edges(data=True)):
-        _draw_edge(axes, places[source], places[target], _edge_label(data), number)
-    axes.set_xlim(-0.7, max(len(places) - 0.3, 0.7))
-    axes.margins(y=0.35)
-    axes.set_xticks([])
-    axes.set_ylabel("validation fallibility / nats")
-    axes.set_title("states (area: dwell) and changes of state", fontsize=10)
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
+def draw_graph(graph: nx.DiGraph) -> Figure:
+    """Draw the states of a run, or of several merged runs, and the changes between them."""
+    from matplotlib.figure import Figure
 
-
-def _draw_measure(axes: Axes, trajectory: Trajectory, measure: str) -> None:
-    times = trajectory.column("step") + 1
-    for stratum, colour in zip(trajectory.strata, (INK, "#b5442e", "#2e7bb5", "#7a7a7a"), strict=False):
-        axes.plot(times, trajectory.column(f"{measure}/{stratum}"), color=colour, label=stratum, lw=1.6)
-    axes.set_xscale("log")
-    for state, start, end in visits(trajectory):
-        axes.axvspan(start + 1, end + 1, color=_colour(state), alpha=0.18, lw=0)
-        if measure == "credence":
-            middle = math.sqrt((start + 1) * (end + 1))
-            axes.text(middle, 1.02, f"{state}", ha="center", color=_colour(state), weight="bold")
-    axes.spines[["top", "right"]].set_visible(False)
+    figure = Figure(figsize=(7, _height(graph, 5.0)), layout="constrained")
+    axes = _draw_states(figure, graph)
+    figure.draw_without_rendering()
+    _draw_changes(axes, graph)
+    return figure
 
 
 def visits(trajectory: Trajectory) -> list[tuple[int, int, int]]:
@@ -89,29 +75,134 @@ def visits(trajectory: Trajectory) -> list[tuple[int, int, int]]:
     return [(int(states[p[0]]), int(steps[p[0]]), int(steps[p[-1]])) for p in parts if states[p[0]] != NO_STATE]
 
 
-def _draw_edge(axes: Axes, start: tuple[float, float], end: tuple[float, float], label: str, number: int) -> None:
-    bend = 0.25 + 0.1 * (number % 3)
-    style = {"arrowstyle": "-|>", "color": INK, "connectionstyle": f"arc3,rad={bend}", "shrinkA": 22, "shrinkB": 22}
-    axes.annotate("", end, start, arrowprops=style)
-    place = tuple(a + 0.3 * (b - a) for a, b in zip(start, end, strict=True))  # nearer its source: two ways, two places
-    paper = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-    axes.annotate(label, (place[0], place[1]), ha="center", va="center", fontsize=8, bbox=paper, zorder=5)
+def _height(graph: nx.DiGraph, least: float) -> float:
+    """Inches that leave the graph enough room above its table."""
+    lines = landscape_table(graph).count("\n") + 4
+    return max(least, 3.6 + lines * _LINE_INCHES)
 
 
-def _state_label(node: dict[str, Any]) -> str:
-    train, val = (node.get(f"credence/{stratum}", math.nan) for stratum in ("train", "val"))
-    return f"train {train:.2f}, val {val:.2f}\n{node['dwell']:.0f} steps"
+def _draw_measure(axes: Axes, trajectory: Trajectory, measure: str) -> None:
+    times, highest = trajectory.column("step") + 1, 0.0
+    for number, stratum in enumerate(trajectory.strata):
+        values = trajectory.column(f"{measure}/{stratum}")
+        highest = max(highest, *values[np.isfinite(values)], 0.0)
+        colour = STRATA_COLOURS[number % len(STRATA_COLOURS)]
+        axes.plot(times, values, color=colour, label=stratum, lw=1.6, clip_on=False)
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.05 * highest or 1.0)
+    for state, start, end in visits(trajectory):
+        axes.axvspan(start + 1, end + 1, color=_colour(state), alpha=0.18, lw=0)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
-def _edge_label(edge: dict[str, Any]) -> str:
-    label = f"{edge['kinds']} x{edge['count']}"
-    if "rate_low" in edge:
-        label += f"\n{_number(1e3 * edge['rate_low'])} to {_number(1e3 * edge['rate_high'])} per 1000 steps"
-    return label
+def _number_visits(axes: Axes, trajectory: Trajectory) -> None:
+    """Write each visit's state above its band; where bands are narrow, in higher rows, or not at all."""
+    ends = [-math.inf] * _LABEL_ROWS
+    for state, start, end in visits(trajectory):
+        middle = math.sqrt((start + 1) * (end + 1))
+        half = 4.5 * len(str(state)) + 1.5  # points; digits of 10 pt are below 8 wide
+        at = axes.transData.transform((middle, 1.0))[0] * 72 / axes.figure.dpi
+        row = next((i for i, last in enumerate(ends) if at - half >= last), None)
+        if row is None:
+            continue
+        ends[row] = at + half
+        axes.annotate(
+            f"{state}",
+            (middle, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3 + 13 * row),
+            textcoords="offset points",
+            ha="center",
+            color=_colour(state),
+            weight="bold",
+        )
 
 
-def _number(value: float) -> str:
-    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+def _draw_states(drawing: Drawing, graph: nx.DiGraph) -> Axes:
+    """Draw the states as discs, the table below them, and leave room for the arrows."""
+    axes: Axes = drawing.subplots()
+    heights, measure = _heights(graph)
+    axes.set_xlim(-0.5, max(len(heights), 1) - 0.5)
+    axes.set_ylim(0, 1.25 * max(heights, default=0.0) or 1.0)
+    axes.set_xticks([])
+    axes.set_ylabel(f"{measure} / nats")
+    axes.set_title("states (area: dwell) and changes of state", fontsize=10)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.annotate(
+        landscape_table(graph),
+        (0, 0),
+        xycoords="axes fraction",
+        xytext=(0, -_WIDEST / 2 - 6),
+        textcoords="offset points",
+        va="top",
+        size=_TABLE_POINTS,
+        family="monospace",
+        linespacing=1.2,
+    )
+    return axes
+
+
+def _draw_changes(axes: Axes, graph: nx.DiGraph) -> None:
+    """Draw discs and arrows at their places; the layout must be settled, since arrows bend around the discs."""
+    from matplotlib.patches import FancyArrowPatch
+
+    discs, taken = _draw_discs(axes, graph), list[Path]()
+    low, high = axes.get_window_extent().get_points() * 72 / axes.figure.dpi
+    to_data = axes.transData.inverted()
+    for source, target in graph.edges:
+        start, end = discs[source], discs[target]
+        bend, path = route(start, end, discs.values(), taken, (*low, *high))
+        taken.append(path)
+        arrow = FancyArrowPatch(
+            *(tuple(to_data.transform(np.array(disc.centre) * axes.figure.dpi / 72)) for disc in (start, end)),
+            arrowstyle="-|>",
+            mutation_scale=10,
+            color=INK,
+            connectionstyle=f"arc3,rad={bend}",
+            shrinkA=start.radius + 1,
+            shrinkB=end.radius + 1,
+            zorder=2,
+            clip_on=False,
+        )
+        arrow.set_in_layout(False)
+        axes.add_patch(arrow)
+
+
+def _draw_discs(axes: Axes, graph: nx.DiGraph) -> dict[int, Disc]:
+    """Draw each state as a disc with its number, and say where in points it is."""
+    heights, _ = _heights(graph)
+    scale = 72 / axes.figure.dpi
+    spacing = axes.get_window_extent().width * scale / max(len(heights), 1)
+    discs = {}
+    for place, (state, height, width) in enumerate(zip(graph, heights, _widths(graph, spacing), strict=True)):
+        x, y = axes.transData.transform((place, height)) * scale
+        discs[state] = Disc((float(x), float(y)), width / 2)
+        disc = axes.scatter([place], [height], s=width**2, color=_colour(state), lw=0, zorder=3, clip_on=False)
+        size = min(10.0, 0.5 * width / len(str(state)) ** 0.5)
+        style: dict[str, Any] = {"color": "white", "weight": "bold", "size": size, "zorder": 4}
+        number = axes.text(place, height, f"{state}", ha="center", va="center", **style)
+        for artist in (disc, number):
+            artist.set_in_layout(False)
+    return discs
+
+
+def _heights(graph: nx.DiGraph) -> tuple[list[float], str]:
+    """The height of each state and its meaning: validation fallibility, or that of another stratum without one."""
+    present = dict.fromkeys(name for _, node in graph.nodes(data=True) for name in node)
+    strata = [name.partition("/")[2] for name in present if name.startswith("fallibility/")]
+    strata = [stratum for stratum in strata if not stratum.endswith(("_sd", "_peak"))]
+    stratum = "val" if "val" in strata or not strata else strata[0]
+    heights = [float(node.get(f"fallibility/{stratum}", 0.0)) for _, node in graph.nodes(data=True)]
+    return heights, f"{'validation' if stratum == 'val' else stratum} fallibility"
+
+
+def _widths(graph: nx.DiGraph, spacing: float) -> list[float]:
+    """Points across each disc, its area by dwell, so that neighbours ``spacing`` points apart do not touch."""
+    dwells = [float(node["dwell"]) for _, node in graph.nodes(data=True)]
+    longest = max(dwells, default=1.0) or 1.0
+    widths = [math.sqrt(_NARROWEST**2 + (_WIDEST**2 - _NARROWEST**2) * dwell / longest) for dwell in dwells]
+    shrink = min(1.0, 0.6 * spacing / _WIDEST)
+    return [shrink * width for width in widths]
 
 
 def _colour(state: int) -> str:

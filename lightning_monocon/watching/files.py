@@ -111,5 +111,6 @@ def _portable(tracker: LandscapeTracker) -> dict[str, Any]:
         "window": clustering.window,
         "max_window": clustering.max_window,
         "probe": tracker.probe,
+        "measure": tracker.measure,
     }
     return {"strata": strata, "options": options, "state": tracker.state_dict()}

@@ -21,6 +21,7 @@ from lightning_monocon.landscape import (
     visited_percolation,
 )
 from lightning_monocon.watching.files import Settings, event_line
+from lightning_monocon.watching.table import rate
 
 MIN_SIZES, MIN_SEEN, MIN_ESCAPES = 4, 8, 5
 WORDING = (
@@ -46,9 +47,9 @@ def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
     """The report in Markdown and the merged graph.
 
     Raises:
-        ValueError: If there is no run, or the runs do not share their strata.
+        ValueError: If there is no run, or the runs do not share their strata or their measure of credence.
     """
-    merged = merge_runs([run.tracker for run in runs])
+    merged = merge_runs([run.tracker for run in runs], [run.name for run in runs])
     sections = {
         "Events": events_section(runs),
         "States": states_section(merged),
@@ -88,8 +89,7 @@ def changes_section(merged: nx.DiGraph) -> str:
     """A table of the edges, every rate with its interval."""
     rows = ["| from | to | kinds | count | per 1000 steps, 95 % |", "| --- " * 5 + "|"]
     for source, target, edge in merged.edges(data=True):
-        low, high = (1e3 * edge.get(name, math.nan) for name in ("rate_low", "rate_high"))
-        rows.append(f"| {source} | {target} | {edge['kinds']} | {edge['count']} | {low:.2g} to {high:.2g} |")
+        rows.append(f"| {source} | {target} | {edge['kinds']} | {edge['count']} | {rate(edge)} |")
     return "\n".join(rows) if merged.number_of_edges() else "None."
 
 

@@ -98,6 +98,7 @@ def test_it_watches_and_writes(tmp_path: Path) -> None:
     folder = tmp_path / "landscape"
     assert read_events(folder / "events.jsonl") == callback.events
     assert read_tracker(tmp_path)[0].events == callback.events
+    assert read_tracker(tmp_path)[0].measure == "logits"
     settings = read_tracker(tmp_path)[1]
     assert settings == {"train_size": 80, "batch_size": 16, "optimizer": "Adam", "lr": 3e-2, "weight_decay": 0.0}
     graph = nx.node_link_graph(json.loads((folder / "landscape.json").read_text()), edges="links")
@@ -111,6 +112,14 @@ def test_it_watches_and_writes(tmp_path: Path) -> None:
     assert "landscape/overhead_share" in logged
     assert "kind,group" in (tmp_path / "csv" / "version_0" / "landscape_events.csv").read_text()
     assert (tmp_path / "csv" / "version_0" / "figures" / "landscape.png").exists()
+
+
+def test_what_is_measured_is_told_in_words_by_which_runs_are_kept_apart() -> None:
+    assert watch().measure == "logits"
+    assert watch(layer="trunk").measure == "logits of trunk"
+    assert (
+        watch(signature="soft_knn", temperature=0.05, layer="trunk").measure == "soft_knn of trunk at temperature 0.05"
+    )
 
 
 @pytest.mark.filterwarnings("ignore")  # W&B and TensorBoard warn of what we cannot mend

@@ -9,16 +9,20 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 import pytest
+import torch
 from oracles.credence_paths import STRATA, grokking
 
 from lightning_monocon.cli import main
 from lightning_monocon.landscape import LandscapeTracker
 from lightning_monocon.watching.figure import draw_landscape, visits
-from lightning_monocon.watching.files import FOLDER, Settings, read_tracker, write_landscape
+from lightning_monocon.watching.files import FOLDER, STATE, Settings, read_tracker, write_landscape
 
 
-def _write(folder: Path, size: int, generalised: float, probe: str = "p") -> None:
-    tracker, steps = LandscapeTracker(STRATA, probe=probe), np.unique(np.geomspace(1, 9000, 110).round())
+def _write(folder: Path, size: int, generalised: float, probe: str = "p", measure: str = "logits") -> None:
+    tracker, steps = (
+        LandscapeTracker(STRATA, probe=probe, measure=measure),
+        np.unique(np.geomspace(1, 9000, 110).round()),
+    )
     for step, profile in zip(steps, grokking(steps, generalised=generalised, width=generalised / 16), strict=True):
         tracker.update(int(step), profile)
     settings: Settings = {"train_size": size, "batch_size": 64, "lr": 1e-3, "weight_decay": 1.0, "optimizer": "AdamW"}
@@ -65,6 +69,32 @@ def test_runs_with_different_probes_are_coarse(runs: list[Path], tmp_path: Path)
     assert "states are matched by mean credence alone" in (tmp_path / "report.md").read_text()
 
 
+def test_runs_of_two_kinds_are_refused_by_name_and_nothing_is_written(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(tmp_path / "supcon", 900, 1500.0, measure="soft_knn at temperature 0.1")
+    with pytest.raises(SystemExit, match="2"):
+        main(["landscape", *map(str, runs[:2]), str(tmp_path / "supcon"), "--out", str(tmp_path / "out")])
+    assert (
+        "`runs` must measure credence alike, or their states mean different things; got logits in d700-s0, d700-s1; "
+        "soft_knn at temperature 0.1 in supcon. Merge the runs of each measure by themselves."
+    ) in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_an_earlier_version_merges_with_its_like_alone(runs: list[Path], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        _write(tmp_path / name, 900, 1500.0)
+        file = tmp_path / name / FOLDER / STATE
+        stored = torch.load(file, weights_only=True)
+        del stored["options"]["measure"]
+        torch.save(stored, file)
+    main(["landscape", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path)])
+    assert "# Semantic landscape of 2 runs" in (tmp_path / "report.md").read_text()
+    with pytest.raises(SystemExit, match="2"):
+        main(["landscape", str(tmp_path / "a"), str(runs[0]), "--out", str(tmp_path)])
+
+
 def test_a_folder_without_a_landscape_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["landscape", str(tmp_path)])
@@ -77,4 +107,4 @@ def test_the_figure_shows_every_visit(runs: list[Path]) -> None:
     figure = draw_landscape(tracker.trajectory, tracker.graph())
     texts = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert {"0", "1", "2"} <= texts
-    assert any(text.startswith("grokking x1") for text in texts)
+    assert any("0 → 1" in text and "grokking" in text for text in texts)

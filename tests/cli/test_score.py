@@ -74,6 +74,7 @@ def test_a_baseline_and_the_report(
     assert f"Written to {out}/" in text
     card = json.loads((out / "scorecard.json").read_text())
     assert [arm["name"] for arm in card["arms"]] == ["gallery", "new"]
+    assert card["origin"]["data"] == str(tmp_path / "after.npz")
     assert {"scorecard.md", "scorecard.html", "frontier.png"} <= {path.name for path in out.iterdir()}
     assert "http" not in (out / "scorecard.html").read_text().replace("http://www.w3.org", "")
 

@@ -65,6 +65,10 @@ def rows(folder: Path) -> list[dict[str, object]]:
 def test_a_run_leaves_its_folder(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     assert names >= {"config.yaml", "record.jsonl", "csv", "scorecard.json", "spectrum.png", "correlation.png"}
+    assert names >= {"training.png", "dynamics.png"}
+    origin = json.loads((finished / "scorecard.json").read_text())["origin"]
+    assert origin["encoder"] == "SmallCNN(in_channels=1, widths=[16, 32, 64])"
+    assert origin["data"].startswith("DigitsData(batch_size=")
     whole = {"last.ckpt", "best.ckpt"}
     assert {path.name for path in (finished / "checkpoints").iterdir()} == whole | {f"{name}.sha256" for name in whole}
     assert not (finished / "owner.json").exists()  # given back

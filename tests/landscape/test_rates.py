@@ -58,8 +58,8 @@ def test_impossible_counts_are_named(count: int, exposure: float) -> None:
         garwood_interval(count, exposure)
 
 
-def _run(generalised: float = 1500.0, probe: str = "p", stop: int = 3001) -> LandscapeTracker:
-    tracker = LandscapeTracker(STRATA, probe=probe)
+def _run(generalised: float = 1500.0, probe: str = "p", stop: int = 3001, measure: str = "") -> LandscapeTracker:
+    tracker = LandscapeTracker(STRATA, probe=probe, measure=measure)
     steps = np.arange(0, stop, 25)
     for step, profile in zip(steps, grokking(steps.astype(float), generalised=generalised), strict=True):
         tracker.update(int(step), profile)
@@ -121,6 +121,13 @@ def test_first_passage_censors_the_runs_that_never_grok() -> None:
     np.testing.assert_allclose(passage.survival[-2:], [0.5, 0.0])  # the censored run left the risk set at 875
     assert passage.median == left[0]
     assert math.isnan(first_passage(runs[2:]).median)
+
+
+def test_runs_that_measure_credence_differently_are_kept_apart() -> None:
+    """Not even coarsely: a class score of 0.9 and a vote of 0.9 are not the same belief."""
+    with pytest.raises(ValueError, match=r"measure credence alike, .*; got logits in 0, 2; an unknown measure in 1\."):
+        merge_runs([_run(measure="logits"), _run(), _run(measure="logits")])
+    assert merge_runs([_run(measure="logits"), _run(1200.0, measure="logits")]).graph["runs"] == 2
 
 
 def test_runs_must_share_their_strata() -> None:

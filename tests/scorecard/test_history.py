@@ -55,6 +55,13 @@ def test_runs_are_averaged_where_all_of_them_were_recorded() -> None:
     assert mean_line([], "n") == ([], [], [], [])
 
 
+def test_the_encoders_share_of_a_run_is_told_apart_from_its_heads() -> None:
+    run = History({"val/n": {0: 1.0}, "val/encoder/n": {0: 2.0}, "train/loss": {0: 3.0}})
+    assert run.of_encoder() == History({"val/n": {0: 2.0}})
+    alone = History({"val/n": {0: 1.0}, "train/loss": {0: 3.0}})
+    assert alone.of_encoder() is alone
+
+
 def test_the_late_change_is_that_of_the_last_quarter() -> None:
     rising = History({"n": {epoch: float(epoch) for epoch in range(100)}})
     assert late_change(rising, "n") == pytest.approx(94.5 - 69.5)

@@ -21,7 +21,9 @@ from lightning_monocon.scorecard.page import as_html
 
 Digits = tuple[Tensor, Tensor, Tensor, Tensor]
 ARMS = ("encoder", "bottleneck-4", "head")
-PICTURES = {f"{name}.png" for name in ("frontier", "storage", "recall", "spectrum", "correlation", "dynamics")}
+PICTURES = {
+    f"{name}.png" for name in ("frontier", "storage", "recall", "spectrum", "correlation", "training", "dynamics")
+}
 FILES = {"scorecard.json", "scorecard.md", "scorecard.html", *PICTURES}
 
 
@@ -34,13 +36,11 @@ def leave_runs(out: Path, digits: Digits, seeds: range = range(2)) -> None:
             folder = out / "runs" / f"{arm}-seed{seed}"
             data = EmbeddingSet(rows[0], labels, rows[1], truth, arm=arm, seed=seed)
             data.save(folder / "embeddings.safetensors")
+            dimensions = [{"val/effective_dimension": 9 - e, "val/encoder/effective_dimension": e} for e in range(5)]
+            learnt = [{"val/knn_accuracy": e / 5, "train/loss": 5.0 - e} for e in range(5)]
             record = [
-                {
-                    "epoch": e,
-                    "step": e,
-                    "metrics": {"val/effective_dimension": 9 - e, "val/encoder/effective_dimension": e},
-                }
-                for e in range(5)
+                {"epoch": e, "step": e, "metrics": metrics | more}
+                for e, (metrics, more) in enumerate(zip(dimensions, learnt, strict=True))
             ]
             (folder / "record.jsonl").write_text("".join(json.dumps(row) + "\n" for row in record))
 
@@ -90,8 +90,9 @@ def test_without_records_there_are_no_dynamics(tmp_path: Path, digits: Digits) -
     for record in tmp_path.rglob("record.jsonl"):
         record.unlink()
     report(tmp_path, ARMS[:2])
-    assert not (tmp_path / "dynamics.png").exists()
-    assert "dynamics" not in (tmp_path / "scorecard.md").read_text()
+    assert not (tmp_path / "dynamics.png").exists() and not (tmp_path / "training.png").exists()
+    text = (tmp_path / "scorecard.md").read_text()
+    assert "dynamics" not in text and "training.png" not in text
 
 
 def test_an_arm_without_runs_is_named_with_those_there_are(tmp_path: Path, digits: Digits) -> None:

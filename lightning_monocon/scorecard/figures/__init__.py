@@ -10,6 +10,7 @@ from lightning_monocon.scorecard.figures.recall import recall_figure
 from lightning_monocon.scorecard.figures.spectrum import spectrum_figure
 from lightning_monocon.scorecard.figures.storage import storage_figure
 from lightning_monocon.scorecard.figures.style import save
+from lightning_monocon.scorecard.figures.training import training_figure
 
 __all__ = [
     "correlation_figure",
@@ -19,4 +20,5 @@ __all__ = [
     "save",
     "spectrum_figure",
     "storage_figure",
+    "training_figure",
 ]

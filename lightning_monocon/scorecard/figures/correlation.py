@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 4
 _INCHES = 2.7
+_LETTERS = 28  # that fit above a map
 
 
 def correlation_figure(sets: Mapping[str, EmbeddingSet]) -> Figure:
@@ -30,13 +32,16 @@ def correlation_figure(sets: Mapping[str, EmbeddingSet]) -> Figure:
     """
     rows = -(-len(sets) // _COLUMNS)
     columns = -(-len(sets) // rows)
-    figure, panels = new_figure(rows, columns, width=_INCHES * columns + 0.9, height=(_INCHES + 0.4) * rows)
+    titles = {name: fill(name, _LETTERS) for name in sets}
+    height = _INCHES + 0.2 + 0.25 * max(title.count("\n") + 1 for title in titles.values())
+    figure, panels = new_figure(rows, columns, width=_INCHES * columns + 0.9, height=height * rows)
     image = None
     for panel, (name, data) in zip(panels, sets.items(), strict=False):
         correlation = clustered_correlation(data)
-        image = panel.imshow(np.abs(correlation), vmin=0, vmax=1, cmap="Greys", interpolation="nearest")
+        if len(correlation):  # rows that are all equal have no feature that varies
+            image = panel.imshow(np.abs(correlation), vmin=0, vmax=1, cmap="Greys", interpolation="nearest")
         left_out = data.dim - len(correlation)
-        panel.set_title(name, fontsize=10)
+        panel.set_title(titles[name], fontsize=10)
         panel.set_xlabel(f"{len(correlation)} features" + (f", {left_out} constant" if left_out else ""))
         panel.set_xticks([])
         panel.set_yticks([])

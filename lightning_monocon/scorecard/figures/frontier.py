@@ -6,7 +6,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightning_monocon.scorecard.card import Arm, Scorecard
-from lightning_monocon.scorecard.figures.style import dimension_axis, legend_above, line_style, new_figure
+from lightning_monocon.scorecard.figures.style import (
+    dimension_axis,
+    legend_above,
+    line_style,
+    lowest_point,
+    new_figure,
+    percent_axis,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,10 +34,10 @@ def frontier_figure(card: Scorecard) -> Figure:
         for index, arm in enumerate(card.arms):
             _draw(panel, card, arm, index)
         dimension_axis(panel, card.dims, "kept dimensions k")
-        panel.set_ylabel("5-NN accuracy (%)")
     best = 100 * max(arm.accuracy(k)[0] for arm in card.arms for k in card.dims)
-    panels[0].set_ylim(max(0.0, 100 * card.arms[0].scores[0].chance - 5), min(104.0, best + 6))
-    panels[1].set_ylim(best - _ZOOM, min(100.3, best + _ZOOM / 5))
+    floor = min(100 * card.arms[0].scores[0].chance, lowest_point(panels))
+    percent_axis(panels[0], floor - 5, best + 6, "5-NN accuracy (%)")
+    percent_axis(panels[1], best - _ZOOM, best + _ZOOM / 5, "5-NN accuracy (%)")
     panels[0].set_title("all (a ring marks n99)", fontsize=10)
     panels[1].set_title(f"the upper {_ZOOM:.0f} points", fontsize=10)
     legend_above(figure, panels[0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_monocon.scorecard.card import Arm, Scorecard
-from lightning_monocon.scorecard.figures.style import dimension_axis, legend_above, line_style, new_figure
+from lightning_monocon.scorecard.figures.style import dimension_axis, legend_above, line_style, new_figure, percent_axis
 from lightning_monocon.scorecard.frontier import RECALL_AT
 
 if TYPE_CHECKING:
@@ -26,10 +26,9 @@ def recall_figure(card: Scorecard) -> Figure:
         dimension_axis(panel, RECALL_AT, "neighbours r")
         panel.set_xticks(RECALL_AT)
         panel.set_title(title, fontsize=10)
-        panel.set_ylabel("Recall@r (%)")
-    bottom = min(panel.get_ylim()[0] for panel in panels)
+    low = min(panel.get_ylim()[0] for panel in panels)
     for panel in panels:
-        panel.set_ylim(max(0.0, bottom), 101)
+        percent_axis(panel, low, 100.0, "Recall@r (%)")
     legend_above(figure, panels[0])
     return figure
 

@@ -30,18 +30,11 @@ def spectrum_figure(card: Scorecard) -> Figure:
         left.plot(order[:-1], np.maximum(unexplained[:-1], 1e-8), label=arm.name, markevery=marks[:-1], **style)
         right.plot(order, np.maximum(values, 1e-10), markevery=marks, **style)
     left.axhline(1 - VARIANCE, color="0.4", linewidth=0.8)
-    left.annotate(
-        "1 %, where n99 is read",
-        (1, 1 - VARIANCE),
-        (2, -11),
-        textcoords="offset points",
-        size=8,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
-    )
+    left.set_title("n99 is read at the grey line, 1 %", fontsize=10)
     left.set_ylabel("unexplained share of variance")
-    left.set_ylim(1e-5, 1.2)
+    left.set_ylim(1e-5, 1.0)
     right.set_ylabel("variance along the component (unit rows)")
-    right.set_ylim(bottom=1e-8)
+    right.set_ylim(1e-8, 1.0)  # unit rows have no variance above 1
     for panel in (left, right):
         panel.set_yscale("log")
         dimension_axis(panel, card.dims, "principal component k")

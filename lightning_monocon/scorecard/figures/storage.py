@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_monocon.scorecard.card import Arm, Scorecard
-from lightning_monocon.scorecard.figures.style import dimension_axis, legend_above, line_style, new_figure
+from lightning_monocon.scorecard.figures.style import (
+    dimension_axis,
+    legend_above,
+    line_style,
+    lowest_point,
+    new_figure,
+    percent_axis,
+)
 from lightning_monocon.scorecard.frontier import Frontier
 
 if TYPE_CHECKING:
@@ -28,12 +35,11 @@ def storage_figure(card: Scorecard) -> Figure | None:
             _draw(panel, arm, index, place)
         panel.set_title(title, fontsize=10)
     most = max(4 * arm.width for arm in card.arms)
-    chance = 100 * card.arms[0].scores[0].chance
+    floor = min(100 * card.arms[0].scores[0].chance, lowest_point(panels))
     for panel in panels:
         dimension_axis(panel, [1 << i for i in range(most.bit_length())][::2], "bytes per vector")
         panel.set_xlim(0.9, 1.1 * most)
-        panel.set_ylim(max(0.0, chance - 5), 102)
-        panel.set_ylabel("5-NN accuracy (%)")
+        percent_axis(panel, floor - 5, 100.0, "5-NN accuracy (%)")
         panel.label_outer()
     legend_above(figure, panels[0])
     return figure

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find the fewest bytes at which an embedding is still within the noise of the whole baseline.
+
+A form is an arm, a storage and a number of kept coordinates, as the frontiers measured them. It is within the noise
+unless the queries alone show a loss: as in the verdicts, two seeds that disagree must not pass a loss off as noise.
+That no loss is shown is no proof that there is none, so the interval is always reported with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from lightning_monocon.scorecard.byte_ranking import Form
+from lightning_monocon.scorecard.ranking import Comparison, compare
+from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.storage import ROUNDED, Storage, vector_bytes
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest form within the noise of the whole baseline, or the nearest form where none is.
+
+    Attributes:
+        arm: whose vectors they are; the baseline's own may be the smallest, too.
+        storage: how a coordinate is kept.
+        k: coordinates.
+        bytes: of one vector.
+        accuracy: mean over the seeds that the baseline has too.
+        within: whether the form is within the noise; if not, no smaller one than the whole is, and this one is nearest.
+        margin: the form against the whole baseline.
+        whole: the baseline's vectors as they are: coordinates, bytes and accuracy.
+        storages: that were measured.
+    """
+
+    arm: str
+    storage: Storage
+    k: int
+    bytes: int
+    accuracy: float
+    within: bool
+    margin: Comparison
+    whole: tuple[int, int, float]
+    storages: tuple[Storage, ...]
+
+
+def smallest_form(arms: Mapping[str, Sequence[Score]], baseline: str) -> Smallest | None:
+    """Return the smallest form within the noise; None if nothing smaller was measured, or the baseline has no skill.
+
+    Args:
+        arms: for each arm its scores, one per seed.
+        baseline: name of the arm whose whole vectors the others are held against.
+    """
+    whole = arms[baseline]
+    if not has_skill(whole):
+        return None
+    width = whole[0].dim
+    full = vector_bytes(width, "float32")
+    tried: list[tuple[str, Form, Comparison]] = []
+    for name, scores, form in _ascending(arms, whole, full):
+        margin = compare(scores, whole, form.k, width, storages=(form.storage, "float32"))
+        if margin.query_interval[1] >= 0:
+            return _smallest(name, form, margin, arms, whole)
+        tried.append((name, form, margin))
+    nearest = max(tried, key=lambda row: row[2].difference, default=None)
+    return nearest and _smallest(*nearest, arms, whole)
+
+
+def has_skill(scores: Sequence[Score]) -> bool:
+    """Whether an arm finds more than always answering the commonest label would, by twice the queries' deviation."""
+    chance = fmean(score.chance for score in scores)
+    noise = 2 * math.sqrt(chance * (1 - chance) / scores[0].n_query)
+    return fmean(score.knn_accuracy for score in scores) - chance > noise
+
+
+def _ascending(
+    arms: Mapping[str, Sequence[Score]], whole: Sequence[Score], limit: int
+) -> Iterator[tuple[str, list[Score], Form]]:
+    """Forms of fewer bytes than the limit, the smallest first, of equal ones the most accurate first."""
+    seeds = {score.seed for score in whole}
+    found = []
+    for name, scores in arms.items():
+        paired = [score for score in scores if score.seed in seeds]
+        found += [(vector_bytes(form.k, form.storage), -form.accuracy, name, paired, form) for form in _forms(paired)]
+    for size, _, name, paired, form in sorted(found, key=lambda row: row[:2]):
+        if size < limit:
+            yield name, paired, form
+
+
+def _forms(scores: Sequence[Score]) -> Iterator[Form]:
+    """Every form of an arm that was measured for all of its seeds."""
+    for storage in _measured([scores]):
+        lines = [line for score in scores if (line := score.line(storage))]
+        for k in lines[0].dims:
+            if all(k in line.dims for line in lines):
+                yield Form(storage, k, fmean(line.knn_accuracy[line.dims.index(k)] for line in lines))
+
+
+def _measured(arms: Sequence[Sequence[Score]]) -> tuple[Storage, ...]:
+    """The storages that all scores of all arms were measured in."""
+    every: tuple[Storage, ...] = ("float32", *ROUNDED)
+    return tuple(kind for kind in every if all(score.line(kind) for scores in arms for score in scores))
+
+
+def _smallest(
+    name: str, form: Form, margin: Comparison, arms: Mapping[str, Sequence[Score]], whole: Sequence[Score]
+) -> Smallest:
+    width = whole[0].dim
+    return Smallest(
+        arm=name,
+        storage=form.storage,
+        k=form.k,
+        bytes=vector_bytes(form.k, form.storage),
+        accuracy=form.accuracy,
+        within=margin.query_interval[1] >= 0,
+        margin=margin,
+        whole=(width, vector_bytes(width, "float32"), fmean(score.knn_accuracy for score in whole)),
+        storages=_measured([*arms.values()]),
+    )
