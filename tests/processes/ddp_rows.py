@@ -44,16 +44,16 @@ def data(size: int, seed: int) -> TensorDataset:
 
 
 class Blocks(Dataset[Any]):
-    """Whole batches of four, which the loader passes on as they are."""
+    """Whole batches of three, which the loader passes on as they are."""
 
     def __init__(self, source: TensorDataset) -> None:
         self.source = source
 
     def __len__(self) -> int:
-        return -(-len(self.source) // 4)
+        return -(-len(self.source) // 3)
 
     def __getitem__(self, index: int) -> Any:
-        return self.source[4 * index : 4 * index + 4]
+        return self.source[3 * index : 3 * index + 3]
 
 
 class Stream(IterableDataset[Any]):
