@@ -11,6 +11,7 @@ from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import nn
 
+from lightning_monocon.batches import check_features
 from lightning_monocon.data.keyed_random import key, run_seed
 from lightning_monocon.encoders import feature_dim
 
@@ -68,7 +69,8 @@ class EncoderPretraining(Callback):
             for batch in loader:
                 # a data module may leave the last step of a batch, such as augmentation, to the device
                 images, labels = data.on_after_batch_transfer(move_data_to_device(batch, device), 0)
-                loss = F.cross_entropy(classifier(encoder(images)), labels)
+                features = check_features(encoder(images), classifier.in_features)
+                loss = F.cross_entropy(classifier(features), labels)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimizer.step()

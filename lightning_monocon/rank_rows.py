@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -171,9 +171,9 @@ def _listed(loader: object) -> Keys | str | None:
     source = getattr(source, "_batch_sampler", source)  # Lightning's wrapper at prediction
     try:
         with kept_random_states():
-            # the data set itself is not copied
+            # the data set itself is not copied, and a sampler that never ends is listed to its length
             source = copy.deepcopy(source, {id(loader.dataset): loader.dataset})
-            first, again = ([_plain(key) for key in source] for _ in range(2))
+            first, again = ([_plain(key) for key in islice(source, len(loader))] for _ in range(2))
     except Exception as error:
         return _sentence(loader, f"it can't be copied and listed: {type(error).__name__}: {error}")
     if first != again:

@@ -97,6 +97,23 @@ def test_shards_hold_each_row_once(ranks: list[dict[str, Any]]) -> None:
         assert found["sums"] == pytest.approx(sums, rel=1e-5), way
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+def test_pairs_are_judged_as_in_one_process(ranks: list[dict[str, Any]], sampled: bool) -> None:
+    truth = ddp_rows.paired(1, sampled=False)
+    for rank in ranks:
+        assert_same_figures(rank[f"pairs, sampled={sampled}"], truth)
+
+
+def test_a_rank_whose_queries_are_all_repeated_adds_none(ranks: list[dict[str, Any]]) -> None:
+    truth = ddp_rows.two_loaders(ddp_rows.plain, True, 1, query=2)
+    for rank in ranks:
+        assert_same_figures(rank["short"], truth)
+
+
+def test_an_error_on_one_rank_stops_the_callbacks_on_all(ranks: list[dict[str, Any]]) -> None:
+    assert [rank["stopped"] for rank in ranks] == [{}, {}, {}]
+
+
 def test_a_rank_without_rows_does_not_keep_the_others_waiting(ranks: list[dict[str, Any]]) -> None:
     for rank in ranks:
         assert rank["few"] == {"labels": [7, 8]}

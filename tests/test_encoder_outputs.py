@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lightning_monocon import MonoCon
+from lightning_monocon.callbacks import EncoderPretraining
+from lightning_monocon.data import DigitsData
+from lightning_monocon.encoders import SmallCNN
 
 ROWS, WIDTH = 8, 6
 LABELS = torch.arange(ROWS) % 4
@@ -148,3 +151,14 @@ def test_an_error_of_the_encoders_own_on_a_mapping_is_left_alone() -> None:
     for name in ("image", "inputs"):  # the one argument may be called as an entry is
         with pytest.raises(KeyError, match="the encoder's own"):
             step("training_step", Failing(), {name: torch.zeros(ROWS)})
+
+
+def test_pretraining_checks_the_encoder_too() -> None:
+    class Tokens(SmallCNN):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images)[:, None]
+
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = L.Trainer(accelerator="cpu", logger=False, callbacks=[EncoderPretraining()], max_epochs=1, **quiet)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"`encoder` must return features \(B, D\), .* pools the tokens"):
+        trainer.fit(MonoCon(Tokens(1, (4, 8)), warmup_epochs=0), datamodule=DigitsData(seed=0))

@@ -146,15 +146,18 @@ def test_one_loader_is_dealt_to_gallery_and_query(batch: int) -> None:
     assert set(found) == {f"val/{name}" for name in EVERY}
 
 
-def test_a_single_loader_is_dealt_alike_in_any_order() -> None:
+@pytest.mark.parametrize("rounds", [1, 1000], ids=["once", "without end"])
+def test_a_single_loader_is_dealt_alike_in_any_order(rounds: int) -> None:
     class Backwards(torch.utils.data.Sampler[int]):
         def __iter__(self) -> Any:
-            return iter(range(59, -1, -1))
+            for _ in range(rounds):
+                yield from range(59, -1, -1)
+            assert rounds == 1, "nobody should ask for that many"
 
         def __len__(self) -> int:
             return 60
 
-    backwards = DataLoader(Samples(60), batch_size=16, sampler=Backwards())
+    backwards = DataLoader(Samples(60), batch_size=15, sampler=Backwards())
     assert watched(backwards) == pytest.approx(watched(loader()), rel=1e-5)
 
 

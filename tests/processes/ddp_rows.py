@@ -23,7 +23,14 @@ from torch.utils.data import (
 )
 
 from lightning_monocon import MonoCon
-from lightning_monocon.callbacks import CollapseGuard, EmbeddingMetrics, RunReport, SemanticLandscape, ShardWriter
+from lightning_monocon.callbacks import (
+    CollapseGuard,
+    EmbeddingMetrics,
+    RunReport,
+    SemanticLandscape,
+    SentenceSimilarity,
+    ShardWriter,
+)
 from lightning_monocon.embedding import embed
 from lightning_monocon.shards import Shards
 
@@ -37,16 +44,16 @@ def data(size: int, seed: int) -> TensorDataset:
 
 
 class Blocks(Dataset[Any]):
-    """Whole batches of four, which the loader passes on as they are."""
+    """Whole batches of three, which the loader passes on as they are."""
 
     def __init__(self, source: TensorDataset) -> None:
         self.source = source
 
     def __len__(self) -> int:
-        return -(-len(self.source) // 4)
+        return -(-len(self.source) // 3)
 
     def __getitem__(self, index: int) -> Any:
-        return self.source[4 * index : 4 * index + 4]
+        return self.source[3 * index : 3 * index + 3]
 
 
 class Stream(IterableDataset[Any]):
@@ -61,7 +68,7 @@ class Stream(IterableDataset[Any]):
 
 
 class EveryThird(Sampler[int]):
-    """A share per rank that is no `DistributedSampler`, with tensors as indices; the last rank reads row 0 too."""
+    """A share per rank that is no `DistributedSampler`, with tensors as indices; one of them reads row 0 too."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -73,7 +80,7 @@ class EveryThird(Sampler[int]):
         if not dist.is_initialized():
             return iter(torch.arange(self.size))
         share = torch.arange(self.size)[dist.get_rank() :: RANKS]
-        return iter(torch.cat([share, torch.zeros(1).long()]) if dist.get_rank() == RANKS - 1 else share)
+        return iter(torch.cat([share, torch.zeros(1).long()]) if dist.get_rank() == 1 else share)
 
 
 def plain(source: TensorDataset) -> DataLoader[Any]:
@@ -151,9 +158,47 @@ def metrics(run: L.Trainer) -> dict[str, float]:
     return {name: value.item() for name, value in run.callback_metrics.items()}
 
 
-def two_loaders(make: Make, divided: bool, devices: int) -> dict[str, float]:
+def two_loaders(make: Make, divided: bool, devices: int, query: int = QUERY) -> dict[str, float]:
     run = trainer(devices, EmbeddingMetrics(on_error="raise"), use_distributed_sampler=divided)
-    run.test(model(), [make(data(GALLERY, 1)), make(data(QUERY, 2))], verbose=False)
+    run.test(model(), [make(data(GALLERY, 1)), make(data(query, 2))], verbose=False)
+    return metrics(run)
+
+
+def stopped_on_one_rank() -> dict[str, float]:
+    """Return what is logged where one rank's callbacks meet an error: the others must not wait for it."""
+
+    class Stopping(MonoCon):
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
+            return None if dist.get_rank() == 1 else super().validation_step(batch, batch_idx)
+
+    run = trainer(RANKS, EmbeddingMetrics(), CollapseGuard())
+    stopping = Stopping(nn.Linear(WIDTH, WIDTH), in_features=WIDTH)
+    run.validate(stopping, [plain(data(GALLERY, 1)), plain(data(QUERY, 2))], verbose=False)
+    return metrics(run)
+
+
+class Pairs(L.LightningDataModule):
+    """Eleven scored pairs of vectors in an ordinary loader, or in one whose sampler repeats some."""
+
+    def __init__(self, sampled: bool) -> None:
+        super().__init__()
+        self.sampled = sampled
+
+    def similarity_dataloader(self, stage: str) -> DataLoader[Any]:
+        source = TensorDataset(data(22, 6).tensors[0], torch.arange(22))
+        sampler = DistributedSampler(source) if self.sampled else None
+        return DataLoader(source, batch_size=4, sampler=sampler)
+
+    def similarity_scores(self, stage: str) -> Any:
+        return torch.rand(11, generator=torch.Generator().manual_seed(0)).double().numpy()
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return plain(data(QUERY, 2))
+
+
+def paired(devices: int, sampled: bool) -> dict[str, float]:
+    run = trainer(devices, SentenceSimilarity(on_error="raise"))
+    run.validate(model(), Pairs(sampled), verbose=False)
     return metrics(run)
 
 
@@ -238,6 +283,8 @@ def main(folder: Path) -> None:
     found |= {way: refusal(make, divided) for way, (make, divided, _) in REFUSED.items()}
     found |= {"one loader": one_loader(RANKS), "guard": guarded(RANKS)}
     found |= {"report": reported(RANKS, folder / "report"), "probe": probed(RANKS, folder / "probe")}
+    found |= {f"pairs, sampled={sampled}": paired(RANKS, sampled) for sampled in (False, True)}
+    found |= {"short": two_loaders(plain, True, RANKS, query=2), "stopped": stopped_on_one_rank()}
     found |= {"few": fewer_rows_than_ranks(), "failing": failing_rank()}
     found["predicted"] = {way: predicted(way, folder / way, RANKS) for way in ("plain", "own sampler", "undivided")}
     torch.save(found, folder / f"rank{dist.get_rank()}.pt")
