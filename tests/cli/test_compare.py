@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import hashlib
 import json
 import os
 import signal
@@ -11,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from filelock import FileLock
 from oracles import wandb_log
 
-from lightning_monocon.cli import arm_run, main
+from lightning_monocon.cli import main
 from lightning_monocon.cli.arm_run import ArmRun
 from lightning_monocon.cli.compare import plan
 from lightning_monocon.cli.compared_arms import head_options, parse_arm
 from lightning_monocon.cli.mirror import mirror
-from lightning_monocon.durable_files import digests
-from lightning_monocon.scorecard import EmbeddingSet
 from lightning_monocon.scorecard.runs import score_runs
 
 ARMS = ("encoder", "monotonic", "mlp-squared", "matryoshka")
@@ -133,93 +129,6 @@ def test_runs_of_other_settings_are_kept_and_refused(finished: Path, capsys: pyt
     assert stopped.value.code == 2
     assert "`--out` must hold runs of the same recipe, options and version;" in capsys.readouterr().err
     assert embeddings.read_bytes() == before
-
-
-def test_an_unfinished_run_is_resumed_and_nothing_in_its_folder_is_deleted(finished: Path, tmp_path: Path) -> None:
-    """Stopped when its training was done and its embeddings were not written: not a step is made twice."""
-    (run,) = plan("digits", ["encoder"], [0], SHORT, tmp_path)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(arm_run, "_embed", interrupt)
-        run.train()
-    assert not run.finished
-    (run.folder / "notes.txt").write_text("precious")
-    compare(tmp_path, "--arms", "encoder")
-    assert run.finished
-    assert (run.folder / "notes.txt").read_text() == "precious"
-    assert epochs_trained(run.folder) == [0, 1]
-    again, truth = (
-        EmbeddingSet.load(out / "runs" / "encoder-seed0" / "embeddings.safetensors") for out in (tmp_path, finished)
-    )
-    assert torch.equal(again.gallery, truth.gallery) and torch.equal(again.query, truth.query)
-
-
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def epochs_trained(folder: Path) -> list[int]:
-    rows = [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
-    return [row["epoch"] for row in rows if "train/loss" in row.get("metrics", {})]
-
-
-@pytest.mark.parametrize("name", ["record.jsonl", "notes.txt", ".hidden"])
-def test_a_folder_that_compare_did_not_make_is_kept_and_refused(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mine = tmp_path / "runs" / "linear-4-seed0"
-    mine.mkdir(parents=True)
-    (mine / name).write_text("precious")
-    with pytest.raises(SystemExit) as stopped:
-        compare(tmp_path, "--arms", "encoder", "linear-4")
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err
-    assert f"'{mine}' holds '{name}' and no 'started.json', so `monocon compare` did not make it" in error
-    assert {path.name for path in mine.iterdir()} == {name}
-    assert (mine / name).read_text() == "precious"
-    assert not (tmp_path / "runs" / "encoder-seed0").exists()  # refused before anything was trained
-
-
-@pytest.mark.parametrize("name", ["spec.json", "started.json"])
-@pytest.mark.parametrize("content", ["", '{"arm": "enc', "[1]", "\xff"])
-def test_a_damaged_file_of_settings_is_named(
-    name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "runs" / "encoder-seed0" / name
-    file.parent.mkdir(parents=True)
-    file.write_bytes(content.encode("latin-1"))
-    with pytest.raises(SystemExit) as stopped:
-        compare(tmp_path, "--arms", "encoder")
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err
-    assert f"'{file}' must hold the settings of a run as JSON, and is damaged ({len(content)} bytes; " in error
-    assert len(error.splitlines()) == 1
-    assert file.read_bytes() == content.encode("latin-1")
-
-
-def test_the_settings_of_a_run_are_written_whole(finished: Path) -> None:
-    folder = finished / "runs" / "encoder-seed0"
-    for name in ("started.json", "spec.json"):
-        assert digests(folder / name) == {hashlib.sha256((folder / name).read_bytes()).hexdigest()}
-
-
-def test_what_a_kill_leaves_before_the_first_file_is_no_obstacle(tmp_path: Path) -> None:
-    (run,) = plan("digits", ["encoder"], [0], SHORT, tmp_path)
-    run.folder.mkdir(parents=True)
-    (run.folder / ".started.json.17.tmp").write_text("{")
-    (run.folder / "started.json.sha256").write_text("0" * 64 + "  started.json\n")
-    assert not run.finished
-
-
-def test_a_run_that_failed_before_its_first_step_may_be_made_with_other_settings(tmp_path: Path) -> None:
-    (failing,) = plan("digits", ["encoder"], [0], [*SHORT, "--data.batch_size=5000"], tmp_path)
-    with pytest.raises(ValueError, match="`batch_size` must not exceed"):
-        failing.train()
-    (run,) = plan("digits", ["encoder"], [0], SHORT, tmp_path)
-    assert not run.finished
-    run.train()
-    assert run.finished
-    with pytest.raises(ValueError, match="`--out` must hold runs of the same recipe, options and version"):
-        _ = failing.finished
 
 
 def test_a_failed_run_names_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+from short_run import SHORT
+
+from lightning_monocon.cli.trainer import run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short finished run."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    run(["fit", "--config", "digits", "--run_dir", str(folder), *SHORT])
+    return folder
