@@ -68,12 +68,13 @@ def log_summary(logger: Logger, values: Mapping[str, int | float | str]) -> None
     """Hand a run's final figures to a logger.
 
     Args:
-        logger: W&B takes them into the run's summary, the record as an event; TensorBoard and CSV take the numbers as
-            scalars. Any other logger is passed over.
+        logger: W&B takes them into the run's summary, NaN as the text "NaN"; the record takes them as an event;
+            TensorBoard and CSV take the numbers as scalars. Any other logger is passed over.
         values: Numbers and words by name.
     """
     if isinstance(logger, WandbLogger):
-        logger.experiment.summary.update(dict(values))
+        # a NaN that is set in a summary, unlike one that is logged, becomes null: the figure would look absent
+        logger.experiment.summary.update({name: "NaN" if value != value else value for name, value in values.items()})
     elif isinstance(logger, RecordLogger):
         logger.log_event("scorecard", **values)
     elif isinstance(logger, TensorBoardLogger | CSVLogger):

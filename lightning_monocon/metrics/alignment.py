@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.alignment import alignment_sum, check_alpha
 from lightning_monocon.functional.checks import warn_degenerate
-from lightning_monocon.metrics.streaming import StreamingMetric
+from lightning_monocon.metrics.streaming import StreamingMetric, named_after
 
 
 class Alignment(StreamingMetric):
@@ -37,14 +37,15 @@ class Alignment(StreamingMetric):
     """
 
     higher_is_better = False
-    total: Tensor
     pairs: Tensor
 
     def __init__(self, alpha: float = 2.0, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
         check_alpha(alpha)
         super().__init__(**kwargs)
         self.alpha = alpha
-        for name in ("total", "pairs"):
+        # named after the exponent, so that compute groups never mix two that agree on a batch
+        self._total = named_after("total", alpha)
+        for name in (self._total, "pairs"):
             self.add_state(name, torch.zeros(1, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, embeddings: Tensor, positives: Tensor) -> None:
@@ -59,11 +60,13 @@ class Alignment(StreamingMetric):
             ValueError: If shapes do not match or a row is not finite.
         """
         with torch.inference_mode(False):
-            self.total = self.total + alignment_sum(embeddings, positives, self.alpha).to(self.state_device)
+            added = alignment_sum(embeddings, positives, self.alpha).to(self.state_device)
+            setattr(self, self._total, getattr(self, self._total) + added)
             self.pairs = self.pairs + len(embeddings)
 
     def compute(self) -> Tensor:
         """Return the alignment, 0-d float32."""
         if not self.pairs > 0:
             warn_degenerate("Alignment needs at least 1 pair, got 0")
-        return self.result((self.total / self.pairs)[0])
+        total: Tensor = getattr(self, self._total)
+        return self.result((total / self.pairs)[0])

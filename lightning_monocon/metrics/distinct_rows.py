@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_embeddings
 from lightning_monocon.functional.row_keys import distinct_rows, row_keys
-from lightning_monocon.metrics.streaming import Role, StreamingMetric, check_role
+from lightning_monocon.metrics.streaming import Role, StreamingMetric, check_role, named_after
 
 _NONE = torch.iinfo(torch.int64).max  # fills a sketch that is not full
 
@@ -50,9 +50,6 @@ class DistinctRows(StreamingMetric):
         {'rows': tensor(12.), 'distinct_rows': tensor(3.)}
     """
 
-    sketch: Tensor
-    seen: Tensor
-
     def __init__(
         self,
         size: int = 4096,
@@ -64,8 +61,9 @@ class DistinctRows(StreamingMetric):
             raise ValueError(f"`size` must be an integer of at least 2; got {size!r}.")
         super().__init__(**kwargs)
         self.role: Role = role
-        self.add_state("sketch", torch.full((size,), _NONE, dtype=torch.int64), dist_reduce_fx=merge_sketches)
-        self.add_state("seen", torch.zeros(1, dtype=torch.int64), dist_reduce_fx="sum")
+        self._sketch, self._seen = named_after("sketch", role, size), named_after("seen", role)
+        self.add_state(self._sketch, torch.full((size,), _NONE, dtype=torch.int64), dist_reduce_fx=merge_sketches)
+        self.add_state(self._seen, torch.zeros(1, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, embeddings: Tensor, role: Role = "gallery") -> None:
         """Add rows; those of the other role are not counted.
@@ -84,10 +82,15 @@ class DistinctRows(StreamingMetric):
             return
         with torch.inference_mode(False):
             keys = row_keys(rows).to(self.state_device)
-            self.sketch = _sketch(torch.cat([self.sketch, keys]), len(self.sketch))
-            self.seen = self.seen + len(rows)
+            sketch, seen = self._states()
+            setattr(self, self._sketch, _sketch(torch.cat([sketch, keys]), len(sketch)))
+            setattr(self, self._seen, seen + len(rows))
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``{"rows", "distinct_rows"}``, 0-d float32."""
-        held = self.sketch[self.sketch < _NONE]
-        return {"rows": self.result(self.seen[0]), "distinct_rows": self.result(distinct_rows(held, len(self.sketch)))}
+        sketch, seen = self._states()
+        held = sketch[sketch < _NONE]
+        return {"rows": self.result(seen[0]), "distinct_rows": self.result(distinct_rows(held, len(sketch)))}
+
+    def _states(self) -> tuple[Tensor, Tensor]:
+        return getattr(self, self._sketch), getattr(self, self._seen)

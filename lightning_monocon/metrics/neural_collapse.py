@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.neural_collapse import class_sums, collapse_from_statistics
 from lightning_monocon.metrics.spectral import SpectralMetric
-from lightning_monocon.metrics.streaming import Role, check_role
+from lightning_monocon.metrics.streaming import Role, check_role, named_after
 
 
 class NeuralCollapse(SpectralMetric):
@@ -43,8 +43,6 @@ class NeuralCollapse(SpectralMetric):
     """
 
     higher_is_better = False
-    class_rows: Tensor
-    class_sums: Tensor
 
     def __init__(
         self,
@@ -59,9 +57,10 @@ class NeuralCollapse(SpectralMetric):
         super().__init__(normalize, **kwargs)
         self.num_classes = num_classes
         self.role: Role = role
-        self.add_state("class_rows", torch.zeros(num_classes, dtype=torch.float64), dist_reduce_fx="sum")
+        self._rows, self._sums = (named_after(name, role, num_classes) for name in ("class_rows", "class_sums"))
+        self.add_state(self._rows, torch.zeros(num_classes, dtype=torch.float64), dist_reduce_fx="sum")
         # (C, 1, D); D is known after the first rows
-        self.add_state("class_sums", torch.zeros(num_classes, 1, 1, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state(self._sums, torch.zeros(num_classes, 1, 1, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(  # type: ignore[override]  # labels come second, as in every metric that reads them
         self, embeddings: Tensor, labels: Tensor | None = None, role: Role = "gallery"
@@ -84,10 +83,11 @@ class NeuralCollapse(SpectralMetric):
             # First, so that a refused batch leaves no part of itself in the state.
             rows, sums = class_sums(embeddings, labels, self.num_classes, self.normalize)
             super().update(embeddings, role)
-            self.class_rows = self.class_rows + rows.to(self.state_device)
-            self.class_sums = self.class_sums + sums[:, None].to(self.state_device)
+            for name, added in ((self._rows, rows), (self._sums, sums[:, None])):
+                setattr(self, name, getattr(self, name) + added.to(self.state_device))
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``{"nc1", "simplex_distance"}``, 0-d float32."""
-        found = collapse_from_statistics(self.statistics(self.role), self.class_rows, self.class_sums[:, 0])
+        rows, sums = getattr(self, self._rows), getattr(self, self._sums)
+        found = collapse_from_statistics(self.statistics(self.role), rows, sums[:, 0])
         return {name: self.result(value) for name, value in found._asdict().items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 from lightning_monocon.functional.row_keys import row_keys, smallest
-from lightning_monocon.metrics.streaming import Role, StreamingMetric, check_role
+from lightning_monocon.metrics.streaming import Role, StreamingMetric, check_role, named_after
 
 
 class HeldRows(NamedTuple):
@@ -82,7 +82,7 @@ class RowsMetric(StreamingMetric):
     def _name(self, role: Role, part: str) -> str:
         # Named after the sample, so that compute groups never mix two samples that agree on the first batch.
         bound = self.bounds[role]
-        return f"{role}_{part}" if bound is None else f"{role}_{part}_{bound}_{self.seed}"
+        return f"{role}_{part}" if bound is None else named_after(f"{role}_{part}", bound, self.seed)
 
     def _state(self, role: Role, part: str) -> Any:  # noqa: ANN401 - a list, or a tensor once ranks are gathered
         return getattr(self, self._name(role, part))

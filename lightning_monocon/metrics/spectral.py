@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_monocon.functional.checks import NanStrategy, check_embeddings, check_nan_strategy
 from lightning_monocon.functional.jackknife import Estimate, check_groups, jackknife_interval
 from lightning_monocon.functional.moments import Moments, empty_moments, merge_all, merge_moments, moments
-from lightning_monocon.metrics.streaming import ROLES, Role, StreamingMetric, check_role
+from lightning_monocon.metrics.streaming import ROLES, Role, StreamingMetric, check_role, named_after
 from lightning_monocon.metrics.sync import common_shape, widen
 
 
@@ -88,7 +88,7 @@ class SpectralMetric(StreamingMetric):
             self.add_state(self._state_name(role), default, dist_reduce_fx=merge_packed)
 
     def _state_name(self, role: str) -> str:
-        return f"{role}_{'unit' if self.normalize else 'raw'}_{self.nan_strategy}_{self.groups}"
+        return named_after(role, "unit" if self.normalize else "raw", self.nan_strategy, self.groups)
 
     def group_statistics(self, role: Role = "gallery") -> list[Moments]:
         """Return this rank's statistics of the rows with ``role``, one entry a group; views, not to be changed."""

@@ -24,6 +24,19 @@ def check_role(role: str) -> None:
         raise ValueError(f"`role` must be 'gallery' or 'query'; got {role!r}.")
 
 
+def named_after(state: str, *options: object) -> str:
+    """Return the name of a state that depends on options.
+
+    A ``MetricCollection`` takes metrics whose states have equal names, and are equal after the first batch, for one.
+    So whatever an update depends on belongs in a name.
+
+    Example:
+        >>> named_after("total", 2.0, "query")
+        'total_2_0_query'
+    """
+    return "_".join([state, *(str(option).replace(".", "_") for option in options)])
+
+
 class StreamingMetric(Metric):
     """Base of the package's metrics; see :class:`torchmetrics.Metric` for the keyword arguments.
 
@@ -51,6 +64,31 @@ class StreamingMetric(Metric):
         """Forget all rows."""
         with torch.inference_mode(False):  # an inference tensor would refuse a later change in place
             super().reset()
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add the rows of another metric of the same class and options, or of its ``metric_state``.
+
+        Raises:
+            ValueError: If the other metric has states of other names, which it has for other options.
+        """
+        states = incoming_state.metric_state if isinstance(incoming_state, Metric) else incoming_state
+        if isinstance(states, dict) and (missing := sorted(set(self._defaults) - set(states))):
+            raise ValueError(
+                f"`incoming_state` must be of a {type(self).__name__} with the same options; it lacks "
+                f"{', '.join(missing)} and holds {', '.join(sorted(states)) or 'nothing'}."
+            )
+        super().merge_state(incoming_state)
+        self._rows_arrived()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as torch declares it
+        super()._load_from_state_dict(*args, **kwargs)
+        if any(self._persistent.values()):
+            self._rows_arrived()
+
+    def _rows_arrived(self) -> None:
+        """Forget the value of before, and count what came as an update: torchmetrics does neither."""
+        self._computed = None
+        self._update_count = max(self._update_count, 1)
 
     def set_dtype(self, dst_type: str | torch.dtype) -> StreamingMetric:
         """Return the metric as it is: its statistics are exact in the dtype they have."""

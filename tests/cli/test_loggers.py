@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import csv
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from oracles import wandb_log
 
 from lightning_monocon.cli.trainer import run
+from lightning_monocon.figure_logging import log_summary
+from lightning_monocon.wandb_logger import MirrorLogger, finishing_runs
 
 SHORT = [
     "--trainer.max_epochs=3",
@@ -86,6 +90,18 @@ def test_wandb_has_figures_table_and_summary(mirrored: Path, logs: list[tuple[Pa
     assert [row[0] for row in content["data"]] == ["encoder", "head"]
     assert content["data"][1][content["columns"].index("n99")] == scorecard["scorecard/n99"]
     assert log.summary["scorecard/knn_accuracy"] == pytest.approx(scorecard["scorecard/knn_accuracy"])
+
+
+def test_figures_that_are_not_numbers_stay_in_the_summary(tmp_path: Path) -> None:
+    figures = {"nan": math.nan, "numpy": np.float64("nan"), "inf": math.inf, "zero": 0.0, "count": 3, "word": "compact"}
+    with finishing_runs():
+        logger = MirrorLogger(tmp_path, "offline")
+        logger.log_metrics({"val/rmse": math.nan}, step=0)
+        log_summary(logger, figures)
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    found = wandb_log.read_finished(file).summary
+    assert {name: found[name] for name in figures} == {**figures, "nan": "NaN", "numpy": "NaN"}
+    assert math.isnan(found["val/rmse"])
 
 
 def test_the_model_is_an_artifact_when_asked(logs: list[tuple[Path, wandb_log.WandbLog]]) -> None:

@@ -62,7 +62,6 @@ def test_a_persistent_state_survives_a_checkpoint(make: Callable[..., Metric], b
     metric.persistent(True)
     other.persistent(True)
     other.load_state_dict(copy.deepcopy(metric.state_dict()))
-    other._update_count = 1  # torchmetrics keeps the number of updates out of the state
     assert_same(other.compute(), metric.compute())
 
 
@@ -84,7 +83,6 @@ def test_merged_halves_equal_the_whole(make: Callable[..., Metric], batches: lis
     first.merge_state(second)
     first.merge_state(fresh)
     fresh.merge_state(first.metric_state)
-    fresh._update_count = 1
     for metric in (first, fresh):
         assert_same(metric.compute(), fed(make(), batches).compute())
 
