@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -100,8 +101,9 @@ class Trace(Callback):
         row = [trainer.current_epoch, batch_idx, [rate.hex() for rate in rates], float(outputs["loss"]).hex()]
         if self._file is None:  # once: it goes with its folder where that is moved
             self._file = (Path(trainer.default_root_dir) / "trace.jsonl").open("a")
-        self._file.write(json.dumps([trainer.global_step, row]) + "\n")
-        self._file.flush()
+        with contextlib.suppress(OSError):  # of a full disk the product shall speak, and not this callback
+            self._file.write(json.dumps([trainer.global_step, row]) + "\n")
+            self._file.flush()
         if os.environ.get(PAUSE):
             signal.pause()
 
