@@ -73,7 +73,8 @@ class Trace(Callback):
     """Append one row a step to ``trace.jsonl``: where, learning rates, loss to the bit. Do what the campaign says.
 
     A campaign may let a step fail, pause after a step, or do ``what`` at a ``place`` of the step number ``step``, once:
-    send a signal to this process (``SIGTERM``) or its group (``SIGTERM-group``), or move the run's folder (``move``).
+    send a signal to this process (``SIGTERM``), its group (``SIGTERM-group``) or its loaders' processes
+    (``SIGKILL-workers``), or move the run's folder (``move``).
     """
 
     def __init__(self) -> None:
@@ -119,7 +120,8 @@ class Trace(Callback):
 
 def _send(name: str, whom: str = "") -> None:
     """Send a signal from another process, as a shell or a batch system does."""
-    target = -os.getpgrp() if whom == "group" else os.getpid()
+    own, workers = os.getpid(), [child.pid for child in multiprocessing.active_children()]
+    target = {"": str(own), "group": str(-os.getpgrp()), "workers": " ".join(map(str, workers))}[whom]
     subprocess.run(["sh", "-c", f"kill -{name.removeprefix('SIG')} {target}"], start_new_session=True, check=True)
 
 
