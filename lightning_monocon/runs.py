@@ -21,7 +21,7 @@ from lightning_monocon.durable_files import explain, leftovers, probe
 
 RECORD = "record.jsonl"
 _OWNER_BEGINS = '{"pid": '
-_ORPHANS_NOTICE = 15.0
+_ORPHANS_NOTICE = 120.0  # they look every five seconds, on a busy machine less often
 
 
 class RunFolder:
@@ -102,7 +102,7 @@ class RunFolder:
 
     def _acquire(self) -> None:
         holder = self._holder()
-        # the loader processes of a killed run hold its lock until they notice, a few seconds later
+        # the loader processes of a killed run hold its lock until they notice
         patience = _ORPHANS_NOTICE if holder is not None and _has_ended(*holder) else 0
         try:
             self._lock.acquire(timeout=patience)

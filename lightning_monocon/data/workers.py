@@ -34,12 +34,15 @@ def dead_worker(error: BaseException) -> str | None:
 
 
 def is_in_a_loader(frame: FrameType | None) -> bool:
-    """Return whether the main process is fetching a batch, as its frames tell."""
+    """Return whether the main process is fetching a batch, as its frames tell; ending a loader is not fetching."""
+    fetching = False
     while frame is not None:
         if _is_of_torch(frame):
-            return True
+            if frame.f_code.co_name in ("__del__", "_shutdown_workers"):
+                return False
+            fetching |= frame.f_code.co_name == "__next__"
         frame = frame.f_back
-    return False
+    return fetching
 
 
 def _is_of_a_loader(error: BaseException) -> bool:

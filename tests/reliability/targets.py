@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -72,7 +73,8 @@ class Trace(Callback):
     """Append one row a step to ``trace.jsonl``: where, learning rates, loss to the bit. Do what the campaign says.
 
     A campaign may let a step fail, pause after a step, or do ``what`` at a ``place`` of the step number ``step``, once:
-    send a signal to this process (``SIGTERM``) or its group (``SIGTERM-group``), or move the run's folder (``move``).
+    send a signal to this process (``SIGTERM``), its group (``SIGTERM-group``) or its loaders' processes
+    (``SIGKILL-workers``), or move the run's folder (``move``).
     """
 
     def __init__(self) -> None:
@@ -100,8 +102,9 @@ class Trace(Callback):
         row = [trainer.current_epoch, batch_idx, [rate.hex() for rate in rates], float(outputs["loss"]).hex()]
         if self._file is None:  # once: it goes with its folder where that is moved
             self._file = (Path(trainer.default_root_dir) / "trace.jsonl").open("a")
-        self._file.write(json.dumps([trainer.global_step, row]) + "\n")
-        self._file.flush()
+        with contextlib.suppress(OSError):  # of a full disk the product shall speak, and not this callback
+            self._file.write(json.dumps([trainer.global_step, row]) + "\n")
+            self._file.flush()
         if os.environ.get(PAUSE):
             signal.pause()
 
@@ -117,7 +120,8 @@ class Trace(Callback):
 
 def _send(name: str, whom: str = "") -> None:
     """Send a signal from another process, as a shell or a batch system does."""
-    target = -os.getpgrp() if whom == "group" else os.getpid()
+    own, workers = os.getpid(), [child.pid for child in multiprocessing.active_children()]
+    target = {"": str(own), "group": str(-os.getpgrp()), "workers": " ".join(map(str, workers))}[whom]
     subprocess.run(["sh", "-c", f"kill -{name.removeprefix('SIG')} {target}"], start_new_session=True, check=True)
 
 

@@ -15,10 +15,11 @@ from lightning_monocon.checkpoints import newest_good, read_checkpoint
 from lightning_monocon.durable import DurableCheckpointIO
 from reliability import targets
 from reliability.outcome import Campaign, Outcome
-from reliability.processes import finish, fit, log, same_end, start, trace
+from reliability.processes import finish, fit, log, same_end, same_state, start, trace
 
 SHORT = ["--model.warmup_epochs=1", "--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=2"]
 NOBODY = 65534
+ROOMS = (1, 2, 4, 6, 8, 12, 16, 24)  # pages of 4096 bytes; a small file takes one
 
 
 def _three(folder: Path) -> None:
@@ -101,6 +102,28 @@ def disk_full(trials: int, folder: Path) -> Outcome:
     )
 
 
+def disk_full_early(trials: int, folder: Path) -> Outcome:
+    """Start on a file system of a few kB, which is full before the first checkpoint; then run where there is room."""
+    lost, notes = 0, []
+    whole = folder / "whole"
+    finish(fit(whole, *SHORT))
+    for trial in range(trials):
+        run = folder / f"run{trial}"
+        run.mkdir()
+        status = finish(fit(run, *SHORT, "--save_every_n_steps=2", room=f"{run}:{4096 * ROOMS[trial % len(ROOMS)]}"))
+        kept = Path(f"{run}-kept")
+        if not kept.exists():
+            return _no_room_at_all(trials, folder, SHORT, whole)
+        if _not_said(run, status, "disk full while writing"):
+            notes.append(f"{ROOMS[trial % len(ROOMS)]} pages: status {status}, {log(run)[-200:]!r}")
+        shutil.rmtree(run)
+        kept.rename(run)
+        lost += finish(fit(run, *SHORT, "--resume=auto")) != 0
+        notes += same_state(whole, run)
+    note = "one sentence, status 1; the same line trains where there is room" if not notes else "; ".join(notes)[:600]
+    return Outcome("disk full before the first checkpoint (a few kB)", trials, lost, len(notes), note)
+
+
 def _no_room_at_all(trials: int, folder: Path, options: list[str], whole: Path) -> Outcome:
     """Where nothing can be mounted: bound the size of files instead."""
     lost = wrong = 0
@@ -150,5 +173,6 @@ CAMPAIGNS = {
     "truncated": Campaign(truncated, fast=10, full=10),
     "bit_flips": Campaign(flipped, fast=20, full=20),
     "disk_full": Campaign(disk_full, fast=1, full=3),
+    "disk_full_early": Campaign(disk_full_early, fast=0, full=len(ROOMS)),
     "unwritable": Campaign(unwritable, fast=2, full=4),
 }

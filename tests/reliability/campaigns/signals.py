@@ -30,6 +30,17 @@ TWICE = [
     ("SIGHUP,update,22;SIGHUP,update,22", 129),
 ]
 
+SMALL = [
+    "--data.batch_size=64", "--model.warmup_epochs=1", "--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=1",
+]  # fmt: skip
+DEAD = [
+    "SIGKILL-workers,update,5",
+    "SIGKILL-workers,validation,34",
+    "SIGKILL-workers,step,40",
+    "SIGTERM-workers,update,55",
+]
+"""At 17 steps an epoch: more than loaders fetch in advance, so that a dead one is missed."""
+
 
 def signals(trials: int, folder: Path) -> Outcome:
     """Stop one run by every signal in turn; each leaves the last step, its status, one sentence and no traceback."""
@@ -41,6 +52,7 @@ def signals(trials: int, folder: Path) -> Outcome:
         status = finish(fit(run, *SAVES, *options, **{PLAN: plan}))
         found += _not_as_promised(plan, status, expected, log(run)[said:])
         lost += not is_saved(run)
+    lost += finish(fit(run, *SAVES)) != 0
     return _ended(
         "signals to a run and to its whole process group, with loader processes", min(trials, len(SIGNALS)),
         lost, found, whole, run, "statuses 143, 130, 129; the last step is saved; equal at the end, record included",
@@ -58,8 +70,27 @@ def twice(trials: int, folder: Path) -> Outcome:
         status = finish(fit(run, *often, **{PLAN: plan}))
         found += _not_as_promised(plan, status, expected, log(run)[said:])
     note = "at once, also within an update; statuses 130, 143, 129; equal at the end"
-    fault = "a second Ctrl-C, or another signal after it"
-    return _ended(fault, min(trials, len(TWICE)), 0, found, whole, run, note, [16])
+    fault, lost = "a second Ctrl-C, or another signal after it", int(finish(fit(run, *SAVES)) != 0)
+    return _ended(fault, min(trials, len(TWICE)), lost, found, whole, run, note, [16])
+
+
+def dead_workers(trials: int, folder: Path) -> Outcome:
+    """Kill the loaders' processes within an update, between two steps and in a validation."""
+    whole, run = _whole(folder, SMALL), folder / "run"
+    saves = [*SMALL, "--save_every_n_steps=1000", "--resume=auto"]
+    found: list[str] = []
+    lost = 0
+    for plan in DEAD[:trials]:
+        said = len(log(run))
+        status = finish(fit(run, *saves, WORKERS, **{PLAN: plan}))
+        printed = log(run)[said:]
+        if status != 1 or "a data worker died (often out of memory)" not in printed or "--resume auto" not in printed:
+            found.append(f"{plan}: status {status}, {printed[-200:]!r}")
+        lost += not is_saved(run)
+    stopped_at = [int(plan.split(",")[2]) for plan in DEAD[:trials] if "validation" in plan]
+    note = "the advice, status 1; the last step is saved; equal at the end, record included"
+    lost += finish(fit(run, *saves)) != 0
+    return _ended("loaders' processes killed", min(trials, len(DEAD)), lost, found, whole, run, note, stopped_at)
 
 
 def closed_output(trials: int, folder: Path) -> Outcome:
@@ -91,9 +122,9 @@ def moved(trials: int, folder: Path) -> Outcome:
     return Outcome("the run's folder renamed while it trains", trials, lost, wrong, note)
 
 
-def _whole(folder: Path) -> Path:
+def _whole(folder: Path, options: Sequence[str] = OPTIONS) -> Path:
     whole = folder / "whole"
-    if finish(fit(whole, *OPTIONS, "--save_every_n_steps=1000")) != 0:
+    if finish(fit(whole, *options, "--save_every_n_steps=1000")) != 0:
         raise RuntimeError(log(whole))
     return whole
 
@@ -109,8 +140,7 @@ def _ended(
     fault: str, trials: int, lost: int, found: list[str], whole: Path, run: Path, note: str,
     stopped_at: Sequence[int] = (),
 ) -> Outcome:  # fmt: skip
-    """Let the run end, and compare it with one that was not disturbed."""
-    lost += finish(fit(run, *SAVES)) != 0
+    """Compare a run with one that was not disturbed."""
     found = [*found, *same_end(whole, run)]
     if not record_is_whole(whole, run, stopped_at):
         found.append("the record differs")
@@ -118,8 +148,9 @@ def _ended(
 
 
 CAMPAIGNS = {
-    "signals": Campaign(signals, fast=3, full=len(SIGNALS)),
+    "signals": Campaign(signals, fast=2, full=len(SIGNALS)),
     "twice": Campaign(twice, fast=1, full=len(TWICE)),
+    "dead_workers": Campaign(dead_workers, fast=1, full=len(DEAD)),
     "closed_output": Campaign(closed_output, fast=1, full=3),
     "moved": Campaign(moved, fast=1, full=2),
 }
