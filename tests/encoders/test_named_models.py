@@ -134,7 +134,7 @@ def test_a_model_of_torchvision_loses_its_classifier() -> None:
 
 @pytest.mark.usefixtures("torchvision")
 def test_what_torchvision_refuses() -> None:
-    with pytest.raises(ValueError, match=r"`model` must be a classification model of torchvision; got 'unknown'"):
+    with pytest.raises(ValueError, match=r"`model` and `weights` must be known to torchvision, got 'unknown'"):
         TorchvisionEncoder("unknown")
     with pytest.raises(ValueError, match=r"`model` must end in a linear classifier; 'headless' does not"):
         TorchvisionEncoder("headless")
