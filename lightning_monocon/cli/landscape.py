@@ -22,8 +22,8 @@ def run(args: Sequence[str]) -> None:
         args: ``landscape`` and its options.
 
     Raises:
-        SystemExit: With status 2 if a run has no whole landscape, the runs cannot be merged, or the folder of the report
-            cannot be written.
+        SystemExit: With status 2 if a run has no whole landscape, the runs cannot be merged, or the folder of the
+            report cannot be written.
     """
     parser = argparse.ArgumentParser("monocon landscape", description=__doc__)
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run with a landscape")
