@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
+from lightning_monocon import durable_files
 from lightning_monocon.embedding import GALLERY_AND_QUERY, concatenate
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 
@@ -29,9 +30,11 @@ class EmbeddingWriter(BasePredictionWriter):
         self.path = Path(path)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse what could not be written at the end."""
+        """Refuse what could not be written at the end; clear away what a kill has left of an earlier attempt."""
         if trainer.world_size > 1:
             raise ValueError(f"`devices` must be 1 to write one file, got {trainer.world_size}. Set trainer.devices=1.")
+        if self.path.parent.is_dir():
+            durable_files.clear_leftovers(self.path)
 
     def write_on_epoch_end(
         self,

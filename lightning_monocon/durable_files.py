@@ -145,6 +145,24 @@ def leftovers(folder: Path) -> list[Path]:
     return [file for file in folder.glob(".*") if _LEFTOVER.fullmatch(file.name) and file.is_file()]
 
 
+def clear_leftovers(path: Path) -> None:
+    """Remove the temporary files for ``path`` that killed processes of this machine have left beside it."""
+    for file in leftovers(path.parent):
+        name, _, number = file.name.removesuffix(".tmp").rpartition(".")
+        if name == f".{path.name}" and number.isdecimal() and not _is_running(int(number)):
+            file.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
 def explain(error: OSError, path: Path) -> WriteError:
     """Return one sentence on a failed write: what, where, what is left, what to do."""
     folder = path.parent

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lightning_monocon import MonoCon
-from lightning_monocon.callbacks import ShardWriter
+from lightning_monocon.callbacks import EmbeddingWriter, ShardWriter
 from lightning_monocon.data import DigitsData
 from lightning_monocon.embedding import embed
 from lightning_monocon.encoders import SmallCNN
@@ -307,3 +307,65 @@ def test_loaders_that_cannot_be_shortened_are_refused(loader: DataLoader[Any], s
 def test_wrong_options_are_named(name: str, value: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"`{name}` must be .*, got {value!r}"):
         ShardWriter(str(tmp_path), **{name: value})
+
+
+STOPPED = """
+import os, sys
+import numpy as np
+from lightning_monocon import shards
+def stop(*_):
+    print("ready", flush=True)
+    sys.stdin.read()
+rows = shards.Rows(np.arange(2), np.zeros((2, 3), np.float32), None)
+KILLED
+"""
+SHARD = """
+folder = shards.ShardFolder(shards.Path(sys.argv[1]), shards.Space("m", 2, "safetensors", 2), rank=1)
+os.replace = stop
+folder.append("rows", rows)
+"""
+ONE_FILE = """
+import torch
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
+os.replace = stop
+EmbeddingSet(torch.eye(8), torch.arange(8) % 2, torch.eye(8), torch.arange(8) % 2).save(sys.argv[1])
+"""
+
+
+def killed_while_writing(code: str, out: Path) -> None:
+    """Kill a process after it has written a temporary file and before the file has its name."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED.replace("KILLED", code), str(out)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=CLEAN,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.communicate()
+
+
+def temporary(folder: Path) -> list[str]:
+    return sorted(path.name.rpartition(".tmp")[0].rpartition(".")[0] for path in folder.glob(".*.tmp"))
+
+
+def test_what_a_kill_left_of_a_rank_is_cleared_by_that_rank(tmp_path: Path) -> None:
+    out, space = tmp_path / "out", Space("m", 2, "safetensors", 2)
+    killed_while_writing(SHARD, out)
+    left = temporary(out)
+    assert any("rows-00001-00000.safetensors" in name for name in left)
+    (out / ".thesis.tex.tmp").write_text("mine")
+    (out / ".rows-00000-00000.safetensors.77.tmp").write_text("the other rank is writing this")
+    ShardFolder(out, space, rank=1).close(done=False)
+    assert temporary(out) == [".rows-00000-00000.safetensors", ".thesis"]
+
+
+def test_what_a_kill_left_of_one_file_is_cleared(tmp_path: Path) -> None:
+    out = tmp_path / "all.safetensors"
+    killed_while_writing(ONE_FILE, out)
+    assert temporary(tmp_path) == [".all.safetensors"]
+    mine = tmp_path / f".all.safetensors.{os.getpid()}.tmp"  # a process that runs
+    mine.write_text("x")
+    (tmp_path / ".all.safetensors.old.tmp").write_text("no number of a process")
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    EmbeddingWriter(str(out)).setup(trainer, MonoCon(SmallCNN(1, (4, 8))), "predict")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [mine.name, ".all.safetensors.old.tmp"]

@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lightning_monocon.durable_files import WriteError, probe
 from lightning_monocon.watching.figure import draw_graph
 from lightning_monocon.watching.files import read_tracker, write_graph
 from lightning_monocon.watching.report import Run, report
@@ -21,15 +22,17 @@ def run(args: Sequence[str]) -> None:
         args: ``landscape`` and its options.
 
     Raises:
-        SystemExit: With status 2 if a run has no landscape, or the runs cannot be merged.
+        SystemExit: With status 2 if a run has no whole landscape, the runs cannot be merged, or the folder of the
+            report cannot be written.
     """
     parser = argparse.ArgumentParser("monocon landscape", description=__doc__)
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run with a landscape")
     parser.add_argument("--out", type=Path, default=Path("landscape"), help="folder of the report (default: landscape)")
     options = parser.parse_args(list(args)[1:])
     try:
+        probe(options.out)
         text, merged = report([Run(path.name, *read_tracker(path)) for path in options.runs])
-    except ValueError as error:
+    except (ValueError, WriteError) as error:
         parser.error(str(error))
     write_graph(merged, options.out)
     (options.out / REPORT).write_text(text, encoding="utf-8")

@@ -30,8 +30,8 @@ class TorchvisionEncoder(nn.Module):
         models = import_torchvision("torchvision.models")
         if model not in models.list_models(module=models):  # the others download a backbone even without weights
             raise ValueError(
-                f"`model` must be a classification model of torchvision; got {model!r}. "
-                "`torchvision.models.list_models(module=torchvision.models)` names them."
+                f"`model` and `weights` must be known to torchvision, got {model!r} and {weights!r}: that model is "
+                "not one of `torchvision.models.list_models(module=torchvision.models)`, the classification models."
             )
         try:
             with reachable("weights", str(weights)):

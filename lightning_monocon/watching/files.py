@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import networkx as nx
 import torch
 
+from lightning_monocon.durable_files import whole
 from lightning_monocon.landscape import LandscapeTracker
 from lightning_monocon.landscape.events import Event
 
@@ -24,7 +25,7 @@ Settings: TypeAlias = dict[str, float | int | str]
 
 
 def write_landscape(tracker: LandscapeTracker, folder: Path, settings: Settings) -> None:
-    """Write every file but the figure; what an earlier call wrote is replaced.
+    """Write every file but the figure; what an earlier call wrote is replaced, each file whole or not at all.
 
     Args:
         tracker: Of the run.
@@ -33,39 +34,57 @@ def write_landscape(tracker: LandscapeTracker, folder: Path, settings: Settings)
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(event.to_dict(), allow_nan=False) for event in tracker.events]
-    (folder / EVENTS).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    _write_text("".join(line + "\n" for line in lines), folder / EVENTS)
     write_graph(tracker.graph(), folder)
     columns = tracker.trajectory.columns()
-    with (folder / TRAJECTORY).open("w", newline="", encoding="utf-8") as file:
+    with whole(folder / TRAJECTORY) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
-    torch.save({**_portable(tracker), "settings": settings}, folder / STATE)
+    with whole(folder / STATE) as path:
+        torch.save({**_portable(tracker), "settings": settings}, path)
 
 
 def write_graph(graph: nx.DiGraph, folder: Path) -> None:
     """Write a graph of scalars as GraphML and as node-link JSON."""
     folder.mkdir(parents=True, exist_ok=True)
     text = "\n".join(nx.generate_graphml(graph)) + "\n"
-    (folder / GRAPHML).write_text(text, encoding="utf-8")
+    _write_text(text, folder / GRAPHML)
     plain = nx.node_link_data(graph, edges="links")
-    (folder / GRAPH).write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    _write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", folder / GRAPH)
 
 
 def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
     """The tracker and the settings of a run, from its landscape folder or from the run's folder.
 
     Raises:
-        ValueError: If there is no landscape.
+        ValueError: If there is no landscape, or its file is torn or of another kind.
     """
     places = [folder / STATE, folder / FOLDER / STATE]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise ValueError(f"`RUN` must be a folder with {STATE} or {FOLDER}/{STATE}; got '{folder}'.")
-    stored = torch.load(found, weights_only=True)
-    tracker = LandscapeTracker(stored["strata"], **stored["options"])
-    tracker.load_state_dict(stored["state"])
-    return tracker, stored["settings"]
+    try:
+        stored = torch.load(found, weights_only=True)
+        tracker = LandscapeTracker(stored["strata"], **stored["options"])
+        tracker.load_state_dict(stored["state"])
+        return tracker, dict(stored["settings"])
+    except Exception as error:  # from damaged bytes torch raises whatever it stumbles over, and a tracker the same
+        raise ValueError(
+            f"`RUN` must hold a whole {STATE} of `SemanticLandscape`; '{found}' ({found.stat().st_size} bytes) "
+            f"cannot be read as one ({_in_short(error)}). Remove it and let the run write it again, or leave "
+            "out that RUN."
+        ) from error
+
+
+def _in_short(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0].split('. ')[0][:120]}".removesuffix(": ")
+
+
+def _write_text(text: str, path: Path) -> None:
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_events(path: Path) -> list[Event]:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import networkx as nx
@@ -99,6 +101,68 @@ def test_a_folder_without_a_landscape_is_named(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit, match="2"):
         main(["landscape", str(tmp_path)])
     assert "`RUN` must be a folder with tracker.pt" in capsys.readouterr().err
+
+
+def _torn(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"hello"),
+        lambda path: torch.save({"a": 1}, path),
+        lambda path: torch.save([1], path),
+        lambda path: torch.save({"strata": ["a"], "options": {"nonsense": 1}, "state": {}, "settings": {}}, path),
+        _torn,
+    ],
+    ids=["empty", "text", "another dictionary", "list", "other options", "cut short"],
+)
+def test_a_torn_or_foreign_landscape_is_named(
+    spoil: Callable[[Path], object], runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    state = run / FOLDER / "tracker.pt"
+    spoil(state)
+    with pytest.raises(SystemExit, match="2"):
+        main(["landscape", str(run), "--out", str(tmp_path / "out")])
+    error = capsys.readouterr().err
+    assert (
+        f"`RUN` must hold a whole tracker.pt of `SemanticLandscape`; '{state}' ({state.stat().st_size} bytes)" in error
+    )
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_failed_write_leaves_the_landscape_of_before(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    tracker, settings = read_tracker(run)
+    before = {path: path.read_bytes() for path in (run / FOLDER).iterdir()}
+    save = torch.save
+
+    def full(content: object, path: Path) -> None:
+        save(content, path)
+        _torn(path)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_landscape(tracker, run / FOLDER, settings)
+    assert {path: path.read_bytes() for path in (run / FOLDER).iterdir()} == before
+    read_tracker(run)
+
+
+def test_a_report_that_cannot_be_written_is_refused_first(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SystemExit, match="2"):
+        main(["landscape", str(runs[0]), "--out", str(tmp_path / "file")])
+    assert "cannot write" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_the_figure_shows_every_visit(runs: list[Path]) -> None:

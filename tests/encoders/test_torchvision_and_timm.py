@@ -39,7 +39,7 @@ def test_a_model_of_torchvision_loses_its_classifier(name: str, features: int, t
 @pytest.mark.usefixtures("torchvision")
 def test_what_torchvision_refuses(no_network: None) -> None:
     for name in ("unknown", "fcn_resnet50"):  # the second would download a backbone
-        with pytest.raises(ValueError, match=rf"`model` must be a classification model of torchvision; got '{name}'"):
+        with pytest.raises(ValueError, match=rf"`model` and `weights` must be known to torchvision, got '{name}'"):
             TorchvisionEncoder(name)
     with pytest.raises(ValueError, match=r"`model` and `weights` must be known to torchvision, got 'resnet18' and 'No"):
         TorchvisionEncoder("resnet18", weights="No")

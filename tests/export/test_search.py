@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 
 from lightning_monocon import MonoCon
 from lightning_monocon.embedding import embed
-from lightning_monocon.export import export_model
+from lightning_monocon.export import Calibration, export_model
 
 faiss: Any = pytest.importorskip("faiss")
-pytest.importorskip("usearch")
+usearch: Any = pytest.importorskip("usearch.index")
+quantization: Any = pytest.importorskip("sentence_transformers.util.quantization")
 
 K = 10
 
@@ -76,3 +78,103 @@ def test_small_vectors_keep_the_neighbours_and_the_labels(
     labels, answers = gallery["labels"].numpy(), query["labels"].numpy()
     right, before = ((labels[found] == answers[:, None]).any(1).mean() for found in (names["rows"], truth))
     assert right > before - 0.03
+
+
+def test_steps_folded_into_the_query_rank_as_decoded_codes_do(names: dict[str, Any]) -> None:
+    rows = [names["stored"][name].numpy().astype(np.float64) * names["step"] for name in ("gallery", "query")]
+    truth = nearest(*rows)
+    assert recall(names["best"], truth) > 0.999
+    raw = [names["stored"][name].numpy().astype(np.float64) for name in ("gallery", "query")]
+    assert recall(nearest(*raw), truth) < 0.9
+
+
+def test_sentence_transformers_gives_the_codes_of_the_export_when_it_has_its_ranges(names: dict[str, Any]) -> None:
+    np.testing.assert_array_equal(names["same"], names["stored"]["gallery"].numpy())
+
+
+def test_a_row_at_the_mean_of_the_gallery_becomes_zeros(names: dict[str, Any]) -> None:
+    assert len(names["empty"]) == 0
+    embedder = names["embedder"]
+    centred = embedder.head[-2]
+    mean = torch.linalg.lstsq(centred.weight.double(), -centred.bias.double()[:, None]).solution[:, 0]
+    assert (centred.weight.double() @ mean + centred.bias.double()).abs().max() < 1e-7
+    assert not embedder.calibration.codes(embedder.head[-1](torch.zeros(1, 8))).any()
+
+
+class Planted:
+    """4 000 unit rows of 64 numbers whose sizes fall from 1 to 0.02, and 500 queries near some of them."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        sizes = np.geomspace(1, 0.02, 64).astype(np.float32)
+        gallery = random.standard_normal((4000, 64)).astype(np.float32) * sizes
+        query = gallery[:500] + 0.3 * random.standard_normal((500, 64)).astype(np.float32) * sizes
+        self.gallery, self.query = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (gallery, query))
+        self.truth = nearest(self.gallery, self.query)
+        calibration = Calibration.fit(torch.from_numpy(self.gallery), "int8")
+        self.step = calibration.step.numpy()
+        self.codes, self.asked = (
+            calibration.codes(torch.from_numpy(each)).numpy().astype(np.float32) for each in (self.gallery, self.query)
+        )
+
+
+@pytest.fixture(scope="module")
+def planted() -> Planted:
+    return Planted()
+
+
+def test_what_the_page_says_of_raw_codes(planted: Planted) -> None:
+    unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (planted.codes, planted.asked)]
+    assert recall(nearest(planted.codes, planted.asked), planted.truth) == pytest.approx(0.25, abs=0.02)
+    assert recall(nearest(*unit), planted.truth) == pytest.approx(0.34, abs=0.02)
+    decoded = nearest(planted.codes * planted.step, planted.asked * planted.step)
+    assert recall(decoded, planted.truth) == pytest.approx(0.98, abs=0.02)
+    folded = nearest(planted.codes, planted.query * planted.step)
+    assert recall(folded, planted.truth) > 0.97
+
+
+def test_what_the_page_says_of_the_codes_and_searches_of_sentence_transformers(planted: Planted) -> None:
+    quantize = quantization.quantize_embeddings
+    theirs = quantize(planted.gallery, "int8")
+    assert (theirs == planted.codes).mean() == pytest.approx(0.07, abs=0.02)
+    ranges = np.stack([-128.5 * planted.step, 126.5 * planted.step])
+    np.testing.assert_array_equal(quantize(planted.gallery, "int8", ranges=ranges), planted.codes)
+    searches = {"int8": quantization.semantic_search_usearch, "uint8": quantization.semantic_search_faiss}
+    kept = {}
+    for kind, search in searches.items():
+        corpus = quantize(planted.gallery, kind, ranges=ranges)
+        for rescore in (False, True):
+            options = {"corpus_precision": kind, "top_k": K, "ranges": ranges, "rescore": rescore}
+            hits = search(planted.query, corpus_embeddings=corpus, **options)[0]
+            found = np.array([[hit["corpus_id"] for hit in row] for row in hits])
+            kept[kind, rescore] = recall(found, planted.truth)
+    expected = {("int8", False): 0.25, ("int8", True): 0.35, ("uint8", False): 0.02, ("uint8", True): 0.03}
+    assert kept == pytest.approx(expected, abs=0.03)
+
+
+def test_what_the_page_says_of_ties() -> None:
+    random = np.random.default_rng(0)
+    codes, asked = (np.packbits(random.standard_normal((rows, 16)) > 0, axis=1) for rows in (4000, 300))
+    index = faiss.IndexBinaryFlat(16)
+    index.add(codes)
+    distances, rows = index.search(asked, K)
+    other = usearch.Index(ndim=16, metric="hamming", dtype="b1")
+    other.add(np.arange(4000), codes)
+    found = other.search(asked, K, exact=True)
+    np.testing.assert_array_equal(np.sort(distances, axis=1), np.sort(found.distances, axis=1))
+    assert recall(rows, found.keys) == pytest.approx(0.72, abs=0.05)
+
+
+def test_what_the_page_says_of_a_row_of_zeros(planted: Planted) -> None:
+    gallery = planted.gallery[:200].copy()
+    gallery[7] = 0
+    index = faiss.IndexFlatIP(64)
+    index.add(gallery)
+    scores, rows = index.search(planted.query[:1], 200)
+    graph = usearch.Index(ndim=64, metric="cos", dtype="f32")
+    graph.add(np.arange(200), gallery)
+    found = graph.search(planted.query[0], 200, exact=True)
+    for order in (rows[0].tolist(), found.keys.tolist()):
+        assert 0 < order.index(7) < 199
+    assert scores[0][rows[0].tolist().index(7)] == 0
+    assert found.distances[found.keys.tolist().index(7)] == 1
