@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.watching.harmless import OnError, Watcher, harmless
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from lightning_monocon.scorecard.card import Scorecard
 
 ENCODER, HEAD = "encoder", "head"
@@ -29,8 +32,9 @@ class RunReport(Watcher):
     """Score the final embeddings on the validation loaders: encoder's output against the head's.
 
     Writes ``run_dir/scorecard.json`` and ``run_dir/*.png`` and hands the figures and the summary row to every logger.
-    It runs after the last epoch, on the last weights. A run without validation, cut short by ``fast_dev_run``, or on
-    data without classes, which the scorecard judges by, has no report.
+    It runs after the last epoch, on the last weights. A run without two validation loaders, or on data without classes,
+    which the scorecard judges by, has ``training.png`` alone: what it recorded by epoch. One cut short by
+    ``fast_dev_run`` has neither.
 
     Args:
         run_dir: The run's folder.
@@ -45,12 +49,10 @@ class RunReport(Watcher):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Embed on every rank, report on the first."""
         loaders = trainer.val_dataloaders
-        if (
-            not isinstance(loaders, list)
-            or len(loaders) != GALLERY_AND_QUERY
-            or getattr(trainer, "fast_dev_run", False)
-            or not has_classes(trainer)
-        ):
+        if getattr(trainer, "fast_dev_run", False):
+            return
+        if not isinstance(loaders, list) or len(loaders) != GALLERY_AND_QUERY or not has_classes(trainer):
+            self._draw_training(trainer)
             return
         gallery, query = (embed(pl_module, loader) for loader in loaders)
         if not trainer.is_global_zero:
@@ -68,9 +70,26 @@ class RunReport(Watcher):
             return
         self._report(trainer, sets)
 
+    def _draw_training(self, trainer: Trainer) -> None:
+        """Draw what a run without a scorecard recorded by epoch, on the first rank."""
+        from lightning_monocon.scorecard.figures import training_figure
+        from lightning_monocon.scorecard.history import read_history
+
+        figure = training_figure({HEAD: [read_history(self.run_dir / RECORD)]}) if trainer.is_global_zero else None
+        if figure is not None:
+            self._hand_over(trainer, {"training.png": figure})
+
+    def _hand_over(self, trainer: Trainer, drawn: Mapping[str, Figure]) -> None:
+        """Save figures in the run's folder and give them to every logger."""
+        from lightning_monocon.scorecard.figures import save
+
+        for name, figure in drawn.items():
+            save(figure, self.run_dir / name)
+            for logger in trainer.loggers:
+                log_figure(logger, name.removesuffix(".png"), figure)
+
     def _report(self, trainer: Trainer, sets: dict[str, EmbeddingSet]) -> None:
         from lightning_monocon.scorecard import build, draw
-        from lightning_monocon.scorecard.figures import save
         from lightning_monocon.scorecard.history import read_history
         from lightning_monocon.scorecard.origin import origin_of
         from lightning_monocon.scorecard.schema import as_json
@@ -81,14 +100,10 @@ class RunReport(Watcher):
         card = replace(card, origin=origin_of([self.run_dir]))
         self.run_dir.mkdir(parents=True, exist_ok=True)
         (self.run_dir / "scorecard.json").write_text(json.dumps(as_json(card), indent=1), encoding="utf-8")
-        drawn = draw(card, sets.values())
-        for name, figure in drawn.items():
-            save(figure, self.run_dir / name)
         for logger in trainer.loggers:
             log_summary(logger, _row(card))
             log_table(logger, "scorecard/arms", *_table(card))
-            for name, figure in drawn.items():
-                log_figure(logger, name.removesuffix(".png"), figure)
+        self._hand_over(trainer, draw(card, sets.values()))
 
 
 def _table(card: Scorecard) -> tuple[list[str], Rows]:

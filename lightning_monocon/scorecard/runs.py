@@ -116,7 +116,7 @@ def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
         "recall.png": recall_figure(card),
         "spectrum.png": spectrum_figure(card),
         "correlation.png": correlation_figure(named),
-        "training.png": training_figure(card),
+        "training.png": training_figure({arm.name: arm.histories for arm in card.arms}),
         "dynamics.png": dynamics_figure(card),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}

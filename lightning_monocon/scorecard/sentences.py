@@ -128,7 +128,8 @@ def headline(card: Scorecard) -> str:
         return f"{card.baseline}, alone. {rows}"
     single = "; one seed says nothing about training noise" if len(seeds) == 1 else ", mean ± standard deviation"
     checkpoints = f" Checkpoints: {STAGES[card.stage]}." if card.stage in STAGES else ""
-    return f"{len(card.arms)} arms, seeds {_listed(seeds)}{single}. {rows} Baseline: {card.baseline}.{checkpoints}"
+    arms = f"{len(card.arms)} arms, {_counted(len(seeds), 'seed')} {_listed(seeds)}{single}."
+    return f"{arms} {rows} Baseline: {card.baseline}.{checkpoints}"
 
 
 def byte_lines(card: Scorecard) -> list[str]:

@@ -86,8 +86,9 @@ def _draw_measure(axes: Axes, trajectory: Trajectory, measure: str) -> None:
     for number, stratum in enumerate(trajectory.strata):
         values = trajectory.column(f"{measure}/{stratum}")
         highest = max(highest, *values[np.isfinite(values)], 0.0)
-        colour = STRATA_COLOURS[number % len(STRATA_COLOURS)]
-        axes.plot(times, values, color=colour, label=stratum, lw=1.6, clip_on=False)
+        turn, place = divmod(number, len(STRATA_COLOURS))
+        style: dict[str, Any] = {"color": STRATA_COLOURS[place], "ls": ("-", "--", ":")[turn % 3]}
+        axes.plot(times, values, label=stratum, lw=1.6, clip_on=False, **style)
     axes.set_xscale("log")
     axes.set_ylim(0, 1.05 * highest or 1.0)
     for state, start, end in visits(trajectory):

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import lightning.pytorch as L
 import pytest
+import torch
 from matplotlib.figure import Figure
+from picture_geometry import check_texts, drawn
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import lightning_monocon.scorecard as package
 from lightning_monocon.callbacks import EmbeddingMetrics, RunRecord, RunReport
@@ -16,10 +21,29 @@ from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.module import MonoCon
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard
-from lightning_monocon.scorecard.history import read_history
+from lightning_monocon.scorecard.figures import training_figure
+from lightning_monocon.scorecard.history import History, read_history
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The number of training batches", "ignore:The '.*_dataloader' does not have many"
+)
 
 
-@pytest.mark.filterwarnings("ignore:The number of training batches", "ignore:The '.*_dataloader' does not have many")
+def _fit_once(callback: L.Callback, folder: Path) -> None:
+    rows = DataLoader(TensorDataset(torch.randn(8, 4), torch.arange(8) % 2), batch_size=8)
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        callbacks=[callback],
+    )
+    trainer.fit(MonoCon(nn.Linear(4, 4), head="linear", in_features=4, out_features=2, warmup_epochs=0), rows, rows)
+
+
 def test_encoder_and_head_are_drawn_by_their_own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw, seen = package.draw, {}
 
@@ -49,4 +73,30 @@ def test_encoder_and_head_are_drawn_by_their_own_records(tmp_path: Path, monkeyp
         for name, (epochs, values) in (("encoder", below), ("head", above))
     }
     assert [line.get_label() for line in loss.lines] == ["head"]
+    assert all((tmp_path / name).stat().st_size > 10_000 for name in seen["figures"])
     assert [len(panel.lines) for panel in seen["figures"]["dynamics.png"].axes] == [1, 2]
+
+
+@pytest.mark.parametrize("metric", ["val/spearman", "train/loss"])
+def test_a_run_without_a_scorecard_leaves_its_curves(metric: str, tmp_path: Path) -> None:
+    """One validation loader gives no gallery, so there is nothing to score; the record is drawn all the same."""
+    rows = [{"epoch": epoch, "step": epoch, "metrics": {metric: 0.1 * epoch}} for epoch in range(5)]
+    (tmp_path / "record.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _fit_once(RunReport(str(tmp_path), on_error="raise"), tmp_path)
+    assert (tmp_path / "training.png").stat().st_size > 10_000
+    assert not (tmp_path / "scorecard.json").exists()
+
+
+def test_a_run_that_recorded_nothing_by_epoch_leaves_no_empty_picture(tmp_path: Path) -> None:
+    _fit_once(RunReport(str(tmp_path), on_error="raise"), tmp_path)
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_where_no_accuracy_was_recorded_the_correlation_is_drawn() -> None:
+    run = History({"val/spearman": {0: -0.2, 1: 0.8}, "train/loss": {0: 3.0, 1: 1.0}})
+    figure = training_figure({"head": [run]})
+    assert figure is not None
+    check_texts(drawn(figure))
+    left, right = figure.axes
+    assert left.get_ylabel() == "Spearman correlation" and [*left.lines[0].get_ydata()] == [-0.2, 0.8]
+    assert left.get_ylim()[0] < -0.2 and left.get_xlim() == right.get_xlim()

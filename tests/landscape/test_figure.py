@@ -103,6 +103,8 @@ def test_strata_beyond_the_fourth_are_drawn_and_named() -> None:
     tracker = SITUATIONS["other strata"]()
     figure = drawn(draw_landscape(tracker.trajectory, tracker.graph()))
     names = tracker.strata.names
+    looks = {(line.get_color(), line.get_linestyle()) for line in figure.subfigs[0].axes[0].lines}
+    assert len(looks) == 5, "two strata look alike"
     assert {*names, f"{names[0]} fallibility / nats"} <= {text for text, _ in texts(figure)} and len(names) == 5
 
 

@@ -24,7 +24,7 @@ def dynamics_figure(card: Scorecard) -> Figure | None:
     figure, panels = new_figure(columns=2, width=9.0, height=3.8)
     for panel, (metric, title) in zip(panels, _PANELS, strict=True):
         for index, arm in enumerate(card.arms):
-            draw_history(panel, arm, metric, index)
+            draw_history(panel, arm.name, arm.histories, metric, index)
         panel.set_title(title, fontsize=10)
         panel.set_ylabel("effective dimension n99")
     if not any(panel.lines for panel in panels):

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_monocon.durable_files import whole
-from lightning_monocon.scorecard.history import mean_line
+from lightning_monocon.scorecard.history import History, mean_line
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from lightning_monocon.scorecard.card import Arm
 
 # Okabe and Ito's colours, safe for colour-blind readers, ordered so that neighbours differ in lightness too.
 _COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
@@ -104,16 +102,27 @@ def epoch_axes(panels: Sequence[Axes]) -> None:
         panel.set_xlabel("epoch")
 
 
-def draw_history(panel: Axes, arm: Arm, metric: str, index: int, scale: float = 1.0) -> None:
-    """Draw a metric of an arm's runs by epoch, the mean and the span of the seeds; nothing where it is not recorded."""
-    epochs, *lines = mean_line(arm.histories, metric)
+def draw_history(
+    panel: Axes, name: str, histories: Sequence[History], metric: str, index: int, scale: float = 1.0
+) -> None:
+    """Draw a metric of an arm's runs by epoch, the mean and the span of the seeds; nothing where it is not recorded.
+
+    Args:
+        panel: where it is drawn.
+        name: of the arm.
+        histories: records of its runs.
+        metric: that is drawn.
+        index: place of the arm in the scorecard, which gives it its look.
+        scale: by which the values are multiplied.
+    """
+    epochs, *lines = mean_line(histories, metric)
     if not epochs:
         return
     mean, low, high = ([scale * value for value in line] for line in lines)
     style = line_style(index)
     every = max(1, len(epochs) // 8)
-    panel.plot(epochs, mean, label=arm.name, markevery=(min(index * every // 4, every - 1), every), **style)
-    if len(arm.histories) > 1:
+    panel.plot(epochs, mean, label=name, markevery=(min(index * every // 4, every - 1), every), **style)
+    if len(histories) > 1:
         panel.fill_between(epochs, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
