@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -16,6 +18,7 @@ from lightning_monocon.rank_rows import check_apart
 from lightning_monocon.watching.harmless import OnError, harmless
 from lightning_monocon.watching.rows import RowsWatcher
 
+_FIGURES = ("effective_dimension", "mean_cosine", "total_variance", "fvu")
 _ALARMS = ("undefined", "one_direction", "narrow_cone")
 
 
@@ -111,8 +114,16 @@ class CollapseGuard(RowsWatcher):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log and judge, unless this is the sanity check, whose few batches say nothing."""
-        if not trainer.sanity_checking and self.agrees(trainer):
+        if trainer.sanity_checking:
+            return
+        if self.agrees(trainer):
             self._log(trainer, pl_module)
+        if self.error is not None:
+            self._publish(pl_module, dict.fromkeys(_FIGURES, torch.tensor(math.nan)))
+
+    def _publish(self, pl_module: LightningModule, figures: dict[str, Tensor]) -> None:
+        prefix = "collapse_guard/" if self.name is None else f"collapse_guard/{self.name}/"
+        self.log_figures(pl_module, {f"{prefix}{name}": value for name, value in figures.items()})
 
     @harmless
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -120,8 +131,7 @@ class CollapseGuard(RowsWatcher):
         figures: dict[str, Tensor] = self._metrics.compute()
         if self._has_query:
             figures["fvu"] = self._error.compute()["fvu"]
-        prefix = "collapse_guard/" if self.name is None else f"collapse_guard/{self.name}/"
-        self.log_figures(pl_module, {f"{prefix}{name}": value for name, value in figures.items()})
+        self._publish(pl_module, figures)
         if not self.warned and trainer.current_epoch >= self.after_epoch:
             self._judge({name: float(value) for name, value in figures.items()}, trainer.current_epoch)
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -29,7 +30,10 @@ from lightning_monocon.rank_rows import Share, check_apart, over_ranks
 from lightning_monocon.watching.harmless import OnError, harmless
 from lightning_monocon.watching.rows import RowsWatcher
 
-_SPECTRAL = ("effective_dimension", "feature_correlation", "total_variance", "mean_cosine", "rmse", "fvu")
+_SPECTRAL = (
+    *("effective_dimension", "feature_correlation", "constant_features"),
+    *("total_variance", "mean_cosine", "rmse", "fvu"),
+)
 _LABELLED = ("knn_accuracy", "recall@1", "recall@5")
 _OUTPUT, _ENCODER = "", "encoder/"
 """Before a metric's name: what the step, or the layer, gives, and the encoder's output below a head."""
@@ -49,9 +53,10 @@ class EmbeddingMetrics(RowsWatcher):
     variance and cosine are the gallery's; reconstruction error, k-NN accuracy and recall are the query's against the
     gallery. On several ranks each sample counts once, whatever the sampler repeats.
 
-    What cannot be computed is left out: k-NN accuracy and recall without labels, with a gallery of one class or fewer
-    than ``k`` rows, and with a data module that says ``has_classes = False`` (single sentences, say: where each row is
-    its own class they would be 0 whatever the embedding).
+    What cannot be computed is left out, unless something monitors it, which then finds NaN: k-NN accuracy and recall
+    without labels, or with a gallery of one class or fewer than ``k`` rows. A data module that says
+    ``has_classes = False`` (single sentences, say) never gets them: where each row is its own class they would be 0
+    whatever the embedding.
 
     Args:
         variance: Share of the variance that the effective dimension keeps.
@@ -216,10 +221,11 @@ class EmbeddingMetrics(RowsWatcher):
         # a rank without a batch knows neither what there is nor whether it has labels
         known = over_ranks((list(self._spectra), self._classes))
         labelled = all(classes for _, classes in known)
+        unknown = dict.fromkeys(_LABELLED, torch.tensor(math.nan)) if has_classes(pl_module.trainer) else {}
         figures: dict[str, Tensor] = {}
         for kind in sorted({kind for kinds, _ in known for kind in kinds}):
             spectrum, neighbours = self._metrics(kind, pl_module)
-            values = spectrum.compute() | (self._scores(neighbours) if labelled else {})
+            values = spectrum.compute() | unknown | (self._scores(neighbours) if labelled else {})
             figures |= {f"{prefix}{kind}{name}": value for name, value in values.items() if name != "dimension"}
         self.log_figures(pl_module, figures)
 
