@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class EmbeddingWriter(BasePredictionWriter):
         if trainer.world_size > 1:
             raise ValueError(f"`devices` must be 1 to write one file, got {trainer.world_size}. Set trainer.devices=1.")
         if self.path.parent.is_dir():
-            durable_files.clear_leftovers(self.path)
+            durable_files.remove_leftovers(self.path.parent, re.escape(self.path.name), running=False)
 
     def write_on_epoch_end(
         self,

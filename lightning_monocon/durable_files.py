@@ -145,11 +145,19 @@ def leftovers(folder: Path) -> list[Path]:
     return [file for file in folder.glob(".*") if _LEFTOVER.fullmatch(file.name) and file.is_file()]
 
 
-def clear_leftovers(path: Path) -> None:
-    """Remove the temporary files for ``path`` that killed processes of this machine have left beside it."""
-    for file in leftovers(path.parent):
-        name, _, number = file.name.removesuffix(".tmp").rpartition(".")
-        if name == f".{path.name}" and number.isdecimal() and not _is_running(int(number)):
+def remove_leftovers(folder: Path, names: str, running: bool = True) -> None:
+    """Remove the temporary files that kills have left of some files and of their sidecars.
+
+    Args:
+        folder: Of the files.
+        names: A regular expression for their whole names.
+        running: Whether to remove those of processes that run on this machine, too: for whoever holds a lock that all
+            who write these files must hold.
+    """
+    known = re.compile(rf"\.(?:{names})(?:{re.escape(SIDECAR)})?\.(\d+)\.tmp")
+    for file in leftovers(folder):
+        match = known.fullmatch(file.name)
+        if match and (running or not _is_running(int(match[1]))):
             file.unlink(missing_ok=True)
 
 

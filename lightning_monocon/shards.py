@@ -109,7 +109,8 @@ class ShardFolder:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RuntimeError(f"`out` must not be in use; {str(path)!r} is being written. Choose another.") from None
-        self._clear()
+        # whoever writes these files holds this rank's lock
+        durable_files.remove_leftovers(path, rf".+-{rank:05d}-\d{{5}}\.\w+|index-{rank:05d}\.jsonl")
         self._agree()
         written = _entries(self._index)
         # rows are counted to know where to go on, so what comes after a damaged shard is written again too
@@ -146,20 +147,10 @@ class ShardFolder:
         lines += ['{"done": true}'] if self.done else []
         durable_files.write(self._index, "".join(line + "\n" for line in lines).encode())
 
-    def _clear(self) -> None:
-        """Remove what a kill has left of this rank's files: whoever writes them holds this rank's lock."""
-        rank = f"{self.rank:05d}"
-        own = re.compile(rf"\.(.+-{rank}-\d{{5}}\.\w+|index-{rank}\.jsonl)({durable_files.SIDECAR})?\.\d+\.tmp")
-        for file in durable_files.leftovers(self.path):
-            if own.fullmatch(file.name):
-                file.unlink(missing_ok=True)
-
     def _agree(self) -> None:
         with FileLock(self.path / ".space.lock"):  # the ranks start together
             file = self.path / _SPACE
-            for left in durable_files.leftovers(self.path):
-                if left.name.startswith(f".{_SPACE}."):
-                    left.unlink(missing_ok=True)
+            durable_files.remove_leftovers(self.path, re.escape(_SPACE))
             if not file.exists():
                 durable_files.write(file, json.dumps(asdict(self.space), indent=1).encode())
             stored = json.loads(file.read_text(encoding="utf-8"))

@@ -96,6 +96,18 @@ def fresh_model(config: str, extra: str, dtype: str = "float32") -> Any:  # noqa
         ) from error
 
 
+def check_plain(values: Mapping[str, Any]) -> None:
+    """Check that a configuration of transformers holds plain values only.
+
+    Raises:
+        ValueError: If its kind is unknown, or it could name something to read or download.
+    """
+    try:
+        _check_plain(architecture(values))
+    except _Named as error:
+        raise ValueError(f"it has {error}, which could name something to read or download") from None
+
+
 class _Named(Exception):
     """A value that is not plain; the text says where it stands."""
 

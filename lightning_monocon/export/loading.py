@@ -28,7 +28,8 @@ from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.checks import Run, open_onnx, open_pt2, open_sentence_transformer
 from lightning_monocon.export.gallery import Inputs
 from lightning_monocon.export.prepare import basis_hash, model_hash
-from lightning_monocon.export.stamp import Stamp
+from lightning_monocon.export.sentence import check_stock
+from lightning_monocon.export.stamp import KEY, Stamp
 from lightning_monocon.export.traced import ONNX, PT2
 from lightning_monocon.export.vectors import check_same_space
 from lightning_monocon.tensor_hash import hash_tensors
@@ -109,6 +110,7 @@ def _opened(
     if form == "sentence-transformers":
         others = (ONNX, PT2, HEAD)
         check_files(folder, description, (file for file in description.files if not file.startswith(others)))
+        check_stock(folder, KEY)
         return open_sentence_transformer(folder)
     if encoder is None and description.encoder is None:
         return _without_encoder

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import tempfile
 from collections.abc import Iterable
 from importlib import import_module
@@ -19,12 +20,18 @@ from typing import Any
 from torch import nn
 
 from lightning_monocon.encoders.hub import optional_package, reachable
+from lightning_monocon.encoders.plain_config import check_plain
 from lightning_monocon.encoders.text import TextEncoder
 from lightning_monocon.encoders.text_sentence_transformers import SentenceTransformersEncoder
 from lightning_monocon.encoders.text_tokenizer import load_tokenizer
 from lightning_monocon.export.stack import UnitLength
 
-_TRANSFORMER = "sentence_bert_config.json"
+CONFIG = "config.json"
+_MODULES, _TRANSFORMER = "modules.json", "sentence_bert_config.json"
+_STOCK = re.compile(r"sentence_transformers(\.\w+)*\.models\.\w+")
+_TORCH = re.compile(r"torch\.nn\.modules\.(activation|linear)\.\w+")
+_GROUPS = ("_args", "_kwargs")
+_GIVEN = ("add_pooling_layer",)
 _POOLING = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 _LOCAL = ("is_local", "local_files_only")
 _PATHS = ("_name_or_path", "name_or_path", "model_name_or_path", "tokenizer_file", "special_tokens_map_file")
@@ -69,6 +76,50 @@ def write_sentence_transformer(
             model.max_seq_length = max_length
         model.eval().save_pretrained(str(folder), create_model_card=False)
     _finish(encoder, folder)
+
+
+def check_stock(folder: Path, foreign: str) -> None:
+    """Check that a folder names stock modules and plain values alone, before the library reads it.
+
+    Args:
+        folder: Of an export.
+        foreign: Key of ``config.json`` that is not transformers'.
+
+    Raises:
+        ValueError: If a module, an activation or an argument is none of those that an export writes.
+    """
+    modules = _read(folder / _MODULES)
+    places = [Path(module.get("path", "")) for module in modules]
+    kinds = [str(module.get("type")) for module in modules]
+    dense = [
+        _read(folder / place / CONFIG) for place, kind in zip(places, kinds, strict=True) if kind.endswith(".Dense")
+    ]
+    used = _read(folder / _TRANSFORMER) if (folder / _TRANSFORMER).is_file() else {}
+    wrong = [
+        *(kind for kind in kinds if not _STOCK.fullmatch(kind)),
+        *(str(place) for place in places if place.is_absolute() or ".." in place.parts),
+        *(text for each in dense if not _TORCH.fullmatch(text := str(each.get("activation_function")))),
+        *(
+            name
+            for group, given in used.items()
+            if group.endswith(_GROUPS)
+            for name in given or ()
+            if name not in _GIVEN
+        ),
+    ]
+    if wrong:
+        raise ValueError(
+            f"`path` must hold stock modules of sentence-transformers; {folder} names {', '.join(wrong)}. Load it with "
+            "that library yourself if you trust it."
+        )
+    content = _read(folder / CONFIG)
+    if "model_type" in content:
+        try:
+            check_plain({name: value for name, value in content.items() if name != foreign})
+        except ValueError as error:
+            raise ValueError(
+                f"`path` must describe its transformer by plain values; in {folder / CONFIG} {error}."
+            ) from error
 
 
 def load_sentence_transformer(folder: Path) -> Any:  # noqa: ANN401  # optional package
@@ -137,11 +188,11 @@ def _model_arguments(transformer: nn.Module) -> dict[str, bool]:
 
 def _finish(encoder: nn.Module, folder: Path) -> None:
     """Name classes as every version knows them, keep the model's arguments, and drop paths of this machine."""
-    modules: list[dict[str, Any]] = _read(folder / "modules.json")
+    modules: list[dict[str, Any]] = _read(folder / _MODULES)
     for module in modules:
         if module["type"].startswith("sentence_transformers."):
             module["type"] = "sentence_transformers.models." + module["type"].rpartition(".")[2]
-    _write(folder / "modules.json", modules)
+    _write(folder / _MODULES, modules)
     if arguments := _model_arguments(getattr(encoder, "transformer", encoder)):
         settings = _read(folder / _TRANSFORMER)
         settings.pop("model_kwargs", None)

