@@ -35,6 +35,11 @@ def test_an_unfinished_run_is_resumed_and_nothing_in_its_folder_is_deleted(tmp_p
     assert epochs_trained(run.folder) == [0, 1]
     again, truth = (EmbeddingSet.load(each.folder / "embeddings.safetensors") for each in (run, whole))
     assert torch.equal(again.gallery, truth.gallery) and torch.equal(again.query, truth.query)
+    (run.folder / "spec.json").write_text("")  # whoever did that: started.json says whose folder it is
+    with pytest.warns(UserWarning, match=r"spec\.json' is damaged; the run is resumed and writes it again"):
+        assert not run.finished
+    run.train()
+    assert run.finished and epochs_trained(run.folder) == [0, 1]
     for name in ("started.json", "spec.json"):  # by the durable writer
         assert digests(run.folder / name) == {hashlib.sha256((run.folder / name).read_bytes()).hexdigest()}
 
