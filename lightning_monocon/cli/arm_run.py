@@ -65,7 +65,16 @@ class ArmRun:
         Raises:
             ValueError: If it holds a run of other settings, or anything that `monocon compare` did not write.
         """
-        finished, begun = self._stored(_SPEC), self._stored(_STARTED)
+        begun = self._stored(_STARTED)
+        try:
+            finished = self._stored(_SPEC)
+        except ValueError:
+            if begun != self._spec():
+                raise
+            warnings.warn(
+                f"{str(self.folder / _SPEC)!r} is damaged; the run is resumed and writes it again.", stacklevel=2
+            )
+            return False
         if finished is None and begun is None:
             self._refuse_what_is_not_ours()
         elif (finished or begun) != self._spec() and (finished or self._was_trained):

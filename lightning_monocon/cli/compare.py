@@ -8,7 +8,9 @@ import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,9 +19,10 @@ from tqdm import tqdm
 from lightning_monocon.cli.arm_run import ArmRun, cores, end_with_parent, epochs_done, option
 from lightning_monocon.cli.compared_arms import ARMS, DEFAULT
 from lightning_monocon.cli.parts import read_recipe
-from lightning_monocon.cli.words import resolve_recipes
+from lightning_monocon.cli.words import OneSentenceParser, resolve_recipes, stop
 
 _POLL_SECONDS = 0.5
+_MISSPELT = 0.85
 
 
 def run(args: Sequence[str]) -> None:
@@ -31,9 +34,12 @@ def run(args: Sequence[str]) -> None:
     Raises:
         SystemExit: With status 2 if an option does not fit, 1 if a run failed.
     """
-    options, overrides = _parser().parse_known_args(list(args)[1:])
+    parser = _parser()
+    options, overrides = parser.parse_known_args(list(args)[1:])
+    _refuse_misspelt(overrides, [name for action in parser._actions for name in action.option_strings])
     try:
         runs = plan(options.config, options.arms, options.seeds, overrides, Path(options.out))
+        _check_overrides(runs[0])
         with _only_one(Path(options.out)):
             train(runs, options.jobs or cores())
             _report(Path(options.out), options.arms, options.config, overrides)
@@ -43,6 +49,34 @@ def run(args: Sequence[str]) -> None:
     except RuntimeError as error:
         print(f"monocon compare: error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def _refuse_misspelt(overrides: Sequence[str], own: Sequence[str]) -> None:
+    """Refuse an option that nearly is one of this command before it goes to `monocon fit`.
+
+    Raises:
+        SystemExit: With status 2 if there is one.
+    """
+    for word in overrides:
+        option = word.partition("=")[0]
+        if meant := option.startswith("--") and get_close_matches(option, own, n=1, cutoff=_MISSPELT):
+            stop(f"`{option}` is not an option of `monocon compare`; did you mean `{meant[0]}`?")
+
+
+def _check_overrides(first: ArmRun) -> None:
+    """Let `monocon fit` read the options of a run before the first one is trained.
+
+    Raises:
+        SystemExit: With status 2 and a sentence, if one of them does not fit.
+    """
+    from lightning_monocon.cli.trainer import run as fit
+
+    try:
+        with redirect_stdout(StringIO()):
+            fit([*first.arguments(), "--print_config"])
+    except SystemExit as stopped:
+        if stopped.code:
+            raise
 
 
 def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequence[str], out: Path) -> list[ArmRun]:
@@ -148,7 +182,7 @@ def _only_one(out: Path) -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneSentenceParser(
         "monocon compare",
         description="Train the arms on one recipe and say which embedding is best at which size. "
         "Finished runs in --out are used again. Other options go to `monocon fit`; --wandb mirrors the scorecard too.",

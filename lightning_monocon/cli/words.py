@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,14 @@ def stop(reason: str) -> NoReturn:
     """Print the reason and leave with status 2."""
     print(f"monocon: error: {reason}", file=sys.stderr)
     raise SystemExit(2)
+
+
+class OneSentenceParser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one sentence, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence and leave with status 2."""
+        stop(f"{message}; `{self.prog} --help` lists the options")
 
 
 def resolve_recipes(args: Sequence[str]) -> list[str]:

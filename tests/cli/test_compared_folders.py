@@ -35,6 +35,11 @@ def test_an_unfinished_run_is_resumed_and_nothing_in_its_folder_is_deleted(tmp_p
     assert epochs_trained(run.folder) == [0, 1]
     again, truth = (EmbeddingSet.load(each.folder / "embeddings.safetensors") for each in (run, whole))
     assert torch.equal(again.gallery, truth.gallery) and torch.equal(again.query, truth.query)
+    (run.folder / "spec.json").write_text("")  # whoever did that: started.json says whose folder it is
+    with pytest.warns(UserWarning, match=r"spec\.json' is damaged; the run is resumed and writes it again"):
+        assert not run.finished
+    run.train()
+    assert run.finished and epochs_trained(run.folder) == [0, 1]
     for name in ("started.json", "spec.json"):  # by the durable writer
         assert digests(run.folder / name) == {hashlib.sha256((run.folder / name).read_bytes()).hexdigest()}
 
@@ -100,3 +105,26 @@ def test_a_run_that_failed_before_its_first_step_may_be_made_with_other_settings
     assert run.finished
     with pytest.raises(ValueError, match="`--out` must hold runs of the same recipe, options and version"):
         _ = failing.finished
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--arm", "encoder"], "`--arm` is not an option of `monocon compare`; did you mean `--arms`?"),
+        (["--seed=0"], "`--seed` is not an option of `monocon compare`; did you mean `--seeds`?"),
+        (
+            ["--model.temprature", "1"],
+            "`--model.temprature` is not an option of `monocon fit`; did you mean `--model.temp",
+        ),
+        (["--jobs", "two"], "argument --jobs: invalid int value: 'two'; `monocon compare --help` lists the options"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_anything_is_trained(
+    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "--config", "digits", "--out", str(tmp_path / "out"), *words, *SHORT])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert sentence in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()

@@ -65,7 +65,7 @@ def workers(trials: int, folder: Path) -> Outcome:
         run = folder / how
         data = ["--data=reliability.targets.DyingDigits", f"--data.how={how}"]
         status = finish(fit(run, *SHORT, *data))
-        words = "RuntimeError: a data worker died (often out of memory); lower num_workers or batch size"
+        words = "error: a data worker died (often out of memory); lower num_workers or batch size"
         lost += status != 1 or words not in log(run) or "--resume auto" not in log(run)
         lost += not (run / "checkpoints" / "last.ckpt").exists()
     return Outcome(
