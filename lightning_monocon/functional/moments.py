@@ -36,9 +36,6 @@ _TILE_ENTRIES = 1 << 20  # 8 MB of float64: long enough for BLAS to run at full 
 _MAX_TILE_ROWS = 4096
 ROUNDING = 64 * torch.finfo(torch.float64).eps  # relative error below which a spread is rounding, not variance
 
-SMALLEST_SQUARED = torch.finfo(torch.float64).tiny ** 0.5
-"""Numbers below this have no square in float64."""
-
 
 class Moments(NamedTuple):
     """Sufficient statistics of ``n`` rows of ``D`` features, float64.
@@ -128,6 +125,16 @@ def moments(embeddings: Tensor, normalize: bool = True, nan_strategy: NanStrateg
     return total
 
 
+def range_fault(statistics: Moments) -> str:
+    """Return what float64 does to the squares of these rows, ``"overflow"`` or ``"vanish in"``; empty if nothing."""
+    _, mean, comoment = statistics
+    total = comoment.trace()
+    if not torch.isfinite(total) or not torch.isfinite(comoment).all():
+        return "overflow"
+    tiny = torch.finfo(torch.float64).tiny
+    return "vanish in" if 0 < mean.abs().amax() < tiny**0.5 and total < tiny else ""
+
+
 def covariance(statistics: Moments) -> Tensor | None:
     """Return the symmetric covariance ``C / (n - 1)``, ``(D, D)``; None and one warning where it says nothing.
 
@@ -138,13 +145,10 @@ def covariance(statistics: Moments) -> Tensor | None:
     if count < 2:
         warn_degenerate(f"A covariance needs at least 2 rows, got {int(count)}")
         return None
+    if fault := range_fault(statistics):
+        warn_degenerate(f"The sums of squares {fault} float64 (rescale the embeddings)")
+        return None
     total = comoment.trace()
-    if not torch.isfinite(total) or not torch.isfinite(comoment).all():
-        warn_degenerate("The sums of squares overflow float64 (rescale the embeddings)")
-        return None
-    if 0 < mean.abs().amax() < SMALLEST_SQUARED and total < torch.finfo(torch.float64).tiny:
-        warn_degenerate("The sums of squares vanish in float64 (rescale the embeddings)")
-        return None
     if total <= count * (ROUNDING**2 * (mean * mean).sum()):
         warn_degenerate(f"All {int(count)} rows are equal: there is no variance")
         return None

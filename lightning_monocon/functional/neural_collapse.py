@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.checks import check_embeddings, check_labels, warn_degenerate
-from lightning_monocon.functional.moments import Moments, moments, statistics_device
+from lightning_monocon.functional.moments import Moments, moments, range_fault, statistics_device
 from lightning_monocon.functional.unit_rows import unit_rows
 
 
@@ -53,6 +53,9 @@ def collapse_from_statistics(statistics: Moments, counts: Tensor, sums: Tensor) 
     classes = int(present.sum())
     if classes < 2:
         warn_degenerate(f"Neural collapse needs at least 2 classes, got {classes}")
+        return NeuralCollapseResult(nan, nan)
+    if fault := range_fault(statistics):
+        warn_degenerate(f"The sums of squares {fault} float64 (rescale the embeddings)")
         return NeuralCollapseResult(nan, nan)
     weight, means = counts[present], sums[present] / counts[present, None]
     about = means - statistics.mean

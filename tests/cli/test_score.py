@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from lightning_monocon.cli import main
+from lightning_monocon.shards import Rows, ShardFolder, Space
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -77,6 +78,23 @@ def test_a_baseline_and_the_report(
     assert card["origin"]["data"] == str(tmp_path / "after.npz")
     assert {"scorecard.md", "scorecard.html", "frontier.png"} <= {path.name for path in out.iterdir()}
     assert "http" not in (out / "scorecard.html").read_text().replace("http://www.w3.org", "")
+
+
+def test_the_folder_that_predict_writes_against_one_without_labels(
+    tmp_path: Path, after: Arrays, before: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, arrays, labelled in (("small", after, True), ("old", before, False)):
+        shards = ShardFolder(tmp_path / name, Space("m", 1, "safetensors", 1000))
+        for part in ("gallery", "query"):
+            rows = arrays[part]
+            labels = arrays[f"{part}_labels"] if labelled else None
+            shards.append(part, Rows(np.arange(len(rows)), rows, labels))
+        shards.close(done=True)
+    main(["score", str(tmp_path / "small"), "--baseline", str(tmp_path / "old"), "--dims", "3"])
+    text = capsys.readouterr().out
+    assert "Baseline: old." in text
+    assert "small: compact; " in text
+    assert "`files` must hold labels; " in refused([tmp_path / "old"], capsys)
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(

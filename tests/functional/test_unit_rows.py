@@ -137,7 +137,13 @@ def test_rows_of_zeros_among_huge_ones_have_cosine_zero() -> None:
     torch.testing.assert_close(found.distances, torch.tensor([[0.0, 1.0, 1.0]], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("measure", [functional.participation_ratio, functional.effective_dimension])
+def neural_collapse(x: Tensor, normalize: bool) -> Tensor:
+    return functional.neural_collapse(x, LABELS, normalize).nc1
+
+
+@pytest.mark.parametrize(
+    "measure", [functional.participation_ratio, functional.effective_dimension, functional.stable_rank, neural_collapse]
+)
 def test_squares_that_vanish_are_not_called_equal_rows(measure: Callable[..., Tensor]) -> None:
     with pytest.warns(functional.DegenerateSampleWarning, match=r"squares vanish in float64 \(rescale"):
         assert measure(rows() * 1e-200, normalize=False).isnan()

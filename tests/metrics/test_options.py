@@ -103,7 +103,7 @@ def test_the_table_has_every_metric_and_every_option() -> None:
 CASES = [(name, option) for name, options in OPTIONS.items() for option in options]
 
 
-@pytest.mark.parametrize("rows", [0, 1, 30])
+@pytest.mark.parametrize("rows", [0, 30])
 @pytest.mark.parametrize(("name", "option"), CASES, ids=lambda value: value)
 def test_a_collection_never_joins_what_differs(
     name: str, option: str, rows: int, batches: list[dict[str, Any]]
