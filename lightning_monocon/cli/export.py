@@ -165,6 +165,6 @@ def _parser() -> argparse.ArgumentParser:
         "explains)",
     )
     parser.add_argument(
-        "--even-so", action="store_true", help="export a model that has collapsed or is under-trained as well"
+        "--even-so", action="store_true", help="export a model that has collapsed, or finds less than half, as well"
     )
     return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,12 +16,25 @@ from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.scores import measure
 from lightning_monocon.scorecard.verdict import ACCURACY_LOSS, COLLAPSED_SHARE, RULES, RULES_BY_WORD, judge
 
-_UNFIT = ("collapsed", "under-trained")
+_DOUBTFUL = ("collapsed", "under-trained")
 _JUDGED = 5_000
 """Queries that the verdict is given on; more would change it no more."""
 
 
-def doubts(searched: Embedded, query: Embedded, lines: Sequence[Line]) -> tuple[str, ...]:
+class Doubt(NamedTuple):
+    """What speaks against shipping a model.
+
+    Attributes:
+        sentence: The doubt, with its figures.
+        refused: Whether such a model is exported only on demand. An under-trained one is a matter of degree and gets a
+            warning; what has collapsed, or finds less than half, serves nobody by accident.
+    """
+
+    sentence: str
+    refused: bool
+
+
+def doubts(searched: Embedded, query: Embedded, lines: Sequence[Line]) -> tuple[Doubt, ...]:
     """Say what speaks against shipping a model; nothing if nothing does, or without labels that both sides share.
 
     Args:
@@ -33,20 +47,21 @@ def doubts(searched: Embedded, query: Embedded, lines: Sequence[Line]) -> tuple[
         return ()
     found = []
     word, reason = _verdict(searched, query, encoder, whole)
-    if word in _UNFIT:
-        found.append(f"The head's output is {word} ({reason}): {_figures(encoder, whole)}.")
+    if word in _DOUBTFUL:
+        sentence = f"The head's output is {word} ({reason}): {_figures(encoder, whole)}."
+        found.append(Doubt(sentence, refused=word == "collapsed"))
     if _skill(shipped, searched) < COLLAPSED_SHARE * _skill(encoder, searched):
-        found.append(
-            f"The exported vectors keep less than half of what the encoder finds: {_figures(encoder, shipped)}."
-        )
+        sentence = f"The exported vectors keep less than half of what the encoder finds: {_figures(encoder, shipped)}."
+        found.append(Doubt(sentence, refused=True))
     return tuple(found)
 
 
-def refusal(found: Sequence[str]) -> str:
+def refusal(found: Sequence[Doubt]) -> str:
     """Return the sentence that refuses an export for its doubts."""
+    against = " ".join(doubt.sentence for doubt in found)
     return (
-        f"`model` must make vectors that are worth shipping. {' '.join(found)} Train longer or otherwise, export the "
-        "encoder alone (`head='none'`), keep more numbers (`--dim`), or pass `--even-so` (`even_so=True`)."
+        f"`model` must make vectors that are worth shipping. {against} Train longer or otherwise, export the encoder "
+        "alone (`head='none'`), keep more numbers (`--dim`), or pass `--even-so` (`even_so=True`)."
     )
 
 

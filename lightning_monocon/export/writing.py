@@ -56,7 +56,7 @@ class Export:
         description: what ``config.json`` says.
         lines: accuracy and bytes before and after.
         losses: of the export against the encoder and the head's whole output, and of the codes against float32.
-        doubts: what speaks against shipping it; empty but for an export that was made even so.
+        doubts: what speaks against shipping it; the card has it first.
     """
 
     folder: Path
@@ -112,7 +112,7 @@ def export_model(
         tolerance: most that any number of any form may differ from the native model; by default what the rounding of
             float32 explains.
         sample: gallery rows to calibrate and to measure on, drawn from all; as many queries.
-        even_so: export a model that has collapsed or is under-trained, with a warning.
+        even_so: export a model that has collapsed or finds less than half, with a warning.
 
     Raises:
         FileExistsError: If ``out`` holds something.
@@ -120,7 +120,7 @@ def export_model(
         OSError: If ``out`` cannot be written.
         RuntimeError: If a form differs by more than ``tolerance``, or rounding alone does.
         ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, a name is unknown, or the model
-            has collapsed or is under-trained.
+            has collapsed or its vectors find less than half of what the encoder finds.
     """
     chosen = _chosen(model, storage, forms)
     target = resolved_target("out", out)
@@ -147,11 +147,12 @@ def _measured(prepared: Prepared) -> tuple[Line, ...]:
 
 def _doubts(prepared: Prepared, lines: Sequence[Line], even_so: bool) -> tuple[str, ...]:
     found = doubts(prepared.searched, prepared.query, lines)
-    if found and not even_so:
+    if any(doubt.refused for doubt in found) and not even_so:
         raise ValueError(refusal(found))
-    if found:
-        warnings.warn(" ".join(found), DoubtfulExportWarning, stacklevel=3)
-    return found
+    sentences = tuple(doubt.sentence for doubt in found)
+    if sentences:
+        warnings.warn(" ".join(sentences), DoubtfulExportWarning, stacklevel=3)
+    return sentences
 
 
 def _losses(lines: Sequence[Line]) -> tuple[Loss, ...]:
