@@ -16,6 +16,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from types import FunctionType
 
 import lightning.pytorch as L
 import torch
@@ -60,9 +61,9 @@ class Clock:
         setattr(owner, method, timed)
 
     def watch_hooks(self, callback: L.Callback) -> None:
-        """Time every hook that a callback of ours has itself."""
-        for method in vars(type(callback)):
-            if method.startswith("on_") or method in ("setup", "state_dict"):
+        """Time every hook that a callback of ours has itself, those between two steps included."""
+        for method, found in vars(type(callback)).items():
+            if isinstance(found, FunctionType) and not method.startswith("_"):
                 self.watch(callback, method)
 
 

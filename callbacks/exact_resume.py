@@ -104,14 +104,17 @@ class ExactResume(Callback):
         """Add the latest metrics, which schedulers and callbacks may monitor, and gradients that are accumulated."""
         state = checkpoint["callbacks"][self.state_key]
         state["metrics"] = progress.known_metrics(trainer)
-        if self._steps is not None and self._steps.with_gradients:
+        accumulating = self._steps is not None and self._steps.with_gradients
+        if self._steps is not None and accumulating:
             state |= {"position": list(self._steps.position), "batches": progress.batches(trainer)}
-            state["means"] = _as_numbers(progress.running_means(trainer))
             state["gradients"] = {
                 name: parameter.grad.detach().cpu()
                 for name, parameter in pl_module.named_parameters()
                 if parameter.grad is not None
             }
+        within_epoch = state["position"][1] > 0
+        if within_epoch and trainer.world_size == 1 and (accumulating or not state["exact"]):
+            state["means"] = _as_numbers(progress.running_means(trainer))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Set the counters of a checkpoint that this callback was part of; Lightning reads them after this."""
@@ -218,11 +221,11 @@ class ExactResume(Callback):
         self._validated = None
         if self._steps is not None and not self._steps.accumulating:
             self._move_to(trainer, self._steps.position)
+            if self.position.batch and trainer.world_size == 1:  # one rank's means are not those of the others
+                self._means = progress.running_means(trainer)
 
     def _move_to(self, trainer: Trainer, position: Position) -> None:
         self.position, self._batches = position, progress.batches(trainer)
-        if position.batch and trainer.world_size == 1:  # one rank's means are not those of the others
-            self._means = progress.running_means(trainer)
 
     def _seed_generators(self, trainer: Trainer, *place: int | str) -> None:
         step = key(self.seed, trainer.global_rank, *place)

@@ -97,6 +97,7 @@ class Steps:
         return batches.processed != batches.completed and not self.accumulating
 
     def _epoch_starts(self) -> None:
+        self.phase = Phase.BETWEEN  # whatever an earlier fit of this trainer ended in
         # a loader that is made anew draws random numbers: now, so that what draws next does not depend on it
         self._trainer.fit_loop.setup_data()
         self._call("epoch_begins")
@@ -178,6 +179,8 @@ def callbacks_of(trainer: Trainer) -> list[Callback]:
 
 def watch_steps(trainer: Trainer) -> Steps:
     """Return the `Steps` of a trainer, which follow its fits from the first call on."""
-    known: Steps = vars(trainer.fit_loop).setdefault(_OF_THE_LOOP, None) or Steps(trainer)
-    vars(trainer.fit_loop)[_OF_THE_LOOP] = known
-    return known
+    loop = vars(trainer.fit_loop)
+    if _OF_THE_LOOP not in loop:
+        loop[_OF_THE_LOOP] = Steps(trainer)
+    steps: Steps = loop[_OF_THE_LOOP]
+    return steps

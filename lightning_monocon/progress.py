@@ -44,7 +44,7 @@ def repair(
         half = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
         validation = fit_loop["epoch_loop.val_loop.batch_progress"]
         validation["total"].update(half)
-        validation["current"].update(dict.fromkeys(half, 0))  # or it would leave out the batches it has seen
+        validation["current"].update(half)  # or the batches that it had made would be left out of the next
         validation["is_last_batch"] = False
     optimizer = fit_loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]
     if optimizer["completed"]:  # 0 under manual optimisation, where the module counts
