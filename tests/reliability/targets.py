@@ -123,6 +123,9 @@ def _send(name: str, whom: str = "") -> None:
     own, workers = os.getpid(), [child.pid for child in multiprocessing.active_children()]
     target = {"": str(own), "group": str(-os.getpgrp()), "workers": " ".join(map(str, workers))}[whom]
     subprocess.run(["sh", "-c", f"kill -{name.removeprefix('SIG')} {target}"], start_new_session=True, check=True)
+    if whom and name in ("SIGTERM", "SIGKILL"):
+        for worker in filter(None, workers):  # until they have ended; whoever asks later finds them so
+            os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
 
 
 class FewDigits(DigitsData):
