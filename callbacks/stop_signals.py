@@ -56,9 +56,14 @@ class StopSignals(Callback):
         self._release()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Note an interrupt; Lightning gives the signals back when everything is saved."""
+        """Note an interrupt, and let Lightning give the signals back when everything is saved.
+
+        It calls no other hook after this one, and remembers the handlers of a moment after `on_fit_start`.
+        """
         if isinstance(exception, KeyboardInterrupt):
             self.received = self.received or signal.SIGINT
+        for number, before in self._before.items():
+            trainer._signal_connector._original_handlers[number] = before
 
     def _take(self, number: signal.Signals) -> None:
         self._before[number] = signal.getsignal(number)

@@ -14,10 +14,10 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -26,18 +26,14 @@ from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
 from lightning_monocon import durable_files
-from lightning_monocon.arguments import Settings
+from lightning_monocon.space import FORMAT, READABLE, Kind, Space, space_differences
 from lightning_monocon.tensor_hash import hash_tensors
 
-FORMAT = "lightning-monocon/shards/2"
-"""Layout and version of the folder, kept in ``space.json``."""
+__all__ = ["FORMAT", "Entry", "Ids", "Kind", "Rows", "ShardFolder", "Shards", "Space", "model_stamp"]
 
-Kind: TypeAlias = Literal["safetensors", "parquet"]
 Ids: TypeAlias = "NDArray[np.int64] | NDArray[np.str_]"
 
 _SPACE = "space.json"
-_READABLE = ("lightning-monocon/shards/1", FORMAT)  # the first knows less of what decided its values
-_LISTED = 4
 
 
 class Rows(NamedTuple):
@@ -49,29 +45,6 @@ class Rows(NamedTuple):
     """Embeddings ``(N, D)``."""
     labels: NDArray[np.int64] | None
     """Labels ``(N,)``, where the data set has any."""
-
-
-@dataclass(frozen=True)
-class Space:
-    """What all shards of a folder share.
-
-    Attributes:
-        model: Digest of the weights; see `model_stamp`.
-        ranks: Number of processes that write.
-        kind: File format of the shards.
-        rows: Rows of a full shard.
-        format: Layout of the folder.
-        settings: What else decides the values: the precision and the plain arguments of the model's parts.
-        data: Digest of each part's rows, as the model gets them; see `lightning_monocon.batch_stamp`.
-    """
-
-    model: str
-    ranks: int
-    kind: Kind
-    rows: int
-    format: str = FORMAT
-    settings: Settings = field(default_factory=dict)
-    data: dict[str, str] = field(default_factory=dict)
 
 
 class Entry(NamedTuple):
@@ -154,7 +127,7 @@ class ShardFolder:
             if not file.exists():
                 durable_files.write(file, json.dumps(asdict(self.space), indent=1).encode())
             stored = json.loads(file.read_text(encoding="utf-8"))
-        wrong = _differences(stored, asdict(self.space))
+        wrong = space_differences(stored, asdict(self.space))
         if wrong:
             raise ValueError(
                 "`out` must be a new folder or hold shards of the same model, data, precision, layout and number of "
@@ -179,7 +152,7 @@ class Shards:
         if not file.is_file():
             raise FileNotFoundError(f"`path` must be a folder of shards written by `monocon predict`; got {path!r}.")
         stored = json.loads(file.read_text(encoding="utf-8"))
-        if stored.get("format") not in _READABLE:
+        if stored.get("format") not in READABLE:
             raise ValueError(f"`path` must have the layout {FORMAT!r}; {path!r} has {stored.get('format')!r}.")
         self.space = Space(**stored)
         indexes = [self.path / f"index-{rank:05d}.jsonl" for rank in range(self.space.ranks)]
@@ -230,20 +203,6 @@ class Shards:
             np.concatenate([piece.embeddings for piece in pieces])[order],
             np.concatenate(labels)[order] if len(labels) == len(pieces) else None,
         )
-
-
-def _differences(stored: dict[str, Any], present: dict[str, Any]) -> list[str]:
-    """Return a phrase for each value of two ``space.json`` that differs; the first of many."""
-    one, other = _by_name(stored), _by_name(present)
-    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    found = [f"{name} {one.get(name)!r}, not {other.get(name)!r}" for name in names[:_LISTED]]
-    return found if len(names) <= _LISTED else [*found, f"and {len(names) - _LISTED} more"]
-
-
-def _by_name(space: dict[str, Any]) -> dict[str, Any]:
-    nested = {name: value for name, value in space.items() if isinstance(value, dict)}
-    inner = {f"{name}.{key}": part for name, value in nested.items() for key, part in value.items()}
-    return {**{name: value for name, value in space.items() if name not in nested}, **inner}
 
 
 def _encode(rows: Rows, space: Space) -> bytes:

@@ -215,3 +215,19 @@ def test_a_whole_file_that_cannot_be_read_is_never_started_over(tmp_path: Path, 
         newest_good(tmp_path)
     path.write_bytes(before[: len(before) // 2])
     assert newest_good(tmp_path) == (tmp_path / "last-1.ckpt", [path])
+
+
+def test_a_folder_that_is_moved_away_is_not_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    plugin = DurableCheckpointIO()
+    plugin.save_checkpoint({"value": 1}, folder / "last.ckpt")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    sentence = r"cannot write 'last\.ckpt' to .*: the folder was moved or removed .*: resume there with --run_dir"
+    with pytest.raises(durable_files.WriteError, match=sentence):
+        plugin.save_checkpoint({"value": 2}, folder / "last.ckpt")
+    assert not (tmp_path / "run").exists()
+    folder.mkdir(parents=True)  # another one of that name
+    with pytest.raises(durable_files.WriteError, match=sentence):
+        plugin.save_checkpoint({"value": 2}, folder / "last.ckpt")
+    assert not list(folder.iterdir())
+    assert load_plain(tmp_path / "moved" / "checkpoints" / "last.ckpt") == {"value": 1}

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,70 +153,6 @@ def test_loaders_of_the_trainer_are_passed_over_where_they_are_written(tmp_path:
     found = Shards(tmp_path).read("rows")
     assert found.ids.tolist() == list(range(20)) and first.stat().st_mtime_ns == before
     assert torch.equal(torch.from_numpy(found.embeddings), values)
-
-
-class Scaled(Plain):
-    """Embeds what a hook and a part of it make of its inputs."""
-
-    def __init__(self, before: float = 1.0, after: float = 0.5) -> None:
-        super().__init__()
-        self.before, self.part = before, torch.nn.LeakyReLU(after)
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return [batch[0] * self.before]
-
-    def predict_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        return self.part(batch[0])  # type: ignore[no-any-return]
-
-
-class Transformed(Dataset[tuple[Tensor]]):
-    """Twenty rows through a transform."""
-
-    def __init__(self, transform: Callable[[Tensor], Tensor], ids: range = range(20)) -> None:
-        self.transform, self.ids = transform, list(ids)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, i: int) -> tuple[Tensor]:
-        return (self.transform(torch.full((4,), float(i))),)
-
-
-@pytest.mark.parametrize(
-    ("model", "data", "options", "named"),
-    [
-        (Scaled(), Transformed(torch.neg), {"precision": "bf16-mixed"}, r"settings\.precision '32-true', not 'bf16-m"),
-        (
-            Scaled(after=0.1),
-            Transformed(torch.neg),
-            {},
-            r"settings\.model\.part 'LeakyReLU\(negative_slope=0\.5\)', not",
-        ),
-        (Scaled(before=2.0), Transformed(torch.neg), {}, r"data\.rows "),
-        (Scaled(), Transformed(torch.exp), {}, r"data\.rows "),
-        (Scaled(), Transformed(torch.neg, range(5, 25)), {}, r"data\.rows "),
-        (Scaled(), Transformed(torch.neg, range(19)), {}, r"data\.rows "),
-    ],
-    ids=["precision", "argument", "batch transform", "transform", "other rows", "fewer rows"],
-)
-def test_what_decides_the_values_must_be_what_it_was(
-    tmp_path: Path, model: Plain, data: Transformed, options: dict[str, Any], named: str
-) -> None:
-    predict(ShardWriter(str(tmp_path)), DataLoader(Transformed(torch.neg), batch_size=8), Scaled())
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(ValueError, match=rf"has .*{named}.*Choose another folder\."):
-        predict(ShardWriter(str(tmp_path)), DataLoader(data, batch_size=8), model, **options)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_batch_size_workers_and_random_transforms_may_differ(tmp_path: Path) -> None:
-    def noisy(row: Tensor) -> Tensor:
-        return row + torch.rand(4)
-
-    data = Transformed(noisy)
-    for loader in (DataLoader(data, batch_size=8), DataLoader(data, batch_size=5, num_workers=1)):
-        predict(ShardWriter(str(tmp_path)), loader, Scaled())
-    assert len(Shards(tmp_path)) == 20
 
 
 def written(folder: Path) -> Path:

@@ -10,8 +10,8 @@ import torch
 
 from reliability import targets
 from reliability.outcome import Campaign, Outcome
+from reliability.plans import PLAN
 from reliability.processes import finish, fit, log, same_end, start
-from reliability.targets import PLAN
 
 OPTIONS = ["--model.warmup_epochs=1", "--trainer.max_epochs=6", "--trainer.check_val_every_n_epoch=2"]
 STOPPED = [

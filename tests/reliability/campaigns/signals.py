@@ -8,8 +8,9 @@ from pathlib import Path
 
 from reliability.campaigns.stops import OPTIONS, SAVES, is_saved, record_is_whole
 from reliability.outcome import Campaign, Outcome
+from reliability.plans import PLAN
 from reliability.processes import finish, fit, log, same_end
-from reliability.targets import OUTPUT, PLAN
+from reliability.targets import OUTPUT
 
 WORKERS = "--data.num_workers=2"
 SIGNALS = [

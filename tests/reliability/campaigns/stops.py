@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from reliability.outcome import Campaign, Outcome
+from reliability.plans import FAIL_AT
 from reliability.processes import finish, fit, kill, log, same_end, trace, wait_for
-from reliability.targets import FAIL_AT
 
 OPTIONS = ["--model.warmup_epochs=3", "--trainer.max_epochs=8", "--trainer.check_val_every_n_epoch=2"]
 SAVES = [*OPTIONS, "--save_every_n_steps=1000", "--resume=auto"]  # what is saved is saved by the stop

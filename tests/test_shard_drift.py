@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A corpus that is continued must be of one model, one precision, one data set and one way to prepare it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_monocon.callbacks import ShardWriter
+from lightning_monocon.shards import Shards
+
+
+def predict(writer: ShardWriter, loader: DataLoader[Any], model: L.LightningModule, **options: Any) -> None:
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[writer], **options)
+    trainer.predict(model, loader, return_predictions=False)
+
+
+class Scaled(L.LightningModule):
+    """Embeds what a hook and a part of it make of its inputs."""
+
+    def __init__(self, before: float = 1.0, after: float = 0.5) -> None:
+        super().__init__()
+        self.before, self.part = before, torch.nn.LeakyReLU(after)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return [batch[0] * self.before]
+
+    def predict_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        return self.part(batch[0])  # type: ignore[no-any-return]
+
+
+class Transformed(Dataset[tuple[Tensor]]):
+    """Twenty rows through a transform."""
+
+    def __init__(self, transform: Callable[[Tensor], Tensor], ids: range = range(20)) -> None:
+        self.transform, self.ids = transform, list(ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, i: int) -> tuple[Tensor]:
+        return (self.transform(torch.full((4,), float(i))),)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "options", "named"),
+    [
+        (Scaled(), Transformed(torch.neg), {"precision": "bf16-mixed"}, r"settings\.precision '32-true', not 'bf16-m"),
+        (
+            Scaled(after=0.1),
+            Transformed(torch.neg),
+            {},
+            r"settings\.model\.part 'LeakyReLU\(negative_slope=0\.5\)', not",
+        ),
+        (Scaled(before=2.0), Transformed(torch.neg), {}, r"data\.rows "),
+        (Scaled(), Transformed(torch.exp), {}, r"data\.rows "),
+        (Scaled(), Transformed(torch.neg, range(5, 25)), {}, r"data\.rows "),
+        (Scaled(), Transformed(torch.neg, range(19)), {}, r"data\.rows "),
+    ],
+    ids=["precision", "argument", "batch transform", "transform", "other rows", "fewer rows"],
+)
+def test_what_decides_the_values_must_be_what_it_was(
+    tmp_path: Path, model: Scaled, data: Transformed, options: dict[str, Any], named: str
+) -> None:
+    predict(ShardWriter(str(tmp_path)), DataLoader(Transformed(torch.neg), batch_size=8), Scaled())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=rf"has .*{named}.*Choose another folder\."):
+        predict(ShardWriter(str(tmp_path)), DataLoader(data, batch_size=8), model, **options)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_batch_size_workers_and_random_transforms_may_differ(tmp_path: Path) -> None:
+    def noisy(row: Tensor) -> Tensor:
+        return row + torch.rand(4)
+
+    data = Transformed(noisy)
+    for loader in (DataLoader(data, batch_size=8), DataLoader(data, batch_size=5, num_workers=1)):
+        predict(ShardWriter(str(tmp_path)), loader, Scaled())
+    assert len(Shards(tmp_path)) == 20
