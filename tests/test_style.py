@@ -31,7 +31,7 @@ def test_there_is_something_to_check() -> None:
 def test_code_file(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# SPDX-License-Identifier: Apache-2.0"
-    assert len(lines) <= 300, "split the file: 200 lines is the target, 300 the limit"
+    assert len(lines) <= 400, "split the file where its parts do not belong together"
     assert not [line for line in lines if re.match(r"\s*(import|from) pytorch_lightning\b", line)]
 
 
