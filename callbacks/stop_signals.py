@@ -12,6 +12,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from lightning_monocon.between_steps import watch_steps
 from lightning_monocon.data.workers import is_in_a_loader
 
 _HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
@@ -38,6 +39,7 @@ class StopSignals(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take SIGINT and SIGHUP over; only the main thread can."""
+        watch_steps(trainer)
         if threading.current_thread() is not threading.main_thread():
             return
         self._process = os.getpid()
@@ -46,8 +48,11 @@ class StopSignals(Callback):
             self._take(_HANGUP)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
-        """Stop here if asked to."""
+        """See to the loaders' processes, which are there by now."""
         self._guard_children()
+
+    def save_between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop here if asked to: all hooks of the last step have run, and none of the next."""
         if self.received is not None:
             self._interrupt()
 

@@ -20,6 +20,29 @@ P = ParamSpec("P")
 W = TypeVar("W", bound="Watcher")
 
 
+def harmless(hook: Callable[Concatenate[W, P], None]) -> Callable[Concatenate[W, P], None]:
+    """Decorate a hook of a `Watcher`: after an error this and all its other hooks do nothing."""
+
+    @wraps(hook)
+    def guarded(self: W, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self.error is not None:
+            return
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as error:
+            if self.on_error == "raise":
+                raise
+            self.error = error
+            self.on_stop()
+            warnings.warn(
+                f"{type(self).__name__} stops watching and the run goes on: {type(error).__name__}: {error} "
+                "(on_error='raise' would have stopped the run.)",
+                stacklevel=2,
+            )
+
+    return cast("Callable[Concatenate[W, P], None]", guarded)
+
+
 class Watcher(Callback):
     """A callback whose hooks, decorated with `harmless`, stop watching at their first error and say so once.
 
@@ -57,10 +80,12 @@ class Watcher(Callback):
         self._logged |= found.keys()
         pl_module.log_dict(found, sync_dist=True)  # averages equal values
 
+    @harmless
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what `trainer.validate` has measured, each figure once."""
         print_once(trainer)
 
+    @harmless
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what `trainer.test` has measured, each figure once."""
         print_once(trainer)
@@ -78,26 +103,3 @@ class Watcher(Callback):
 
     def on_stop(self) -> None:
         """Drop what would be wrong from here on; called once, after the first error."""
-
-
-def harmless(hook: Callable[Concatenate[W, P], None]) -> Callable[Concatenate[W, P], None]:
-    """Decorate a hook of a `Watcher`: after an error this and all its other hooks do nothing."""
-
-    @wraps(hook)
-    def guarded(self: W, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.error is not None:
-            return
-        try:
-            hook(self, *args, **kwargs)
-        except Exception as error:
-            if self.on_error == "raise":
-                raise
-            self.error = error
-            self.on_stop()
-            warnings.warn(
-                f"{type(self).__name__} stops watching and the run goes on: {type(error).__name__}: {error} "
-                "(on_error='raise' would have stopped the run.)",
-                stacklevel=2,
-            )
-
-    return cast("Callable[Concatenate[W, P], None]", guarded)
