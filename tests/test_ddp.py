@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+from patience import PATIENCE
 
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import EmbeddingMetrics
@@ -22,7 +23,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What two gloo ranks ended with, after warm-up and joint phase."""
     folder = tmp_path_factory.mktemp("ddp")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run([sys.executable, SCRIPT, folder], env=clean, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, SCRIPT, folder], env=clean, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 

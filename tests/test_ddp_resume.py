@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import PATIENCE
 
 from lightning_monocon.checkpoints import newest_good
 
@@ -18,7 +19,7 @@ SCRIPT = Path(__file__).parent / "processes" / "ddp_resume.py"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("ranks")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run([sys.executable, SCRIPT, place], env=clean, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, SCRIPT, place], env=clean, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
     return place
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE
 from processes import ddp_rows
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -26,7 +27,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What three ranks of 22 gallery and 10 query samples found; neither number divides by three."""
     folder = tmp_path_factory.mktemp("ranks")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run([sys.executable, SCRIPT, folder], env=clean, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, SCRIPT, folder], env=clean, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(ddp_rows.RANKS)]
 

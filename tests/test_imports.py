@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 import lightning_monocon
 from lightning_monocon import cli, recipes
@@ -27,7 +28,7 @@ def _fresh(code: str, cwd: Path) -> set[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
@@ -103,5 +104,5 @@ def test_wrong_words_stop_with_status_2(words: list[str], sentence: str, capsys:
 
 def test_module_runs_as_a_command(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "lightning_monocon", "--version"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout) == (0, f"monocon {lightning_monocon.__version__}\n")

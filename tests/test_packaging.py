@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 import lightning_monocon
 from lightning_monocon import recipes
@@ -43,7 +44,7 @@ print(sorted({"callbacks", "recipes"} & set(sys.modules)))
 
 
 def _run(*words: str | Path, cwd: Path) -> str:
-    done = subprocess.run([str(word) for word in words], cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([str(word) for word in words], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+from patience import PATIENCE
 from processes.ranks_fit import judged
 from torch import nn
 
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the two ranks wrote."""
     place = tmp_path_factory.mktemp("ranks")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run([sys.executable, SCRIPT, place], env=clean, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, SCRIPT, place], env=clean, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
     return place
 

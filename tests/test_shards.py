@@ -13,6 +13,7 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -34,7 +35,7 @@ def words(out: Path, devices: int = 1, pause: float = 0.0, kind: str = "safetens
 
 def embed_again(out: Path, **options: Any) -> int:
     """Run to the end; return how many rows this run has embedded."""
-    done = subprocess.run(words(out, **options), env=CLEAN, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words(out, **options), env=CLEAN, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
     return sum(int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("rows "))
 
@@ -65,7 +66,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory, truth: dict[str, Tensor]) -
     """A run killed after some shards and then finished: the folder, the rows on the disk at the kill, those left."""
     out = tmp_path_factory.mktemp("killed") / "shards"
     process = subprocess.Popen(words(out, pause=0.2), env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while len(list(out.glob("gallery-*.safetensors"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

@@ -17,6 +17,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from patience import PATIENCE
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
@@ -287,7 +288,9 @@ def test_the_log_schedule_is_even_in_the_logarithm() -> None:
 def test_under_two_ranks_the_first_alone_probes(tmp_path: Path) -> None:
     script = Path(__file__).parent.parent / "processes" / "ddp_landscape.py"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run([sys.executable, script, tmp_path], env=clean, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path], env=clean, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     evaluations = [int((tmp_path / f"rank{rank}").read_text()) for rank in range(2)]
     assert evaluations == [13, 0]  # the start and 4 steps a rank in each of 3 epochs

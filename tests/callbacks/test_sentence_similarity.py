@@ -11,6 +11,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from numpy.typing import NDArray
+from patience import PATIENCE
 from scipy.stats import spearmanr
 from sentence_files import write_pairs
 from tiny_text import save_model
@@ -131,7 +132,9 @@ def test_two_ranks_judge_as_one(tmp_path: Path) -> None:
     write_pairs(tmp_path / "data")
     script = Path(__file__).parent.parent / "processes" / "ddp_text.py"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run([sys.executable, script, tmp_path], env=clean, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path], env=clean, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
     for name, weight in ranks[0]["weights"].items():

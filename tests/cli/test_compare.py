@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from oracles import wandb_log
+from patience import PATIENCE
 
 from lightning_monocon.cli import main
 from lightning_monocon.cli.arm_run import ArmRun
@@ -184,7 +185,7 @@ def test_a_killed_comparison_goes_on(tmp_path: Path) -> None:
     assert (going / "notes.txt").read_text() == "precious"
 
 
-def _until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def _until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

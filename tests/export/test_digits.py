@@ -16,6 +16,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningDataModule
 from oracles.cut import cut
+from patience import PATIENCE
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -88,7 +89,7 @@ def test_every_form_loads_where_this_package_is_not(exported: Export, root: Path
         cwd=exported.folder.parent,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         env={**os.environ, "PYTHONPATH": ""},
     )
     assert done.stdout.split() == ["onnx", "pt2", "head"], done.stderr

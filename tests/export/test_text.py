@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE
 from torch import Tensor
 
 from lightning_monocon import MonoCon
@@ -88,7 +89,7 @@ def test_it_loads_where_this_package_is_not(exported: Export, root: Path) -> Non
         cwd=exported.folder.parent,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         env={**os.environ, "PYTHONPATH": "", "HF_HUB_OFFLINE": "1"},
     )
     assert done.stdout.splitlines()[-3:] == ["sentences", "onnx", "pt2"], done.stderr  # others may print before

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE
 from torch.testing import assert_close
 
 from lightning_monocon.functional.gather import gather_rows, is_distributed
@@ -30,7 +31,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     command = [sys.executable, "-W", "error::FutureWarning", str(SCRIPT)]
     processes = [subprocess.Popen([*command, str(rank), "2", str(folder)], stderr=subprocess.PIPE) for rank in (0, 1)]
     try:
-        errors = [process.communicate(timeout=100)[1].decode() for process in processes]
+        errors = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
     finally:
         for process in processes:
             process.kill()

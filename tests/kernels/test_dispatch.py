@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from patience import PATIENCE
 
 from lightning_monocon.kernels import dispatch
 from lightning_monocon.kernels.dispatch import key, measure, use_triton
@@ -80,7 +81,7 @@ def test_ranks_take_the_word_of_rank_0_and_it_alone_writes(tmp_path: Path) -> No
     command = [sys.executable, "-W", "error::FutureWarning", str(Path(__file__).with_name("ranks.py"))]
     processes = [subprocess.Popen([*command, str(rank), "2", str(tmp_path)], stderr=subprocess.PIPE) for rank in (0, 1)]
     try:
-        errors = [process.communicate(timeout=100)[1].decode() for process in processes]
+        errors = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
     finally:
         for process in processes:
             process.kill()

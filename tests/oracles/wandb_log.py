@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from patience import PATIENCE
+
 HEADER, BLOCK = 7, 32768
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
@@ -27,7 +29,7 @@ class WandbLog:
         return [row[name] for row in self.history if name in row]
 
 
-def read_finished(path: Path, seconds: float = 60.0) -> WandbLog:
+def read_finished(path: Path, seconds: float = PATIENCE) -> WandbLog:
     """Read the log once its last record is there: W&B's own process may write on after `wandb.finish` has returned."""
     end = time.monotonic() + seconds
     while (log := read(path)).exit_code is None and time.monotonic() < end:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE
 from torch import Tensor
 
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, draw, report
@@ -144,7 +145,7 @@ def test_the_package_needs_no_lightning_and_no_display(tmp_path: Path, digits: D
         "sets = [s.EmbeddingSet.load(f'runs/{arm}-seed0/embeddings.safetensors') for arm in ('encoder', 'head')]\n"
         "s.draw(s.build({data.arm: [data] for data in sets}), sets)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
 
 
