@@ -29,10 +29,13 @@ def run(args: Sequence[str]) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run with a landscape")
     parser.add_argument("--out", type=Path, default=Path("landscape"), help="folder of the report (default: landscape)")
     options = parser.parse_args(list(args)[1:])
+    made = not options.out.exists()
     try:
         probe(options.out)
         text, merged = report([Run(path.name, *read_tracker(path)) for path in options.runs])
     except (ValueError, WriteError) as error:
+        if made and options.out.is_dir():
+            options.out.rmdir()  # nothing is in it yet
         parser.error(str(error))
     write_graph(merged, options.out)
     (options.out / REPORT).write_text(text, encoding="utf-8")
