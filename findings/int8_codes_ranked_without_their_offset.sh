@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The "int8" and "uint8" of sentence-transformers in its own search
 #
-# Guess: `quantize_embeddings` rounds each number to one of 256 steps, so that a search over the codes finds nearly what
-# a search over the floats finds, far more than one over single bits; "int8" and "uint8" are the same codes, 128 apart,
-# and answer alike.
+# Guess: `quantize_embeddings` rounds each number to one of 256 steps, so that a search over the codes finds nearly
+# what a search over the floats finds, far more than one over single bits; "int8" and "uint8" are the same codes, 128
+# apart, and answer alike.
 #
 # What happens (sentence-transformers 6.2.0): a code counts steps from the *smallest* value of its own number, and
 # `semantic_search_usearch` (int8) and `semantic_search_faiss` (uint8) take inner products of the codes as they are,
@@ -13,9 +13,10 @@
 # keep 98 %. Rescoring, on unless it is switched off, only looks at what that search brought: in the two bad cases it
 # leaves 4 % and 26 %.
 #
-# What follows for us: our int8 has zero at code 0 and says to multiply by the steps before an inner product; a test holds
-# that to the exact search. A comparison with sentence-transformers' int8 must decode its codes first, else it measures
-# the offset and not the byte, and docs/search.md should not send our vectors through those two functions as bytes.
+# What follows for us: our int8 has zero at code 0 and says to multiply by the steps before an inner product; a test
+# holds that to the exact search. A comparison with sentence-transformers' int8 must decode its codes first, else it
+# measures the offset and not the byte, and docs/search.md should not send our vectors through those two functions as
+# bytes.
 set -euo pipefail
 
 folder=$(mktemp -d)

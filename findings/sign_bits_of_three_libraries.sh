@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # The sign bits of one vector, packed by three libraries
 #
-# Guess: a binary code holds a bit for each number, set where the number is positive, first number first. numpy.packbits
-# (which sentence-transformers uses for "ubinary"), FAISS and sqlite-vec then give the same bytes, and codes of one may
-# be searched by queries of another.
+# Guess: a binary code holds a bit for each number, set where the number is positive, first number first.
+# numpy.packbits (which sentence-transformers uses for "ubinary"), FAISS and sqlite-vec then give the same bytes, and
+# codes of one may be searched by queries of another.
 #
 # What happens (numpy 2.4.6, faiss-cpu 1.15.1, sqlite-vec 0.1.9): three libraries, three codes. numpy fills a byte from
 # its highest bit; FAISS and sqlite-vec fill it from its lowest. And a zero is a set bit to FAISS (x >= 0) but an unset
 # one to sqlite-vec (x > 0), so that after a ReLU *every* FAISS code is all ones and every Hamming distance is 0.
 # Nothing is refused, for the bytes have the right length: a search over mixed codes merely finds hardly anything.
 #
-# What follows for us: the `binary` export packs as numpy does. IndexBinaryFlat takes any order, so that such codes may be
-# searched in FAISS by our own codes, but they are not "in the order that FAISS expects" (docs/search.md, the model card,
-# the docstring of the calibration). For a query from `fvecs2bitvecs`, IndexLSH or sqlite-vec's `vec_quantize_binary` the
-# gallery must be repacked (`bitorder="little"`), and FAISS's own bits must not be made of what comes out of a ReLU.
+# What follows for us: the `binary` export packs as numpy does. IndexBinaryFlat takes any order, so that such codes may
+# be searched in FAISS by our own codes, but they are not "in the order that FAISS expects" (docs/search.md, the model
+# card, the docstring of the calibration). For a query from `fvecs2bitvecs`, IndexLSH or sqlite-vec's
+# `vec_quantize_binary` the gallery must be repacked (`bitorder="little"`), and FAISS's own bits must not be made of
+# what comes out of a ReLU.
 set -euo pipefail
 
 folder=$(mktemp -d)

@@ -4,15 +4,15 @@
 # Guess: an index of usearch with `dtype="i8"` rounds float vectors by one step, say 127 codes to 1.0, clipping what is
 # longer. The inner products and squared distances are then those of the rounded vectors, in units of that step.
 #
-# What happens (usearch 2.26.6): each row is first divided by its own length, also under `metric="ip"` and "l2sq", which
-# are accepted without a word. 0.1, 0.5, 1 and 2 times a vector become the same code; their inner products are equal and
-# their squared distances 0. So on rows of different lengths a search by inner product answers as one by cosine does.
-# The query is treated alike. int8 codes of one's own are stored as they are, but a *float* query against them is
-# again divided by its length: of the rows 10, 50 and 100 the nearest to 50.0 is 100.
+# What happens (usearch 2.26.6): each row is first divided by its own length, also under `metric="ip"` and "l2sq",
+# which are accepted without a word. 0.1, 0.5, 1 and 2 times a vector become the same code; their inner products are
+# equal and their squared distances 0. So on rows of different lengths a search by inner product answers as one by
+# cosine does. The query is treated alike. int8 codes of one's own are stored as they are, but a *float* query against
+# them is again divided by its length: of the rows 10, 50 and 100 the nearest to 50.0 is 100.
 #
-# What follows for us: docs/search.md must not say that `dtype="i8"` rounds with one step for all rows, for each row gets
-# a step of its own. Vectors whose lengths mean something (an unnormalised head, whitened principal components, our own
-# int8 steps) go in as float32, or as int8 codes that are asked with int8 codes.
+# What follows for us: docs/search.md must not say that `dtype="i8"` rounds with one step for all rows, for each row
+# gets a step of its own. Vectors whose lengths mean something (an unnormalised head, whitened principal components,
+# our own int8 steps) go in as float32, or as int8 codes that are asked with int8 codes.
 set -euo pipefail
 
 folder=$(mktemp -d)
