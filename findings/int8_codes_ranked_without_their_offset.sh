@@ -13,8 +13,8 @@
 # keep 98 %. Rescoring, on unless it is switched off, only looks at what that search brought: in the two bad cases it
 # leaves 4 % and 26 %.
 #
-# What follows for us: our int8 has zero at code 0 and says to multiply by the steps before an inner product; a test
-# holds that to the exact search. A comparison with sentence-transformers' int8 must decode its codes first, else it
+# What follows for us: our int8 has zero at code 0 and says to multiply by the steps before an inner product, which
+# gives the rank of the floats. A comparison with sentence-transformers' int8 must decode its codes first, else it
 # measures the offset and not the byte, and docs/search.md should not send our vectors through those two functions as
 # bytes.
 set -euo pipefail

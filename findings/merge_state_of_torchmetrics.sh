@@ -16,7 +16,7 @@
 #
 # What follows for us: our metrics keep sums and counts, no "mean" states. Whoever merges shards of them must merge
 # before any `compute()`, and rows that belong together (embeddings, labels, ids) must be states of one metric, merged
-# in the same call, never compared by position with something that was kept elsewhere. A test merges after `compute()`.
+# in the same call, never compared by position with something that was kept elsewhere.
 set -euo pipefail
 
 folder=$(mktemp -d)

@@ -7,9 +7,9 @@
 #
 # What happens: hnswlib 0.8.0 and usearch 2.26.6 give distance 1. duckdb 2.0.1 gives NaN, and NaN is its greatest
 # number: ordered by `array_cosine_distance` the row comes last, ordered by `array_cosine_similarity ... DESC` it is
-# the best hit of every query, and so it is for `max_by`. In sqlite-vec 0.1.9 the distance is NULL, and the rank of the
-# row depends on where it is stored: the *first* row of a table, if zero, is the first hit of every query and pushes a
-# true neighbour out of the k; the same rows with the zero row stored last give the right neighbours.
+# the best hit of every query. In sqlite-vec 0.1.9 the distance is NULL, and the rank of the row depends on where it is
+# stored: the *first* row of a table, if zero, is the first hit of every query and pushes a true neighbour out of the
+# k; the same rows with the zero row stored last give the right neighbours.
 #
 # What follows for us: a head that ends in a ReLU can map a row to zeros, and a collapsed one maps many; `normalize`
 # keeps them as zeros. The export should count such rows in the gallery and say so before they go into somebody's
