@@ -4,8 +4,8 @@
 ``int8``: number j is divided by its own step, a 127th of its largest magnitude in the gallery, rounded and clipped.
 Multiply codes by the steps before taking inner products, or multiply the query by the steps once and leave the stored
 codes as they are. ``binary``: bit j is set where number j is positive; eight to a byte, the first in the highest bit,
-as NumPy's ``packbits`` and sentence-transformers (``precision="ubinary"``) have it; compare by Hamming distance. FAISS and
-sqlite-vec pack their own bits from the lowest: pack gallery and queries alike.
+as NumPy's ``packbits`` and sentence-transformers (``precision="ubinary"``) have it; compare by Hamming distance. FAISS
+and sqlite-vec pack their own bits from the lowest: pack gallery and queries alike.
 """
 
 from __future__ import annotations
