@@ -137,6 +137,7 @@ def test_a_checkpoint_by_the_training_loss_or_by_no_metric_is_written_in_the_war
     }
 
 
+@pytest.mark.filterwarnings("ignore:The checkpoint was not written between two steps")  # Lightning's own never is
 @pytest.mark.usefixtures("deterministic")
 @pytest.mark.parametrize("epoch", [0, WARMUP - 1, WARMUP], ids=["warmup", "boundary", "joint"])
 def test_a_resumed_run_stops_at_the_same_epoch(tmp_path: Path, epoch: int) -> None:
