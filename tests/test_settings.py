@@ -124,7 +124,6 @@ def test_each_setting_that_changes_training_is_named(
     assert re.search(place.replace("'", "['\"]"), found), found
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # torch's own, where it compiles
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from multiprocessing import connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -257,7 +258,24 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def end_with_parent() -> None:
+_stopping: Event | None = None
+"""Set in a worker of a comparison, once no further run is to begin."""
+
+
+def start_worker(stopping: Event) -> None:
+    """Prepare a worker process of a comparison."""
+    global _stopping
+    _stopping = stopping
+    _end_with_parent()
+
+
+def train_unless_stopping(run: ArmRun) -> None:
+    """Train a run, unless the comparison was stopped while it waited: a pool hands out one more than it has workers."""
+    if _stopping is None or not _stopping.is_set():
+        run.train()
+
+
+def _end_with_parent() -> None:
     """Let this worker end when the comparison is killed: else it would train on, in a folder the next one takes."""
     parent = multiprocessing.parent_process()
     if parent is None:

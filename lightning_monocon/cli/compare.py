@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from io import StringIO
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from lightning_monocon.cli.arm_run import ArmRun, cores, end_with_parent, epochs_done, option
+from lightning_monocon.cli.arm_run import ArmRun, cores, epochs_done, option, start_worker, train_unless_stopping
 from lightning_monocon.cli.compared_arms import ARMS, DEFAULT
 from lightning_monocon.cli.parts import read_recipe
 from lightning_monocon.cli.words import OneSentenceParser, resolve_recipes, stop
@@ -49,6 +51,9 @@ def run(args: Sequence[str]) -> None:
     except RuntimeError as error:
         print(f"monocon compare: error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+    except KeyboardInterrupt:
+        print("monocon compare: stopped; nothing is lost, and the same command resumes.", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 def _refuse_misspelt(overrides: Sequence[str], own: Sequence[str]) -> None:
@@ -127,12 +132,26 @@ def train(runs: Sequence[ArmRun], jobs: int) -> None:
         return
     total = sum(each.epochs for each in todo)
     context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads
+    stopping = context.Event()
     with (
-        ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context, initializer=end_with_parent) as pool,
+        ProcessPoolExecutor(min(jobs, len(todo)), context, start_worker, (stopping,)) as pool,
         tqdm(total=total, unit="epoch", desc=f"{len(todo)} runs", dynamic_ncols=True) as bar,
     ):
-        futures = {pool.submit(ArmRun.train, each): each for each in todo}
-        _watch(futures, bar)
+        futures = {pool.submit(train_unless_stopping, each): each for each in todo}
+        try:
+            _watch(futures, bar)
+        except KeyboardInterrupt:
+            _stop_now(pool, stopping)
+            raise
+
+
+def _stop_now(pool: ProcessPoolExecutor, stopping: Event) -> None:
+    """End the runs under way, and begin none that waits: each keeps what it has saved."""
+    stopping.set()
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()  # a run finishes its step, saves and ends, as at any SIGTERM
 
 
 def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[None]) -> None:

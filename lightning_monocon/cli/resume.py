@@ -167,4 +167,6 @@ def _say_how_to_go_on(trainer: Trainer, folder: Path) -> None:
     Where the folder was moved, the sentence that stops the run says what to do.
     """
     if trainer.is_global_zero and trainer.global_step > 0 and folder.exists():
-        print(f"stopped after step {trainer.global_step}. Go on with:\n  {resume_command(folder)}", file=sys.stderr)
+        saved = any((folder / "checkpoints").glob("*.ckpt"))
+        how = f"Resume with:\n  {resume_command(folder)}" if saved else "It has saved no checkpoint to resume from."
+        print(f"stopped after step {trainer.global_step}. {how}", file=sys.stderr)

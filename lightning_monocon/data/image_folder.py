@@ -52,6 +52,10 @@ class ImageFolderData(ImageData):
         value_range: tuple[float, float] | None = None,
         **kwargs: Any,  # noqa: ANN401  # those of `ImageData`, which the command line finds by their names
     ) -> None:
+        if channels == 1:  # the means of ImageNet's channels, of which grey has one
+            kwargs = {**dict.fromkeys(("mean", "std")), **kwargs}
+            kwargs["mean"] = kwargs["mean"] or (sum(self.default_mean) / 3,)
+            kwargs["std"] = kwargs["std"] or (sum(self.default_std) / 3,)
         super().__init__(root, batch_size, **kwargs)
         if channels not in (1, 3) or not 0 < test_size < 1 or (image_size is not None and image_size < 1):
             raise ValueError(

@@ -185,6 +185,28 @@ def test_a_killed_comparison_goes_on(tmp_path: Path) -> None:
     assert (going / "notes.txt").read_text() == "precious"
 
 
+def test_ctrl_c_ends_a_comparison_and_begins_no_further_run(tmp_path: Path) -> None:
+    words = ["compare", "--config", "digits", "--out", str(tmp_path), "--seeds", "0", "--jobs", "1"]
+    words += ["--arms", "encoder", "linear-4", "mlp"]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "lightning_monocon", *words, "--trainer.max_epochs=1000"],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    record = tmp_path / "runs" / "encoder-seed0" / "record.jsonl"
+    try:
+        _until(lambda: (record.exists() and "train/loss" in record.read_text()) or command.poll() is not None)
+        os.killpg(command.pid, signal.SIGINT)  # a terminal sends it to all
+        said = command.communicate(timeout=PATIENCE)[1]
+    finally:
+        command.kill()
+    assert command.returncode == 128 + signal.SIGINT
+    assert said.splitlines()[-1] == "monocon compare: stopped; nothing is lost, and the same command resumes."
+    assert "Traceback" not in said
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"encoder-seed0"}
+
+
 def _until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():

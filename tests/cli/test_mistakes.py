@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,9 @@ def test_a_mistake_in_a_recipe_is_one_sentence(
     assert "key" not in sentence or "twice" not in sentence or "'r.yaml'" in said
 
 
-def test_what_a_run_refuses_is_one_sentence(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_run_refuses_is_one_sentence(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder with a run in it, one that is in use, and settings that drifted."""
+    finished = Path(shutil.copytree(finished, tmp_path / "run"))  # a refusal is recorded
     words = ["fit", "--config", "digits", "--run_dir", str(finished), *SHORT]
     before = (finished / "record.jsonl").read_bytes()
     assert "already holds a run. Choose another, or resume that run" in one_sentence(words, capsys, status=1)

@@ -260,3 +260,12 @@ def test_the_real_cifar100(shared_data: Path) -> None:
     assert len(left_out) == 10  # as docs/images.md says
     assert sum(test.labels[i] != labels[test.images[i].tobytes()] for i in left_out) == 6
     assert again.description["left_out"] == 10 + 5_000 - len(again.val)
+
+
+def test_grey_images_are_normalised_by_one_mean(tmp_path: Path) -> None:
+    class_folders(tmp_path, 10)
+    data = ImageFolderData(str(tmp_path), 8, channels=1)
+    data.setup("fit")
+    images, _ = finished(data, data.val_dataloader()[1])
+    assert images.shape[1] == 1
+    assert (data.augmentation.mean, data.augmentation.std) == (pytest.approx((0.449,)), pytest.approx((0.226,)))

@@ -106,8 +106,6 @@ def test_second_derivative_says_what_to_do() -> None:
 
 
 @interpreted
-# torch's own: forward mode compiles its decompositions with the deprecated `torch.jit.script`
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_transforms_and_forward_mode_take_the_plain_path() -> None:
     x, weights, biases, *_ = arguments(requires_grad=False)
 

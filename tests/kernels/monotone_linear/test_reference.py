@@ -61,8 +61,6 @@ def test_first_and_second_derivatives_are_exact(activation: str) -> None:
     assert torch.autograd.gradgradcheck(run, inputs)
 
 
-# torch's own: forward mode compiles its decompositions with the deprecated `torch.jit.script`
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_functorch_and_forward_mode_agree_with_reverse_mode() -> None:
     x, weights, biases = oracle.problem([5, 6, 3], 4, torch.float64)
 

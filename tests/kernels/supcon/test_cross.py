@@ -20,8 +20,6 @@ from lightning_monocon.losses import CrossSupConLoss
 pytestmark = [
     # the interpreter's numpy warns of pairs beyond the last row, which a mask then drops
     pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"),
-    # torch's own: forward mode compiles its decompositions with a call that it has deprecated
-    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
 ]
 
 # anchors, rows, dimensions, classes, temperature: primes, one off the tile of 16, equal sizes, one class, few positives

@@ -105,7 +105,6 @@ def test_second_derivatives_raise(backend: str) -> None:
         first.sum().backward()
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_transforms_take_plain_torch(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, labels = batch()
     wanted = torch.autograd.grad(supcon(embeddings, labels, backend="torch"), embeddings)[0]

@@ -22,7 +22,6 @@ CASES = [(2, 5, 1, 0.1), (31, 7, 4, 1.0), (33, 8, 33, 0.05), (64, 3, 1, 0.1), (6
 
 
 # torch's own forward mode compiles its decompositions with a call that it has deprecated
-forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
 
 def batch(rows: int, dim: int, classes: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -63,7 +62,6 @@ def test_float32_is_close_to_oracle(rows: int, dim: int, classes: int, temperatu
     assert error < 1e-5
 
 
-@forward_mode
 @pytest.mark.parametrize("temperature", [0.1, 0.01], ids=["one exponential", "running"])
 @pytest.mark.parametrize("normalize", [True, False], ids=["unit", "raw"])
 def test_gradcheck(temperature: float, normalize: bool) -> None:
@@ -128,7 +126,6 @@ def test_every_second_derivative_raises() -> None:
         first.pow(2).sum().backward()
 
 
-@forward_mode
 def test_function_transforms() -> None:
     embeddings, labels = batch(12, 5, 3)
 

@@ -35,7 +35,7 @@ def stops(trials: int, folder: Path) -> Outcome:
         printed = log(run)[said:]
         if status != STATUS[how]:
             found.append(f"{how}: status {status}")
-        if f"Go on with:\n  monocon fit --config {run}/config.yaml" not in printed or "--resume auto" not in printed:
+        if f"Resume with:\n  monocon fit --config {run}/config.yaml" not in printed or "--resume auto" not in printed:
             found.append(f"{how}: no command")
         lost += not is_saved(run)
     lost += finish(fit(run, *SAVES)) != 0
@@ -84,7 +84,7 @@ def printed_command(trials: int, folder: Path) -> Outcome:
     """Stop a run and do what it says, word by word."""
     run = folder / "run"
     _stop(run, "exception", 5)
-    line = log(run).split("Go on with:\n")[1].splitlines()[0]
+    line = log(run).split("Resume with:\n")[1].splitlines()[0]
     name, verb, _, config, *options = shlex.split(line)
     from reliability import targets
     from reliability.processes import start
