@@ -19,7 +19,7 @@ from lightning_monocon.between_steps import Position, Steps, callbacks_of, watch
 from lightning_monocon.data.keyed_random import key, run_seed
 from lightning_monocon.durable import probe_checkpoint_folders
 from lightning_monocon.settings import Settings, differences, run_settings
-from lightning_monocon.step_state import overrides
+from lightning_monocon.step_state import kept_checkpoint, overrides
 
 _INEXACT = (
     "The checkpoint was not written between two steps: accumulated gradients, or what had yet to run in the step "
@@ -76,6 +76,7 @@ class ExactResume(Callback):
         self._means: dict[str, tuple[Tensor, Tensor]] = {}
         self._metrics: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
+        self._checkpoint: dict[str, Any] = {}  # until the epoch that it resumes within has begun
         self._steps: Steps | None = None
 
     @property
@@ -127,6 +128,8 @@ class ExactResume(Callback):
                 state.get("batches"),
                 pending and Position(*pending),
             )
+            if self._steps is not None and (pending or state["position"])[1]:
+                self._checkpoint = kept_checkpoint(checkpoint)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the position of a checkpoint of the same settings."""
@@ -173,14 +176,14 @@ class ExactResume(Callback):
         self._restored = False
         if (self._validated or self.position).batch:
             if _starts_epochs(trainer, pl_module):
-                progress.start_epoch_again(trainer, pl_module)
+                progress.start_epoch_again(trainer, pl_module, self._checkpoint)
         elif not isinstance(_data(trainer), Resumable):
             progress.fetch_anew(trainer)  # an order that is drawn is that of an uninterrupted run
         progress.within_epoch(trainer, pending=self._validated is not None)
         for name, parameter in pl_module.named_parameters():
             if name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter.device)
-        self._gradients = {}
+        self._gradients, self._checkpoint = {}, {}
 
     def before_validation(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note which validation is under way: a run that ends in it resumes with it."""

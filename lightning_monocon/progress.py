@@ -105,13 +105,13 @@ def forget_loader(trainer: Trainer) -> None:
     loop._combined_loader = loop._data_fetcher = None
 
 
-def start_epoch_again(trainer: Trainer, pl_module: LightningModule) -> None:
+def start_epoch_again(trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
     """Run ``on_train_epoch_start`` for an epoch that is resumed within, and keep every state of the checkpoint.
 
     Lightning leaves the hook out, and with it what it sets outside the checkpoint: a number of batches to accumulate, a
     part of the model in eval mode, an attribute that follows the epoch. What it moves is in the checkpoint, moved.
     """
-    with keeping_state(trainer, pl_module, "on_train_epoch_start"):
+    with keeping_state(trainer, pl_module, "on_train_epoch_start", checkpoint):
         call._call_callback_hooks(trainer, "on_train_epoch_start")
         call._call_lightning_module_hook(trainer, "on_train_epoch_start")
 

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resume within an epoch with state that its first hook moves and that is kept in every kind of place."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+from oracles.moved_state import Data, Moved, assert_every_resume_is_exact, fit
+from torch import Tensor, nn
+
+pytestmark = [
+    pytest.mark.usefixtures("deterministic"),
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`", "ignore:The dirpath has changed"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+]
+
+
+class InTheCheckpoint(Moved):
+    """Counts epochs, and builds a part when it loads, as modules do whose size a checkpoint tells."""
+
+    epochs = 0
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.epochs += 1
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return super().training_step(batch, batch_idx) * 0.8**self.epochs
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["own"] = {"epochs": self.epochs}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.epochs = checkpoint["own"]["epochs"]
+        self.net[3] = nn.Linear(5, 1)
+
+
+class Counter(nn.Module):
+    epochs = 0
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"epochs": self.epochs}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.epochs = state["epochs"]
+
+
+class InExtraState(Moved):
+    def __init__(self) -> None:
+        super().__init__()
+        self.counter = Counter()
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.counter.epochs += 1
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return super().training_step(batch, batch_idx) * 0.8**self.counter.epochs
+
+
+class InACallback(L.Callback):
+    """Keeps a list, which a shallow copy of the checkpoint would share."""
+
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.epochs.append(trainer.current_epoch)
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
+        for parameter in pl_module.parameters():
+            if parameter.grad is not None:
+                parameter.grad *= len(self.epochs)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["own"] = list(self.epochs)
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.epochs = checkpoint["own"]
+
+
+class CountingData(Data):
+    epochs = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = state_dict["epochs"]
+
+
+class InTheData(Moved):
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.trainer.datamodule.epochs += 1  # type: ignore[attr-defined]
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return super().training_step(batch, batch_idx) * 0.8**self.trainer.datamodule.epochs  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", [InTheCheckpoint, InExtraState, InTheData, InACallback])
+def test_state_that_the_start_of_an_epoch_moves_is_moved_once(kind: type[Any], tmp_path: Path) -> None:
+    def run(folder: Path, **where: Any) -> dict[str, Any]:
+        if issubclass(kind, L.Callback):
+            return fit(folder, kind(), **where)
+        return fit(folder, build=kind, data=CountingData(seed=1), **where)
+
+    assert_every_resume_is_exact(tmp_path, [3, 9], run)
+
+
+class LoadsOnce(InTheCheckpoint):
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        assert not self.epochs, "loaded already"
+        self.epochs = checkpoint["own"]["epochs"]
+
+
+def test_state_that_cannot_be_loaded_twice_is_said_to_be_moved(tmp_path: Path) -> None:
+    fit(tmp_path / "whole", build=LoadsOnce)
+    with pytest.warns(UserWarning, match=r"`LoadsOnce.on_load_checkpoint` must be able to run twice .* loaded already"):
+        fit(tmp_path / "run", build=LoadsOnce, resume=tmp_path / "whole" / "at-3.ckpt")
