@@ -19,7 +19,7 @@ from lightning_monocon.between_steps import Position, Steps, callbacks_of, watch
 from lightning_monocon.data.keyed_random import key, run_seed
 from lightning_monocon.durable import probe_checkpoint_folders
 from lightning_monocon.settings import Settings, differences, run_settings
-from lightning_monocon.step_state import kept_checkpoint, overrides
+from lightning_monocon.step_state import Switches, kept_checkpoint, overrides, set_switches, switches
 
 _INEXACT = (
     "The checkpoint was not written between two steps: accumulated gradients, or what had yet to run in the step "
@@ -76,6 +76,7 @@ class ExactResume(Callback):
         self._means: dict[str, tuple[Tensor, Tensor]] = {}
         self._metrics: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
+        self._switches: Switches = {}
         self._checkpoint: dict[str, Any] = {}  # until the epoch that it resumes within has begun
         self._steps: Steps | None = None
 
@@ -105,6 +106,8 @@ class ExactResume(Callback):
         """Add the latest metrics, which schedulers and callbacks may monitor, and gradients that are accumulated."""
         state = checkpoint["callbacks"][self.state_key]
         state["metrics"] = progress.known_metrics(trainer)
+        # a validation has every part in eval mode
+        state["switches"] = self._switches if trainer.validating else switches(pl_module)
         accumulating = self._steps is not None and self._steps.with_gradients
         if self._steps is not None and accumulating:
             state |= {"position": list(self._steps.position), "batches": progress.batches(trainer)}
@@ -141,6 +144,7 @@ class ExactResume(Callback):
         self._validated = Position(*state_dict["pending"]) if "pending" in state_dict else None
         self._earlier, self._metrics = state_dict.get("means", {}), state_dict.get("metrics", {})
         self._gradients = state_dict.get("gradients", {})
+        self._switches = state_dict.get("switches", {})
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See that checkpoints can be written; arm the data module before it builds the loader that is trained on.
@@ -166,8 +170,13 @@ class ExactResume(Callback):
                 progress.between_epochs(trainer)
 
     def epoch_begins(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seed every generator for the start of this epoch, and for a loader that draws its order there."""
+        """Seed every generator for the start of this epoch, and for a loader that draws its order there.
+
+        In the first of a resumed run, what was frozen or in eval mode is so again, whatever the run has begun with.
+        """
         self._seed_generators(trainer, trainer.current_epoch, "start")
+        if self._restored:
+            set_switches(pl_module, self._switches)
 
     def batches_begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make up in the first epoch of a resumed run for what Lightning leaves out there."""
@@ -177,6 +186,7 @@ class ExactResume(Callback):
         if (self._validated or self.position).batch:
             if _starts_epochs(trainer, pl_module):
                 progress.start_epoch_again(trainer, pl_module, self._checkpoint)
+            set_switches(pl_module, self._switches)
         elif not isinstance(_data(trainer), Resumable):
             progress.fetch_anew(trainer)  # an order that is drawn is that of an uninterrupted run
         progress.within_epoch(trainer, pending=self._validated is not None)
@@ -189,6 +199,7 @@ class ExactResume(Callback):
         """Note which validation is under way: a run that ends in it resumes with it."""
         place = Position(trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready)
         self._seed_generators(trainer, *place, "validation")
+        self._switches = switches(pl_module)
         self._after_validation = False
         if self._steps is not None and not self._steps.accumulating:
             self._validated = place

@@ -42,6 +42,9 @@ _DEFAULTS = (
 _LARGE = ("state_dict", "optimizer_states")
 _OURS = __name__.split(".")[0]
 
+Switches = dict[str, dict[str, bool]]
+"""Which parameters require a gradient and which parts are in training mode, by name."""
+
 
 class StepState:
     """The buffers of a module and the options of its optimizers, as they are now.
@@ -78,6 +81,22 @@ class StepState:
 def fingerprint(pl_module: LightningModule) -> list[Tensor]:
     """Return the norm of every weight: cheap, and not the same once averaged weights have been put in their place."""
     return list(torch._foreach_norm([parameter.detach() for parameter in pl_module.parameters()]))
+
+
+def switches(pl_module: LightningModule) -> Switches:
+    """Return what training sets on parameters and parts and no `state_dict` holds."""
+    return {
+        "requires_grad": {name: parameter.requires_grad for name, parameter in pl_module.named_parameters()},
+        "training": {name: part.training for name, part in pl_module.named_modules()},
+    }
+
+
+def set_switches(pl_module: LightningModule, to: Switches) -> None:
+    """Set them to what they were; names that the module lacks, or that are not there, are left alone."""
+    for name, parameter in pl_module.named_parameters():
+        parameter.requires_grad_(to.get("requires_grad", {}).get(name, parameter.requires_grad))
+    for name, part in pl_module.named_modules():
+        part.training = to.get("training", {}).get(name, part.training)
 
 
 def stateful(callbacks: Iterable[Callback], hooks: Iterable[str]) -> list[Callback]:

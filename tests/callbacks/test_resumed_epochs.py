@@ -6,7 +6,9 @@ from typing import Any
 
 import lightning.pytorch as L
 import pytest
-from oracles.moved_state import Data, Moved, assert_every_resume_is_exact, fit
+import torch
+from lightning.pytorch.callbacks import BackboneFinetuning
+from oracles.moved_state import Data, Moved, assert_every_resume_is_exact, fit, unequal
 from torch import Tensor, nn
 
 pytestmark = [
@@ -119,3 +121,44 @@ def test_state_that_cannot_be_loaded_twice_is_said_to_be_moved(tmp_path: Path) -
     fit(tmp_path / "whole", build=LoadsOnce)
     with pytest.warns(UserWarning, match=r"`LoadsOnce.on_load_checkpoint` must be able to run twice .* loaded already"):
         fit(tmp_path / "run", build=LoadsOnce, resume=tmp_path / "whole" / "at-3.ckpt")
+
+
+class Unfreezes(Moved):
+    """Opens one part and closes another at one epoch only."""
+
+    def on_fit_start(self) -> None:
+        self.net[0].requires_grad_(False)
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        if self.current_epoch == 1:
+            self.net[0].requires_grad_(True)
+            self.net[2].eval()
+
+
+class Finetuned(Moved):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = self.net[0]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([one for one in self.parameters() if one.requires_grad], 1e-2, momentum=0.9)
+
+
+@pytest.mark.filterwarnings("ignore:The provided params to be frozen already exist")  # the hook runs twice at epoch 1
+@pytest.mark.parametrize("kind", [Unfreezes, Finetuned])
+def test_parts_that_were_opened_in_an_earlier_epoch_stay_open(kind: type[Moved], tmp_path: Path) -> None:
+    def run(folder: Path, **where: Any) -> dict[str, Any]:
+        callbacks = [BackboneFinetuning(1, lambda epoch: 1.5)] if kind is Finetuned else []
+        return fit(folder, *callbacks, build=kind, val_check_interval=3, **where)
+
+    assert_every_resume_is_exact(tmp_path, [3, 7, 9, 14, 16], run)
+
+
+def test_a_checkpoint_that_does_not_say_what_was_open_is_resumed(tmp_path: Path) -> None:
+    fit(tmp_path / "whole")
+    checkpoint = torch.load(tmp_path / "whole" / "at-9.ckpt", weights_only=True)
+    del checkpoint["callbacks"]["ExactResume"]["switches"]
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    truth = torch.load(tmp_path / "whole" / "last.ckpt", weights_only=True)
+    assert unequal(fit(tmp_path / "run", resume=tmp_path / "old.ckpt"), truth) == []
