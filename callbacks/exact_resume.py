@@ -72,8 +72,9 @@ class ExactResume(Callback):
         self._after_validation = False  # in its last hook
         self._settings: Settings = {}
         self._restored = False
+        self._within = False  # an epoch that is resumed, before its first step
         self._earlier: dict[str, list[float | int]] = {}
-        self._means: dict[str, tuple[Tensor, Tensor]] = {}
+        self._means: dict[str, tuple[Tensor, ...]] = {}
         self._metrics: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
         self._switches: Switches = {}
@@ -118,7 +119,7 @@ class ExactResume(Callback):
             }
         within_epoch = state["position"][1] > 0
         if within_epoch and trainer.world_size == 1 and (accumulating or not state["exact"]):
-            state["means"] = _as_numbers(progress.running_means(trainer))
+            state["means"] = _as_numbers(progress.running_values(trainer))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Set the counters of a checkpoint that this callback was part of; Lightning reads them after this."""
@@ -183,6 +184,7 @@ class ExactResume(Callback):
         if not self._restored:
             return
         self._restored = False
+        self._within = self.position.batch > 0
         if (self._validated or self.position).batch:
             if _starts_epochs(trainer, pl_module):
                 progress.start_epoch_again(trainer, pl_module, self._checkpoint)
@@ -221,9 +223,8 @@ class ExactResume(Callback):
         batch_idx: int,
     ) -> None:
         """Note where the next step will be, for whoever saves before this one is over."""
-        if self._earlier:
-            progress.add_to_means(trainer, self._earlier)
-            self._earlier = {}
+        if self._within:
+            self._complete_metrics(trainer)
         epoch, following = trainer.current_epoch, batch_idx + 1
         if following >= trainer.num_training_batches:
             self._move_to(trainer, Position(epoch + 1, 0))
@@ -236,7 +237,18 @@ class ExactResume(Callback):
         if self._steps is not None and not self._steps.accumulating:
             self._move_to(trainer, self._steps.position)
             if self.position.batch and trainer.world_size == 1:  # one rank's means are not those of the others
-                self._means = progress.running_means(trainer)
+                self._means = progress.running_values(trainer)
+
+    def _complete_metrics(self, trainer: Trainer) -> None:
+        """Let the metrics of an epoch that was interrupted cover the whole of it, or say that they do not."""
+        self._within = False
+        progress.add_to_values(trainer, self._earlier)
+        self._earlier = {}
+        if names := progress.forgetful_metrics(trainer):
+            rank_zero_warn(
+                f"The metrics that are logged as objects must be persistent to cover the part of this epoch before the "
+                f"resume, and {', '.join(names)} will not; call `.persistent(True)` on them in the module's `__init__`."
+            )
 
     def _move_to(self, trainer: Trainer, position: Position) -> None:
         self.position, self._batches = position, progress.batches(trainer)
@@ -289,8 +301,8 @@ class ExactResume(Callback):
         rank_zero_warn(problem)
 
 
-def _as_numbers(means: dict[str, tuple[Tensor, Tensor]]) -> dict[str, list[float | int]]:
-    return {key: [total.item(), weight.item()] for key, (total, weight) in means.items()}
+def _as_numbers(means: dict[str, tuple[Tensor, ...]]) -> dict[str, list[float | int]]:
+    return {key: [part.item() for part in parts] for key, parts in means.items()}
 
 
 def _data(trainer: Trainer) -> object:

@@ -8,8 +8,9 @@ import lightning.pytorch as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import BackboneFinetuning
-from oracles.moved_state import Data, Moved, assert_every_resume_is_exact, fit, unequal
+from oracles.moved_state import Data, Moved, assert_every_resume_is_exact, fit, record, unequal
 from torch import Tensor, nn
+from torchmetrics import MaxMetric
 
 pytestmark = [
     pytest.mark.usefixtures("deterministic"),
@@ -162,3 +163,37 @@ def test_a_checkpoint_that_does_not_say_what_was_open_is_resumed(tmp_path: Path)
     torch.save(checkpoint, tmp_path / "old.ckpt")
     truth = torch.load(tmp_path / "whole" / "last.ckpt", weights_only=True)
     assert unequal(fit(tmp_path / "run", resume=tmp_path / "old.ckpt"), truth) == []
+
+
+class Logs(Moved):
+    """Logs by every reduction, and an object; what is largest and smallest comes early in an epoch."""
+
+    def __init__(self, persistent: bool = True) -> None:
+        super().__init__()
+        self.largest = MaxMetric()
+        self.largest.persistent(persistent)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        value = torch.tensor(5.0 - batch_idx)
+        for kind in ("max", "min", "sum", "mean"):
+            self.log(kind, -value if kind == "min" else value, on_step=False, on_epoch=True, reduce_fx=kind)
+        self.largest(value)
+        self.log("largest", self.largest, on_step=False, on_epoch=True)
+        return loss
+
+
+def test_metrics_of_every_reduction_cover_the_whole_of_an_interrupted_epoch(tmp_path: Path) -> None:
+    def run(folder: Path, **where: Any) -> dict[str, Any]:
+        return fit(folder, build=Logs, val_check_interval=3, **where)
+
+    assert_every_resume_is_exact(tmp_path, [3, 9, 13], run)
+    epochs = [metrics for _, _, metrics in record(tmp_path / "at-9") if "sum" in metrics]
+    expected = {"max": 5.0, "min": -5.0, "sum": 14.0, "mean": 2.0, "largest": 5.0}
+    assert [{name: metrics[name] for name in expected} for metrics in epochs] == [expected, expected]
+
+
+def test_a_metric_object_that_no_checkpoint_holds_is_named(tmp_path: Path) -> None:
+    fit(tmp_path / "whole", build=lambda: Logs(persistent=False))
+    with pytest.warns(UserWarning, match=r"and largest will not; call `.persistent\(True\)`"):
+        fit(tmp_path / "run", build=lambda: Logs(persistent=False), resume=tmp_path / "whole" / "at-9.ckpt")
