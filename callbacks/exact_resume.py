@@ -59,8 +59,9 @@ class ExactResume(Callback):
 
     Raises:
         ValueError: On resume, if the seed, the world size, a hyper-parameter or a limit of the trainer is not the
-            checkpoint's. At the start of training, if the train data is an `IterableDataset` of a data module that is
-            not `Resumable`.
+            checkpoint's, or if the checkpoint is from within an epoch and `overfit_batches` replaces the sampler of a
+            `Resumable` data module. At the start of training, if the train data is an `IterableDataset` of a data
+            module that is not `Resumable`.
     """
 
     def __init__(self, seed: int | None = None, allow_drift: bool = False) -> None:
@@ -157,6 +158,7 @@ class ExactResume(Callback):
             progress.skip_sanity_check(trainer)
         data = _data(trainer)
         if self._restored and isinstance(data, Resumable):
+            self._check_sampler(trainer)
             progress.forget_loader(trainer)
             data.resume_at(*self.position)
             # it does start within the epoch, which Lightning can only know of a loader
@@ -278,6 +280,22 @@ class ExactResume(Callback):
                 f"The run goes on with other settings than its checkpoint's: {'; '.join(found)}. It will not end as an "
                 "uninterrupted run would; a learning-rate schedule goes on as it was stored."
             )
+
+    def _check_sampler(self, trainer: Trainer) -> None:
+        """Refuse to start within an epoch where Lightning takes another sampler, which starts at the first batch."""
+        overfit: float = vars(trainer)["overfit_batches"]  # which Lightning declares nowhere
+        if not self.position.batch or not overfit:
+            return
+        problem = (
+            f"`overfit_batches` must be 0 for an exact resume within an epoch, since it replaces the sampler; got "
+            f"{overfit} and a checkpoint from batch {self.position.batch} of an epoch."
+        )
+        if not self.allow_drift:
+            raise ValueError(
+                f"{problem} Start the run again, resume from a checkpoint of the end of an epoch, or go on all the "
+                "same with `allow_drift=True` (--allow_drift true)."
+            )
+        rank_zero_warn(problem)
 
     def _check_data(self, trainer: Trainer) -> None:
         """Refuse a stream that cannot be resumed, before hours of training depend on its checkpoints."""

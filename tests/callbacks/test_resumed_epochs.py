@@ -8,8 +8,9 @@ import lightning.pytorch as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import BackboneFinetuning
-from oracles.moved_state import Data, Moved, assert_every_resume_is_exact, fit, record, unequal
+from oracles.moved_state import BATCHES, ROWS, Data, Moved, assert_every_resume_is_exact, fit, record, rows, unequal
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from torchmetrics import MaxMetric
 
 pytestmark = [
@@ -197,3 +198,21 @@ def test_a_metric_object_that_no_checkpoint_holds_is_named(tmp_path: Path) -> No
     fit(tmp_path / "whole", build=lambda: Logs(persistent=False))
     with pytest.warns(UserWarning, match=r"and largest will not; call `.persistent\(True\)`"):
         fit(tmp_path / "run", build=lambda: Logs(persistent=False), resume=tmp_path / "whole" / "at-9.ckpt")
+
+
+class Overfitted(Data):
+    """Takes plain indices, as Lightning's sampler gives them."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(rows(BATCHES * ROWS), ROWS, sampler=super().train_dataloader().sampler)
+
+
+@pytest.mark.filterwarnings("ignore:You requested to overfit", "ignore:.*sampler.* overfit")
+def test_a_resume_within_an_epoch_of_overfitted_batches_is_refused(tmp_path: Path) -> None:
+    run = lambda name, **where: fit(  # noqa: E731
+        tmp_path / name, data=Overfitted(seed=1), overfit_batches=4, **where
+    )
+    truth = run("whole")
+    assert unequal(run("end", resume=tmp_path / "whole" / "at-8.ckpt"), truth) == []
+    with pytest.raises(ValueError, match=r"`overfit_batches` must be 0 for an exact resume .* batch 2 of an epoch"):
+        run("within", resume=tmp_path / "whole" / "at-6.ckpt")
