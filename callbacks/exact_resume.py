@@ -19,7 +19,7 @@ from lightning_monocon.between_steps import Position, Steps, callbacks_of, watch
 from lightning_monocon.data.keyed_random import key, run_seed
 from lightning_monocon.durable import probe_checkpoint_folders
 from lightning_monocon.settings import Settings, differences, run_settings
-from lightning_monocon.step_state import overrides
+from lightning_monocon.step_state import Switches, kept_checkpoint, overrides, set_switches, switches
 
 _INEXACT = (
     "The checkpoint was not written between two steps: accumulated gradients, or what had yet to run in the step "
@@ -59,8 +59,9 @@ class ExactResume(Callback):
 
     Raises:
         ValueError: On resume, if the seed, the world size, a hyper-parameter or a limit of the trainer is not the
-            checkpoint's. At the start of training, if the train data is an `IterableDataset` of a data module that is
-            not `Resumable`.
+            checkpoint's, or if the checkpoint is from within an epoch and `overfit_batches` replaces the sampler of a
+            `Resumable` data module. At the start of training, if the train data is an `IterableDataset` of a data
+            module that is not `Resumable`.
     """
 
     def __init__(self, seed: int | None = None, allow_drift: bool = False) -> None:
@@ -72,10 +73,13 @@ class ExactResume(Callback):
         self._after_validation = False  # in its last hook
         self._settings: Settings = {}
         self._restored = False
+        self._within = False  # an epoch that is resumed, before its first step
         self._earlier: dict[str, list[float | int]] = {}
-        self._means: dict[str, tuple[Tensor, Tensor]] = {}
+        self._means: dict[str, tuple[Tensor, ...]] = {}
         self._metrics: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
+        self._switches: Switches = {}
+        self._checkpoint: dict[str, Any] = {}  # until the epoch that it resumes within has begun
         self._steps: Steps | None = None
 
     @property
@@ -104,6 +108,8 @@ class ExactResume(Callback):
         """Add the latest metrics, which schedulers and callbacks may monitor, and gradients that are accumulated."""
         state = checkpoint["callbacks"][self.state_key]
         state["metrics"] = progress.known_metrics(trainer)
+        # a validation has every part in eval mode
+        state["switches"] = self._switches if trainer.validating else switches(pl_module)
         accumulating = self._steps is not None and self._steps.with_gradients
         if self._steps is not None and accumulating:
             state |= {"position": list(self._steps.position), "batches": progress.batches(trainer)}
@@ -114,7 +120,7 @@ class ExactResume(Callback):
             }
         within_epoch = state["position"][1] > 0
         if within_epoch and trainer.world_size == 1 and (accumulating or not state["exact"]):
-            state["means"] = _as_numbers(progress.running_means(trainer))
+            state["means"] = _as_numbers(progress.running_values(trainer))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Set the counters of a checkpoint that this callback was part of; Lightning reads them after this."""
@@ -127,6 +133,8 @@ class ExactResume(Callback):
                 state.get("batches"),
                 pending and Position(*pending),
             )
+            if self._steps is not None and (pending or state["position"])[1]:
+                self._checkpoint = kept_checkpoint(checkpoint)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the position of a checkpoint of the same settings."""
@@ -138,6 +146,7 @@ class ExactResume(Callback):
         self._validated = Position(*state_dict["pending"]) if "pending" in state_dict else None
         self._earlier, self._metrics = state_dict.get("means", {}), state_dict.get("metrics", {})
         self._gradients = state_dict.get("gradients", {})
+        self._switches = state_dict.get("switches", {})
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See that checkpoints can be written; arm the data module before it builds the loader that is trained on.
@@ -149,6 +158,7 @@ class ExactResume(Callback):
             progress.skip_sanity_check(trainer)
         data = _data(trainer)
         if self._restored and isinstance(data, Resumable):
+            self._check_sampler(trainer)
             progress.forget_loader(trainer)
             data.resume_at(*self.position)
             # it does start within the epoch, which Lightning can only know of a loader
@@ -163,29 +173,37 @@ class ExactResume(Callback):
                 progress.between_epochs(trainer)
 
     def epoch_begins(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seed every generator for the start of this epoch, and for a loader that draws its order there."""
+        """Seed every generator for the start of this epoch, and for a loader that draws its order there.
+
+        In the first of a resumed run, what was frozen or in eval mode is so again, whatever the run has begun with.
+        """
         self._seed_generators(trainer, trainer.current_epoch, "start")
+        if self._restored:
+            set_switches(pl_module, self._switches)
 
     def batches_begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make up in the first epoch of a resumed run for what Lightning leaves out there."""
         if not self._restored:
             return
         self._restored = False
+        self._within = self.position.batch > 0
         if (self._validated or self.position).batch:
             if _starts_epochs(trainer, pl_module):
-                progress.start_epoch_again(trainer, pl_module)
+                progress.start_epoch_again(trainer, pl_module, self._checkpoint)
+            set_switches(pl_module, self._switches)
         elif not isinstance(_data(trainer), Resumable):
             progress.fetch_anew(trainer)  # an order that is drawn is that of an uninterrupted run
         progress.within_epoch(trainer, pending=self._validated is not None)
         for name, parameter in pl_module.named_parameters():
             if name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter.device)
-        self._gradients = {}
+        self._gradients, self._checkpoint = {}, {}
 
     def before_validation(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note which validation is under way: a run that ends in it resumes with it."""
         place = Position(trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready)
         self._seed_generators(trainer, *place, "validation")
+        self._switches = switches(pl_module)
         self._after_validation = False
         if self._steps is not None and not self._steps.accumulating:
             self._validated = place
@@ -207,9 +225,8 @@ class ExactResume(Callback):
         batch_idx: int,
     ) -> None:
         """Note where the next step will be, for whoever saves before this one is over."""
-        if self._earlier:
-            progress.add_to_means(trainer, self._earlier)
-            self._earlier = {}
+        if self._within:
+            self._complete_metrics(trainer)
         epoch, following = trainer.current_epoch, batch_idx + 1
         if following >= trainer.num_training_batches:
             self._move_to(trainer, Position(epoch + 1, 0))
@@ -222,7 +239,18 @@ class ExactResume(Callback):
         if self._steps is not None and not self._steps.accumulating:
             self._move_to(trainer, self._steps.position)
             if self.position.batch and trainer.world_size == 1:  # one rank's means are not those of the others
-                self._means = progress.running_means(trainer)
+                self._means = progress.running_values(trainer)
+
+    def _complete_metrics(self, trainer: Trainer) -> None:
+        """Let the metrics of an epoch that was interrupted cover the whole of it, or say that they do not."""
+        self._within = False
+        progress.add_to_values(trainer, self._earlier)
+        self._earlier = {}
+        if names := progress.forgetful_metrics(trainer):
+            rank_zero_warn(
+                f"The metrics that are logged as objects must be persistent to cover the part of this epoch before the "
+                f"resume, and {', '.join(names)} will not; call `.persistent(True)` on them in the module's `__init__`."
+            )
 
     def _move_to(self, trainer: Trainer, position: Position) -> None:
         self.position, self._batches = position, progress.batches(trainer)
@@ -253,6 +281,22 @@ class ExactResume(Callback):
                 "uninterrupted run would; a learning-rate schedule goes on as it was stored."
             )
 
+    def _check_sampler(self, trainer: Trainer) -> None:
+        """Refuse to start within an epoch where Lightning takes another sampler, which starts at the first batch."""
+        overfit: float = vars(trainer)["overfit_batches"]  # which Lightning declares nowhere
+        if not self.position.batch or not overfit:
+            return
+        problem = (
+            f"`overfit_batches` must be 0 for an exact resume within an epoch, since it replaces the sampler; got "
+            f"{overfit} and a checkpoint from batch {self.position.batch} of an epoch."
+        )
+        if not self.allow_drift:
+            raise ValueError(
+                f"{problem} Start the run again, resume from a checkpoint of the end of an epoch, or go on all the "
+                "same with `allow_drift=True` (--allow_drift true)."
+            )
+        rank_zero_warn(problem)
+
     def _check_data(self, trainer: Trainer) -> None:
         """Refuse a stream that cannot be resumed, before hours of training depend on its checkpoints."""
         data = _data(trainer)
@@ -275,8 +319,8 @@ class ExactResume(Callback):
         rank_zero_warn(problem)
 
 
-def _as_numbers(means: dict[str, tuple[Tensor, Tensor]]) -> dict[str, list[float | int]]:
-    return {key: [total.item(), weight.item()] for key, (total, weight) in means.items()}
+def _as_numbers(means: dict[str, tuple[Tensor, ...]]) -> dict[str, list[float | int]]:
+    return {key: [part.item() for part in parts] for key, parts in means.items()}
 
 
 def _data(trainer: Trainer) -> object:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer import call
 from torch import Tensor
@@ -105,13 +106,13 @@ def forget_loader(trainer: Trainer) -> None:
     loop._combined_loader = loop._data_fetcher = None
 
 
-def start_epoch_again(trainer: Trainer, pl_module: LightningModule) -> None:
+def start_epoch_again(trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
     """Run ``on_train_epoch_start`` for an epoch that is resumed within, and keep every state of the checkpoint.
 
     Lightning leaves the hook out, and with it what it sets outside the checkpoint: a number of batches to accumulate, a
     part of the model in eval mode, an attribute that follows the epoch. What it moves is in the checkpoint, moved.
     """
-    with keeping_state(trainer, pl_module, "on_train_epoch_start"):
+    with keeping_state(trainer, pl_module, "on_train_epoch_start", checkpoint):
         call._call_callback_hooks(trainer, "on_train_epoch_start")
         call._call_lightning_module_hook(trainer, "on_train_epoch_start")
 
@@ -132,30 +133,53 @@ def batches(trainer: Trainer) -> int:
     return trainer.fit_loop.epoch_loop.batch_progress.total.ready
 
 
-def running_means(trainer: Trainer) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return sum and weight of what this epoch has logged by mean so far, by key.
+def running_values(trainer: Trainer) -> dict[str, tuple[Tensor, ...]]:
+    """Return what this epoch has logged so far, by key: sum and weight of a mean, or the largest, smallest or sum.
 
     Lightning replaces these tensors and never changes them, so they stay what they are now.
     """
-    return {key: (metric.value, metric.cumulated_batch_size) for key, metric in _means(trainer).items()}
+    return {key: _parts(result) for key, result in _accumulated(trainer).items() if result.is_tensor}
 
 
-def add_to_means(trainer: Trainer, earlier: dict[str, list[float | int]]) -> None:
-    """Add what an interrupted epoch had logged to what its resumption has, so that its means are whole."""
-    for key, metric in _means(trainer).items():
-        if key in earlier:
-            total, weight = earlier[key]
-            metric.value = metric.value + total
-            metric.cumulated_batch_size = metric.cumulated_batch_size + weight
+def add_to_values(trainer: Trainer, earlier: dict[str, list[float | int]]) -> None:
+    """Add what an interrupted epoch had logged to what its resumption has, so that its metrics are whole."""
+    results = _accumulated(trainer)
+    for key in earlier.keys() & results.keys():
+        result, (value, *weight) = results[key], earlier[key]
+        if not result.is_tensor or len(_parts(result)) != len(earlier[key]):
+            continue  # it is logged in another way than it was
+        if result.meta.is_max_reduction or result.meta.is_min_reduction:
+            result.value = result.meta.reduce_fx(result.value, torch.full_like(result.value, value))
+        else:
+            result.value = result.value + value
+        if weight:
+            result.cumulated_batch_size = result.cumulated_batch_size + weight[0]
 
 
-def _means(trainer: Trainer) -> dict[str, Any]:
-    """The results of the train loop that are reduced by mean, each with its sum and its weight."""
+def forgetful_metrics(trainer: Trainer) -> list[str]:
+    """Return the names under which this epoch has logged metrics whose state is not in a checkpoint."""
+    return sorted(
+        result.meta.name
+        for result in _accumulated(trainer).values()
+        if not result.is_tensor and not all(result.value._persistent.values())
+    )
+
+
+def _parts(result: Any) -> tuple[Tensor, ...]:  # noqa: ANN401  # Lightning's private type
+    return (result.value, result.cumulated_batch_size) if result.meta.is_mean_reduction else (result.value,)
+
+
+def _accumulated(trainer: Trainer) -> dict[str, Any]:
+    """The results of the train loop that are accumulated over an epoch; tensors only by a reduction that is known."""
     return {
         key: result
         for key, result in trainer.fit_loop.epoch_loop._results.items()
-        if isinstance(getattr(result, "value", None), Tensor) and hasattr(result, "cumulated_batch_size")
+        if result.meta.on_epoch and (not result.is_tensor or _is_reduced(result.meta))
     }
+
+
+def _is_reduced(meta: Any) -> bool:  # noqa: ANN401  # Lightning's private type
+    return bool(meta.is_mean_reduction or meta.is_sum_reduction or meta.is_max_reduction or meta.is_min_reduction)
 
 
 def _set(progress: Counters, **values: int) -> None:
