@@ -112,14 +112,17 @@ def check_stock(folder: Path, foreign: str) -> None:
             f"`path` must hold stock modules of sentence-transformers; {folder} names {', '.join(wrong)}. Load it with "
             "that library yourself if you trust it."
         )
-    content = _read(folder / CONFIG)
-    if "model_type" in content:
+    for place, kind in zip(places, kinds, strict=True):
+        _check_transformer(folder / place / CONFIG, kind, foreign)
+
+
+def _check_transformer(path: Path, kind: str, foreign: str) -> None:
+    content = _read(path) if path.is_file() else {}
+    if kind.endswith(".Transformer") or "model_type" in content:
         try:
             check_plain({name: value for name, value in content.items() if name != foreign})
         except ValueError as error:
-            raise ValueError(
-                f"`path` must describe its transformer by plain values; in {folder / CONFIG} {error}."
-            ) from error
+            raise ValueError(f"`path` must describe its transformer by plain values; in {path} {error}.") from error
 
 
 def load_sentence_transformer(folder: Path) -> Any:  # noqa: ANN401  # optional package

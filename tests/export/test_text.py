@@ -189,8 +189,9 @@ def _rewrite(path: Path, change: Callable[[Any], object]) -> None:
             lambda it: it.update(hidden_act="some/kernel"),
             "plain values; in .* hidden_act = 'some/kernel'",
         ),
+        ("config.json", lambda it: it.update(backbone="small"), "plain values; in .* backbone = 'small'"),
     ],
-    ids=["module", "path", "activation", "arguments", "configuration"],
+    ids=["module", "path", "activation", "arguments", "configuration", "backbone"],
 )
 def test_a_folder_that_names_more_than_stock_modules_is_not_opened(
     name: str, change: Callable[[Any], object], words: str, exported: Export, tmp_path: Path
