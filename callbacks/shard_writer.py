@@ -50,7 +50,7 @@ class ShardWriter(BasePredictionWriter):
         if rows < 1:
             raise ValueError(f"`rows` must be at least 1, got {rows}. Try 65536.")
         if not out:
-            raise ValueError("`out` must name a folder, got ''. Try 'embeddings'.")
+            raise ValueError("`out` must be the name of a folder, got ''. Try 'embeddings'.")
         if kind not in ("safetensors", "parquet"):
             raise ValueError(f"`kind` must be 'safetensors' or 'parquet', got {kind!r}.")
         self.out, self.rows, self.kind = Path(out), rows, kind
