@@ -41,13 +41,16 @@ class ShardWriter(BasePredictionWriter):
         kind: ``"safetensors"`` or ``"parquet"`` (needs pyarrow).
 
     Raises:
-        ValueError: If a number is not positive, the folder holds shards of another model, or a loader shuffles.
+        ValueError: If a number is not positive, no folder is named, it holds shards of another model, or a loader
+            shuffles.
     """
 
     def __init__(self, out: str, rows: int = 65_536, kind: Kind = "safetensors") -> None:
         super().__init__(write_interval="batch")
         if rows < 1:
             raise ValueError(f"`rows` must be at least 1, got {rows}. Try 65536.")
+        if not out:
+            raise ValueError("`out` must be the name of a folder, got ''. Try 'embeddings'.")
         if kind not in ("safetensors", "parquet"):
             raise ValueError(f"`kind` must be 'safetensors' or 'parquet', got {kind!r}.")
         self.out, self.rows, self.kind = Path(out), rows, kind

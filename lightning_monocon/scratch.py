@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -93,6 +93,37 @@ def remove_leftovers(home: Path, name: str) -> None:
             continue
 
 
+def check_folder(argument: str, path: Path) -> None:
+    """Try whether a folder can be made and written to; what is made for that is removed again.
+
+    Args:
+        argument: Name of the user's argument, for the error.
+        path: The folder.
+
+    Raises:
+        OSError: If not.
+    """
+    made: list[Path] = []
+    try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise unwritable(argument, path, error) from error
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it was not made, or somebody has written there
+                folder.rmdir()
+
+
+def unwritable(argument: str, target: Path, error: OSError) -> OSError:
+    """Return an error that says in one sentence that a folder cannot be written."""
+    return type(error)(
+        f"`{argument}` must be a folder that can be written; {target} is not ({error.strerror}). Choose another."
+    )
+
+
 def glob_free(name: str) -> str:
     """Return a pattern that only ``name`` matches."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
@@ -113,7 +144,7 @@ def _make_parents(argument: str, target: Path) -> list[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(argument, target, error) from error
+        raise unwritable(argument, target, error) from error
     return made
 
 
@@ -121,13 +152,7 @@ def _new_scratch(argument: str, target: Path, home: Path) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix=f".{target.name}{_INFIX}", dir=home))
     except OSError as error:
-        raise _unwritable(argument, target, error) from error
-
-
-def _unwritable(argument: str, target: Path, error: OSError) -> OSError:
-    return type(error)(
-        f"`{argument}` must be a folder that can be written; {target} is not ({error.strerror}). Choose another."
-    )
+        raise unwritable(argument, target, error) from error
 
 
 def _move_into(content: Path, target: Path, last: str) -> None:

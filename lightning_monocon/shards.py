@@ -26,6 +26,7 @@ from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
 from lightning_monocon import durable_files
+from lightning_monocon.scratch import unwritable
 from lightning_monocon.space import FORMAT, READABLE, Kind, Space, space_differences
 from lightning_monocon.tensor_hash import hash_tensors
 
@@ -72,11 +73,15 @@ class ShardFolder:
     Raises:
         ValueError: If the folder holds shards of another model, layout or number of ranks.
         RuntimeError: If another process writes this rank's share.
+        OSError: If there can be no such folder.
     """
 
     def __init__(self, path: Path, space: Space, rank: int = 0) -> None:
         self.path, self.space, self.rank = path, space, rank
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable("out", path, error) from error
         self._lock = FileLock(path / f".{rank:05d}.lock")
         try:
             self._lock.acquire(timeout=0)

@@ -240,10 +240,18 @@ def test_loaders_that_cannot_be_shortened_are_refused(loader: DataLoader[Any], s
         trainer.predict(Plain(), datamodule=Data(), return_predictions=False)
 
 
-@pytest.mark.parametrize(("name", "value"), [("rows", 0), ("kind", "csv")])
+@pytest.mark.parametrize(("name", "value"), [("rows", 0), ("kind", "csv"), ("out", "")])
 def test_wrong_options_are_named(name: str, value: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"`{name}` must be .*, got {value!r}"):
-        ShardWriter(str(tmp_path), **{name: value})
+        ShardWriter(**{"out": str(tmp_path), name: value})
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(OSError, match=r"^`out` must be a folder that can be written; .* is not \(.*\). Choose"):
+            ShardFolder(out, Space("m", 1, "safetensors", 2))
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 STOPPED = """

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from jsonargparse import Namespace
@@ -11,6 +12,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_monocon.callbacks import EmbeddingWriter, ShardWriter
 from lightning_monocon.cli.parser import OUTPUT
+from lightning_monocon.cli.words import stop
+from lightning_monocon.scratch import check_folder
 
 _ONE_FILE = ".safetensors"
 
@@ -31,6 +34,22 @@ def add_predict_arguments(parser: LightningArgumentParser) -> None:
         default="safetensors",
         help="File format of the shards.",
     )
+
+
+def check_out(options: Namespace) -> None:
+    """See that ``--out`` can be written, before the work.
+
+    Raises:
+        SystemExit: With status 2 if it cannot.
+    """
+    path = Path(options.out)
+    one_file = options.out.endswith(_ONE_FILE)
+    if not options.out or (one_file and path.is_dir()):
+        stop(f"`--out` must name a folder, or a file that ends in {_ONE_FILE}; got {options.out!r}")
+    try:
+        check_folder("--out", path.parent if one_file else path)
+    except OSError as error:
+        stop(str(error))
 
 
 def embedding_writer(options: Namespace) -> Callback:

@@ -28,7 +28,7 @@ from lightning_monocon.cli.judged import check_judged_checkpoint
 from lightning_monocon.cli.loggers import add_wandb_arguments, loggers
 from lightning_monocon.cli.output import outliving_output
 from lightning_monocon.cli.parser import CHECKPOINT, RUN, MonoConParser
-from lightning_monocon.cli.predict import add_predict_arguments, embedding_writer
+from lightning_monocon.cli.predict import add_predict_arguments, check_out, embedding_writer
 from lightning_monocon.cli.resume import (
     add_resume_arguments,
     checkpoint_to_resume,
@@ -156,6 +156,8 @@ class MonoConCLI(LightningCLI):
         else:
             check_judged_checkpoint(str(self.subcommand), options)
         if self.subcommand == "predict":
+            if getattr(rank_zero_only, "rank", 0) == 0:  # one process tries it, before the others can be writing
+                check_out(options)
             options.return_predictions = False  # a corpus does not fit in memory; the writer has its rows already
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  # Lightning's signature

@@ -34,7 +34,13 @@ _LEFT_OUT = {
     "torch_dtype",
     "transformers_version",
 }
-_FETCHES = ("trust_remote_code", "use_pretrained_backbone")
+_FETCHES = ("trust_remote_code", "use_pretrained_backbone", "backbone_kwargs")
+_BACKBONE = "backbone"
+"""Asked for at a hub while the configuration is built, whatever word it is."""
+_SOURCE = re.compile(
+    r"(.*_)?(backbone|paths?|files?|folder|dir|checkpoint|weights|repo|repo_id|url|dataset|model_name)"
+)
+"""Names of values that say where to read from; the words of the closed lists could be folders, too."""
 _ELSEWHERE = "timm_"
 """Types of model that hand a name to timm, which takes names of hub models and folders."""
 
@@ -123,17 +129,17 @@ def _inner(value: Any) -> Any:  # noqa: ANN401  # any JSON value
 
 
 def _check_plain(values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
-    """Refuse a word that is neither the default of its kind of model nor in a closed list."""
+    """Refuse a backbone by name, and a word that is neither the default of its kind of model nor in a closed list."""
     if values.get("model_type"):  # a part that is no model of its own has none, or ""
         defaults = _defaults(values["model_type"])
     for name, value in values.items():
         usual = (defaults or {}).get(name)
-        if name in _FETCHES and value:
+        if (name in _FETCHES and value) or (name == _BACKBONE and value is not None):
             raise _Named(f"{name} = {value!r}")
         for each in _flat(value):
             if isinstance(each, Mapping):
                 _check_plain(each, usual if isinstance(usual, Mapping) else None)
-            elif isinstance(each, str) and name != "model_type" and not _is_plain(each, usual):
+            elif isinstance(each, str) and name != "model_type" and not _is_plain(name, each, usual):
                 raise _Named(f"{name} = {each[:60]!r}")
 
 
@@ -160,5 +166,7 @@ def _flat(value: Any) -> Iterator[Any]:  # noqa: ANN401  # any JSON value
         yield value
 
 
-def _is_plain(word: str, usual: object) -> bool:
-    return word in _flat(usual) or word in _WORDS or _STAGE.fullmatch(word) is not None
+def _is_plain(name: str, word: str, usual: object) -> bool:
+    if word in _flat(usual):
+        return True
+    return not _SOURCE.fullmatch(name) and (word in _WORDS or _STAGE.fullmatch(word) is not None)

@@ -23,6 +23,8 @@ from lightning_monocon.export.traced import ONNX, PT2, stamp_of_onnx, stamp_of_p
 CONFIG, HEAD, ENCODER = "config.json", "head.safetensors", "model.safetensors"
 CARD, VECTORS = "README.md", "vectors.safetensors"
 _NOT_READ = (CARD, VECTORS)
+_UNASKED = (".json", ".jinja", ".safetensors", ".bin", ".model", ".txt")
+"""What sentence-transformers and the libraries below it read unasked where they find it in a folder."""
 _PART = 1 << 20
 
 
@@ -105,12 +107,20 @@ def digest_files(folder: Path) -> dict[str, str]:
 def check_files(folder: Path, description: Description, names: Iterable[str]) -> None:
     """Refuse files that are not those that were exported.
 
+    Args:
+        folder: Of the export.
+        description: Of the export; that of the layout before lists no files, so that nothing is checked.
+        names: Files that a form reads.
+
     Raises:
         FileNotFoundError: If one is missing.
-        ValueError: If one was changed.
+        ValueError: If one was changed or added.
     """
+    if description.stamp.format == OLD:
+        return
     for name in names:
         path = folder / name
+        check_listed(folder, description, name)
         if not path.is_file():
             raise FileNotFoundError(f"`path` must be a whole export; {path} is missing.")
         if (found := _digest(path)) != description.files[name]:
@@ -118,6 +128,27 @@ def check_files(folder: Path, description: Description, names: Iterable[str]) ->
                 f"`path` must hold the files of one export; {path} has the sha256 {found[:8]}, the description says "
                 f"{description.files[name][:8]}: copy the folder again."
             )
+
+
+def check_listed(folder: Path, description: Description, *names: str) -> None:
+    """Refuse files that the description does not list: their content is vouched for by nothing.
+
+    Raises:
+        ValueError: If one is not listed; in the layout before, none is.
+    """
+    if description.stamp.format == OLD:
+        return
+    if unlisted := [name for name in names if name not in description.files]:
+        raise ValueError(
+            f"`path` must hold the files of one export and no others; {folder / unlisted[0]} is not among the files "
+            f"that {folder / CONFIG} lists: remove it if it was added, or copy the folder again."
+        )
+
+
+def unasked_files(folder: Path) -> set[str]:
+    """Return the files in a folder of a kind that sentence-transformers might read, listed or not."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix in _UNASKED and path.is_file())
+    return {path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)} - set(_NOT_READ)
 
 
 def _digest(path: Path) -> str:
@@ -134,6 +165,7 @@ def _digest(path: Path) -> str:
 def _check_described(description: Description, path: Path) -> None:
     """Refuse a description that is not the one that was stamped."""
     stamp = description.stamp
+    _check_files_listed(description.files, path)
     if stamp.format == OLD:
         warnings.warn(
             f"{path.parent} was exported by lightning-monocon {stamp.version}, whose stamp covers the weights but not "
@@ -145,6 +177,12 @@ def _check_described(description: Description, path: Path) -> None:
             f"`path` must hold the description that was exported; the {wrong[0]} in {path} is not that of its stamp: "
             "copy the folder again."
         )
+
+
+def _check_files_listed(files: object, path: Path) -> None:
+    plain = isinstance(files, dict) and all(isinstance(digest, str) for digest in files.values())
+    if not plain or any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):  # type: ignore[attr-defined]  # a dict
+        raise ValueError(f"`path` must list hashes of files in its folder; {path} lists others: copy the folder again.")
 
 
 def write_head(stack: nn.Sequential, calibration: Calibration, stamp: Stamp, folder: Path) -> None:

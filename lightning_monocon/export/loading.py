@@ -19,10 +19,12 @@ from lightning_monocon.export.artefact import (
     HEAD,
     Description,
     check_files,
+    check_listed,
     read_description,
     read_head,
     read_tensors,
     stamp_of,
+    unasked_files,
 )
 from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.checks import Run, open_onnx, open_pt2, open_sentence_transformer
@@ -89,6 +91,7 @@ def load(
     if expect is not None:
         check_same_space(description.stamp, expect)
     _check_one_export(description.stamp, folder / HEAD)
+    check_listed(folder, description, HEAD)
     stack, tensors = read_head(description, folder)
     stamp = description.stamp
     calibration = _calibration(description, tensors)
@@ -105,15 +108,18 @@ def _opened(
         if not (folder / name).is_file():
             raise FileNotFoundError(f"`form` {form!r} must have been exported; {folder} has no {name}.")
         _check_one_export(description.stamp, folder / name)
-        check_files(folder, description, (file for file in description.files if file.startswith(name)))
+        there = (path.name for path in (folder / name, folder / f"{name}.data") if path.is_file())
+        check_files(folder, description, {*there, *(file for file in description.files if file.startswith(name))})
         return opener(folder)
     if form == "sentence-transformers":
         others = (ONNX, PT2, HEAD)
-        check_files(folder, description, (file for file in description.files if not file.startswith(others)))
+        names = sorted(unasked_files(folder).union(description.files))
+        check_files(folder, description, (name for name in names if not name.startswith(others)))
         check_stock(folder, KEY)
         return open_sentence_transformer(folder)
     if encoder is None and description.encoder is None:
         return _without_encoder
+    check_listed(folder, description, ENCODER)
     whole = nn.Sequential(_encoder(folder, description, encoder), stack)
     _check_hashes(folder, description.stamp, model=model_hash(whole[0], stack))
 
@@ -173,6 +179,11 @@ def _check_one_export(stamp: Stamp, path: Path) -> None:
     """Refuse a file of another space, or of another export of the same space."""
     found = stamp_of(path)
     check_same_space(stamp, found)
+    if found.format != stamp.format:
+        raise ValueError(
+            f"`path` must hold the files of one export; {path} has the layout {found.format!r}, {CONFIG} has "
+            f"{stamp.format!r}: copy the folder again."
+        )
     if found.description != stamp.description:
         raise ValueError(
             f"`path` must hold the files of one export; {path} describes another encoder or other inputs than "

@@ -28,6 +28,9 @@ from lightning_monocon.export.stack import UnitLength
 
 CONFIG = "config.json"
 _MODULES, _TRANSFORMER = "modules.json", "sentence_bert_config.json"
+_SETTINGS = "sentence_*_config.json"
+_ADAPTER = "adapter_config.json"
+"""Names another model, to be read instead of the one in the folder."""
 _STOCK = re.compile(r"sentence_transformers(\.\w+)*\.models\.\w+")
 _TORCH = re.compile(r"torch\.nn\.modules\.(activation|linear)\.\w+")
 _GROUPS = ("_args", "_kwargs")
@@ -91,35 +94,44 @@ def check_stock(folder: Path, foreign: str) -> None:
     modules = _read(folder / _MODULES)
     places = [Path(module.get("path", "")) for module in modules]
     kinds = [str(module.get("type")) for module in modules]
+    _refuse(folder, (str(place) for place in places if place.is_absolute() or ".." in place.parts))
     dense = [
         _read(folder / place / CONFIG) for place, kind in zip(places, kinds, strict=True) if kind.endswith(".Dense")
     ]
-    used = _read(folder / _TRANSFORMER) if (folder / _TRANSFORMER).is_file() else {}
+    settings = [_read(path) for place in {Path(), *places} for path in sorted((folder / place).glob(_SETTINGS))]
     wrong = [
         *(kind for kind in kinds if not _STOCK.fullmatch(kind)),
-        *(str(place) for place in places if place.is_absolute() or ".." in place.parts),
         *(text for each in dense if not _TORCH.fullmatch(text := str(each.get("activation_function")))),
         *(
             name
+            for used in settings
             for group, given in used.items()
             if group.endswith(_GROUPS)
             for name in given or ()
             if name not in _GIVEN
         ),
+        *(path.name for path in folder.rglob(_ADAPTER)),
     ]
-    if wrong:
+    _refuse(folder, wrong)
+    for place, kind in zip(places, kinds, strict=True):
+        _check_transformer(folder / place / CONFIG, kind, foreign)
+
+
+def _refuse(folder: Path, names: Iterable[str]) -> None:
+    if wrong := ", ".join(names):
         raise ValueError(
-            f"`path` must hold stock modules of sentence-transformers; {folder} names {', '.join(wrong)}. Load it with "
-            "that library yourself if you trust it."
+            f"`path` must hold stock modules of sentence-transformers; {folder} names {wrong}. Load it with that "
+            "library yourself if you trust it."
         )
-    content = _read(folder / CONFIG)
-    if "model_type" in content:
+
+
+def _check_transformer(path: Path, kind: str, foreign: str) -> None:
+    content = _read(path) if path.is_file() else {}
+    if kind.endswith(".Transformer") or "model_type" in content:
         try:
             check_plain({name: value for name, value in content.items() if name != foreign})
         except ValueError as error:
-            raise ValueError(
-                f"`path` must describe its transformer by plain values; in {folder / CONFIG} {error}."
-            ) from error
+            raise ValueError(f"`path` must describe its transformer by plain values; in {path} {error}.") from error
 
 
 def load_sentence_transformer(folder: Path) -> Any:  # noqa: ANN401  # optional package

@@ -10,7 +10,7 @@ import yaml
 from short_run import SHORT, rows
 
 from lightning_monocon import MonoCon
-from lightning_monocon.cli.trainer import run
+from lightning_monocon.cli.trainer import MonoConCLI, run
 from lightning_monocon.encoders import SmallCNN
 
 
@@ -25,6 +25,34 @@ def test_untrained_weights_are_refused(
     example = f"--ckpt_path {finished}/checkpoints/last.ckpt"
     assert f"`monocon {command}` needs a trained model: give its checkpoint, {example}, or " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [
+        ("", "`--out` must name a folder, or a file that ends in .safetensors; got ''"),
+        ("folder.safetensors", "`--out` must name a folder, or a file that ends in .safetensors; got 'folder"),
+        ("file", "`--out` must be a folder that can be written; file is not (File exists). Choose another."),
+        ("file/inside", "`--out` must be a folder that can be written; file/inside is not (Not a directory)."),
+        ("file/all.safetensors", "`--out` must be a folder that can be written; file is not (File exists)."),
+        ("/proc/x", "`--out` must be a folder that can be written; /proc/x is not ("),
+        ("new/" + 300 * "x", "`--out` must be a folder that can be written; new/xxx"),
+    ],
+)
+def test_an_out_that_cannot_be_written_is_refused_before_the_work(
+    out: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(MonoConCLI, "instantiate_classes", None)  # it is not called
+    Path("file").write_text("mine")
+    Path("folder.safetensors").mkdir()
+    with pytest.raises(SystemExit) as stopped:
+        run(["predict", "--config", "digits", "--untrained", "--out", out, *SHORT])
+    assert stopped.value.code == 2
+    printed = capsys.readouterr().err.strip().splitlines()[-1]
+    assert printed.startswith(f"monocon: error: {sentence}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.safetensors"]
+    assert Path("file").read_text() == "mine"
 
 
 def test_untrained_weights_for_those_who_mean_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,6 +121,35 @@ def test_an_architecture_cannot_name_a_source(
     assert not (folder.parent / "mark").exists()
 
 
+@pytest.mark.parametrize("word", ["small", "stage1", "linear", ""])
+@pytest.mark.parametrize("kind", ["dpt", "upernet", "detr", "rt_detr"])
+def test_a_backbone_is_refused_whatever_word_names_it(
+    kind: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readings: Callable[[Path], list[str]]
+) -> None:
+    for name in ("small", "stage1", "linear"):
+        save_model(tmp_path / name)
+    monkeypatch.chdir(tmp_path)  # where the word would be a folder
+    asked: list[str] = []
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_exists", lambda _, name, **__: asked.append(name))
+    config = {"model_type": kind, "backbone": word, "backbone_config": None, "use_timm_backbone": False}
+    for outer in (config, {"model_type": "sam", "vision_config": config}):
+        before = len(readings(tmp_path))
+        with pytest.raises(ValueError, match=rf"by plain values; it has backbone = '{word}', which could name"):
+            fresh_model(json.dumps(outer), "vision")
+        assert (asked, readings(tmp_path)[before:]) == ([], [])
+
+
+def test_a_word_of_a_list_does_not_pass_for_a_path() -> None:
+    with pytest.raises(ValueError, match=r"it has passages_path = 'small', which could name something"):
+        fresh_model(json.dumps({**BERT, "passages_path": "small"}), "text")
+
+
+def test_an_empty_backbone_is_no_backbone() -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    found = fresh_model(json.dumps({"model_type": "vit", "backbone": None, "backbone_kwargs": None, **sizes}), "vision")
+    assert found.config.hidden_size == 8
+
+
 def test_a_part_of_an_unknown_kind_is_not_looked_up(folder: Path, readings: Callable[[Path], list[str]]) -> None:
     part = {"model_type": "evil", "_name_or_path": str(folder)}
     before = len(readings(folder))

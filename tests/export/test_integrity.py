@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from lightning_monocon import MonoCon
 from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.export import Export, check_same_space, export_model, load
+from lightning_monocon.export.loading import LoadedForm
 from lightning_monocon.export.stamp import Stamp, description_hash
 
 NEW = ("chain", "description")
@@ -122,6 +123,39 @@ def test_an_export_of_the_layout_before_loads_with_a_warning(copy: Path, exporte
         found = load(copy)
     torch.testing.assert_close(found(images), load(exported.folder)(images), rtol=0, atol=0)
     check_same_space(found.stamp, exported.stamp)  # by what both cover
+
+
+def test_one_word_does_not_make_it_the_layout_before(copy: Path) -> None:
+    rewrite(copy, lambda it: (it["stamp"].update(format="lightning-monocon/export/1"), it["layers"].pop(1)))
+    with (
+        pytest.warns(UserWarning, match=r"whose stamp covers the weights but not"),
+        pytest.raises(ValueError, match=r"head.safetensors has the layout 'lightning-monocon/export/2', config.json"),
+    ):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    ("form", "change", "name"),
+    [
+        ("safetensors", lambda it: it.update(files={}), "head.safetensors"),
+        ("safetensors", lambda it: it["files"].pop("model.safetensors"), "model.safetensors"),
+        ("pt2", lambda it: it["files"].pop("embedder.pt2"), "embedder.pt2"),
+    ],
+    ids=["none", "weights", "program"],
+)
+def test_a_file_that_is_read_must_be_listed(
+    form: LoadedForm, change: Callable[[dict[str, Any]], object], name: str, copy: Path
+) -> None:
+    rewrite(copy, change)
+    with pytest.raises(ValueError, match=rf"and no others; .*{name} is not among the files that .*config.json lists"):
+        load(copy, form)
+
+
+@pytest.mark.parametrize("files", [["head.safetensors"], {"../outside": "0"}, {"head.safetensors": None}], ids=str)
+def test_a_list_of_files_is_of_the_folder(files: object, copy: Path) -> None:
+    rewrite(copy, lambda it: it.update(files=files))
+    with pytest.raises(ValueError, match=r"`path` must list hashes of files in its folder; .*config.json lists others"):
+        load(copy)
 
 
 def test_a_description_cannot_name_a_folder(copy: Path, tmp_path: Path, exported: Export) -> None:

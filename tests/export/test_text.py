@@ -189,8 +189,9 @@ def _rewrite(path: Path, change: Callable[[Any], object]) -> None:
             lambda it: it.update(hidden_act="some/kernel"),
             "plain values; in .* hidden_act = 'some/kernel'",
         ),
+        ("config.json", lambda it: it.update(backbone="small"), "plain values; in .* backbone = 'small'"),
     ],
-    ids=["module", "path", "activation", "arguments", "configuration"],
+    ids=["module", "path", "activation", "arguments", "configuration", "backbone"],
 )
 def test_a_folder_that_names_more_than_stock_modules_is_not_opened(
     name: str, change: Callable[[Any], object], words: str, exported: Export, tmp_path: Path
@@ -202,4 +203,42 @@ def test_a_folder_that_names_more_than_stock_modules_is_not_opened(
         load(copy, "sentence-transformers")
     _rewrite(copy / "config.json", lambda it: it["monocon"].update(files=digest_files(copy)))
     with pytest.raises(ValueError, match=rf"`path` must (hold|describe its transformer by) {words}"):
+        load(copy, "sentence-transformers")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("adapter_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "chat_template.jinja"),
+        *("pytorch_model.bin", "sentencepiece.model", "1_Pooling/extra.json", "other.safetensors"),
+    ],
+)
+def test_a_file_that_was_added_is_refused(name: str, exported: Export, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(exported.folder, tmp_path / "copy", copy_function=os.link))
+    assert not (copy / name).exists()  # or the original would be written to
+    (copy / "notes.md").write_text("nothing that is read")
+    (copy / "vectors.safetensors").write_text("nor is this")
+    (copy / name).write_text("{}")
+    with pytest.raises(ValueError, match=rf"and no others; .*{name} is not among the files .*: remove it if it was"):
+        load(copy, "sentence-transformers")
+    (copy / name).unlink()
+    load(copy, "sentence-transformers")
+
+
+def test_a_file_taken_off_the_list_is_refused(exported: Export, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(exported.folder, tmp_path / "copy"))
+    for name in ("tokenizer_config.json", "config.json", "embedder.onnx"):
+        form = "onnx" if name.endswith("onnx") else "sentence-transformers"
+        files = digest_files(exported.folder)
+        del files[name]
+        _rewrite(copy / "config.json", lambda it, kept=files: it["monocon"].update(files=kept))
+        with pytest.raises(ValueError, match=rf"and no others; .*{name} is not among the files"):
+            load(copy, form)
+
+
+def test_an_adapter_is_refused_though_it_is_listed(exported: Export, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(exported.folder, tmp_path / "copy"))
+    (copy / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "elsewhere", "peft_type": "LORA"}))
+    _rewrite(copy / "config.json", lambda it: it["monocon"].update(files=digest_files(copy)))
+    with pytest.raises(ValueError, match=r"must hold stock modules .* names adapter_config.json"):
         load(copy, "sentence-transformers")
