@@ -36,12 +36,14 @@ from lightning_monocon.cli.resume import (
     rolling_checkpoint,
     writing_or_stopping,
 )
-from lightning_monocon.cli.words import resolve_recipes, stop
+from lightning_monocon.cli.words import expanded, resolve_recipes, stop
 from lightning_monocon.cli.yaml_files import strict_yaml
 from lightning_monocon.durable import DurableCheckpointIO
 from lightning_monocon.durable_files import explain, whole
 from lightning_monocon.module import MonoCon
 from lightning_monocon.wandb_logger import MirrorLogger, finishing_runs
+
+_PATHS = ("run_dir", "ckpt_path", "resume", "out")
 
 
 def run(args: Sequence[str]) -> MonoConCLI:
@@ -148,6 +150,8 @@ class MonoConCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Load checkpoints from this machine only, and never anything but plain values and tensors."""
         options = self.config[str(self.subcommand)]
+        for name in _PATHS:
+            options[name] = options[name] and expanded(options[name])
         if "://" in (options.ckpt_path or ""):
             stop(f"`--ckpt_path` must be a local file, got the URL {options.ckpt_path!r}; download and check it first")
         options.weights_only = True
