@@ -26,6 +26,7 @@ from lightning_monocon.callbacks.nan_guard import NanPolicy
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.judged import check_judged_checkpoint
 from lightning_monocon.cli.loggers import add_wandb_arguments, loggers
+from lightning_monocon.cli.nulls import check_nulls
 from lightning_monocon.cli.output import outliving_output
 from lightning_monocon.cli.parser import CHECKPOINT, RUN, MonoConParser
 from lightning_monocon.cli.predict import add_predict_arguments, embedding_writer
@@ -150,6 +151,7 @@ class MonoConCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Load checkpoints from this machine only, and never anything but plain values and tensors."""
         options = self.config[str(self.subcommand)]
+        check_nulls(self._parser(self.subcommand), options)
         for name in _PATHS:
             options[name] = options[name] and expanded(options[name])
         if "://" in (options.ckpt_path or ""):
