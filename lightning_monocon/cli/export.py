@@ -109,7 +109,7 @@ def _model(path: str, recipe: dict[str, Any]) -> MonoCon:
 
     if read_checkpoint(path)["monocon"]["encoder"] is not None:
         return MonoCon.load_from_checkpoint(path)
-    encoder = build_part(nn.Module, "encoder", recipe.get("model", {}).get("encoder"))
+    encoder = build_part(nn.Module, "encoder", (recipe.get("model") or {}).get("encoder"))
     return MonoCon.load_from_checkpoint(path, encoder=encoder)
 
 
