@@ -48,11 +48,40 @@ def plain(value: Any) -> Any:  # noqa: ANN401  # whatever a state may hold
     Example:
         >>> plain({"best": np.float64(0.5), "epochs": [np.int64(3), 4]})
         {'best': 0.5, 'epochs': [3, 4]}
+
+    Raises:
+        TypeError: If a part of the state contains itself, or is nested too deeply to be saved; the place is named.
     """
+    try:
+        return _plain(value)
+    except RecursionError:
+        found = _endless(value)
+        raise TypeError(
+            f"cannot save the checkpoint: {found}. Nothing was overwritten: leave it out where that value is saved "
+            "(`state_dict`, `on_save_checkpoint`, `save_hyperparameters`)"
+        ) from None
+
+
+def _endless(value: object) -> str:
+    """Say which part of a state contains itself, found without recursion; else which is nested most deeply."""
+    todo: list[tuple[str, object, dict[int, str]]] = [("checkpoint", value, {})]
+    deepest, depth = "checkpoint", 0
+    while todo:
+        place, part, around = todo.pop()
+        if id(part) in around:
+            return f"`{place}` contains itself: it is `{around[id(part)]}` again"
+        if len(around) > depth:
+            deepest, depth = place, len(around)
+        if isinstance(part, dict) or type(part) in (list, tuple):
+            todo += [(where, each, {**around, id(part): place}) for where, each in _parts(part, place)]
+    return f"`{deepest[:200]}...` is nested {depth} levels deep"
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # see `plain`
     if isinstance(value, _SAME_IN_PYTHON):
         return value.item()
     if isinstance(value, dict):
-        items = {plain(key): plain(part) for key, part in value.items()}
+        items = {_plain(key): _plain(part) for key, part in value.items()}
         if _same(items.items(), value.items()):
             return value
         changed = copy.copy(value)  # keeps an OrderedDict, and the `_metadata` of a module's state
@@ -60,7 +89,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401  # whatever a state may hold
         changed.update(items)
         return changed
     if type(value) in (list, tuple):
-        parts = [plain(part) for part in value]
+        parts = [_plain(part) for part in value]
         return value if all(map(_is, parts, value)) else type(value)(parts)
     return value
 

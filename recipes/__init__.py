@@ -5,6 +5,7 @@ A recipe is one complete YAML file for `monocon fit --config NAME`. Its first li
 `# What    ...`, that says what it trains.
 """
 
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,7 +25,9 @@ def path(name: str) -> Path:
     """
     known = names()
     if name not in known:
-        raise ValueError(f"`recipe` must be one of {', '.join(known)}, or a path to a YAML file; got {name!r}")
+        alike = get_close_matches(name, known, 1)
+        meant = f"; did you mean {alike[0]!r}?" if alike else ""
+        raise ValueError(f"`recipe` must be one of {', '.join(known)}, or a path to a YAML file; got {name!r}{meant}")
     return _folder() / f"{name}.yaml"
 
 

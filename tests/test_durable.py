@@ -194,6 +194,30 @@ def test_what_could_not_be_read_is_not_written(tmp_path: Path, plugin: Any, valu
 
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")  # torch 2.14's own
 @pytest.mark.parametrize("plugin", [DurableCheckpointIO(), PlainCheckpointIO()], ids=["durable", "plain"])
+def test_a_state_without_an_end_is_refused_by_its_place(tmp_path: Path, plugin: Any) -> None:
+    path = save(tmp_path / "a.ckpt", 1)
+    state: dict[str, Any] = {"steps": [1, {}]}
+    state["steps"][1]["again"] = state
+    again = r"`checkpoint\['callbacks'\]\['Mine'\]\['steps'\]\[1\]\['again'\]` contains itself: it is "
+    with pytest.raises(
+        durable_files.WriteError, match=again + r"`checkpoint\['callbacks'\]\['Mine'\]` again\. Nothing"
+    ):
+        plugin.save_checkpoint({"callbacks": {"Mine": state}}, path)
+    deep: list[Any] = []
+    for _ in range(2000):
+        deep = [deep]
+    with pytest.raises(durable_files.WriteError, match=r"`checkpoint\['deep'\]\[0\].*` is nested 2001 levels deep"):
+        plugin.save_checkpoint({"deep": deep}, path)
+    assert read_checkpoint(path)["value"] == 1
+
+
+def test_a_part_that_is_in_two_places_does_not_contain_itself(tmp_path: Path) -> None:
+    part = [np.float64(0.5)]
+    path = save(tmp_path / "a.ckpt", parts=(part, {"b": part}))
+    assert read_checkpoint(path)["parts"] == ([0.5], {"b": [0.5]})
+
+
+@pytest.mark.parametrize("plugin", [DurableCheckpointIO(), PlainCheckpointIO()], ids=["durable", "plain"])
 def test_numpy_scalars_that_python_has_too_are_saved_as_such(tmp_path: Path, plugin: Any) -> None:
     state = OrderedDict(best=np.float64(1) / 3, steps=(np.int64(7), [np.bool_(True)]), name=np.str_("a"))
     given = {"state": state, np.int32(3): np.complex128(1j), "tensor": torch.eye(2).to_sparse()}

@@ -138,7 +138,7 @@ class ArmRun:
         return [*words, "--run_dir", str(self.folder), "--report", "false", *_QUIET]
 
     def _configured(self, section: str, name: str) -> int:
-        value = self._recipe().get(section, {}).get(name)
+        value = (self._recipe().get(section) or {}).get(name)
         if not isinstance(value, int):
             raise ValueError(
                 f"`--config` must set `{section}.{name}` to an integer, so that all arms train equally long; "

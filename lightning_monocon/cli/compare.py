@@ -21,7 +21,7 @@ from tqdm import tqdm
 from lightning_monocon.cli.arm_run import ArmRun, cores, epochs_done, option, start_worker, train_unless_stopping
 from lightning_monocon.cli.compared_arms import ARMS, DEFAULT
 from lightning_monocon.cli.parts import read_recipe
-from lightning_monocon.cli.words import OneSentenceParser, resolve_recipes, stop
+from lightning_monocon.cli.words import OneSentenceParser, expanded, resolve_recipes, stop
 
 _POLL_SECONDS = 0.5
 _MISSPELT = 0.85
@@ -210,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, help="a recipe's name or file")
-    parser.add_argument("--out", required=True, help="folder for runs, table and figures")
+    parser.add_argument("--out", type=expanded, required=True, help="folder for runs, table and figures")
     parser.add_argument(
         "--arms",
         nargs="+",

@@ -113,7 +113,7 @@ def head_options(recipe: Mapping[str, Any], overrides: Sequence[str]) -> dict[st
     """
     import yaml
 
-    found = dict(recipe.get("model", {}).get("head_options") or {})
+    found = dict((recipe.get("model") or {}).get("head_options") or {})
     flag = "--model.head_options"
     words = iter(overrides)
     for word in words:

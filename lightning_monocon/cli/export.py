@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_monocon.cli.imports import import_policy
-from lightning_monocon.cli.words import resolve_recipes
+from lightning_monocon.cli.words import expanded, resolve_recipes
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule
@@ -109,7 +109,7 @@ def _model(path: str, recipe: dict[str, Any]) -> MonoCon:
 
     if read_checkpoint(path)["monocon"]["encoder"] is not None:
         return MonoCon.load_from_checkpoint(path)
-    encoder = build_part(nn.Module, "encoder", recipe.get("model", {}).get("encoder"))
+    encoder = build_part(nn.Module, "encoder", (recipe.get("model") or {}).get("encoder"))
     return MonoCon.load_from_checkpoint(path, encoder=encoder)
 
 
@@ -141,11 +141,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Words such as `--data.batch_size 64` override the recipe's data.",
         allow_abbrev=False,
     )
-    parser.add_argument("--ckpt", required=True, help="checkpoint that `monocon fit` wrote")
+    parser.add_argument("--ckpt", type=expanded, required=True, help="checkpoint that `monocon fit` wrote")
     parser.add_argument(
         "-c", "--config", required=True, help="recipe whose data are the gallery: a name, a file, or RUN/config.yaml"
     )
-    parser.add_argument("--out", required=True, help="folder to write; must not exist or be empty")
+    parser.add_argument("--out", type=expanded, required=True, help="folder to write; must not exist or be empty")
     parser.add_argument(
         "--dim", type=_dimension, default=0.99, help="share of the variance, or a number (default: %(default)s)"
     )
@@ -153,7 +153,9 @@ def _parser() -> argparse.ArgumentParser:
         "--dtype", choices=("float32", "int8", "binary"), default="float32", help="(default: %(default)s)"
     )
     parser.add_argument("--forms", nargs="+", choices=_FORMS, help="forms beside safetensors (default: all there are)")
-    parser.add_argument("--tokenizer", help="name or folder of the tokenizer (default: that of the data)")
+    parser.add_argument(
+        "--tokenizer", type=expanded, help="name or folder of the tokenizer (default: that of the data)"
+    )
     parser.add_argument("--vectors", action="store_true", help="write the small vectors of gallery and query as well")
     parser.add_argument(
         "--sample", type=int, default=50_000, help="rows to calibrate and to measure on (default: %(default)s)"

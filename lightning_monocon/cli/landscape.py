@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lightning_monocon.cli.words import expanded_path
 from lightning_monocon.durable_files import WriteError, probe
 from lightning_monocon.watching.figure import draw_graph
 from lightning_monocon.watching.files import read_tracker, write_graph
@@ -26,8 +27,10 @@ def run(args: Sequence[str]) -> None:
             report cannot be written.
     """
     parser = argparse.ArgumentParser("monocon landscape", description=__doc__)
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run with a landscape")
-    parser.add_argument("--out", type=Path, default=Path("landscape"), help="folder of the report (default: landscape)")
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=expanded_path, help="folder of a run with a landscape")
+    parser.add_argument(
+        "--out", type=expanded_path, default=Path("landscape"), help="folder of the report (default: landscape)"
+    )
     options = parser.parse_args(list(args)[1:])
     made = not options.out.exists()
     try:

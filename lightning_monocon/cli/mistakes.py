@@ -151,15 +151,19 @@ def _missing(names: str, command: str) -> str:
 def _misfit(message: str) -> str:
     """A value that does not fit its option, or whatever else, on one line."""
     key = _KEY.search(message)
-    name = f"`{key['key']}`" if key else "the configuration"
+    name, meant = f"`{key['key']}`" if key else "the configuration", ""
     if (found := _UNKNOWN_CLASS.search(message)) and (kind := found["missing"] or found["name"]):
-        known = _classes_of(found["module"]) if found["module"] else _known_classes()
-        if wanted := nearest(kind, known):
+        names = re.findall(r"'(\w+)'", " ".join(re.findall(r"typing\.Literal\[([^]]*)\]", message)))
+        known = _classes_of(found["module"]) if found["module"] else [*names, *_known_classes()]
+        wanted = nearest(kind, known)
+        if wanted in names:
+            meant = f"; did you mean {wanted!r}?"
+        elif wanted:
             return f"{name}: there is no class {kind!r}; did you mean {wanted!r}?"
     types, value = _TYPES.search(message), _VALUE.search(message)
     if key and types:
         wanted, given = types["types"] or types["type"], types["value"] or (value["value"] if value else "")
-        return f"{name} must be {_readable(wanted)}; got {' '.join(given.split())!r}"
+        return f"{name} must be {_readable(wanted)}; got {' '.join(given.split())!r}{meant}"
     text = " ".join(message[key.end() if key else 0 :].removeprefix("Problems parsing config: ").split())
     return f"{name}: {text}" if key else text
 

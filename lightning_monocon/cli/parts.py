@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from jsonargparse import ArgumentParser
 
+from lightning_monocon.cli.nulls import check_nulls
 from lightning_monocon.cli.yaml_files import read_yaml
 
 Part = TypeVar("Part")
@@ -45,6 +46,7 @@ def build_part(kind: type[Part], name: str, settings: object, overrides: Sequenc
     parser.add_subclass_arguments(kind, name, required=True)
     try:
         parsed = parser.parse_args([f"--{name}", json.dumps(settings), *overrides])
+        check_nulls(parser, parsed)
     except Exception as error:  # jsonargparse raises what the part's own constructor does
         raise ValueError(f"`{name}` must describe a {kind.__name__}: {error}") from error
     built: Part = parser.instantiate(parsed)[name]

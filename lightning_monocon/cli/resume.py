@@ -141,6 +141,22 @@ def resumable(trainer: Trainer, folder: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise RuntimeError(reason) from error
+    else:
+        _leave_if_asked(trainer)
+
+
+def _leave_if_asked(trainer: Trainer) -> None:
+    """Leave with the status of a signal that came after the last step, such as while the report was written.
+
+    No step was left to stop at, so everything is whole.
+    """
+    number = _received(trainer)
+    if number is None:
+        return
+    if trainer.is_global_zero:
+        name = signal.Signals(number).name
+        print(f"{name} was received after the last step of training; the run is finished.", file=sys.stderr)
+    raise SystemExit(128 + number)
 
 
 def _received(trainer: Trainer) -> int | None:

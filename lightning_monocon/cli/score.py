@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from lightning_monocon.cli.words import expanded, expanded_path
 
 _ROLES = ("gallery", "gallery_labels", "query", "query_labels")
 
@@ -91,19 +92,23 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("files", metavar="FILE", nargs="*", help="embeddings and labels; see below")
+    parser.add_argument("files", metavar="FILE", nargs="*", type=expanded, help="embeddings and labels; see below")
     for role in _ROLES:
         parser.add_argument(
-            f"--{role.replace('_', '-')}", metavar="FILE", help="instead of FILE..., with the other three"
+            f"--{role.replace('_', '-')}",
+            metavar="FILE",
+            type=expanded,
+            help="instead of FILE..., with the other three",
         )
     parser.add_argument(
         "--baseline",
         metavar="FILE",
         nargs="+",
+        type=expanded,
         help="another model's embeddings of the same rows, in the same order: whether an embedding is compact is a "
         "comparison",
     )
     parser.add_argument("--dims", metavar="K", nargs="+", type=int, help="kept dimensions (default: 1, 2, 3, 4, ...)")
     parser.add_argument("--name", help="of the embeddings, in tables and figures (default: the first file's)")
-    parser.add_argument("--out", type=Path, help="folder for scorecard.html, .md, .json and the figures")
+    parser.add_argument("--out", type=expanded_path, help="folder for scorecard.html, .md, .json and the figures")
     return parser

@@ -26,6 +26,7 @@ from lightning_monocon.callbacks.nan_guard import NanPolicy
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.judged import check_judged_checkpoint
 from lightning_monocon.cli.loggers import add_wandb_arguments, loggers
+from lightning_monocon.cli.nulls import check_nulls
 from lightning_monocon.cli.output import outliving_output
 from lightning_monocon.cli.parser import CHECKPOINT, RUN, MonoConParser
 from lightning_monocon.cli.predict import add_predict_arguments, check_out, embedding_writer
@@ -36,12 +37,14 @@ from lightning_monocon.cli.resume import (
     rolling_checkpoint,
     writing_or_stopping,
 )
-from lightning_monocon.cli.words import resolve_recipes, stop
+from lightning_monocon.cli.words import expanded, resolve_recipes, stop
 from lightning_monocon.cli.yaml_files import strict_yaml
 from lightning_monocon.durable import DurableCheckpointIO
 from lightning_monocon.durable_files import explain, whole
 from lightning_monocon.module import MonoCon
 from lightning_monocon.wandb_logger import MirrorLogger, finishing_runs
+
+_PATHS = ("run_dir", "ckpt_path", "resume", "out")
 
 
 def run(args: Sequence[str]) -> MonoConCLI:
@@ -148,6 +151,9 @@ class MonoConCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Load checkpoints from this machine only, and never anything but plain values and tensors."""
         options = self.config[str(self.subcommand)]
+        check_nulls(self._parser(self.subcommand), options)
+        for name in _PATHS:
+            options[name] = options[name] and expanded(options[name])
         if "://" in (options.ckpt_path or ""):
             stop(f"`--ckpt_path` must be a local file, got the URL {options.ckpt_path!r}; download and check it first")
         options.weights_only = True

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,21 @@ def stop(reason: str) -> NoReturn:
     """Print the reason and leave with status 2."""
     print(f"monocon: error: {reason}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def expanded(path: str) -> str:
+    """Return a path of the command line or of a recipe with ``~`` replaced; a shell leaves that of ``--out=~/x``.
+
+    Example:
+        >>> expanded("runs/a~")
+        'runs/a~'
+    """
+    return os.path.expanduser(path)
+
+
+def expanded_path(path: str) -> Path:
+    """Return what `expanded` does, as a path."""
+    return Path(expanded(path))
 
 
 class OneSentenceParser(argparse.ArgumentParser):
@@ -51,6 +67,7 @@ def _recipe_file(name: str, remote: bool) -> str:
             f"`--config` must be a recipe's name or a local file, got the URL {name!r}; download and read it first, "
             "or say --allow-remote-config"
         )
+    name = expanded(name)
     if Path(name).is_file() or name.endswith((".yaml", ".yml", ".json")):
         return name
     try:

@@ -71,7 +71,26 @@ def test_a_mistake_on_the_command_line_is_one_sentence(
         ("model: {lr_head: 1}\ntrainer: {}\nmodel: {nested: true}", "has the key 'model' on lines 1 and 3"),
         ("model: {lr_head: 1, lr_head: 2}", "has the key 'model.lr_head' twice on line 1"),
         ("model: {lr_head: 0.1", "is not valid YAML: expected ',' or '}'"),
-        ("model: {head: null}", "`head` must be one of monotonic, mlp, linear, none or a module, got None."),
+        ("model: {head: null}", "`model.head` must be one of 'monotonic', 'mlp', 'linear', 'none'"),
+        ("model: {head: monotone}", "; got 'monotone'; did you mean 'monotonic'?"),
+        ("model: {warmup_epochs: null}", "`model.warmup_epochs` must be int; got null. Leave the key out for the"),
+        ("model: {lr_head: null}", "`model.lr_head` must be float; got null."),
+        (
+            "model: {encoder: {class_path: SmallCNN, init_args: {widths: null}}}",
+            "`model.encoder.init_args.widths` must be Sequence[int]; got null.",
+        ),
+        (
+            "data: {class_path: DigitsData, init_args: {batch_size: null}}",
+            "`data.init_args.batch_size` must be int; got null. Leave the key out for the default, 256, or",
+        ),
+        (
+            "trainer: {callbacks: [{class_path: EarlyStopping, init_args: {monitor: loss, mode: null}}]}",
+            "`trainer.callbacks[0].init_args.mode` must be str; got null. Leave the key out for the default, 'min'",
+        ),
+        (
+            "data: {class_path: FashionMNISTData, init_args: {root: r, batch_size: null}}",
+            "`data.init_args.batch_size` must be int; got null.",
+        ),
         ("- model", "must hold a recipe, a mapping with keys such as model and data; it holds a value of type list"),
         ("", "must hold a recipe, a mapping with keys such as model and data; it is empty"),
         (
@@ -88,6 +107,12 @@ def test_a_mistake_in_a_recipe_is_one_sentence(
     said = one_sentence(["fit", "--config", "digits", "--config", "r.yaml", "--trainer.fast_dev_run=true"], capsys)
     assert sentence in said
     assert "key" not in sentence or "twice" not in sentence or "'r.yaml'" in said
+
+
+def test_a_section_that_is_null_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "r.yaml").write_text("trainer: null")
+    said = one_sentence(["fit", "--config", "digits", "--config", str(tmp_path / "r.yaml")], capsys)
+    assert said == "`trainer` must be a mapping of arguments; got null. Leave the key out for the defaults."
 
 
 def test_what_a_run_refuses_is_one_sentence(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +142,7 @@ def test_an_error_of_the_users_own_code_keeps_its_traceback(tmp_path: Path, monk
     words = ["fit", "--config", "digits", "--model.encoder=mine.Encoder", "--trainer.fast_dev_run=true"]
     with pytest.raises(ValueError, match="mine"):
         main(words)
-    with pytest.raises(ValueError, match="`head` must be one of"), monkeypatch.context() as patch:
+    with pytest.raises(ValueError, match=r"`model\.head` must be one of"), monkeypatch.context() as patch:
         patch.setenv("MONOCON_TRACEBACK", "1")
         (tmp_path / "r.yaml").write_text("model: {head: null}")
         main([*words, "--config", str(tmp_path / "r.yaml")])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 import yaml
 from short_run import SHORT, rows
 
+from lightning_monocon.callbacks import RunReport
 from lightning_monocon.cli import main
 from lightning_monocon.cli.trainer import run
 from lightning_monocon.cli.words import resolve_recipes
@@ -120,6 +122,35 @@ def test_resume_goes_on_in_the_same_folder(tmp_path: Path) -> None:
     assert (folder / "config-1.yaml").is_file()
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_while_the_report_is_written_leaves_it_whole_and_is_said(
+    number: signal.Signals,
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write = RunReport._report
+
+    def interrupted(*args: Any) -> None:
+        signal.raise_signal(number)
+        write(*args)
+
+    monkeypatch.setattr(RunReport, "_report", interrupted)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            run(["fit", "--config", "digits", "--run_dir", str(tmp_path / "run"), *SHORT])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert stopped.value.code == status
+    assert json.loads((tmp_path / "run" / "scorecard.json").read_text())["arms"]
+    assert (tmp_path / "run" / "dynamics.png").is_file()
+    said = capsys.readouterr().err
+    assert f"{number.name} was received after the last step of training; the run is finished." in said
+    assert "Go on with:" not in said
+
+
 def test_a_checkpoint_of_another_head_is_refused(finished: Path, tmp_path: Path) -> None:
     checkpoint = str(finished / "checkpoints" / "last.ckpt")
     with pytest.raises(ValueError, match=r"`ckpt_path` must be a checkpoint of this head, .*'mlp'"):
@@ -134,6 +165,34 @@ def test_an_unknown_recipe_lists_those_that_exist(name: str, capsys: pytest.Capt
     error = capsys.readouterr().err
     assert f"got '{name}'" in error
     assert "digits, digits_encoder, digits_mlp" in error
+
+
+def test_a_misspelt_recipe_is_told_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "digitz"])
+    assert "got 'digitz'; did you mean 'digits'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", ["--run_dir=~/runs/a", "--config=~/recipe.yaml"])
+def test_a_run_in_the_home_folder_lies_in_one_folder(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    (home / "recipe.yaml").write_text("run_dir: ~/runs/a")
+    started = run(["fit", "--config=digits", said, *SHORT, "--report=false"])
+    assert started.run_dir == home / "runs" / "a"
+    assert {path.name for path in tmp_path.iterdir()} == {"home"}
+    assert {"config.yaml", "record.jsonl", "checkpoints", "csv"} <= {p.name for p in started.run_dir.iterdir()}
+
+    judged = run(
+        ["predict", "--config=~/runs/a/config.yaml", "--ckpt_path=~/runs/a/checkpoints/last.ckpt", "--out=~/e"]
+    )
+    assert judged.subcommand == "predict"
+    assert len(Shards(home / "e").read("query").embeddings) == 540
+    assert {path.name for path in tmp_path.iterdir()} == {"home"}
 
 
 def test_a_remote_recipe_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
