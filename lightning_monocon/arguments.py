@@ -86,7 +86,7 @@ def other_contents(value: object, every: bool = False) -> dict[str, str]:
             text = contents(part)
             found[name.removeprefix("_")] = text if text != _word(part) else None
     if isinstance(value, nn.Module):
-        kept = {name: value._buffers.get(name) for name in value._non_persistent_buffers_set - names}
+        kept = {name: value._buffers.get(name) for name in sorted(value._non_persistent_buffers_set - names)}
         found |= {name: tensor_contents(buffer) for name, buffer in kept.items() if buffer is not None}
     return {name: text for name, text in found.items() if text is not None}
 
