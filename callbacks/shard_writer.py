@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_monocon.arguments import module_arguments
+from lightning_monocon.arguments import FORMAT, module_arguments
 from lightning_monocon.batch_stamp import stamp_rows
 from lightning_monocon.data.remaining import remaining
 from lightning_monocon.embedding import GALLERY_AND_QUERY, untouched
@@ -131,7 +131,7 @@ class ShardWriter(BasePredictionWriter):
             trainer.world_size,
             self.kind,
             self.rows,
-            settings={**precision_settings(trainer), **module_arguments(module, "model")},
+            settings={"settings": FORMAT, **precision_settings(trainer), **module_arguments(module, "model")},
             data=self._stamps(trainer, module, loaders),
         )
         self._folder = ShardFolder(self.out, space, trainer.global_rank)

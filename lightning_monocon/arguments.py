@@ -16,21 +16,25 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lightning_monocon.contents import NOT_OF_THE_VALUES, contents, tensor_contents
 from lightning_monocon.tensor_hash import hash_tensors
 
 Plain: TypeAlias = bool | int | float | str | None
 Settings: TypeAlias = dict[str, Plain]
 
+FORMAT = 3
+"""Version of the settings; those of an earlier one know less, and are compared by what they know."""
+
 _DEPTH, _LONG = 4, 64
 _CONTAINERS = (Mapping, list, tuple, set, frozenset)
 _UNKNOWN = (PurePath, Dataset, DataLoader, Sampler, Tensor, np.ndarray, torch.Generator)
 _COMPILED = "_orig_mod"  # the name under which `torch.compile` keeps what it wraps
-# where something lies, and what is printed: neither changes a value
-_NOT_OF_THE_VALUES = {"training", "root", "folder", "path", "name_or_path", "cache", "verbose", "inplace"}
 
 
 def module_arguments(module: nn.Module, prefix: str, known: Iterable[str] = ()) -> Settings:
-    """Return the plain arguments of a module's parts as one text a part, by dotted name.
+    """Return the plain arguments of a module, and types and those of its parts, as one text a part, by dotted name.
+
+    What else an attribute holds (a mapping, an object, a tensor) has an entry of its own below that of its part.
 
     Args:
         module: Its own entry holds arguments of its constructor only; entries of its parts hold every public plain
@@ -44,6 +48,7 @@ def module_arguments(module: nn.Module, prefix: str, known: Iterable[str] = ()) 
     """
     found: Settings = {}
     said, last = set(known), {name.rsplit(".", 1)[-1] for name in known}
+    shared: set[tuple[str, str]] = set()  # a configuration that many parts keep is said once
     for name, part in module.named_modules():
         if hasattr(part, _COMPILED):
             continue
@@ -54,9 +59,36 @@ def module_arguments(module: nn.Module, prefix: str, known: Iterable[str] = ()) 
             for word, value in words.items()
             if f"{place}.{word}" not in said and not (part is module and word in last)
         }
-        if new:
+        if new or part is not module:
             found[place] = _call(part, new)
+        for word, text in other_contents(part, every=part is not module).items():
+            if f"{place}.{word}" not in said and (word, text) not in shared:
+                shared.add((word, text))
+                found[f"{place}.{word}"] = text
     return found
+
+
+def other_contents(value: object, every: bool = False) -> dict[str, str]:
+    """Return what an object's attributes hold that is no plain argument, by name.
+
+    Args:
+        value: A callback, a module or a part of one.
+        every: Whether every public attribute counts, not only arguments of the constructor. Tensors of a module always
+            do; the state of a metric and buffers that a checkpoint restores do not.
+    """
+    names = set(inspect.signature(type(value).__init__).parameters)
+    metric = getattr(value, "_defaults", ()) if isinstance(value, nn.Module) else ()
+    found: dict[str, str | None] = {}
+    for name, part in _attributes(value):
+        tensor = isinstance(value, nn.Module) and isinstance(part, Tensor | np.ndarray)
+        public = (every or tensor) and not name.startswith("_") and name not in metric
+        if public or name.removeprefix("_") in names:
+            text = contents(part)
+            found[name.removeprefix("_")] = text if text != _word(part) else None
+    if isinstance(value, nn.Module):
+        kept = {name: value._buffers.get(name) for name in sorted(value._non_persistent_buffers_set - names)}
+        found |= {name: tensor_contents(buffer) for name, buffer in kept.items() if buffer is not None}
+    return {name: text for name, text in found.items() if text is not None}
 
 
 def constructor_arguments(value: object) -> str | None:
@@ -114,7 +146,7 @@ def _public(value: object) -> dict[str, str]:
 
 def _attributes(value: object) -> Iterator[tuple[str, object]]:
     for name, part in getattr(value, "__dict__", {}).items():
-        if name not in _NOT_OF_THE_VALUES and not (isinstance(part, str) and os.sep in part):
+        if name not in NOT_OF_THE_VALUES and not (isinstance(part, str) and os.sep in part):
             yield name, part
 
 

@@ -18,11 +18,18 @@ from lightning.pytorch.callbacks import (
     Timer,
 )
 
-from lightning_monocon.arguments import Plain, Settings, constructor_arguments, described, module_arguments
+from lightning_monocon.arguments import (
+    FORMAT,
+    Plain,
+    Settings,
+    constructor_arguments,
+    described,
+    module_arguments,
+    other_contents,
+)
 
 __all__ = ["Plain", "Settings", "differences", "precision_settings", "run_settings"]
 
-_FORMAT = 2  # settings of an earlier format know less, and are compared by what they know
 _LISTED = 8
 _OF_THE_TRAINER = (
     "max_epochs",
@@ -31,6 +38,12 @@ _OF_THE_TRAINER = (
     "gradient_clip_val",
     "limit_train_batches",
     "overfit_batches",
+    # a validation's figures decide what follows them: a schedule on a plateau, an early stop, the best checkpoint
+    "limit_val_batches",
+    "check_val_every_n_epoch",
+    "val_check_interval",
+    "min_epochs",
+    "reload_dataloaders_every_n_epochs",
 )
 _WATCHES = (
     BasePredictionWriter,
@@ -70,9 +83,11 @@ def run_settings(trainer: Trainer, pl_module: LightningModule, seed: int) -> Set
         pl_module: The module.
         seed: The run's.
     """
-    found: Settings = {"settings": _FORMAT, "seed": seed, "world_size": trainer.world_size}
+    found: Settings = {"settings": FORMAT, "seed": seed, "world_size": trainer.world_size}
     found |= precision_settings(trainer)
     found |= {f"trainer.{name}": value for name in _OF_THE_TRAINER if _is_plain(value := getattr(trainer, name, None))}
+    found["trainer.deterministic"] = torch.are_deterministic_algorithms_enabled()
+    found["trainer.use_distributed_sampler"] = trainer._accelerator_connector.use_distributed_sampler
     algorithm = trainer.gradient_clip_algorithm
     found["trainer.gradient_clip_algorithm"] = "norm" if algorithm is None else str(algorithm.value)
     found |= _flat("model", getattr(pl_module, "description", None) or dict(pl_module.hparams))
@@ -94,12 +109,14 @@ def _of_the_callbacks(callbacks: list[Callback]) -> Settings:
     """Return the arguments of callbacks that may change training; those that only watch or save may differ."""
     found: Settings = {}
     for callback in callbacks:
-        ours = type(callback).__module__.startswith(f"{__package__}.")
-        text = None if ours or isinstance(callback, _WATCHES) else constructor_arguments(callback)
-        if text is not None:
-            name = f"callbacks.{type(callback).__qualname__}"
-            same = sum(known.split("#")[0] == name for known in found)
-            found[f"{name}#{same + 1}" if same else name] = text
+        kind = type(callback)
+        if kind.__module__.startswith(f"{__package__}.") or isinstance(callback, _WATCHES):
+            continue
+        first = f"callbacks.{kind.__qualname__}"
+        same = sum(known.split("#")[0] == first for known in found)
+        name = f"{first}#{same + 1}" if same else first
+        found[name] = constructor_arguments(callback) or f"{kind.__qualname__}()"
+        found |= {f"{name}.{word}": text for word, text in other_contents(callback).items()}
     return found
 
 

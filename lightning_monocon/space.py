@@ -17,6 +17,7 @@ READABLE = ("lightning-monocon/shards/1", FORMAT)
 Kind: TypeAlias = Literal["safetensors", "parquet"]
 
 _LISTED = 4
+_VERSION = "settings.settings"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ def space_differences(stored: dict[str, Any], present: dict[str, Any]) -> list[s
     """Return a phrase for each value of two ``space.json`` that differs; the first of many."""
     one, other = _by_name(stored), _by_name(present)
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    if "settings" in stored and one.get(_VERSION) != other.get(_VERSION):  # of an earlier version, which knows less
+        names = [name for name in names if not name.startswith("settings.") or (name in one and name in other)]
     found = [f"{name} {one.get(name)!r}, not {other.get(name)!r}" for name in names[:_LISTED]]
     return found if len(names) <= _LISTED else [*found, f"and {len(names) - _LISTED} more"]
 

@@ -1,16 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    GradientAccumulationScheduler,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
 from torch import nn
+from torchmetrics import MeanMetric
 
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import NaNGuard, RollingCheckpoint
@@ -65,6 +76,47 @@ class Own(L.LightningModule):
         self.alpha, self.loss, self.seen = alpha, loss or nn.CrossEntropyLoss(), 0
 
 
+@dataclass
+class Config:
+    rate: float
+
+
+class Keeper(nn.Module):
+    """Keeps what it is given as an attribute, and a tensor as a buffer that no checkpoint holds."""
+
+    def __init__(self, given: Any = None, buffer: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.kept, self.lock = given, Lock()
+        self.register_buffer("mean", buffer, persistent=False)
+
+
+class Trained(L.LightningModule):
+    """Keeps state of many kinds that training moves or makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Tanh())
+        self.metric, self.keeper = MeanMetric(), Keeper({"rates": {0.1, 0.2}}, torch.ones(3))
+        self.steps, self.history = 0, {}  # type: ignore[var-annotated]  # of anything
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        self.steps += 1
+        self.keeper.seen = self.part(batch)  # type: ignore[assignment]  # as a hook that keeps activations does
+        self.history[batch_idx] = float(self.keeper.seen.detach().sum())
+        self.metric.update(self.keeper.seen.detach())
+        return self.keeper.seen.sum()
+
+    def train_dataloader(self) -> Any:
+        return torch.utils.data.DataLoader(torch.arange(8.0).reshape(4, 2), batch_size=2)  # type: ignore[arg-type]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def kept(value: Any) -> Settings:
+    return settings(Own(loss=Keeper(value)))
+
+
 def settings(
     module: L.LightningModule | None = None, data: L.LightningDataModule | None = None, **options: Any
 ) -> Settings:
@@ -104,12 +156,34 @@ def smoothed(smoothing: float, *weights: float) -> MonoCon:
         (lambda c: settings(gradient_clip_algorithm=c), (None, "value"), "gradient_clip_algorithm: 'norm' in the"),
         (lambda p: settings(precision=p), ("32-true", "bf16-mixed"), "precision: '32-true' in the checkpoint, 'bf16-m"),
         (
-            lambda o: settings(**{o: 3}),
+            lambda o: settings(**{o: 3, "limit_val_batches": 3}),
             ("limit_train_batches", "overfit_batches"),
             r"trainer\.overfit_batches: 0\.0 in",
         ),
         (lambda d: settings(callbacks=[Average(d)]), (0.9, 0.99), r"callbacks\.Average: 'Average\(decay=0\.9\)' in"),
         (lambda n: settings(callbacks=[EarlyStopping("a", patience=n)]), (3, 4), r"callbacks\.EarlyStopping: .*=3"),
+        (lambda a: settings(Own(loss=nn.Sequential(a()))), (nn.ReLU, nn.Tanh), r"model\.loss\.0: 'ReLU\(\)' in"),
+        (lambda r: kept({"a": {"rate": r}}), (0.1, 0.2), r"model\.loss\.kept: .*'rate': 0\.1"),
+        (lambda r: kept(Config(r)), (0.1, 0.2), r"model\.loss\.kept: 'Config\(rate=0\.1\)' in"),
+        (lambda r: kept(SimpleNamespace(rate=r)), (0.1, 0.2), r"kept: 'SimpleNamespace\(rate=0\.1\)' in"),
+        (lambda r: kept([Scale(1.0), Scale(r)]), (0.1, 0.2), r"kept: .*Scale\(factor=0\.1\)"),
+        (lambda r: kept([0.0] * 99 + [r]), (0.1, 0.2), r"kept: 'list [0-9a-f]{12}' in"),
+        (lambda r: kept(torch.tensor([r])), (0.1, 0.2), r"kept: 'tensor \(1,\) torch\.float32 [0-9a-f]{12}' in"),
+        (lambda r: kept(np.full(2, r)), (0.1, 0.2), r"kept: 'array \(2,\) float64 [0-9a-f]{12}' in"),
+        (lambda r: kept(torch.full((2_000_000,), r)), (0.1, 0.2), r"kept: 'tensor \(2000000,\)"),
+        (lambda r: settings(Own(loss=Keeper(buffer=torch.tensor(r)))), (0.1, 0.2), r"model\.loss\.mean: 'tensor \(\)"),
+        (lambda n: settings(callbacks=[GradientAccumulationScheduler({2: n})]), (2, 4), r"scheduling: .*2: 2"),
+        (lambda d: settings(callbacks=[EMAWeightAveraging(decay=d)]), (0.9, 0.5), r"kwargs: .*decay=0\.9"),
+        (lambda n: settings(limit_val_batches=n), (1.0, 3), r"trainer\.limit_val_batches: 1\.0 in"),
+        (lambda n: settings(check_val_every_n_epoch=n), (1, 2), r"trainer\.check_val_every_n_epoch: 1 in"),
+        (lambda n: settings(val_check_interval=n), (1.0, 0.5), r"trainer\.val_check_interval: 1\.0 in"),
+        (lambda n: settings(min_epochs=n), (1, 2), r"trainer\.min_epochs: 1 in"),
+        (
+            lambda n: settings(reload_dataloaders_every_n_epochs=n),
+            (0, 1),
+            r"trainer\.reload_dataloaders_every_n_epochs",
+        ),
+        (lambda n: settings(use_distributed_sampler=n), (True, False), r"trainer\.use_distributed_sampler: True in"),
         (lambda f: settings(data=Data(Scale(f))), (1.0, 2.0), r"data\.transform: 'Scale\(factor=1\.0\)' in"),
         (lambda f: settings(data=Data(partial(F.pad, value=f))), (1.0, 2.0), r"data\.transform: .*'value': 1\.0"),
         (lambda f: settings(data=Data({"train": [Scale(f)]})), (1.0, 2.0), r"data\.transform: .*factor=1\.0"),
@@ -149,6 +223,44 @@ def compiled() -> MonoCon:
     return model
 
 
+def test_equal_models_have_equal_settings_before_and_after_a_step() -> None:
+    model = Trained()
+    before = settings(model)
+    assert before == settings(Trained())
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        max_steps=1,
+        enable_model_summary=False,
+    )
+    trainer.fit(model)
+    assert model.steps == 1
+    assert before == settings(model)
+
+
+def test_a_configuration_that_many_parts_keep_is_said_once() -> None:
+    config = Config(0.1)
+    found = settings(Own(loss=nn.Sequential(Keeper(config), Keeper(config), Keeper(Config(0.2)))))
+    assert [name for name in found if name.endswith("kept")] == ["model.loss.0.kept", "model.loss.2.kept"]
+
+
+def test_a_deterministic_run_is_resumed_as_one() -> None:
+    plain = settings()
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert "trainer.deterministic: False in" in drift(plain, settings())
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_a_part_that_refers_to_its_owner_is_described() -> None:
+    owner = Own(loss=Keeper())
+    owner.loss.kept = [owner, owner.loss]
+    assert settings(owner)["model.loss.kept"] == "[Own, Keeper]"
+
+
 def savers(n: int) -> list[L.Callback]:
     return [
         RollingCheckpoint("a", keep=n),
@@ -160,6 +272,9 @@ def savers(n: int) -> list[L.Callback]:
 def test_settings_of_an_earlier_version_are_compared_by_what_they_know() -> None:
     present = settings()
     assert not differences({"seed": 0, "world_size": 1}, present)
+    older = {"settings": 2, "model.encoder.layers.1": "Dropout(p=0.1)"}
+    assert not differences(older, present)
+    assert differences({**older, "model.encoder.layers.1": "Dropout(p=0.2)"}, present)
     assert differences({"seed": 1, "gone": 3}, present) == ["seed: 1 in the checkpoint, 0 now"]
 
 

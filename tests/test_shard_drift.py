@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A corpus that is continued must be of one model, one precision, one data set and one way to prepare it."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,43 @@ def test_what_decides_the_values_must_be_what_it_was(
     with pytest.raises(ValueError, match=rf"has .*{named}.*Choose another folder\."):
         predict(ShardWriter(str(tmp_path)), DataLoader(data, batch_size=8), model, **options)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+class Centred(L.LightningModule):
+    """Subtracts a mean that is no weight."""
+
+    def __init__(self, mean: float, buffer: bool) -> None:
+        super().__init__()
+        self.part = torch.nn.Identity()
+        if buffer:
+            self.part.register_buffer("mean", torch.tensor(mean), persistent=False)
+        else:
+            self.part.mean = torch.tensor(mean)
+
+    def predict_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        return batch[0] - self.part.mean
+
+
+@pytest.mark.parametrize("buffer", [True, False], ids=["buffer", "attribute"])
+def test_a_mean_that_is_no_weight_must_be_what_it_was(tmp_path: Path, buffer: bool) -> None:
+    loader = DataLoader(Transformed(torch.neg), batch_size=8)
+    for _ in range(2):
+        predict(ShardWriter(str(tmp_path)), loader, Centred(0.5, buffer))
+    with pytest.raises(ValueError, match=r"has settings\.model\.part\.mean 'tensor .*', not 'tensor .*'\. Choose"):
+        predict(ShardWriter(str(tmp_path)), loader, Centred(0.1, buffer))
+
+
+def test_a_corpus_of_an_earlier_version_is_compared_by_what_it_knows(tmp_path: Path) -> None:
+    loader = DataLoader(Transformed(torch.neg), batch_size=8)
+    predict(ShardWriter(str(tmp_path)), loader, Scaled())
+    file = tmp_path / "space.json"
+    space = json.loads(file.read_text())
+    known = ("precision", "float32_matmul_precision", "model.part")
+    space["settings"] = {name: space["settings"][name] for name in known}
+    file.write_text(json.dumps(space))
+    predict(ShardWriter(str(tmp_path)), loader, Scaled())
+    with pytest.raises(ValueError, match=r"has settings\.model\.part 'LeakyReLU\(negative_slope=0\.5\)', not"):
+        predict(ShardWriter(str(tmp_path)), loader, Scaled(after=0.1))
 
 
 def test_batch_size_workers_and_random_transforms_may_differ(tmp_path: Path) -> None:
