@@ -18,6 +18,7 @@ from lightning_monocon import progress
 from lightning_monocon.between_steps import Position, Steps, callbacks_of, watch_steps
 from lightning_monocon.data.keyed_random import key, run_seed
 from lightning_monocon.durable import probe_checkpoint_folders
+from lightning_monocon.schedule import TwoPhaseModule
 from lightning_monocon.settings import Settings, differences, run_settings
 from lightning_monocon.step_state import Switches, kept_checkpoint, overrides, set_switches, switches
 
@@ -180,6 +181,8 @@ class ExactResume(Callback):
         self._seed_generators(trainer, trainer.current_epoch, "start")
         if self._restored:
             set_switches(pl_module, self._switches)
+            if isinstance(pl_module, TwoPhaseModule):  # it may have entered its joint phase on the way here
+                pl_module.freeze_by_phase()
 
     def batches_begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make up in the first epoch of a resumed run for what Lightning leaves out there."""

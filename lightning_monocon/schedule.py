@@ -157,6 +157,10 @@ class TwoPhaseModule(LightningModule):
         """
         require_batches(self.trainer)
 
+    def freeze_by_phase(self) -> None:
+        """Let the encoder's parameters require gradients as the phase asks, whatever else has set them."""
+        self._enter(self.phase)
+
     def teardown(self, stage: str) -> None:
         """Give the trainer its validation back, should training end within the warm-up."""
         if stage == "fit":

@@ -86,7 +86,6 @@ def run_settings(trainer: Trainer, pl_module: LightningModule, seed: int) -> Set
     found: Settings = {"settings": FORMAT, "seed": seed, "world_size": trainer.world_size}
     found |= precision_settings(trainer)
     found |= {f"trainer.{name}": value for name in _OF_THE_TRAINER if _is_plain(value := getattr(trainer, name, None))}
-    found["trainer.deterministic"] = torch.are_deterministic_algorithms_enabled()
     found["trainer.use_distributed_sampler"] = trainer._accelerator_connector.use_distributed_sampler
     algorithm = trainer.gradient_clip_algorithm
     found["trainer.gradient_clip_algorithm"] = "norm" if algorithm is None else str(algorithm.value)

@@ -246,15 +246,6 @@ def test_a_configuration_that_many_parts_keep_is_said_once() -> None:
     assert [name for name in found if name.endswith("kept")] == ["model.loss.0.kept", "model.loss.2.kept"]
 
 
-def test_a_deterministic_run_is_resumed_as_one() -> None:
-    plain = settings()
-    torch.use_deterministic_algorithms(True)
-    try:
-        assert "trainer.deterministic: False in" in drift(plain, settings())
-    finally:
-        torch.use_deterministic_algorithms(False)
-
-
 def test_a_part_that_refers_to_its_owner_is_described() -> None:
     owner = Own(loss=Keeper())
     owner.loss.kept = [owner, owner.loss]
