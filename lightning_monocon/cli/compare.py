@@ -162,6 +162,8 @@ def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[None]) -> None:
         bar.refresh()
         for future in done:
             if error := future.exception():
+                if isinstance(error, KeyboardInterrupt | SystemExit):
+                    raise KeyboardInterrupt from error  # the signal reached the run before this process
                 for other in pending:
                     other.cancel()
                 each = futures[future]
