@@ -10,7 +10,7 @@
 # which the largest of them is -1.
 #
 # What follows for us: the image reader inverts by tag 262 what has more than 8 bits, and reads unsigned values from
-# the bytes of mode "I" (`eight_bit` in lightning_monocon/data); a folder that mixes depths would else train on
+# the bytes of mode "I" (`eight_bit` in our data modules); a folder that mixes depths would else train on
 # pictures and negatives under one label. If this finding is out of date, the reader inverts twice.
 set -euo pipefail
 

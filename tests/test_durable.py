@@ -192,7 +192,6 @@ def test_what_could_not_be_read_is_not_written(tmp_path: Path, plugin: Any, valu
     assert {file.name for file in tmp_path.iterdir()} == {"a.ckpt", "a.ckpt.sha256"}
 
 
-@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")  # torch 2.14's own
 @pytest.mark.parametrize("plugin", [DurableCheckpointIO(), PlainCheckpointIO()], ids=["durable", "plain"])
 def test_a_state_without_an_end_is_refused_by_its_place(tmp_path: Path, plugin: Any) -> None:
     path = save(tmp_path / "a.ckpt", 1)
@@ -217,6 +216,7 @@ def test_a_part_that_is_in_two_places_does_not_contain_itself(tmp_path: Path) ->
     assert read_checkpoint(path)["parts"] == ([0.5], {"b": [0.5]})
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")  # torch 2.14's own
 @pytest.mark.parametrize("plugin", [DurableCheckpointIO(), PlainCheckpointIO()], ids=["durable", "plain"])
 def test_numpy_scalars_that_python_has_too_are_saved_as_such(tmp_path: Path, plugin: Any) -> None:
     state = OrderedDict(best=np.float64(1) / 3, steps=(np.int64(7), [np.bool_(True)]), name=np.str_("a"))
