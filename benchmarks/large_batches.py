@@ -21,9 +21,9 @@ from harness import Row, Step, in_fresh_process, interleaved, peak_megabytes, ra
 from torch import Tensor, nn
 
 from lightning_monocon import MonotonicMLP, SupConLoss
-from lightning_monocon.cached_gradients import embed_in_chunks
 from lightning_monocon.data import ImageAugmentation
 from lightning_monocon.data.keyed_random import uniform
+from lightning_monocon.training.chunks import embed_in_chunks
 
 ROWS, SIZES = 1024, (1024, 256, 64, 16)
 

@@ -38,8 +38,8 @@ def digits(epochs: int = 60) -> Data:
 
     from lightning_monocon import MonoCon
     from lightning_monocon.data import DigitsData
-    from lightning_monocon.embedding import embed
     from lightning_monocon.encoders import SmallCNN
+    from lightning_monocon.inference.embed import embed
 
     seed_everything(0, verbose=False)
     data, model = DigitsData(), MonoCon(SmallCNN(), warmup_epochs=10, lr_encoder=3e-3, lr_head=3e-3, lr_warmup=1.5e-3)
@@ -74,8 +74,8 @@ def _pairs(path: Path, entailed: bool) -> list[tuple[str, str]]:
 def _embed(texts: list[str]) -> Tensor:
     """Embed in order of length, so that little is padding."""
     from lightning_monocon.encoders import TextEncoder
-    from lightning_monocon.encoders.text_source import PACKAGED
-    from lightning_monocon.encoders.text_tokenizer import load_tokenizer
+    from lightning_monocon.encoders.text.source import PACKAGED
+    from lightning_monocon.encoders.text.tokenizer import load_tokenizer
 
     encoder, tokenizer = TextEncoder(PACKAGED).eval(), load_tokenizer(PACKAGED)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))

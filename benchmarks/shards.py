@@ -66,7 +66,7 @@ def write(out: Path, rows: int, width: int, kind: str) -> None:
 
 
 def read(out: Path, rows: int, width: int) -> None:
-    from lightning_monocon.shards import Shards
+    from lightning_monocon.inference.shards import Shards
 
     corpus, seen = Corpus(rows, width), 0
     for piece in Shards(out).stream("rows"):

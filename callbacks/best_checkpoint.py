@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lightning_monocon.between_steps import watch_steps
+from lightning_monocon.training.between_steps import watch_steps
 
 
 class BestCheckpoint(ModelCheckpoint):

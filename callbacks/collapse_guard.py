@@ -12,11 +12,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from lightning_monocon.callbacks._rows import RowsWatcher
+from lightning_monocon.callbacks._watcher import OnError, harmless
 from lightning_monocon.functional.red_flags import red_flags
+from lightning_monocon.inference.rank_rows import check_apart
 from lightning_monocon.metrics import EffectiveDimension, MeanCosine, ReconstructionError, TotalVariance
-from lightning_monocon.rank_rows import check_apart
-from lightning_monocon.watching.harmless import OnError, harmless
-from lightning_monocon.watching.rows import RowsWatcher
 
 _FIGURES = ("effective_dimension", "mean_cosine", "total_variance", "fvu")
 _ALARMS = ("undefined", "one_direction", "narrow_cone")

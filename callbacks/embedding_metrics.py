@@ -13,10 +13,12 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from lightning_monocon.batches import inputs_and_classes
-from lightning_monocon.embedding import GALLERY_AND_QUERY, has_classes
+from lightning_monocon.callbacks._rows import RowsWatcher
+from lightning_monocon.callbacks._watcher import OnError, harmless
 from lightning_monocon.functional.checks import check_labels
 from lightning_monocon.functional.row_keys import row_keys
+from lightning_monocon.inference.embed import GALLERY_AND_QUERY, has_classes
+from lightning_monocon.inference.rank_rows import Share, check_apart, over_ranks
 from lightning_monocon.metrics import (
     EffectiveDimension,
     FeatureCorrelation,
@@ -26,9 +28,7 @@ from lightning_monocon.metrics import (
     TotalVariance,
 )
 from lightning_monocon.metrics.streaming import Role
-from lightning_monocon.rank_rows import Share, check_apart, over_ranks
-from lightning_monocon.watching.harmless import OnError, harmless
-from lightning_monocon.watching.rows import RowsWatcher
+from lightning_monocon.training.batches import inputs_and_classes
 
 _SPECTRAL = (
     *("effective_dimension", "feature_correlation", "constant_features"),

@@ -11,8 +11,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from lightning_monocon import durable_files
-from lightning_monocon.embedding import GALLERY_AND_QUERY, concatenate
+from lightning_monocon.inference.embed import GALLERY_AND_QUERY, concatenate
+from lightning_monocon.runs import files
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 
 
@@ -35,7 +35,7 @@ class EmbeddingWriter(BasePredictionWriter):
         if trainer.world_size > 1:
             raise ValueError(f"`devices` must be 1 to write one file, got {trainer.world_size}. Set trainer.devices=1.")
         if self.path.parent.is_dir():
-            durable_files.remove_leftovers(self.path.parent, re.escape(self.path.name), running=False)
+            files.remove_leftovers(self.path.parent, re.escape(self.path.name), running=False)
 
     def write_on_epoch_end(
         self,

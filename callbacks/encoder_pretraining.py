@@ -11,9 +11,9 @@ from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import nn
 
-from lightning_monocon.batches import check_features
 from lightning_monocon.data.keyed_random import key, run_seed
 from lightning_monocon.encoders import feature_dim
+from lightning_monocon.training.batches import check_features
 
 
 class EncoderPretraining(Callback):

@@ -14,13 +14,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from lightning_monocon import progress
-from lightning_monocon.between_steps import Position, Steps, callbacks_of, watch_steps
 from lightning_monocon.data.keyed_random import key, run_seed
-from lightning_monocon.durable import probe_checkpoint_folders
-from lightning_monocon.schedule import TwoPhaseModule
-from lightning_monocon.settings import Settings, differences, run_settings
-from lightning_monocon.step_state import Switches, kept_checkpoint, overrides, set_switches, switches
+from lightning_monocon.runs import progress
+from lightning_monocon.runs.checkpoints import probe_checkpoint_folders
+from lightning_monocon.runs.settings import Settings, differences, run_settings
+from lightning_monocon.training.between_steps import Position, Steps, callbacks_of, watch_steps
+from lightning_monocon.training.schedule import TwoPhaseModule
+from lightning_monocon.training.step_state import Switches, kept_checkpoint, overrides, set_switches, switches
 
 _INEXACT = (
     "The checkpoint was not written between two steps: accumulated gradients, or what had yet to run in the step "

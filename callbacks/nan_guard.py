@@ -13,9 +13,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_monocon.batches import tensors_in
-from lightning_monocon.watching.arrivals import Arrivals
-from lightning_monocon.watching.finite import (
+from lightning_monocon.callbacks._finite import (
+    Arrivals,
     NonFiniteError,
     Place,
     bad_names,
@@ -24,6 +23,7 @@ from lightning_monocon.watching.finite import (
     magnitude,
     where,
 )
+from lightning_monocon.training.batches import tensors_in
 
 NanPolicy = Literal["raise", "skip"]
 _OF_THE_LOSS = ("`embeddings` must be finite", "`embeddings` must have a length above")

@@ -13,10 +13,10 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from lightning_monocon import durable_files
-from lightning_monocon.between_steps import Phase, Steps, callbacks_of, watch_steps
-from lightning_monocon.durable import probe_checkpoint_folders
-from lightning_monocon.step_state import (
+from lightning_monocon.runs import files
+from lightning_monocon.runs.checkpoints import probe_checkpoint_folders
+from lightning_monocon.training.between_steps import Phase, Steps, callbacks_of, watch_steps
+from lightning_monocon.training.step_state import (
     BEFORE_THE_UPDATE,
     IN_A_VALIDATION,
     StepState,
@@ -100,7 +100,7 @@ class RollingCheckpoint(Checkpoint):
         """See that the folder can be written to; remove what an earlier kill has left half written."""
         probe_checkpoint_folders(trainer)
         if trainer.is_global_zero:
-            for file in durable_files.leftovers(Path(self.dirpath)):
+            for file in files.leftovers(Path(self.dirpath)):
                 file.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -146,7 +146,7 @@ class RollingCheckpoint(Checkpoint):
         try:
             self._save(trainer, alone=True)
         except (RuntimeError, OSError) as error:
-            if not isinstance(exception, durable_files.WriteError):  # which has just said so
+            if not isinstance(exception, files.WriteError):  # which has just said so
                 rank_zero_warn(f"No checkpoint could be written after the failure: {error}")
 
     def _note(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -223,12 +223,12 @@ class RollingCheckpoint(Checkpoint):
             total += sizes[fitting]
             fitting += 1
         for i in range(fitting, 0, -1):
-            durable_files.copy(self._name(i - 1), self._name(i))
+            files.copy(self._name(i - 1), self._name(i))
         for file in Path(self.dirpath).glob(f"{LAST}-*.ckpt"):
             age = file.stem.removeprefix(f"{LAST}-")
             # copies of ours have a number and a sidecar; last-good.ckpt and last-v1.ckpt are somebody else's
-            if age.isdecimal() and int(age) > fitting and durable_files.sidecar(file).exists():
-                durable_files.remove(file)
+            if age.isdecimal() and int(age) > fitting and files.sidecar(file).exists():
+                files.remove(file)
 
     def _name(self, age: int) -> Path:
         return Path(self.dirpath) / (f"{LAST}-{age}.ckpt" if age else f"{LAST}.ckpt")

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_monocon.runs import RecordLogger, RunFolder
+from lightning_monocon.runs.folder import RunFolder
+from lightning_monocon.runs.record import RecordLogger
 
 
 class RunRecord(Callback):

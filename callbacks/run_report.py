@@ -13,11 +13,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from lightning_monocon.embedding import GALLERY_AND_QUERY, embed, has_classes
-from lightning_monocon.figure_logging import Rows, log_figure, log_summary, log_table
-from lightning_monocon.runs import RECORD
+from lightning_monocon.callbacks._watcher import OnError, Watcher, harmless
+from lightning_monocon.inference.embed import GALLERY_AND_QUERY, embed, has_classes
+from lightning_monocon.loggers.figures import Rows, log_figure, log_summary, log_table
+from lightning_monocon.runs.record import RECORD
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
-from lightning_monocon.watching.harmless import OnError, Watcher, harmless
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,8 +72,8 @@ class RunReport(Watcher):
 
     def _draw_training(self, trainer: Trainer) -> None:
         """Draw what a run without a scorecard recorded by epoch, on the first rank."""
-        from lightning_monocon.scorecard.figures import training_figure
-        from lightning_monocon.scorecard.history import read_history
+        from lightning_monocon.runs.record import read_history
+        from lightning_monocon.scorecard.render.figures import training_figure
 
         figure = training_figure({HEAD: [read_history(self.run_dir / RECORD)]}) if trainer.is_global_zero else None
         if figure is not None:
@@ -81,7 +81,7 @@ class RunReport(Watcher):
 
     def _hand_over(self, trainer: Trainer, drawn: Mapping[str, Figure]) -> None:
         """Save figures in the run's folder and give them to every logger."""
-        from lightning_monocon.scorecard.figures import save
+        from lightning_monocon.scorecard.render.figures import save
 
         for name, figure in drawn.items():
             save(figure, self.run_dir / name)
@@ -89,10 +89,10 @@ class RunReport(Watcher):
                 log_figure(logger, name.removesuffix(".png"), figure)
 
     def _report(self, trainer: Trainer, sets: dict[str, EmbeddingSet]) -> None:
+        from lightning_monocon.runs.record import read_history
         from lightning_monocon.scorecard import build, draw
-        from lightning_monocon.scorecard.history import read_history
         from lightning_monocon.scorecard.origin import origin_of
-        from lightning_monocon.scorecard.schema import as_json
+        from lightning_monocon.scorecard.render.schema import as_json
 
         history = read_history(self.run_dir / RECORD)
         histories = {ENCODER: [history.of_encoder()], HEAD: [history]}

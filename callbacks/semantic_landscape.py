@@ -15,15 +15,15 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_monocon.embedding import untouched
-from lightning_monocon.figure_logging import log_figure, log_table
+from lightning_monocon.callbacks._watcher import OnError, Watcher, harmless
+from lightning_monocon.inference.embed import untouched
+from lightning_monocon.inference.rank_rows import loaders_of
 from lightning_monocon.landscape import Event, LandscapeTracker, credence, soft_knn_credence
 from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.trajectory import Trajectory
-from lightning_monocon.rank_rows import loaders_of
+from lightning_monocon.loggers.figures import log_figure, log_table
 from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, event_line, write_landscape
-from lightning_monocon.watching.harmless import OnError, Watcher, harmless
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
 from lightning_monocon.watching.table import COLUMNS, event_table
 

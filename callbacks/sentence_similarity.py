@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from lightning_monocon.embedding import embed
+from lightning_monocon.callbacks._watcher import Watcher, harmless
 from lightning_monocon.functional.spearman import spearman
 from lightning_monocon.functional.unit_rows import unit_rows
-from lightning_monocon.watching.harmless import Watcher, harmless
+from lightning_monocon.inference.embed import embed
 
 Stage = Literal["val", "test"]
 

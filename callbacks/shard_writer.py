@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_monocon.arguments import FORMAT, module_arguments
-from lightning_monocon.batch_stamp import stamp_rows
 from lightning_monocon.data.remaining import remaining
-from lightning_monocon.embedding import GALLERY_AND_QUERY, untouched
-from lightning_monocon.rank_rows import Share, loaders_of, shares
-from lightning_monocon.settings import precision_settings
-from lightning_monocon.shards import Ids, Kind, Rows, ShardFolder, Space, model_stamp
+from lightning_monocon.inference.batch_stamp import stamp_rows
+from lightning_monocon.inference.embed import GALLERY_AND_QUERY, untouched
+from lightning_monocon.inference.rank_rows import Share, loaders_of, shares
+from lightning_monocon.inference.shards import Ids, Kind, Rows, ShardFolder, Space, model_stamp
+from lightning_monocon.runs.arguments import FORMAT, module_arguments
+from lightning_monocon.runs.settings import precision_settings
 
 Loader = DataLoader[Any]
 
 
 class ShardWriter(BasePredictionWriter):
-    """Write the embeddings of each loader to shards, one writer a rank; `lightning_monocon.shards` reads them.
+    """Write the embeddings of each loader to shards, one writer a rank; `inference.shards` reads them.
 
     Two loaders are the parts ``gallery`` and ``query``, one is ``rows``, others ``rows0``, ``rows1``, and so on. A row
     keeps its id: ``dataset.ids[i]`` where the data set has ``ids``, its position ``i`` otherwise. With a data module,

@@ -12,8 +12,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_monocon.between_steps import watch_steps
 from lightning_monocon.data.workers import is_in_a_loader
+from lightning_monocon.training.between_steps import watch_steps
 
 _HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
 _CHILD: signal.Signals | None = getattr(signal, "SIGCHLD", None)

@@ -5,8 +5,11 @@ Every public name is resolved on first use, so that `import lightning_monocon` c
 parts that need no Lightning work without it.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from lightning_monocon.compat import MovedModules
 
 if TYPE_CHECKING:
     from lightning_monocon import callbacks, data, encoders, export, functional, landscape, metrics, scorecard
@@ -69,3 +72,5 @@ def __dir__() -> list[str]:
 
 if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt name
     __getattr__ = _resolve
+
+sys.meta_path.insert(0, MovedModules)  # first, or a package's own path would find its moved files a second time

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lightning_monocon.functional.gather import RowGather, is_distributed
+from lightning_monocon.distributed import RowGather, is_distributed
 from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon import cross_supcon, supcon
 from lightning_monocon.kernels.supcon.checks import (
@@ -134,7 +134,7 @@ class CrossSupConLoss(nn.Module):
     Both sets get gradients. A contrast set that does not require one (a bank) costs a third less backward.
 
     Each rank keeps to its own two sets. To contrast against those of all ranks, pass
-    ``gather_rows(contrast)`` and ``gather_rows(contrast_labels)`` (`lightning_monocon.functional.gather`) on every
+    ``gather_rows(contrast)`` and ``gather_rows(contrast_labels)`` (`lightning_monocon.distributed`) on every
     rank: the average that DistributedDataParallel takes is then the gradient of the mean of the ranks' losses, and
     nothing is to be multiplied by the number of ranks. With M anchors on every rank that mean is the loss of all
     anchors; where M differs, multiply each rank's loss by ``M`` over the mean of M first.

@@ -16,8 +16,13 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from lightning_monocon.arms import Arm, HeadSpec, build_head, head_arguments, head_spec, own_head_spec
-from lightning_monocon.batches import (
+from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
+from lightning_monocon.encoders.wrapped import named_as, unwrapped
+from lightning_monocon.heads.arms import Arm, HeadSpec, build_head, head_arguments, head_spec, own_head_spec
+from lightning_monocon.losses import SupConLoss
+from lightning_monocon.nested_loss import NestedSupConLoss
+from lightning_monocon.runs.checkpoints import PlainCheckpointIO, read_checkpoint
+from lightning_monocon.training.batches import (
     PositivesWatch,
     check_features,
     check_rows,
@@ -26,15 +31,9 @@ from lightning_monocon.batches import (
     naming_drop_last,
     naming_keywords,
 )
-from lightning_monocon.cached_gradients import embed_in_chunks
-from lightning_monocon.checkpoints import read_checkpoint
-from lightning_monocon.durable import PlainCheckpointIO
-from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
-from lightning_monocon.encoders.wrapped import named_as, unwrapped
-from lightning_monocon.large_batches import AccumulationWatch, check_chunk_size, check_chunked_training, shard
-from lightning_monocon.losses import SupConLoss
-from lightning_monocon.nested_loss import NestedSupConLoss
-from lightning_monocon.schedule import Schedule, TwoPhaseModule
+from lightning_monocon.training.chunks import embed_in_chunks
+from lightning_monocon.training.schedule import Schedule, TwoPhaseModule
+from lightning_monocon.training.strategies import AccumulationWatch, check_chunk_size, check_chunked_training, shard
 
 
 class Embedded(TypedDict):
@@ -73,7 +72,7 @@ class MonoCon(TwoPhaseModule):
         bn_while_frozen: ``"update"`` keeps the frozen encoder in train mode, so batch-norm statistics move and dropout
             is live (as the reference does); ``"freeze"`` puts it in eval mode.
         chunk_size: Samples that are embedded at a time in training, for batches larger than memory; loss and gradient
-            are those of the whole batch (`lightning_monocon.cached_gradients`). ``None`` embeds it at once.
+            are those of the whole batch (`lightning_monocon.training.chunks`). ``None`` embeds it at once.
 
     Raises:
         ValueError: If a name is unknown, a rate is negative, or the width of the encoder's output is not known.

@@ -50,7 +50,7 @@ def shared_data() -> Path:
 @pytest.fixture
 def torchvision() -> ModuleType:
     """The real torchvision; skips where there is none for the installed torch."""
-    from lightning_monocon.encoders.torchvision_model import import_torchvision
+    from lightning_monocon.encoders.image.torchvision_model import import_torchvision
 
     try:
         return import_torchvision("torchvision")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_monocon import MonoCon
-from lightning_monocon.batches import share_without_positive
+from lightning_monocon.training.batches import share_without_positive
 
 ROWS = 8
 NUMBERS = torch.arange(ROWS) % 4

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_monocon import MonotonicMLP, SupConLoss
-from lightning_monocon.cached_gradients import embed_in_chunks
+from lightning_monocon.training.chunks import embed_in_chunks
 
 ROWS, WIDTH = 17, 6
 

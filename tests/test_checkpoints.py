@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_monocon.checkpoints import read_checkpoint
+from lightning_monocon.runs.checkpoints import read_checkpoint
 
 
 class Gadget:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from patience import PATIENCE
 
-from lightning_monocon.checkpoints import newest_good
+from lightning_monocon.runs.checkpoints import newest_good
 
 SCRIPT = Path(__file__).parent / "processes" / "ddp_resume.py"
 

@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_monocon import durable_files
-from lightning_monocon.checkpoints import load_plain, newest_good, read_checkpoint
-from lightning_monocon.durable import DurableCheckpointIO, PlainCheckpointIO
+from lightning_monocon.runs import files
+from lightning_monocon.runs.checkpoints import (
+    DurableCheckpointIO,
+    PlainCheckpointIO,
+    load_plain,
+    newest_good,
+    read_checkpoint,
+)
 
 
 def save(path: Path, value: int = 0, **more: Any) -> Path:
@@ -24,7 +29,7 @@ def save(path: Path, value: int = 0, **more: Any) -> Path:
 def test_a_checkpoint_and_its_digest_as_sha256sum_reads_it(tmp_path: Path) -> None:
     path = save(tmp_path / "sub" / "a.ckpt")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert durable_files.sidecar(path).read_text() == f"{digest}  a.ckpt\n"
+    assert files.sidecar(path).read_text() == f"{digest}  a.ckpt\n"
     assert {file.name for file in path.parent.iterdir()} == {"a.ckpt", "a.ckpt.sha256"}
     assert read_checkpoint(path)["value"] == 0
 
@@ -62,7 +67,7 @@ def test_whatever_instant_it_stops_at_the_name_has_the_old_file_or_the_new(
         save(path, 2)
     monkeypatch.undo()
     assert read_checkpoint(path)["value"] in (1, 2)
-    assert durable_files.damage(path) is None
+    assert files.damage(path) is None
     assert newest_good(tmp_path) == (path, [])
 
 
@@ -87,10 +92,10 @@ def test_a_failed_write_is_one_sentence_and_costs_nothing(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(durable_files.WriteError, match=sentence):
+    with pytest.raises(files.WriteError, match=sentence):
         save(path, 2)
-    with pytest.raises(durable_files.WriteError):
-        durable_files.probe(tmp_path)
+    with pytest.raises(files.WriteError):
+        files.probe(tmp_path)
     monkeypatch.undo()
     assert read_checkpoint(path)["value"] == 1
     assert {file.name for file in tmp_path.iterdir()} == {"a.ckpt", "a.ckpt.sha256"}
@@ -98,10 +103,10 @@ def test_a_failed_write_is_one_sentence_and_costs_nothing(
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "a.txt"
-    with durable_files.whole(path) as file:
+    with files.whole(path) as file:
         file.write_text("old")
         assert not path.exists()
-    with pytest.raises(KeyError), durable_files.whole(path) as file:
+    with pytest.raises(KeyError), files.whole(path) as file:
         file.write_text("half")
         raise KeyError
     assert path.read_text() == "old" and list(path.parent.iterdir()) == [path]
@@ -111,18 +116,18 @@ def test_a_copy_is_known_by_the_same_digest_and_lives_on_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save(tmp_path / "last.ckpt", 1)
-    durable_files.copy(path, tmp_path / "linked.ckpt")
-    durable_files.copy(path, tmp_path / "linked.ckpt")  # it is one already
+    files.copy(path, tmp_path / "linked.ckpt")
+    files.copy(path, tmp_path / "linked.ckpt")  # it is one already
 
     def no_links(*arguments: Any) -> None:
         raise OSError(errno.EPERM, "no hard links here")
 
     monkeypatch.setattr(os, "link", no_links)
-    durable_files.copy(path, tmp_path / "copied.ckpt")
+    files.copy(path, tmp_path / "copied.ckpt")
     save(path, 2)
     for name in ("linked", "copied"):
         assert read_checkpoint(tmp_path / f"{name}.ckpt")["value"] == 1
-    assert durable_files.leftovers(tmp_path) == []
+    assert files.leftovers(tmp_path) == []
 
 
 def test_a_damaged_checkpoint_is_named_with_the_next_older_good_one(tmp_path: Path) -> None:
@@ -186,7 +191,7 @@ UNREADABLE = {
 def test_what_could_not_be_read_is_not_written(tmp_path: Path, plugin: Any, value: object) -> None:
     path = save(tmp_path / "a.ckpt", 1)
     sentence = r"cannot write 'a\.ckpt': `checkpoint\['callbacks'\]\['Mine'\]\[1\]` must be a plain value .* got "
-    with pytest.raises(durable_files.WriteError, match=sentence + r".* ['\"].*['\"]\. Nothing was overwritten: return"):
+    with pytest.raises(files.WriteError, match=sentence + r".* ['\"].*['\"]\. Nothing was overwritten: return"):
         plugin.save_checkpoint({"callbacks": {"Mine": [0.5, value]}}, path)
     assert read_checkpoint(path)["value"] == 1
     assert {file.name for file in tmp_path.iterdir()} == {"a.ckpt", "a.ckpt.sha256"}
@@ -198,14 +203,12 @@ def test_a_state_without_an_end_is_refused_by_its_place(tmp_path: Path, plugin: 
     state: dict[str, Any] = {"steps": [1, {}]}
     state["steps"][1]["again"] = state
     again = r"`checkpoint\['callbacks'\]\['Mine'\]\['steps'\]\[1\]\['again'\]` contains itself: it is "
-    with pytest.raises(
-        durable_files.WriteError, match=again + r"`checkpoint\['callbacks'\]\['Mine'\]` again\. Nothing"
-    ):
+    with pytest.raises(files.WriteError, match=again + r"`checkpoint\['callbacks'\]\['Mine'\]` again\. Nothing"):
         plugin.save_checkpoint({"callbacks": {"Mine": state}}, path)
     deep: list[Any] = []
     for _ in range(2000):
         deep = [deep]
-    with pytest.raises(durable_files.WriteError, match=r"`checkpoint\['deep'\]\[0\].*` is nested 2001 levels deep"):
+    with pytest.raises(files.WriteError, match=r"`checkpoint\['deep'\]\[0\].*` is nested 2001 levels deep"):
         plugin.save_checkpoint({"deep": deep}, path)
     assert read_checkpoint(path)["value"] == 1
 
@@ -234,7 +237,7 @@ def test_a_whole_file_that_cannot_be_read_is_never_started_over(tmp_path: Path, 
     path = tmp_path / "last.ckpt"
     torch.save({"best": np.zeros(2)}, path)
     if digest:
-        durable_files.write(path, path.read_bytes())
+        files.write(path, path.read_bytes())
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"last\.ckpt' \(\d+ bytes\) is whole, but cannot be read: .*numpy"):
         newest_good(tmp_path)
@@ -248,11 +251,11 @@ def test_a_folder_that_is_moved_away_is_not_made_again(tmp_path: Path) -> None:
     plugin.save_checkpoint({"value": 1}, folder / "last.ckpt")
     (tmp_path / "run").rename(tmp_path / "moved")
     sentence = r"cannot write 'last\.ckpt' to .*: the folder was moved or removed .*: resume there with --run_dir"
-    with pytest.raises(durable_files.WriteError, match=sentence):
+    with pytest.raises(files.WriteError, match=sentence):
         plugin.save_checkpoint({"value": 2}, folder / "last.ckpt")
     assert not (tmp_path / "run").exists()
     folder.mkdir(parents=True)  # another one of that name
-    with pytest.raises(durable_files.WriteError, match=sentence):
+    with pytest.raises(files.WriteError, match=sentence):
         plugin.save_checkpoint({"value": 2}, folder / "last.ckpt")
     assert not list(folder.iterdir())
     assert load_plain(tmp_path / "moved" / "checkpoints" / "last.ckpt") == {"value": 1}

@@ -12,7 +12,7 @@ from lightning_monocon import MonoCon, SupConLoss
 from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
-from lightning_monocon.schedule import Schedule
+from lightning_monocon.training.schedule import Schedule
 
 WARMUP, JOINT = 2, 2
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from lightning_monocon.scratch import filled, resolved_target
+from lightning_monocon.runs.scratch import filled, resolved_target
 
 HOLDER = """
 import sys
 from pathlib import Path
-from lightning_monocon.scratch import filled, resolved_target
+from lightning_monocon.runs.scratch import filled, resolved_target
 with filled("out", resolved_target("out", sys.argv[1]), last="config.json") as folder:
     (folder / "big.bin").write_bytes(b"x" * 100)
     print("ready", flush=True)

@@ -25,9 +25,9 @@ from torchmetrics import MeanMetric
 
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import NaNGuard, RollingCheckpoint
-from lightning_monocon.data.augmentation import ImageAugmentation
+from lightning_monocon.data.images.augmentation import ImageAugmentation
 from lightning_monocon.encoders import SmallCNN
-from lightning_monocon.settings import Settings, differences, run_settings
+from lightning_monocon.runs.settings import Settings, differences, run_settings
 
 BAR = {"enable_progress_bar": True}
 

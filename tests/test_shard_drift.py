@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_monocon.callbacks import ShardWriter
-from lightning_monocon.shards import Shards
+from lightning_monocon.inference.shards import Shards
 
 
 def predict(writer: ShardWriter, loader: DataLoader[Any], model: L.LightningModule, **options: Any) -> None:

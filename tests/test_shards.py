@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import EmbeddingWriter, ShardWriter
 from lightning_monocon.data import DigitsData
-from lightning_monocon.embedding import embed
 from lightning_monocon.encoders import SmallCNN
-from lightning_monocon.shards import Rows, ShardFolder, Shards, Space, model_stamp
+from lightning_monocon.inference.embed import embed
+from lightning_monocon.inference.shards import Rows, ShardFolder, Shards, Space, model_stamp
 
 SCRIPT = Path(__file__).parent / "processes" / "predict_shards.py"
 SIZES = {"gallery": 1131, "query": 540}
@@ -257,7 +257,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
 STOPPED = """
 import os, sys
 import numpy as np
-from lightning_monocon import shards
+from lightning_monocon.inference import shards
 def stop(*_):
     print("ready", flush=True)
     sys.stdin.read()

@@ -20,9 +20,9 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_monocon import durable_files
 from lightning_monocon.cli.compared_arms import head_options, parse_arm
 from lightning_monocon.cli.parts import read_recipe
+from lightning_monocon.runs import files
 
 if TYPE_CHECKING:
     from lightning_monocon.cli.trainer import MonoConCLI
@@ -110,7 +110,7 @@ class ArmRun:
         if not self.folder.exists():
             return
         started = self.folder / _STARTED
-        ours = {durable_files.sidecar(started), *durable_files.leftovers(self.folder)}
+        ours = {files.sidecar(started), *files.leftovers(self.folder)}
         foreign = sorted(path.name for path in self.folder.iterdir() if path not in ours)
         if foreign:
             raise ValueError(
@@ -160,14 +160,14 @@ class ArmRun:
         A run that was stopped is resumed from its newest checkpoint; nothing in its folder is deleted.
         """
         settings = json.dumps(self._spec(), indent=1).encode()
-        durable_files.write(self.folder / _STARTED, settings)
+        files.write(self.folder / _STARTED, settings)
         with _into_log(self.folder / _LOG):
             try:
                 _train(self)
             except BaseException:
                 traceback.print_exc()
                 raise
-        durable_files.write(self.folder / _SPEC, settings)
+        files.write(self.folder / _SPEC, settings)
 
 
 _QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
@@ -177,7 +177,7 @@ def _train(run: ArmRun) -> None:
     import torch
 
     from lightning_monocon.cli.trainer import run as run_command
-    from lightning_monocon.runs import RECORD
+    from lightning_monocon.runs.record import RECORD
     from lightning_monocon.scorecard.runs import EMBEDDINGS
 
     torch.set_num_threads(1)  # the comparison runs one process per core
@@ -185,14 +185,14 @@ def _train(run: ArmRun) -> None:
     cli = run_command([*run.arguments(), *resume])
     _embed(run, cli, "last", EMBEDDINGS["last"])
     if best := _best_checkpoint(cli):
-        from lightning_monocon.checkpoints import read_checkpoint
+        from lightning_monocon.runs.checkpoints import read_checkpoint
 
         cli.model.load_state_dict(read_checkpoint(best)["state_dict"])
         _embed(run, cli, "best", EMBEDDINGS["best"])
 
 
 def _embed(run: ArmRun, cli: MonoConCLI, stage: str, name: str) -> None:
-    from lightning_monocon.embedding import embed
+    from lightning_monocon.inference.embed import embed
     from lightning_monocon.scorecard.embeddings import EmbeddingSet
 
     cli.datamodule.setup("test")
@@ -247,8 +247,7 @@ def option(words: Sequence[str], name: str) -> str | None:
 
 def epochs_done(folder: Path) -> int:
     """Return how many epochs the record of a running or finished run shows; a resumed one may hold an epoch twice."""
-    from lightning_monocon.runs import RECORD
-    from lightning_monocon.scorecard.history import read_history
+    from lightning_monocon.runs.record import RECORD, read_history
 
     return len(read_history(folder / RECORD).values.get("train/loss", {}))
 

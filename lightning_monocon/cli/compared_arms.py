@@ -100,7 +100,7 @@ def parse_arm(name: str) -> ComparedArm:
 
 
 def _starts(kind: str) -> Sequence[str]:
-    from lightning_monocon.functional.monotone_init import FreeInit, Init  # brings torch, which help does not need
+    from lightning_monocon.heads.init import FreeInit, Init  # brings torch, which help does not need
 
     return get_args(Init) if kind == "monotonic" else [start for start in get_args(FreeInit) if start != "default"]
 

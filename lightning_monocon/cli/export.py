@@ -53,7 +53,7 @@ def export(options: argparse.Namespace, overrides: Sequence[str]) -> Export:
 
     from lightning_monocon.cli.parts import build_part, read_recipe
     from lightning_monocon.export import DoubtfulExportWarning, export_model
-    from lightning_monocon.scratch import resolved_target
+    from lightning_monocon.runs.scratch import resolved_target
 
     if unknown := [word for word in overrides if word.startswith("-") and not word.startswith("--data.")]:
         raise ValueError(f"`monocon export` has no option {unknown[0]}; only `--data.` options go to the recipe.")
@@ -103,9 +103,9 @@ def _model(path: str, recipe: dict[str, Any]) -> MonoCon:
     """Load the checkpoint; an encoder that it cannot name is built as the recipe says."""
     from torch import nn
 
-    from lightning_monocon.checkpoints import read_checkpoint
     from lightning_monocon.cli.parts import build_part
     from lightning_monocon.module import MonoCon
+    from lightning_monocon.runs.checkpoints import read_checkpoint
 
     if read_checkpoint(path)["monocon"]["encoder"] is not None:
         return MonoCon.load_from_checkpoint(path)

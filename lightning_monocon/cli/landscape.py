@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_monocon.cli.words import expanded_path
-from lightning_monocon.durable_files import WriteError, probe
+from lightning_monocon.runs.files import WriteError, probe
 from lightning_monocon.watching.figure import draw_graph
 from lightning_monocon.watching.files import read_tracker, write_graph
 from lightning_monocon.watching.report import Run, report

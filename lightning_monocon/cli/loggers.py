@@ -11,7 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from lightning_monocon.cli.parser import WANDB
-from lightning_monocon.wandb_logger import MirrorLogger, WandbMode
+from lightning_monocon.loggers.wandb import MirrorLogger, WandbMode
 
 
 def add_wandb_arguments(parser: LightningArgumentParser) -> None:

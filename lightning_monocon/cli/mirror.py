@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from lightning_monocon.figure_logging import log_figure, log_summary, log_table
-from lightning_monocon.wandb_logger import MirrorLogger, WandbMode, finishing_runs
+from lightning_monocon.loggers.figures import log_figure, log_summary, log_table
+from lightning_monocon.loggers.wandb import MirrorLogger, WandbMode, finishing_runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning_monocon.callbacks import EmbeddingWriter, ShardWriter
 from lightning_monocon.cli.parser import OUTPUT
 from lightning_monocon.cli.words import stop
-from lightning_monocon.scratch import check_folder
+from lightning_monocon.runs.scratch import check_folder
 
 _ONE_FILE = ".safetensors"
 

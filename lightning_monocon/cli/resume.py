@@ -17,12 +17,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_monocon.callbacks.rolling_checkpoint import RollingCheckpoint
 from lightning_monocon.callbacks.stop_signals import StopSignals
-from lightning_monocon.checkpoints import newest_good
 from lightning_monocon.cli.parser import SAVING
 from lightning_monocon.cli.words import stop
 from lightning_monocon.data.workers import dead_worker
-from lightning_monocon.durable_files import WriteError
-from lightning_monocon.runs import RunFolder
+from lightning_monocon.runs.checkpoints import newest_good
+from lightning_monocon.runs.files import WriteError
+from lightning_monocon.runs.folder import RunFolder
 
 AUTO = "auto"
 _GIGABYTE = 10**9

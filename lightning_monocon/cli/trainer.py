@@ -39,10 +39,10 @@ from lightning_monocon.cli.resume import (
 )
 from lightning_monocon.cli.words import expanded, resolve_recipes, stop
 from lightning_monocon.cli.yaml_files import strict_yaml
-from lightning_monocon.durable import DurableCheckpointIO
-from lightning_monocon.durable_files import explain, whole
+from lightning_monocon.loggers.wandb import MirrorLogger, finishing_runs
 from lightning_monocon.module import MonoCon
-from lightning_monocon.wandb_logger import MirrorLogger, finishing_runs
+from lightning_monocon.runs.checkpoints import DurableCheckpointIO
+from lightning_monocon.runs.files import explain, whole
 
 _PATHS = ("run_dir", "ckpt_path", "resume", "out")
 

@@ -8,9 +8,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_monocon.data.pair_files import ScoredPair, SentencePair
-from lightning_monocon.data.sentence_identity import sentence_ids
 from lightning_monocon.data.splits import Indices
+from lightning_monocon.data.text.identity import sentence_ids
+from lightning_monocon.data.text.pair_files import ScoredPair, SentencePair
 
 
 def pixel_digests(images: NDArray[np.uint8], part: Indices) -> list[bytes]:

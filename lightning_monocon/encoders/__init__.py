@@ -14,12 +14,12 @@ from typing import Protocol, TypeAlias, cast, runtime_checkable
 from torch import nn
 
 from lightning_monocon.encoders.image import SmallCNN
+from lightning_monocon.encoders.image.resnet import ResNet
+from lightning_monocon.encoders.image.torchvision_model import TorchvisionEncoder
+from lightning_monocon.encoders.image.transformers_model import TransformersImageEncoder
 from lightning_monocon.encoders.modular import ModularEncoder
-from lightning_monocon.encoders.resnet import ResNet
 from lightning_monocon.encoders.text import TextEncoder
-from lightning_monocon.encoders.text_sentence_transformers import SentenceTransformersEncoder
-from lightning_monocon.encoders.torchvision_model import TorchvisionEncoder
-from lightning_monocon.encoders.transformers_image import TransformersImageEncoder
+from lightning_monocon.encoders.text.sentence_transformers_model import SentenceTransformersEncoder
 from lightning_monocon.encoders.wrapped import unwrapped
 
 __all__ = [

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lightning_monocon.scorecard.storage import Rounding, Storage, vector_bytes
+from lightning_monocon.functional.quantisation import Rounding, Storage, vector_bytes
 
 _BYTE = 8
 

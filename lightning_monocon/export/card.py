@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from lightning_monocon.export.artefact import HEAD, Description
 from lightning_monocon.export.measure import Line, Loss
 from lightning_monocon.export.traced import ONNX, PT2
-from lightning_monocon.scorecard.tables import Table
+from lightning_monocon.scorecard.render.tables import Table
 
 _LIBRARY = "sentence-transformers"
 

@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from lightning_monocon.embedding import untouched
 from lightning_monocon.functional.moments import Moments, merge_moments, moments
+from lightning_monocon.inference.embed import untouched
 
 Inputs = Tensor | dict[str, Tensor]
 """What an encoder takes: one tensor, or tensors by name (tokenised text)."""

@@ -34,7 +34,7 @@ from lightning_monocon.export.sentence import check_stock
 from lightning_monocon.export.stamp import KEY, Stamp
 from lightning_monocon.export.traced import ONNX, PT2
 from lightning_monocon.export.vectors import check_same_space
-from lightning_monocon.tensor_hash import hash_tensors
+from lightning_monocon.runs.digest import hash_tensors
 
 LoadedForm = Literal["safetensors", "onnx", "pt2", "sentence-transformers"]
 

@@ -14,11 +14,11 @@ from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.gallery import Embedded
 from lightning_monocon.functional.knn_accuracy import majority_vote
 from lightning_monocon.functional.neighbours import neighbours
+from lightning_monocon.functional.quantisation import Storage, vector_bytes
 from lightning_monocon.functional.spectrum import principal_components
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.frontier import numerical_rank
 from lightning_monocon.scorecard.noise import query_interval
-from lightning_monocon.scorecard.storage import Storage, vector_bytes
 
 _NEAREST = 10
 _VOTERS = 5

@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 from lightning_monocon.encoders import encoder_spec
 from lightning_monocon.encoders.text import TextEncoder
-from lightning_monocon.encoders.text_sentence_transformers import SentenceTransformersEncoder
+from lightning_monocon.encoders.text.sentence_transformers_model import SentenceTransformersEncoder
 from lightning_monocon.encoders.wrapped import plain_names, unwrap_all
 from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.gallery import Embedded, Inputs, embed_rows
 from lightning_monocon.export.projection import Projection, fit_projection
 from lightning_monocon.export.stack import Exported, describe, fold, vector_stack
 from lightning_monocon.export.stamp import Stamp, chain_hash, description_hash
+from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.module import MonoCon
-from lightning_monocon.scorecard.storage import Storage
-from lightning_monocon.tensor_hash import hash_tensors
+from lightning_monocon.runs.digest import hash_tensors
 
 
 @dataclass(frozen=True, eq=False)

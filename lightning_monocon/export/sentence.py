@@ -21,9 +21,9 @@ from torch import nn
 
 from lightning_monocon.encoders.hub import optional_package, reachable
 from lightning_monocon.encoders.plain_config import check_plain
-from lightning_monocon.encoders.text import TextEncoder
-from lightning_monocon.encoders.text_sentence_transformers import SentenceTransformersEncoder
-from lightning_monocon.encoders.text_tokenizer import load_tokenizer
+from lightning_monocon.encoders.text.model import TextEncoder
+from lightning_monocon.encoders.text.sentence_transformers_model import SentenceTransformersEncoder
+from lightning_monocon.encoders.text.tokenizer import load_tokenizer
 from lightning_monocon.export.stack import UnitLength
 
 CONFIG = "config.json"

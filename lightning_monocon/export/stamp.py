@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-from lightning_monocon.scorecard.storage import Storage
+from lightning_monocon.functional.quantisation import Storage
 
 FORMAT = "lightning-monocon/export/2"
 """Layout and version of the artefact; the number grows when a reader of the old layout would go wrong."""

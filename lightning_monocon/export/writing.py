@@ -35,9 +35,9 @@ from lightning_monocon.export.stack import describe
 from lightning_monocon.export.stamp import Stamp
 from lightning_monocon.export.traced import ONNX, PT2, save_onnx, save_pt2, trace
 from lightning_monocon.export.vectors import write_vectors
+from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.module import MonoCon
-from lightning_monocon.scorecard.storage import Storage
-from lightning_monocon.scratch import filled, resolved_target
+from lightning_monocon.runs.scratch import filled, resolved_target
 
 Form = Literal["onnx", "pt2", "sentence-transformers"]
 """Forms beside the plain weights, which are always written."""

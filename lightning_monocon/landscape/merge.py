@@ -24,8 +24,8 @@ from scipy import stats
 
 from lightning_monocon.landscape.events import Event
 from lightning_monocon.landscape.graph import add_edge, add_rates, moves_by_edge
-from lightning_monocon.landscape.percolation import Forest
 from lightning_monocon.landscape.strata import Floats
+from lightning_monocon.landscape.theory.percolation import Forest
 from lightning_monocon.landscape.tracker import LandscapeTracker
 
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from lightning_monocon.functional.quantisation import ROUNDED, Storage, dims_within
 from lightning_monocon.scorecard.ranking import Winner, compare
 from lightning_monocon.scorecard.scores import Score
-from lightning_monocon.scorecard.storage import ROUNDED, Storage, dims_within
 
 _STORAGES: tuple[Storage, ...] = ("float32", *ROUNDED)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lightning_monocon.runs.record import History
 from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_budgets, byte_winner
 from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.flags import flags, training_flags
 from lightning_monocon.scorecard.frontier import Measure, default_dims
-from lightning_monocon.scorecard.history import History
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.origin import Origin
 from lightning_monocon.scorecard.ranking import Winner, winner
@@ -110,7 +110,7 @@ class Scorecard:
 
     def table(self) -> str:
         """The whole scorecard as plain text for a terminal."""
-        from lightning_monocon.scorecard.words import as_text  # the report knows the card, so the card asks late
+        from lightning_monocon.scorecard.render.text import as_text  # the report knows the card, so the card asks late
 
         return as_text(self)
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lightning_monocon.durable_files import whole
+from lightning_monocon.runs.files import whole
 
 FORMAT = "lightning-monocon/embeddings/1"
 """Layout and version of the file, kept in its metadata."""

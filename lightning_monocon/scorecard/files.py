@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_monocon.inference.shards import Shards
 from lightning_monocon.scorecard.arrays import KINDS, array_names, read_array
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
-from lightning_monocon.shards import Shards
 
 _PARTS = ("gallery", "gallery_labels", "query", "query_labels")
 _EMBEDDINGS, _LABELS = ("embeddings", "embedding"), ("labels", "label")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from lightning_monocon.scorecard.history import History, late_change
+from lightning_monocon.runs.record import History, late_change
 from lightning_monocon.scorecard.scores import Score
 
 CONE_COSINE = 0.95

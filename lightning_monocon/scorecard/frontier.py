@@ -19,11 +19,11 @@ from torch import Tensor
 
 from lightning_monocon.functional.knn_accuracy import majority_vote
 from lightning_monocon.functional.neighbours import neighbours
+from lightning_monocon.functional.quantisation import Rounding, Storage, vector_bytes
 from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
 from lightning_monocon.scorecard.neighbours import nearest_along
-from lightning_monocon.scorecard.storage import Rounding, Storage, vector_bytes
 
 Measure = Literal["knn_accuracy", "recall_at_1"]
 """What arms are compared by: the 5-NN vote, or the share of queries whose nearest neighbour is right."""

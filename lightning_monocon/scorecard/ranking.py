@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.scorecard.frontier import Measure
 from lightning_monocon.scorecard.noise import query_interval, seed_interval
 from lightning_monocon.scorecard.scores import Score
-from lightning_monocon.scorecard.storage import Storage
 
 Storages = tuple[Storage, Storage]
 FLOATS: Storages = ("float32", "float32")

@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_monocon.durable_files import whole
+from lightning_monocon.runs.files import whole
+from lightning_monocon.runs.record import read_history
 from lightning_monocon.scorecard.card import Scorecard, build
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
-from lightning_monocon.scorecard.figures import (
+from lightning_monocon.scorecard.origin import origin_of
+from lightning_monocon.scorecard.render.figures import (
     correlation_figure,
     dynamics_figure,
     frontier_figure,
@@ -23,11 +25,9 @@ from lightning_monocon.scorecard.figures import (
     storage_figure,
     training_figure,
 )
-from lightning_monocon.scorecard.history import read_history
-from lightning_monocon.scorecard.origin import origin_of
-from lightning_monocon.scorecard.page import as_html
-from lightning_monocon.scorecard.schema import as_json
-from lightning_monocon.scorecard.words import as_markdown
+from lightning_monocon.scorecard.render.page import as_html
+from lightning_monocon.scorecard.render.schema import as_json
+from lightning_monocon.scorecard.render.text import as_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def report(out: Path, arms: Sequence[str], baseline: str = "encoder") -> Scoreca
 
     Each run is a folder ``<out>/runs/<arm>-seed<seed>/`` with ``embeddings.safetensors``
     (:meth:`EmbeddingSet.save`), those of the best checkpoint by validation in ``embeddings-best.safetensors``, and, if
-    it was trained, ``record.jsonl`` (:func:`~lightning_monocon.scorecard.history.read_history`). The other checkpoint
+    it was trained, ``record.jsonl`` (:func:`~lightning_monocon.runs.record.read_history`). The other checkpoint
     rule is left out unless every run has the second file.
 
     Args:

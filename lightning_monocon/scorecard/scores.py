@@ -16,6 +16,7 @@ from lightning_monocon.functional.feature_correlation import feature_correlation
 from lightning_monocon.functional.jackknife import grouped_moments
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
 from lightning_monocon.functional.moments import merge_all, moments
+from lightning_monocon.functional.quantisation import ROUNDED, Storage
 from lightning_monocon.functional.reconstruction_error import reconstruction_from_moments
 from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
 from lightning_monocon.functional.total_variance import total_variance_from_moments
@@ -28,7 +29,6 @@ from lightning_monocon.scorecard.frontier import (
     measure_rounded,
     numerical_rank,
 )
-from lightning_monocon.scorecard.storage import ROUNDED, Storage
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.verdict import Verdict

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from lightning_monocon.functional.quantisation import ROUNDED, Storage, vector_bytes
 from lightning_monocon.scorecard.byte_ranking import Form
 from lightning_monocon.scorecard.ranking import Comparison, compare
 from lightning_monocon.scorecard.scores import Score
-from lightning_monocon.scorecard.storage import ROUNDED, Storage, vector_bytes
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 import networkx as nx
 import torch
 
-from lightning_monocon.durable_files import whole
 from lightning_monocon.landscape import LandscapeTracker
 from lightning_monocon.landscape.events import Event
+from lightning_monocon.runs.files import whole
 
 FOLDER = "landscape"
 EVENTS, GRAPHML, GRAPH, TRAJECTORY = "events.jsonl", "landscape.graphml", "landscape.json", "trajectory.csv"

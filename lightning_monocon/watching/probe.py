@@ -13,9 +13,9 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from lightning_monocon.batches import inputs_and_classes
-from lightning_monocon.embedding import untouched
-from lightning_monocon.watching.outputs import LayerTap, as_rows
+from lightning_monocon.inference.embed import untouched
+from lightning_monocon.inference.outputs import LayerTap, as_rows
+from lightning_monocon.training.batches import inputs_and_classes
 
 CHUNK = 512
 FEWEST = 3

@@ -11,8 +11,8 @@ from typing import Any
 
 import networkx as nx
 
-from lightning_monocon.figure_logging import Rows
 from lightning_monocon.landscape import Event
+from lightning_monocon.loggers.figures import Rows
 
 COLUMNS = ("kind", "group", "step_left", "step_entered", "step_confirmed", "source", "target", "abruptness", "reason")
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import ExactResume, RollingCheckpoint
 from lightning_monocon.data import DigitsData
-from lightning_monocon.durable import DurableCheckpointIO
 from lightning_monocon.encoders import SmallCNN
+from lightning_monocon.runs.checkpoints import DurableCheckpointIO
 
 pytestmark = [
     pytest.mark.usefixtures("deterministic"),

@@ -31,8 +31,8 @@ from lightning_monocon.callbacks import (
     ShardWriter,
     StopSignals,
 )
-from lightning_monocon.embedding import untouched
-from lightning_monocon.watching.harmless import Watcher, harmless
+from lightning_monocon.callbacks._watcher import Watcher, harmless
+from lightning_monocon.inference.embed import untouched
 
 STEPS, EPOCHS = 5, 2
 MID_EPOCH, EPOCH_END = 2, STEPS
@@ -184,7 +184,7 @@ def test_training_is_the_same_to_the_bit(
 
 INSIDES = {  # what each watcher does its work by, in its own module
     "CollapseGuard": "lightning_monocon.metrics.MeanCosine.update",
-    "EmbeddingMetrics": "lightning_monocon.watching.rows.taken",
+    "EmbeddingMetrics": "lightning_monocon.callbacks._rows.taken",
     "RunReport": "lightning_monocon.callbacks.run_report.embed",
     "SemanticLandscape": "lightning_monocon.callbacks.semantic_landscape.evaluate",
     "SentenceSimilarity": "lightning_monocon.callbacks.sentence_similarity.embed",

@@ -26,8 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_monocon.callbacks import NaNGuard
-from lightning_monocon.watching.arrivals import _Sign
-from lightning_monocon.watching.finite import NonFiniteError, Place, bad_rows, samples_of
+from lightning_monocon.callbacks._finite import NonFiniteError, Place, _Sign, bad_rows, samples_of
 
 STEP = 6  # epoch 1, batch 2
 CAUSES = {
@@ -188,7 +187,7 @@ def test_what_the_loss_refuses_gets_its_batch_named(tmp_path: Path) -> None:
 
 
 def test_float16_is_the_likely_cause_where_it_is_used() -> None:
-    from lightning_monocon.watching.finite import likely_cause
+    from lightning_monocon.callbacks._finite import likely_cause
 
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.strategy.precision_plugin.precision = "16-mixed"

@@ -10,9 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_monocon.callbacks import BestCheckpoint, RollingCheckpoint
-from lightning_monocon.checkpoints import newest_good
-from lightning_monocon.durable import DurableCheckpointIO, PlainCheckpointIO
-from lightning_monocon.durable_files import WriteError
+from lightning_monocon.runs.checkpoints import DurableCheckpointIO, PlainCheckpointIO, newest_good
+from lightning_monocon.runs.files import WriteError
 
 
 class Line(L.LightningModule):

@@ -20,9 +20,9 @@ from lightning_monocon.callbacks import EmbeddingMetrics, RunRecord, RunReport
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.module import MonoCon
+from lightning_monocon.runs.record import History, read_history
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard
-from lightning_monocon.scorecard.figures import training_figure
-from lightning_monocon.scorecard.history import History, read_history
+from lightning_monocon.scorecard.render.figures import training_figure
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches", "ignore:The '.*_dataloader' does not have many"

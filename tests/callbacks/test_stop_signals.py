@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_monocon.callbacks import RollingCheckpoint, StopSignals
 from lightning_monocon.data.workers import is_in_a_loader
-from lightning_monocon.durable import DurableCheckpointIO
+from lightning_monocon.runs.checkpoints import DurableCheckpointIO
 
 STOPS = (signal.SIGINT, signal.SIGHUP)
 

@@ -18,7 +18,7 @@ from oracles.moved_state import BATCHES, ROWS, Moved, Seldom, Shuffled, fit, row
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_monocon.checkpoints import newest_good
+from lightning_monocon.runs.checkpoints import newest_good
 
 pytestmark = [
     pytest.mark.usefixtures("deterministic"),

@@ -10,7 +10,7 @@ import torch
 
 from lightning_monocon.cli import arm_run, main
 from lightning_monocon.cli.compare import plan
-from lightning_monocon.durable_files import digests
+from lightning_monocon.runs.files import digests
 from lightning_monocon.scorecard import EmbeddingSet
 
 SHORT = ["--trainer.max_epochs=3", "--model.warmup_epochs=1", "--trainer.check_val_every_n_epoch=1"]

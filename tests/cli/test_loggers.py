@@ -9,8 +9,8 @@ import pytest
 from oracles import wandb_log
 
 from lightning_monocon.cli.trainer import run
-from lightning_monocon.figure_logging import log_summary
-from lightning_monocon.wandb_logger import MirrorLogger, finishing_runs
+from lightning_monocon.loggers.figures import log_summary
+from lightning_monocon.loggers.wandb import MirrorLogger, finishing_runs
 
 SHORT = [
     "--trainer.max_epochs=3",

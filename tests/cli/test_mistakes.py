@@ -6,7 +6,7 @@ import pytest
 from short_run import SHORT
 
 from lightning_monocon.cli import main
-from lightning_monocon.runs import RunFolder
+from lightning_monocon.runs.folder import RunFolder
 
 
 def one_sentence(words: list[str], capsys: pytest.CaptureFixture[str], status: int = 2) -> str:

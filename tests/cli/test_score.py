@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from lightning_monocon.cli import main
-from lightning_monocon.shards import Rows, ShardFolder, Space
+from lightning_monocon.inference.shards import Rows, ShardFolder, Space
 
 Arrays = dict[str, NDArray[Any]]
 

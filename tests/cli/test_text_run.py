@@ -16,7 +16,7 @@ pytest.importorskip("pyarrow", reason="the text extra is not installed")
 from lightning_monocon import MonoCon
 from lightning_monocon.cli.trainer import run
 from lightning_monocon.data import SNLIData
-from lightning_monocon.shards import Shards
+from lightning_monocon.inference.shards import Shards
 
 GEOMETRY = {
     "effective_dimension",

@@ -14,8 +14,8 @@ from lightning_monocon.callbacks import RunReport
 from lightning_monocon.cli import main
 from lightning_monocon.cli.trainer import run
 from lightning_monocon.cli.words import resolve_recipes
+from lightning_monocon.inference.shards import Shards
 from lightning_monocon.scorecard import EmbeddingSet
-from lightning_monocon.shards import Shards
 
 METRICS = {
     "effective_dimension",

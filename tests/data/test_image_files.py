@@ -7,10 +7,10 @@ import pytest
 from image_folders import NAMES, class_folders, fashion_mnist, idx, pixels, strips
 from PIL import Image
 
-from lightning_monocon.data.image_archives import read_cifar_binary, read_idx, read_plain_pickle
-from lightning_monocon.data.image_cache import cache_key, cached
-from lightning_monocon.data.image_files import image_files, read_folder
-from lightning_monocon.data.image_table import ImageTable
+from lightning_monocon.data.images.archives import read_cifar_binary, read_idx, read_plain_pickle
+from lightning_monocon.data.images.cache import cache_key, cached
+from lightning_monocon.data.images.files import image_files, read_folder
+from lightning_monocon.data.images.table import ImageTable
 
 
 def test_class_folders_decode_to_their_pixels(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from image_folders import NAMES, class_folders, pixels, strips
 from PIL import Image
 
 from lightning_monocon.data import CIFAR10Data, ImageFolderData
-from lightning_monocon.data.image_files import image_files
+from lightning_monocon.data.images.files import image_files
 
 
 def read(root: Path) -> ImageFolderData:

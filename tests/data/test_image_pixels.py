@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lightning_monocon.data import ImageFolderData
-from lightning_monocon.data.image_archives import read_cifar_python
-from lightning_monocon.data.image_cache import cache_key
-from lightning_monocon.data.image_files import read_folder
-from lightning_monocon.data.image_pixels import eight_bit, read_picture
-from lightning_monocon.data.image_table import ImageTable
+from lightning_monocon.data.images.archives import read_cifar_python
+from lightning_monocon.data.images.cache import cache_key
+from lightning_monocon.data.images.files import read_folder
+from lightning_monocon.data.images.pixels import eight_bit, read_picture
+from lightning_monocon.data.images.table import ImageTable
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 RED, GREY = (255, 0, 0), (120, 120, 120)
@@ -221,5 +221,5 @@ def test_pixels_that_are_no_bytes_are_refused(tmp_path: Path) -> None:
 
 def test_a_cache_of_older_rules_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = cache_key([], "option")
-    monkeypatch.setattr("lightning_monocon.data.image_cache._DECODING", 1)
+    monkeypatch.setattr("lightning_monocon.data.images.cache._DECODING", 1)
     assert cache_key([], "option") != key

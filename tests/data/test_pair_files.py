@@ -13,7 +13,7 @@ pytest.importorskip("pyarrow", reason="the text extra is not installed")
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lightning_monocon.data.pair_files import read_pairs, read_scored
+from lightning_monocon.data.text.pair_files import read_pairs, read_scored
 
 ROWS = [
     {"kind": "entailment", "a": "None", "b": 'He said "two".', "score": 4.5},

@@ -17,9 +17,9 @@ from sentence_files import write_pairs
 
 from lightning_monocon import MonoCon
 from lightning_monocon.data import SentencePairs, SNLIData
-from lightning_monocon.data.pair_files import SentencePair
-from lightning_monocon.data.sentence_batches import PairSampler, PairSet, SentenceSet
-from lightning_monocon.data.sentence_identity import pair_labels, sentence_ids
+from lightning_monocon.data.text.batches import PairSampler, PairSet, SentenceSet
+from lightning_monocon.data.text.identity import pair_labels, sentence_ids
+from lightning_monocon.data.text.pair_files import SentencePair
 from lightning_monocon.encoders import TextEncoder
 
 

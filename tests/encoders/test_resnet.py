@@ -10,7 +10,7 @@ from oracles.resnet34 import ResNet34
 from torch import nn
 
 from lightning_monocon.encoders import ResNet, build_encoder, encoder_spec
-from lightning_monocon.encoders.resnet_weights import renamed, transformers_name
+from lightning_monocon.encoders.image.resnet_weights import renamed, transformers_name
 
 pytest.importorskip("transformers")
 TINY: dict[str, Any] = {"depths": (1, 1), "widths": (4, 8)}

@@ -14,9 +14,9 @@ pytest.importorskip("transformers", reason="the text extra is not installed")
 
 from lightning_monocon import MonoCon
 from lightning_monocon.encoders import SentenceTransformersEncoder, TextEncoder, build_encoder, encoder_spec
-from lightning_monocon.encoders.text_pooling import in_length_groups, pooled
-from lightning_monocon.encoders.text_source import PACKAGED, check_files, locate
-from lightning_monocon.encoders.text_tokenizer import check_fit, load_tokenizer
+from lightning_monocon.encoders.text.pooling import in_length_groups, pooled
+from lightning_monocon.encoders.text.source import PACKAGED, check_files, locate
+from lightning_monocon.encoders.text.tokenizer import check_fit, load_tokenizer
 
 TEXTS = ["a man runs", "the dog sleeps outside with a red ball", "cat", "two cat plays with the blue ball"]
 

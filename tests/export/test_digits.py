@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lightning_monocon import MonoCon
-from lightning_monocon.embedding import embed
 from lightning_monocon.export import (
     Export,
     check_same_space,
@@ -32,6 +31,7 @@ from lightning_monocon.export import (
     save_vectors,
     stamp_of,
 )
+from lightning_monocon.inference.embed import embed
 from lightning_monocon.scorecard import score_files
 
 pytest.importorskip("onnxscript")

@@ -18,7 +18,7 @@ from lightning_monocon.export.stack import describe, fold, rebuild, stack_tensor
 from lightning_monocon.export.stamp import parse_stamp
 from lightning_monocon.functional.moments import merge_moments, moments
 from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
-from lightning_monocon.tensor_hash import hash_tensors
+from lightning_monocon.runs.digest import hash_tensors
 
 Generator = Callable[[int], torch.Generator]
 

@@ -14,8 +14,8 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 
 from lightning_monocon import MonoCon
-from lightning_monocon.embedding import embed
 from lightning_monocon.export import Calibration, export_model
+from lightning_monocon.inference.embed import embed
 
 faiss: Any = pytest.importorskip("faiss")
 usearch: Any = pytest.importorskip("usearch.index")

@@ -27,8 +27,8 @@ pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
 from lightning_monocon.encoders import SentenceTransformersEncoder, TextEncoder
-from lightning_monocon.encoders.text_source import PACKAGED
-from lightning_monocon.encoders.text_tokenizer import load_tokenizer
+from lightning_monocon.encoders.text.source import PACKAGED
+from lightning_monocon.encoders.text.tokenizer import load_tokenizer
 
 WHO = ("A man", "A woman", "The dog", "Two children", "An old musician", "The crowd")
 WHAT = ("plays a guitar", "sleeps on the grass", "runs along the beach", "eats an apple", "reads the news")

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lightning_monocon.functional.gather import gather_rows
+from lightning_monocon.distributed import gather_rows
 from lightning_monocon.kernels.dispatch import is_interpreting
 from lightning_monocon.kernels.supcon import shapes
 from lightning_monocon.losses import CrossSupConLoss, SupConLoss

@@ -14,7 +14,7 @@ import torch
 from patience import PATIENCE
 from torch.testing import assert_close
 
-from lightning_monocon.functional.gather import gather_rows, is_distributed
+from lightning_monocon.distributed import gather_rows, is_distributed
 from lightning_monocon.losses import SupConLoss
 
 SCRIPT = Path(__file__).with_name("ranks.py")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_monocon.functional.monotonicity import NotMonotoneError, find_counterexample
 from lightning_monocon.heads import MLPHead, MonotonicMLP
+from lightning_monocon.heads.falsify import NotMonotoneError, find_counterexample
 
 
 @settings(max_examples=60, deadline=None)

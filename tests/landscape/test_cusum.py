@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lightning_monocon.landscape import detect_change, false_alarm_probability, log_time_increments
-from lightning_monocon.landscape.cusum import cusum_path, prewhiten
+from lightning_monocon.landscape.theory.cusum import cusum_path, prewhiten
 
 
 def _ar(rng: np.random.Generator, runs: int, length: int, slope: float) -> np.ndarray:

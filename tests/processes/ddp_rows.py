@@ -31,8 +31,8 @@ from lightning_monocon.callbacks import (
     SentenceSimilarity,
     ShardWriter,
 )
-from lightning_monocon.embedding import embed
-from lightning_monocon.shards import Shards
+from lightning_monocon.inference.embed import embed
+from lightning_monocon.inference.shards import Shards
 
 RANKS, GALLERY, QUERY, WIDTH = 3, 22, 10, 6
 

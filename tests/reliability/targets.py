@@ -175,7 +175,7 @@ def mount(folder: str, size: int) -> None:
 def save_for_ever(folder: str) -> None:
     """Save 50 MB under the same names again and again; say after each how far it is."""
     from lightning_monocon.callbacks import RollingCheckpoint
-    from lightning_monocon.durable import DurableCheckpointIO
+    from lightning_monocon.runs.checkpoints import DurableCheckpointIO
 
     torch.set_num_threads(1)
     plugin, rolling = DurableCheckpointIO(), RollingCheckpoint(folder)
@@ -195,7 +195,7 @@ def fit_on_two_ranks(folder: str, rank: int, port: int) -> None:
 
     from lightning_monocon import MonoCon
     from lightning_monocon.callbacks import ExactResume
-    from lightning_monocon.durable import DurableCheckpointIO
+    from lightning_monocon.runs.checkpoints import DurableCheckpointIO
 
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0"}
     os.environ["LOCAL_RANK"] = str(rank)
@@ -231,7 +231,7 @@ def resume_with_other_settings(folder: str) -> None:
 
     from lightning_monocon import MonoCon
     from lightning_monocon.callbacks import ExactResume, RollingCheckpoint
-    from lightning_monocon.durable import DurableCheckpointIO
+    from lightning_monocon.runs.checkpoints import DurableCheckpointIO
 
     _print_to(str(Path(folder) / "drift.log"))
     torch.set_num_threads(1)

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lightning_monocon.functional.quantisation import dims_within, vector_bytes
 from lightning_monocon.scorecard import EmbeddingSet, Score, Scorecard, build, compare, measure
 from lightning_monocon.scorecard.byte_ranking import best_form, byte_budgets, byte_winner
-from lightning_monocon.scorecard.sentences import byte_lines
-from lightning_monocon.scorecard.storage import dims_within, vector_bytes
+from lightning_monocon.scorecard.render.sentences import byte_lines
 
 Planted = Callable[..., EmbeddingSet]
 

@@ -15,10 +15,10 @@ import torch
 
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, as_json, build
 from lightning_monocon.scorecard.nulls import NULL_MODELS
-from lightning_monocon.scorecard.schema import SCHEMA
-from lightning_monocon.scorecard.sentences import best_lines, null_lines, verdict_lines
-from lightning_monocon.scorecard.tables import Table
-from lightning_monocon.scorecard.words import as_markdown, as_text
+from lightning_monocon.scorecard.render.schema import SCHEMA
+from lightning_monocon.scorecard.render.sentences import best_lines, null_lines, verdict_lines
+from lightning_monocon.scorecard.render.tables import Table
+from lightning_monocon.scorecard.render.text import as_markdown, as_text
 
 Planted = Callable[..., EmbeddingSet]
 

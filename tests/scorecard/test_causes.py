@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, build
-from lightning_monocon.scorecard.sentences import effect_lines, rule_lines
-from lightning_monocon.scorecard.words import as_text
+from lightning_monocon.scorecard.render.sentences import effect_lines, rule_lines
+from lightning_monocon.scorecard.render.text import as_text
 
 Planted = Callable[..., EmbeddingSet]
 

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from picture_geometry import check_texts, drawn
 
+from lightning_monocon.runs.record import History
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, build, draw
-from lightning_monocon.scorecard.history import History
 
 Planted = Callable[..., EmbeddingSet]
 Sets = dict[str, list[EmbeddingSet]]

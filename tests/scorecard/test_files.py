@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lightning_monocon.inference.shards import Kind, Rows, ShardFolder, Space
 from lightning_monocon.scorecard import EmbeddingSet, score_files
 from lightning_monocon.scorecard.files import load_files
-from lightning_monocon.shards import Kind, Rows, ShardFolder, Space
 
 Planted = Callable[..., EmbeddingSet]
 PARTS = ("gallery", "gallery_labels", "query", "query_labels")

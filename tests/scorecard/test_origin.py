@@ -14,10 +14,10 @@ import pytest
 
 from lightning_monocon.scorecard import EmbeddingSet, as_json, build, report
 from lightning_monocon.scorecard.origin import CONFIG, Origin, command_line, origin_of
-from lightning_monocon.scorecard.page import as_html
+from lightning_monocon.scorecard.render.page import as_html
+from lightning_monocon.scorecard.render.sentences import bottom_line, title
+from lightning_monocon.scorecard.render.text import as_markdown
 from lightning_monocon.scorecard.runs import write
-from lightning_monocon.scorecard.sentences import bottom_line, title
-from lightning_monocon.scorecard.words import as_markdown
 
 Planted = Callable[..., EmbeddingSet]
 

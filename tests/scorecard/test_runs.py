@@ -18,7 +18,7 @@ from patience import PATIENCE
 from torch import Tensor
 
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, draw, report
-from lightning_monocon.scorecard.page import as_html
+from lightning_monocon.scorecard.render.page import as_html
 
 Digits = tuple[Tensor, Tensor, Tensor, Tensor]
 ARMS = ("encoder", "bottleneck-4", "head")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lightning_monocon.scorecard import EmbeddingSet, Score, measure, score
 from lightning_monocon.scorecard.embeddings import Reading
-from lightning_monocon.scorecard.schema import as_json
+from lightning_monocon.scorecard.render.schema import as_json
 from lightning_monocon.scorecard.scoring import scorecard_of
 
 Planted = Callable[..., EmbeddingSet]

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lightning_monocon.functional.quantisation import vector_bytes
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, as_json, build, measure
 from lightning_monocon.scorecard.ranking import compare
+from lightning_monocon.scorecard.render.sentences import bottom_line
+from lightning_monocon.scorecard.render.text import as_markdown, as_text
 from lightning_monocon.scorecard.scoring import scorecard_of
-from lightning_monocon.scorecard.sentences import bottom_line
 from lightning_monocon.scorecard.smallest import smallest_form
-from lightning_monocon.scorecard.storage import vector_bytes
-from lightning_monocon.scorecard.words import as_markdown, as_text
 
 Planted = Callable[..., EmbeddingSet]
 

@@ -12,9 +12,9 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from lightning_monocon.functional import principal_components
+from lightning_monocon.functional.quantisation import Rounding, vector_bytes
 from lightning_monocon.scorecard import EmbeddingSet, measure
 from lightning_monocon.scorecard.frontier import measure_rounded
-from lightning_monocon.scorecard.storage import Rounding, vector_bytes
 
 Planted = Callable[..., EmbeddingSet]
 Digits = tuple[Tensor, Tensor, Tensor, Tensor]

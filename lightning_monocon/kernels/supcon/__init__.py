@@ -19,7 +19,7 @@ from lightning_monocon.kernels.supcon.shapes import block_size as default_block
 from lightning_monocon.kernels.supcon.unit import differentiable_unit_rows
 
 if TYPE_CHECKING:
-    from lightning_monocon.functional.gather import RowGather
+    from lightning_monocon.distributed import RowGather
 
 __all__ = ["cross_supcon", "supcon", "tune"]
 

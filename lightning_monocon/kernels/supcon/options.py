@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from lightning_monocon.functional.gather import RowGather
+    from lightning_monocon.distributed import RowGather
 
 Singletons = Literal["zero", "skip", "error"]
 Precision = Literal["auto", "fp16", "tf32", "bf16x3", "ieee"]

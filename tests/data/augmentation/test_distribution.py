@@ -7,7 +7,7 @@ import torch
 from scipy.stats import binomtest, chi2_contingency, chisquare, ks_2samp
 
 from lightning_monocon.data import ImageAugmentation
-from lightning_monocon.data.augmentation.draws import DRAWS, OPERATIONS, operation, operations
+from lightning_monocon.data.images.augmentation.draws import DRAWS, OPERATIONS, operation, operations
 from lightning_monocon.data.keyed_random import uniform
 
 pytest.importorskip("PIL", reason="the reference works on Pillow images")

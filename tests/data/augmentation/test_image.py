@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, kstest
 
 from lightning_monocon.data import ImageAugmentation
-from lightning_monocon.data.augmentation import tensors
-from lightning_monocon.data.augmentation.draws import BINS, DRAWS, OPERATIONS, index, operation, operations
+from lightning_monocon.data.images.augmentation import tensors
+from lightning_monocon.data.images.augmentation.draws import BINS, DRAWS, OPERATIONS, index, operation, operations
 from lightning_monocon.data.keyed_random import uniform
 
 pytest.importorskip("PIL", reason="the reference works on Pillow images")

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import torch
 
-from lightning_monocon.checkpoints import newest_good, read_checkpoint
-from lightning_monocon.durable import DurableCheckpointIO
+from lightning_monocon.runs.checkpoints import DurableCheckpointIO, newest_good, read_checkpoint
 from reliability import targets
 from reliability.outcome import Campaign, Outcome
 from reliability.processes import finish, fit, log, same_end, same_state, start, trace

@@ -7,7 +7,7 @@ import random
 import time
 from pathlib import Path
 
-from lightning_monocon.checkpoints import newest_good, read_checkpoint
+from lightning_monocon.runs.checkpoints import newest_good, read_checkpoint
 from reliability.outcome import Campaign, Outcome
 from reliability.processes import finish, fit, kill, log, same_end, start, trace, wait_for
 

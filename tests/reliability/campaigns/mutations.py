@@ -18,9 +18,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 from safetensors import SafetensorError
 
 from lightning_monocon import MonoCon, recipes
-from lightning_monocon.checkpoints import read_checkpoint
-from lightning_monocon.durable import DurableCheckpointIO
 from lightning_monocon.encoders import SmallCNN
+from lightning_monocon.runs.checkpoints import DurableCheckpointIO, read_checkpoint
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from reliability.outcome import Campaign, Outcome
 

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 from lightning_monocon.callbacks import NaNGuard
-from lightning_monocon.watching.finite import NonFiniteError
+from lightning_monocon.callbacks._finite import NonFiniteError
 from reliability.outcome import Campaign, Outcome
 from reliability.poisoned_runs import BATCHES, EPOCHS, PLACES, Where, fit, poison, saved_steps
 

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of sentences: which pairs, in which order, under which labels, and tokenized."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_monocon.data.keyed_random import key
+from lightning_monocon.data.sampling import EpochSampler
+from lightning_monocon.data.text.identity import pair_labels, sentence_ids
+from lightning_monocon.data.text.pair_files import SentencePair
+from lightning_monocon.encoders.text.tokenizer import Tokenizer
+
+Texts: TypeAlias = tuple[list[str], list[int]]
+"""Sentences and their labels."""
+
+TokenBatch: TypeAlias = tuple[dict[str, Tensor], Tensor]
+"""``input_ids``, ``attention_mask``, ... ``(B, T)`` and labels ``(B,)``."""
+
+
+class PairSet(Dataset[Texts]):
+    """Pairs of sentences; a batch of ``B`` pairs is the ``B`` first sentences and then the ``B`` second ones.
+
+    Items are asked for as ``(label, index)``, as `PairSampler` yields them; both sentences take the label.
+    """
+
+    def __init__(self, pairs: SentencePair) -> None:
+        self.pairs = pairs
+        self.numbers = sentence_ids([*pairs.first, *pairs.second]).reshape(2, -1)
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.pairs)
+
+    def __getitem__(self, item: tuple[int, int]) -> Texts:
+        """Return the two sentences of one pair."""
+        return self.__getitems__([item])
+
+    def __getitems__(self, items: Sequence[tuple[int, int]]) -> Texts:
+        """Return a batch; PyTorch's fetcher calls this once per batch."""
+        labels = [label for label, _ in items]
+        sides = ([side[index] for _, index in items] for side in self.pairs)
+        return [text for side in sides for text in side], labels * 2
+
+
+class SentenceSet(Dataset[Texts]):
+    """Single sentences ``texts`` with their ``labels`` ``(N,)``."""
+
+    def __init__(self, texts: Sequence[str], labels: NDArray[np.int64]) -> None:
+        self.texts, self.labels = list(texts), labels
+
+    def __len__(self) -> int:
+        """Return the number of sentences."""
+        return len(self.texts)
+
+    def __getitem__(self, item: int) -> Texts:
+        """Return one sentence."""
+        return self.__getitems__([item])
+
+    def __getitems__(self, items: Sequence[int]) -> Texts:
+        """Return a batch; PyTorch's fetcher calls this once per batch."""
+        return [self.texts[item] for item in items], self.labels[list(items)].tolist()
+
+    def by_length(self) -> SentenceSet:
+        """Return the same sentences, the shortest first, so that a batch needs little padding."""
+        order = sorted(range(len(self)), key=lambda i: len(self.texts[i]))
+        return SentenceSet([self.texts[i] for i in order], self.labels[order])
+
+
+class PairSampler(EpochSampler):
+    """Shuffle pairs as a function of (seed, epoch) and label them by the sentences of the whole step.
+
+    A step's pairs, those of all ranks together, share a label where sentences connect them. So each rank knows what
+    the others hold without asking, and a caption that two ranks repeat is no false negative. Yields
+    ``(label, index)``.
+
+    Args:
+        data: The pairs.
+        batch_size: Pairs per step and rank.
+        seed: Seed of the order.
+
+    Raises:
+        ValueError: If there are fewer pairs than ranks.
+    """
+
+    def __init__(self, data: PairSet, batch_size: int, seed: int) -> None:
+        super().__init__(len(data), seed)
+        self.numbers, self.batch_size = data.numbers, batch_size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Yield ``(label, index)`` for this rank's share of the epoch."""
+        first, self.first, self._armed = self.first, 0, False
+        order = torch.randperm(self.size, generator=torch.Generator().manual_seed(key(self.seed, self.epoch))).numpy()
+        order = order[: len(self) * self.num_replicas]
+        step = self.batch_size * self.num_replicas
+        for start in range(first * self.num_replicas, len(order), step):
+            indices = order[start : start + step]
+            labels = pair_labels(*self.numbers[:, indices])
+            yield from zip(
+                labels[self.rank :: self.num_replicas].tolist(),
+                indices[self.rank :: self.num_replicas].tolist(),
+                strict=True,
+            )
+
+
+class Tokenized:
+    """Collate sentences and labels into what an encoder reads: short batches stay short.
+
+    Args:
+        tokenizer: Of the encoder's model.
+        max_length: Tokens of a sentence; longer ones are cut.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+        self.tokenizer, self.max_length = tokenizer, max_length
+
+    def __call__(self, batch: Texts) -> TokenBatch:
+        """Return ``(inputs, labels)``."""
+        texts, labels = batch
+        inputs = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
+        return dict(inputs), torch.tensor(labels, dtype=torch.int64)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs of sentences from csv, tsv, jsonl and parquet files, gzipped or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_monocon.data.text.pair_formats import read_columns
+from lightning_monocon.encoders.hub import optional_package
+
+
+class SentencePair(NamedTuple):
+    """Columns of sentences, row by row."""
+
+    first: list[str]
+    second: list[str]
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.first)
+
+
+class ScoredPair(NamedTuple):
+    """Pairs of sentences and how alike people found them."""
+
+    pairs: SentencePair
+    scores: NDArray[np.float64]
+
+
+def read_pairs(
+    path: str | Path, columns: Sequence[str], filter_column: str | None = None, filter_value: str | None = None
+) -> SentencePair:
+    """Return the pairs of a file.
+
+    The ending says the format: csv (quoted where needed), tsv and txt (tabs, no quoting), jsonl or ndjson, parquet; a
+    further ``.gz`` is unpacked on the way. Text is UTF-8, with or without a byte-order mark. Rows are counted from 0,
+    without the header.
+
+    Args:
+        path: The file.
+        columns: Names of the two columns of sentences.
+        filter_column: Keep the rows whose value in this column is ``filter_value``; others are not looked at.
+        filter_value: That value, as text.
+
+    Raises:
+        ValueError: If the file is no such table, lacks a column or has it twice, has no row to keep, or a cell is no
+            text.
+        FileNotFoundError: If there is no such file.
+        ModuleNotFoundError: If pyarrow is not installed.
+    """
+    if len(columns) != 2:
+        raise ValueError(f"`columns` must name two columns of sentences, got {list(columns)}.")
+    table = read_columns(Path(path), [*columns, *([filter_column] if filter_column else [])])
+    rows = np.arange(table.num_rows)
+    if filter_column is not None:
+        kept = _kept(table, filter_column, str(filter_value), path)
+        table, rows = table.filter(kept), np.flatnonzero(kept)
+    first, second = (_texts(table, column, path, rows) for column in columns)
+    return SentencePair(first, second)
+
+
+def read_scored(path: str | Path, columns: Sequence[str]) -> ScoredPair:
+    """Return the pairs and scores of a file such as STS-B's; formats and errors are those of `read_pairs`.
+
+    Args:
+        path: The file.
+        columns: Names of the two columns of sentences and of the column of scores, of any scale.
+    """
+    if len(columns) != 3:
+        raise ValueError(f"`columns` must name two columns of sentences and one of scores, got {list(columns)}.")
+    table = read_columns(Path(path), columns)
+    *names, score = columns
+    first, second = (_texts(table, column, path, np.arange(table.num_rows)) for column in names)
+    pyarrow = optional_package("pyarrow", "text")
+    try:
+        scores = table[score].cast(pyarrow.float64()).to_numpy().astype(np.float64)
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"`columns` must name a column of numbers; {score!r} of {path} is none: {error}.") from error
+    if not np.isfinite(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise ValueError(f"`columns` must name a column of finite numbers; {score!r} of {path} has none in row {row}.")
+    return ScoredPair(SentencePair(first, second), scores)
+
+
+def _kept(table: Any, column: str, value: str, path: str | Path) -> NDArray[np.bool_]:  # noqa: ANN401  # pyarrow ships no types
+    """Return for each row whether its value in a column is, as text, the one that is asked for."""
+    pyarrow, compute = optional_package("pyarrow", "text"), optional_package("pyarrow.compute", "text")
+    try:
+        values = table[column].cast(pyarrow.large_string())
+    except pyarrow.ArrowException as error:
+        raise ValueError(
+            f"`filter_column` must name a column of single values; {column!r} of {str(path)!r} holds "
+            f"{table[column].type}."
+        ) from error
+    kept: NDArray[np.bool_] = compute.equal(values, value).fill_null(False).to_numpy()
+    if not kept.any():
+        some = ", ".join(repr(found) for found in values.unique().to_pylist()[:5])
+        raise ValueError(f"`filter_value` must occur in {column!r} of {str(path)!r}, which has {some}; got {value!r}.")
+    return kept
+
+
+def _texts(table: Any, column: str, path: str | Path, rows: NDArray[np.int64]) -> list[str]:  # noqa: ANN401  # pyarrow ships no types
+    """Return a column of text; ``rows`` are the numbers of its rows in the file."""
+    types = optional_package("pyarrow.types", "text")
+    kind = table.schema.field(column).type
+    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)):
+        raise ValueError(f"`columns` must name columns of text; {column!r} of {str(path)!r} holds {kind}.")
+    texts: list[str | None] = table[column].to_pylist()
+    empty = [row for row, text in zip(rows, texts, strict=True) if text is None or not text.strip()]
+    if empty:
+        raise ValueError(
+            f"`columns` must name columns of text; {column!r} of {str(path)!r} is empty in {len(empty)} of "
+            f"{len(texts)} rows, the first of them row {empty[0]}. Remove them."
+        )
+    return [text for text in texts if text is not None]

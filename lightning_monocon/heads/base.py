@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Provide what all heads share: linear layers with an activation between them, summed in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from lightning_monocon.heads.report import InitReport, init_report
+from lightning_monocon.kernels.monotone_linear import (
+    Activation,
+    Backend,
+    Precision,
+    check_choice,
+    effective_weight,
+    monotone_mlp,
+)
+from lightning_monocon.kernels.monotone_linear.checks import BACKENDS, PRECISIONS
+from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, NEGATIVE_SLOPE, Parametrization
+
+
+class Head(nn.Module):
+    """Linear layers of the given widths with ``activation`` between them; `parametrization` maps every weight."""
+
+    parametrization: Parametrization = "none"
+    monotone: Tensor | None
+
+    def __init__(
+        self, widths: Sequence[int], activation: Activation, precision: Precision = "auto", backend: Backend = "auto"
+    ) -> None:
+        super().__init__()
+        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("precision", precision, PRECISIONS)
+        check_choice("backend", backend, BACKENDS)
+        self.activation, self.precision, self.backend = activation, precision, backend
+        self.register_buffer("monotone", None)
+        self.in_features, self.out_features = widths[0], widths[-1]
+        self.hidden_layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths[:-1]))
+        self.output_layer = nn.Linear(widths[-2], widths[-1])
+
+    @property
+    def layers(self) -> list[nn.Linear]:
+        """The layers, input side first; their weights are raw."""
+        return [*self.hidden_layers, self.output_layer]
+
+    @property
+    def effective_weights(self) -> list[Tensor]:
+        """The weights that multiply the features, one (N_l, N_{l-1}) per layer, float32 at least; differentiable."""
+        first, *rest = [
+            layer.weight.to(torch.promote_types(layer.weight.dtype, torch.float32)) for layer in self.layers
+        ]
+        mapped = effective_weight(first, self.parametrization, self.monotone)
+        return [mapped, *(effective_weight(weight, self.parametrization) for weight in rest)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embedding, (..., out_features), of features (..., in_features)."""
+        weights, biases = [], []
+        for layer in self.layers:  # once: looking a parameter up costs as much as multiplying a small one
+            weights.append(layer.weight)
+            biases.append(layer.bias)
+        return monotone_mlp(
+            x,
+            weights,
+            biases,
+            parametrization=self.parametrization,
+            signs=self.monotone,
+            activation=self.activation,
+            precision=self.precision,
+            backend=self.backend,
+        )
+
+    @torch.no_grad()
+    def fold(self) -> nn.Sequential:
+        """Return a copy made of stock layers only, for inference and export; float32 at least, as the head computes."""
+        modules: list[nn.Module] = []
+        for layer, weight in zip(self.layers, self.effective_weights, strict=True):
+            stock = nn.Linear(layer.in_features, layer.out_features, device=weight.device, dtype=weight.dtype)
+            stock.load_state_dict({"weight": weight, "bias": layer.bias})
+            modules += [stock, _stock_activation(self.activation)]
+        return nn.Sequential(*modules[:-1])
+
+    @torch.no_grad()
+    def init_report(self, x: Tensor) -> InitReport:
+        """Return row sums, and how ``x`` (N, in_features) and the output spread: s1/s2, effective dimension, cosine.
+
+        The reference start of `MonotonicMLP` shows an effective dimension of 1: a collapse.
+
+        Raises:
+            ValueError: Fewer than two rows, or a number that is not finite.
+        """
+        return init_report(x, self(x), self.effective_weights)
+
+    def extra_repr(self) -> str:
+        """Show what the children's sizes do not."""
+        return f"activation={self.activation!r}, backend={self.backend!r}"
+
+
+def _stock_activation(activation: Activation) -> nn.Module:
+    return {
+        "leaky_relu": nn.LeakyReLU(NEGATIVE_SLOPE),
+        "relu": nn.ReLU(),
+        "elu": nn.ELU(),
+        "tanh": nn.Tanh(),
+        "linear": nn.Identity(),
+    }[activation]

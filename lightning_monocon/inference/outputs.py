@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Take the rows that a callback judges: from what a step returns, or from what a submodule has computed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from typing_extensions import Self
+
+from lightning_monocon.training.batches import described
+
+
+def named_submodule(module: nn.Module, layer: str) -> nn.Module:
+    """Return the submodule ``layer``.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    try:
+        return module.get_submodule(layer)
+    except AttributeError as error:
+        names = ", ".join(name for name, _ in module.named_children())
+        raise ValueError(
+            f"`layer` must name a submodule of {type(module).__name__}, such as {names or 'none, for it has none'}; "
+            f"got {layer!r}."
+        ) from error
+
+
+def as_rows(output: object, source: str) -> Tensor:
+    """Return an output ``(B, D)``, or ``(B, D, 1, 1)`` as pooling leaves it, as rows ``(B, D)``.
+
+    Args:
+        output: What a module or step has returned.
+        source: Who returned it, for the message.
+
+    Raises:
+        ValueError: If it is not one row of floating-point numbers per input.
+    """
+    if not isinstance(output, Tensor) or not output.is_floating_point() or output.ndim < 2:
+        fits = False
+    else:
+        fits = output.shape[2:].numel() == 1
+    if not isinstance(output, Tensor) or not fits:
+        raise ValueError(
+            f"{source} must return one row of floating-point numbers per input, (B, D); got {described(output)}. Name "
+            "a submodule behind the pooling with `layer`."
+        )
+    return output.detach().flatten(1)
+
+
+class LayerTap:
+    """Keep what a submodule returned last, until the end of the context that `open` returns, or `close`.
+
+    Args:
+        layer: The submodule's name; None keeps nothing.
+    """
+
+    def __init__(self, layer: str | None) -> None:
+        self.layer = layer
+        self._handle: RemovableHandle | None = None
+        self._found: list[object] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self, module: nn.Module) -> Self:
+        """Listen to a module's submodule.
+
+        Raises:
+            ValueError: If it has none of that name.
+        """
+        self.close()
+        if self.layer is not None:
+            self._handle = named_submodule(module, self.layer).register_forward_hook(self._keep)
+        return self
+
+    def close(self) -> None:
+        """Listen no more, and forget what was heard."""
+        self._found.clear()
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+
+    def rows(self) -> Tensor:
+        """Return the submodule's last output as rows ``(B, D)``.
+
+        Raises:
+            ValueError: If it has not run, or its output is no rows.
+        """
+        if not self._found:
+            raise ValueError(
+                f"`layer` must name a submodule that runs in the step; {self.layer!r} was not called. Name another one."
+            )
+        return as_rows(self._found[-1], f"The submodule {self.layer!r}")
+
+    def _keep(self, module: nn.Module, inputs: object, output: object) -> None:
+        self._found[:] = [output]
+
+
+def taken(outputs: object, key: str) -> Tensor:
+    """Return the rows that a step has returned under ``key``.
+
+    Raises:
+        ValueError: If it has not, or they are no rows.
+    """
+    if not isinstance(outputs, Mapping) or key not in outputs:
+        raise ValueError(
+            f"The step must return a mapping with the key {key!r}; got {described(outputs)}. Return one from "
+            "`validation_step` and `test_step`, or name the submodule whose output to take with `layer`."
+        )
+    return as_rows(outputs[key], f"The step, under {key!r},")
+
+
+def monitored(module: LightningModule) -> set[str]:
+    """Return the names of the metrics that callbacks and schedulers of the run look at."""
+    trainer = module.trainer
+    names = [getattr(callback, "monitor", None) for callback in trainer.callbacks]  # type: ignore[attr-defined]  # a property of Lightning's that its annotations hide
+    names += [config.monitor for config in trainer.lr_scheduler_configs]
+    return {name for name in names if isinstance(name, str)}

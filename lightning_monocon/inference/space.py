@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Describe what all shards of a corpus share, so that no two embeddings are mixed in one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from lightning_monocon.runs.arguments import Settings
+
+FORMAT = "lightning-monocon/shards/2"
+"""Layout and version of the folder, kept in ``space.json``."""
+
+READABLE = ("lightning-monocon/shards/1", FORMAT)
+"""Layouts that can be read; the first knows less of what decided its values."""
+
+Kind: TypeAlias = Literal["safetensors", "parquet"]
+
+_LISTED = 4
+_VERSION = "settings.settings"
+
+
+@dataclass(frozen=True)
+class Space:
+    """What all shards of a folder share.
+
+    Attributes:
+        model: Digest of the weights; see `model_stamp`.
+        ranks: Number of processes that write.
+        kind: File format of the shards.
+        rows: Rows of a full shard.
+        format: Layout of the folder.
+        settings: What else decides the values: the precision and the plain arguments of the model's parts.
+        data: Digest of each part's rows, as the model gets them; see `lightning_monocon.inference.batch_stamp`.
+    """
+
+    model: str
+    ranks: int
+    kind: Kind
+    rows: int
+    format: str = FORMAT
+    settings: Settings = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+
+
+def space_differences(stored: dict[str, Any], present: dict[str, Any]) -> list[str]:
+    """Return a phrase for each value of two ``space.json`` that differs; the first of many."""
+    one, other = _by_name(stored), _by_name(present)
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    if "settings" in stored and one.get(_VERSION) != other.get(_VERSION):  # of an earlier version, which knows less
+        names = [name for name in names if not name.startswith("settings.") or (name in one and name in other)]
+    found = [f"{name} {one.get(name)!r}, not {other.get(name)!r}" for name in names[:_LISTED]]
+    return found if len(names) <= _LISTED else [*found, f"and {len(names) - _LISTED} more"]
+
+
+def _by_name(space: dict[str, Any]) -> dict[str, Any]:
+    nested = {name: value for name, value in space.items() if isinstance(value, dict)}
+    inner = {f"{name}.{key}": part for name, value in nested.items() for key, part in value.items()}
+    return {**{name: value for name, value in space.items() if name not in nested}, **inner}

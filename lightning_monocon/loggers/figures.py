@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One adapter for what loggers do not agree on: figures, tables and the summary of a run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from lightning_monocon.runs.record import RecordLogger
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Rows: TypeAlias = Sequence[Sequence[str | int | float | None]]
+
+
+@rank_zero_only
+def log_figure(logger: Logger, name: str, figure: Figure) -> None:
+    """Hand a figure to a logger; one that cannot take it is passed over.
+
+    Args:
+        logger: W&B and TensorBoard take the image, CSV a PNG in its folder.
+        name: Key or file name, such as ``"spectrum"``.
+        figure: The figure.
+    """
+    if isinstance(logger, WandbLogger):
+        import wandb
+
+        logger.experiment.log({f"figures/{name}": wandb.Image(figure)})
+    elif isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_figure(f"figures/{name}", figure, close=False)
+    elif isinstance(logger, CSVLogger):
+        folder = Path(logger.log_dir) / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"{name}.png")
+
+
+@rank_zero_only
+def log_table(logger: Logger, name: str, columns: Sequence[str], rows: Rows) -> None:
+    """Hand a table to a logger; one that cannot take it is passed over.
+
+    Args:
+        logger: W&B takes a table, TensorBoard a text in Markdown, CSV a file in its folder.
+        name: Key, such as ``"landscape/events"``.
+        columns: The header.
+        rows: One sequence a row, as many values as ``columns``.
+    """
+    if isinstance(logger, WandbLogger):
+        logger.log_table(key=name, columns=list(columns), data=[list(row) for row in rows])
+    elif isinstance(logger, TensorBoardLogger):
+        lines = [columns, ["---"] * len(columns), *([str(value) for value in row] for row in rows)]
+        logger.experiment.add_text(name, "\n".join("| " + " | ".join(line) + " |" for line in lines))
+    elif isinstance(logger, CSVLogger):
+        path = Path(logger.log_dir) / f"{name.replace('/', '_')}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([columns, *rows])
+
+
+@rank_zero_only
+def log_summary(logger: Logger, values: Mapping[str, int | float | str]) -> None:
+    """Hand a run's final figures to a logger.
+
+    Args:
+        logger: W&B takes them into the run's summary, NaN as the text "NaN"; the record takes them as an event;
+            TensorBoard and CSV take the numbers as scalars. Any other logger is passed over.
+        values: Numbers and words by name.
+    """
+    if isinstance(logger, WandbLogger):
+        # a NaN that is set in a summary, unlike one that is logged, becomes null: the figure would look absent
+        logger.experiment.summary.update({name: "NaN" if value != value else value for name, value in values.items()})
+    elif isinstance(logger, RecordLogger):
+        logger.log_event("scorecard", **values)
+    elif isinstance(logger, TensorBoardLogger | CSVLogger):
+        logger.log_metrics({name: float(value) for name, value in values.items() if not isinstance(value, str)})

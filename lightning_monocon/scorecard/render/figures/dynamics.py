@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training dynamics: effective dimension by epoch at the encoder's output and at the head's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightning_monocon.runs.record import EMBEDDING, ENCODER
+from lightning_monocon.scorecard.card import Scorecard
+from lightning_monocon.scorecard.render.figures.style import draw_history, epoch_axes, legend_above, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_N99 = "effective_dimension"
+_PANELS = ((ENCODER + _N99, "encoder output, below the head"), (EMBEDDING + _N99, "embedding"))
+
+
+def dynamics_figure(card: Scorecard) -> Figure | None:
+    """Left: n99 of the output of each head's encoder; right: n99 of the embedding. None if no run recorded it.
+
+    Both panels have the same axes.
+    """
+    figure, panels = new_figure(columns=2, width=9.0, height=3.8)
+    for panel, (metric, title) in zip(panels, _PANELS, strict=True):
+        for index, arm in enumerate(card.arms):
+            draw_history(panel, arm.name, arm.histories, metric, index)
+        panel.set_title(title, fontsize=10)
+        panel.set_ylabel("effective dimension n99")
+    if not any(panel.lines for panel in panels):
+        return None
+    top = max(panel.get_ylim()[1] for panel in panels if panel.lines)
+    for panel in panels:
+        panel.set_ylim(0.0, top)
+    epoch_axes(panels)
+    legend_above(figure, *reversed(panels))
+    return figure

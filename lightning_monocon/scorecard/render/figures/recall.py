@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recall@r: how many neighbours one must look at to meet the right label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_monocon.scorecard.card import Arm, Scorecard
+from lightning_monocon.scorecard.frontier import RECALL_AT
+from lightning_monocon.scorecard.render.figures.style import (
+    dimension_axis,
+    legend_above,
+    line_style,
+    new_figure,
+    percent_axis,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def recall_figure(card: Scorecard) -> Figure:
+    """Left: at full width. Right: every arm cut to as few dimensions as the most compact arm claims to need."""
+    k = _cut(card)
+    figure, panels = new_figure(columns=2, width=9.0, height=4.0)
+    for panel, budget, title in zip(panels, (None, k), ("full width", f"cut to k = {k}"), strict=True):
+        for index, arm in enumerate(card.arms):
+            _draw(panel, arm, index, budget)
+        dimension_axis(panel, RECALL_AT, "neighbours r")
+        panel.set_xticks(RECALL_AT)
+        panel.set_title(title, fontsize=10)
+    low = min(panel.get_ylim()[0] for panel in panels)
+    for panel in panels:
+        percent_axis(panel, low, 100.0, "Recall@r (%)")
+    legend_above(figure, panels[0])
+    return figure
+
+
+def _cut(card: Scorecard) -> int:
+    """The fewest dimensions that an arm called compact needs, or 8, rounded up to a size of the tables."""
+    compact = [max(score.n99 for score in arm.scores) for arm in card.arms if arm.verdict.word == "compact"]
+    wanted = max(2, min(compact, default=8))
+    return next((k for k in card.dims if k >= wanted), card.dims[-1])
+
+
+def _draw(panel: Axes, arm: Arm, index: int, budget: int | None) -> None:
+    lines = [score.frontier for score in arm.scores]
+    curves = [line.recall[-1 if budget is None else line.index(budget)] for line in lines]
+    shared = [r for r in RECALL_AT if all(r in curve for curve in curves)]
+    values = 100 * np.array([[curve[r] for r in shared] for curve in curves])
+    style = line_style(index)
+    panel.plot(shared, values.mean(0), label=arm.name, **style)
+    if len(lines) > 1:
+        panel.fill_between(shared, values.min(0), values.max(0), color=style["color"], alpha=0.15, lw=0)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check batches, labels and what a module makes of them where they enter, before torch fails deeper down."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_monocon.distributed import is_distributed
+
+MOST_SINGLES = 0.5
+"""Share of anchors without a positive above which a batch is worth a warning."""
+
+LABEL_NAMES = ("labels", "label", "targets", "target", "y")
+"""Under which a batch that is a mapping may hold its labels."""
+
+
+def tensors_in(batch: object) -> Iterator[Tensor]:
+    """Yield the tensors of a nested batch."""
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, Mapping):
+        for part in batch.values():
+            yield from tensors_in(part)
+    elif isinstance(batch, tuple | list):
+        for part in batch:
+            yield from tensors_in(part)
+
+
+def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
+    """Split a batch into its inputs, whatever they are, and its labels.
+
+    Raises:
+        ValueError: If it is not a pair, or its labels are no tensor.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2 or not isinstance(batch[1], Tensor):
+        found = [type(part).__name__ for part in batch] if isinstance(batch, tuple | list) else type(batch).__name__
+        raise ValueError(
+            f"`batch` must be (inputs, labels) with one integer label per input, got {found}. Let the data set return "
+            "labels too, and the collate function a tensor of them; pairs take the pair's number as label."
+        )
+    return batch[0], batch[1]
+
+
+def inputs_and_classes(batch: object) -> tuple[Any, Tensor]:
+    """Split a batch of anybody's data set into its inputs and its class labels ``(B,)``.
+
+    A mapping holds the labels under one of `LABEL_NAMES`, and its other entries are the inputs. The first part of a
+    tuple or list is the inputs, and the labels are the first part behind it that is a tensor with one integer per
+    input.
+
+    Raises:
+        ValueError: If there is no such tensor.
+    """
+    inputs: object = None
+    found: list[Tensor] = []
+    if isinstance(batch, Mapping):
+        found = [batch[name] for name in LABEL_NAMES if _are_classes(batch.get(name))]
+        inputs = {name: part for name, part in batch.items() if name not in LABEL_NAMES}
+    elif isinstance(batch, tuple | list) and batch:
+        inputs, *rest = batch
+        found = [part for part in rest if _are_classes(part)]
+    if not found:
+        raise ValueError(
+            "A batch must hold its labels as one tensor (B,) of integers: behind the inputs in a tuple or list, or in "
+            f"a mapping under {', '.join(LABEL_NAMES)}; got {described(batch)}. Let the data set give them "
+            "in that form, or return `labels` from the step."
+        )
+    return inputs, found[0]
+
+
+def _are_classes(part: object) -> bool:
+    if not isinstance(part, Tensor) or part.ndim != 1:
+        return False
+    return not (part.is_floating_point() or part.is_complex() or part.dtype == torch.bool)
+
+
+def described(value: object) -> str:
+    """Return what a batch, or the output of a module, consists of.
+
+    Example:
+        >>> described(torch.zeros(2, 3)), described({"a": 1, "b": 2}), described((torch.zeros(2), "c"))
+        ('a torch.float32 tensor of shape (2, 3)', 'dict with a, b', 'tuple of Tensor, str')
+    """
+    if isinstance(value, Tensor):
+        return f"a {value.dtype} tensor of shape {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        return f"{type(value).__name__} with {', '.join(str(name) for name in value) or 'no entry'}"
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__} of {', '.join(type(part).__name__ for part in value) or 'nothing'}"
+    return type(value).__name__
+
+
+def class_labels(labels: Tensor) -> Tensor:
+    """Return ``labels`` if they are integers ``(B,)``; which integers does not matter.
+
+    Raises:
+        TypeError: If they are floating, complex or boolean.
+        ValueError: If they are not one-dimensional; one-hot rows and columns are told apart.
+    """
+    got = f"got shape {tuple(labels.shape)} and dtype {labels.dtype}"
+    if labels.ndim == 2:  # before the dtype: one-hot rows are often floating
+        mend = "one-hot rows become class numbers by `labels.argmax(1)`"
+        if labels.shape[1] == 1:
+            mend = "a column becomes a row of numbers by `labels.squeeze(1)`"
+        raise ValueError(f"`labels` must hold one integer per input, shape (B,); {got}: {mend}.")
+    if labels.ndim != 1:
+        raise ValueError(f"`labels` must hold one integer per input, shape (B,); {got}.")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"`labels` must be integers, for they are compared; {got}. Cast class numbers with `.long()`.")
+    return labels
+
+
+def check_features(features: object, width: int | None) -> Tensor:
+    """Return what an encoder has returned if it is floating-point rows ``(B, width)``.
+
+    Args:
+        features: The encoder's output.
+        width: ``in_features``; None where only the head knows it.
+
+    Raises:
+        ValueError: If it is something else; the sentence says what to wrap the encoder in.
+    """
+    if not isinstance(features, Tensor) or features.ndim != 2 or not features.is_floating_point():
+        raise ValueError(
+            "`encoder` must return features (B, D), one row of floating-point numbers per input; got "
+            f"{described(features)}. {_wrapping(features)}"
+        )
+    if width is not None and features.shape[1] != width:
+        raise ValueError(
+            f"`in_features` must be the width of the encoder's output, which is {features.shape[1]}; got {width}. "
+            f"Pass in_features={features.shape[1]}."
+        )
+    return features
+
+
+def _wrapping(output: object) -> str:
+    """Return what makes rows of an encoder's output."""
+    if hasattr(output, "last_hidden_state"):
+        return (
+            "Build a model of transformers by name or folder with TextEncoder or TransformersImageEncoder of "
+            "lightning_monocon.encoders, or wrap it in a module whose `forward` pools `last_hidden_state`."
+        )
+    if not isinstance(output, Tensor):
+        return "Wrap it in a module whose `forward` returns the one tensor that holds the features."
+    if output.ndim == 2:
+        return "Wrap it in a module whose `forward` returns the features and not indices or codes."
+    if output.ndim < 2:
+        return "Wrap it in a module whose `forward` keeps the dimension of the batch; look for a `squeeze()`."
+    if output.ndim == 3:
+        return "Wrap it in a module whose `forward` pools the tokens, such as `self.encoder(inputs).mean(dim=1)`."
+    return "Wrap it: torch.nn.Sequential(encoder, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())."
+
+
+@contextmanager
+def naming_keywords(encoder: nn.Module, inputs: object) -> Iterator[None]:
+    """Say of an encoder that takes its inputs by keyword, as the models of transformers do, what to wrap it in.
+
+    Raises:
+        TypeError: Where it fails on a mapping whose keys are arguments of its `forward`.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
+        names = inspect.signature(encoder.forward).parameters
+        taken = [str(name) for name in inputs if name in names] if isinstance(inputs, Mapping) else []
+        if not taken or len(names) == 1:  # that one may be called as an entry is, and take them all
+            raise
+        raise TypeError(
+            f"`encoder` must take the inputs of a batch as one argument; {type(encoder).__name__} takes "
+            f"{', '.join(taken)} by keyword. Build a model of transformers by name or folder with TextEncoder or "
+            "TransformersImageEncoder of lightning_monocon.encoders, or wrap it in a module whose `forward(inputs)` "
+            "calls it with `**inputs` and returns features (B, D)."
+        ) from error
+
+
+def check_rows(embeddings: Tensor, labels: Tensor) -> None:
+    """Check that embeddings ``(B, D)`` and labels ``(B,)`` belong together.
+
+    Raises:
+        ValueError: If the embeddings are not two-dimensional, or there are more or fewer labels than embeddings.
+    """
+    shape = tuple(embeddings.shape)
+    if embeddings.ndim != 2:
+        raise ValueError(
+            f"`encoder` and `head` must turn a batch into rows (B, D); got shape {shape}. Pool or flatten the rest."
+        )
+    if len(labels) != len(embeddings):
+        raise ValueError(
+            f"`labels` must hold {len(embeddings)} integers, one per embedding; got {len(labels)}. Look at the collate "
+            "function: inputs and labels must come from the same samples."
+        )
+
+
+@contextmanager
+def naming_drop_last(labels: Tensor) -> Iterator[None]:
+    """Say of batch norm's error at a batch of one what mends it.
+
+    Raises:
+        ValueError: Where batch norm raises it.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            f"`batch` must hold at least 2 inputs, since the model has batch norm; got {len(labels)}. Set "
+            "drop_last=True on the train loader, or a batch size that leaves no single input over."
+        ) from error
+
+
+def share_without_positive(labels: Tensor) -> float:
+    """Return the share of anchors whose label nobody else in the batch has; 0 for no labels.
+
+    Example:
+        >>> share_without_positive(torch.tensor([3, 3, 5, 7]))
+        0.5
+    """
+    counts = torch.unique(labels, return_counts=True)[1]
+    return float((counts == 1).sum()) / max(len(labels), 1)
+
+
+class PositivesWatch:
+    """Warn once where most anchors of a batch have no positive: they teach nothing."""
+
+    def __init__(self) -> None:
+        self.warned = False
+        self._largest = 2  # what an epoch leaves over says little of its batches
+
+    def __call__(self, labels: Tensor) -> None:
+        """Look at the labels ``(B,)`` of one batch of one rank; several ranks contrast with each other's batches."""
+        if self.warned or len(labels) < self._largest or is_distributed():
+            return
+        self._largest = len(labels)
+        share = share_without_positive(labels)
+        if share > MOST_SINGLES:
+            self.warned = True
+            warnings.warn(
+                f"{share:.0%} of the {len(labels)} inputs of a batch are alone with their label, so they have no "
+                "positive and count as 0 in the loss. Use larger batches, a sampler that draws several inputs per "
+                "class, or pairs. (Said once.)",
+                stacklevel=2,
+            )
