@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 
 import lightning_monocon
 from lightning_monocon import cli, recipes

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 
 import lightning_monocon
 from lightning_monocon import recipes

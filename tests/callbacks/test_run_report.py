@@ -10,8 +10,8 @@ from pathlib import Path
 import lightning.pytorch as L
 import pytest
 import torch
+from helpers.picture_geometry import check_texts, drawn
 from matplotlib.figure import Figure
-from picture_geometry import check_texts, drawn
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 

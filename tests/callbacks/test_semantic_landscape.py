@@ -15,9 +15,9 @@ import lightning.pytorch as L
 import networkx as nx
 import pytest
 import torch
+from helpers.patience import PATIENCE
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
-from patience import PATIENCE
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 

@@ -9,12 +9,12 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
+from helpers.patience import PATIENCE
+from helpers.sentence_files import write_pairs
+from helpers.tiny_text import save_model
 from lightning.pytorch.callbacks import EarlyStopping
 from numpy.typing import NDArray
-from patience import PATIENCE
 from scipy.stats import spearmanr
-from sentence_files import write_pairs
-from tiny_text import save_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 import pytest
-from short_run import SHORT
+from helpers.short_run import SHORT
 
 from lightning_monocon.cli.trainer import run
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from helpers.patience import PATIENCE
 from oracles import wandb_log
-from patience import PATIENCE
 
 from lightning_monocon.cli import main
 from lightning_monocon.cli.arm_run import ArmRun

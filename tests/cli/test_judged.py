@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from short_run import SHORT, rows
+from helpers.short_run import SHORT, rows
 
 from lightning_monocon import MonoCon
 from lightning_monocon.cli.trainer import MonoConCLI, run

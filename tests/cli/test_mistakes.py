@@ -3,7 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from short_run import SHORT
+from helpers.short_run import SHORT
 
 from lightning_monocon.cli import main
 from lightning_monocon.runs.folder import RunFolder

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.sentence_files import write_pairs
+from helpers.tiny_text import BagOfWords, save_model
 from scipy.stats import spearmanr
-from sentence_files import write_pairs
-from tiny_text import BagOfWords, save_model
 
 pytest.importorskip("transformers", reason="the text extra is not installed")
 pytest.importorskip("pyarrow", reason="the text extra is not installed")

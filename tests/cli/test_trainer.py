@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from short_run import SHORT, rows
+from helpers.short_run import SHORT, rows
 
 from lightning_monocon.callbacks import RunReport
 from lightning_monocon.cli import main

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from image_folders import class_folders
+from helpers.image_folders import class_folders
+from helpers.tiny_text import save_tokenizer
 from PIL import Image
-from tiny_text import save_tokenizer
 
 pytest.importorskip("transformers", reason="the text extra is not installed")
 pytest.importorskip("pyarrow", reason="the text extra is not installed")

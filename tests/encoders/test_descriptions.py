@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.tiny_text import save_model
 from lightning.pytorch import Trainer
-from tiny_text import save_model
 from torch import nn
 
 pytest.importorskip("transformers", reason="the text extra is not installed")

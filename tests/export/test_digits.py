@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.patience import PATIENCE
 from lightning.pytorch import LightningDataModule
 from oracles.cut import cut
-from patience import PATIENCE
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 from torch import Tensor
 
 from lightning_monocon import MonoCon

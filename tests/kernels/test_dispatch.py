@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 
 from lightning_monocon.kernels import dispatch
 from lightning_monocon.kernels.dispatch import key, measure, use_triton

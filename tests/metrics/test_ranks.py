@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.patience import PATIENCE
 from metrics.metric_ranks import CASES, rows_of
-from patience import PATIENCE
 
 from lightning_monocon.functional import (
     effective_dimension,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 
 HEADER, BLOCK = 7, 32768
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4

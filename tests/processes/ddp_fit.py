@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of a fit on two gloo ranks; run by tests/test_ddp.py. Writes what it ended with to its folder."""
+"""One rank of a fit on two gloo ranks; run by tests/training/test_ddp.py. Writes what it ended with to its folder."""
 
 import sys
 import warnings

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One of two gloo ranks: train whole, then resume from its checkpoints; run by tests/test_ddp_resume.py."""
+"""One of two gloo ranks: train whole, then resume from its checkpoints; run by tests/callbacks/test_ddp_resume.py."""
 
 import sys
 import warnings

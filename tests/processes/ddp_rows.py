@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rank that watches rows on three gloo ranks; run by tests/test_ddp_rows.py. Writes the figures of each way."""
+"""Watch rows on one of three gloo ranks and write each way's figures; run by tests/callbacks/test_ddp_rows.py."""
 
 import sys
 import warnings

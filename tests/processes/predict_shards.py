@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embed the digits to shards; run by tests/test_shards.py with one rank or two, and killed where it says so."""
+"""Embed the digits to shards, on one rank or two, killed where it is told; run by tests/inference/test_shards.py."""
 
 import os
 import sys

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of several small fits on two gloo ranks; run by tests/test_several_ranks.py, which reads what they wrote."""
+"""Run one of two gloo ranks through several small fits; run by tests/training/test_several_ranks.py."""
 
 import sys
 import warnings

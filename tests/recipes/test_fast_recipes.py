@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from image_folders import NAMES
-from recipe_smoke import bright_strips
+from helpers.image_folders import NAMES
+from helpers.recipe_smoke import bright_strips
 
 from lightning_monocon import recipes
 from lightning_monocon.cli.trainer import run

@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
-from recipe_smoke import local_data, overrides
+from helpers.recipe_smoke import local_data, overrides
 
 from lightning_monocon import recipes
 from lightning_monocon.cli import main

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 from torch import Tensor
 
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, draw, report

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import networkx as nx
 import numpy as np
 import pytest
+from helpers.picture_geometry import arrows, check_discs, check_texts, discs, drawn, texts
 from matplotlib.figure import Figure
 from oracles.credence_paths import PROBES, STRATA, grokking
-from picture_geometry import arrows, check_discs, check_texts, discs, drawn, texts
 
 from lightning_monocon.landscape import LandscapeTracker, merge_runs
 from lightning_monocon.watching.figure import draw_graph, draw_landscape

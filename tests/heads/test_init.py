@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from head_cases import ACTIVATIONS, INITS, PARAMETRIZATIONS, features, head, relu_features
+from helpers.head_cases import ACTIVATIONS, INITS, PARAMETRIZATIONS, features, head, relu_features
 from oracles import monotone as oracle
 from torch.nn import functional as F
 

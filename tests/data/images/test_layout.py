@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_folders import NAMES, class_folders, pixels, strips
+from helpers.image_folders import NAMES, class_folders, pixels, strips
 from PIL import Image
 
 from lightning_monocon.data import CIFAR10Data, ImageFolderData

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_folders import NAMES, cifar10_python, cifar100_binary, class_folders, fashion_mnist, pixels, strips
+from helpers.image_folders import NAMES, cifar10_python, cifar100_binary, class_folders, fashion_mnist, pixels, strips
 from torch.utils.data import DataLoader
 
 from lightning_monocon.data import CIFAR10Data, CIFAR100Data, FashionMNISTData, ImageFolderData, sampling

@@ -8,14 +8,14 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import EmbeddingMetrics
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
 
-SCRIPT = Path(__file__).parent / "processes" / "ddp_fit.py"
+SCRIPT = Path(__file__).parents[1] / "processes" / "ddp_fit.py"
 
 
 @pytest.fixture(scope="module")

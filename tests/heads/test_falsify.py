@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from head_cases import ACTIVATIONS, INITS, PARAMETRIZATIONS, features, head
+from helpers.head_cases import ACTIVATIONS, INITS, PARAMETRIZATIONS, features, head
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_text import WORDS, save_model, save_tokenizer
+from helpers.tiny_text import WORDS, save_model, save_tokenizer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 

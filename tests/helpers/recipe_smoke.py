@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from image_folders import NAMES, fashion_mnist, strips
 from PIL import Image
-from sentence_files import write_pairs
-from tiny_text import save_model
+
+from helpers.image_folders import NAMES, fashion_mnist, strips
+from helpers.sentence_files import write_pairs
+from helpers.tiny_text import save_model
 
 
 def local_data(root: Path) -> Path | None:

@@ -8,7 +8,7 @@ import json
 import random
 from pathlib import Path
 
-from tiny_text import WORDS
+from helpers.tiny_text import WORDS
 
 _SIZES = {"train": 60, "dev": 30, "test": 30}
 

@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 from processes.ranks_fit import judged
 from torch import nn
 
@@ -19,7 +19,7 @@ from lightning_monocon import MonoCon, SupConLoss
 from lightning_monocon.callbacks import EmbeddingMetrics
 from lightning_monocon.data import ClassBalancedBatchSampler
 
-SCRIPT = Path(__file__).parent / "processes" / "ranks_fit.py"
+SCRIPT = Path(__file__).parents[1] / "processes" / "ranks_fit.py"
 CLASSES, PER_CLASS, BATCH = 6, 3, 9  # as in the script
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from image_folders import png16, tiff
+from helpers.image_folders import png16, tiff
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 

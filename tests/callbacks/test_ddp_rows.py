@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 from processes import ddp_rows
 from sklearn.neighbors import KNeighborsClassifier
 

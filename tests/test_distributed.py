@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 from torch.testing import assert_close
 
 from lightning_monocon.distributed import gather_rows, is_distributed
 from lightning_monocon.losses import SupConLoss
 
-SCRIPT = Path(__file__).with_name("ranks.py")
+SCRIPT = Path(__file__).parent / "processes" / "gather_ranks.py"
 SPEC = importlib.util.spec_from_file_location("ranks", SCRIPT)
 assert SPEC is not None and SPEC.loader is not None
 ranks = importlib.util.module_from_spec(SPEC)

@@ -9,9 +9,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+from helpers.picture_geometry import check_texts, drawn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from picture_geometry import check_texts, drawn
 
 from lightning_monocon.runs.record import History
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, build, draw

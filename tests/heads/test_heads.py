@@ -11,7 +11,7 @@ import sys
 
 import pytest
 import torch
-from head_cases import ACTIVATIONS, PARAMETRIZATIONS, features, head, relu_features
+from helpers.head_cases import ACTIVATIONS, PARAMETRIZATIONS, features, head, relu_features
 from oracles import monotone as oracle
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -8,12 +8,12 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from tiny_text import save_model, save_tokenizer
+from helpers.tiny_text import save_model, save_tokenizer
 
 pytest.importorskip("transformers", reason="the text extra is not installed")
 pytest.importorskip("pyarrow", reason="the text extra is not installed")
 
-from sentence_files import write_pairs
+from helpers.sentence_files import write_pairs
 
 from lightning_monocon import MonoCon
 from lightning_monocon.data import SentencePairs, SNLIData

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 
 from lightning_monocon.runs.checkpoints import newest_good
 
-SCRIPT = Path(__file__).parent / "processes" / "ddp_resume.py"
+SCRIPT = Path(__file__).parents[1] / "processes" / "ddp_resume.py"
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_folders import NAMES, class_folders, fashion_mnist, idx, pixels, strips
+from helpers.image_folders import NAMES, class_folders, fashion_mnist, idx, pixels, strips
 from PIL import Image
 
 from lightning_monocon.data.images.archives import read_cifar_binary, read_idx, read_plain_pickle

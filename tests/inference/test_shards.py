@@ -13,7 +13,7 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
-from patience import PATIENCE
+from helpers.patience import PATIENCE
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -24,7 +24,7 @@ from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.inference.embed import embed
 from lightning_monocon.inference.shards import Rows, ShardFolder, Shards, Space, model_stamp
 
-SCRIPT = Path(__file__).parent / "processes" / "predict_shards.py"
+SCRIPT = Path(__file__).parents[1] / "processes" / "predict_shards.py"
 SIZES = {"gallery": 1131, "query": 540}
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
 
