@@ -68,6 +68,7 @@ release:
 lint: $(DEV)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
+	@report=$$($(BIN)/lint-imports --no-cache) || { echo "$$report" >&2; exit 1; }
 
 types: $(DEV)
 	@$(BIN)/mypy --no-error-summary

@@ -13,6 +13,9 @@ os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # what a machine measures of its own speed is not kept from one test run to the next
 os.environ.setdefault("MONOCON_CACHE", tempfile.mkdtemp(prefix="monocon-cache-"))
+# inductor's cache does not tell capabilities apart: findings/inductor_cache_ignores_the_capability.sh
+if capability := os.environ.get("ATEN_CPU_CAPABILITY"):
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"inductor-{capability}"))
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -270,8 +270,14 @@ def start_worker(stopping: Event) -> None:
 
 def train_unless_stopping(run: ArmRun) -> None:
     """Train a run, unless the comparison was stopped while it waited: a pool hands out one more than it has workers."""
-    if _stopping is None or not _stopping.is_set():
+    if _stopping is None:
         run.train()
+    elif not _stopping.is_set():
+        try:
+            run.train()
+        except (KeyboardInterrupt, SystemExit):
+            _stopping.set()  # the signal may reach this process first, and the next run waits here already
+            raise
 
 
 def _end_with_parent() -> None:

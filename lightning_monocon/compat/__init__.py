@@ -41,6 +41,7 @@ MOVED = {
     "data.image_table": "data.images.table",
     "data.pair_files": "data.text.pair_files",
     "data.pair_formats": "data.text.pair_formats",
+    "data.repeats": "data.text.repeats",
     "data.sentence_batches": "data.text.batches",
     "data.sentence_identity": "data.text.identity",
     "data.sentences": "data.text.sentences",

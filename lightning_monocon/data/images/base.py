@@ -16,9 +16,9 @@ from lightning_monocon.data.balanced import BalancedSampler, ClassBalancedBatchS
 from lightning_monocon.data.images.augmentation import ImageAugmentation
 from lightning_monocon.data.images.files import OnError
 from lightning_monocon.data.images.layout import Role
+from lightning_monocon.data.images.repeats import new_images, pixel_digests
 from lightning_monocon.data.images.set import Batch, ImageSet, Place, as_is
 from lightning_monocon.data.images.table import ImageTable
-from lightning_monocon.data.repeats import new_images, pixel_digests
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.data.splits import Indices, shuffled, split_hash, stratified_split

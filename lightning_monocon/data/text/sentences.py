@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_monocon.data.keyed_random import key
-from lightning_monocon.data.repeats import new_pairs
 from lightning_monocon.data.sampling import ShardSampler
 from lightning_monocon.data.split_data import KeyedData
 from lightning_monocon.data.text.batches import PairSampler, PairSet, SentenceSet, Texts, Tokenized
 from lightning_monocon.data.text.identity import pair_labels, sentence_ids
 from lightning_monocon.data.text.pair_files import SentencePair, read_pairs, read_scored
+from lightning_monocon.data.text.repeats import new_pairs
 from lightning_monocon.encoders.text.tokenizer import check_fit, load_tokenizer
 
 Stage = Literal["val", "test"]

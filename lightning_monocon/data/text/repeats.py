@@ -1,31 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find held-out samples that were trained on: images with the same pixels, pairs of the same sentences."""
+"""Find scored pairs that were trained on: those of the same sentences."""
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
-from numpy.typing import NDArray
 
-from lightning_monocon.data.splits import Indices
 from lightning_monocon.data.text.identity import sentence_ids
 from lightning_monocon.data.text.pair_files import ScoredPair, SentencePair
-
-
-def pixel_digests(images: NDArray[np.uint8], part: Indices) -> list[bytes]:
-    """Return a digest of each image of a part, the same for images with the same pixels.
-
-    Args:
-        images: ``(N, H, W, C)``; read one by one, for they may lie in a file that is larger than memory.
-        part: Which of them, ``(n,)``.
-    """
-    return [hashlib.sha256(images[i].tobytes()).digest() for i in part]
-
-
-def new_images(images: NDArray[np.uint8], part: Indices, seen: set[bytes]) -> Indices:
-    """Return the indices of a part whose images have none of the digests that are ``seen``."""
-    return part[[digest not in seen for digest in pixel_digests(images, part)]]
 
 
 def new_pairs(scored: ScoredPair, train: SentencePair) -> ScoredPair:

@@ -13,8 +13,8 @@ pytest.importorskip("transformers", reason="the text extra is not installed")
 pytest.importorskip("pyarrow", reason="the text extra is not installed")
 
 from lightning_monocon.data import ImageFolderData, SentencePairs
-from lightning_monocon.data.repeats import new_pairs
 from lightning_monocon.data.text.pair_files import read_scored
+from lightning_monocon.data.text.repeats import new_pairs
 
 
 def test_repeats_are_left_out_when_asked(tmp_path: Path) -> None:
