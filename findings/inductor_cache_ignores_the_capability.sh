@@ -41,3 +41,7 @@ else
 fi
 
 # Output:
+#   ordinary:                  2.13.0+cpu AVX512 [80.0, 80.0]
+#   default, the same cache:   2.13.0+cpu DEFAULT BackendCompilerFailed
+#   default, one of its own:   2.13.0+cpu DEFAULT [80.0, 80.0]
+#   as stated
