@@ -22,6 +22,7 @@ class LinearHead(Head):
         ValueError: A size is not a positive integer.
 
     Example:
+        >>> import torch
         >>> LinearHead(8, 2)(torch.zeros(3, 8)).shape
         torch.Size([3, 2])
     """
@@ -50,6 +51,7 @@ class MLPHead(Head):
         ValueError: A size is not a positive integer, or a name is unknown.
 
     Example:
+        >>> import torch
         >>> MLPHead(8)(torch.zeros(3, 8)).shape
         torch.Size([3, 8])
     """
