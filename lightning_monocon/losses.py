@@ -6,8 +6,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lightning_monocon.functional.gather import RowGather, is_distributed
+from lightning_monocon.kernels.cross_supcon import cross_supcon
 from lightning_monocon.kernels.dispatch import Backend
-from lightning_monocon.kernels.supcon import cross_supcon, supcon
+from lightning_monocon.kernels.supcon import supcon
 from lightning_monocon.kernels.supcon.checks import (
     check_same_space,
     check_set,

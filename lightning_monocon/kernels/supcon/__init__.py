@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised contrastive loss: one function, and the one switch between its implementations; two sets: `cross`."""
+"""The supervised contrastive loss: one function, and the one switch between its implementations."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import Backend, has_triton, measure, use_triton
-from lightning_monocon.kernels.supcon.cross import cross_supcon
 from lightning_monocon.kernels.supcon.ops import supcon_operator
 from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
-from lightning_monocon.kernels.supcon.reference import supcon_reference
 from lightning_monocon.kernels.supcon.shapes import TABLE, is_bounded, wide_dtype
 from lightning_monocon.kernels.supcon.shapes import block_size as default_block
+from lightning_monocon.kernels.supcon.streamed import supcon_streamed
 from lightning_monocon.kernels.supcon.unit import differentiable_unit_rows
 
 if TYPE_CHECKING:
     from lightning_monocon.functional.gather import RowGather
 
-__all__ = ["cross_supcon", "supcon", "tune"]
+__all__ = ["supcon", "tune"]
 
 
 def supcon(
@@ -83,7 +82,7 @@ def supcon(
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = embeddings.to(scale.dtype)
         rows = differentiable_unit_rows(rows) if normalize else rows
-        return supcon_reference(rows, labels, scale, options)
+        return supcon_streamed(rows, labels, scale, options)
 
 
 def tune(rows: int, dim: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cuda") -> str:

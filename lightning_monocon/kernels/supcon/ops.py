@@ -16,8 +16,8 @@ from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import Backend, use_triton
 from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
-from lightning_monocon.kernels.supcon.reference import NO_SECOND_DERIVATIVE, gradients, loss_and_residuals
 from lightning_monocon.kernels.supcon.shapes import TABLE, compares_labels, tile_dtype
+from lightning_monocon.kernels.supcon.streamed import NO_SECOND_DERIVATIVE, gradients, loss_and_residuals
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
 check: Callable[[bool], None] = torch._check  # typed here: torch leaves it unannotated

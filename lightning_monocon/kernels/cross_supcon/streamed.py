@@ -18,7 +18,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.supcon.cross_terms import CrossTerms, pull_of_anchors, push_of_rows
+from lightning_monocon.kernels.cross_supcon.terms import CrossTerms, pull_of_anchors, push_of_rows
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.tiles import PairTiles, denominators
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""The loss between two sets written out: the readable twin of `cross_streamed` and `cross_fused`.
+r"""The loss between two sets written out: the readable twin of `streamed` and `fused`.
 
     s_ij = z_i . c_j / T,   P(i) = {j : y_j = y_i},   loss = mean_i (log sum_j exp s_ij - mean_{p in P(i)} s_ip)
 
@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.supcon.cross_terms import cross_terms
+from lightning_monocon.kernels.cross_supcon.terms import cross_terms
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.unit import differentiable_unit_rows
 
@@ -23,7 +23,7 @@ def cross_reference(
     anchors: Tensor, contrast: Tensor, anchor_labels: Tensor, contrast_labels: Tensor, temperature: Tensor,
     options: Options,
 ) -> Tensor:  # fmt: skip
-    """Return the loss, 0-d, in the dtype of the temperature; arguments as in `cross.cross_supcon`."""
+    """Return the loss, 0-d, in the dtype of the temperature; arguments as in `cross_supcon`."""
     terms = cross_terms(anchor_labels, contrast_labels, options)
     with torch.autocast(anchors.device.type, enabled=False):
         z, c = anchors.to(temperature.dtype), contrast.to(temperature.dtype)

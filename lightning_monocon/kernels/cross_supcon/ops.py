@@ -8,9 +8,9 @@ from typing import Any, Optional, cast
 import torch
 from torch import Tensor
 
+from lightning_monocon.kernels.cross_supcon import streamed
+from lightning_monocon.kernels.cross_supcon.terms import CrossTerms, cross_terms
 from lightning_monocon.kernels.dispatch import Backend, use_triton
-from lightning_monocon.kernels.supcon import cross_streamed
-from lightning_monocon.kernels.supcon.cross_terms import CrossTerms, cross_terms
 from lightning_monocon.kernels.supcon.ops import check, make_options, refuse_second_derivative
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.shapes import CROSS_TABLE, tile_dtype
@@ -45,15 +45,15 @@ def _forward(
     terms = cross_terms(*labels, options)
     rest = terms.share.to(temperature.dtype), terms.averaged.to(temperature.dtype)
     if _on_triton(anchors, backend):
-        from lightning_monocon.kernels.supcon import cross_fused
+        from lightning_monocon.kernels.cross_supcon import fused
 
-        loss, unit, r, scale = cross_fused.forward((anchors, contrast), labels, terms, temperature, options)
+        loss, unit, r, scale = fused.forward((anchors, contrast), labels, terms, temperature, options)
         return loss, *unit, *r, terms.ids, scale, *rest, loss.new_empty((0, 0))
     with torch.autocast(anchors.device.type, enabled=False):
         z, r_z = unit_rows(anchors, temperature.dtype, normalize)
         c, r_c = unit_rows(contrast, temperature.dtype, normalize)
-        pairs = cross_streamed.pair_tiles(z, c, temperature, labels, options)
-        loss, scale, kept = cross_streamed.forward(pairs, terms, keep)
+        pairs = streamed.pair_tiles(z, c, temperature, labels, options)
+        loss, scale, kept = streamed.forward(pairs, terms, keep)
     return loss, z, c, r_z, r_c, terms.ids, scale, *rest, kept
 
 
@@ -104,15 +104,13 @@ def _backward(
     _, _, *labels, temperature = inputs
     terms, sides = CrossTerms(ids, share, averaged), (labels[0], labels[1])
     if on_triton:
-        from lightning_monocon.kernels.supcon import cross_fused
+        from lightning_monocon.kernels.cross_supcon import fused
 
-        dz, dc, dt = cross_fused.backward(
-            grad, (z, c), (r_z, r_c), scale, terms, sides, temperature, options, needs_contrast
-        )
+        dz, dc, dt = fused.backward(grad, (z, c), (r_z, r_c), scale, terms, sides, temperature, options, needs_contrast)
         return dz, c.new_empty(0, dtype=dz.dtype) if dc is None else dc, dt
     with torch.autocast(z.device.type, enabled=False):
-        pairs = cross_streamed.pair_tiles(z, c, temperature, sides, options)
-        dz, dc, dt = cross_streamed.backward(grad, pairs, terms, scale, kept, needs_contrast)
+        pairs = streamed.pair_tiles(z, c, temperature, sides, options)
+        dz, dc, dt = streamed.backward(grad, pairs, terms, scale, kept, needs_contrast)
         dz = through_unit_(dz, z, r_z) if normalize else dz
         dc = dc if dc is None or not normalize else through_unit_(dc, c, r_c)
     return dz, c.new_empty(0) if dc is None else dc, dt
@@ -163,11 +161,11 @@ def cross_operator(
     anchors: Tensor, contrast: Tensor, anchor_labels: Tensor, contrast_labels: Tensor, temperature: Tensor,
     options: Options, backend: Backend,
 ) -> Tensor:  # fmt: skip
-    """Return the loss through the operator; arguments as in `cross.cross_supcon`, labels int64."""
+    """Return the loss through the operator; arguments as in `cross_supcon`, labels int64."""
     names = options.normalize, options.singletons, options.ignore_index
     # a compiled program is not to depend on how many pairs there are
     keep = options.bounded and not torch.compiler.is_compiling()
-    keep = keep and len(anchors) * len(contrast) <= cross_streamed.KEEP_UP_TO
+    keep = keep and len(anchors) * len(contrast) <= streamed.KEEP_UP_TO
     ways = options.block_size, options.bounded, options.precision, backend, keep
     loss: Tensor = _forward(anchors, contrast, anchor_labels, contrast_labels, temperature, *names, *ways)[0]
     return loss

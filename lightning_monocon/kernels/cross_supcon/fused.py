@@ -3,7 +3,7 @@
 
 Positives come from class sums, so tiles never compare labels; with an ignored label they look at a validity id. A
 chunk of W (rows of A in the kernels' notation, ROW only) is written once and multiplied by both sides. The formulas
-are those of `cross_streamed`; the scale of an anchor is 1 / S, or log2 S where the logits are not bounded.
+are those of `streamed`; the scale of an anchor is 1 / S, or log2 S where the logits are not bounded.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_monocon.kernels.cross_supcon.terms import CrossTerms, pull_of_anchors, push_of_rows
 from lightning_monocon.kernels.dispatch import on_device
 from lightning_monocon.kernels.supcon import launch
-from lightning_monocon.kernels.supcon.cross_terms import CrossTerms, pull_of_anchors, push_of_rows
 from lightning_monocon.kernels.supcon.fused import unit_or_raw_rows
 from lightning_monocon.kernels.supcon.launch_rows import unit_rows_backward
 from lightning_monocon.kernels.supcon.options import Options

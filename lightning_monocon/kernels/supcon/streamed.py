@@ -36,7 +36,7 @@ NO_SECOND_DERIVATIVE = (
 )
 
 
-def supcon_reference(rows: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:
+def supcon_streamed(rows: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:
     """Return the loss of float32 or float64 rows, differentiable once in the rows and the temperature.
 
     Reverse mode, forward mode and the transforms of `torch.func` all work; a second derivative raises.

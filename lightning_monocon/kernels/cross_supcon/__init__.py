@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lightning_monocon.kernels.cross_supcon.ops import cross_operator
+from lightning_monocon.kernels.cross_supcon.reference import cross_reference
 from lightning_monocon.kernels.dispatch import Backend, in_transform
-from lightning_monocon.kernels.supcon.cross_ops import cross_operator
-from lightning_monocon.kernels.supcon.cross_reference import cross_reference
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.shapes import block_size, is_bounded, wide_dtype
 

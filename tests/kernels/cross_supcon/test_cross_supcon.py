@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from lightning_monocon.kernels import dispatch
-from lightning_monocon.kernels.supcon import cross_supcon, supcon
+from lightning_monocon.kernels.cross_supcon import cross_supcon
+from lightning_monocon.kernels.supcon import supcon
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.losses import CrossSupConLoss
 
@@ -94,8 +95,8 @@ def test_streamed_equals_oracle(shape: tuple[int, int, int, int, float], rule: s
 
 @pytest.mark.parametrize("keep_up_to", [0, 2**22], ids=["computed again", "kept"])
 def test_a_fixed_temperature_takes_one_exponential(keep_up_to: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_monocon.kernels.supcon.cross_streamed.KEEP_UP_TO", keep_up_to)
-    monkeypatch.setattr("lightning_monocon.kernels.supcon.cross.SMALL_UP_TO", 0)
+    monkeypatch.setattr("lightning_monocon.kernels.cross_supcon.streamed.KEEP_UP_TO", keep_up_to)
+    monkeypatch.setattr("lightning_monocon.kernels.cross_supcon.SMALL_UP_TO", 0)
     anchors, contrast, *labels = batch(37, 21)
     for rules in ({}, {"ignore_index": 0}):
         mine = cross_supcon(anchors, contrast, *labels, 0.2, options=Options(block_size=8, **rules))
@@ -235,7 +236,7 @@ def test_transforms_take_the_formula(backend: str, monkeypatch: pytest.MonkeyPat
     pair = torch.stack([contrast, contrast.flip(1)])
     each = torch.stack([cross_supcon(anchors, side, *labels, 0.3, backend=backend) for side in pair])
     # reaching the operator would give a zero tangent here, silently
-    monkeypatch.setattr("lightning_monocon.kernels.supcon.cross.cross_operator", None)
+    monkeypatch.setattr("lightning_monocon.kernels.cross_supcon.cross_operator", None)
 
     def loss(a: Tensor, c: Tensor) -> Tensor:
         return cross_supcon(a, c, *labels, 0.3, backend=backend)
