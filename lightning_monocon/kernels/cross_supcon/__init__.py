@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.cross_supcon.ops import cross_operator
-from lightning_monocon.kernels.cross_supcon.reference import cross_reference
-from lightning_monocon.kernels.dispatch import Backend, in_transform
+from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_reference
+from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.route import find_route
 from lightning_monocon.kernels.supcon.shapes import block_size, is_bounded, wide_dtype
-
-SMALL_UP_TO = 2**16
-"""Pairs on a CPU up to which the formula's few calls beat any tiles: 256 anchors among 256 rows."""
 
 
 def cross_supcon(
@@ -60,13 +58,7 @@ def cross_supcon(
     chosen = options or Options(block_size=block_size(anchors.device))
     chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
     labels = anchor_labels.long(), contrast_labels.long()
-    if in_transform(anchors, contrast, scale) or (backend == "auto" and _is_small(anchors, contrast)):
-        return cross_reference(anchors, contrast, *labels, scale, chosen)
+    pairs = anchors.shape[0] * contrast.shape[0]
+    if find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs) == "formula":
+        return cross_supcon_reference(anchors, contrast, *labels, scale, chosen)
     return cross_operator(anchors, contrast, *labels, scale, chosen, backend)
-
-
-def _is_small(anchors: Tensor, contrast: Tensor) -> bool:
-    """Return whether the formula is the fastest way; a compiled program is not to depend on the sizes."""
-    if torch.compiler.is_compiling() or not anchors.is_cpu:
-        return False
-    return len(anchors) * len(contrast) <= SMALL_UP_TO

@@ -3,25 +3,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, cast
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.cross_supcon import streamed
 from lightning_monocon.kernels.cross_supcon.terms import CrossTerms, cross_terms
-from lightning_monocon.kernels.dispatch import Backend, use_triton
+from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.ops import check, make_options, refuse_second_derivative
 from lightning_monocon.kernels.supcon.options import Options
-from lightning_monocon.kernels.supcon.shapes import CROSS_TABLE, tile_dtype
+from lightning_monocon.kernels.supcon.route import takes_kernels
+from lightning_monocon.kernels.supcon.shapes import tile_dtype
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
 # loss; z, c, r of z, r of c, ids, scale, share, averaged, exponentials where they are kept
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-
-
-def _on_triton(anchors: Tensor, backend: str) -> bool:
-    return use_triton("cross_supcon", cast(Backend, backend), CROSS_TABLE, anchors)
 
 
 @torch.library.custom_op("monocon::cross_supcon", mutates_args=())
@@ -44,7 +41,7 @@ def _forward(
     labels = anchor_labels, contrast_labels
     terms = cross_terms(*labels, options)
     rest = terms.share.to(temperature.dtype), terms.averaged.to(temperature.dtype)
-    if _on_triton(anchors, backend):
+    if takes_kernels("cross_supcon", backend, anchors):
         from lightning_monocon.kernels.cross_supcon import fused
 
         loss, unit, r, scale = fused.forward((anchors, contrast), labels, terms, temperature, options)
@@ -76,7 +73,7 @@ def _(
     (count, dim), rows = anchors.shape, contrast.shape[0]
     check(contrast.shape[1] == dim and anchor_labels.shape[0] == count and contrast_labels.shape[0] == rows)
     options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
-    triton = _on_triton(anchors, backend)
+    triton = takes_kernels("cross_supcon", backend, anchors)
     tile = tile_dtype(anchors, options) if triton else temperature.dtype
     new, dtype = anchors.new_empty, temperature.dtype
     sides = new((count, dim), dtype=tile), new((rows, dim), dtype=tile), new(count, dtype=dtype), new(rows, dtype=dtype)
@@ -137,7 +134,8 @@ def _(
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:  # noqa: ANN401
     *tensors, normalize, _, ignore_index, block_size, bounded, precision, backend, _ = inputs
-    ctx.settings = (normalize, ignore_index, block_size, bounded, precision, _on_triton(tensors[0], backend))
+    on_triton = takes_kernels("cross_supcon", backend, tensors[0])
+    ctx.settings = (normalize, ignore_index, block_size, bounded, precision, on_triton)
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*tensors, *output[1:])

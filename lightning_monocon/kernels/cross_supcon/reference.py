@@ -1,40 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""The loss between two sets written out: the readable twin of `streamed` and `fused`.
+r"""The supervised contrastive loss of anchors among another set, with the matrix of all M x N pairs.
 
-    s_ij = z_i . c_j / T,   P(i) = {j : y_j = y_i},   loss = mean_i (log sum_j exp s_ij - mean_{p in P(i)} s_ip)
+    s_ij = z_i . c_j / T,   P(i) = {j : y_j = y_i}
+    loss = mean_i (log sum_j exp s_ij - mean_{p in P(i)} s_ip)
 
-over anchors z: (M, D) and the contrast set c: (N, D). Ordinary autograd, of any order and in any mode, and O(M N)
-memory: it serves where the streamed ways cannot, inside transforms.
+Ordinary autograd differentiates it, to any order and in any mode. `streamed` and `fused` are tested against it, and it
+serves where they cannot (inside transforms) or would be slower (few pairs on a CPU).
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.cross_supcon.terms import cross_terms
+from lightning_monocon.kernels.cross_supcon.terms import refuse_anchors_alone
 from lightning_monocon.kernels.supcon.options import Options
-from lightning_monocon.kernels.supcon.unit import differentiable_unit_rows
+from lightning_monocon.kernels.supcon.positives import valid_rows
+from lightning_monocon.kernels.supcon.reference import mean_loss
+from lightning_monocon.kernels.supcon.unit import differentiable_rows
 
 
-def cross_reference(
-    anchors: Tensor, contrast: Tensor, anchor_labels: Tensor, contrast_labels: Tensor, temperature: Tensor,
+def cross_supcon_reference(
+    anchors: Tensor,
+    contrast: Tensor,
+    anchor_labels: Tensor,
+    contrast_labels: Tensor,
+    temperature: Tensor,
     options: Options,
-) -> Tensor:  # fmt: skip
-    """Return the loss, 0-d, in the dtype of the temperature; arguments as in `cross_supcon`."""
-    terms = cross_terms(anchor_labels, contrast_labels, options)
+) -> Tensor:
+    """Return the loss of ``(M, D)`` anchors among ``(N, D)`` rows, 0-d, in the dtype of the temperature."""
     with torch.autocast(anchors.device.type, enabled=False):
-        z, c = anchors.to(temperature.dtype), contrast.to(temperature.dtype)
-        if options.normalize:
-            z, c = differentiable_unit_rows(z), differentiable_unit_rows(c)
-        logits = z @ c.T / temperature
-        same = anchor_labels[:, None] == contrast_labels[None]
-        share = terms.share.to(logits.dtype)
-        pulled = torch.where(same, logits, 0).sum(1) * share
-        if options.ignore_index is not None:
-            logits = logits.masked_fill(contrast_labels == options.ignore_index, -math.inf)
-        counts = share > 0  # rows that do not count may hold nothing but -inf, whose gradient is NaN
-        pushed = torch.where(counts[:, None], logits, 0).logsumexp(1)
-        return torch.where(counts, pushed - pulled, 0).sum() / terms.averaged.to(logits.dtype)
+        z, c = (differentiable_rows(side, temperature.dtype, options.normalize) for side in (anchors, contrast))
+        valid, candidates = valid_rows(anchor_labels, options), valid_rows(contrast_labels, options)
+        positives = candidates & (anchor_labels[:, None] == contrast_labels)
+        if options.singletons == "error":
+            refuse_anchors_alone(anchor_labels, valid & ~positives.any(1))
+        return mean_loss(z @ c.T / temperature, candidates, positives, valid, options)

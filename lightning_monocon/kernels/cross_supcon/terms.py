@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.supcon.options import Options
-from lightning_monocon.kernels.supcon.positives import class_ids, class_sums
+from lightning_monocon.kernels.supcon.positives import class_ids, class_sums, valid_rows
 
 
 class CrossTerms(NamedTuple):
@@ -38,12 +38,10 @@ def cross_terms(anchor_labels: Tensor, contrast_labels: Tensor, options: Options
     ids = class_ids(torch.cat([anchor_labels, contrast_labels]))
     own, others = ids[: len(anchor_labels)], ids[len(anchor_labels) :]
     positives = torch.zeros_like(ids).index_add_(0, others, torch.ones_like(others))[own]
-    valid = torch.ones_like(own, dtype=torch.bool)
-    if options.ignore_index is not None:
-        valid = anchor_labels != options.ignore_index
+    valid = valid_rows(anchor_labels, options)
     paired = valid & (positives > 0)
     if options.singletons == "error":
-        _refuse(anchor_labels, valid & ~paired)
+        refuse_anchors_alone(anchor_labels, valid & ~paired)
     averaged = (paired if options.singletons == "skip" else valid).sum().clamp_min(1)
     return CrossTerms(ids, paired.double() / positives.clamp_min(1), averaged.double())
 
@@ -60,7 +58,8 @@ def push_of_rows(anchors: Tensor, ids: Tensor, share: Tensor) -> Tensor:
     return class_sums(anchors * share.unsqueeze(1), ids[:count], len(ids))[ids[count:]]
 
 
-def _refuse(labels: Tensor, alone: Tensor) -> None:
+def refuse_anchors_alone(labels: Tensor, alone: Tensor) -> None:
+    """Raise a ValueError if an anchor has no positive; reading that waits for the device."""
     count = int(alone.sum())
     if count:
         raise ValueError(

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.dispatch import Backend, has_triton, measure, use_triton
+from lightning_monocon.kernels.dispatch import Backend, has_triton, measure
 from lightning_monocon.kernels.supcon.ops import supcon_operator
 from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
-from lightning_monocon.kernels.supcon.shapes import TABLE, is_bounded, wide_dtype
+from lightning_monocon.kernels.supcon.route import find_route
 from lightning_monocon.kernels.supcon.shapes import block_size as default_block
+from lightning_monocon.kernels.supcon.shapes import is_bounded, wide_dtype
 from lightning_monocon.kernels.supcon.streamed import supcon_streamed
-from lightning_monocon.kernels.supcon.unit import differentiable_unit_rows
 
 if TYPE_CHECKING:
     from lightning_monocon.functional.gather import RowGather
@@ -71,18 +71,14 @@ def supcon(
         precision=precision,
         gather=gather,
     )
-    if torch.compiler.is_compiling() and gather is None:
-        return supcon_operator(embeddings, labels, scale, options, backend)  # which chooses when it runs
-    if use_triton("supcon", backend, TABLE, embeddings, scale):
-        if gather is None:
-            return supcon_operator(embeddings, labels, scale, options, backend)
+    route = find_route("supcon", backend, embeddings, scale, gathered=gather is not None)
+    if route == "operator":
+        return supcon_operator(embeddings, labels, scale, options, backend)
+    if route == "ranks":
         from lightning_monocon.kernels.supcon.ranks import across_ranks
 
         return across_ranks(embeddings, labels, scale, options)
-    with torch.autocast(embeddings.device.type, enabled=False):
-        rows = embeddings.to(scale.dtype)
-        rows = differentiable_unit_rows(rows) if normalize else rows
-        return supcon_streamed(rows, labels, scale, options)
+    return supcon_streamed(embeddings, labels, scale, options)
 
 
 def tune(rows: int, dim: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cuda") -> str:

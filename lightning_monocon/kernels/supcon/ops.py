@@ -14,9 +14,10 @@ from typing import Any, Optional, cast
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.dispatch import Backend, use_triton
+from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
-from lightning_monocon.kernels.supcon.shapes import TABLE, compares_labels, tile_dtype
+from lightning_monocon.kernels.supcon.route import takes_kernels
+from lightning_monocon.kernels.supcon.shapes import compares_labels, tile_dtype
 from lightning_monocon.kernels.supcon.streamed import NO_SECOND_DERIVATIVE, gradients, loss_and_residuals
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
@@ -40,10 +41,6 @@ def make_options(
     )
 
 
-def _on_triton(embeddings: Tensor, backend: str) -> bool:
-    return use_triton("supcon", cast(Backend, backend), TABLE, embeddings)
-
-
 @torch.library.custom_op("monocon::supcon", mutates_args=())
 def _forward(
     embeddings: Tensor,
@@ -58,7 +55,7 @@ def _forward(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
-    if _on_triton(embeddings, backend):
+    if takes_kernels("supcon", backend, embeddings):
         from lightning_monocon.kernels.supcon import fused
 
         loss, found = fused.forward(embeddings, labels, temperature, options)
@@ -85,7 +82,7 @@ def _(
     check(embeddings.dim() == 2 and labels.dim() == 1 and labels.shape[0] == embeddings.shape[0])
     count, dim = embeddings.shape
     options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
-    triton = _on_triton(embeddings, backend)
+    triton = takes_kernels("supcon", backend, embeddings)
     compared = triton and compares_labels(count, options)
     wide = embeddings.new_empty
     dtype = temperature.dtype
@@ -110,10 +107,11 @@ def _backward(
     block_size: int,
     bounded: bool,
     precision: str,
+    on_triton: bool,
 ) -> tuple[Tensor, Tensor]:
     options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
     z, r, ids, scale, share, pull, averaged = residuals
-    if len(share):  # only the kernels leave one
+    if on_triton:
         from lightning_monocon.kernels.supcon import fused
 
         return fused.backward(grad, temperature, fused.Residuals(z, z, r, ids, scale, share, pull, averaged), options)
@@ -134,12 +132,13 @@ def _(
     block_size: int,
     bounded: bool,
     precision: str,
+    on_triton: bool,
 ) -> tuple[Tensor, Tensor]:
     return residuals[0].new_empty(residuals[0].shape, dtype=temperature.dtype), torch.empty_like(temperature)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:  # noqa: ANN401
-    *tensors, ctx.settings = *inputs[:3], inputs[3:-1]
+    *tensors, ctx.settings = *inputs[:3], (*inputs[3:-1], takes_kernels("supcon", inputs[-1], inputs[0]))
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
     # the embeddings are kept for their dtype, and so that a second derivative finds its way here and is refused

@@ -64,9 +64,7 @@ def anchor_terms(rows: Tensor, labels: Tensor, anchors: slice, options: Options)
     """
     ids = class_ids(labels)
     others = positive_counts(ids)
-    valid = (
-        torch.ones_like(labels, dtype=torch.bool) if options.ignore_index is None else labels != options.ignore_index
-    )
+    valid = valid_rows(labels, options)
     paired = valid & (others > 0)
     if options.singletons == "error":
         refuse_singletons(labels, valid & ~paired)
@@ -74,6 +72,13 @@ def anchor_terms(rows: Tensor, labels: Tensor, anchors: slice, options: Options)
     pull = class_sums(rows, ids)[ids[anchors]].sub_(rows[anchors])
     pull.div_(others[anchors].clamp_min(1).unsqueeze(1))
     return AnchorTerms(pull, paired[anchors].to(rows.dtype), averaged.to(rows.dtype))
+
+
+def valid_rows(labels: Tensor, options: Options) -> Tensor:
+    """Return which rows take part, bool ``(N,)``: all but those with the label to ignore."""
+    if options.ignore_index is None:
+        return torch.ones_like(labels, dtype=torch.bool)
+    return labels != options.ignore_index
 
 
 def positive_counts(ids: Tensor) -> Tensor:

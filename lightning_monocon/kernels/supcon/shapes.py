@@ -10,15 +10,6 @@ from lightning_monocon.kernels.dispatch import is_interpreting
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.tiles import EXPONENT_LIMIT
 
-TABLE = {"sm_80": 256, "sm_90": 256}
-"""Rows from which the kernels are chosen, by architecture: below, the step is a handful of launches either way.
-
-From operation and launch counts, not measured on a GPU. Architectures that no kernel has run on are left to torch.
-"""
-
-CROSS_TABLE = {"sm_80": 1024, "sm_90": 1024}
-"""The same for two sets, in anchors: their class sums are launches that labels compared in the tile would save."""
-
 CPU_BLOCK = 512
 """Side of a tile on a CPU: 1 MB of float32, which stays in the second-level cache."""
 DEVICE_BLOCK = 4096

@@ -29,6 +29,7 @@ from torch import Tensor
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.positives import anchor_terms
 from lightning_monocon.kernels.supcon.tiles import PairTiles, denominators, repulsion
+from lightning_monocon.kernels.supcon.unit import differentiable_rows
 
 NO_SECOND_DERIVATIVE = (
     "The supervised contrastive loss has no second derivative: its backward pass recomputes what it needs and records "
@@ -36,20 +37,22 @@ NO_SECOND_DERIVATIVE = (
 )
 
 
-def supcon_streamed(rows: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:
-    """Return the loss of float32 or float64 rows, differentiable once in the rows and the temperature.
+def supcon_streamed(embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:
+    """Return the loss, differentiable once in the embeddings and the temperature.
 
     Reverse mode, forward mode and the transforms of `torch.func` all work; a second derivative raises.
 
     Args:
-        rows: This rank's rows, ``(M, D)``, of unit length for the paper's loss.
+        embeddings: This rank's embeddings, ``(M, D)``.
         labels: Their integer labels, ``(M,)``.
-        temperature: T, a 0-d tensor of the rows' dtype and device.
-        options: How the loss is taken.
+        temperature: T, 0-d, float32 or float64: the dtype of all arithmetic.
+        options: The rules of the loss.
 
     Returns:
         The loss over the rows of all ranks, 0-d, equal on all ranks.
     """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        rows = differentiable_rows(embeddings, temperature.dtype, options.normalize)
     everyone = rows.detach() if options.gather is None else options.gather(rows)
     everyone_labels = labels if options.gather is None else options.gather(labels)
     return _supcon(rows, temperature, everyone, everyone_labels, options)[0]

@@ -17,9 +17,10 @@ from lightning_monocon.functional.unit_rows import binary_scale
 SHORTEST = 1e-12
 
 
-def differentiable_unit_rows(rows: Tensor) -> Tensor:
-    """Return float32 or float64 rows ``(N, D)`` of unit length, in the graph of the rows."""
-    return F.normalize(rows * binary_scale(rows), dim=1, eps=SHORTEST)
+def differentiable_rows(embeddings: Tensor, dtype: torch.dtype, normalize: bool) -> Tensor:
+    """Return the embeddings ``(N, D)`` in float32 or float64, of unit length on request; autograd differentiates it."""
+    rows = embeddings.to(dtype)
+    return F.normalize(rows * binary_scale(rows), dim=1, eps=SHORTEST) if normalize else rows
 
 
 def unit_rows(embeddings: Tensor, dtype: torch.dtype, normalize: bool) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Triton kernels against the formula written out: every variant, hostile shapes, NaN in what they do not write."""
+"""The Triton kernels against the formula: every variant, hostile shapes, NaN in what they do not write."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from contrastive import formula
 from oracles.supcon import rounding
-from oracles.supcon import supcon as oracle
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -36,12 +36,12 @@ def gradients(loss: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def assert_agrees(embeddings: Tensor, labels: Tensor, temperature: float, tolerance: float, **rules: object) -> None:
-    """Compare loss, gradient and the gradient of the temperature with the oracle's."""
+    """Compare loss, gradient and the gradient of the temperature with the formula's."""
     scale = torch.tensor(temperature, device=embeddings.device, requires_grad=True)
     actual = supcon(embeddings, labels, scale, backend="triton", **rules)
     kept = {name: rules[name] for name in ("normalize", "singletons", "ignore_index") if name in rules}
     twins = [x.detach().cpu().double().requires_grad_() for x in (embeddings, scale)]
-    expected = oracle(twins[0], labels.cpu(), twins[1], **kept)
+    expected = formula(twins[0], labels.cpu(), twins[1], **kept)
     assert actual.dtype == torch.float32
     assert_close(actual.cpu().double(), expected, rtol=tolerance / 5, atol=tolerance / 5)
     found = gradients(actual, embeddings, scale)
@@ -55,7 +55,7 @@ def assert_agrees(embeddings: Tensor, labels: Tensor, temperature: float, tolera
 @pytest.mark.parametrize("precision", ["ieee", "fp16"])
 @pytest.mark.parametrize("rule", ["labels", "class sums", "ignore", "skip"])
 @pytest.mark.parametrize(("rows", "dim", "classes", "temperature"), SHAPES, ids=str)
-def test_kernels_equal_oracle(
+def test_kernels_equal_formula(
     rows: int, dim: int, classes: int, temperature: float, rule: str, precision: str,
     kernel_device: torch.device, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -110,7 +110,7 @@ def test_half_precision_embeddings(dtype: torch.dtype, kernel_device: torch.devi
     half = embeddings.detach().to(dtype).requires_grad_()
     found = gradients(supcon(half, labels, 0.1, backend="triton"), half)[0]
     wide = half.detach().cpu().double().requires_grad_()
-    wanted = gradients(oracle(wide, labels.cpu(), 0.1), wide)[0]
+    wanted = gradients(formula(wide, labels.cpu(), 0.1), wide)[0]
     assert found.dtype == dtype
     # A gradient in bfloat16 keeps eight bits. The interpreter's own fault, a `tl.dot` that multiplies the raw bits of
     # bfloat16, is out of the way: tiles are float16 or float32 whatever the embeddings are.
@@ -157,7 +157,7 @@ def test_singletons_can_be_refused(kernel_device: torch.device) -> None:
     labels = torch.tensor([0, 4, 4, 0], device=kernel_device)
     loss = supcon(embeddings, labels, 0.1, singletons="error", ignore_index=0, backend="triton", precision="ieee")
     assert_close(
-        loss.cpu().double(), oracle(embeddings.detach().cpu(), labels.cpu(), 0.1, ignore_index=0), atol=1e-6, rtol=0
+        loss.cpu().double(), formula(embeddings.detach().cpu(), labels.cpu(), 0.1, ignore_index=0), atol=1e-6, rtol=0
     )
 
 

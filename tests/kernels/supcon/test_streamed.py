@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The streamed loss against the formula written out: values, both gradients, transforms and memory."""
+"""The streamed loss against the formula: values, both gradients, transforms and memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from oracles.supcon import supcon as oracle
+from contrastive import formula
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -38,23 +38,23 @@ def gradients(loss: Tensor, inputs: tuple[Tensor, ...], upstream: float = -1.7) 
 @pytest.mark.parametrize("singletons", ["zero", "skip"])
 @pytest.mark.parametrize("block_size", [1, 16, 512], ids=lambda b: f"block{b}")
 @pytest.mark.parametrize(("rows", "dim", "classes", "temperature"), CASES, ids=lambda v: str(v))
-def test_loss_and_gradients_equal_oracle(
+def test_loss_and_gradients_equal_formula(
     rows: int, dim: int, classes: int, temperature: float, block_size: int, singletons: str, ignore_index: int | None
 ) -> None:
     embeddings, labels = batch(rows, dim, classes)
     inputs = embeddings.requires_grad_(), torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
     rule = {"singletons": singletons, "ignore_index": ignore_index}
     actual = supcon(inputs[0], labels, inputs[1], block_size=block_size, **rule)
-    expected = oracle(inputs[0], labels, inputs[1], **rule)
+    expected = formula(inputs[0], labels, inputs[1], **rule)
     assert_close(actual, expected, rtol=1e-12, atol=1e-12)
     assert_close(gradients(actual, inputs), gradients(expected, inputs), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize(("rows", "dim", "classes", "temperature"), CASES[1:], ids=lambda v: str(v))
-def test_float32_is_close_to_oracle(rows: int, dim: int, classes: int, temperature: float) -> None:
+def test_float32_is_close_to_formula(rows: int, dim: int, classes: int, temperature: float) -> None:
     embeddings, labels = batch(rows, dim, classes, torch.float32)
     actual = supcon(embeddings.requires_grad_(), labels, temperature)
-    expected = oracle(embeddings, labels, temperature)
+    expected = formula(embeddings, labels, temperature)
     assert actual.dtype == torch.float32
     assert_close(actual.double(), expected, rtol=1e-6, atol=1e-6)
     wanted = gradients(expected, (embeddings,))[0]
@@ -78,7 +78,7 @@ def test_gradcheck(temperature: float, normalize: bool) -> None:
 def test_raw_inner_products_beyond_float32_stay_finite() -> None:
     embeddings, labels = batch(20, 6, 3, torch.float32)
     embeddings.requires_grad_()  # logits reach 1000, where float32 is exact to 6e-5
-    actual, expected = (f(embeddings, labels, 0.05, normalize=False) for f in (supcon, oracle))
+    actual, expected = (f(embeddings, labels, 0.05, normalize=False) for f in (supcon, formula))
     assert_close(actual.double(), expected, rtol=1e-6, atol=0)
     mine, wanted = (gradients(loss, (embeddings,))[0] for loss in (actual, expected))
     assert (mine - wanted).norm() < 1e-4 * wanted.norm()
@@ -95,7 +95,7 @@ def test_strided_inputs(layout: str) -> None:
     }
     x, y = views[layout]
     x = x.detach().requires_grad_()
-    actual, expected = supcon(x, y, 0.1), oracle(x, y, 0.1)
+    actual, expected = supcon(x, y, 0.1), formula(x, y, 0.1)
     assert_close(actual, expected)
     assert_close(gradients(actual, (x,)), gradients(expected, (x,)))
 
