@@ -32,8 +32,7 @@ from lightning_monocon.durable import PlainCheckpointIO
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
 from lightning_monocon.encoders.wrapped import named_as, unwrapped
 from lightning_monocon.large_batches import AccumulationWatch, check_chunk_size, check_chunked_training, shard
-from lightning_monocon.losses import SupConLoss
-from lightning_monocon.nested_loss import NestedSupConLoss
+from lightning_monocon.losses import NestedSupConLoss, SupConLoss
 from lightning_monocon.schedule import Schedule, TwoPhaseModule
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from contrastive import RULES, SHAPES, assert_cross_agrees, gradients, two_sets
+from helpers.contrastive import RULES, SHAPES, assert_cross_agrees, gradients, two_sets
 from torch.testing import assert_close
 
 from lightning_monocon.kernels.cross_supcon import cross_supcon

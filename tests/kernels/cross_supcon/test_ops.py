@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contrastive import assert_cross_agrees, cross_formula, gradients, two_sets
+from helpers.contrastive import assert_cross_agrees, cross_formula, gradients, two_sets
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contrastive import RULES, SHAPES, cross_formula, gradients, two_sets
+from helpers.contrastive import RULES, SHAPES, cross_formula, gradients, two_sets
 from oracles.supcon import cross_supcon as oracle
 from torch.testing import assert_close
 

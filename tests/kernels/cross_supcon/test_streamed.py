@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from contrastive import RULES, SHAPES, assert_cross_agrees, cross_formula, gradients, two_sets
+from helpers.contrastive import RULES, SHAPES, assert_cross_agrees, cross_formula, gradients, two_sets
 from torch.testing import assert_close
 
 from lightning_monocon.kernels.cross_supcon import cross_supcon

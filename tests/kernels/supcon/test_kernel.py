@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contrastive import formula
+from helpers.contrastive import formula
 from oracles.supcon import rounding
 from torch import Tensor
 from torch.testing import assert_close

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contrastive import formula, gradients
+from helpers.contrastive import formula, gradients
 from oracles.supcon import supcon as oracle
 from torch.testing import assert_close
 

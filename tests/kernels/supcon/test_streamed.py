@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from contrastive import formula
+from helpers.contrastive import formula
 from torch import Tensor
 from torch.testing import assert_close
 
