@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised contrastive losses as modules: validation and the ranks; the arithmetic is in `kernels.supcon`."""
+"""Provide the supervised contrastive losses as modules, which validate their inputs and gather the ranks' rows."""
 
 from __future__ import annotations
 
@@ -26,53 +26,53 @@ from lightning_monocon.kernels.supcon.shapes import block_size as block_size_for
 __all__ = ["CrossSupConLoss", "NestedSupConLoss", "SupConLoss"]
 
 SMALLEST_PREFIX = 4
-"""Where the default prefixes begin: below it a cosine has too few directions to tell classes apart."""
+"""Smallest default prefix: in fewer dimensions a cosine has too few directions to separate classes."""
 
 
 class SupConLoss(nn.Module):
-    r"""Supervised contrastive loss, exact and in O(N (D + block)) memory.
+    r"""Compute the supervised contrastive loss, exactly and in O(N (D + block)) memory.
 
     .. math::
         f_i = e_i / |e_i|, \quad s_{ij} = f_i \cdot f_j / T, \quad P(i) = \{j \ne i : y_j = y_i\}
 
         L = -\frac1N \sum_i \frac1{|P(i)|} \sum_{p \in P(i)} \Big( s_{ip} - \log \sum_{j \ne i} e^{s_{ij}} \Big)
 
-    Khosla et al. 2020 (arXiv:2004.11362), equation 2. With labels ``0 .. B-1`` twice over it is NT-Xent. No matrix
-    of all pairs is stored, forward or backward, and the 1e-9 that the reference implementation adds inside the
-    logarithm is left out: the two agree to 1e-5 at T = 0.1 and part at small T, where 1e-9 is not small.
+    This is equation 2 of Khosla et al. 2020 (arXiv:2004.11362). With the labels ``0 .. B-1`` twice it is NT-Xent. No
+    matrix of all pairs is stored, forward or backward. The 1e-9 that the paper's code adds inside the logarithm is left
+    out: the two agree to 1e-5 at T = 0.1, and differ at small T, where 1e-9 is not small.
 
-    Under an initialised process group the contrast set is the batch of all ranks, uneven ranks included. Every rank
-    returns the loss of the global batch, and its gradient is scaled so that the average which
-    DistributedDataParallel takes over ranks is the gradient of one rank with the whole batch.
+    Under an initialised process group the contrast set is the batch of all ranks, which may hold different numbers of
+    rows. Every rank returns the loss of the global batch, and its gradient is scaled so that the average that
+    DistributedDataParallel takes over ranks equals the gradient of one rank with the whole batch.
 
     As input to ``forward`` the loss accepts:
 
-    - ``embeddings`` (Tensor): floating, ``(N, D)``. The arithmetic is float32 under any autocast and for
-      half-precision input, float64 for float64.
-    - ``labels`` (Tensor): integers of any sign, ``(N,)``, on the same device.
+    - ``embeddings`` (Tensor): Floating-point, ``(N, D)``. The arithmetic is float64 for float64, else float32, under
+      any autocast.
+    - ``labels`` (Tensor): Integers of any sign, ``(N,)``, on the same device.
 
-    As output it returns a 0-d loss, float32, or float64 for float64 embeddings. N = 0 and N = 1 give zero with zero
-    gradients. First derivatives only.
+    As output it returns a 0-d loss, in float64 for float64 embeddings, else in float32. N = 0 and N = 1 give zero with
+    zero gradients. There are no second derivatives.
 
-    Values (NaN, infinities, zero length, a temperature that is not positive) are checked on the CPU. On another
-    device reading them would make the host wait in every step: they are checked there only under
-    ``torch.autograd.set_detect_anomaly(True)``; without it a NaN reaches the loss.
+    Values (NaN, infinities, rows of length zero, a temperature that is not positive) are checked on the CPU. On another
+    device the host would have to wait for them in every step, so they are checked there only under
+    ``torch.autograd.set_detect_anomaly(True)``; otherwise a NaN reaches the loss.
 
     Args:
-        temperature: T > 0. A 0-d tensor (an ``nn.Parameter``, say) is learnt.
-        normalize: Bring the embeddings to unit length first. Without it the logits are raw inner products over T.
-        singletons: An anchor without a positive counts as ``"zero"`` in the mean over all anchors (as the reference
-            implementation does), is left out of the mean by ``"skip"``, or raises with ``"error"`` (which waits for
-            the device).
-        ignore_index: Rows with this label take no part, neither as anchor nor as positive nor in a denominator.
-        gather: Contrast against the batches of all ranks. False keeps each rank to itself.
-        block_size: Side of a tile of pairs; None chooses by device.
-        backend: ``"auto"`` takes the Triton kernels on a GPU and from a size where they are known to be no slower, and
-            plain torch elsewhere; ``"triton"`` insists on the kernels; ``"torch"`` does without.
+        temperature: T > 0. A 0-d tensor (for example an ``nn.Parameter``) is learnt.
+        normalize: Scale the embeddings to unit length first. Otherwise the logits are raw inner products over T.
+        singletons: An anchor without a positive counts as 0 in the mean over all anchors with ``"zero"`` (as in the
+            paper's code), is left out of the mean with ``"skip"``, and raises with ``"error"`` (which waits for the
+            device).
+        ignore_index: Label of the rows to leave out, as anchors, as positives and in the denominators.
+        gather: Contrast against the batches of all ranks. With False, each rank uses its own batch only.
+        block_size: Side of a tile of pairs; None chooses one by device.
+        backend: ``"auto"`` takes the Triton kernels on a GPU, for sizes at which they are known to be no slower, and
+            plain torch elsewhere; ``"triton"`` requires the kernels; ``"torch"`` never uses them.
 
     Raises:
-        ValueError: On a wrong shape, a value outside its rule, labels on another device, or an unknown option.
-        TypeError: On embeddings that are not floating or labels that are not integers.
+        ValueError: If a shape or value is not valid, labels are on another device, or an option is unknown.
+        TypeError: If the embeddings are not floating-point or the labels are not integers.
 
     Example:
         >>> import torch
@@ -127,48 +127,49 @@ class SupConLoss(nn.Module):
 
 
 class CrossSupConLoss(nn.Module):
-    r"""Supervised contrastive loss of anchors against another set, exact and in O((M + N) D) memory.
+    r"""Compute the supervised contrastive loss of anchors against another set, exactly and in O((M + N) D) memory.
 
     .. math::
         s_{ij} = \frac{f_i \cdot g_j}{T |f_i| |g_j|}, \quad P(i) = \{j : y_j = y_i\}, \quad
         L = -\frac1M \sum_i \frac1{|P(i)|} \sum_{p \in P(i)} \Big( s_{ip} - \log \sum_j e^{s_{ij}} \Big)
 
-    over anchors f_i (M of them) and a contrast set g_j (N), each with labels of its own: two views or modalities, or
-    a batch against a memory bank. With labels ``0 .. M-1`` on both sides it is InfoNCE in one direction (van den Oord
-    et al. 2018, arXiv:1807.03748; one half of CLIP's loss). Unlike `SupConLoss` no pair is left out: an anchor
-    that is also in the contrast set is its own positive.
+    over M anchors f_i and a contrast set of N rows g_j, each with its own labels: two views or modalities, or a batch
+    against a memory bank. With the labels ``0 .. M-1`` on both sides it is InfoNCE in one direction (van den Oord et
+    al. 2018, arXiv:1807.03748; one half of CLIP's loss). Unlike in `SupConLoss`, no pair is left out: an anchor that is
+    also in the contrast set is its own positive.
 
-    Both sets get gradients. A contrast set that does not require one (a bank) costs a third less backward.
+    Both sets receive gradients. A contrast set that does not require one (a memory bank) makes the backward pass a
+    third cheaper.
 
-    Each rank keeps to its own two sets. To contrast against those of all ranks, pass
-    ``gather_rows(contrast)`` and ``gather_rows(contrast_labels)`` (`lightning_monocon.functional.gather`) on every
-    rank: the average that DistributedDataParallel takes is then the gradient of the mean of the ranks' losses, and
-    nothing is to be multiplied by the number of ranks. With M anchors on every rank that mean is the loss of all
-    anchors; where M differs, multiply each rank's loss by ``M`` over the mean of M first.
+    Each rank uses its own two sets. To contrast against those of all ranks, pass ``gather_rows(contrast)`` and
+    ``gather_rows(contrast_labels)`` (`lightning_monocon.functional.gather`) on every rank: the average that
+    DistributedDataParallel takes is then the gradient of the mean of the ranks' losses, without a factor for the number
+    of ranks. If every rank has M anchors, that mean is the loss of all anchors; if M differs, first multiply the loss
+    of each rank by its ``M`` over the mean of M.
 
     As input to ``forward`` the loss accepts:
 
-    - ``anchors`` (Tensor): floating, ``(M, D)``. The arithmetic is float32 under any autocast and for half-precision
-      input, float64 for float64.
-    - ``contrast`` (Tensor): floating, ``(N, D)``, on the same device.
-    - ``anchor_labels`` (Tensor): integers of any sign, ``(M,)``, on the same device.
-    - ``contrast_labels`` (Tensor): integers, ``(N,)``, on the same device.
+    - ``anchors`` (Tensor): Floating-point, ``(M, D)``. The arithmetic is float64 for float64, else float32, under any
+      autocast.
+    - ``contrast`` (Tensor): Floating-point, ``(N, D)``, on the same device.
+    - ``anchor_labels`` (Tensor): Integers of any sign, ``(M,)``, on the same device.
+    - ``contrast_labels`` (Tensor): Integers of any sign, ``(N,)``, on the same device.
 
-    As output it returns a 0-d loss, float32, or float64 for float64 anchors. M = 0 or N = 0 give zero with zero
-    gradients. First derivatives only. Values are checked as `SupConLoss` does.
+    As output it returns a 0-d loss, in float64 for float64 anchors, else in float32. M = 0 or N = 0 give zero with zero
+    gradients. Values are checked as in `SupConLoss`. There are no second derivatives.
 
     Args:
-        temperature: T > 0. A 0-d tensor (an ``nn.Parameter``, say) is learnt.
-        normalize: Bring both sets to unit length first.
-        singletons: An anchor without a positive counts as ``"zero"`` in the mean over all anchors, is left out of the
-            mean by ``"skip"``, or raises with ``"error"`` (which waits for the device).
-        ignore_index: Rows of either set with this label take no part.
-        block_size: Side of a tile of pairs; None chooses by device.
+        temperature: T > 0. A 0-d tensor (for example an ``nn.Parameter``) is learnt.
+        normalize: Scale both sets to unit length first.
+        singletons: An anchor without a positive counts as 0 in the mean over all anchors with ``"zero"``, is left out
+            of the mean with ``"skip"``, and raises with ``"error"`` (which waits for the device).
+        ignore_index: Label of the rows of either set to leave out.
+        block_size: Side of a tile of pairs; None chooses one by device.
         backend: ``"auto"``, ``"triton"`` or ``"torch"``, as for `SupConLoss`.
 
     Raises:
-        ValueError: On a wrong shape, a value outside its rule, tensors on several devices, or an unknown option.
-        TypeError: On embeddings that are not floating or labels that are not integers.
+        ValueError: If a shape or value is not valid, tensors are on several devices, or an option is unknown.
+        TypeError: If the embeddings are not floating-point or the labels are not integers.
 
     Example:
         >>> import torch
@@ -220,24 +221,24 @@ class CrossSupConLoss(nn.Module):
 
 
 class NestedSupConLoss(nn.Module):
-    r"""Mean of `SupConLoss` over the first :math:`k_1 < k_2 < \dots` numbers of every embedding.
+    r"""Compute the mean of `SupConLoss` over the first :math:`k_1 < k_2 < \dots` dimensions of the embeddings.
 
     .. math::
         L = \frac1{|M|} \sum_{k \in M} L_{\mathrm{SupCon}}(e_{1:k})
 
-    Kusupati et al. 2022, Matryoshka Representation Learning (arXiv:2205.13147), equation 1 with equal weights and
-    the contrastive loss in place of the classifiers. Each prefix is normalised by itself, as a search over vectors
-    cut to k numbers does.
+    This is equation 1 of Kusupati et al. 2022, Matryoshka Representation Learning (arXiv:2205.13147), with equal
+    weights and the contrastive loss in place of the classifiers: the embeddings may then be cut without a projection.
+    Each prefix is normalised by itself, as a search over vectors cut to k dimensions does.
 
-    As input to ``forward`` the loss accepts ``embeddings`` ``(N, D)`` and integer ``labels`` ``(N,)`` as `SupConLoss`
-    does; as output it returns a 0-d loss.
+    As input to ``forward`` the loss accepts ``embeddings`` ``(N, D)`` and integer ``labels`` ``(N,)``, like
+    `SupConLoss`; as output it returns a 0-d loss.
 
     Args:
         temperature: T > 0 of every prefix.
-        dims: The prefixes M, increasing; None means the powers of two from 4 that are below D, and D.
+        dims: The prefixes M, increasing; None means the powers of two from 4 to below D, and D.
 
     Raises:
-        ValueError: If ``dims`` is empty, not increasing, below 1 or above D; and whatever `SupConLoss` refuses.
+        ValueError: If ``dims`` is empty, not increasing, below 1 or above D, or if `SupConLoss` raises one.
 
     Example:
         >>> rows, labels = torch.eye(4, 8).repeat(2, 1), torch.arange(4).repeat(2)
@@ -255,7 +256,7 @@ class NestedSupConLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of ``(N, D)`` embeddings with ``(N,)`` labels, 0-d."""
-        if embeddings.ndim != 2:  # the plain loss says what is wrong
+        if embeddings.ndim != 2:  # the plain loss raises the error
             return torch.as_tensor(self.prefix_loss(embeddings, labels))
         width = embeddings.shape[1]
         dims = nested_dims(width) if self.dims is None else self.dims
@@ -269,7 +270,7 @@ class NestedSupConLoss(nn.Module):
 
 
 def nested_dims(width: int) -> tuple[int, ...]:
-    """Return the default prefixes of embeddings of ``width`` numbers.
+    """Return the default prefixes of embeddings with ``width`` dimensions.
 
     Example:
         >>> nested_dims(64), nested_dims(20), nested_dims(3)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised contrastive loss between two different sets: one function, and the switch between its ways."""
+"""Compute the supervised contrastive loss of anchors among another set of rows."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def cross_supcon(
     options: Options | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
-    """Return the mean loss of anchors among a contrast set; `lightning_monocon.losses.CrossSupConLoss` has the formula.
+    """Return the mean loss of ``(M, D)`` anchors among an ``(N, D)`` contrast set.
 
-    The arguments are taken as valid here; the module checks them. float16 and bfloat16 are taken to float32. Inside
-    the transforms of `torch.func`, in forward mode, and for a few pairs on a CPU it is the formula itself, with its
-    matrix of all pairs.
+    `lightning_monocon.losses.CrossSupConLoss` documents the loss and validates its arguments; this function does not.
+    float16 and bfloat16 embeddings are converted to float32. Inside the transforms of `torch.func`, in forward mode,
+    and for a few pairs on a CPU, the formula itself is evaluated, with its matrix of all pairs.
 
     Args:
-        anchors: ``(M, D)``.
-        contrast: ``(N, D)``; without a gradient (a memory bank) its half of the backward pass is left out.
-        anchor_labels: Integers, ``(M,)``.
-        contrast_labels: Integers, ``(N,)``.
-        temperature: T > 0; a 0-d tensor gets its gradient.
-        options: How the loss is taken; None for the defaults of `CrossSupConLoss`. `Options.bounded` is found here,
-            and `Options.gather` is not for two sets.
-        backend: Which implementation.
+        anchors: Embeddings of the anchors.
+        contrast: Embeddings of the contrast set. Without a gradient (a memory bank) the backward pass is cheaper.
+        anchor_labels: Integer labels of the anchors, ``(M,)``.
+        contrast_labels: Integer labels of the contrast set, ``(N,)``.
+        temperature: T > 0; a 0-d tensor receives a gradient.
+        options: The options of the loss; None for the defaults of `CrossSupConLoss`. `Options.bounded` is set here,
+            and `Options.gather` does not apply to two sets.
+        backend: The implementation; "auto" takes the faster one.
 
     Returns:
-        0-d, float64 for float64 anchors and float32 for all others.
+        The loss, 0-d, in float64 for float64 anchors and else in float32.
 
     Raises:
-        ValueError: If `backend` cannot serve these tensors.
+        ValueError: If `backend` does not support these tensors.
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss between two sets as a custom operator; `ops` says why, and how the implementation is chosen inside."""
+"""Register the loss between two sets as a custom operator, for the reasons given in `kernels.supcon.ops`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lightning_monocon.kernels.supcon.route import takes_kernels
 from lightning_monocon.kernels.supcon.shapes import tile_dtype
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
-# loss; z, c, r of z, r of c, ids, scale, share, averaged, exponentials where they are kept
+# loss; z, c, r of z, r of c, ids, scale, share, averaged, exponentials if they are kept
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
@@ -144,7 +144,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None: 
 def _differentiate(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
     if grad is None:
         return (None,) * 13
-    # anchors and contrast set go in for their dtypes, and so that a second derivative meets a refusal there
+    # both sets are passed for their dtypes, and so that a second derivative reaches the operator, which refuses it
     inputs, residuals = list(ctx.saved_tensors[:5]), list(ctx.saved_tensors[5:])
     needed = bool(ctx.needs_input_grad[1])
     dz, dc, dt = _backward(grad, inputs, residuals, *ctx.settings, needed)
@@ -159,9 +159,9 @@ def cross_operator(
     anchors: Tensor, contrast: Tensor, anchor_labels: Tensor, contrast_labels: Tensor, temperature: Tensor,
     options: Options, backend: Backend,
 ) -> Tensor:  # fmt: skip
-    """Return the loss through the operator; arguments as in `cross_supcon`, labels int64."""
+    """Return the loss from the operator; the arguments are those of `cross_supcon`, with int64 labels."""
     names = options.normalize, options.singletons, options.ignore_index
-    # a compiled program is not to depend on how many pairs there are
+    # a compiled program must not depend on the number of pairs
     keep = options.bounded and not torch.compiler.is_compiling()
     keep = keep and len(anchors) * len(contrast) <= streamed.KEEP_UP_TO
     ways = options.block_size, options.bounded, options.precision, backend, keep

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The positives of anchors in another set, from class sums alone; `positives` is the same for one set.
+"""Compute the positives of anchors in another set from sums over classes, as `positives` does for one set.
 
     Gamma_k = sum_{j : y_j = k} c_j,   mu_i = share_i Gamma_{y_i},   share_i = [i counts] / |P(i)|
     push_j  = sum_{i : y_i = y_j} share_i z_i
 
-mu_i pulls anchor i towards its positives, push_j row j towards the anchors that it is a positive of.
+mu_i pulls anchor i towards its positives; push_j pulls row j towards the anchors that it is a positive of.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from lightning_monocon.kernels.supcon.positives import class_ids, class_sums, va
 
 
 class CrossTerms(NamedTuple):
-    """What the labels of M anchors and N contrast rows say."""
+    """Hold what the labels of M anchors and N contrast rows determine."""
 
     ids: Tensor
-    """``(M + N,)`` int64, the classes of anchors, then of rows."""
+    """``(M + N,)`` int64, the classes of the anchors and then of the rows."""
     share: Tensor
     """``(M,)`` float64."""
     averaged: Tensor
@@ -30,10 +30,10 @@ class CrossTerms(NamedTuple):
 
 
 def cross_terms(anchor_labels: Tensor, contrast_labels: Tensor, options: Options) -> CrossTerms:
-    """Return classes, shares and the number of anchors.
+    """Return the classes, the shares and the number of anchors.
 
     Raises:
-        ValueError: With ``singletons="error"``, if an anchor has no positive; that waits for the device.
+        ValueError: With ``singletons="error"``, if an anchor has no positive; this waits for the device.
     """
     ids = class_ids(torch.cat([anchor_labels, contrast_labels]))
     own, others = ids[: len(anchor_labels)], ids[len(anchor_labels) :]
@@ -59,7 +59,7 @@ def push_of_rows(anchors: Tensor, ids: Tensor, share: Tensor) -> Tensor:
 
 
 def refuse_anchors_alone(labels: Tensor, alone: Tensor) -> None:
-    """Raise a ValueError if an anchor has no positive; reading that waits for the device."""
+    """Raise a ValueError if an anchor has no positive; this waits for the device."""
     count = int(alone.sum())
     if count:
         raise ValueError(

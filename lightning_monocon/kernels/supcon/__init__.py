@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised contrastive loss: one function, and the one switch between its implementations."""
+"""Compute the supervised contrastive loss of one set of rows."""
 
 from __future__ import annotations
 
@@ -36,29 +36,30 @@ def supcon(
     backend: Backend = "auto",
     precision: Precision = "auto",
 ) -> Tensor:
-    """Return the supervised contrastive loss of ``(N, D)`` embeddings; `SupConLoss` documents and checks it.
+    """Return the supervised contrastive loss of ``(N, D)`` embeddings.
 
-    The arguments are taken as valid here. float16 and bfloat16 embeddings are taken to float32.
+    `lightning_monocon.losses.SupConLoss` documents the loss and validates its arguments; this function does not.
+    float16 and bfloat16 embeddings are converted to float32.
 
     Args:
-        embeddings: This rank's embeddings.
+        embeddings: Embeddings of this rank.
         labels: Their integer labels, ``(N,)``.
-        temperature: T > 0; a 0-d tensor gets its gradient.
-        normalize: Whether the rows are first brought to unit length.
+        temperature: T > 0; a 0-d tensor receives a gradient.
+        normalize: Whether to scale the rows to unit length first.
         singletons: The rule for an anchor without a positive.
-        ignore_index: Rows with this label take no part.
+        ignore_index: Label of the rows to leave out.
         gather: The layout of the batch over ranks; None for one rank.
-        block_size: Side of a tile of pairs; None chooses.
-        backend: Which implementation; "auto" takes the faster one.
-        precision: How the Triton kernels multiply. "fp16" and "tf32" keep eleven bits (gradients to about 3e-4),
-            "bf16x3" and "ieee" float32. "auto" is "bf16x3", or "fp16" where the program accepts such rounding:
-            half-precision embeddings, autocast, or a float32 matmul precision below "highest".
+        block_size: Side of a tile of pairs; None chooses one by device.
+        backend: The implementation; "auto" takes the faster one.
+        precision: How the Triton kernels multiply. "fp16" and "tf32" keep eleven bits (gradients accurate to about
+            3e-4), "bf16x3" and "ieee" keep float32. "auto" is "bf16x3", or "fp16" if the program accepts such
+            rounding elsewhere: half-precision embeddings, autocast, or a float32 matmul precision below "highest".
 
     Returns:
-        The loss over the rows of all ranks, 0-d, float64 for float64 embeddings and float32 for all others.
+        The loss over the rows of all ranks, 0-d, in float64 for float64 embeddings and else in float32.
 
     Raises:
-        ValueError: If `backend` cannot serve these embeddings.
+        ValueError: If `backend` does not support these embeddings.
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
     """
     scale = torch.as_tensor(temperature, dtype=wide_dtype(embeddings.dtype), device=embeddings.device)
@@ -82,16 +83,16 @@ def supcon(
 
 
 def tune(rows: int, dim: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cuda") -> str:
-    """Time both implementations on this machine and keep the faster one for ``backend="auto"`` at this size.
+    """Time both implementations on this machine and let ``backend="auto"`` use the faster one at this size.
 
-    Call it once, before training; under a process group on all ranks, and rank 0 decides. The answer is kept on disk
-    (`dispatch.cache_path`) and holds for rows up to the next power of two.
+    Call it once, before training; under a process group, call it on all ranks, and rank 0 decides. The result is kept
+    on disk (`dispatch.cache_path`) and applies to all numbers of rows with the same next power of two.
 
     Args:
         rows: Rows per rank.
         dim: Dimensions of the embeddings.
-        dtype: Their dtype.
-        device: A GPU; anywhere else the answer is "torch" without a measurement.
+        dtype: Dtype of the embeddings.
+        device: A GPU; for any other device the result is "torch" without a measurement.
 
     Returns:
         "triton" or "torch".

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss as a custom operator (one rank), so that `torch.compile`, `torch.export` and CUDA graphs take it whole.
+"""Register the loss of one rank as a custom operator for `torch.compile`, `torch.export` and CUDA graphs.
 
-``monocon::supcon`` and ``monocon::supcon_backward`` choose the implementation inside, from device, dtype and size, so
-a compiled program holds one opaque node on every machine. Several ranks communicate between forward and backward;
-they go through `ranks`, a plain autograd function.
+``monocon::supcon`` and ``monocon::supcon_backward`` choose the implementation when they run, so that a compiled program
+holds the same opaque node on every machine. Several ranks communicate between forward and backward; they use `ranks`, a
+plain autograd function.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 def make_options(
     normalize: bool, singletons: str, ignore_index: int | None, block_size: int, bounded: bool, precision: str
 ) -> Options:
-    """Return the options that an operator's plain arguments stand for."""
+    """Return the options from the plain arguments of an operator."""
     return Options(
         normalize=normalize,
         singletons=cast(Singletons, singletons),
@@ -141,7 +141,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None: 
     *tensors, ctx.settings = *inputs[:3], (*inputs[3:-1], takes_kernels("supcon", inputs[-1], inputs[0]))
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
-    # the embeddings are kept for their dtype, and so that a second derivative finds its way here and is refused
+    # the embeddings are saved for their dtype, and so that a second derivative reaches the operator, which refuses it
     ctx.save_for_backward(*tensors, *output[1:])
 
 
@@ -154,7 +154,7 @@ def _differentiate(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Te
 
 
 def refuse_second_derivative(ctx: Any, *_: Tensor) -> None:  # noqa: ANN401
-    """Raise; the backward pass of every backward pass here."""
+    """Raise a RuntimeError: the backward pass has no derivative."""
     raise RuntimeError(NO_SECOND_DERIVATIVE)
 
 
@@ -165,7 +165,7 @@ _backward.register_autograd(refuse_second_derivative)
 def supcon_operator(
     embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options, backend: Backend
 ) -> Tensor:
-    """Return the loss of one rank's embeddings through the operator; arguments as in `kernels.supcon.supcon`."""
+    """Return the loss of one rank from the operator; the arguments are those of `kernels.supcon.supcon`."""
     loss: Tensor = _forward(
         embeddings,
         labels,

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Supervised contrastive loss of unit rows in plain torch, streamed over tiles of pairs.
+r"""Compute the supervised contrastive loss in plain torch, one tile of pairs at a time.
 
 Rows z: (N, D) are the contrast set; the M anchors are the rows ``start : start + M`` (M = N on one rank).
 
 Forward:   s_ij = z_i . z_j / T,   l_i = log sum_{j != i} exp s_ij
            loss = sum_i u_i (l_i - z_i . mu_i / T)                       u, mu: see `positives`
 Backward:  A_ij = exp(s_ij) (a_i + a_j),   a_i = u_i exp(-l_i)           a row is anchor and contrast; s is symmetric
-                = exp(s_ij - b_i) + exp(s_ij - b_j),   b_i = l_i - log u_i   where exp(s) could leave float32
+                = exp(s_ij - b_i) + exp(s_ij - b_j),   b_i = l_i - log u_i   if exp(s) might overflow float32
            dz_i = (g / T) (sum_{j != i} A_ij z_j - 2 u_i mu_i)
            dT   = -(1 / 2T) sum_i dz_i . z_i
-Saved:     z (N, D), a or b (N,), u mu (M, D); the tiles are computed again. Nothing is N x N.
+Saved:     z (N, D), a or b (N,), u mu (M, D). The backward pass computes the tiles again. Nothing is N x N.
 
-Cost:      N^2 D + 3 N^2 D operations and one exponential per pair of rows and pass, by the symmetry of s and A.
-Ranks:     each has the tiles of its own anchors. The ranks exchange the rows, and then one float per row, a or b, from
-           which the gradient of the *global* loss for the local rows is local: nothing is sent back. It is scaled by
-           the number of ranks, because data-parallel training averages parameter gradients over ranks.
+Cost:      N^2 D operations forward and 3 N^2 D backward, and one exponential per pair of rows in each pass, because s
+           and A are symmetric.
+Ranks:     each rank computes the tiles of its own anchors. The ranks exchange the rows and then one float per row, a
+           or b, from which each computes the gradient of the *global* loss for its own rows; nothing is sent back. The
+           gradient is multiplied by the number of ranks, because data-parallel training averages over ranks.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ NO_SECOND_DERIVATIVE = (
 def supcon_streamed(embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:
     """Return the loss, differentiable once in the embeddings and the temperature.
 
-    Reverse mode, forward mode and the transforms of `torch.func` all work; a second derivative raises.
+    Reverse mode, forward mode and the transforms of `torch.func` work; a second derivative raises a RuntimeError.
 
     Args:
-        embeddings: This rank's embeddings, ``(M, D)``.
+        embeddings: Embeddings of this rank, ``(M, D)``.
         labels: Their integer labels, ``(M,)``.
         temperature: T, 0-d, float32 or float64: the dtype of all arithmetic.
         options: The rules of the loss.
 
     Returns:
-        The loss over the rows of all ranks, 0-d, equal on all ranks.
+        The loss over the rows of all ranks, 0-d, the same on every rank.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = differentiable_rows(embeddings, temperature.dtype, options.normalize)
@@ -61,7 +62,7 @@ def supcon_streamed(embeddings: Tensor, labels: Tensor, temperature: Tensor, opt
 def loss_and_residuals(
     anchors: Tensor, temperature: Tensor, rows: Tensor, labels: Tensor, options: Options
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the loss, a or b ``(N,)`` and u mu ``(M, D)``; rows and labels are of all ranks. Not differentiable."""
+    """Return the loss, a or b ``(N,)`` and u mu ``(M, D)``, without gradients; rows and labels are of all ranks."""
     with torch.autocast(rows.device.type, enabled=False):
         own = slice(options.start, options.start + len(anchors))
         terms = anchor_terms(rows, labels, own, options)
@@ -88,7 +89,7 @@ def gradients(
     pull: Tensor,
     options: Options,
 ) -> tuple[Tensor, Tensor]:
-    """Return (dz, dT) from what `loss_and_residuals` was given and returned. Not differentiable."""
+    """Return (dz, dT), without gradients, from the arguments and results of `loss_and_residuals`."""
     with torch.autocast(rows.device.type, enabled=False):
         by_anchors = repulsion(_pairs(anchors, rows, labels, temperature, options), scale)
         by_anchors.sub_(pull, alpha=2).mul_(grad * options.ranks / temperature)
@@ -101,7 +102,7 @@ def _pairs(anchors: Tensor, rows: Tensor, labels: Tensor, temperature: Tensor, o
 
 
 class _SupCon(torch.autograd.Function):
-    """(loss, a or b, u mu) of the anchors; only the loss is differentiable."""
+    """Return (loss, a or b, u mu) of the anchors; only the loss is differentiable."""
 
     forward = staticmethod(loss_and_residuals)
 
@@ -136,7 +137,7 @@ class _SupCon(torch.autograd.Function):
 
 
 class _SupConGradient(torch.autograd.Function):
-    """(dz, dT), a function of its own so that a second derivative meets a sentence and not a silent zero."""
+    """Return (dz, dT), as a function of its own so that a second derivative raises instead of being zero."""
 
     forward = staticmethod(gradients)
 
@@ -160,7 +161,7 @@ _gradient: Callable[..., tuple[Tensor, Tensor]] = _SupConGradient.apply
 def _one_by_one(
     function: Callable[..., tuple[Tensor, ...]], size: int, in_dims: tuple[Any, ...], args: tuple[Any, ...]
 ) -> tuple[Any, Any]:
-    """Run a function once per element of the vmapped dimension: the tiles write in place, which vmap cannot batch."""
+    """Run a function once per element of the mapped dimension, because vmap cannot batch tiles written in place."""
     calls = [
         function(*(arg if dim is None else arg.select(dim, k) for arg, dim in zip(args, in_dims, strict=True)))
         for k in range(size)
