@@ -29,7 +29,40 @@ SMALLEST_PREFIX = 4
 """Smallest default prefix: in fewer dimensions a cosine has too few directions to separate classes."""
 
 
-class SupConLoss(nn.Module):
+class _ContrastiveLoss(nn.Module):
+    """Hold the validated options that the losses of one set and of two share."""
+
+    def __init__(
+        self,
+        temperature: float | Tensor = 0.1,
+        *,
+        normalize: bool = True,
+        singletons: Singletons = "zero",
+        ignore_index: int | None = None,
+        block_size: int | None = None,
+        backend: Backend = "auto",
+    ) -> None:
+        super().__init__()
+        check_settings(temperature, singletons, block_size, backend)
+        self.temperature = temperature
+        self.normalize = normalize
+        self.singletons: Singletons = singletons
+        self.ignore_index = ignore_index
+        self.block_size = block_size
+        self.backend: Backend = backend
+
+    def _options(self, device: torch.device, gather: RowGather | None = None) -> Options:
+        """Return the options of a call on a device."""
+        block_size = self.block_size or block_size_for(device)
+        return Options(self.normalize, self.singletons, self.ignore_index, block_size, gather=gather)
+
+    def extra_repr(self) -> str:
+        """Return the arguments, as `repr` shows them."""
+        temperature = "learnt" if isinstance(self.temperature, Tensor) else self.temperature
+        return f"temperature={temperature}, normalize={self.normalize}, singletons={self.singletons!r}"
+
+
+class SupConLoss(_ContrastiveLoss):
     r"""Compute the supervised contrastive loss, exactly and in O(N (D + block)) memory.
 
     .. math::
@@ -92,15 +125,9 @@ class SupConLoss(nn.Module):
         block_size: int | None = None,
         backend: Backend = "auto",
     ) -> None:
-        super().__init__()
-        check_settings(temperature, singletons, block_size, backend)
-        self.temperature = temperature
-        self.normalize = normalize
-        self.singletons: Singletons = singletons
-        self.ignore_index = ignore_index
+        rest = {"ignore_index": ignore_index, "block_size": block_size}
+        super().__init__(temperature, normalize=normalize, singletons=singletons, backend=backend, **rest)
         self.gather = gather
-        self.block_size = block_size
-        self.backend: Backend = backend
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of ``(N, D)`` embeddings with ``(N,)`` labels, 0-d."""
@@ -109,24 +136,11 @@ class SupConLoss(nn.Module):
             check_temperature(self.temperature)
             check_values(embeddings, self.normalize)
         layout = RowGather(len(embeddings), embeddings.device) if self.gather and is_distributed() else None
-        return supcon(
-            embeddings,
-            labels,
-            self.temperature,
-            normalize=self.normalize,
-            singletons=self.singletons,
-            ignore_index=self.ignore_index,
-            gather=layout,
-            block_size=self.block_size,
-            backend=self.backend,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the arguments, as `repr` shows them."""
-        return _arguments(self)
+        options = self._options(embeddings.device, layout)
+        return supcon(embeddings, labels, self.temperature, options=options, backend=self.backend)
 
 
-class CrossSupConLoss(nn.Module):
+class CrossSupConLoss(_ContrastiveLoss):
     r"""Compute the supervised contrastive loss of anchors against another set, exactly and in O((M + N) D) memory.
 
     .. math::
@@ -178,25 +192,6 @@ class CrossSupConLoss(nn.Module):
         tensor(0.3133)
     """
 
-    def __init__(
-        self,
-        temperature: float | Tensor = 0.1,
-        *,
-        normalize: bool = True,
-        singletons: Singletons = "zero",
-        ignore_index: int | None = None,
-        block_size: int | None = None,
-        backend: Backend = "auto",
-    ) -> None:
-        super().__init__()
-        check_settings(temperature, singletons, block_size, backend)
-        self.temperature = temperature
-        self.normalize = normalize
-        self.singletons: Singletons = singletons
-        self.ignore_index = ignore_index
-        self.block_size = block_size
-        self.backend: Backend = backend
-
     def forward(self, anchors: Tensor, contrast: Tensor, anchor_labels: Tensor, contrast_labels: Tensor) -> Tensor:
         """Return the loss of ``(M, D)`` anchors among ``(N, D)`` contrast rows, 0-d."""
         check_set(anchors, anchor_labels, "anchors", "anchor_labels")
@@ -206,18 +201,8 @@ class CrossSupConLoss(nn.Module):
             check_temperature(self.temperature)
             check_values(anchors, self.normalize, "anchors")
             check_values(contrast, self.normalize, "contrast")
-        options = Options(
-            normalize=self.normalize,
-            singletons=self.singletons,
-            ignore_index=self.ignore_index,
-            block_size=self.block_size or block_size_for(anchors.device),
-        )
-        labels = anchor_labels, contrast_labels
+        options, labels = self._options(anchors.device), (anchor_labels, contrast_labels)
         return cross_supcon(anchors, contrast, *labels, self.temperature, options=options, backend=self.backend)
-
-    def extra_repr(self) -> str:
-        """Return the arguments, as `repr` shows them."""
-        return _arguments(self)
 
 
 class NestedSupConLoss(nn.Module):
@@ -278,8 +263,3 @@ def nested_dims(width: int) -> tuple[int, ...]:
     """
     powers = (1 << i for i in range(SMALLEST_PREFIX.bit_length() - 1, width.bit_length()))
     return (*(k for k in powers if k < width), width)
-
-
-def _arguments(loss: SupConLoss | CrossSupConLoss) -> str:
-    temperature = "learnt" if isinstance(loss.temperature, Tensor) else loss.temperature
-    return f"temperature={temperature}, normalize={loss.normalize}, singletons={loss.singletons!r}"

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from lightning_monocon.kernels.cross_supcon import cross_supcon
 from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_reference
+from lightning_monocon.kernels.supcon import supcon
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.reference import supcon_reference
 
@@ -21,6 +22,13 @@ RULES = {
     "ignore": Options(ignore_index=0, singletons="skip"),
     "raw": Options(normalize=False),
 }
+
+
+def one_set(
+    embeddings: Tensor, labels: Tensor, temperature: float | Tensor = 0.1, backend: str = "auto", **rules: object
+) -> Tensor:
+    """Return the loss of one set with options by name."""
+    return supcon(embeddings, labels, temperature, options=Options(**rules), backend=backend)
 
 
 def formula(embeddings: Tensor, labels: Tensor, temperature: float | Tensor = 0.1, **rules: object) -> Tensor:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import torch
 from torch import Tensor
@@ -56,24 +56,14 @@ def _forward(
 
 @_forward.register_fake
 def _(
-    anchors: Tensor,
-    contrast: Tensor,
-    anchor_labels: Tensor,
-    contrast_labels: Tensor,
-    temperature: Tensor,
-    normalize: bool,
-    singletons: str,
-    ignore_index: Optional[int],  # noqa: UP045
-    block_size: int,
-    bounded: bool,
-    precision: str,
-    backend: str,
-    keep: bool,
-) -> Outputs:
+    anchors: Tensor, contrast: Tensor, anchor_labels: Tensor, contrast_labels: Tensor, temperature: Tensor,
+    *settings: object,
+) -> Outputs:  # fmt: skip
+    *names, backend, keep = settings
     (count, dim), rows = anchors.shape, contrast.shape[0]
     check(contrast.shape[1] == dim and anchor_labels.shape[0] == count and contrast_labels.shape[0] == rows)
-    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
-    triton = takes_kernels("cross_supcon", backend, anchors)
+    options = Options(*cast("Any", names))
+    triton = takes_kernels("cross_supcon", str(backend), anchors)
     tile = tile_dtype(anchors, options) if triton else temperature.dtype
     new, dtype = anchors.new_empty, temperature.dtype
     sides = new((count, dim), dtype=tile), new((rows, dim), dtype=tile), new(count, dtype=dtype), new(rows, dtype=dtype)
@@ -114,28 +104,17 @@ def _backward(
 
 
 @_backward.register_fake
-def _(
-    grad: Tensor,
-    inputs: list[Tensor],
-    residuals: list[Tensor],
-    normalize: bool,
-    ignore_index: Optional[int],  # noqa: UP045
-    block_size: int,
-    bounded: bool,
-    precision: str,
-    on_triton: bool,
-    needs_contrast: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(grad: Tensor, inputs: list[Tensor], residuals: list[Tensor], *settings: object) -> tuple[Tensor, Tensor, Tensor]:
     z, c = residuals[0], residuals[1]
     dtype = inputs[-1].dtype
-    dc = c.new_empty(c.shape if needs_contrast else 0, dtype=dtype)
+    dc = c.new_empty(c.shape if settings[-1] else 0, dtype=dtype)
     return z.new_empty(z.shape, dtype=dtype), dc, torch.empty_like(inputs[-1])
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:  # noqa: ANN401
     *tensors, normalize, _, ignore_index, block_size, bounded, precision, backend, _ = inputs
     on_triton = takes_kernels("cross_supcon", backend, tensors[0])
-    ctx.settings = (normalize, ignore_index, block_size, bounded, precision, on_triton)
+    ctx.settings = normalize, ignore_index, block_size, bounded, precision, on_triton
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*tensors, *output[1:])

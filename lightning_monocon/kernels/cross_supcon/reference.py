@@ -21,13 +21,9 @@ from lightning_monocon.kernels.supcon.unit import differentiable_rows
 
 
 def cross_supcon_reference(
-    anchors: Tensor,
-    contrast: Tensor,
-    anchor_labels: Tensor,
-    contrast_labels: Tensor,
-    temperature: Tensor,
+    anchors: Tensor, contrast: Tensor, anchor_labels: Tensor, contrast_labels: Tensor, temperature: Tensor,
     options: Options,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Return the loss of ``(M, D)`` anchors among ``(N, D)`` rows, 0-d, in the dtype of the temperature."""
     with torch.autocast(anchors.device.type, enabled=False):
         z, c = (differentiable_rows(side, temperature.dtype, options.normalize) for side in (anchors, contrast))

@@ -72,36 +72,17 @@ def monotone_mlp_backward(
 
 
 @monotone_mlp.register_fake
-def _(
-    x: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    signs: Optional[Tensor],  # noqa: UP045 (the schema is read from this spelling by every torch from 2.10)
-    parametrization: str,
-    activation: str,
-    output_activation: str,
-    precision: str,
-) -> list[Tensor]:
+def _(x: Tensor, weights: list[Tensor], biases: list[Tensor], signs: Tensor | None, *names: str) -> list[Tensor]:
     for weight, width in zip(weights, [x.shape[1], *(w.shape[0] for w in weights)], strict=False):
         torch._check(weight.shape[1] == width)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return _empty_outputs(x, weights, precision)
+    return _empty_outputs(x, weights, names[-1])
 
 
 @monotone_mlp_backward.register_fake
 def _(
-    grad: Tensor,
-    x: Tensor,
-    outputs: list[Tensor],
-    weights: list[Tensor],
-    biases: list[Tensor],
-    signs: Optional[Tensor],  # noqa: UP045 (the schema is read from this spelling by every torch from 2.10)
-    parametrization: str,
-    activation: str,
-    output_activation: str,
-    precision: str,
-    needs_input: bool,
+    grad: Tensor, x: Tensor, outputs: list[Tensor], weights: list[Tensor], biases: list[Tensor], *rest: object
 ) -> list[Tensor]:
-    dx = x.new_empty(x.shape) if needs_input else x.new_empty(0)
+    dx = x.new_empty(x.shape) if rest[-1] else x.new_empty(0)
     return [dx, *(p.new_empty(p.shape) for p in (*weights, *biases))]
 
 

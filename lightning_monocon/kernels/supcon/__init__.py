@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import Backend, has_triton, measure
 from lightning_monocon.kernels.supcon.ops import supcon_operator
-from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
+from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
-from lightning_monocon.kernels.supcon.shapes import block_size as default_block
-from lightning_monocon.kernels.supcon.shapes import is_bounded, wide_dtype
+from lightning_monocon.kernels.supcon.shapes import block_size, is_bounded, wide_dtype
 from lightning_monocon.kernels.supcon.streamed import supcon_streamed
-
-if TYPE_CHECKING:
-    from lightning_monocon.functional.gather import RowGather
 
 __all__ = ["supcon", "tune"]
 
@@ -28,13 +24,8 @@ def supcon(
     labels: Tensor,
     temperature: float | Tensor = 0.1,
     *,
-    normalize: bool = True,
-    singletons: Singletons = "zero",
-    ignore_index: int | None = None,
-    gather: RowGather | None = None,
-    block_size: int | None = None,
+    options: Options | None = None,
     backend: Backend = "auto",
-    precision: Precision = "auto",
 ) -> Tensor:
     """Return the supervised contrastive loss of ``(N, D)`` embeddings.
 
@@ -45,15 +36,8 @@ def supcon(
         embeddings: Embeddings of this rank.
         labels: Their integer labels, ``(N,)``.
         temperature: T > 0; a 0-d tensor receives a gradient.
-        normalize: Whether to scale the rows to unit length first.
-        singletons: The rule for an anchor without a positive.
-        ignore_index: Label of the rows to leave out.
-        gather: The layout of the batch over ranks; None for one rank.
-        block_size: Side of a tile of pairs; None chooses one by device.
+        options: The options of the loss; None for the defaults of `SupConLoss`. `Options.bounded` is set here.
         backend: The implementation; "auto" takes the faster one.
-        precision: How the Triton kernels multiply. "fp16" and "tf32" keep eleven bits (gradients accurate to about
-            3e-4), "bf16x3" and "ieee" keep float32. "auto" is "bf16x3", or "fp16" if the program accepts such
-            rounding elsewhere: half-precision embeddings, autocast, or a float32 matmul precision below "highest".
 
     Returns:
         The loss over the rows of all ranks, 0-d, in float64 for float64 embeddings and else in float32.
@@ -63,23 +47,16 @@ def supcon(
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
     """
     scale = torch.as_tensor(temperature, dtype=wide_dtype(embeddings.dtype), device=embeddings.device)
-    options = Options(
-        normalize=normalize,
-        singletons=singletons,
-        ignore_index=ignore_index,
-        block_size=block_size or default_block(embeddings.device),
-        bounded=is_bounded(temperature, normalize),
-        precision=precision,
-        gather=gather,
-    )
-    route = find_route("supcon", backend, embeddings, scale, gathered=gather is not None)
+    chosen = options or Options(block_size=block_size(embeddings.device))
+    chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
+    route = find_route("supcon", backend, embeddings, scale, gathered=chosen.gather is not None)
     if route == "operator":
-        return supcon_operator(embeddings, labels, scale, options, backend)
+        return supcon_operator(embeddings, labels, scale, chosen, backend)
     if route == "ranks":
         from lightning_monocon.kernels.supcon.ranks import across_ranks
 
-        return across_ranks(embeddings, labels, scale, options)
-    return supcon_streamed(embeddings, labels, scale, options)
+        return across_ranks(embeddings, labels, scale, chosen)
+    return supcon_streamed(embeddings, labels, scale, chosen)
 
 
 def tune(rows: int, dim: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cuda") -> str:

@@ -31,14 +31,8 @@ def make_options(
     normalize: bool, singletons: str, ignore_index: int | None, block_size: int, bounded: bool, precision: str
 ) -> Options:
     """Return the options from the plain arguments of an operator."""
-    return Options(
-        normalize=normalize,
-        singletons=cast(Singletons, singletons),
-        ignore_index=ignore_index,
-        block_size=block_size,
-        bounded=bounded,
-        precision=cast(Precision, precision),
-    )
+    named = cast(Singletons, singletons), cast(Precision, precision)
+    return Options(normalize, named[0], ignore_index, block_size, bounded, named[1])
 
 
 @torch.library.custom_op("monocon::supcon", mutates_args=())
@@ -67,22 +61,11 @@ def _forward(
 
 
 @_forward.register_fake
-def _(
-    embeddings: Tensor,
-    labels: Tensor,
-    temperature: Tensor,
-    normalize: bool,
-    singletons: str,
-    ignore_index: Optional[int],  # noqa: UP045
-    block_size: int,
-    bounded: bool,
-    precision: str,
-    backend: str,
-) -> Outputs:
+def _(embeddings: Tensor, labels: Tensor, temperature: Tensor, *settings: object) -> Outputs:
     check(embeddings.dim() == 2 and labels.dim() == 1 and labels.shape[0] == embeddings.shape[0])
     count, dim = embeddings.shape
-    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
-    triton = takes_kernels("supcon", backend, embeddings)
+    options = Options(*cast("Any", settings[:-1]))
+    triton = takes_kernels("supcon", str(settings[-1]), embeddings)
     compared = triton and compares_labels(count, options)
     wide = embeddings.new_empty
     dtype = temperature.dtype
@@ -121,18 +104,7 @@ def _backward(
 
 @_backward.register_fake
 def _(
-    grad: Tensor,
-    embeddings: Tensor,
-    labels: Tensor,
-    temperature: Tensor,
-    residuals: list[Tensor],
-    normalize: bool,
-    singletons: str,
-    ignore_index: Optional[int],  # noqa: UP045
-    block_size: int,
-    bounded: bool,
-    precision: str,
-    on_triton: bool,
+    grad: Tensor, embeddings: Tensor, labels: Tensor, temperature: Tensor, residuals: list[Tensor], *settings: object
 ) -> tuple[Tensor, Tensor]:
     return residuals[0].new_empty(residuals[0].shape, dtype=temperature.dtype), torch.empty_like(temperature)
 

@@ -13,7 +13,7 @@ Singletons = Literal["zero", "skip", "error"]
 Precision = Literal["auto", "fp16", "tf32", "bf16x3", "ieee"]
 
 
-@dataclass(frozen=True)  # a tuple would be taken apart by the transforms of torch.func
+@dataclass(frozen=True)  # the transforms of torch.func would unpack a tuple
 class Options:
     """Non-tensor options of the contrastive losses."""
 
@@ -28,7 +28,8 @@ class Options:
     bounded: bool = False
     """Whether all logits are known to be within `tiles.EXPONENT_LIMIT`."""
     precision: Precision = "auto"
-    """How the kernels multiply: float16 tiles (eleven bits, like TF32), or float32 tiles in one of three ways."""
+    """How the kernels multiply. "fp16" and "tf32" keep eleven bits (gradients accurate to about 3e-4), "bf16x3" and
+    "ieee" keep float32. "auto" is "bf16x3", or "fp16" if the program accepts such rounding (`shapes.tile_dtype`)."""
     gather: RowGather | None = None
     """The layout of the rows over ranks; None on one rank."""
 

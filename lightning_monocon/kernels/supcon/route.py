@@ -73,7 +73,7 @@ def find_route(
         backend: The backend that the caller asked for.
         *tensors: The differentiable inputs.
         gathered: Whether the contrast set is the rows of several ranks.
-        pairs: Number of pairs; None if the formula is not to be taken for being small.
+        pairs: Number of pairs; None if they do not matter.
 
     Raises:
         ValueError: If ``backend="triton"`` cannot serve the device or dtype of the embeddings.

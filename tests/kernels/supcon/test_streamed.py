@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.contrastive import formula
+from helpers.contrastive import formula, one_set
 from torch import Tensor
 from torch.testing import assert_close
 
-from lightning_monocon.kernels.supcon import supcon
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.positives import anchor_terms, class_ids
 
@@ -44,7 +43,7 @@ def test_loss_and_gradients_equal_formula(
     embeddings, labels = batch(rows, dim, classes)
     inputs = embeddings.requires_grad_(), torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
     rule = {"singletons": singletons, "ignore_index": ignore_index}
-    actual = supcon(inputs[0], labels, inputs[1], block_size=block_size, **rule)
+    actual = one_set(inputs[0], labels, inputs[1], block_size=block_size, **rule)
     expected = formula(inputs[0], labels, inputs[1], **rule)
     assert_close(actual, expected, rtol=1e-12, atol=1e-12)
     assert_close(gradients(actual, inputs), gradients(expected, inputs), rtol=1e-10, atol=1e-12)
@@ -53,7 +52,7 @@ def test_loss_and_gradients_equal_formula(
 @pytest.mark.parametrize(("rows", "dim", "classes", "temperature"), CASES[1:], ids=lambda v: str(v))
 def test_float32_is_close_to_formula(rows: int, dim: int, classes: int, temperature: float) -> None:
     embeddings, labels = batch(rows, dim, classes, torch.float32)
-    actual = supcon(embeddings.requires_grad_(), labels, temperature)
+    actual = one_set(embeddings.requires_grad_(), labels, temperature)
     expected = formula(embeddings, labels, temperature)
     assert actual.dtype == torch.float32
     assert_close(actual.double(), expected, rtol=1e-6, atol=1e-6)
@@ -69,7 +68,7 @@ def test_gradcheck(temperature: float, normalize: bool) -> None:
     embeddings = embeddings / 10
     scale = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda x, t: supcon(x, labels, t, normalize=normalize, block_size=4),
+        lambda x, t: one_set(x, labels, t, normalize=normalize, block_size=4),
         (embeddings.requires_grad_(), scale),
         check_forward_ad=True,
     )
@@ -78,7 +77,7 @@ def test_gradcheck(temperature: float, normalize: bool) -> None:
 def test_raw_inner_products_beyond_float32_stay_finite() -> None:
     embeddings, labels = batch(20, 6, 3, torch.float32)
     embeddings.requires_grad_()  # logits reach 1000, where float32 is exact to 6e-5
-    actual, expected = (f(embeddings, labels, 0.05, normalize=False) for f in (supcon, formula))
+    actual, expected = (f(embeddings, labels, 0.05, normalize=False) for f in (one_set, formula))
     assert_close(actual.double(), expected, rtol=1e-6, atol=0)
     mine, wanted = (gradients(loss, (embeddings,))[0] for loss in (actual, expected))
     assert (mine - wanted).norm() < 1e-4 * wanted.norm()
@@ -95,7 +94,7 @@ def test_strided_inputs(layout: str) -> None:
     }
     x, y = views[layout]
     x = x.detach().requires_grad_()
-    actual, expected = supcon(x, y, 0.1), formula(x, y, 0.1)
+    actual, expected = one_set(x, y, 0.1), formula(x, y, 0.1)
     assert_close(actual, expected)
     assert_close(gradients(actual, (x,)), gradients(expected, (x,)))
 
@@ -105,23 +104,23 @@ def test_normalized_temperature_cross_entropy() -> None:
     unit = torch.nn.functional.normalize(views, dim=1)
     logits = (unit @ unit.T / 0.2).fill_diagonal_(-torch.inf)
     partner = torch.arange(26).roll(13)
-    actual = supcon(views, torch.arange(13).repeat(2), 0.2)
+    actual = one_set(views, torch.arange(13).repeat(2), 0.2)
     assert_close(actual, torch.nn.functional.cross_entropy(logits, partner))
 
 
 def test_order_scale_and_names_of_classes_do_not_matter() -> None:
     embeddings, labels = batch(50, 9, 5)
     order = torch.randperm(50, generator=torch.Generator().manual_seed(1))
-    loss = supcon(embeddings, labels, 0.1)
-    assert_close(supcon(embeddings[order], labels[order], 0.1), loss)
-    assert_close(supcon(embeddings * torch.linspace(0.1, 9, 50).unsqueeze(1), labels, 0.1), loss)
-    assert_close(supcon(embeddings, labels * -(2**40) + 3, 0.1), loss)
-    assert_close(supcon(embeddings, (labels + 9).to(torch.uint8), 0.1), loss)
+    loss = one_set(embeddings, labels, 0.1)
+    assert_close(one_set(embeddings[order], labels[order], 0.1), loss)
+    assert_close(one_set(embeddings * torch.linspace(0.1, 9, 50).unsqueeze(1), labels, 0.1), loss)
+    assert_close(one_set(embeddings, labels * -(2**40) + 3, 0.1), loss)
+    assert_close(one_set(embeddings, (labels + 9).to(torch.uint8), 0.1), loss)
 
 
 def test_every_second_derivative_raises() -> None:
     embeddings, labels = batch(8, 3, 2)
-    (first,) = torch.autograd.grad(supcon(embeddings.requires_grad_(), labels), embeddings, create_graph=True)
+    (first,) = torch.autograd.grad(one_set(embeddings.requires_grad_(), labels), embeddings, create_graph=True)
     with pytest.raises(RuntimeError, match="has no second derivative"):
         first.pow(2).sum().backward()
 
@@ -130,7 +129,7 @@ def test_function_transforms() -> None:
     embeddings, labels = batch(12, 5, 3)
 
     def loss(x: Tensor) -> Tensor:
-        return supcon(x, labels, 0.1)
+        return one_set(x, labels, 0.1)
 
     gradient = gradients(loss(embeddings.requires_grad_()), (embeddings,), 1.0)[0]
     embeddings = embeddings.detach()
@@ -145,14 +144,14 @@ def test_function_transforms() -> None:
 def test_nobody_writes_into_the_inputs() -> None:
     embeddings, labels = batch(20, 5, 3)
     before, named = embeddings.clone(), labels.clone()
-    gradients(supcon(embeddings.requires_grad_(), labels, normalize=False), (embeddings,))
+    gradients(one_set(embeddings.requires_grad_(), labels, normalize=False), (embeddings,))
     assert_close(embeddings.detach(), before, rtol=0, atol=0)
     assert_close(labels, named)
 
 
 def test_two_runs_are_bit_equal() -> None:
     embeddings, labels = batch(200, 16, 7, torch.float32)
-    runs = [gradients(supcon(embeddings.requires_grad_(), labels, block_size=64), (embeddings,))[0] for _ in range(2)]
+    runs = [gradients(one_set(embeddings.requires_grad_(), labels, block_size=64), (embeddings,))[0] for _ in range(2)]
     assert_close(runs[0], runs[1], rtol=0, atol=0)
 
 
