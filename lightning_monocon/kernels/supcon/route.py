@@ -79,13 +79,16 @@ def find_route(
         ValueError: If ``backend="triton"`` cannot serve the device or dtype of the embeddings.
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
     """
+    compiling = torch.compiler.is_compiling()
+    # a compiler would specialise the program on the number of pairs
+    small = not compiling and pairs is not None and pairs <= SMALL_UP_TO
     return route(
         loss,
         lambda: use_triton(loss, backend, TABLES[loss], *tensors),
-        compiling=torch.compiler.is_compiling(),
+        compiling=compiling,
         gathered=gathered,
         transformed=in_transform(*tensors),
-        few_pairs=pairs is not None and pairs <= SMALL_UP_TO and backend == "auto" and tensors[0].is_cpu,
+        few_pairs=small and backend == "auto" and tensors[0].is_cpu,
     )
 
 

@@ -92,6 +92,20 @@ def test_exports_with_any_number_of_rows(backend: str) -> None:
     assert_close(program.module()(*fewer), loss(*fewer), rtol=1e-6, atol=0)
 
 
+def test_one_graph_serves_few_and_many_pairs() -> None:
+    graphs = []
+
+    def count(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(CrossSupConLoss(), fullgraph=True, dynamic=True, backend=count)
+    for anchors, rows in ((11, 19), (280, 270)):
+        inputs = [x.detach() for x in two_sets(anchors, rows)]
+        assert_close(compiled(*inputs), CrossSupConLoss()(*inputs), rtol=1e-5, atol=0)
+    assert len(graphs) == 1
+
+
 def test_second_derivatives_raise(backend: str) -> None:
     anchors, contrast, *labels = two_sets()
     loss = cross_supcon(anchors, contrast, *labels, backend=backend) + anchors.pow(3).sum()
