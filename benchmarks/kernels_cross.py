@@ -31,7 +31,7 @@ from kernels_replay import Rotation, add_replay, sets_of_inputs
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_monocon.kernels.supcon import cross_supcon
+from lightning_monocon.kernels.cross_supcon import cross_supcon
 from lightning_monocon.kernels.supcon.options import Options
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -35,6 +35,7 @@ from supcon_cpu import CLASSES, TEMPERATURE, dense
 from torch import Tensor
 
 from lightning_monocon.kernels.supcon import supcon
+from lightning_monocon.kernels.supcon.options import Options
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -75,8 +76,8 @@ def peers(device: str, quick: bool) -> dict[str, Peer]:
         found["metric-learning"] = Peer(SupConLoss(temperature=TEMPERATURE))
     if device == "cuda":
         found |= _gpu_peers(quick)
-        found["ours, fp16"] = Peer(partial(ours, backend="triton", precision="fp16"), ELEVEN_BITS)
-        found["ours, bf16x3"] = Peer(partial(ours, backend="triton", precision="bf16x3"))
+        found["ours, fp16"] = Peer(partial(ours, backend="triton", options=Options(precision="fp16")), ELEVEN_BITS)
+        found["ours, bf16x3"] = Peer(partial(ours, backend="triton", options=Options(precision="bf16x3")))
     return found | {"ours, torch": Peer(partial(ours, backend="torch")), "ours": Peer(ours)}
 
 

@@ -27,8 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_monocon.functional import effective_dimension
-from lightning_monocon.losses import SupConLoss
-from lightning_monocon.nested_loss import NestedSupConLoss
+from lightning_monocon.losses import NestedSupConLoss, SupConLoss
 
 RESULTS = Path(__file__).parent / "results" / "rivals.jsonl"
 TASKS = ("fashion", "cifar100", "snli")

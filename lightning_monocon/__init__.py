@@ -14,9 +14,8 @@ from lightning_monocon.compat import MovedModules
 if TYPE_CHECKING:
     from lightning_monocon import callbacks, data, encoders, export, functional, landscape, metrics, scorecard
     from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
-    from lightning_monocon.losses import CrossSupConLoss, SupConLoss
+    from lightning_monocon.losses import CrossSupConLoss, NestedSupConLoss, SupConLoss
     from lightning_monocon.module import MonoCon
-    from lightning_monocon.nested_loss import NestedSupConLoss
 
     __version__: str
 
@@ -45,7 +44,7 @@ _HOMES = {
     "MLPHead": "lightning_monocon.heads",
     "MonoCon": "lightning_monocon.module",
     "MonotonicMLP": "lightning_monocon.heads",
-    "NestedSupConLoss": "lightning_monocon.nested_loss",
+    "NestedSupConLoss": "lightning_monocon.losses",
     "SupConLoss": "lightning_monocon.losses",
 }
 

@@ -14,8 +14,7 @@ from oracles.supcon import supcon as oracle
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from lightning_monocon.losses import CrossSupConLoss, SupConLoss
-from lightning_monocon.nested_loss import NestedSupConLoss
+from lightning_monocon.losses import CrossSupConLoss, NestedSupConLoss, SupConLoss, nested_dims
 
 
 def batch(rows: int = 48, dim: int = 16, classes: int = 5) -> tuple[Tensor, Tensor]:
@@ -273,3 +272,48 @@ def test_rows_without_a_direction_are_named(size: float) -> None:
         SupConLoss()(rows, FOUR)
     rows[2, 0] = torch.finfo(torch.float32).tiny
     assert SupConLoss()(rows, FOUR // 2).isfinite()
+
+
+def test_the_loss_is_the_mean_over_prefixes() -> None:
+    embeddings, labels = batch(40, 20)
+    rows = embeddings.double().requires_grad_()
+    expected = sum(oracle(rows[:, :k], labels, 0.2) for k in (4, 8, 16, 20)) / 4
+    embeddings.requires_grad_()
+    found = NestedSupConLoss(0.2)(embeddings, labels)
+    assert_close(found.double(), expected, rtol=1e-6, atol=0)
+    upstream = torch.tensor(-0.7)
+    mine = torch.autograd.grad(found, embeddings, upstream)[0]
+    truth = torch.autograd.grad(expected, rows, upstream.double())[0]
+    assert (mine.double() - truth).norm() <= 1e-5 * truth.norm()
+
+
+def test_one_prefix_of_full_width_is_the_plain_loss() -> None:
+    embeddings, labels = batch(40, 20)
+    assert_close(NestedSupConLoss(0.1, dims=[20])(embeddings, labels), SupConLoss(0.1)(embeddings, labels))
+
+
+def test_the_numbers_behind_a_prefix_do_not_reach_it() -> None:
+    embeddings, labels = batch(40, 20)
+    embeddings.requires_grad_()
+    (gradient,) = torch.autograd.grad(NestedSupConLoss(dims=[4, 8])(embeddings, labels), embeddings)
+    assert gradient[:, :8].abs().amin(0).gt(0).all()
+    assert not gradient[:, 8:].any()
+
+
+@pytest.mark.parametrize(("width", "dims"), [(3, (3,)), (4, (4,)), (5, (4, 5)), (128, (4, 8, 16, 32, 64, 128))])
+def test_default_prefixes_end_at_the_width(width: int, dims: tuple[int, ...]) -> None:
+    assert nested_dims(width) == dims
+
+
+@pytest.mark.parametrize("dims", [[], [8, 4], [4, 4], [0, 4]], ids=str)
+def test_prefixes_that_are_no_nest_are_refused(dims: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"`dims` must be increasing numbers of dimensions from 1 on, got \["):
+        NestedSupConLoss(dims=dims)
+
+
+def test_what_a_batch_breaks_is_named() -> None:
+    embeddings, labels = batch(40, 20)
+    with pytest.raises(ValueError, match=r"`dims` must not exceed the embeddings' 20 dimensions, got \[4, 32\]"):
+        NestedSupConLoss(dims=[4, 32])(embeddings, labels)
+    with pytest.raises(ValueError, match=r"`embeddings` must be \(N, D\) with D at least 1; got shape \(40,\)"):
+        NestedSupConLoss()(embeddings[:, 0], labels)

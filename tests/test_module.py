@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_monocon import MLPHead, MonoCon, SupConLoss
+from lightning_monocon import MLPHead, MonoCon, NestedSupConLoss, SupConLoss
 from lightning_monocon.encoders import SmallCNN
 
 # These fits are tiny and have no validation data, both of which Lightning mentions.
@@ -161,3 +161,11 @@ def test_the_other_lightning_namespace_gets_one_clear_sentence() -> None:
     module = MonoCon(nn.Linear(6, 8), warmup_epochs=0)
     with pytest.raises(TypeError, match="must be a `LightningModule`"):
         other.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1).fit(module, loader())
+
+
+def test_the_module_nests_its_default_loss_and_says_so_in_the_checkpoint() -> None:
+    module = MonoCon(SmallCNN(1, (4, 8)), "linear", out_features=8, nested=True, temperature=0.3, warmup_epochs=0)
+    assert isinstance(module.loss, NestedSupConLoss) and module.loss.prefix_loss.temperature == 0.3
+    assert module.description["loss"] == {"temperature": 0.3, "nested": True}
+    with pytest.raises(ValueError, match=r"`nested` must be False where `loss` is given: .* instead of SupConLoss"):
+        MonoCon(SmallCNN(1, (4, 8)), "linear", out_features=8, nested=True, loss=SupConLoss())

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations with a readable twin: `reference.py` beside `kernel.py`, one switch in `__init__.py`."""
+"""Compute the heavy operations: each folder has a public function, Triton kernels, and a readable `reference.py`."""

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which implementation serves an operation here: the Triton kernel or plain torch.
+"""Choose between the Triton kernel and plain torch.
 
-    "torch"   plain torch, anywhere.
-    "triton"  the kernel, or an error that names the alternative. On a CPU only under ``TRITON_INTERPRET=1``.
-    "auto"    the kernel where the operation's table says it is no slower than torch, else plain torch, silently.
+    "torch"   plain torch, on any device.
+    "triton"  the kernel, or an error that names the alternative. On a CPU this needs ``TRITON_INTERPRET=1``.
+    "auto"    the kernel if the operation's table says that it is no slower than torch, else plain torch, silently.
 
-An operation's table maps a device architecture (`architecture`) to the fewest rows from which its kernel is chosen.
-A measurement on the machine itself (`measure`) overrules the table; it is kept on disk and never starts by itself.
-Inside the transforms of `torch.func` and in forward mode, where a custom operator would silently give zero tangents,
-the answer is always plain torch. This module never imports Triton.
+The table of an operation maps a device architecture (`architecture`) to the smallest number of rows for which the
+kernel is chosen. A measurement on this machine (`measure`) overrides the table; it is kept on disk, and only the user
+starts one. Inside the transforms of `torch.func` and in forward mode, where a custom operator would silently give zero
+tangents, the choice is always plain torch. This module never imports Triton.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def has_triton() -> bool:
 
 
 def is_interpreting() -> bool:
-    """Return whether kernels run in Triton's interpreter, on the CPU; it is chosen before Triton is imported."""
+    """Return whether kernels run in Triton's interpreter on the CPU, which is set before Triton is imported."""
     return os.environ.get("TRITON_INTERPRET") == "1" and has_triton()
 
 
 def architecture(device: torch.device) -> str:
-    """Return "cpu", "sm_90", "gfx942" and the like; the device type where there is no finer name.
+    """Return the name of a device's architecture, such as "cpu", "sm_90" or "gfx942".
 
     Example:
         >>> architecture(torch.device("cpu"))
@@ -65,7 +65,7 @@ def architecture(device: torch.device) -> str:
 
 
 def on_device(tensor: Tensor) -> AbstractContextManager[object]:
-    """Return a context in which the tensor's GPU is the current one: Triton launches on that, whatever it is given."""
+    """Return a context in which the tensor's GPU is the current device, on which Triton launches its kernels."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
@@ -82,13 +82,13 @@ def use_triton(operation: str, backend: Backend, table: Table, tensor: Tensor, *
 
     Args:
         operation: Name of the operation, for messages and for measurements.
-        backend: What was asked for.
-        table: Architecture to the fewest rows from which the kernel is chosen.
-        tensor: The input; its device, dtype and rows decide.
-        *others: Further differentiable inputs; looked at for transforms only.
+        backend: The backend that the caller asked for.
+        table: Smallest number of rows for which the kernel is chosen, by architecture.
+        tensor: The input, whose device, dtype and number of rows decide.
+        *others: Further differentiable inputs, which matter only for transforms.
 
     Raises:
-        ValueError: If ``backend="triton"`` cannot serve the tensor's device or dtype.
+        ValueError: If ``backend="triton"`` does not support the tensor's device or dtype.
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
     """
     if backend == "torch" or in_transform(tensor, *others):
@@ -127,7 +127,7 @@ def rows(tensor: Tensor) -> int:
 
 
 def key(operation: str, name: str, tensor: Tensor) -> str:
-    """Return the name of a measurement: rows are rounded up to a power of two.
+    """Return the name of a measurement, with the rows rounded up to a power of two.
 
     Example:
         >>> key("supcon", "sm_90", torch.empty(1000, 64))
@@ -138,7 +138,7 @@ def key(operation: str, name: str, tensor: Tensor) -> str:
 
 
 def cache_path() -> Path:
-    """Return where measurements are kept: ``$MONOCON_CACHE`` or ``~/.cache/lightning_monocon``."""
+    """Return the file of measurements, in ``$MONOCON_CACHE`` or ``~/.cache/lightning_monocon``."""
     folder = os.environ.get("MONOCON_CACHE") or Path.home() / ".cache" / "lightning_monocon"
     return Path(folder) / "kernels.json"
 
@@ -148,21 +148,21 @@ def _measured() -> dict[str, str]:
     try:
         found = json.loads(cache_path().read_text())
     except (OSError, ValueError):
-        return {}  # nothing measured, or a file that was cut short: the tables decide
+        return {}  # nothing was measured, or the file is damaged: the tables decide
     return {str(name): str(choice) for name, choice in found.items()} if isinstance(found, dict) else {}
 
 
 def measure(operation: str, tensor: Tensor, steps: Mapping[str, Callable[[], object]], rounds: int = 20) -> str:
-    """Time the steps "triton" and "torch" in turn, keep the winner on disk and return it.
+    """Time the steps "triton" and "torch" in turn, save the name of the faster one and return it.
 
-    Under a process group this is a collective call: rank 0 times, and all ranks take its word, so that they never
-    run different kernels. Call it before training, never while a CUDA graph is captured.
+    Under a process group this is a collective call: rank 0 measures and all ranks use its result, so that they never
+    run different kernels. Call it before training, and not while a CUDA graph is captured.
 
     Args:
         operation: Name of the operation.
         tensor: An input of the size to decide for.
-        steps: A forward and backward pass by each implementation, on this rank alone: no other rank runs them.
-        rounds: How often each is run.
+        steps: A forward and backward pass of each implementation. Only rank 0 runs them.
+        rounds: Number of runs of each.
     """
     ranks = dist.is_available() and dist.is_initialized()
     choice = [_fastest(steps, rounds)] if not ranks or dist.get_rank() == 0 else [""]

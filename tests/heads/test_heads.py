@@ -199,3 +199,25 @@ def test_bad_inputs_are_named(network: nn.Module) -> None:
 def test_empty_and_single_rows_pass_through() -> None:
     assert head(4)(torch.zeros(0, 4)).shape == (0, 4)
     assert head(4)(torch.zeros(1, 4)).shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("free", "monotonic"), [("squared", "reference"), ("identity", "identity"), ("lognormal", "lognormal")]
+)
+def test_a_free_head_can_start_as_the_monotonic_head_of_its_seed(free: str, monotonic: str) -> None:
+    x = torch.randn(50, 12, generator=torch.Generator().manual_seed(0)).abs()
+    heads = []
+    for kind, init in ((MLPHead, free), (MonotonicMLP, monotonic)):
+        torch.manual_seed(3)
+        heads.append(kind(12, init=init))
+    torch.testing.assert_close(heads[0](x), heads[1](x), rtol=1e-5, atol=1e-5)
+    assert heads[0].hidden_layers[0].weight.min() >= 0
+    (slope,) = torch.autograd.grad(heads[0](x).sum(), heads[0].hidden_layers[0].weight)
+    assert slope.abs().sum() > 0
+
+
+def test_unknown_starts_of_a_free_head_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match="`init` must be one of 'default', 'squared', 'identity', 'lognormal'; got 'reference'"
+    ):
+        MLPHead(4, init="reference")

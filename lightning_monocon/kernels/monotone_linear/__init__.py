@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The monotone layer and its stack: the public functions, and the float32 island they keep."""
+"""Compute the monotone layer and stacks of it, in float32 at least."""
 
 from __future__ import annotations
 
@@ -41,32 +41,33 @@ def monotone_mlp(
     Every layer computes ``phi(z V^T + b)`` with ``V = g(W)`` elementwise non-negative (see
     `lightning_monocon.kernels.monotone_linear.reference`); the last has no activation.
 
-    The result is a *float32 island*: it is summed and returned in float64 where an input is float64, else in float32,
-    whatever autocast says and whatever the 16-bit dtype of ``x`` or of the weights. A head with the reference
-    initialisation spreads its outputs over 1e-4 of their length, below the step of bfloat16 (4e-3): rounding the
-    output halves its nearest-neighbour accuracy, while rounding the operands of the products leaves it where it was.
+    The result is a *float32 island*: it is summed and returned in float64 if an input is float64, else in float32,
+    under any autocast and for any 16-bit dtype of ``x`` or of the weights. A head with the reference initialisation
+    spreads its outputs over 1e-4 of their length, less than the step of bfloat16 (4e-3): rounding the output halves
+    its nearest-neighbour accuracy, while rounding the operands of the products does not change it.
 
     Args:
-        x: (..., K), floating.
+        x: Floating-point inputs, (..., K).
         weights: Raw weights, one (N_l, N_{l-1}) per layer, N_0 = K.
         biases: One (N_l,) or None per layer.
         parametrization: ``g``, one of ``"square"``, ``"exp"``, ``"softplus"``, ``"abs"`` or ``"none"`` (free weights).
         signs: Direction of each input feature, (K,) of +1, -1 and 0 (free); None means all +1.
         activation: ``phi``, one of ``"leaky_relu"``, ``"relu"``, ``"elu"``, ``"tanh"``, ``"linear"``.
-        precision: How products are taken; sums are float32. ``"auto"`` follows `torch.set_float32_matmul_precision`;
-            under 16-bit autocast the kernels then round operands to bfloat16, or to TF32 where autocast is float16.
-            ``"bf16"`` and ``"fp16"`` round both operands of every product. ``"ieee"``, ``"bf16x6"`` (float32's
-            accuracy), ``"bf16x3"`` and ``"tf32"`` name what the kernels do; plain torch keeps its own setting there.
-        backend: ``"auto"`` takes the faster one, ``"torch"`` the plain path, ``"triton"`` the kernels, which have no
-            second derivative. Inside `torch.func` transforms and forward-mode differentiation all take the plain path.
+        precision: How numbers are multiplied; sums are float32. ``"auto"`` follows
+            `torch.set_float32_matmul_precision`; under 16-bit autocast the kernels then round operands to bfloat16, or
+            to TF32 if autocast is float16. ``"bf16"`` and ``"fp16"`` round both operands of every product.
+            ``"ieee"``, ``"bf16x6"`` (as accurate as float32), ``"bf16x3"`` and ``"tf32"`` apply to the kernels; plain
+            torch keeps its own setting.
+        backend: ``"auto"`` takes the faster implementation, ``"torch"`` plain torch, ``"triton"`` the kernels, which
+            have no second derivative. Inside `torch.func` transforms and in forward mode all take plain torch.
 
     Returns:
         (..., N_L).
 
     Raises:
-        ValueError: A name is unknown; shapes or devices do not fit; or the kernels were asked for and cannot serve.
-        TypeError: ``x`` is not floating.
-        RuntimeError: ``backend="triton"`` without Triton.
+        ValueError: If a name is unknown, shapes or devices do not match, or ``backend="triton"`` does not support them.
+        TypeError: If ``x`` is not a floating-point tensor.
+        RuntimeError: If ``backend="triton"`` and Triton is not installed.
 
     Example:
         >>> import torch
@@ -94,7 +95,7 @@ def monotone_linear(
     precision: Precision = "auto",
     backend: Backend = "auto",
 ) -> Tensor:
-    """Return one monotone layer's output ``phi(x V^T + b)``: arguments and rules as in `monotone_mlp`.
+    """Return the output ``phi(x V^T + b)`` of one monotone layer; the arguments are those of `monotone_mlp`.
 
     Example:
         >>> import torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the monotone layer asks of its arguments: no kernel starts on shapes that do not fit."""
+"""Validate the arguments of the monotone layer before a kernel runs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PARAMETRIZATIONS = tuple(PARAMETRIZATIONS)
 
 
 def check_choice(argument: str, value: str, known: Sequence[str]) -> None:
-    """Raise a ValueError that lists the ``known`` names where ``value`` is none of them."""
+    """Raise a ValueError that lists the ``known`` names unless ``value`` is one of them."""
     if value not in known:
         raise ValueError(f"`{argument}` must be one of {', '.join(map(repr, known))}; got {value!r}.")
 
 
 def check_names(plan: Plan, precision: str, backend: str) -> None:
-    """Raise a ValueError where a name is unknown."""
+    """Raise a ValueError if a name is unknown."""
     check_choice("parametrization", plan.parametrization, _PARAMETRIZATIONS)
     check_choice("activation", plan.activation, ACTIVATIONS)
     check_choice("activation", plan.output_activation, ACTIVATIONS)
@@ -33,7 +33,7 @@ def check_names(plan: Plan, precision: str, backend: str) -> None:
 
 
 def check_tensors(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], signs: Tensor | None) -> None:
-    """Raise a TypeError or ValueError where dtypes, shapes or devices do not fit each other."""
+    """Raise a TypeError or ValueError if dtypes, shapes or devices do not match."""
     if not x.is_floating_point():
         raise TypeError(f"`x` must hold floating-point numbers; got {x.dtype}. Use `x.float()`.")
     if not weights or len(weights) != len(biases):

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tile, which products and which route a monotone stack takes on a device: one readable table, no Triton.
+"""Choose the tiles, products and route of a monotone stack on a device, without Triton.
 
-Routes, from the number of rows M:
+The number of rows M decides the route:
 
-    on load   M <= ROWS_ON_LOAD and a cheap map (square, abs, none): a tile maps its weights as it loads them; one
-              launch a layer forward, one backward. Such batches are bound by launches.
+    on load   if M <= ROWS_ON_LOAD and the map is cheap (square, abs, none): a tile maps its weights as it loads them,
+              with one launch per layer forward and one backward. Such batches are bound by launches.
     mapped    else, for a named float32 mode: the weights are mapped once per call, then tiled.
-    library   else (16-bit operands, or "auto" as torch itself multiplies): mapped once, then cuBLAS.
+    library   else (16-bit operands, or "auto" as torch itself multiplies): mapped once, then multiplied by cuBLAS.
 
-Tiles come from compiled code: every entry compiles without a spill for its architecture (a test asserts it). Their
-speed was not measured on a GPU.
+Every entry compiles without register spills for its architecture, which a test asserts. The speed of the tiles was not
+measured on a GPU.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Mode = Literal["ieee", "tf32", "bf16x3", "bf16x6", "bf16", "fp16"]
 SIXTEEN_BIT: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 CHEAP_MAPS = ("square", "abs", "none")
 AUTO_FROM = {"sm_80": 1, "sm_90": 1}
-"""Rows from which ``backend="auto"`` takes the kernels: every route launches fewer kernels than torch, and the large
-ones multiply with the same library. From operation and launch counts, not measured on a GPU; architectures without an
-entry are left to torch."""
+"""Rows from which ``backend="auto"`` takes the kernels: every route launches fewer kernels than torch, and the routes
+for large batches multiply with the same library. This follows from counts of operations and launches and was not
+measured on a GPU. Architectures without an entry are left to torch."""
 
-ROWS_ON_LOAD = 1024  # beyond, tiles that read float32 weights are bound by L2: 52 against 85 operations a byte
+ROWS_ON_LOAD = 1024  # beyond, tiles that read float32 weights are bound by L2: 52 operations per byte against 85
 MAX_WIDTH = 16384  # of a layer; wider ones were not considered
 MAP_TILE = (32, 128)  # of the elementwise kernels
 
 
 class Launch(NamedTuple):
-    """How one kernel runs."""
+    """Hold the arguments of one kernel launch."""
 
     dot: Mode
     tile: tuple[int, int, int]
@@ -44,16 +44,16 @@ class Launch(NamedTuple):
 
 
 class Configuration(NamedTuple):
-    """The kernels of one architecture in one mode."""
+    """Hold the launches for one architecture in one mode."""
 
     forward: Launch
     dx: Launch
     dw: Launch
     both: Launch | None = None
-    """dX and dW in one launch; None where that spills."""
+    """dX and dW in one launch; None if that would spill registers."""
     rows_on_load: int = ROWS_ON_LOAD
     rows_per_part: int = 2048
-    """Rows that one program of dW adds up; a larger batch is split into parts."""
+    """Rows that one program of dW sums; a larger batch is split into parts."""
 
 
 def _sixteen(dot: Mode, stages: int, stages_both: int, swap: bool) -> Configuration:
@@ -81,7 +81,7 @@ TABLE: dict[str, dict[Mode, Configuration]] = {
     "sm_90": {
         "bf16": _sixteen("bf16", 4, 3, swap=True),
         "fp16": _sixteen("fp16", 4, 3, swap=True),
-        # wgmma reads tf32 only along rows, and both operands of dW lie the other way: three bf16 products instead
+        # wgmma reads tf32 only along rows, and both operands of dW are transposed: three bf16 products instead
         "tf32": _thirty_two("tf32", "bf16x3", 3, swap=True),
         "bf16x3": _thirty_two("bf16x3", "bf16x3", 3, swap=True),
         "bf16x6": _thirty_two("bf16x6", "bf16x6", 3, swap=True),
@@ -98,11 +98,11 @@ TABLE: dict[str, dict[Mode, Configuration]] = {
     },
 }
 
-_SMALL = (32, 16, 32)  # several tiles, loop steps and parts within the sizes that the interpreter can bear
+_SMALL = (32, 16, 32)  # several tiles, loop steps and parts, at sizes that the interpreter can handle
 
 
 def configuration(architecture: str, mode: Mode) -> Configuration:
-    """Return the kernels' launches; an NVIDIA architecture without a row runs as sm_80, whose code it understands."""
+    """Return the launches; an NVIDIA architecture without an entry uses those of sm_80, whose code it can run."""
     if architecture == "cpu":
         small = Launch(mode, _SMALL, 1, 1)
         return Configuration(small._replace(swap=True), small, small, small, rows_on_load=64, rows_per_part=48)
@@ -110,12 +110,12 @@ def configuration(architecture: str, mode: Mode) -> Configuration:
 
 
 def resolve(precision: Precision) -> Mode:
-    """Return the mode that "auto" stands for: as accurate as torch's own float32 products are set to be."""
+    """Return the mode that "auto" stands for, as accurate as torch's setting for float32 products."""
     if precision != "auto":
         return precision
     return "bf16x6" if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
 def takes_library(precision: Precision, rows: int, limit: int = ROWS_ON_LOAD) -> bool:
-    """Return whether cuBLAS multiplies: large batches, in the modes that it can honour."""
+    """Return whether cuBLAS multiplies: for large batches, in the modes that it supports."""
     return rows > limit and (precision == "auto" or precision in SIXTEEN_BIT)

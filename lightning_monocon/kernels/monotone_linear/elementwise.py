@@ -24,7 +24,7 @@ from lightning_monocon.kernels.monotone_linear.reference import NEGATIVE_SLOPE
 SLOPE = tl.constexpr(NEGATIVE_SLOPE)
 GROUP = tl.constexpr(8)  # row tiles that share one pass over the columns, so that their operands stay in L2
 
-# The interpreter truncates float32 to bfloat16 (`rounded` mends it), holds bfloat16 as uint16 whose integers `tl.dot`
+# The interpreter truncates float32 to bfloat16 (`rounded` fixes it), holds bfloat16 as uint16 whose integers `tl.dot`
 # then multiplies, and does not know the split bf16 precisions (`dot` widens and multiplies in float32).
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET", "0") == "1")
 

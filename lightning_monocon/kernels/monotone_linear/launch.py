@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launching the kernels of one monotone layer. Imports Triton: import it only where kernels run."""
+"""Launch the kernels of one monotone layer. Imports Triton, so import this module only where kernels run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lightning_monocon.kernels.monotone_linear.reference import Activation, Para
 
 
 class Weight(NamedTuple):
-    """What a kernel reads as a weight, and how it maps it."""
+    """Hold a weight and how a kernel maps it."""
 
     tensor: Tensor
     """(N, K)."""
@@ -138,7 +138,7 @@ def layer_dw(dz: Tensor, x: Tensor, weight: Weight, c: Configuration) -> tuple[T
 
 
 def _finish(parts: Tensor, sums: Tensor, weight: Weight) -> tuple[Tensor, Tensor]:
-    """Add the parts (P, N, K) and (P, N) and apply the map's slope."""
+    """Sum the parts (P, N, K) and (P, N), and multiply by the derivative of the map."""
     count, n, k = parts.shape
     dw = torch.empty(n, k, dtype=weight.tensor.dtype, device=parts.device)
     db = torch.empty(n, dtype=torch.float32, device=parts.device)
@@ -162,7 +162,7 @@ def _finish(parts: Tensor, sums: Tensor, weight: Weight) -> tuple[Tensor, Tensor
 def layer_both(
     dz: Tensor, weight: Weight, x: Tensor, activation: Activation, dtype: torch.dtype, launch: Launch
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what `layer_dx` and `layer_dw` do, from one launch; the weight is raw."""
+    """Return the results of `layer_dx` and `layer_dw` from one launch; the weight is raw."""
     dz, w, x = dz.contiguous(), _rows(weight.tensor), _rows(x)
     (m, n), k = dz.shape, x.shape[1]
     dx = torch.empty(m, k, dtype=dtype, device=dz.device)
@@ -198,7 +198,7 @@ def _rows(tensor: Tensor) -> Tensor:
 
 
 def _tiles(launch: Launch, height: int, width: int, rows: int = 0, columns: int = 1) -> int:
-    """Return how many tiles cover (height, width); ``rows`` and ``columns`` say which sides of the tile."""
+    """Return the number of tiles that cover (height, width); ``rows`` and ``columns`` index the sides of a tile."""
     return -(-height // launch.tile[rows]) * -(-width // launch.tile[columns])
 
 

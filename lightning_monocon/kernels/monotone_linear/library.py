@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""The monotone stack on a library's matrix product, with its own backward pass: only each layer's output is saved.
+r"""Compute the monotone stack with a library's matrix product, and its gradients from the saved outputs of the layers.
 
-The formulas are those of `lightning_monocon.kernels.monotone_linear.backward`; activations act in place and their
-derivatives are taken from the outputs. What multiplies is the caller's: cuBLAS, or oneDNN on a CPU.
+The formulas are those of `lightning_monocon.kernels.monotone_linear.backward`. Activations act in place, and their
+derivatives are computed from the outputs. The caller passes the product: cuBLAS, or oneDNN on a CPU.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Linear = Callable[[Tensor, Tensor, Tensor, Activation, torch.dtype], Tensor]
 Product = Callable[[Tensor, Tensor, torch.dtype], Tensor]
 """(a, b, dtype of the result) -> a b, summed in float32."""
 
-# phi'(z) times a gradient, from h = phi(z): one fused elementwise operation each
+# phi'(z) times a gradient, from h = phi(z), each as one fused elementwise operation
 _SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "leaky_relu": lambda grad, h: aten.leaky_relu_backward(grad, h, NEGATIVE_SLOPE, True),
     "relu": lambda grad, h: aten.threshold_backward(grad, h, 0),
@@ -42,12 +42,12 @@ _MAP_SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def through_activation(grad: Tensor, output: Tensor, activation: Activation) -> Tensor:
-    """Return the gradient before the activation whose output is ``output``, in the dtype of ``grad``."""
+    """Return the gradient before the activation with the given output, in the dtype of ``grad``."""
     return _SLOPES[activation](grad, output.to(grad.dtype))
 
 
 def through_map_(grad: Tensor, weight: Tensor, parametrization: Parametrization, signs: Tensor | None) -> Tensor:
-    """Turn the gradient of the effective weight, in place, into that of the raw one; ``signs`` as in `Plan`."""
+    """Convert the gradient of the effective weight, in place, into that of the raw one; ``signs`` as in `Plan`."""
     if parametrization == "none":
         return grad
     slope = _MAP_SLOPES[parametrization](weight)
@@ -75,16 +75,16 @@ def backward(
     product: Product,
     needs_input: bool = True,
 ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
-    """Return the gradients of x (None where not needed), of the raw weights and of the biases, in float32.
+    """Return the gradients of x (None if not needed), of the raw weights and of the biases, in float32.
 
     Args:
         grad: At the last layer's pre-activation, (M, N_L), float32.
-        inputs: What each layer multiplied: x, then every output but the last.
-        weights: Raw.
-        mapped: Effective, in the dtype that is multiplied.
-        plan: As in the forward pass.
+        inputs: Input of each layer: x, then every output but the last.
+        weights: Raw weights.
+        mapped: Effective weights, in the dtype of the products.
+        plan: The plan of the forward pass.
         product: The matrix product.
-        needs_input: Whether the gradient of x is wanted.
+        needs_input: Whether the gradient of x is needed.
     """
     dws: list[Tensor] = []
     dbs: list[Tensor] = []
@@ -95,21 +95,21 @@ def backward(
         dws.insert(0, through_map_(dw, weights[index].to(dw.dtype), plan.parametrization, signs))
         dbs.insert(0, grad.sum(dim=0, dtype=torch.float32))
         if index > 0:
-            # Kept as it is multiplied next: a float32 copy of a large batch would cost more than the activation.
+            # It stays in the dtype of the next product: a float32 copy of a large batch would cost more time.
             grad = through_activation(product(narrow, mapped[index], narrow.dtype), inputs[index], plan.activation)
     dx = product(narrow, mapped[0], torch.float32) if needs_input else None
     return dx, dws, dbs
 
 
 def torch_linear(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation, dtype: torch.dtype) -> Tensor:
-    """`Linear` on torch's own product, in the dtype of ``x`` and ``weight``."""
+    """Implement `Linear` with torch's own product, in the dtype of ``x`` and ``weight``."""
     if x.dtype == dtype:
         return reference.activate(torch.nn.functional.linear(x, weight, bias.to(dtype)), activation)
     return reference.activate(torch_product(x, weight.T, dtype).add_(bias), activation)
 
 
 def torch_product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
-    """`Product` on torch."""
+    """Implement `Product` with torch."""
     if a.dtype == dtype:
         return a @ b
     if a.device.type == "cuda":

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""The monotone stack on a CPU through oneDNN's float32 product, where that was seen to be faster and as accurate.
+r"""Compute the monotone stack on a CPU with oneDNN's float32 product, if a probe finds it faster and as accurate.
 
-On AMD, torch's float32 product (MKL) leaves AVX-512 unused; oneDNN's is about twice as fast at full float32 accuracy.
-It is reached through the operator that inductor emits, with bias and LeakyReLU inside: the global precision flag is
-never touched (on Intel with AMX its lower settings mean bfloat16). The operator is private to torch: where it is
-missing or refuses, torch's own product serves, silently.
+On AMD, torch's float32 product (MKL) does not use AVX-512; oneDNN's is about twice as fast at full float32 accuracy.
+It is called through the operator that inductor emits, with bias and LeakyReLU inside, and the global precision flag is
+not changed (on Intel with AMX its lower settings mean bfloat16). The operator is private to torch: if it is missing or
+does not support the processor, torch's own product is used, silently.
 
-One probe per machine and torch version decides (`is_faster`), and its answer is kept on disk: a resumed run must
-multiply as the interrupted one did.
+One probe per machine and torch version decides (`is_faster`), and its result is kept on disk, because a resumed run
+must multiply like the interrupted one.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from lightning_monocon.kernels.dispatch import cache_path
 from lightning_monocon.kernels.monotone_linear import library, reference
 from lightning_monocon.kernels.monotone_linear.reference import NEGATIVE_SLOPE, Activation, Plan
 
-SMALLEST_PRODUCT = 2**23  # M N K of a layer: below, the calls themselves cost more than is gained
+SMALLEST_PRODUCT = 2**23  # M N K of a layer: below, the calls cost more time than is saved
 FASTER = 1.2
 ERROR = 2.0  # times that of torch's own product
 
 
 def serves(x: Tensor, weights: list[Tensor]) -> bool:
-    """Return whether this path is the faster one for float32 ``x`` (M, K) and weights on a CPU, in eager mode."""
+    """Return whether oneDNN is faster for float32 ``x`` (M, K) and weights on a CPU, in eager mode."""
     rows = x.shape[0]
     if any(rows * weight.numel() < SMALLEST_PRODUCT for weight in weights):
         return False
@@ -44,7 +44,7 @@ def serves(x: Tensor, weights: list[Tensor]) -> bool:
 
 
 def run(x: Tensor, weights: list[Tensor], biases: list[Tensor], plan: Plan) -> Tensor:
-    """Return the stack's output, (M, N_L), all float32; differentiable any number of times."""
+    """Return the output of the stack, (M, N_L) float32, differentiable any number of times."""
     output: Tensor = _Stack.apply(plan, len(weights), x, *weights, *biases)  # type: ignore[no-untyped-call]
     return output
 
@@ -64,7 +64,7 @@ class _Stack(torch.autograd.Function):
         n = ctx.count
         x, *rest = ctx.saved_tensors
         weights, biases, mapped, outputs = (rest[k * n : (k + 1) * n] for k in range(4))
-        if torch.is_grad_enabled():  # somebody will differentiate this: only the reference can be
+        if torch.is_grad_enabled():  # a second derivative is wanted, which only the reference has
             return None, None, *_differentiable(grad, x, weights, biases, ctx)
         grad = library.through_activation(grad, outputs[-1], ctx.plan.output_activation)
         inputs = [x, *outputs[:-1]]
@@ -93,14 +93,14 @@ def _mapped(weights: tuple[Tensor, ...], plan: Plan) -> list[Tensor]:
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation, dtype: torch.dtype) -> Tensor:
-    """`library.Linear`; LeakyReLU happens inside the product, other activations in place after it."""
+    """Implement `library.Linear`, with LeakyReLU inside the product and other activations in place after it."""
     if activation == "leaky_relu":
         return _pointwise(x, weight, bias, "leaky_relu", [NEGATIVE_SLOPE])
     return reference.activate(_pointwise(x, weight, bias, "none", []), activation)
 
 
 def _product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
-    """`library.Product`; transposes are read through their strides."""
+    """Implement `library.Product`; transposed matrices are read through their strides."""
     return _pointwise(a, b.T, None, "none", [])
 
 
@@ -113,7 +113,7 @@ def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, name: str, scalar
 def is_faster() -> bool:
     """Return whether oneDNN's product is at least 1.2 times as fast as torch's, with at most twice its error.
 
-    The answer is probed once per machine, processor and torch version, and kept beside the kernels' measurements.
+    This is measured once per machine, processor and torch version, and kept beside the measurements of the kernels.
     """
     kept = cache_path().with_name("cpu_product.json")
     name = f"{platform.node()}/{_processor()}/{torch.__version__}"
@@ -125,19 +125,19 @@ def is_faster() -> bool:
 
 
 def _probe() -> bool:
-    """Time both on a layer of a typical head and compare their errors."""
+    """Compare the time and the error of both on a layer of a typical head."""
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(*shape, generator=generator) for shape in ((128, 512), (1024, 512), (1024,)))
     try:
         exact = F.linear(x.double(), weight.double(), bias.double())
         error_torch = float((F.linear(x, weight, bias) - exact).norm())
         error_onednn = float((_pointwise(x, weight, bias, "none", []) - exact).norm())
-        # In turn, and the best of each: a busy neighbour slows both alike.
+        # The runs alternate and the best of each counts, so that other processes slow both alike.
         times = [
             (_seconds(F.linear, x, weight, bias), _seconds(_pointwise, x, weight, bias, "none", [])) for _ in range(9)
         ]
     except (AttributeError, RuntimeError, NotImplementedError):
-        return False  # the private operator is missing or refuses this processor
+        return False  # the private operator is missing or does not support this processor
     torchs, onednns = (min(series) for series in zip(*times, strict=True))
     return torchs > FASTER * onednns and error_onednn <= ERROR * error_torch
 
@@ -149,7 +149,7 @@ def _seconds(product: Callable[..., Tensor], *arguments: object) -> float:
 
 
 def _processor() -> str:
-    """Return the processor's name; a virtual machine can move to another one."""
+    """Return the name of the processor, because a virtual machine can move to another one."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next(
@@ -166,7 +166,7 @@ def _read(path: Path) -> dict[str, bool]:
 
 
 def _write(path: Path, found: dict[str, bool]) -> None:
-    """Keep the answer; where the disk refuses, this process alone remembers it."""
+    """Save the result; if the disk refuses, only this process remembers it."""
     part = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The monotone stack as two custom operators, so that compilation, export and CUDA graphs pass over the kernels.
+"""Register the monotone stack as two custom operators for compilation, export and CUDA graphs.
 
-``monocon::monotone_mlp`` returns every layer's output (the last in float32): the hidden ones are what the
-backward pass needs. ``monocon::monotone_mlp_backward`` returns the gradients. Both choose their route by
-sizes alone: no tensor is read on the host.
+``monocon::monotone_mlp`` returns the outputs of all layers (the last in float32), because the backward pass needs the
+hidden ones. ``monocon::monotone_mlp_backward`` returns the gradients. Both choose their route by sizes alone and read
+no tensor on the host.
 
-The operators do not check shapes against each other: call `lightning_monocon.kernels.monotone_linear.monotone_mlp`.
+The operators do not validate shapes; `lightning_monocon.kernels.monotone_linear.monotone_mlp` does.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def monotone_mlp(
     output_activation: str,
     precision: str,
 ) -> list[Tensor]:
-    """Return every layer's output; names as in `Plan`."""
+    """Return the outputs of all layers; the names are those of `Plan`."""
     if x.numel() == 0:
         return _empty_outputs(x, weights, precision)
-    use_triton("monotone_mlp", "triton", {}, x)  # a compiled program may have moved: say so rather than fail inside
+    use_triton("monotone_mlp", "triton", {}, x)  # a compiled program may have been moved: raise here, not inside
     from lightning_monocon.kernels.monotone_linear import stack
 
     plan = _plan(parametrization, activation, output_activation, signs)
@@ -57,7 +57,7 @@ def monotone_mlp_backward(
     precision: str,
     needs_input: bool,
 ) -> list[Tensor]:
-    """Return the gradients of x (empty where not needed), of every weight and of every bias, in their dtypes."""
+    """Return the gradients of x (empty if not needed), of all weights and of all biases, in their dtypes."""
     if x.numel() == 0:
         return [torch.zeros_like(t) for t in (x if needs_input else x.new_empty(0), *weights, *biases)]
     from lightning_monocon.kernels.monotone_linear import stack
@@ -72,43 +72,24 @@ def monotone_mlp_backward(
 
 
 @monotone_mlp.register_fake
-def _(
-    x: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    signs: Optional[Tensor],  # noqa: UP045 (the schema is read from this spelling by every torch from 2.10)
-    parametrization: str,
-    activation: str,
-    output_activation: str,
-    precision: str,
-) -> list[Tensor]:
+def _(x: Tensor, weights: list[Tensor], biases: list[Tensor], signs: Tensor | None, *names: str) -> list[Tensor]:
     for weight, width in zip(weights, [x.shape[1], *(w.shape[0] for w in weights)], strict=False):
         torch._check(weight.shape[1] == width)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return _empty_outputs(x, weights, precision)
+    return _empty_outputs(x, weights, names[-1])
 
 
 @monotone_mlp_backward.register_fake
 def _(
-    grad: Tensor,
-    x: Tensor,
-    outputs: list[Tensor],
-    weights: list[Tensor],
-    biases: list[Tensor],
-    signs: Optional[Tensor],  # noqa: UP045 (the schema is read from this spelling by every torch from 2.10)
-    parametrization: str,
-    activation: str,
-    output_activation: str,
-    precision: str,
-    needs_input: bool,
+    grad: Tensor, x: Tensor, outputs: list[Tensor], weights: list[Tensor], biases: list[Tensor], *rest: object
 ) -> list[Tensor]:
-    dx = x.new_empty(x.shape) if needs_input else x.new_empty(0)
+    dx = x.new_empty(x.shape) if rest[-1] else x.new_empty(0)
     return [dx, *(p.new_empty(p.shape) for p in (*weights, *biases))]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:  # noqa: ANN401 (torch's own)
     x, weights, biases, signs, *ctx.names = inputs
     ctx.count, ctx.signed = len(weights), signs is not None
-    ctx.set_materialize_grads(False)  # hidden outputs have no gradient, and zeros of their size are not wanted
+    ctx.set_materialize_grads(False)  # hidden outputs have no gradient, and need no zeros of their size
     ctx.save_for_backward(x, *output, *weights, *biases, *([signs] if ctx.signed else []))
 
 
@@ -118,7 +99,7 @@ def _backward(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:  # noqa: ANN401
     outputs, weights, biases = rest[:n], rest[n : 2 * n], rest[2 * n : 3 * n]
     signs = rest[-1] if ctx.signed else None
     needs_input = bool(ctx.needs_input_grad[0])
-    # Hidden outputs are for this backward pass alone; the public function does not hand them out.
+    # Hidden outputs serve only this backward pass; the public function does not return them.
     dx, *parameters = monotone_mlp_backward(
         grads[-1].contiguous(), x, outputs, weights, biases, signs, *ctx.names, needs_input
     )
@@ -147,7 +128,7 @@ def _plan(parametrization: str, activation: str, output_activation: str, signs: 
 
 
 def _empty_outputs(x: Tensor, weights: list[Tensor], precision: str) -> list[Tensor]:
-    """Return tensors of the outputs' shapes and dtypes: 16-bit modes keep hidden outputs as they are multiplied."""
+    """Return tensors with the shapes and dtypes of the outputs; 16-bit modes keep hidden outputs in 16 bits."""
     kept = SIXTEEN_BIT.get(precision, torch.float32)
     last = len(weights) - 1
     return [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""The monotone layer in plain torch: what every kernel must reproduce.
+r"""Compute the monotone layer in plain torch, as every kernel must reproduce it.
 
 One layer, with weight ``W`` of shape (N, K), signs ``s`` in {+1, -1, 0} of shape (K,) and bias ``b`` of shape (N,)::
 
@@ -7,12 +7,12 @@ One layer, with weight ``W`` of shape (N, K), signs ``s`` in {+1, -1, 0} of shap
     V_nk = s_k g(W_nk)  where s_k = +1 or -1,   V_nk = W_nk  where s_k = 0
     g(w) = w^2 | exp(w) | softplus(w) | |w|,    g >= 0
 
-``phi`` is non-decreasing and ``g >= 0``, so ``y`` is non-decreasing in ``x_k`` where ``s_k = +1``, non-increasing where
-``s_k = -1`` and free where ``s_k = 0``. Only the first layer of a stack has signs: the later ones are non-negative and
+``phi`` is non-decreasing and ``g >= 0``, so ``y`` is non-decreasing in ``x_k`` if ``s_k = +1``, non-increasing if
+``s_k = -1`` and free if ``s_k = 0``. Only the first layer of a stack has signs; the later ones are non-negative and
 keep the direction.
 
-Everything here is ordinary autograd: second derivatives, forward mode, `torch.func`, `torch.export` and ONNX work.
-Activations act in place on the fresh product, so autograd keeps one tensor per layer (the output), not two.
+Ordinary autograd differentiates it: second derivatives, forward mode, `torch.func`, `torch.export` and ONNX work.
+Activations act in place on the new product, so autograd keeps one tensor per layer (the output) instead of two.
 """
 
 from __future__ import annotations
@@ -50,30 +50,30 @@ ACTIVATIONS = tuple(ACTIVATIONS_)
 
 
 class Plan(NamedTuple):
-    """What the layers of a stack do, apart from their weights."""
+    """Describe the layers of a stack, apart from their weights."""
 
     parametrization: Parametrization = "square"
     activation: Activation = "leaky_relu"
-    """After every layer but the last."""
+    """Activation of every layer but the last."""
     output_activation: Activation = "linear"
-    """After the last layer."""
+    """Activation of the last layer."""
     signs: Tensor | None = None
     """Direction of each input of the stack, (K,) of +1, -1 and 0; None means all +1."""
 
 
 def activate(z: Tensor, activation: Activation) -> Tensor:
-    """Return ``phi(z)``; ``z`` is overwritten where that is possible, so pass a fresh tensor."""
+    """Return ``phi(z)``; ``z`` may be overwritten, so pass a new tensor."""
     return ACTIVATIONS_[activation](z)
 
 
 def effective_weight(
     weight: Tensor, parametrization: Parametrization = "square", signs: Tensor | None = None
 ) -> Tensor:
-    """Return the weight that multiplies the input, of the same shape (N, K) as the raw one.
+    """Return the weight that multiplies the input, (N, K) like the raw one.
 
     Args:
         weight: Raw weight, (N, K).
-        parametrization: Which ``g`` maps it; ``"none"`` leaves it as it is.
+        parametrization: The map ``g``; ``"none"`` does not change the weight.
         signs: (K,) of +1, -1 and 0, or None for all +1. Ignored with ``"none"``, whose columns are all free.
     """
     mapped = PARAMETRIZATIONS[parametrization](weight)
@@ -89,13 +89,13 @@ def monotone_mlp(
     plan: Plan,
     rounding: torch.dtype | None = None,
 ) -> Tensor:
-    """Return the stack's output, (M, N_L).
+    """Return the output of the stack, (M, N_L).
 
     Args:
         x: (M, K), of the same floating dtype as the weights.
         weights: Raw weights, one (N_l, N_{l-1}) per layer.
         biases: One (N_l,) or None per layer.
-        plan: What every layer does; its signs belong to the first.
+        plan: The description of the layers; its signs belong to the first.
         rounding: The 16-bit dtype to which both operands of each product are rounded; sums keep the dtype of ``x``.
     """
     parametrization, activation, output_activation, signs = plan

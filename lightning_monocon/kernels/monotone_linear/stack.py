@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole monotone stack on a GPU (or in the interpreter): the routes of `configurations`, layer by layer."""
+"""Run a monotone stack on a GPU (or in the interpreter), layer by layer, on the routes of `configurations`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Gradients = tuple[Tensor | None, list[Tensor], list[Tensor]]
 def forward(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], plan: Plan, precision: Precision, architecture: str
 ) -> list[Tensor]:
-    """Return every layer's output, the last in float32, the others as they are multiplied; M and widths >= 1."""
+    """Return the outputs of all layers, the last in float32, the others in the dtype of the products."""
     c = configuration(architecture, resolve(precision))
     kept = SIXTEEN_BIT.get(precision, torch.float32)
     raw = _raw(weights, plan)
@@ -52,16 +52,16 @@ def backward(
     architecture: str,
     needs_input: bool,
 ) -> Gradients:
-    """Return the gradients of x (None where not needed), of the raw weights and of the biases.
+    """Return the gradients of x (None if not needed), of the raw weights and of the biases.
 
     Args:
         grad: At the last layer's pre-activation, (M, N_L), float32.
-        inputs: What each layer multiplied: x, then every output but the last.
-        weights: Raw.
-        plan: As in the forward pass.
-        precision: As in the forward pass.
-        architecture: As in the forward pass.
-        needs_input: Whether the gradient of x is wanted.
+        inputs: Input of each layer: x, then every output but the last.
+        weights: Raw weights.
+        plan: The plan of the forward pass.
+        precision: The precision of the forward pass.
+        architecture: The architecture of the forward pass.
+        needs_input: Whether the gradient of x is needed.
     """
     c = configuration(architecture, resolve(precision))
     raw = _raw(weights, plan)
@@ -86,7 +86,7 @@ def backward(
 def _layer_backward(
     dz: Tensor, weight: Weight, x: Tensor, plan: Plan, c: Configuration, needs_input: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Return dX (None where not needed; before ``plan.activation``), dW and db of one layer."""
+    """Return dX (None if not needed; before ``plan.activation``), dW and db of one layer."""
     read = _read(weight, len(x), c)
     if needs_input and c.both is not None and read is weight:
         return launch.layer_both(dz, weight, x, plan.activation, x.dtype, c.both)
@@ -95,13 +95,13 @@ def _layer_backward(
 
 
 def _raw(weights: Sequence[Tensor], plan: Plan) -> list[Weight]:
-    """Return the raw weights; only a mapped first layer has signs."""
+    """Return the raw weights; only the first layer has signs, if its weights are mapped."""
     signs = None if plan.parametrization == "none" else plan.signs
     return [Weight(weight, plan.parametrization, None if index else signs) for index, weight in enumerate(weights)]
 
 
 def _read(weight: Weight, rows: int, c: Configuration) -> Weight:
-    """Return the weight as the tiles read it: raw where they map it on load, else mapped once."""
+    """Return the weight as the tiles read it: raw if they map it on load, else mapped once."""
     if rows <= c.rows_on_load and weight.parametrization in CHEAP_MAPS:
         return weight
     return Weight(launch.map_weight(weight, SIXTEEN_BIT.get(c.forward.dot, torch.float32)), "none", None)

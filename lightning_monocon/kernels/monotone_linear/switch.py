@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one switch of the monotone layer: Triton kernels, plain torch, or oneDNN's product on a CPU."""
+"""Decide how a monotone stack is computed: by Triton kernels, plain torch, or oneDNN's product on a CPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLAIN, _EXACT = ("auto", "torch"), ("auto", "ieee")
 def run(
     x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan, precision: Precision, backend: Backend
 ) -> Tensor:
-    """Return the stack's output (..., N_L) for checked arguments."""
+    """Return the output of the stack, (..., N_L), for validated arguments."""
     # Flat rows: an in-place activation on a viewed product would make autograd copy it.
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
     accepted = _accepted_precision(x.device.type) if precision == "auto" else precision
@@ -37,11 +37,11 @@ def run(
 def run_small(
     x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan, precision: Precision, backend: Backend
 ) -> Tensor | None:
-    """Return the output of a small stack on a CPU, at hardly more than the price of its formula; else None.
+    """Return the output of a small stack on a CPU in little more time than its formula takes, else None.
 
-    Small float32 layers take microseconds, and so does looking at every argument before them. Here the products
-    themselves refuse what does not fit; only what they would let pass, a short bias or another device, is looked at.
-    None means that `run` decides, or that the checks before it have the words for what is wrong.
+    Small float32 layers take microseconds, and so does validating every argument. Here the products themselves raise
+    if shapes do not match, and only what they would accept, a short bias or another device, is checked first. None
+    means that `run` decides, or that the validation before it raises the error.
     """
     if not x.is_cpu or x.dtype != torch.float32 or x.ndim != 2 or plan.signs is not None:
         return None
@@ -62,7 +62,7 @@ def run_small(
 
 
 def _formula(x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan) -> Tensor:
-    """Return what `reference.monotone_mlp` does without signs and rounding, by as few calls as there are steps."""
+    """Return the result of `reference.monotone_mlp` without signs and rounding, with as few calls as possible."""
     mapped, activate = reference.PARAMETRIZATIONS[plan.parametrization], reference.ACTIVATIONS_[plan.activation]
     for weight, bias in zip(weights[:-1], biases[:-1]):  # noqa: B905
         x = activate(linear(x, mapped(weight), bias))
@@ -71,7 +71,7 @@ def _formula(x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan) -
 
 
 def _takes_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, backend: Backend) -> bool:
-    """Return whether the Triton kernels serve; raise where they were asked for and cannot."""
+    """Return whether the Triton kernels are used; raise a ValueError if they are required but cannot be."""
     if backend == "torch" or (backend == "auto" and x.device.type != "cuda"):
         return False
     widths = [x.shape[1], *(weight.shape[0] for weight in weights)]
@@ -84,17 +84,17 @@ def _takes_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, backend
             )
         return False
     wide = next((t for t in (x, *weights) if t.dtype == torch.float64), x)
-    if torch.compiler.is_compiling():  # the operator itself refuses what it cannot serve
+    if torch.compiler.is_compiling():  # the operator itself refuses what it does not support
         return backend == "triton" or (wide.dtype in FLOATING and _has_kernels(x.device))
     return use_triton("monotone_mlp", backend, AUTO_FROM, wide, *weights, *_given(biases))
 
 
 def _has_kernels(device: torch.device) -> bool:
-    """Return what a compiled program may take for granted on ``device``."""
+    """Return whether a compiled program may assume that ``device`` has kernels."""
     return device.type == "cuda" and has_triton() and architecture(device) in AUTO_FROM
 
 
-# What `torch.compiler.assume_constant_result` sets; calling that would import the compiler, and with it Triton.
+# `torch.compiler.assume_constant_result` would set this, but would import the compiler, and with it Triton.
 vars(_has_kernels)["_dynamo_marked_constant"] = True
 
 
@@ -108,7 +108,7 @@ def _on_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan
 def _on_torch(
     x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan, precision: Precision, backend: Backend
 ) -> Tensor:
-    """Run the reference, or oneDNN where it is faster: in float64 where an operand is, else in float32."""
+    """Run the reference, or oneDNN if it is faster, in float64 if an operand is, else in float32."""
     dtype = torch.float64 if torch.float64 in (x.dtype, *(weight.dtype for weight in weights)) else torch.float32
     rows, wide = _in(dtype, x), [_in(dtype, weight) for weight in weights]
     full = [None if bias is None else _in(dtype, bias) for bias in biases]
@@ -118,7 +118,7 @@ def _on_torch(
 
 
 def _fits_onednn(x: Tensor, weights: list[Tensor], biases: Biases) -> bool:
-    """Return whether oneDNN may and should multiply; compiled programs are left to their compiler."""
+    """Return whether oneDNN multiplies; compiled programs are left to their compiler."""
     if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype != torch.float32:
         return False
     given = _given(biases)
@@ -126,7 +126,7 @@ def _fits_onednn(x: Tensor, weights: list[Tensor], biases: Biases) -> bool:
 
 
 def _in(dtype: torch.dtype, tensor: Tensor) -> Tensor:
-    """Return the tensor in ``dtype``; a call that changes nothing would still cost a microsecond."""
+    """Return the tensor in ``dtype``; calling `Tensor.to` without need would cost a microsecond."""
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
@@ -135,9 +135,9 @@ def _given(biases: Biases) -> list[Tensor]:
 
 
 def _accepted_precision(device_type: str) -> Precision:
-    """Return what the surrounding autocast accepts; sums and results stay float32.
+    """Return the precision that the surrounding autocast accepts; sums and results stay float32.
 
-    float16 has too small a range for activations and scaled gradients: TF32 keeps its digits with float32's range.
+    The range of float16 is too small for activations and scaled gradients; TF32 has its digits and float32's range.
     """
     if not torch.is_autocast_enabled(device_type):
         return "auto"
@@ -145,7 +145,7 @@ def _accepted_precision(device_type: str) -> Precision:
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Switch autocast off where it is on; elsewhere add nothing, so that an exported graph stays plain."""
+    """Return a context without autocast, which adds nothing to an exported graph if autocast is off."""
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()

@@ -1,27 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised contrastive loss: one function, and the one switch between its implementations; two sets: `cross`."""
+"""Compute the supervised contrastive loss of one set of rows."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.dispatch import Backend, has_triton, measure, use_triton
-from lightning_monocon.kernels.supcon.cross import cross_supcon
+from lightning_monocon.kernels.dispatch import Backend, has_triton, measure
 from lightning_monocon.kernels.supcon.ops import supcon_operator
-from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
-from lightning_monocon.kernels.supcon.reference import supcon_reference
-from lightning_monocon.kernels.supcon.shapes import TABLE, is_bounded, wide_dtype
-from lightning_monocon.kernels.supcon.shapes import block_size as default_block
-from lightning_monocon.kernels.supcon.unit import differentiable_unit_rows
+from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.route import find_route
+from lightning_monocon.kernels.supcon.shapes import block_size, is_bounded, wide_dtype
+from lightning_monocon.kernels.supcon.streamed import supcon_streamed
 
-if TYPE_CHECKING:
-    from lightning_monocon.distributed import RowGather
-
-__all__ = ["cross_supcon", "supcon", "tune"]
+__all__ = ["supcon", "tune"]
 
 
 def supcon(
@@ -29,74 +24,52 @@ def supcon(
     labels: Tensor,
     temperature: float | Tensor = 0.1,
     *,
-    normalize: bool = True,
-    singletons: Singletons = "zero",
-    ignore_index: int | None = None,
-    gather: RowGather | None = None,
-    block_size: int | None = None,
+    options: Options | None = None,
     backend: Backend = "auto",
-    precision: Precision = "auto",
 ) -> Tensor:
-    """Return the supervised contrastive loss of ``(N, D)`` embeddings; `SupConLoss` documents and checks it.
+    """Return the supervised contrastive loss of ``(N, D)`` embeddings.
 
-    The arguments are taken as valid here. float16 and bfloat16 embeddings are taken to float32.
+    `lightning_monocon.losses.SupConLoss` documents the loss and validates its arguments; this function does not.
+    float16 and bfloat16 embeddings are converted to float32.
 
     Args:
-        embeddings: This rank's embeddings.
+        embeddings: Embeddings of this rank.
         labels: Their integer labels, ``(N,)``.
-        temperature: T > 0; a 0-d tensor gets its gradient.
-        normalize: Whether the rows are first brought to unit length.
-        singletons: The rule for an anchor without a positive.
-        ignore_index: Rows with this label take no part.
-        gather: The layout of the batch over ranks; None for one rank.
-        block_size: Side of a tile of pairs; None chooses.
-        backend: Which implementation; "auto" takes the faster one.
-        precision: How the Triton kernels multiply. "fp16" and "tf32" keep eleven bits (gradients to about 3e-4),
-            "bf16x3" and "ieee" float32. "auto" is "bf16x3", or "fp16" where the program accepts such rounding:
-            half-precision embeddings, autocast, or a float32 matmul precision below "highest".
+        temperature: T > 0; a 0-d tensor receives a gradient.
+        options: The options of the loss; None for the defaults of `SupConLoss`. `Options.bounded` is set here.
+        backend: The implementation; "auto" takes the faster one.
 
     Returns:
-        The loss over the rows of all ranks, 0-d, float64 for float64 embeddings and float32 for all others.
+        The loss over the rows of all ranks, 0-d, in float64 for float64 embeddings and else in float32.
 
     Raises:
-        ValueError: If `backend` cannot serve these embeddings.
+        ValueError: If `backend` does not support these embeddings.
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
     """
     scale = torch.as_tensor(temperature, dtype=wide_dtype(embeddings.dtype), device=embeddings.device)
-    options = Options(
-        normalize=normalize,
-        singletons=singletons,
-        ignore_index=ignore_index,
-        block_size=block_size or default_block(embeddings.device),
-        bounded=is_bounded(temperature, normalize),
-        precision=precision,
-        gather=gather,
-    )
-    if torch.compiler.is_compiling() and gather is None:
-        return supcon_operator(embeddings, labels, scale, options, backend)  # which chooses when it runs
-    if use_triton("supcon", backend, TABLE, embeddings, scale):
-        if gather is None:
-            return supcon_operator(embeddings, labels, scale, options, backend)
+    chosen = options or Options(block_size=block_size(embeddings.device))
+    chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
+    route = find_route("supcon", backend, embeddings, scale, gathered=chosen.gather is not None)
+    if route == "operator":
+        return supcon_operator(embeddings, labels, scale, chosen, backend)
+    if route == "ranks":
         from lightning_monocon.kernels.supcon.ranks import across_ranks
 
-        return across_ranks(embeddings, labels, scale, options)
-    with torch.autocast(embeddings.device.type, enabled=False):
-        rows = embeddings.to(scale.dtype)
-        rows = differentiable_unit_rows(rows) if normalize else rows
-        return supcon_reference(rows, labels, scale, options)
+        return across_ranks(embeddings, labels, scale, chosen)
+    return supcon_streamed(embeddings, labels, scale, chosen)
 
 
 def tune(rows: int, dim: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cuda") -> str:
-    """Time both implementations on this machine and keep the faster one for ``backend="auto"`` at this size.
+    """Time both implementations on this machine and let ``backend="auto"`` use the faster one at this size.
 
-    Call it once, before training; under a process group on all ranks, and rank 0 decides. The answer is kept on disk
-    (`dispatch.cache_path`) and holds for rows up to the next power of two.
+    Call it once, before training; under a process group, call it on all ranks, and rank 0 decides. The result is kept
+    on disk (`dispatch.cache_path`) and applies to all numbers of rows with the same next power of two.
 
     Args:
         rows: Rows per rank.
         dim: Dimensions of the embeddings.
-        dtype: Their dtype.
-        device: A GPU; anywhere else the answer is "torch" without a measurement.
+        dtype: Dtype of the embeddings.
+        device: A GPU; for any other device the result is "torch" without a measurement.
 
     Returns:
         "triton" or "torch".

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the contrastive losses ask of their arguments, in the words that a user reads."""
+"""Validate the arguments of the contrastive losses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightning_monocon.kernels.supcon.shapes import wide_dtype
 
 
 def check_settings(temperature: float | Tensor, singletons: str, block_size: int | None, backend: str) -> None:
-    """Raise a ValueError where an option of a loss breaks its rule."""
+    """Raise a ValueError if an option of a loss is not valid."""
     _check_choice("singletons", singletons, get_args(Singletons))
     _check_choice("backend", backend, get_args(Backend))
     if block_size is not None and block_size < 1:
@@ -29,7 +29,7 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def check_temperature(temperature: float | Tensor) -> None:
-    """Raise a ValueError where T is no positive number, or a tensor of another kind."""
+    """Raise a ValueError unless T is a positive number or a floating-point 0-d tensor."""
     if isinstance(temperature, Tensor):
         if temperature.ndim or not temperature.is_floating_point():
             raise ValueError(
@@ -44,7 +44,7 @@ def check_temperature(temperature: float | Tensor) -> None:
 
 
 def check_set(embeddings: Tensor, labels: Tensor, name: str = "embeddings", label_name: str = "labels") -> None:
-    """Raise a ValueError or TypeError where embeddings and labels are no set of labelled rows."""
+    """Raise a ValueError or TypeError unless embeddings and labels are ``(N, D)`` rows and their N integers."""
     shape = tuple(embeddings.shape)
     if embeddings.ndim != 2 or not embeddings.shape[1]:
         raise ValueError(f"`{name}` must be (N, D) with D at least 1; got shape {shape}.")
@@ -64,7 +64,7 @@ def check_set(embeddings: Tensor, labels: Tensor, name: str = "embeddings", labe
 
 
 def check_same_space(anchors: Tensor, contrast: Tensor) -> None:
-    """Raise a ValueError where two sets cannot be compared."""
+    """Raise a ValueError if two sets differ in dimensions or device."""
     if contrast.shape[1] != anchors.shape[1]:
         raise ValueError(
             f"`contrast` must have the anchors' {anchors.shape[1]} dimensions; got shape {tuple(contrast.shape)}."
@@ -76,14 +76,14 @@ def check_same_space(anchors: Tensor, contrast: Tensor) -> None:
 
 
 def values_are_at_hand(tensor: Tensor) -> bool:
-    """Return whether looking at values costs no wait, or was asked for, and breaks no graph or transform."""
+    """Return whether values may be read: on a CPU or in anomaly mode, outside of compilation and transforms."""
     if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return False
     return tensor.device.type == "cpu" or torch.is_anomaly_enabled()
 
 
 def check_values(embeddings: Tensor, normalize: bool, name: str = "embeddings") -> None:
-    """Raise a ValueError where a row is not finite, or has no direction that normalisation needs."""
+    """Raise a ValueError if a row is not finite, or has no direction although it is to be normalised."""
     rows = embeddings.detach()
     peak = torch.maximum(rows.amax(1), -rows.amin(1))
     finite = peak.isfinite()
@@ -94,7 +94,7 @@ def check_values(embeddings: Tensor, normalize: bool, name: str = "embeddings") 
             f"infinity (row {row} is the first). A smaller learning rate, gradient clipping or bfloat16 instead of "
             "float16 usually helps."
         )
-    # a number below the smallest normal one has lost digits: such a row has no direction either
+    # numbers below the smallest normal one have lost digits: a row of such numbers has no direction either
     short = peak < torch.finfo(wide_dtype(rows.dtype)).tiny
     if normalize and short.any():
         raise ValueError(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss on Triton kernels, forward and backward, on one rank or several. Imports Triton.
+"""Compute the loss and its gradients on Triton kernels, on one rank or several. Imports Triton.
 
-One rank: the anchors are all rows and half the tiles do. Several: each rank takes its anchors against the gathered
-rows (z in the tile dtype: half the bytes in float16), and gathers one float per row, the scale, for the backward pass.
+On one rank the anchors are all rows, and half of the tiles suffice. On several, each rank compares its anchors with the
+gathered rows (z in the tile dtype, so half the bytes in float16), and gathers one float per row, the scale, for the
+backward pass.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from lightning_monocon.kernels.supcon.shapes import compares_labels, dot_precisi
 
 
 class Residuals(NamedTuple):
-    """What the backward pass needs: M anchors of this rank, N rows of all."""
+    """Hold what the backward pass needs, for M anchors of this rank and N rows of all ranks."""
 
     z: Tensor
     """``(M, D)`` in the tile dtype."""
@@ -30,20 +31,20 @@ class Residuals(NamedTuple):
     r: Tensor
     """``(M,)``."""
     ids: Tensor
-    """``(N,)`` int32 where labels are compared, else ``(0,)``."""
+    """``(N,)`` int32 if labels are compared, else ``(0,)``."""
     scale: Tensor
     """``(N,)``."""
     share: Tensor
     """``(M,)``."""
     pull: Tensor
-    """``(M, D)`` float32, the mean positive, where labels are not compared, else ``(0, D)``."""
+    """``(M, D)`` float32, the mean positives, if labels are not compared, else ``(0, D)``."""
     averaged: Tensor
     """0-d float32."""
 
 
 def forward(embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> tuple[Tensor, Residuals]:
     """Return the loss over the rows of all ranks, 0-d float32, and the residuals."""
-    dtype = tile_dtype(embeddings, options)  # asks for autocast, which is off from here on
+    dtype = tile_dtype(embeddings, options)  # it depends on autocast, which is off from here on
     with on_device(embeddings), torch.autocast(embeddings.device.type, enabled=False):
         z, r = unit_or_raw_rows(embeddings, dtype, options)
         return _forward(z, r, labels, temperature, options)
@@ -95,7 +96,7 @@ def _pairs(z: Tensor, rows: Tensor, ids: Tensor, temperature: Tensor, options: O
 
 
 def unit_or_raw_rows(embeddings: Tensor, dtype: torch.dtype, options: Options) -> tuple[Tensor, Tensor]:
-    """Return z ``(M, D)`` and r ``(M,)``; the rows themselves, in float32, where they are not to be unit."""
+    """Return z ``(M, D)`` and r ``(M,)``; without normalisation z is the embeddings in float32."""
     if options.normalize:
         return unit_rows(embeddings, dtype)
     # a copy: an operator may not return its input
@@ -108,7 +109,7 @@ def _ids(labels: Tensor, options: Options) -> Tensor:
 
 
 def _averaged(labels: Tensor, ids: Tensor, share: Tensor, options: Options) -> Tensor:
-    """Return how many anchors of all ranks the mean is over, at least 1."""
+    """Return the number of anchors of all ranks that the mean is over, at least 1."""
     if options.singletons == "error":
         others = positive_counts(ids.clamp_min(0).long())
         refuse_singletons(labels, (ids >= 0) & (others == 0))

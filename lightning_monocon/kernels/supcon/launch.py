@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launches of the tile kernels: tile sizes, slots, and the chunks of the backward pass. Imports Triton."""
+"""Launch the tile kernels: choose tile sizes, allocate slots, and split the backward pass. Imports Triton."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from lightning_monocon.kernels.supcon import kernel, kernel_rows
 
 
 class Tiles(NamedTuple):
-    """Size and schedule of a tile of pairs."""
+    """Hold the size and the schedule of a tile of pairs."""
 
     block: int
     """Rows and columns."""
     depth: int
-    """Dimensions multiplied at a time."""
+    """Number of dimensions multiplied at a time."""
     num_warps: int
     num_stages: int
 
 
-# Each compiles without spills for every variant; a test holds them to it. Chosen by registers, shared memory and
-# occupancy, not measured on a GPU. By architecture, then by bytes per number.
+# By architecture, then by bytes per number. Each compiles without register spills for every variant, which a test
+# asserts. They were chosen by registers, shared memory and occupancy, and not measured on a GPU.
 TILES = {
     "sm_90": {2: Tiles(128, 64, 8, 3), 4: Tiles(128, 32, 8, 3)},
     "sm_80": {2: Tiles(128, 32, 8, 3), 4: Tiles(64, 32, 4, 3)},
     "gfx942": {2: Tiles(64, 64, 4, 2), 4: Tiles(64, 32, 4, 2)},
 }
 OTHER_TILES = {2: Tiles(64, 32, 4, 3), 4: Tiles(64, 16, 4, 3)}
-"""Also where D is no multiple of the depth: loads are then number by number, and larger tiles spill."""
+"""Also used if D is not a multiple of the depth: numbers are then loaded one by one, and larger tiles spill."""
 INTERPRETER_TILES = Tiles(16, 16, 1, 1)
 
 CHUNK_BYTES = 64 << 20
-"""How much of A exists at a time in the backward pass: little enough to stay in a large last-level cache."""
+"""Bytes of A that exist at a time in the backward pass, few enough for a large last-level cache."""
 HALF_SCALE = 4096.0
-"""A is at most 2 and mostly tiny: 2^12 brings it into the normal range of float16."""
+"""A is at most 2 and mostly tiny; a factor of 2^12 brings it into the normal range of float16."""
 FINISH_BLOCK = 128
 TILE_ROWS_TOGETHER = 8
 
@@ -52,42 +52,42 @@ def tiles_for(architecture: str, number_bytes: int, dim: int) -> Tiles:
 
 
 class Variant(NamedTuple):
-    """Which kernels serve a call; see `kernel`."""
+    """Select the variant of the kernels; see `kernel`."""
 
     labels: bool
-    """Compare labels in the tiles."""
+    """Whether the tiles compare labels."""
     ignore: bool
     bounded: bool
     precision: str = "ieee"
-    """How float32 tiles multiply: "tf32", "bf16x3" or "ieee"; float16 tiles do not ask."""
+    """How float32 tiles multiply: "tf32", "bf16x3" or "ieee". It does not matter for float16 tiles."""
 
 
 class Pairs(NamedTuple):
-    """Anchors against rows."""
+    """Hold the anchors and the rows that they are compared with."""
 
     z: Tensor
-    """Anchors, ``(M, D)``, contiguous; `rows` itself where all rows are anchors: then half the tiles do."""
+    """Anchors, ``(M, D)``, contiguous; `rows` itself if all rows are anchors, so that half of the tiles suffice."""
     rows: Tensor
     """Contrast rows, ``(N, D)``, contiguous."""
     anchor_ids: Tensor
-    """Class ids of the anchors, ``(M,)`` int32, below 0 to ignore; not read where the variant has neither."""
+    """Class ids of the anchors, ``(M,)`` int32, negative for ignored ones; read only if the variant needs them."""
     row_ids: Tensor
     """Class ids of the rows, ``(N,)``."""
     temperature: Tensor
     """T, 0-d float32."""
     start: int
-    """Index of the first anchor among the rows; N or more where the two are different sets."""
+    """Index of the first anchor among the rows; N or more if the two are different sets."""
     variant: Variant
 
     @property
     def tiles(self) -> Tiles:
-        """The tile sizes for rows of this device and dtype."""
+        """Return the tile sizes for rows of this device and dtype."""
         if self.z.device.type == "cpu":
             return INTERPRETER_TILES
         return tiles_for(architecture(self.z.device), self.z.element_size(), self.z.shape[1])
 
     def part(self, rows: slice, first_column: int) -> Pairs:
-        """Return some of the anchors against the rows from `first_column` on."""
+        """Return the pairs of some anchors with the rows from `first_column` on."""
         return self._replace(
             z=self.z[rows],
             rows=self.rows[first_column:],
@@ -97,7 +97,7 @@ class Pairs(NamedTuple):
         )
 
     def arguments(self) -> dict[str, Any]:
-        """Return the keywords that both tile kernels take."""
+        """Return the keyword arguments that both tile kernels take."""
         tiles = self.tiles
         return {
             "anchors_ptr": self.z,
@@ -124,11 +124,11 @@ class Pairs(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What the tiles say of each anchor, ``(M,)`` float32."""
+    """Hold the results of the forward pass for each anchor, ``(M,)`` float32."""
 
     loss: Tensor
     scale: Tensor
-    """1 / S, or log2 S where the variant is not bounded."""
+    """1 / S, or log2 S if the variant is not bounded."""
     share: Tensor
     """1 / number of positives."""
 
@@ -137,8 +137,8 @@ def statistics(pairs: Pairs, mean_positive_cosine: Tensor | None = None, paired:
     """Return loss, scale and share of the anchors.
 
     Args:
-        pairs: Anchors against rows.
-        mean_positive_cosine: ``(M,)`` float32, where the variant does not compare labels.
+        pairs: The anchors and the rows.
+        mean_positive_cosine: ``(M,)`` float32, if the variant does not compare labels.
         paired: ``(M,)`` float32, 1 for anchors that count, with `mean_positive_cosine`.
     """
     count, variant = len(pairs.z), pairs.variant
@@ -169,7 +169,7 @@ def statistics(pairs: Pairs, mean_positive_cosine: Tensor | None = None, paired:
 
 
 class Weights(NamedTuple):
-    """What A is made of, besides the cosines."""
+    """Hold the factors of A other than the cosines."""
 
     own: Tensor
     """Scale of the anchors, ``(M,)``."""
@@ -178,9 +178,9 @@ class Weights(NamedTuple):
     share: Tensor
     """Share of the anchors, ``(M,)``."""
     factor: float
-    """What A is multiplied by before it is rounded to the tile dtype."""
+    """Factor of A before it is rounded to the tile dtype."""
     roles: tuple[bool, bool] = (True, True)
-    """Whether z counts as anchors, and as contrast."""
+    """Whether z acts as anchors, and as contrast."""
 
 
 def add_gradient(pairs: Pairs, weights: Weights, out: Tensor) -> None:
@@ -210,7 +210,7 @@ def add_gradients_between(pairs: Pairs, weights: Weights, by_anchors: Tensor, by
 
 
 def _chunk(pairs: Pairs) -> int:
-    """Return how many anchors' weights are held at a time."""
+    """Return the number of anchors whose weights are held at a time."""
     block = pairs.tiles.block
     return max(CHUNK_BYTES // (pairs.z.element_size() * max(len(pairs.rows), 1)) // block, 1) * block
 
@@ -222,7 +222,7 @@ def _part(weights: Weights, rows: slice, first_column: int) -> Weights:
 def _weights(pairs: Pairs, weights: Weights) -> Tensor:
     """Return ``factor A``, ``(M, N)`` in the tile dtype."""
     count, total = len(pairs.z), len(pairs.rows)
-    padded = triton.cdiv(total, 8) * 8  # 16 bytes of float16: the GEMM takes wide loads
+    padded = triton.cdiv(total, 8) * 8  # 16 bytes of float16, so that the GEMM can use wide loads
     out = pairs.z.new_empty((count, padded))[:, :total]
     block = pairs.tiles.block
     kernel.weights_kernel[(triton.cdiv(count, block) * triton.cdiv(total, block),)](
@@ -246,4 +246,4 @@ def _accumulate(out: Tensor, weights: Tensor, rows: Tensor) -> None:
     elif out.is_cuda:
         torch.addmm(out, weights, rows, out_dtype=torch.float32, out=out)
     else:
-        out.addmm_(weights.float(), rows.float())  # no CPU GEMM takes halves and returns float32
+        out.addmm_(weights.float(), rows.float())  # no CPU GEMM multiplies halves into float32

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launches of the kernels that bring rows to unit length and take the gradient back. Imports Triton."""
+"""Launch the kernels that scale rows to unit length and take the gradient back. Imports Triton."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_monocon.kernels.supcon import kernel_rows
 
 
 def unit_rows(embeddings: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return unit rows z ``(M, D)`` in a tile dtype and r ``(M,)``, negative where the length was clamped."""
+    """Return unit rows z ``(M, D)`` in a tile dtype, and r ``(M,)``, negative if the length was clamped."""
     embeddings = embeddings if embeddings.stride(-1) == 1 else embeddings.contiguous()
     count, dim = embeddings.shape
     z = embeddings.new_empty((count, dim), dtype=dtype)
@@ -49,7 +49,7 @@ def unit_rows_backward(
         temperature: T.
         averaged: Number of anchors in the mean, 0-d float32.
         factor: The part of the scale that is known on the host.
-        normalize: False where z are the embeddings themselves.
+        normalize: Whether z was normalised; if not, it is the embeddings themselves.
     """
     count, dim = dz.shape
     by_embeddings = torch.empty_like(dz)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss as a custom operator (one rank), so that `torch.compile`, `torch.export` and CUDA graphs take it whole.
+"""Register the loss of one rank as a custom operator for `torch.compile`, `torch.export` and CUDA graphs.
 
-``monocon::supcon`` and ``monocon::supcon_backward`` choose the implementation inside, from device, dtype and size, so
-a compiled program holds one opaque node on every machine. Several ranks communicate between forward and backward;
-they go through `ranks`, a plain autograd function.
+``monocon::supcon`` and ``monocon::supcon_backward`` choose the implementation when they run, so that a compiled program
+holds the same opaque node on every machine. Several ranks communicate between forward and backward; they use `ranks`, a
+plain autograd function.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any, Optional, cast
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.dispatch import Backend, use_triton
+from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
-from lightning_monocon.kernels.supcon.reference import NO_SECOND_DERIVATIVE, gradients, loss_and_residuals
-from lightning_monocon.kernels.supcon.shapes import TABLE, compares_labels, tile_dtype
+from lightning_monocon.kernels.supcon.route import takes_kernels
+from lightning_monocon.kernels.supcon.shapes import compares_labels, tile_dtype
+from lightning_monocon.kernels.supcon.streamed import NO_SECOND_DERIVATIVE, gradients, loss_and_residuals
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
 check: Callable[[bool], None] = torch._check  # typed here: torch leaves it unannotated
@@ -29,19 +30,9 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 def make_options(
     normalize: bool, singletons: str, ignore_index: int | None, block_size: int, bounded: bool, precision: str
 ) -> Options:
-    """Return the options that an operator's plain arguments stand for."""
-    return Options(
-        normalize=normalize,
-        singletons=cast(Singletons, singletons),
-        ignore_index=ignore_index,
-        block_size=block_size,
-        bounded=bounded,
-        precision=cast(Precision, precision),
-    )
-
-
-def _on_triton(embeddings: Tensor, backend: str) -> bool:
-    return use_triton("supcon", cast(Backend, backend), TABLE, embeddings)
+    """Return the options from the plain arguments of an operator."""
+    named = cast(Singletons, singletons), cast(Precision, precision)
+    return Options(normalize, named[0], ignore_index, block_size, bounded, named[1])
 
 
 @torch.library.custom_op("monocon::supcon", mutates_args=())
@@ -58,7 +49,7 @@ def _forward(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
-    if _on_triton(embeddings, backend):
+    if takes_kernels("supcon", backend, embeddings):
         from lightning_monocon.kernels.supcon import fused
 
         loss, found = fused.forward(embeddings, labels, temperature, options)
@@ -70,22 +61,11 @@ def _forward(
 
 
 @_forward.register_fake
-def _(
-    embeddings: Tensor,
-    labels: Tensor,
-    temperature: Tensor,
-    normalize: bool,
-    singletons: str,
-    ignore_index: Optional[int],  # noqa: UP045
-    block_size: int,
-    bounded: bool,
-    precision: str,
-    backend: str,
-) -> Outputs:
+def _(embeddings: Tensor, labels: Tensor, temperature: Tensor, *settings: object) -> Outputs:
     check(embeddings.dim() == 2 and labels.dim() == 1 and labels.shape[0] == embeddings.shape[0])
     count, dim = embeddings.shape
-    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
-    triton = _on_triton(embeddings, backend)
+    options = Options(*cast("Any", settings[:-1]))
+    triton = takes_kernels("supcon", str(settings[-1]), embeddings)
     compared = triton and compares_labels(count, options)
     wide = embeddings.new_empty
     dtype = temperature.dtype
@@ -110,10 +90,11 @@ def _backward(
     block_size: int,
     bounded: bool,
     precision: str,
+    on_triton: bool,
 ) -> tuple[Tensor, Tensor]:
     options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
     z, r, ids, scale, share, pull, averaged = residuals
-    if len(share):  # only the kernels leave one
+    if on_triton:
         from lightning_monocon.kernels.supcon import fused
 
         return fused.backward(grad, temperature, fused.Residuals(z, z, r, ids, scale, share, pull, averaged), options)
@@ -123,26 +104,16 @@ def _backward(
 
 @_backward.register_fake
 def _(
-    grad: Tensor,
-    embeddings: Tensor,
-    labels: Tensor,
-    temperature: Tensor,
-    residuals: list[Tensor],
-    normalize: bool,
-    singletons: str,
-    ignore_index: Optional[int],  # noqa: UP045
-    block_size: int,
-    bounded: bool,
-    precision: str,
+    grad: Tensor, embeddings: Tensor, labels: Tensor, temperature: Tensor, residuals: list[Tensor], *settings: object
 ) -> tuple[Tensor, Tensor]:
     return residuals[0].new_empty(residuals[0].shape, dtype=temperature.dtype), torch.empty_like(temperature)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:  # noqa: ANN401
-    *tensors, ctx.settings = *inputs[:3], inputs[3:-1]
+    *tensors, ctx.settings = *inputs[:3], (*inputs[3:-1], takes_kernels("supcon", inputs[-1], inputs[0]))
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
-    # the embeddings are kept for their dtype, and so that a second derivative finds its way here and is refused
+    # the embeddings are saved for their dtype, and so that a second derivative reaches the operator, which refuses it
     ctx.save_for_backward(*tensors, *output[1:])
 
 
@@ -155,7 +126,7 @@ def _differentiate(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Te
 
 
 def refuse_second_derivative(ctx: Any, *_: Tensor) -> None:  # noqa: ANN401
-    """Raise; the backward pass of every backward pass here."""
+    """Raise a RuntimeError: the backward pass has no derivative."""
     raise RuntimeError(NO_SECOND_DERIVATIVE)
 
 
@@ -166,7 +137,7 @@ _backward.register_autograd(refuse_second_derivative)
 def supcon_operator(
     embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options, backend: Backend
 ) -> Tensor:
-    """Return the loss of one rank's embeddings through the operator; arguments as in `kernels.supcon.supcon`."""
+    """Return the loss of one rank from the operator; the arguments are those of `kernels.supcon.supcon`."""
     loss: Tensor = _forward(
         embeddings,
         labels,

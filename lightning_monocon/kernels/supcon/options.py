@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a loss is taken: everything about a call that is not a tensor."""
+"""Hold the non-tensor options of the contrastive losses."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ Singletons = Literal["zero", "skip", "error"]
 Precision = Literal["auto", "fp16", "tf32", "bf16x3", "ieee"]
 
 
-@dataclass(frozen=True)  # a tuple would be taken apart by the transforms of torch.func
+@dataclass(frozen=True)  # the transforms of torch.func would unpack a tuple
 class Options:
-    """The rules of the loss and how its tiles are computed."""
+    """Non-tensor options of the contrastive losses."""
 
     normalize: bool = True
-    """Bring the rows to unit length first."""
+    """Whether to scale the rows to unit length first."""
     singletons: Singletons = "zero"
-    """What an anchor without a positive does to the mean: counts as 0, is left out, or raises."""
+    """Whether an anchor without a positive counts as 0 in the mean, is left out of it, or raises."""
     ignore_index: int | None = None
-    """Rows with this label are in no pair."""
+    """Label of the rows that are in no pair."""
     block_size: int = 512
     """Side of a tile of pairs in plain torch."""
     bounded: bool = False
     """Whether all logits are known to be within `tiles.EXPONENT_LIMIT`."""
     precision: Precision = "auto"
-    """How the kernels multiply: float16 tiles (eleven bits, as TF32), or float32 tiles in one of three ways."""
+    """How the kernels multiply. "fp16" and "tf32" keep eleven bits (gradients accurate to about 3e-4), "bf16x3" and
+    "ieee" keep float32. "auto" is "bf16x3", or "fp16" if the program accepts such rounding (`shapes.tile_dtype`)."""
     gather: RowGather | None = None
     """The layout of the rows over ranks; None on one rank."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss on Triton kernels with the rows of all ranks. Imports Triton.
+"""Compute the loss of the rows of all ranks on Triton kernels. Imports Triton.
 
 The ranks communicate between the passes over the tiles, so this is an autograd function and not one operator.
 """
@@ -18,7 +18,7 @@ from lightning_monocon.kernels.supcon.options import Options
 
 
 class _AcrossRanks(torch.autograd.Function):
-    """The loss on the kernels with the rows of all ranks."""
+    """Differentiate the loss of the rows of all ranks."""
 
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:  # noqa: ANN401
@@ -34,7 +34,7 @@ class _AcrossRanks(torch.autograd.Function):
 
 
 class _AcrossRanksGradient(torch.autograd.Function):
-    """The backward pass as a function of its own, so that a second derivative is refused."""
+    """Run the backward pass as a function of its own, so that a second derivative raises."""
 
     @staticmethod
     def forward(

@@ -1,166 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Supervised contrastive loss of unit rows in plain torch, streamed over tiles of pairs.
+r"""The supervised contrastive loss as the paper writes it (Khosla et al. 2020, equation 2), with all N x N pairs.
 
-Rows z: (N, D) are the contrast set; the M anchors are the rows ``start : start + M`` (M = N on one rank).
+    s_ij = z_i . z_j / T,   A(i) = {j : j != i},   P(i) = {j in A(i) : y_j = y_i}
+    loss = mean_i (log sum_{j in A(i)} exp s_ij - mean_{p in P(i)} s_ip)
 
-Forward:   s_ij = z_i . z_j / T,   l_i = log sum_{j != i} exp s_ij
-           loss = sum_i u_i (l_i - z_i . mu_i / T)                       u, mu: see `positives`
-Backward:  A_ij = exp(s_ij) (a_i + a_j),   a_i = u_i exp(-l_i)           a row is anchor and contrast; s is symmetric
-                = exp(s_ij - b_i) + exp(s_ij - b_j),   b_i = l_i - log u_i   where exp(s) could leave float32
-           dz_i = (g / T) (sum_{j != i} A_ij z_j - 2 u_i mu_i)
-           dT   = -(1 / 2T) sum_i dz_i . z_i
-Saved:     z (N, D), a or b (N,), u mu (M, D); the tiles are computed again. Nothing is N x N.
-
-Cost:      N^2 D + 3 N^2 D operations and one exponential per pair of rows and pass, by the symmetry of s and A.
-Ranks:     each has the tiles of its own anchors. The ranks exchange the rows, and then one float per row, a or b, from
-           which the gradient of the *global* loss for the local rows is local: nothing is sent back. It is scaled by
-           the number of ranks, because data-parallel training averages parameter gradients over ranks.
+Ordinary autograd differentiates it, to any order and in any mode. `streamed` and `kernel` are tested against it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.supcon.options import Options
-from lightning_monocon.kernels.supcon.positives import anchor_terms
-from lightning_monocon.kernels.supcon.tiles import PairTiles, denominators, repulsion
-
-NO_SECOND_DERIVATIVE = (
-    "The supervised contrastive loss has no second derivative: its backward pass recomputes what it needs and records "
-    "nothing. Take first derivatives only, or write the dense formula for a small batch."
-)
+from lightning_monocon.kernels.supcon.positives import refuse_singletons, valid_rows
+from lightning_monocon.kernels.supcon.unit import differentiable_rows
 
 
-def supcon_reference(rows: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:
-    """Return the loss of float32 or float64 rows, differentiable once in the rows and the temperature.
-
-    Reverse mode, forward mode and the transforms of `torch.func` all work; a second derivative raises.
-
-    Args:
-        rows: This rank's rows, ``(M, D)``, of unit length for the paper's loss.
-        labels: Their integer labels, ``(M,)``.
-        temperature: T, a 0-d tensor of the rows' dtype and device.
-        options: How the loss is taken.
-
-    Returns:
-        The loss over the rows of all ranks, 0-d, equal on all ranks.
-    """
-    everyone = rows.detach() if options.gather is None else options.gather(rows)
-    everyone_labels = labels if options.gather is None else options.gather(labels)
-    return _supcon(rows, temperature, everyone, everyone_labels, options)[0]
+def supcon_reference(embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:
+    """Return the loss of ``(N, D)`` embeddings, 0-d, in the dtype of the temperature; on one rank."""
+    with torch.autocast(embeddings.device.type, enabled=False):
+        z = differentiable_rows(embeddings, temperature.dtype, options.normalize)
+        valid = valid_rows(labels, options)
+        candidates = valid & ~torch.eye(len(z), dtype=torch.bool, device=z.device)
+        positives = candidates & (labels[:, None] == labels)
+        if options.singletons == "error":
+            refuse_singletons(labels, valid & ~positives.any(1))
+        return mean_loss(z @ z.T / temperature, candidates, positives, valid, options)
 
 
-def loss_and_residuals(
-    anchors: Tensor, temperature: Tensor, rows: Tensor, labels: Tensor, options: Options
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the loss, a or b ``(N,)`` and u mu ``(M, D)``; rows and labels are of all ranks. Not differentiable."""
-    with torch.autocast(rows.device.type, enabled=False):
-        own = slice(options.start, options.start + len(anchors))
-        terms = anchor_terms(rows, labels, own, options)
-        sums = denominators(_pairs(anchors, rows, labels, temperature, options))
-        weight = terms.weight
-        pull = terms.mean_positive.mul_(weight.unsqueeze(1))
-        counts = weight > 0
-        log_sums = sums.log() if options.bounded else sums
-        loss = torch.where(counts, weight * log_sums, 0).sum() - (anchors * pull).sum() / temperature
-        scale = weight / sums if options.bounded else sums - weight.log()
-        scale = torch.where(counts, scale, 0.0 if options.bounded else math.inf)
-        if options.gather is not None:
-            loss, scale = options.gather.sum(loss), options.gather(scale)
-        return loss, scale, pull
-
-
-def gradients(
-    grad: Tensor,
-    anchors: Tensor,
-    temperature: Tensor,
-    rows: Tensor,
-    labels: Tensor,
-    scale: Tensor,
-    pull: Tensor,
-    options: Options,
-) -> tuple[Tensor, Tensor]:
-    """Return (dz, dT) from what `loss_and_residuals` was given and returned. Not differentiable."""
-    with torch.autocast(rows.device.type, enabled=False):
-        by_anchors = repulsion(_pairs(anchors, rows, labels, temperature, options), scale)
-        by_anchors.sub_(pull, alpha=2).mul_(grad * options.ranks / temperature)
-        return by_anchors, (by_anchors * anchors).sum() / (-2 * temperature)
-
-
-def _pairs(anchors: Tensor, rows: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> PairTiles:
-    ignored = None if options.ignore_index is None else labels == options.ignore_index
-    return PairTiles(anchors, rows, options.start, temperature, ignored, options.block_size, options.bounded)
-
-
-class _SupCon(torch.autograd.Function):
-    """(loss, a or b, u mu) of the anchors; only the loss is differentiable."""
-
-    forward = staticmethod(loss_and_residuals)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
-        *tensors, ctx.options = inputs
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, *output[1:])
-        ctx.save_for_forward(*tensors, *output[1:])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        if grad is None:
-            return None, None, None, None, None
-        return *_gradient(grad, *ctx.saved_tensors, ctx.options), None, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, anchors: Tensor | None, temperature: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        one = torch.ones_like(ctx.saved_tensors[1])
-        by_anchors, by_temperature = _gradient(one, *ctx.saved_tensors, ctx.options)
-        tangent = torch.zeros_like(one)
-        if anchors is not None:
-            tangent = tangent + (by_anchors * anchors).sum()
-        if temperature is not None:
-            tangent = tangent + by_temperature * temperature
-        return tangent, None, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:  # noqa: ANN401
-        return _one_by_one(_SupCon.apply, info.batch_size, in_dims, args)
-
-
-class _SupConGradient(torch.autograd.Function):
-    """(dz, dT), a function of its own so that a second derivative meets a sentence and not a silent zero."""
-
-    forward = staticmethod(gradients)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> None:  # noqa: ANN401
-        raise RuntimeError(NO_SECOND_DERIVATIVE)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:  # noqa: ANN401
-        return _one_by_one(_SupConGradient.apply, info.batch_size, in_dims, args)
-
-
-_supcon: Callable[..., tuple[Tensor, Tensor, Tensor]] = _SupCon.apply
-_gradient: Callable[..., tuple[Tensor, Tensor]] = _SupConGradient.apply
-
-
-def _one_by_one(
-    function: Callable[..., tuple[Tensor, ...]], size: int, in_dims: tuple[Any, ...], args: tuple[Any, ...]
-) -> tuple[Any, Any]:
-    """Run a function once per element of the vmapped dimension: the tiles write in place, which vmap cannot batch."""
-    calls = [
-        function(*(arg if dim is None else arg.select(dim, k) for arg, dim in zip(args, in_dims, strict=True)))
-        for k in range(size)
-    ]
-    outputs = tuple(torch.stack(parts) for parts in zip(*calls, strict=True))
-    return outputs, (0,) * len(outputs)
+def mean_loss(logits: Tensor, candidates: Tensor, positives: Tensor, valid: Tensor, options: Options) -> Tensor:
+    """Return the mean over valid anchors of ``log sum_{j in A(i)} exp s_ij - mean_{p in P(i)} s_ip``."""
+    counts = valid & positives.any(1)
+    averaged = (counts if options.singletons == "skip" else valid).sum().clamp_min(1)
+    share = positives.sum(1).clamp_min(1).to(logits.dtype).reciprocal()
+    pulled = torch.where(positives, logits, 0).sum(1) * share
+    # an anchor that does not count may have no candidate: -inf alone would give its row a NaN for a gradient
+    pushed = logits.masked_fill(~candidates, -math.inf).masked_fill(~counts[:, None], 0).logsumexp(1)
+    return torch.where(counts, pushed - pulled, 0).sum() / averaged

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be said of a call on the kernels from its shapes and options alone: without Triton, without values."""
+"""Derive tile sizes and dtypes from shapes and options alone, without Triton and without reading values."""
 
 from __future__ import annotations
 
@@ -10,31 +10,22 @@ from lightning_monocon.kernels.dispatch import is_interpreting
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.tiles import EXPONENT_LIMIT
 
-TABLE = {"sm_80": 256, "sm_90": 256}
-"""Rows from which the kernels are chosen, by architecture: below, the step is a handful of launches either way.
-
-From operation and launch counts, not measured on a GPU. Architectures that no kernel has run on are left to torch.
-"""
-
-CROSS_TABLE = {"sm_80": 1024, "sm_90": 1024}
-"""The same for two sets, in anchors: their class sums are launches that labels compared in the tile would save."""
-
 CPU_BLOCK = 512
-"""Side of a tile on a CPU: 1 MB of float32, which stays in the second-level cache."""
+"""Side of a tile on a CPU: 1 MB of float32, which fits into the second-level cache."""
 DEVICE_BLOCK = 4096
-"""Side of a tile on an accelerator, where few large launches win."""
+"""Side of a tile on an accelerator, where a few large launches are faster."""
 
 COMPARE_UP_TO = 2048
-"""Rows up to which labels are compared in the tiles: fewer launches; above, class sums: fewer registers."""
+"""Rows up to which tiles compare labels (fewer launches); above, class sums are used (fewer registers)."""
 
 
 def block_size(device: torch.device) -> int:
-    """Return the side of a tile that suits a device."""
+    """Return the default side of a tile on a device."""
     return CPU_BLOCK if device.type == "cpu" else DEVICE_BLOCK
 
 
 def wide_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return what the loss is computed in: float64 stays, all else is float32."""
+    """Return the dtype of the arithmetic: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
@@ -51,15 +42,15 @@ def is_bounded(temperature: float | Tensor, normalize: bool) -> bool:
 
 
 def compares_labels(count: int, options: Options) -> bool:
-    """Return whether the tiles compare labels; ignored rows need it, because they must leave the denominators."""
+    """Return whether the tiles compare labels: for few rows, and to leave ignored rows out of the denominators."""
     return options.ignore_index is not None or count <= COMPARE_UP_TO
 
 
 def tile_dtype(embeddings: Tensor, options: Options) -> torch.dtype:
     """Return the dtype of z, float16 or float32.
 
-    "auto" is float16 where the program accepts its rounding elsewhere: half-precision embeddings, autocast, or a
-    float32 matmul precision below "highest". Rows that are not unit stay float32: they can leave float16's range.
+    "auto" is float16 if the program accepts its rounding elsewhere: half-precision embeddings, autocast, or a float32
+    matmul precision below "highest". Rows that are not normalised stay float32, because they may overflow float16.
     """
     if not options.normalize:
         return torch.float32
@@ -70,7 +61,7 @@ def tile_dtype(embeddings: Tensor, options: Options) -> torch.dtype:
 
 
 def dot_precision(options: Options) -> str:
-    """Return how float32 tiles multiply: three bfloat16 products by default, float32's accuracy to about 3e-6."""
+    """Return how float32 tiles multiply: by default as three bfloat16 products, accurate to about 3e-6."""
     if is_interpreting():
-        return "ieee"  # the interpreter multiplies in float32 whatever it is told, and refuses to be told bf16x3
+        return "ieee"  # the interpreter always multiplies in float32, and rejects the name bf16x3
     return options.precision if options.precision in ("tf32", "bf16x3", "ieee") else "bf16x3"

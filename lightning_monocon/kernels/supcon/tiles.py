@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tiles of pairs of rows: log-sum-exp and its transpose product, one small buffer instead of N x N.
+"""Compute log-sum-exps over pairs of rows, and the gradient's products, in one small buffer instead of N x N.
 
-On a CPU where oneDNN's float32 product was probed faster and as accurate, it multiplies; elsewhere torch's does.
-
-Logits are ``s_ij = z_i . z_j / T``. The anchors are the rows ``start : start + M``; where they are all rows, only the
-tiles on and above the diagonal are visited and each serves its rows and, transposed, its columns.
+Logits are ``s_ij = z_i . z_j / T``. The anchors are the rows ``start : start + M``. If they are all rows, only the
+tiles on and above the diagonal are visited, and each serves its rows and, transposed, its columns. On a CPU where
+oneDNN's float32 product was measured to be faster than torch's and as accurate, oneDNN multiplies.
 """
 
 from __future__ import annotations
@@ -21,35 +20,35 @@ from lightning_monocon.kernels.monotone_linear.onednn import is_faster
 # float32 holds exp(+-40) times a million rows, and the reciprocal, without leaving the normal range
 EXPONENT_LIMIT = 40.0
 SMALLEST_PRODUCT = 2**22
-"""Multiplications in a tile below which a choice of product gains nothing."""
+"""Multiplications in a tile below which oneDNN is not faster."""
 
 
 class PairTiles(NamedTuple):
-    """The anchors of one rank against all rows."""
+    """Iterate over the pairs of anchors and rows, tile by tile."""
 
     anchors: Tensor
     """``(M, D)``."""
     rows: Tensor
     """``(N, D)``."""
     start: int
-    """Index of the first anchor among the rows; N where the anchors are another set."""
+    """Index of the first anchor among the rows; N if the anchors are another set."""
     temperature: Tensor
     """T, 0-d."""
     ignored: Tensor | None
-    """``(N,)`` bool, rows in no pair at all; ``(N + M,)``, the anchors behind the rows, where they are another set."""
+    """``(N,)`` bool, the rows in no pair; ``(N + M,)``, the rows and then the anchors, if those are another set."""
     block_size: int
     """Side of a tile."""
     bounded: bool
-    """Whether ``|s_ij| <= EXPONENT_LIMIT`` is known; then one exponential per pair does, without a shift."""
+    """Whether ``|s_ij| <= EXPONENT_LIMIT`` is known, so that one exponential per pair suffices, without a shift."""
 
     @property
     def symmetric(self) -> bool:
-        """Whether every row is an anchor."""
+        """Return whether every row is an anchor."""
         return self.start == 0 and len(self.anchors) == len(self.rows)
 
     @property
     def by_onednn(self) -> bool:
-        """Whether oneDNN multiplies."""
+        """Return whether oneDNN multiplies."""
         shape = min(self.block_size, len(self.anchors)) * min(self.block_size, len(self.rows)) * self.rows.shape[1]
         if self.rows.device.type != "cpu" or self.rows.dtype != torch.float32 or shape < SMALLEST_PRODUCT:
             return False
@@ -63,9 +62,9 @@ class PairTiles(NamedTuple):
             out.addmm_(left, right)
 
     def __call__(self) -> Iterator[tuple[slice, slice, bool, Tensor]]:
-        """Yield anchors, columns, whether the tile also stands for its transpose, and its logits.
+        """Yield the rows and columns of a tile, whether it also stands for its transpose, and its logits.
 
-        Pairs that do not count hold -inf. A tile is the caller's to overwrite, until the next one.
+        Pairs that do not count hold -inf. The caller may overwrite a tile; the next one reuses its memory.
         """
         block = self.block_size
         by_onednn = self.by_onednn
@@ -90,7 +89,7 @@ class PairTiles(NamedTuple):
 
 
 def denominators(pairs: PairTiles) -> Tensor:
-    """Return ``S_i = sum_{j != i} exp s_ij`` of shape ``(M,)`` where the logits are bounded, else ``log S_i``."""
+    """Return ``S_i = sum_{j != i} exp s_ij`` of shape ``(M,)`` if the logits are bounded, else ``log S_i``."""
     total = pairs.anchors.new_full((len(pairs.anchors),), 0.0 if pairs.bounded else -math.inf)
     for rows, columns, mirrored, tile in pairs():
         sides = ((rows, 1), (columns, 0)) if mirrored else ((rows, 1),)
@@ -109,7 +108,7 @@ def repulsion(pairs: PairTiles, scale: Tensor) -> Tensor:
 
     Args:
         pairs: The tiles.
-        scale: ``(N,)``, a with ``A_ij = exp(s_ij) (a_i + a_j)`` where the logits are bounded, else b with
+        scale: ``(N,)``, a with ``A_ij = exp(s_ij) (a_i + a_j)`` if the logits are bounded, else b with
             ``A_ij = exp(s_ij - b_i) + exp(s_ij - b_j)``; 0 or +inf for a row that counts only as contrast.
     """
     own = scale[pairs.start : pairs.start + len(pairs.anchors)].unsqueeze(1)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of unit length and the way back, in plain torch, as `launch_rows` has them on Triton kernels.
+"""Scale rows to unit length in plain torch, and take gradients back; `launch_rows` does the same on Triton kernels.
 
 A row is first multiplied by a power of two, so that its sum of squares neither overflows nor vanishes; see
-`lightning_monocon.functional.unit_rows`. A row of zeros has no direction: it stays zero, and its gradient is that of
-`torch.nn.functional.normalize`, as if it were divided by 1e-12.
+`lightning_monocon.functional.unit_rows`. A row of zeros stays zero, and its gradient is that of
+`torch.nn.functional.normalize`, which divides by 1e-12.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from lightning_monocon.functional.unit_rows import binary_scale
 SHORTEST = 1e-12
 
 
-def differentiable_unit_rows(rows: Tensor) -> Tensor:
-    """Return float32 or float64 rows ``(N, D)`` of unit length, in the graph of the rows."""
-    return F.normalize(rows * binary_scale(rows), dim=1, eps=SHORTEST)
+def differentiable_rows(embeddings: Tensor, dtype: torch.dtype, normalize: bool) -> Tensor:
+    """Return the embeddings ``(N, D)`` in float32 or float64, of unit length on request; autograd differentiates it."""
+    rows = embeddings.to(dtype)
+    return F.normalize(rows * binary_scale(rows), dim=1, eps=SHORTEST) if normalize else rows
 
 
 def unit_rows(embeddings: Tensor, dtype: torch.dtype, normalize: bool) -> tuple[Tensor, Tensor]:
-    """Return rows z ``(N, D)`` in `dtype`, fresh, and r ``(N,)``: 1 over the length, negative for rows of zeros."""
+    """Return new rows z ``(N, D)`` in `dtype`, and r ``(N,)``, one over the length, negative for rows of zeros."""
     rows = embeddings.to(dtype, copy=True)
     if not normalize:
         return rows, rows.new_ones(len(rows))
@@ -35,6 +36,6 @@ def unit_rows(embeddings: Tensor, dtype: torch.dtype, normalize: bool) -> tuple[
 
 
 def through_unit_(dz: Tensor, z: Tensor, r: Tensor) -> Tensor:
-    """Turn the gradient of z, in place, into that of the embeddings."""
+    """Convert the gradient of z, in place, into the gradient of the embeddings."""
     along = (dz * z).sum(1, keepdim=True)
     return dz.sub_(along.mul_((r > 0).unsqueeze(1)) * z).mul_(r.abs().unsqueeze(1))

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Triton kernels against the formula written out: every variant, hostile shapes, NaN in what they do not write."""
+"""The Triton kernels against the formula: every variant, hostile shapes, NaN in what they do not write."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from helpers.contrastive import formula, one_set
 from oracles.supcon import rounding
-from oracles.supcon import supcon as oracle
 from torch import Tensor
 from torch.testing import assert_close
 
-from lightning_monocon.kernels.supcon import shapes, supcon
+from lightning_monocon.kernels.supcon import shapes
 
 pytestmark = [
     pytest.mark.usefixtures("poisoned"),
@@ -36,12 +36,12 @@ def gradients(loss: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def assert_agrees(embeddings: Tensor, labels: Tensor, temperature: float, tolerance: float, **rules: object) -> None:
-    """Compare loss, gradient and the gradient of the temperature with the oracle's."""
+    """Compare loss, gradient and the gradient of the temperature with the formula's."""
     scale = torch.tensor(temperature, device=embeddings.device, requires_grad=True)
-    actual = supcon(embeddings, labels, scale, backend="triton", **rules)
+    actual = one_set(embeddings, labels, scale, backend="triton", **rules)
     kept = {name: rules[name] for name in ("normalize", "singletons", "ignore_index") if name in rules}
     twins = [x.detach().cpu().double().requires_grad_() for x in (embeddings, scale)]
-    expected = oracle(twins[0], labels.cpu(), twins[1], **kept)
+    expected = formula(twins[0], labels.cpu(), twins[1], **kept)
     assert actual.dtype == torch.float32
     assert_close(actual.cpu().double(), expected, rtol=tolerance / 5, atol=tolerance / 5)
     found = gradients(actual, embeddings, scale)
@@ -55,7 +55,7 @@ def assert_agrees(embeddings: Tensor, labels: Tensor, temperature: float, tolera
 @pytest.mark.parametrize("precision", ["ieee", "fp16"])
 @pytest.mark.parametrize("rule", ["labels", "class sums", "ignore", "skip"])
 @pytest.mark.parametrize(("rows", "dim", "classes", "temperature"), SHAPES, ids=str)
-def test_kernels_equal_oracle(
+def test_kernels_equal_formula(
     rows: int, dim: int, classes: int, temperature: float, rule: str, precision: str,
     kernel_device: torch.device, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -77,8 +77,8 @@ def test_fixed_temperature_takes_one_exponential(
 ) -> None:
     monkeypatch.setattr(shapes, "COMPARE_UP_TO", compare_up_to)
     embeddings, labels = batch(37, 20, 4, kernel_device)
-    fixed = supcon(embeddings, labels, 0.1, backend="triton", precision="ieee")
-    learnt = supcon(embeddings, labels, torch.tensor(0.01).to(kernel_device) * 10, backend="triton", precision="ieee")
+    fixed = one_set(embeddings, labels, 0.1, backend="triton", precision="ieee")
+    learnt = one_set(embeddings, labels, torch.tensor(0.01).to(kernel_device) * 10, backend="triton", precision="ieee")
     assert_close(fixed, learnt, rtol=1e-6, atol=0)
     assert_close(gradients(fixed, embeddings), gradients(learnt, embeddings), rtol=1e-4, atol=1e-7)
 
@@ -108,9 +108,9 @@ def test_strided_inputs(layout: str, kernel_device: torch.device) -> None:
 def test_half_precision_embeddings(dtype: torch.dtype, kernel_device: torch.device) -> None:
     embeddings, labels = batch(24, 10, 4, kernel_device)
     half = embeddings.detach().to(dtype).requires_grad_()
-    found = gradients(supcon(half, labels, 0.1, backend="triton"), half)[0]
+    found = gradients(one_set(half, labels, 0.1, backend="triton"), half)[0]
     wide = half.detach().cpu().double().requires_grad_()
-    wanted = gradients(oracle(wide, labels.cpu(), 0.1), wide)[0]
+    wanted = gradients(formula(wide, labels.cpu(), 0.1), wide)[0]
     assert found.dtype == dtype
     # A gradient in bfloat16 keeps eight bits. The interpreter's own fault, a `tl.dot` that multiplies the raw bits of
     # bfloat16, is out of the way: tiles are float16 or float32 whatever the embeddings are.
@@ -123,8 +123,8 @@ def test_zero_rows_are_left_as_they_are(precision: str, kernel_device: torch.dev
     embeddings = embeddings.detach().clone()
     embeddings[::5] = 0
     embeddings.requires_grad_()
-    found = gradients(supcon(embeddings, labels, 0.5, backend="triton", precision=precision), embeddings)[0]
-    wanted = gradients(supcon(embeddings, labels, 0.5, backend="torch"), embeddings)[0]
+    found = gradients(one_set(embeddings, labels, 0.5, backend="triton", precision=precision), embeddings)[0]
+    wanted = gradients(one_set(embeddings, labels, 0.5, backend="torch"), embeddings)[0]
     assert (found - wanted).norm() < TOLERANCE[precision] * wanted.norm()
 
 
@@ -135,7 +135,7 @@ def test_rows_of_any_magnitude_are_the_same_bits(dim: int, precision: str, kerne
     powers = torch.linspace(-90, 90, 20).round()[:, None]
     factors = torch.exp2(powers.double()).float().to(kernel_device)
     huge = (embeddings.detach() * factors).requires_grad_()
-    losses = [supcon(rows, labels, 0.5, backend="triton", precision=precision) for rows in (embeddings, huge)]
+    losses = [one_set(rows, labels, 0.5, backend="triton", precision=precision) for rows in (embeddings, huge)]
     assert_close(losses[1], losses[0], rtol=0, atol=0)
     wanted, found = gradients(losses[0], embeddings)[0], gradients(losses[1], huge)[0]
     assert_close(found * factors, wanted, rtol=0, atol=0)
@@ -144,7 +144,7 @@ def test_rows_of_any_magnitude_are_the_same_bits(dim: int, precision: str, kerne
 @pytest.mark.parametrize("rows", [0, 1])
 def test_nothing_to_contrast(rows: int, kernel_device: torch.device) -> None:
     embeddings = torch.ones(rows, 3, device=kernel_device, requires_grad=True)
-    loss = supcon(embeddings, torch.zeros(rows, dtype=torch.long, device=kernel_device), 0.1, backend="triton")
+    loss = one_set(embeddings, torch.zeros(rows, dtype=torch.long, device=kernel_device), 0.1, backend="triton")
     assert loss.item() == 0.0
     assert not gradients(loss, embeddings)[0].any()
 
@@ -153,17 +153,17 @@ def test_singletons_can_be_refused(kernel_device: torch.device) -> None:
     embeddings, _ = batch(4, 3, 1, kernel_device)
     labels = torch.tensor([3, 3, 8, 5], device=kernel_device)
     with pytest.raises(ValueError, match=r"2 of 4 rows are alone in their class \(label 8 is the first\)"):
-        supcon(embeddings, labels, 0.1, singletons="error", backend="triton")
+        one_set(embeddings, labels, 0.1, singletons="error", backend="triton")
     labels = torch.tensor([0, 4, 4, 0], device=kernel_device)
-    loss = supcon(embeddings, labels, 0.1, singletons="error", ignore_index=0, backend="triton", precision="ieee")
+    loss = one_set(embeddings, labels, 0.1, singletons="error", ignore_index=0, backend="triton", precision="ieee")
     assert_close(
-        loss.cpu().double(), oracle(embeddings.detach().cpu(), labels.cpu(), 0.1, ignore_index=0), atol=1e-6, rtol=0
+        loss.cpu().double(), formula(embeddings.detach().cpu(), labels.cpu(), 0.1, ignore_index=0), atol=1e-6, rtol=0
     )
 
 
 def test_two_runs_are_bit_equal(kernel_device: torch.device) -> None:
     embeddings, labels = batch(50, 16, 5, kernel_device)
-    runs = [gradients(supcon(embeddings, labels, 0.1, backend="triton"), embeddings)[0] for _ in range(2)]
+    runs = [gradients(one_set(embeddings, labels, 0.1, backend="triton"), embeddings)[0] for _ in range(2)]
     assert_close(runs[0], runs[1], rtol=0, atol=0)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss between two sets as a custom operator; `ops` says why, and how the implementation is chosen inside."""
+"""Register the loss between two sets as a custom operator, for the reasons given in `kernels.supcon.ops`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from typing import Any, Optional, cast
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.dispatch import Backend, use_triton
-from lightning_monocon.kernels.supcon import cross_streamed
-from lightning_monocon.kernels.supcon.cross_terms import CrossTerms, cross_terms
+from lightning_monocon.kernels.cross_supcon import streamed
+from lightning_monocon.kernels.cross_supcon.terms import CrossTerms, cross_terms
+from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.ops import check, make_options, refuse_second_derivative
 from lightning_monocon.kernels.supcon.options import Options
-from lightning_monocon.kernels.supcon.shapes import CROSS_TABLE, tile_dtype
+from lightning_monocon.kernels.supcon.route import takes_kernels
+from lightning_monocon.kernels.supcon.shapes import tile_dtype
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
-# loss; z, c, r of z, r of c, ids, scale, share, averaged, exponentials where they are kept
+# loss; z, c, r of z, r of c, ids, scale, share, averaged, exponentials if they are kept
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-
-
-def _on_triton(anchors: Tensor, backend: str) -> bool:
-    return use_triton("cross_supcon", cast(Backend, backend), CROSS_TABLE, anchors)
 
 
 @torch.library.custom_op("monocon::cross_supcon", mutates_args=())
@@ -44,39 +41,29 @@ def _forward(
     labels = anchor_labels, contrast_labels
     terms = cross_terms(*labels, options)
     rest = terms.share.to(temperature.dtype), terms.averaged.to(temperature.dtype)
-    if _on_triton(anchors, backend):
-        from lightning_monocon.kernels.supcon import cross_fused
+    if takes_kernels("cross_supcon", backend, anchors):
+        from lightning_monocon.kernels.cross_supcon import fused
 
-        loss, unit, r, scale = cross_fused.forward((anchors, contrast), labels, terms, temperature, options)
+        loss, unit, r, scale = fused.forward((anchors, contrast), labels, terms, temperature, options)
         return loss, *unit, *r, terms.ids, scale, *rest, loss.new_empty((0, 0))
     with torch.autocast(anchors.device.type, enabled=False):
         z, r_z = unit_rows(anchors, temperature.dtype, normalize)
         c, r_c = unit_rows(contrast, temperature.dtype, normalize)
-        pairs = cross_streamed.pair_tiles(z, c, temperature, labels, options)
-        loss, scale, kept = cross_streamed.forward(pairs, terms, keep)
+        pairs = streamed.pair_tiles(z, c, temperature, labels, options)
+        loss, scale, kept = streamed.forward(pairs, terms, keep)
     return loss, z, c, r_z, r_c, terms.ids, scale, *rest, kept
 
 
 @_forward.register_fake
 def _(
-    anchors: Tensor,
-    contrast: Tensor,
-    anchor_labels: Tensor,
-    contrast_labels: Tensor,
-    temperature: Tensor,
-    normalize: bool,
-    singletons: str,
-    ignore_index: Optional[int],  # noqa: UP045
-    block_size: int,
-    bounded: bool,
-    precision: str,
-    backend: str,
-    keep: bool,
-) -> Outputs:
+    anchors: Tensor, contrast: Tensor, anchor_labels: Tensor, contrast_labels: Tensor, temperature: Tensor,
+    *settings: object,
+) -> Outputs:  # fmt: skip
+    *names, backend, keep = settings
     (count, dim), rows = anchors.shape, contrast.shape[0]
     check(contrast.shape[1] == dim and anchor_labels.shape[0] == count and contrast_labels.shape[0] == rows)
-    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
-    triton = _on_triton(anchors, backend)
+    options = Options(*cast("Any", names))
+    triton = takes_kernels("cross_supcon", str(backend), anchors)
     tile = tile_dtype(anchors, options) if triton else temperature.dtype
     new, dtype = anchors.new_empty, temperature.dtype
     sides = new((count, dim), dtype=tile), new((rows, dim), dtype=tile), new(count, dtype=dtype), new(rows, dtype=dtype)
@@ -104,42 +91,30 @@ def _backward(
     _, _, *labels, temperature = inputs
     terms, sides = CrossTerms(ids, share, averaged), (labels[0], labels[1])
     if on_triton:
-        from lightning_monocon.kernels.supcon import cross_fused
+        from lightning_monocon.kernels.cross_supcon import fused
 
-        dz, dc, dt = cross_fused.backward(
-            grad, (z, c), (r_z, r_c), scale, terms, sides, temperature, options, needs_contrast
-        )
+        dz, dc, dt = fused.backward(grad, (z, c), (r_z, r_c), scale, terms, sides, temperature, options, needs_contrast)
         return dz, c.new_empty(0, dtype=dz.dtype) if dc is None else dc, dt
     with torch.autocast(z.device.type, enabled=False):
-        pairs = cross_streamed.pair_tiles(z, c, temperature, sides, options)
-        dz, dc, dt = cross_streamed.backward(grad, pairs, terms, scale, kept, needs_contrast)
+        pairs = streamed.pair_tiles(z, c, temperature, sides, options)
+        dz, dc, dt = streamed.backward(grad, pairs, terms, scale, kept, needs_contrast)
         dz = through_unit_(dz, z, r_z) if normalize else dz
         dc = dc if dc is None or not normalize else through_unit_(dc, c, r_c)
     return dz, c.new_empty(0) if dc is None else dc, dt
 
 
 @_backward.register_fake
-def _(
-    grad: Tensor,
-    inputs: list[Tensor],
-    residuals: list[Tensor],
-    normalize: bool,
-    ignore_index: Optional[int],  # noqa: UP045
-    block_size: int,
-    bounded: bool,
-    precision: str,
-    on_triton: bool,
-    needs_contrast: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(grad: Tensor, inputs: list[Tensor], residuals: list[Tensor], *settings: object) -> tuple[Tensor, Tensor, Tensor]:
     z, c = residuals[0], residuals[1]
     dtype = inputs[-1].dtype
-    dc = c.new_empty(c.shape if needs_contrast else 0, dtype=dtype)
+    dc = c.new_empty(c.shape if settings[-1] else 0, dtype=dtype)
     return z.new_empty(z.shape, dtype=dtype), dc, torch.empty_like(inputs[-1])
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:  # noqa: ANN401
     *tensors, normalize, _, ignore_index, block_size, bounded, precision, backend, _ = inputs
-    ctx.settings = (normalize, ignore_index, block_size, bounded, precision, _on_triton(tensors[0], backend))
+    on_triton = takes_kernels("cross_supcon", backend, tensors[0])
+    ctx.settings = normalize, ignore_index, block_size, bounded, precision, on_triton
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*tensors, *output[1:])
@@ -148,7 +123,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None: 
 def _differentiate(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
     if grad is None:
         return (None,) * 13
-    # anchors and contrast set go in for their dtypes, and so that a second derivative meets a refusal there
+    # both sets are passed for their dtypes, and so that a second derivative reaches the operator, which refuses it
     inputs, residuals = list(ctx.saved_tensors[:5]), list(ctx.saved_tensors[5:])
     needed = bool(ctx.needs_input_grad[1])
     dz, dc, dt = _backward(grad, inputs, residuals, *ctx.settings, needed)
@@ -163,11 +138,11 @@ def cross_operator(
     anchors: Tensor, contrast: Tensor, anchor_labels: Tensor, contrast_labels: Tensor, temperature: Tensor,
     options: Options, backend: Backend,
 ) -> Tensor:  # fmt: skip
-    """Return the loss through the operator; arguments as in `cross.cross_supcon`, labels int64."""
+    """Return the loss from the operator; the arguments are those of `cross_supcon`, with int64 labels."""
     names = options.normalize, options.singletons, options.ignore_index
-    # a compiled program is not to depend on how many pairs there are
+    # a compiled program must not depend on the number of pairs
     keep = options.bounded and not torch.compiler.is_compiling()
-    keep = keep and len(anchors) * len(contrast) <= cross_streamed.KEEP_UP_TO
+    keep = keep and len(anchors) * len(contrast) <= streamed.KEEP_UP_TO
     ways = options.block_size, options.bounded, options.precision, backend, keep
     loss: Tensor = _forward(anchors, contrast, anchor_labels, contrast_labels, temperature, *names, *ways)[0]
     return loss

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss between two sets on Triton kernels. Imports Triton.
+"""Compute the loss between two sets, and its gradients, on Triton kernels. Imports Triton.
 
-Positives come from class sums, so tiles never compare labels; with an ignored label they look at a validity id. A
-chunk of W (rows of A in the kernels' notation, ROW only) is written once and multiplied by both sides. The formulas
-are those of `cross_streamed`; the scale of an anchor is 1 / S, or log2 S where the logits are not bounded.
+Positives come from class sums, so tiles do not compare labels; if a label is ignored, they read a validity id. A chunk
+of W (rows of A in the kernels' notation, ROW only) is written once and multiplied by both sides. The formulas are those
+of `streamed`; the scale of an anchor is 1 / S, or log2 S if the logits are not bounded.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_monocon.kernels.cross_supcon.terms import CrossTerms, pull_of_anchors, push_of_rows
 from lightning_monocon.kernels.dispatch import on_device
 from lightning_monocon.kernels.supcon import launch
-from lightning_monocon.kernels.supcon.cross_terms import CrossTerms, pull_of_anchors, push_of_rows
 from lightning_monocon.kernels.supcon.fused import unit_or_raw_rows
 from lightning_monocon.kernels.supcon.launch_rows import unit_rows_backward
 from lightning_monocon.kernels.supcon.options import Options
@@ -26,8 +26,8 @@ Sides = tuple[Tensor, Tensor]
 def forward(
     embeddings: Sides, labels: Sides, terms: CrossTerms, temperature: Tensor, options: Options
 ) -> tuple[Tensor, Sides, Sides, Tensor]:
-    """Return the loss, unit rows of both sides, their r, and the anchors' scale."""
-    dtype = tile_dtype(embeddings[0], options)  # asks for autocast, which is off from here on
+    """Return the loss, the unit rows of both sides, their r, and the scale of the anchors."""
+    dtype = tile_dtype(embeddings[0], options)  # it depends on autocast, which is off from here on
     with on_device(embeddings[0]), torch.autocast(embeddings[0].device.type, enabled=False):
         (z, r_z), (c, r_c) = (unit_or_raw_rows(side, dtype, options) for side in embeddings)
         share = terms.share.float()
@@ -40,7 +40,7 @@ def backward(
     grad: Tensor, unit: Sides, r: Sides, scale: Tensor, terms: CrossTerms, labels: Sides, temperature: Tensor,
     options: Options, needs_contrast: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor]:  # fmt: skip
-    """Return the gradients of anchors, contrast set (None where not needed), float32, and of the temperature."""
+    """Return the gradients of anchors, contrast set (None if not needed), both float32, and temperature."""
     z, c = unit
     factor = launch.HALF_SCALE if z.dtype == torch.float16 else 1.0
     share, averaged = terms.share.float(), terms.averaged.float()
@@ -63,7 +63,7 @@ def _pairs(unit: Sides, labels: Sides, temperature: Tensor, options: Options) ->
 
 
 def _validity(labels: Tensor, options: Options) -> Tensor:
-    """Return -1 for ignored rows and 0 for others, int32; nobody reads it where no label is ignored."""
+    """Return -1 for ignored rows and 0 for others, int32; empty, and never read, if no label is ignored."""
     if options.ignore_index is None:
         return labels.new_empty(0, dtype=torch.int32)
     return -(labels == options.ignore_index).to(torch.int32)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""The loss between two sets in plain torch, streamed over tiles of pairs.
+r"""Compute the loss between two sets in plain torch, one tile of pairs at a time.
 
 Forward:   S_i = sum_j exp s_ij,   loss = sum_i [i counts] (log S_i - z_i . mu_i / T) / averaged
-Backward:  W_ij = exp(s_ij) a_i,  a_i = [i counts] / S_i     = exp(s_ij - b_i),  b_i = log S_i, where exp may overflow
+Backward:  W_ij = exp(s_ij) a_i,  a_i = [i counts] / S_i     = exp(s_ij - b_i),  b_i = log S_i, if exp may overflow
            dz_i = h (sum_j W_ij c_j - mu_i),   dc_j = h (sum_i W_ij z_i - push_j),   h = g / (T averaged)
            dT   = -(1 / T) sum_i dz_i . z_i
-Saved:     z, c, ids, a or b, shares. A tile of W is computed again once and serves both sides: 2 M N D operations
-           forward and 6 M N D backward, 4 where the contrast set has no gradient.
-Kept:      where all of exp s is at most `KEEP_UP_TO` numbers it is saved too, and nothing is computed again: there is
-           no symmetry between two sets to make up for that, and for small ones torch's own formula would be faster.
+Saved:     z, c, ids, a or b, shares. The backward pass computes each tile of W again, once for both sides: 2 M N D
+           operations forward and 6 M N D backward, or 4 M N D if the contrast set has no gradient.
+Kept:      if exp s has at most `KEEP_UP_TO` numbers, it is saved and not computed again: two sets have no symmetry that
+           would make up for the recomputation, and for small ones torch's own formula would be faster.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.supcon.cross_terms import CrossTerms, pull_of_anchors, push_of_rows
+from lightning_monocon.kernels.cross_supcon.terms import CrossTerms, pull_of_anchors, push_of_rows
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.tiles import PairTiles, denominators
 
@@ -27,13 +27,13 @@ KEEP_UP_TO = 2**22
 
 
 def pair_tiles(z: Tensor, c: Tensor, temperature: Tensor, labels: tuple[Tensor, Tensor], options: Options) -> PairTiles:
-    """Return the tiles of anchors against contrast rows: numbered behind them, no anchor is its own contrast."""
+    """Return the tiles of anchors and contrast rows; the anchors are numbered behind the rows, so all pairs count."""
     ignored = None if options.ignore_index is None else torch.cat(labels[::-1]) == options.ignore_index
     return PairTiles(z, c, len(c), temperature, ignored, options.block_size, options.bounded)
 
 
 def forward(pairs: PairTiles, terms: CrossTerms, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the loss, a or b, ``(M,)``, and exp s, ``(M, N)``, or nothing of it, ``(0, 0)``. Not differentiable."""
+    """Return the loss, a or b ``(M,)``, and exp s, ``(M, N)`` or, if it is not kept, ``(0, 0)``, without gradients."""
     z, c, share = pairs.anchors, pairs.rows, terms.share.to(pairs.rows.dtype)
     counts = share > 0
     kept = _exponentials(pairs) if keep else z.new_empty((0, 0))
@@ -45,7 +45,7 @@ def forward(pairs: PairTiles, terms: CrossTerms, keep: bool) -> tuple[Tensor, Te
 
 
 def _exponentials(pairs: PairTiles) -> Tensor:
-    """Return exp s, ``(M, N)``, from one tile."""
+    """Return exp s, ``(M, N)``, as one tile."""
     shape = len(pairs.anchors), len(pairs.rows)
     whole = pairs._replace(block_size=max(*shape, 1))
     return next((tile.exp_() for *_, tile in whole()), pairs.rows.new_zeros(shape))
@@ -54,7 +54,7 @@ def _exponentials(pairs: PairTiles) -> Tensor:
 def backward(
     grad: Tensor, pairs: PairTiles, terms: CrossTerms, scale: Tensor, kept: Tensor, needs_contrast: bool
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return dz, dc (None where not needed) and dT."""
+    """Return dz, dc (None if not needed) and dT."""
     z, c, share = pairs.anchors, pairs.rows, terms.share.to(pairs.rows.dtype)
     dz, dc = _pushes(pairs, scale.unsqueeze(1), kept, needs_contrast)
     dz.sub_(pull_of_anchors(c, terms.ids, share))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The positives of anchors in another set, from class sums alone; `positives` is the same for one set.
+"""Compute the positives of anchors in another set from sums over classes, as `positives` does for one set.
 
     Gamma_k = sum_{j : y_j = k} c_j,   mu_i = share_i Gamma_{y_i},   share_i = [i counts] / |P(i)|
     push_j  = sum_{i : y_i = y_j} share_i z_i
 
-mu_i pulls anchor i towards its positives, push_j row j towards the anchors that it is a positive of.
+mu_i pulls anchor i towards its positives; push_j pulls row j towards the anchors that it is a positive of.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.supcon.options import Options
-from lightning_monocon.kernels.supcon.positives import class_ids, class_sums
+from lightning_monocon.kernels.supcon.positives import class_ids, class_sums, valid_rows
 
 
 class CrossTerms(NamedTuple):
-    """What the labels of M anchors and N contrast rows say."""
+    """Hold what the labels of M anchors and N contrast rows determine."""
 
     ids: Tensor
-    """``(M + N,)`` int64, the classes of anchors, then of rows."""
+    """``(M + N,)`` int64, the classes of the anchors and then of the rows."""
     share: Tensor
     """``(M,)`` float64."""
     averaged: Tensor
@@ -30,20 +30,18 @@ class CrossTerms(NamedTuple):
 
 
 def cross_terms(anchor_labels: Tensor, contrast_labels: Tensor, options: Options) -> CrossTerms:
-    """Return classes, shares and the number of anchors.
+    """Return the classes, the shares and the number of anchors.
 
     Raises:
-        ValueError: With ``singletons="error"``, if an anchor has no positive; that waits for the device.
+        ValueError: With ``singletons="error"``, if an anchor has no positive; this waits for the device.
     """
     ids = class_ids(torch.cat([anchor_labels, contrast_labels]))
     own, others = ids[: len(anchor_labels)], ids[len(anchor_labels) :]
     positives = torch.zeros_like(ids).index_add_(0, others, torch.ones_like(others))[own]
-    valid = torch.ones_like(own, dtype=torch.bool)
-    if options.ignore_index is not None:
-        valid = anchor_labels != options.ignore_index
+    valid = valid_rows(anchor_labels, options)
     paired = valid & (positives > 0)
     if options.singletons == "error":
-        _refuse(anchor_labels, valid & ~paired)
+        refuse_anchors_alone(anchor_labels, valid & ~paired)
     averaged = (paired if options.singletons == "skip" else valid).sum().clamp_min(1)
     return CrossTerms(ids, paired.double() / positives.clamp_min(1), averaged.double())
 
@@ -60,7 +58,8 @@ def push_of_rows(anchors: Tensor, ids: Tensor, share: Tensor) -> Tensor:
     return class_sums(anchors * share.unsqueeze(1), ids[:count], len(ids))[ids[count:]]
 
 
-def _refuse(labels: Tensor, alone: Tensor) -> None:
+def refuse_anchors_alone(labels: Tensor, alone: Tensor) -> None:
+    """Raise a ValueError if an anchor has no positive; this waits for the device."""
     count = int(alone.sum())
     if count:
         raise ValueError(

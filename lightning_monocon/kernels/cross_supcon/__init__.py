@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compute the supervised contrastive loss of anchors among another set of rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.kernels.cross_supcon.ops import cross_operator
+from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_reference
+from lightning_monocon.kernels.dispatch import Backend
+from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.route import find_route
+from lightning_monocon.kernels.supcon.shapes import block_size, is_bounded, wide_dtype
+
+
+def cross_supcon(
+    anchors: Tensor,
+    contrast: Tensor,
+    anchor_labels: Tensor,
+    contrast_labels: Tensor,
+    temperature: float | Tensor = 0.1,
+    *,
+    options: Options | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Return the mean loss of ``(M, D)`` anchors among an ``(N, D)`` contrast set.
+
+    `lightning_monocon.losses.CrossSupConLoss` documents the loss and validates its arguments; this function does not.
+    float16 and bfloat16 embeddings are converted to float32. Inside the transforms of `torch.func`, in forward mode,
+    and for a few pairs on a CPU, the formula itself is evaluated, with its matrix of all pairs.
+
+    Args:
+        anchors: Embeddings of the anchors.
+        contrast: Embeddings of the contrast set. Without a gradient (a memory bank) the backward pass is cheaper.
+        anchor_labels: Integer labels of the anchors, ``(M,)``.
+        contrast_labels: Integer labels of the contrast set, ``(N,)``.
+        temperature: T > 0; a 0-d tensor receives a gradient.
+        options: The options of the loss; None for the defaults of `CrossSupConLoss`. `Options.bounded` is set here,
+            and `Options.gather` does not apply to two sets.
+        backend: The implementation; "auto" takes the faster one.
+
+    Returns:
+        The loss, 0-d, in float64 for float64 anchors and else in float32.
+
+    Raises:
+        ValueError: If `backend` does not support these tensors.
+        RuntimeError: If ``backend="triton"`` and Triton is not installed.
+
+    Example:
+        >>> eye = torch.eye(2)
+        >>> cross_supcon(eye, eye, torch.tensor([0, 1]), torch.tensor([0, 1]), temperature=1.0)
+        tensor(0.3133)
+    """
+    scale = torch.as_tensor(temperature, dtype=wide_dtype(anchors.dtype), device=anchors.device)
+    chosen = options or Options(block_size=block_size(anchors.device))
+    chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
+    labels = anchor_labels.long(), contrast_labels.long()
+    pairs = anchors.shape[0] * contrast.shape[0]
+    if find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs) == "formula":
+        return cross_supcon_reference(anchors, contrast, *labels, scale, chosen)
+    return cross_operator(anchors, contrast, *labels, scale, chosen, backend)
