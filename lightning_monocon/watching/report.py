@@ -9,14 +9,12 @@ from typing import NamedTuple
 
 import networkx as nx
 
-from lightning_monocon.landscape import (
+from lightning_monocon.landscape import LandscapeTracker, first_passage, merge_runs
+from lightning_monocon.landscape.theory import (
     DELAY_LAWS,
     Escape,
-    LandscapeTracker,
     compare_laws,
-    first_passage,
     fit_arrhenius,
-    merge_runs,
     spanning_probability,
     visited_percolation,
 )

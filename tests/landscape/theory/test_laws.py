@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from oracles.credence_paths import STRATA, sigmoid
 
-from lightning_monocon.landscape import (
+from lightning_monocon.landscape import LandscapeTracker
+from lightning_monocon.landscape.theory import (
     DECAY_LAWS,
     DELAY_LAWS,
     Escape,
-    LandscapeTracker,
     beta_from_ratio,
     compare_laws,
     fit_arrhenius,

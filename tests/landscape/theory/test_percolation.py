@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import optimize
 
-from lightning_monocon.landscape import (
+from lightning_monocon.landscape.theory import (
     binder_cumulant,
     bond_threshold,
     budget_shift,

@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from lightning_monocon.landscape import (
+from lightning_monocon.landscape.theory import (
     displacement_exponent,
     distinct_exponent,
     distinct_states,
