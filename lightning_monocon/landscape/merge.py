@@ -25,7 +25,6 @@ from scipy import stats
 from lightning_monocon.landscape.events import Event
 from lightning_monocon.landscape.graph import add_edge, add_rates, moves_by_edge
 from lightning_monocon.landscape.strata import Floats
-from lightning_monocon.landscape.theory.percolation import Forest
 from lightning_monocon.landscape.tracker import LandscapeTracker
 
 
@@ -77,16 +76,17 @@ def match_states(runs: Sequence[LandscapeTracker], *, coarse: bool) -> list[list
     owners = [r for r, run in enumerate(runs) for _ in run.clustering.anchors]
     anchors = [anchor for run in runs for anchor in run.clustering.anchors]
     means = [runs[r].strata.means(anchor) for r, anchor in zip(owners, anchors, strict=True)]
-    forest = Forest(len(anchors))
+
+    near = nx.empty_graph(len(anchors))
     for i, j in itertools.combinations(range(len(anchors)), 2):
-        near = np.abs(means[i] - means[j]).max() if coarse else runs[0].strata.distance(anchors[i], anchors[j])
-        if near <= reach:
-            forest.union(i, j)
-    roots = [forest.find(i) for i in range(len(anchors))]
-    numbers = {root: n for n, root in enumerate(dict.fromkeys(roots))}
+        apart = np.abs(means[i] - means[j]).max() if coarse else runs[0].strata.distance(anchors[i], anchors[j])
+        if apart <= reach:
+            near.add_edge(i, j)
+
+    numbers = {anchor: n for n, linked in enumerate(nx.connected_components(near)) for anchor in linked}
     places: list[list[int]] = [[] for _ in runs]
-    for run, root in zip(owners, roots, strict=True):
-        places[run].append(numbers[root])
+    for anchor, run in enumerate(owners):
+        places[run].append(numbers[anchor])
     return places
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.cluster.hierarchy import DisjointSet
 
 from lightning_monocon.landscape.strata import Floats
 
@@ -34,34 +35,6 @@ class Sweep(NamedTuple):
         return int(self.susceptibility.argmax()) + 1
 
 
-class Forest:
-    """Union-find with sizes over ``nodes`` nodes."""
-
-    def __init__(self, nodes: int) -> None:
-        self.parent = list(range(nodes))
-        self.size = [1] * nodes
-
-    def find(self, node: int) -> int:
-        """Root of a node, halving the path on the way."""
-        parent = self.parent
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    def union(self, left: int, right: int) -> tuple[int, int]:
-        """Join two clusters; the sizes they had, ``(0, 0)`` where they were one already."""
-        a, b = self.find(left), self.find(right)
-        if a == b:
-            return 0, 0
-        if self.size[a] < self.size[b]:
-            a, b = b, a
-        sizes = self.size[a], self.size[b]
-        self.parent[b] = a
-        self.size[a] += self.size[b]
-        return sizes
-
-
 def newman_ziff(nodes: int, edges: Edges) -> Sweep:
     """Sweep over ``(E, 2)`` bonds in the order given.
 
@@ -69,22 +42,23 @@ def newman_ziff(nodes: int, edges: Edges) -> Sweep:
         >>> newman_ziff(4, np.array([[0, 1], [2, 3], [1, 2]])).giant
         array([0.5, 0.5, 1. ])
     """
-    forest, largest, squares = Forest(nodes), 1, nodes
+    clusters, largest, squares = DisjointSet(range(nodes)), 1, nodes
     giant, rest = np.empty(len(edges)), np.empty(len(edges))
     for position, (left, right) in enumerate(edges.tolist()):
-        a, b = forest.union(left, right)
-        squares += 2 * a * b
-        largest = max(largest, a + b)
+        a, b = clusters.subset_size(left), clusters.subset_size(right)
+        if clusters.merge(left, right):
+            squares += 2 * a * b
+            largest = max(largest, a + b)
         giant[position], rest[position] = largest, squares - largest**2
     return Sweep(giant / nodes, rest / nodes)
 
 
 def spanning_rank(nodes: int, edges: Edges, source: int, sink: int) -> int:
     """Number of bonds, in the order given, after which ``source`` and ``sink`` are connected; E + 1 where never."""
-    forest = Forest(nodes)
+    clusters = DisjointSet(range(nodes))
     for position, (left, right) in enumerate(edges.tolist()):
-        forest.union(left, right)
-        if forest.find(source) == forest.find(sink):
+        clusters.merge(left, right)
+        if clusters.connected(source, sink):
             return position + 1
     return len(edges) + 1
 
