@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
@@ -23,11 +22,9 @@ from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.loggers.figures import log_figure, log_table
-from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, event_line, write_landscape
+from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, write_landscape
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
-from lightning_monocon.watching.table import COLUMNS, event_table
-
-Action: TypeAlias = Callable[[Trainer, LightningModule], None]
+from lightning_monocon.watching.table import COLUMNS, event_line, event_table
 
 PER_DECADE = 45
 SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)

@@ -12,7 +12,6 @@ import networkx as nx
 import torch
 
 from lightning_monocon.landscape import LandscapeTracker
-from lightning_monocon.landscape.events import Event
 from lightning_monocon.runs.files import whole
 
 FOLDER = "landscape"
@@ -85,36 +84,6 @@ def _in_short(error: Exception) -> str:
 def _write_text(text: str, path: Path) -> None:
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def read_events(path: Path) -> list[Event]:
-    """The events of an ``events.jsonl``."""
-    return [Event.from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def event_line(event: Event) -> str:
-    """One line for the console.
-
-    Example:
-        >>> event_line(Event("grokking", 1775, 2100, 2800, 0, 1, abruptness=72.6, change={"val": 0.99}))
-        'grokking: state 0 -> 1, left at step 1775, entered 2100, confirmed 2800, abruptness 72.6, val +0.99'
-    """
-    parts = [f"state {event.source} -> {event.target}" if event.is_transition else f"in state {event.source}"]
-    if event.group is not None:
-        parts = [f"group {event.group}"]
-    parts += [
-        f"{word} {step}"
-        for word, step in (
-            ("left at step", event.step_left),
-            ("entered", event.step_entered),
-            ("confirmed", event.step_confirmed),
-        )
-        if step is not None
-    ]
-    if event.abruptness == event.abruptness:  # measured
-        parts.append(f"abruptness {event.abruptness:.1f}")
-    parts += [f"{stratum} {change:+.2f}" for stratum, change in event.change.items()]
-    return f"{event.kind}: {', '.join(parts)}"
 
 
 def _portable(tracker: LandscapeTracker) -> dict[str, Any]:

@@ -13,13 +13,15 @@ from lightning_monocon.landscape import LandscapeTracker, first_passage, merge_r
 from lightning_monocon.landscape.theory import (
     DELAY_LAWS,
     Escape,
+    budget_shift,
     compare_laws,
     fit_arrhenius,
+    forecast_generalisation,
     spanning_probability,
     visited_percolation,
 )
-from lightning_monocon.watching.files import Settings, event_line
-from lightning_monocon.watching.table import rate
+from lightning_monocon.watching.files import Settings
+from lightning_monocon.watching.table import event_line, rate
 
 MIN_SIZES, MIN_SEEN, MIN_ESCAPES = 4, 8, 5
 WORDING = (
@@ -53,6 +55,7 @@ def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
         "States": states_section(merged),
         "Changes of state": changes_section(merged),
         "First passage to grokking": passage_section(runs),
+        "Forecast for runs that have not generalised": forecast_section(runs),
         "Time to generalise against the number of train samples": delay_section(runs),
         "Escape from memorising": escape_section(runs),
         "Percolation": percolation_section(runs, merged),
@@ -99,6 +102,22 @@ def passage_section(runs: Sequence[Run]) -> str:
     return f"{seen} of {len(runs)} runs grokked; median (Kaplan-Meier, the others censored): {median}."
 
 
+def forecast_section(runs: Sequence[Run]) -> str:
+    """Forecast, for each run that has not generalised, when it would if it were trained on, or say why it cannot be.
+
+    Chance is taken to be the validation credence at the first evaluation, before the run has learnt anything.
+    """
+    lines = []
+    for run in runs:
+        if not math.isnan(run.delay):
+            continue
+        trajectory = run.tracker.trajectory
+        forecast = forecast_generalisation(trajectory, chance=float(trajectory.column("credence/val")[0]))
+        when = f"step {forecast.step:.0f} ({forecast.low:.0f} to {forecast.high:.0f})"
+        lines.append(f"- {run.name}: {forecast.reason or when}")
+    return "\n".join(lines) or "All runs have generalised."
+
+
 def delay_section(runs: Sequence[Run]) -> str:
     """The rival delay laws with their weights, or why they cannot be told apart."""
     sizes = [float(run.settings["train_size"]) for run in runs]
@@ -129,14 +148,18 @@ def escape_section(runs: Sequence[Run]) -> str:
 
 
 def percolation_section(runs: Sequence[Run], merged: nx.DiGraph) -> str:
-    """Shares of runs that generalise by size; nothing is claimed of a threshold from one budget."""
+    """Write the share of runs of each size that generalise, and test whether its threshold stands still."""
+    sizes, delays = [float(run.settings["train_size"]) for run in runs], [run.delay for run in runs]
     budget = float(max(run.tracker.trajectory.steps[-1] for run in runs))
-    shares = spanning_probability([float(run.settings["train_size"]) for run in runs], [r.delay for r in runs], budget)
     lines = []
-    for size, share in shares.items():
+    for size, share in spanning_probability(sizes, delays, budget).items():
         interval = f"{share.estimate:.2f} ({share.low:.2f} to {share.high:.2f})"
         lines.append(f"- {size:.0f} samples: {interval} generalise within {budget:.0f} steps")
-    return "\n".join([*lines, "", visited_percolation(merged)[1] or "See the graph."])
+
+    followed = min((run.tracker.trajectory.steps[-1] for run in runs if math.isnan(run.delay)), default=budget)
+    shift = budget_shift(sizes, delays, [followed / 4, followed / 2, followed])  # no censored run saw more steps
+    reason = visited_percolation(merged)[1] or "See the graph."
+    return "\n".join([*lines, "", f"Budget-shift test: {shift.reason}.", "", reason])
 
 
 def _escape(run: Run) -> Escape:

@@ -22,6 +22,31 @@ _MOST = 18
 _WHAT = 26
 
 
+def event_line(event: Event) -> str:
+    """One line for the console.
+
+    Example:
+        >>> event_line(Event("grokking", 1775, 2100, 2800, 0, 1, abruptness=72.6, change={"val": 0.99}))
+        'grokking: state 0 -> 1, left at step 1775, entered 2100, confirmed 2800, abruptness 72.6, val +0.99'
+    """
+    parts = [f"state {event.source} -> {event.target}" if event.is_transition else f"in state {event.source}"]
+    if event.group is not None:
+        parts = [f"group {event.group}"]
+    parts += [
+        f"{word} {step}"
+        for word, step in (
+            ("left at step", event.step_left),
+            ("entered", event.step_entered),
+            ("confirmed", event.step_confirmed),
+        )
+        if step is not None
+    ]
+    if event.abruptness == event.abruptness:  # measured
+        parts.append(f"abruptness {event.abruptness:.1f}")
+    parts += [f"{stratum} {change:+.2f}" for stratum, change in event.change.items()]
+    return f"{event.kind}: {', '.join(parts)}"
+
+
 def event_table(events: Sequence[Event]) -> Rows:
     """One row an event, the columns `COLUMNS`."""
     plain = [event.to_dict() for event in events]

@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from lightning_monocon.callbacks import semantic_landscape
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape, is_due
-from lightning_monocon.watching.files import read_events, read_tracker
+from lightning_monocon.landscape import Event
+from lightning_monocon.watching.files import read_tracker
 from lightning_monocon.watching.probe import draw_probe, evaluate
 
 pytestmark = pytest.mark.filterwarnings(
@@ -97,7 +98,8 @@ def test_it_watches_and_writes(tmp_path: Path) -> None:
     assert callback.tracker.trajectory.steps == list(range(21))
     assert any(event.kind == "emergence" for event in callback.events)
     folder = tmp_path / "landscape"
-    assert read_events(folder / "events.jsonl") == callback.events
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    assert [Event.from_dict(json.loads(line)) for line in lines] == callback.events
     assert read_tracker(tmp_path)[0].events == callback.events
     assert read_tracker(tmp_path)[0].measure == "logits"
     settings = read_tracker(tmp_path)[1]
