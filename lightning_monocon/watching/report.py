@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several runs say together: one landscape, first passages, and the laws, each with its refusal."""
+"""Report what several runs say together: one landscape, first passages and laws, each with the reason of a refusal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORDING = (
 
 
 class Run(NamedTuple):
-    """A run by name, with its tracker and settings."""
+    """Hold a run by name, with its tracker and settings."""
 
     name: str
     tracker: LandscapeTracker
@@ -39,15 +39,15 @@ class Run(NamedTuple):
 
     @property
     def delay(self) -> float:
-        """Step at which the validation credence reached one half; NaN where it did not."""
+        """Return the step at which the validation credence reached one half; NaN if it did not."""
         return self.tracker.trajectory.crossing("credence/val", 0.5)
 
 
 def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
-    """The report in Markdown and the merged graph.
+    """Return the report in Markdown and the merged graph.
 
     Raises:
-        ValueError: If there is no run, or the runs do not share their strata or their measure of credence.
+        ValueError: If there is no run, or the runs differ in their strata or their measure of credence.
     """
     merged = merge_runs([run.tracker for run in runs], [run.name for run in runs])
     sections = {
@@ -65,7 +65,7 @@ def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
 
 
 def events_section(runs: Sequence[Run]) -> str:
-    """One line an event, by run."""
+    """List the events of each run, one a line."""
     lines = []
     for run in runs:
         told = [event_line(event) for event in run.tracker.events if event.kind not in ("provisional", "emergence")]
@@ -75,7 +75,7 @@ def events_section(runs: Sequence[Run]) -> str:
 
 
 def states_section(merged: nx.DiGraph) -> str:
-    """A table of the states."""
+    """Tabulate the states."""
     rows = ["| state | runs | dwell / steps | train | val | val fallibility / nats |", "| --- " * 6 + "|"]
     for state, node in merged.nodes(data=True):
         values = (node.get(name, math.nan) for name in ("credence/train", "credence/val", "fallibility/val"))
@@ -87,7 +87,7 @@ def states_section(merged: nx.DiGraph) -> str:
 
 
 def changes_section(merged: nx.DiGraph) -> str:
-    """A table of the edges, every rate with its interval."""
+    """Tabulate the edges, each rate with its interval."""
     rows = ["| from | to | kinds | count | per 1000 steps, 95 % |", "| --- " * 5 + "|"]
     for source, target, edge in merged.edges(data=True):
         rows.append(f"| {source} | {target} | {edge['kinds']} | {edge['count']} | {rate(edge)} |")
@@ -95,7 +95,7 @@ def changes_section(merged: nx.DiGraph) -> str:
 
 
 def passage_section(runs: Sequence[Run]) -> str:
-    """The median of the Kaplan-Meier curve."""
+    """Write the median of the Kaplan-Meier curve."""
     passage = first_passage([run.tracker for run in runs])
     seen = sum(any(event.kind == "grokking" for event in run.tracker.events) for run in runs)
     median = "not reached" if math.isnan(passage.median) else f"step {passage.median:.0f}"
@@ -103,9 +103,9 @@ def passage_section(runs: Sequence[Run]) -> str:
 
 
 def forecast_section(runs: Sequence[Run]) -> str:
-    """Forecast, for each run that has not generalised, when it would if it were trained on, or say why it cannot be.
+    """Forecast when each run that has not generalised would do so, or say why there is no forecast.
 
-    Chance is taken to be the validation credence at the first evaluation, before the run has learnt anything.
+    The validation credence at the first evaluation, before the run has learnt anything, stands for chance.
     """
     lines = []
     for run in runs:
@@ -119,7 +119,7 @@ def forecast_section(runs: Sequence[Run]) -> str:
 
 
 def delay_section(runs: Sequence[Run]) -> str:
-    """The rival delay laws with their weights, or why they cannot be told apart."""
+    """Tabulate the rival delay laws with their weights, or say why they cannot be told apart."""
     sizes = [float(run.settings["train_size"]) for run in runs]
     censored = [math.isnan(run.delay) for run in runs]
     if len(set(sizes)) < MIN_SIZES or len(runs) - sum(censored) < MIN_SEEN:
@@ -137,7 +137,7 @@ def delay_section(runs: Sequence[Run]) -> str:
 
 
 def escape_section(runs: Sequence[Run]) -> str:
-    """The weights of activation and its rivals; the barrier only where it is identifiable."""
+    """Write the weights of activation and its rivals, and the barrier if it is identifiable."""
     escapes = [_escape(run) for run in runs if not math.isnan(run.delay) and run.delay > 0 and "lr" in run.settings]
     if len(escapes) < MIN_ESCAPES:
         return f"Refused: needs {MIN_ESCAPES} runs that generalised, got {len(escapes)}."
