@@ -78,7 +78,7 @@ class Clustering:
             distance = float(self.strata.distance(profile, self.anchors[self.current]))
             if distance <= (radii.inner if self.is_away else radii.outer):
                 moves = self._settle_back(self.current, step)
-                return moves if distance <= radii.inner else []  # hovering at the outer radius is no spike
+                return moves if distance <= radii.inner else []  # lingering at the outer radius is not a spike
         self._remember(Point(step, profile))
         if self.current is not None:
             moves = self._go_out(profile)

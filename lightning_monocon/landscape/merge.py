@@ -46,8 +46,10 @@ def merge_runs(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> n
     Raises:
         ValueError: If there is no run, or the runs differ in their strata or their measure of credence.
     """
-    if not runs or len({run.strata.names for run in runs}) != 1:
-        raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}.")
+    strata = {", ".join(run.strata.names) for run in runs}
+    if len(strata) != 1:
+        found = f" with strata {' and '.join(sorted(strata))}" if runs else ""
+        raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}{found}.")
     _check_measures(runs, names or [str(number) for number in range(len(runs))])
     is_coarse = not _share_probe(runs)
     places = match_states(runs, coarse=is_coarse)
@@ -108,7 +110,7 @@ def _check_measures(runs: Sequence[LandscapeTracker], names: Sequence[str]) -> N
     for run, name in zip(runs, names, strict=True):
         by_measure.setdefault(run.measure or "an unknown measure", []).append(name)
     if len(by_measure) > 1:
-        found = "; ".join(f"{measure} in {', '.join(kin)}" for measure, kin in by_measure.items())
+        found = "; ".join(f"{measure} in {', '.join(members)}" for measure, members in by_measure.items())
         raise ValueError(
             f"`runs` must measure credence alike, or their states mean different things; got {found}. Merge the runs "
             "of each measure by themselves."

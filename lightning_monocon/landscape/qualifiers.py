@@ -75,7 +75,7 @@ class GeometryWatch:
         return [q for i, q in enumerate(kinds) if q.kind not in {p.kind for p in kinds[:i]}]
 
     def _early(self, step: int, rank: float, val: float) -> list[Qualification]:
-        self.had_early |= val >= EARLY_VAL  # what comes after is not early, even where the credence falls again
+        self.had_early |= val >= EARLY_VAL  # later falls are not early, even if the credence falls again
         if self.had_early or math.isnan(rank):
             return []
         if self.early is None or rank > self.early[0]:

@@ -41,7 +41,7 @@ def event_line(event: Event) -> str:
         )
         if step is not None
     ]
-    if event.abruptness == event.abruptness:  # measured
+    if not math.isnan(event.abruptness):
         parts.append(f"abruptness {event.abruptness:.1f}")
     parts += [f"{stratum} {change:+.2f}" for stratum, change in event.change.items()]
     return f"{event.kind}: {', '.join(parts)}"

@@ -124,7 +124,7 @@ def test_what_is_measured_is_told_in_words_by_which_runs_are_kept_apart() -> Non
     )
 
 
-@pytest.mark.filterwarnings("ignore")  # W&B and TensorBoard warn of what we cannot mend
+@pytest.mark.filterwarnings("ignore")  # W&B and TensorBoard warn of what is not ours to fix
 def test_other_loggers_get_table_and_figure(tmp_path: Path) -> None:
     loggers = [WandbLogger(save_dir=tmp_path, offline=True, project="test"), TensorBoardLogger(tmp_path, name="tb")]
     callback = watch(groups=True)

@@ -69,5 +69,7 @@ def test_runs_that_measure_credence_differently_are_kept_apart() -> None:
 
 def test_runs_must_share_their_strata() -> None:
     other = LandscapeTracker(np.repeat(["train", "held_out"], PROBES // 2))
-    with pytest.raises(ValueError, match="at least one run, all with the same strata; got 2"):
+    with pytest.raises(
+        ValueError, match="at least one run, all with the same strata; got 2 with strata held_out, train and train, val"
+    ):
         merge_runs([watched(), other])

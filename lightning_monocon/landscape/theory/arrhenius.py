@@ -74,8 +74,12 @@ def fit_arrhenius(escapes: Sequence[Escape]) -> ArrheniusFit:
     Raises:
         ValueError: If there are fewer than 5 escapes, or a time or a learning rate is not positive.
     """
-    if len(escapes) < 5 or any(e.time <= 0 or e.lr <= 0 for e in escapes):
-        raise ValueError(f"`escapes` must hold at least 5 escapes with positive times and rates, got {len(escapes)}.")
+    wrong = sum(e.time <= 0 or e.lr <= 0 for e in escapes)
+    if len(escapes) < 5 or wrong:
+        raise ValueError(
+            "`escapes` must hold at least 5 escapes, with positive times and learning rates; "
+            f"got {len(escapes)}, of which {wrong} have others. Leave out runs that did not escape."
+        )
     log_time = np.log([e.time for e in escapes]) + EULER
     criteria = {name: _criterion(log_time, design, offset) for name, (design, offset) in _designs(escapes).items()}
     weights = akaike_weights(criteria)

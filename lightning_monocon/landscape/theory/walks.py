@@ -128,7 +128,9 @@ def mean_first_passage(transition: npt.ArrayLike, target: int) -> Floats:
     others = np.delete(np.arange(len(matrix)), target)
     kept = sparse.csc_matrix(np.eye(len(others)) - matrix[np.ix_(others, others)])
     if np.linalg.matrix_rank(kept.toarray()) < len(others):
-        raise ValueError(f"`target` {target} cannot be reached from every state; the passage time is infinite.")
+        raise ValueError(
+            f"`target` must be reachable from each state, got {target}; leave out the states that never reach it."
+        )
     times = np.zeros(len(matrix))
     times[others] = linalg.spsolve(kept, np.ones(len(others)))
     return times

@@ -56,6 +56,14 @@ def test_an_unidentifiable_barrier_is_refused(escapes: list[Escape], reason: str
     assert reason in fit.reason
 
 
+def test_escapes_that_never_happened_are_named() -> None:
+    escapes = _escapes(8.0, np.geomspace(1, 8, 5), 3)
+    with pytest.raises(ValueError, match=r"got 16, of which 1 have others\. Leave out runs that did not escape"):
+        fit_arrhenius([*escapes, escapes[0]._replace(time=0.0)])
+    with pytest.raises(ValueError, match=r"`escapes` must hold at least 5 escapes, .* got 4"):
+        fit_arrhenius(escapes[:4])
+
+
 def test_times_inverse_in_the_rate_name_that_law() -> None:
     rng = np.random.default_rng(0)
     cells = [(lr, batch) for lr in (5e-4, 1e-3, 2e-3) for batch in (128, 256, 512, 1024) for _ in range(2)]

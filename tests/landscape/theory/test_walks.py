@@ -112,7 +112,7 @@ def test_first_passage_on_a_line_is_quadratic() -> None:
     ("matrix", "sentence"),
     [
         ([[1.0, 0.5], [0.0, 1.0]], "rows that sum to one"),
-        ([[1.0, 0.0], [0.0, 1.0]], "cannot be reached from every state"),
+        ([[1.0, 0.0], [0.0, 1.0]], "must be reachable from each state, got 1; leave out"),
     ],
 )
 def test_bad_transitions_are_named(matrix: list[list[float]], sentence: str) -> None:
