@@ -8,6 +8,8 @@ arrow crosses, however many there are.
 from __future__ import annotations
 
 import math
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import networkx as nx
@@ -67,12 +69,9 @@ def draw_graph(graph: nx.DiGraph) -> Figure:
 
 def visits(trajectory: Trajectory) -> list[tuple[int, int, int]]:
     """Return each stay in a state as (state, first step, last step), in order."""
-    states, steps = np.array(trajectory.states), np.array(trajectory.steps)
-    if not len(states):
-        return []
-    edges = np.flatnonzero(np.diff(states)) + 1
-    parts = np.split(np.arange(len(states)), edges)
-    return [(int(states[p[0]]), int(steps[p[0]]), int(steps[p[-1]])) for p in parts if states[p[0]] != NO_STATE]
+    stays = groupby(zip(trajectory.states, trajectory.steps, strict=True), key=itemgetter(0))
+    spans = [(state, [step for _, step in stay]) for state, stay in stays]
+    return [(state, steps[0], steps[-1]) for state, steps in spans if state != NO_STATE]
 
 
 def _height(graph: nx.DiGraph, least: float) -> float:

@@ -76,22 +76,19 @@ def events_section(runs: Sequence[Run]) -> str:
 
 def states_section(merged: nx.DiGraph) -> str:
     """Tabulate the states."""
-    rows = ["| state | runs | dwell / steps | train | val | val fallibility / nats |", "| --- " * 6 + "|"]
+    rows = [["state", "runs", "dwell / steps", "train", "val", "val fallibility / nats"]]
     for state, node in merged.nodes(data=True):
         values = (node.get(name, math.nan) for name in ("credence/train", "credence/val", "fallibility/val"))
-        cells = [str(state), str(node["runs"]), f"{node['dwell']:.0f}", *(f"{value:.2f}" for value in values)]
-        rows.append(f"| {' | '.join(cells)} |")
-    if merged.graph["coarse"]:
-        rows += ["", "The runs have different probes: states are matched by mean credence alone."]
-    return "\n".join(rows)
+        rows.append([str(state), str(node["runs"]), f"{node['dwell']:.0f}", *(f"{value:.2f}" for value in values)])
+    note = "\n\nThe runs have different probes: states are matched by mean credence alone."
+    return _table(rows) + (note if merged.graph["coarse"] else "")
 
 
 def changes_section(merged: nx.DiGraph) -> str:
     """Tabulate the edges, each rate with its interval."""
-    rows = ["| from | to | kinds | count | per 1000 steps, 95 % |", "| --- " * 5 + "|"]
-    for source, target, edge in merged.edges(data=True):
-        rows.append(f"| {source} | {target} | {edge['kinds']} | {edge['count']} | {rate(edge)} |")
-    return "\n".join(rows) if merged.number_of_edges() else "None."
+    edges = merged.edges(data=True)
+    rows = [[str(source), str(target), edge["kinds"], str(edge["count"]), rate(edge)] for source, target, edge in edges]
+    return _table([["from", "to", "kinds", "count", "per 1000 steps, 95 %"], *rows]) if rows else "None."
 
 
 def passage_section(runs: Sequence[Run]) -> str:
@@ -122,18 +119,17 @@ def delay_section(runs: Sequence[Run]) -> str:
     """Tabulate the rival delay laws with their weights, or say why they cannot be told apart."""
     sizes = [float(run.settings["train_size"]) for run in runs]
     censored = [math.isnan(run.delay) for run in runs]
-    if len(set(sizes)) < MIN_SIZES or len(runs) - sum(censored) < MIN_SEEN:
-        seen = len(runs) - sum(censored)
-        return (
-            f"Refused: needs {MIN_SIZES} sizes and {MIN_SEEN} runs that generalised; got {len(set(sizes))} and {seen}."
-        )
+    found, seen = len(set(sizes)), censored.count(False)
+    if found < MIN_SIZES or seen < MIN_SEEN:
+        return f"Refused: needs {MIN_SIZES} sizes and {MIN_SEEN} runs that generalised; got {found} and {seen}."
     lasts = [float(run.tracker.trajectory.steps[-1]) for run in runs]
     delays = [last if hidden else run.delay for run, last, hidden in zip(runs, lasts, censored, strict=True)]
     comparison = compare_laws(sizes, delays, DELAY_LAWS, censored)
-    rows = ["| law | AICc | weight | rms log error |", "| --- | --- | --- | --- |"]
-    for name, fit in comparison.fits.items():
-        rows.append(f"| {name} | {fit.aicc:.1f} | {comparison.weights[name]:.3f} | {fit.log_error:.3f} |")
-    return "\n".join([*rows, "", f"Winner: {comparison.winner}."])
+    rows = [
+        [name, f"{fit.aicc:.1f}", f"{comparison.weights[name]:.3f}", f"{fit.log_error:.3f}"]
+        for name, fit in comparison.fits.items()
+    ]
+    return f"{_table([['law', 'AICc', 'weight', 'rms log error'], *rows])}\n\nWinner: {comparison.winner}."
 
 
 def escape_section(runs: Sequence[Run]) -> str:
@@ -160,6 +156,12 @@ def percolation_section(runs: Sequence[Run], merged: nx.DiGraph) -> str:
     shift = budget_shift(sizes, delays, [followed / 4, followed / 2, followed])  # no censored run saw more steps
     reason = visited_percolation(merged)[1] or "See the graph."
     return "\n".join([*lines, "", f"Budget-shift test: {shift.reason}.", "", reason])
+
+
+def _table(rows: list[list[str]]) -> str:
+    """Write rows as a table in Markdown, the first of them as its head."""
+    head, *body = (f"| {' | '.join(cells)} |" for cells in rows)
+    return "\n".join([head, "| --- " * len(rows[0]) + "|", *body])
 
 
 def _escape(run: Run) -> Escape:

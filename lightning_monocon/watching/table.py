@@ -32,15 +32,8 @@ def event_line(event: Event) -> str:
     parts = [f"state {event.source} -> {event.target}" if event.is_transition else f"in state {event.source}"]
     if event.group is not None:
         parts = [f"group {event.group}"]
-    parts += [
-        f"{word} {step}"
-        for word, step in (
-            ("left at step", event.step_left),
-            ("entered", event.step_entered),
-            ("confirmed", event.step_confirmed),
-        )
-        if step is not None
-    ]
+    steps = {"left at step": event.step_left, "entered": event.step_entered, "confirmed": event.step_confirmed}
+    parts += [f"{word} {step}" for word, step in steps.items() if step is not None]
     if not math.isnan(event.abruptness):
         parts.append(f"abruptness {event.abruptness:.1f}")
     parts += [f"{stratum} {change:+.2f}" for stratum, change in event.change.items()]

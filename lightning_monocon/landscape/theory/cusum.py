@@ -54,11 +54,9 @@ def detect_change(series: Floats, burn_in: int = BURN_IN, threshold: float = THR
         )
     path = cusum_path(prewhiten(values[None], burn_in)[:, burn_in:])[0]  # (T - m, 2)
     over = np.flatnonzero(path.max(axis=1) > threshold)
-    if burn_in < BURN_IN:
-        chance, reason = math.nan, f"uncalibrated: burn-in {burn_in} < {BURN_IN}"
-    else:
-        horizon = len(values) - burn_in
-        chance, reason = false_alarm_probability(values[:burn_in], horizon, threshold, seed=seed), ""
+    chance, reason = math.nan, f"uncalibrated: burn-in {burn_in} < {BURN_IN}"
+    if burn_in >= BURN_IN:
+        chance, reason = false_alarm_probability(values[:burn_in], len(values) - burn_in, threshold, seed=seed), ""
     if not len(over):
         return Alarm(None, 0, chance, reason)
     return Alarm(burn_in + int(over[0]), 1 if path[over[0], 0] > threshold else -1, chance, reason)

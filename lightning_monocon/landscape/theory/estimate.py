@@ -57,14 +57,16 @@ def power_law(x: Floats, y: Floats, tolerance: float = 0.25) -> Estimate:
     log_x, log_y = np.log(x[keep]), np.log(y[keep])
     if len(log_x) < 9:
         return refuse(f"needs at least 9 positive points, got {len(log_x)}")
-    slope, error = _slope(log_x, log_y)
-    local = [_slope(x, y)[0] for x, y in zip(np.array_split(log_x, 3), np.array_split(log_y, 3), strict=True)]
+    slope, error = least_squares_slope(log_x, log_y)
+    local = [
+        least_squares_slope(x, y)[0] for x, y in zip(np.array_split(log_x, 3), np.array_split(log_y, 3), strict=True)
+    ]
     if max(local) - min(local) > tolerance * max(abs(slope), 0.5):
         return refuse(f"not a power law: local slopes {', '.join(f'{value:.2f}' for value in local)}")
     return Estimate(slope, error)
 
 
-def _slope(x: Floats, y: Floats) -> tuple[float, float]:
+def least_squares_slope(x: Floats, y: Floats) -> tuple[float, float]:
     """Return the least-squares slope and its standard error."""
     centred = x - x.mean()
     slope = float((centred * y).sum() / (centred**2).sum())

@@ -18,6 +18,7 @@ import numpy as np
 
 from lightning_monocon.landscape.rules import MEMORISED
 from lightning_monocon.landscape.strata import Floats
+from lightning_monocon.landscape.theory.estimate import least_squares_slope
 from lightning_monocon.landscape.trajectory import Trajectory
 
 TRAILING = 0.35
@@ -82,8 +83,7 @@ def _bootstrap(x: Floats, y: Floats, slope: float, intercept: float, seed: int) 
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:
-    centred = x - x.mean()
-    slope = float((centred * y).sum() / (centred**2).sum())
+    slope, _ = least_squares_slope(x, y)
     return slope, float(y.mean() - slope * x.mean())
 
 
