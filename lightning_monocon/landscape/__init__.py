@@ -34,11 +34,8 @@ _MOVED = dict.fromkeys(theory.__all__, "landscape.theory") | dict.fromkeys(
     ("barrier_height", "semantic_barrier"), "landscape.barriers"
 )
 
-
-def _moved(name: str) -> object:
-    """Return a name that this package listed in release 0.1.0, with a warning that says where it is now."""
-    return moved_name(__name__, name, _MOVED)
-
-
 if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt name
-    __getattr__ = _moved
+
+    def __getattr__(name: str) -> object:
+        """Return a name that this package listed in release 0.1.0, with a warning that says where it is now."""
+        return moved_name(__name__, name, _MOVED)

@@ -37,8 +37,7 @@ class Event:
 
     Attributes:
         kind: One of `KINDS`. ``jump`` and ``drift`` are changes of state that no typing rule names.
-        step_left: First evaluation outside the source after the last one inside it before the change was halfway. None
-            without a source.
+        step_left: First evaluation outside the source, the last such before halfway. None without a source.
         step_entered: First evaluation inside the target.
         step_confirmed: Evaluation at which the event was confirmed. None while it is provisional.
         source: State before. None for the first state.

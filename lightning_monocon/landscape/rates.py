@@ -19,15 +19,15 @@ from scipy import stats
 from lightning_monocon.landscape.strata import Floats
 
 
-class Rate(NamedTuple):
-    """Hold events per step: the estimate and its interval."""
+class Interval(NamedTuple):
+    """Hold an estimate, such as a rate or a share, between the bounds of its interval."""
 
     low: float
     estimate: float
     high: float
 
 
-def garwood_interval(count: int, exposure: float, level: float = 0.95) -> Rate:
+def garwood_interval(count: int, exposure: float, level: float = 0.95) -> Interval:
     """Return the rate of a Poisson process with ``count`` events in ``exposure`` steps, with its interval.
 
     Example:
@@ -45,7 +45,7 @@ def garwood_interval(count: int, exposure: float, level: float = 0.95) -> Rate:
     tail = (1 - level) / 2
     low = float(stats.chi2.ppf(tail, 2 * count)) / (2 * exposure) if count else 0.0
     high = float(stats.chi2.ppf(1 - tail, 2 * count + 2)) / (2 * exposure)
-    return Rate(low, count / exposure, high)
+    return Interval(low, count / exposure, high)
 
 
 def jump_probabilities(counts: Floats) -> Floats:

@@ -31,8 +31,8 @@ def write_landscape(tracker: LandscapeTracker, folder: Path, settings: Settings)
         settings: Settings of the run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(event.to_dict(), allow_nan=False) for event in tracker.events]
-    _write_text("".join(line + "\n" for line in lines), folder / EVENTS)
+    lines = (json.dumps(event.to_dict(), allow_nan=False) + "\n" for event in tracker.events)
+    _write_text("".join(lines), folder / EVENTS)
     write_graph(tracker.graph(), folder)
     columns = tracker.trajectory.columns()
     with whole(folder / TRAJECTORY) as path, path.open("w", newline="", encoding="utf-8") as file:

@@ -30,10 +30,7 @@ MIN_TEMPERATURES, MIN_SPAN, MIN_SEEDS, MIN_LEAD = 4, 4.0, 3, 4.0
 
 
 class Escape(NamedTuple):
-    """Hold one escape from a state: its time in steps and the settings of the run.
-
-    ``batch_size`` is None for full batches.
-    """
+    """Hold an escape from a state: its time in steps and the run's settings, ``batch_size`` None for full batches."""
 
     time: float
     lr: float

@@ -18,17 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from lightning_monocon.landscape.rates import Interval
 from lightning_monocon.landscape.strata import Floats
 
 MIN_NODES = 30
-
-
-class Proportion(NamedTuple):
-    """Hold a share with its Wilson interval."""
-
-    low: float
-    estimate: float
-    high: float
 
 
 class BudgetShift(NamedTuple):
@@ -47,7 +40,7 @@ class BudgetShift(NamedTuple):
     reason: str
 
 
-def wilson_interval(successes: int, runs: int, level: float = 0.95) -> Proportion:
+def wilson_interval(successes: int, runs: int, level: float = 0.95) -> Interval:
     """Return a share of runs with its Wilson interval.
 
     Example:
@@ -60,18 +53,23 @@ def wilson_interval(successes: int, runs: int, level: float = 0.95) -> Proportio
     if runs < 1 or not 0 <= successes <= runs:
         raise ValueError(f"`successes` must lie between 0 and `runs` >= 1, got {successes} of {runs}.")
     interval = stats.binomtest(successes, runs).proportion_ci(level, method="wilson")
-    return Proportion(float(interval.low), successes / runs, float(interval.high))
+    return Interval(float(interval.low), successes / runs, float(interval.high))
 
 
-def spanning_probability(sizes: npt.ArrayLike, times: npt.ArrayLike, budget: float) -> dict[float, Proportion]:
+def spanning_probability(sizes: npt.ArrayLike, times: npt.ArrayLike, budget: float) -> dict[float, Interval]:
     """Return the share of the runs of each size that generalise within ``budget`` steps, with its interval.
 
     Args:
         sizes: Size of each run ``(N,)``: number of training samples or parameters.
         times: Step of generalisation of each run ``(N,)``; NaN or infinite if it was not seen.
         budget: Number of steps.
+
+    Raises:
+        ValueError: If there are no runs, or not one size and one time for each.
     """
-    size, time = _runs(sizes, times)
+    size, time = np.asarray(sizes, dtype=np.float64), np.asarray(times, dtype=np.float64)
+    if size.ndim != 1 or size.shape != time.shape or not len(size):
+        raise ValueError(f"`sizes` and `times` must be (N,), one per run; got shapes {size.shape} and {time.shape}.")
     found = np.nan_to_num(time, nan=np.inf) <= budget
     return {float(s): wilson_interval(int(found[size == s].sum()), int((size == s).sum())) for s in np.unique(size)}
 
@@ -113,14 +111,7 @@ def visited_percolation(graph: nx.DiGraph) -> tuple[float, str]:
     return max(len(c) for c in nx.connected_components(graph.to_undirected())) / len(graph), ""
 
 
-def _runs(sizes: npt.ArrayLike, times: npt.ArrayLike) -> tuple[Floats, Floats]:
-    size, time = np.asarray(sizes, dtype=np.float64), np.asarray(times, dtype=np.float64)
-    if size.ndim != 1 or size.shape != time.shape or not len(size):
-        raise ValueError(f"`sizes` and `times` must be (N,), one per run; got shapes {size.shape} and {time.shape}.")
-    return size, time
-
-
-def _threshold(shares: dict[float, Proportion]) -> float:
+def _threshold(shares: dict[float, Interval]) -> float:
     """Return the interpolated size at which the share reaches one half and stays above; NaN if it does not."""
     sizes = np.array(list(shares))
     values = np.array([share.estimate for share in shares.values()])

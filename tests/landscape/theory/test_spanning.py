@@ -21,6 +21,8 @@ from lightning_monocon.landscape.theory import (
 def test_spanning_probability_counts_runs_within_the_budget() -> None:
     shares = spanning_probability([10, 10, 20, 20], [100, math.nan, 50, 300], budget=200)
     assert shares == {10.0: wilson_interval(1, 2), 20.0: wilson_interval(1, 2)}
+    with pytest.raises(ValueError, match=r"one per run; got shapes \(2,\) and \(3,\)"):
+        spanning_probability([10, 20], [1, 2, 3], budget=200)
 
 
 @pytest.mark.parametrize(("has_threshold", "is_stable"), [(True, True), (False, False)])
