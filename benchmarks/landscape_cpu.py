@@ -16,7 +16,8 @@ import harness
 import numpy as np
 import torch
 
-from lightning_monocon.landscape import LandscapeTracker, credence, purity_coverage, soft_knn_credence
+from lightning_monocon.landscape import LandscapeTracker, credence, soft_knn_credence
+from lightning_monocon.landscape.theory import purity_coverage
 
 BAR_MS = 10.0
 

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watch on a fixed probe what a network becomes while it trains."""
+"""Follow a network over its semantic landscape while it trains, on a fixed probe."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
@@ -23,11 +22,9 @@ from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.loggers.figures import log_figure, log_table
-from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, event_line, write_landscape
+from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, write_landscape
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
-from lightning_monocon.watching.table import COLUMNS, event_table
-
-Action: TypeAlias = Callable[[Trainer, LightningModule], None]
+from lightning_monocon.watching.table import COLUMNS, event_line, event_table
 
 PER_DECADE = 45
 SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
@@ -37,32 +34,32 @@ UNMEASURED = Geometry(math.nan, math.nan)
 class SemanticLandscape(Watcher):
     """Track changes of state on the semantic landscape (arXiv 2307.09550, operationalised, not proven).
 
-    Works with any LightningModule whose batches are ``(inputs, labels)``, or a mapping with labels: `forward`, or
-    the submodule ``layer``, must map the inputs to one row each. Half of the probe is drawn from the train loader's
-    set, half from that of the last validation loader. It writes ``events.jsonl``, the graph, ``trajectory.csv`` and a
-    figure to ``<default_root_dir>/landscape``, logs scalars under ``landscape/`` and says each confirmed event in one
-    line.
+    The callback works with any LightningModule whose batches are ``(inputs, labels)`` or a mapping with labels:
+    `forward`, or the submodule ``layer``, must map each input to one row. Half of the probe is drawn from the set of
+    the train loader, half from that of the last validation loader. The callback writes ``events.jsonl``, the graph,
+    ``trajectory.csv`` and a figure to ``<default_root_dir>/landscape``, logs scalars under ``landscape/`` and prints
+    each confirmed event in one line.
 
-    Training is left alone: eval and inference mode, random states and modes restored, an error warned of and not
-    raised. A probe larger than the data allow is made smaller, with a warning. Under DDP the first rank probes,
-    without collectives; where parameters are sharded, all ranks do.
+    Training is not affected: the probe runs in eval and inference mode, modes and random states are restored, and an
+    error becomes a warning. A probe larger than the data allow is made smaller, with a warning. Under DDP the first
+    rank evaluates the probe, without collectives; if parameters are sharded, all ranks do.
 
     Args:
         probe: Number of labelled inputs.
         signature: Credence by ``"soft_knn"`` (the rows are embeddings) or ``"logits"`` (class scores).
         schedule: ``"log"`` (45 evaluations a decade of steps), ``"validation"``, or every so many steps.
-        layer: Submodule whose output to take, `forward`'s where None.
-        temperature: Of the soft k-NN; take that of the loss.
-        groups: Whether to tell when a class has emerged; needs 3 validation probes in each.
-        budget: Largest share of wall time; an evaluation that would exceed it is skipped. None: no limit.
+        layer: Submodule whose output is evaluated; None for the output of `forward`.
+        temperature: Temperature of the soft k-NN; pass that of the loss.
+        groups: Whether to report when a class has emerged; each class needs 3 inputs in the validation half.
+        budget: Largest share of wall time; an evaluation that would exceed it is skipped. None for no limit.
         geometry_every: Evaluations between two measurements of the effective rank and the participation ratio.
-        seed: Of the draw of the probe.
+        seed: Seed of the draw of the probe.
         tracker: Further options of `LandscapeTracker`.
-        on_error: ``"warn"`` goes on without the landscape after an error, ``"raise"`` stops the run.
+        on_error: ``"warn"`` continues the run without the landscape after an error, ``"raise"`` stops the run.
 
     Raises:
-        ValueError: If an option is unknown; with ``on_error="raise"`` also when training starts, if a set is too small
-            for a probe, or a resumed run has another one.
+        ValueError: If an option is unknown. With ``on_error="raise"`` also when training starts, if a set is too small
+            for a probe or a resumed run has another probe.
     """
 
     def __init__(
@@ -94,12 +91,12 @@ class SemanticLandscape(Watcher):
 
     @property
     def state_key(self) -> str:
-        """Two landscapes of different layers or signatures keep their own states."""
+        """Return a key by layer, signature and seed, so that each landscape keeps its own state."""
         return self._generate_state_key(signature=self.signature, layer=self.layer, seed=self.seed)
 
     @property
     def measure(self) -> str:
-        """How the credence is measured, in words; runs are merged only with their like."""
+        """Return how the credence is measured, in words; only runs that measure it alike are merged."""
         place = "" if self.layer is None else f" of {self.layer}"
         return (
             self.signature + place + (f" at temperature {self.temperature:g}" if self.signature == "soft_knn" else "")
@@ -107,16 +104,16 @@ class SemanticLandscape(Watcher):
 
     @property
     def events(self) -> list[Event]:
-        """The events so far."""
+        """Return the events so far."""
         return [] if self.tracker is None else self.tracker.events
 
     @property
     def overhead(self) -> float:
-        """Share of wall time spent on the landscape."""
+        """Return the share of wall time spent on the landscape."""
         return self.spent / max(self._wall(), 1e-9)
 
     def state_dict(self) -> dict[str, Any]:
-        """The tracker and the time spent; nothing where there is no tracker."""
+        """Return the state of the tracker and the time spent; nothing without a tracker."""
         if self.tracker is None:
             return {}
         return {"tracker": self.tracker.state_dict(), "spent": self.spent, "elapsed": self._wall()}
@@ -127,7 +124,7 @@ class SemanticLandscape(Watcher):
 
     @harmless
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the probe, take up a stored landscape, and evaluate the network as it starts."""
+        """Draw the probe, restore a stored landscape, and evaluate the network as it starts."""
         self._since = time.perf_counter()
         if not self._takes_part(trainer):
             return
@@ -156,7 +153,7 @@ class SemanticLandscape(Watcher):
         batch: Any,  # noqa: ANN401  # Lightning's signature
         batch_idx: int,
     ) -> None:
-        """Evaluate where the schedule says so."""
+        """Evaluate if the schedule says so."""
         if is_due(self.schedule, trainer.global_step):
             self._evaluate(trainer, pl_module)
 
@@ -168,16 +165,16 @@ class SemanticLandscape(Watcher):
 
     @harmless
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the landscape and hand it to the loggers."""
+        """Write the landscape and pass it to the loggers."""
         self._write(trainer, pl_module)
 
     @harmless
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write what there is: Lightning calls no other hook after a failure."""
+        """Write the landscape so far: Lightning calls no other hook after a failure."""
         self._write(trainer, pl_module)
 
     def on_stop(self) -> None:
-        """Drop the landscape: one with a hole would be wrong from here on."""
+        """Drop the landscape: with a gap it would be wrong from here on."""
         self.tracker = None
 
     def _takes_part(self, trainer: Trainer) -> bool:
@@ -212,7 +209,7 @@ class SemanticLandscape(Watcher):
         self._report(trainer, found)
 
     def _within_budget(self) -> bool:
-        """Whether one more evaluation, as dear as the last, keeps the share of wall time within the budget."""
+        """Return whether one more evaluation, as long as the last, stays within the share of wall time."""
         return self.budget is None or self.spent + self.last_cost <= self.budget * self._wall() or not self.spent
 
     def _credence(self, outputs: Tensor) -> Tensor:
@@ -251,7 +248,7 @@ class SemanticLandscape(Watcher):
 
 
 def is_due(schedule: str | int, step: int) -> bool:
-    """Whether a schedule evaluates after ``step`` steps; a function of the step alone, so a resumed run agrees.
+    """Return whether a schedule evaluates after ``step`` steps; the step alone decides, so a resumed run agrees.
 
     Example:
         >>> [step for step in range(1, 200) if is_due("log", step)][-4:]
@@ -265,7 +262,7 @@ def is_due(schedule: str | int, step: int) -> bool:
 
 
 def held_out(trainer: Trainer, pl_module: LightningModule) -> object:
-    """The last validation loader; made anew where validation is switched off for the time being."""
+    """Return the last validation loader; it is made again if validation is switched off for the time being."""
     loaders = trainer.val_dataloaders
     if not loaders:
         source: Any = getattr(trainer, "datamodule", None) or pl_module
@@ -275,7 +272,7 @@ def held_out(trainer: Trainer, pl_module: LightningModule) -> object:
 
 
 def settings_of(trainer: Trainer) -> Settings:
-    """What runs are compared by, from the first optimizer and the train loader."""
+    """Return the settings by which runs are compared, from the first optimizer and the train loader."""
     loader: Any = trainer.train_dataloader
     settings: Settings = {"train_size": len(loader.dataset)}
     batch = next(iter(loader.batch_sampler), ()) if loader.batch_size is None else loader.batch_size
@@ -288,7 +285,7 @@ def settings_of(trainer: Trainer) -> Settings:
 
 
 def latest(trajectory: Trajectory) -> dict[str, float]:
-    """State, credences, fallibilities and what else was measured at the last evaluation."""
+    """Return the state, credences, fallibilities and dimensions of the last evaluation that were measured."""
     values = zip(trajectory.names, trajectory.values[-1], strict=True)
     return {"state": float(trajectory.states[-1]), **{name: value for name, value in values if not math.isnan(value)}}
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much faster a change of state was than the states it joins.
+"""Measure how much faster a change of state was than the states it joins.
 
     A = [0.6 d(a_i, a_j) / log-time of the 20 -> 80 % rise along the axis a_j - a_i]
         / [median log-time speed inside the two states]
 
-Speeds inside a state compare the medians of consecutive blocks of 5 evaluations, which suppresses probe noise.
-Real transitions gave 4 to 225 and drifts at most 0.1, so A >= 3 separates a jump from a drift. A is capped at 1000:
-a state at rest has no speed to compare with. Log-time is log(step + 1).
+Speeds inside a state compare the medians of consecutive blocks of 5 evaluations, which suppresses the noise of the
+probe. Real transitions gave 4 to 225 and drifts at most 0.1, so A >= 3 separates a jump from a drift. A is capped at
+1000, since a state at rest has no speed to compare with. Log-time is log(step + 1).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CAP = 1e3
 
 
 def abruptness(path: list[Point], left: int, entered: int, axis: Axis) -> float:
-    """Abruptness of a change of state.
+    """Return the abruptness of a change of state.
 
     Args:
         path: Evaluations from the entry into the source to the confirmation of the target, in order.
@@ -32,7 +32,7 @@ def abruptness(path: list[Point], left: int, entered: int, axis: Axis) -> float:
         axis: The anchors of the two states.
 
     Returns:
-        The ratio, at most 1000; NaN where the rise is not covered or neither state has two evaluations.
+        The ratio, at most 1000; NaN if the rise is not covered or neither state has two evaluations.
     """
     rise = axis.rise(path)
     if rise is None:
@@ -47,7 +47,7 @@ def abruptness(path: list[Point], left: int, entered: int, axis: Axis) -> float:
 
 
 class Axis:
-    """The line from the anchor of one state to that of another."""
+    """Project profiles on the line from the anchor of one state to that of another."""
 
     def __init__(self, strata: Strata, source: Profile, target: Profile) -> None:
         self.strata, self.source = strata, source.astype(np.float64)
@@ -55,10 +55,10 @@ class Axis:
         self.length = float(strata.distance(source, target))
 
     def exit(self, path: list[Point], outer: float) -> float | None:
-        """First step outside the source on the way that first leads halfway to the target.
+        """Return the first step outside the source on the way that first leads halfway to the target.
 
-        Transition paths are dated by the last exit before the first hit: a path that leaves, brushes the source again
-        and leaves for good has one exit, and what happens after it was halfway cannot postpone it.
+        A transition path is dated by the last exit before the first hit: a path that leaves, touches the source again
+        and leaves for good has one exit, and what happens after the path was halfway cannot postpone it.
         """
         steps, profiles = _unzip(path)
         hits = np.flatnonzero(self._share(profiles) >= 0.5)
@@ -68,7 +68,7 @@ class Axis:
         return float(steps[inside[-1] + 1] if len(inside) else steps[0])
 
     def rise(self, path: list[Point]) -> tuple[float, float] | None:
-        """Steps of the first point above 80 % of the way and of the last below 20 % before it, the latter first."""
+        """Return the steps of the last point below 20 % of the way and of the first above 80 % after it."""
         steps, profiles = _unzip(path)
         share = self._share(profiles)
         high = np.flatnonzero(share >= 0.8)
@@ -77,12 +77,12 @@ class Axis:
         return float(steps[low[-1]]), float(steps[high[0]])
 
     def _share(self, profiles: Floats) -> Floats:
-        """How far along the line ``(T, P)`` profiles are: 0 at the source, 1 at the target."""
+        """Return how far along the line ``(T, P)`` profiles are: 0 at the source, 1 at the target."""
         share: Floats = ((profiles - self.source) * self.direction).sum(axis=1) / (self.direction**2).sum()
         return share
 
     def speeds(self, visit: list[Point]) -> list[float]:
-        """Log-time speeds between consecutive blocks of a visit; blocks shrink where a visit is short."""
+        """Return log-time speeds between consecutive blocks of a visit; the blocks of a short visit are smaller."""
         size = min(BLOCK, len(visit) // 2)
         if size == 0:
             return []

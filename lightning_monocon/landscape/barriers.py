@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Semantic barriers, the paper's way: heights of fallibility passed on the way from one state to another.
+"""Measure semantic barriers as the paper does: the fallibility passed on the way from one state to another.
 
     B_ij = max of F over the path from the minimum inside i to the entry into j  -  F at that minimum
 
-A barrier here is not a saddle in weight space. The peak of the validation fallibility correlated with the delay of
-grokking (r = 0.72 between seeds of one setting), but not across batch sizes: it describes a path, it is no law.
+A barrier in this sense is not a saddle in weight space. The peak of the validation fallibility correlated with the
+delay of grokking (r = 0.72 between seeds of one setting), but not across batch sizes: it describes a path and is not a
+law.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from lightning_monocon.landscape.trajectory import Trajectory
 
 
 def barrier_height(fallibility: Floats) -> float:
-    """Peak of ``(T,)`` fallibilities over their lowest earlier value, in nats; 0 where they only fall.
+    """Return the peak of ``(T,)`` fallibilities over their lowest earlier value, in nats; 0 if they only fall.
 
     Example:
         >>> barrier_height(np.array([4.0, 2.0, 5.0, 0.1]))
@@ -28,9 +29,9 @@ def barrier_height(fallibility: Floats) -> float:
 
 
 def semantic_barrier(trajectory: Trajectory, source: int | None, entered: int | None, stratum: str = "val") -> float:
-    """Height in nats passed between the last visit to ``source`` and the step at which a target was ``entered``.
+    """Return the height in nats between the last visit to ``source`` and the step at which a target was ``entered``.
 
-    NaN without a source, a target or the stratum.
+    The height is NaN without a source, a target or the stratum.
     """
     if source is None or entered is None or stratum not in trajectory.strata:
         return float("nan")

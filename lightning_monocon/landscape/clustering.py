@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""States found online: leader clustering of credence profiles, with hysteresis and a scale-free dwell.
+"""Find states online: leader clustering of credence profiles, with hysteresis and a scale-free dwell.
 
     stay       d(f_t, anchor) <= outer
     leave      two evaluations in a row beyond outer; one alone is a spike
@@ -28,10 +28,10 @@ MAX_PENDING = 96
 
 
 class Move(NamedTuple):
-    """What one evaluation did to the state.
+    """Hold what one evaluation did to the state.
 
-    ``left`` is the first evaluation outside, ``entered`` the first inside the target or back in the source, ``profile``
-    the target's centre, or the furthest point of a spike or an excursion.
+    ``left`` is the first evaluation outside; ``entered`` is the first inside the target or back in the source;
+    ``profile`` is the centre of the target, or the furthest point of a spike or an excursion.
     """
 
     kind: Literal["leave", "spike", "excursion", "enter"]
@@ -44,12 +44,12 @@ class Move(NamedTuple):
 
 
 class Clustering:
-    """The states seen so far and which one is occupied.
+    """Hold the states seen so far and tell which one is occupied.
 
     Args:
-        strata: Defines the distance.
+        strata: Strata of the probe, which define the distance.
         window: Share rho of the elapsed steps that a plateau must last.
-        max_window: Cap of the window in steps, for stationary dynamics; None for ageing ones such as training.
+        max_window: Cap of the window in steps, for stationary dynamics; None for dynamics that age, such as training.
     """
 
     def __init__(self, strata: Strata, window: float, max_window: int | None) -> None:
@@ -62,23 +62,23 @@ class Clustering:
 
     @property
     def is_away(self) -> bool:
-        """Whether the last state was left and no other is confirmed."""
+        """Return whether the last state was left and no other is confirmed."""
         return self.current is not None and self.outside >= DEBOUNCE
 
     @property
     def diameter(self) -> float | None:
-        """Largest distance between two anchors, None while there are fewer than two."""
+        """Return the largest distance between two anchors; None while there are fewer than two."""
         pairs = [(a, b) for i, a in enumerate(self.anchors) for b in self.anchors[:i]]
         return max((float(self.strata.distance(a, b)) for a, b in pairs), default=None)
 
     def update(self, step: int, profile: Profile, radii: Radii, *, may_create: bool = True) -> list[Move]:
-        """Take in the quantised profile ``(P,)`` of one evaluation; steps increase."""
+        """Add the quantised profile ``(P,)`` of one evaluation and return what it did; steps must increase."""
         moves: list[Move] = []
         if self.current is not None:
             distance = float(self.strata.distance(profile, self.anchors[self.current]))
             if distance <= (radii.inner if self.is_away else radii.outer):
                 moves = self._settle_back(self.current, step)
-                return moves if distance <= radii.inner else []  # hovering at the outer radius is no spike
+                return moves if distance <= radii.inner else []  # lingering at the outer radius is not a spike
         self._remember(Point(step, profile))
         if self.current is not None:
             moves = self._go_out(profile)
@@ -87,7 +87,7 @@ class Clustering:
         return moves
 
     def _settle_back(self, state: int, step: int) -> list[Move]:
-        """Inside the current state again: end whatever was pending."""
+        """End whatever was pending: the run is inside the current state again."""
         if not self.pending:
             return []
         kind: Literal["excursion", "spike"] = "excursion" if self.is_away else "spike"
@@ -143,7 +143,7 @@ class Clustering:
         return [self._enter(nearest, entered, centre)]
 
     def _full_window(self, step: int) -> list[Point] | None:
-        """The pending points of the dwell window, None where they do not fill it."""
+        """Return the pending points of the dwell window; None if they do not fill it."""
         if len(self.pending) < MIN_EVALUATIONS or self.opened is None:
             return None
         span = self._span(step)
@@ -169,7 +169,7 @@ class Clustering:
         self.current, self.pending, self.outside, self.opened = state, [], 0, None
 
     def state_dict(self) -> dict[str, Any]:
-        """Anchors, counters and pending profiles as plain values and float16 tensors."""
+        """Return anchors, counters and pending profiles as plain values and float16 tensors."""
         return {
             "anchors": pack(self.anchors),
             "current": self.current,
@@ -180,7 +180,7 @@ class Clustering:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.anchors = unpack(state["anchors"])
         self.pending = [Point(*p) for p in zip(state["pending_steps"], unpack(state["pending"]), strict=True)]
         self.current, self.outside = state["current"], state["outside"]

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Credence, the probability a network gives to the right answer, and fallibility, its mean surprise.
+"""Measure credence, the probability that a network gives to the right answer, and fallibility, its mean surprise.
 
     classifier     c_i = softmax(logits_i)[y_i]
     encoder        c_i = sum_{j in B, j != i} w_ij [y_j = y_i],   w_ij = softmax_j(cos(z_i, z_j) / temperature)
     fallibility    F_s = mean_{i in s} -log c_i
 
 F_s estimates eq. 1 of arXiv 2307.09550, sum_x KL(P_GT || P_H), on the inputs of a probe: for a deterministic truth
-the divergence is the negative log-likelihood. The paper sums over all inputs; we report means over the stratum, and
-the part on unseen inputs (eq. 2) cannot be measured. Credence ignores anything that leaves P_H(y_i | x_i) unchanged:
-permuted units, and for the encoder rotations and a global scale of the embeddings.
+the divergence is the negative log-likelihood. The paper sums over all inputs; this module returns means over the
+stratum, and the part on unseen inputs (eq. 2) cannot be measured. Credence is invariant to anything that leaves
+P_H(y_i | x_i) unchanged: permuted units, and for an encoder rotations and a global scale of the embeddings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CREDENCE_FLOOR = 1e-6
 
 
 class Fallibility(NamedTuple):
-    """Mean surprise in nats per stratum, their sum (eq. 2 without the unseen part), and the share clipped."""
+    """Hold the mean surprise in nats per stratum, their sum (eq. 2 without the unseen part), and the clipped share."""
 
     strata: dict[str, float]
     total: float
@@ -34,14 +34,14 @@ class Fallibility(NamedTuple):
 
 
 def credence(logits: Tensor, labels: Tensor) -> Tensor:
-    """Probability that ``(N, C)`` logits give to ``(N,)`` integer labels: ``(N,)``, at least float32.
+    """Return the probability ``(N,)`` that ``(N, C)`` logits give to ``(N,)`` integer labels, in float32 or wider.
 
     Example:
         >>> credence(torch.zeros(2, 4), torch.tensor([0, 3]))
         tensor([0.2500, 0.2500])
 
     Raises:
-        ValueError: If the labels are missing, not one per row, or name no column of the logits.
+        ValueError: If the labels are missing, are not one per row, or are not columns of the logits.
     """
     if logits.ndim != 2:
         raise ValueError(f"`logits` must be (N, C), got shape {tuple(logits.shape)}.")
@@ -63,18 +63,18 @@ def soft_knn_credence(
     *,
     temperature: float = 0.1,
 ) -> Tensor:
-    """Share of softly weighted neighbours in a labelled bank that carry the query's own label.
+    """Return the share of softly weighted neighbours in a labelled bank that carry the query's own label.
 
     Args:
-        embeddings: ``(N, D)``; only their directions matter.
-        labels: ``(N,)`` integers.
-        bank: Either ``(N,)`` booleans or ``(B,)`` positions that choose the bank among the embeddings
-            (a member is never its own neighbour), or ``(B, D)`` other embeddings. None: all embeddings.
-        bank_labels: ``(B,)`` integers, for a bank of other embeddings only.
-        temperature: Of the softmax over cosines; the training temperature, see also `match_perplexity`.
+        embeddings: Queries ``(N, D)``; only their directions matter.
+        labels: Integer labels ``(N,)``.
+        bank: Booleans ``(N,)`` or positions ``(B,)`` that choose the bank among the embeddings, where a member is never
+            its own neighbour, or other embeddings ``(B, D)``. None chooses all embeddings.
+        bank_labels: Integer labels ``(B,)``, for a bank of other embeddings only.
+        temperature: Temperature of the softmax over cosines: that of the training loss, or see `match_perplexity`.
 
     Returns:
-        ``(N,)`` credences, at least float32.
+        Credences ``(N,)``, in float32 or wider.
 
     Example:
         >>> z = torch.tensor([[1., 0.], [1., 0.1], [0., 1.], [0.1, 1.]])
@@ -95,10 +95,10 @@ def soft_knn_credence(
 
 
 def match_perplexity(embeddings: Tensor, perplexity: float = 15.0) -> float:
-    """Temperature at which the median row of ``(N, D)`` embeddings weighs about ``perplexity`` neighbours.
+    """Return the temperature at which the median row of ``(N, D)`` embeddings weighs about ``perplexity`` neighbours.
 
-    Found by bisection on the log temperature. Fix it once per run: credences taken at different temperatures
-    cannot be compared. Keep it below the number of bank members per class, which caps the credence.
+    It is found by bisection on the log temperature. Set it once per run: credences at different temperatures cannot be
+    compared. Keep the perplexity below the number of bank members per class, which caps the credence.
 
     Raises:
         ValueError: If ``perplexity`` is not between 1 and N - 1.
@@ -116,11 +116,11 @@ def match_perplexity(embeddings: Tensor, perplexity: float = 15.0) -> float:
 
 
 def fallibility(credence: ArrayLike, strata: ArrayLike | Strata) -> Fallibility:
-    """Mean of ``-log c`` in each stratum, with ``c`` clipped at 1e-6 and the clipped share reported.
+    """Return the mean of ``-log c`` in each stratum, with ``c`` clipped at 1e-6, and the clipped share.
 
     Args:
-        credence: ``(P,)`` probabilities.
-        strata: ``(P,)`` stratum of each probe (0 train, 1 val, or names).
+        credence: Probabilities ``(P,)``.
+        strata: Stratum of each probe ``(P,)``: 0 for train and 1 for val, or names.
 
     Example:
         >>> result = fallibility([1.0, 1.0, 1.0, 0.5, 0.5, 0.0], ["train"] * 3 + ["val"] * 3)
@@ -139,7 +139,7 @@ def fallibility(credence: ArrayLike, strata: ArrayLike | Strata) -> Fallibility:
 def _similarities(
     embeddings: Tensor, labels: Tensor, bank: Tensor | None, bank_labels: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Cosines ``(N, B)`` with -inf where a row would be its own neighbour, and the bank's labels ``(B,)``."""
+    """Return cosines ``(N, B)``, -inf where a row would be its own neighbour, and the labels ``(B,)`` of the bank."""
     rows = unit_rows(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
     if bank is not None and bank.ndim == 2:
         if bank_labels is None:

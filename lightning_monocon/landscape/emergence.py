@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Emergence of a group: its held-out credence reaches one half and stays there.
+"""Detect the emergence of a group: its held-out credence reaches one half and stays there.
 
-A group (a class, a concept) has emerged when its mean credence is at least 0.5 at 3 evaluations in a row and the
-number of its probes with credence >= 0.5 beats chance: one-sided binomial tests over all groups, with the false
-discovery rate held at 5 % by Benjamini and Hochberg (1995).
+A group (a class or a concept) has emerged if its mean credence is at least 0.5 at 3 evaluations in a row and the number
+of its probes with credence >= 0.5 exceeds chance, by one-sided binomial tests over all groups with the false discovery
+rate controlled at 5 % (Benjamini and Hochberg 1995).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LEVEL = 0.05
 
 
 class EmergenceDetector:
-    """Watches the groups of a probe's validation stratum.
+    """Watch the groups of a probe's validation stratum.
 
     Args:
-        members: Positions of each group's probes, at least 3 each.
+        members: Positions of the probes of each group, at least 3.
         chance: Probability that a probe is right by chance.
     """
 
@@ -36,7 +36,7 @@ class EmergenceDetector:
         self.emerged: dict[str, int] = {}
 
     def update(self, step: int, credence: Floats) -> list[tuple[str, int]]:
-        """Groups that have emerged by this evaluation of ``(P,)`` credences, with the first step of their streak."""
+        """Return the groups that emerge by one evaluation of ``(P,)`` credences, with the first step of each streak."""
         for group, positions in self.members.items():
             length, first = self.streaks.get(group, (0, step))
             is_high = credence[positions].mean() >= 0.5
@@ -50,7 +50,7 @@ class EmergenceDetector:
         return found
 
     def spread(self) -> float:
-        """Coefficient of variation of the steps of emergence: near 0 when groups emerge together. NaN below two."""
+        """Return the coefficient of variation of the steps of emergence: near 0 if all are equal, NaN below two."""
         steps = np.array(list(self.emerged.values()), dtype=np.float64)
         return float(steps.std(ddof=1) / steps.mean()) if len(steps) > 1 and steps.mean() > 0 else float("nan")
 
@@ -61,22 +61,22 @@ class EmergenceDetector:
         return {g: bool(p <= LEVEL) for g, p in zip(counts, adjusted, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Streaks and steps of emergence as plain values."""
+        """Return streaks and steps of emergence as plain values."""
         return {"streaks": {g: list(s) for g, s in self.streaks.items()}, "emerged": dict(self.emerged)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.streaks = {g: (s[0], s[1]) for g, s in state["streaks"].items()}
         self.emerged = dict(state["emerged"])
 
 
 def watch_groups(groups: ArrayLike, strata: Strata, chance: float | None) -> EmergenceDetector:
-    """Detector for the ``(P,)`` groups of a probe, on its ``val`` stratum where it has one.
+    """Return a detector for the ``(P,)`` groups of a probe, on its ``val`` stratum if it has one.
 
     Args:
         groups: Group of each probe.
-        strata: Of the probe.
-        chance: Probability of a right answer by chance; one over the number of groups where None.
+        strata: Strata of the probe.
+        chance: Probability of a right answer by chance; None for one over the number of groups.
 
     Raises:
         ValueError: If there is not one group per probe, or a group has fewer than 3 probes in the stratum.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tracker reports: events, their kinds, and the plain form in which they are stored."""
+"""Define what the tracker reports: events, their kinds, and the plain form in which they are stored."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TRANSITIONS = (
     "jump",
     "drift",
 )
-"""Changes of state: the events of record, which make the edges of the graph."""
+"""Changes of state, which make the edges of the graph."""
 
 QUALIFIERS = ("instability", "compaction", "early_compression", "collapse", "emergence")
-"""What happens inside a state or between two."""
+"""Events inside a state or between two."""
 
 NOTICES = ("provisional", "unresolvable")
-"""What the tracker says about itself: a state was left but none is confirmed, or the probe is too noisy."""
+"""Events of the tracker itself: a state was left but none is confirmed yet, or the probe is too noisy."""
 
 KINDS = TRANSITIONS + QUALIFIERS + NOTICES
 
@@ -33,22 +33,22 @@ JUMP_ABRUPTNESS = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """One thing that happened on the landscape.
+    """Hold one thing that happened on the landscape.
 
     Attributes:
         kind: One of `KINDS`. ``jump`` and ``drift`` are changes of state that no typing rule names.
-        step_left: First evaluation outside the source, the last such before the change was halfway. None: no source.
+        step_left: First evaluation outside the source, the last such before halfway. None without a source.
         step_entered: First evaluation inside the target.
-        step_confirmed: Evaluation at which the event became certain. None while provisional.
+        step_confirmed: Evaluation at which the event was confirmed. None while it is provisional.
         source: State before. None for the first state.
-        target: State after. None where none was reached.
-        abruptness: Log-time speed across the change over that inside the two states; NaN where not measured.
+        target: State after. None if none was reached.
+        abruptness: Log-time speed across the change over that inside the two states; NaN if not measured.
         change: Change of the mean credence, per stratum.
-        thresholds: The radii and the noise floor in force when the event was confirmed.
-        group: The group that emerged, for ``emergence``.
+        thresholds: Radii and noise floor in force when the event was confirmed.
+        group: Group that emerged, for ``emergence``.
         is_return: Whether the target had been visited before.
-        barrier: Height in nats of the validation fallibility passed on the way above the lowest in the source.
-        reason: The rule that gave the event its kind, in words.
+        barrier: Highest validation fallibility on the way over the lowest in the source, in nats.
+        reason: Rule that gave the event its kind, in words.
     """
 
     kind: str
@@ -81,21 +81,21 @@ class Event:
 
     @property
     def is_transition(self) -> bool:
-        """Whether the event is a change of state."""
+        """Return whether the event is a change of state."""
         return self.kind in TRANSITIONS
 
     @property
     def is_jump(self) -> bool:
-        """Whether the event is a change of state at least three times as fast as the states it joins."""
+        """Return whether the event is a change of state at least three times as fast as the states it joins."""
         return self.is_transition and self.abruptness >= JUMP_ABRUPTNESS
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings and dicts; NaN becomes None, as JSON has none."""
+        """Return plain numbers, strings and dicts; NaN becomes None, since JSON has no NaN."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in plain.items()}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Event:
-        """The event that `to_dict` described."""
+        """Return the event that `to_dict` described."""
         measured = {k: math.nan if plain[k] is None else plain[k] for k in ("abruptness", "barrier")}
         return cls(**{**plain, **measured})

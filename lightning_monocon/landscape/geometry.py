@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two effective dimensions of a probe's embeddings, the qualifiers of a state.
+"""Measure two effective dimensions of a probe's embeddings, which qualify a state.
 
 With singular values s of the centred embeddings, p = s / sum s and v = s^2:
 
@@ -16,7 +16,7 @@ from lightning_monocon.landscape.qualifiers import Geometry
 
 
 def probe_geometry(embeddings: Tensor) -> Geometry:
-    """Effective rank and participation ratio of ``(P, D)`` embeddings; NaN where all are equal.
+    """Return the effective rank and the participation ratio of ``(P, D)`` embeddings; NaN if all rows are equal.
 
     Example:
         >>> probe_geometry(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
@@ -35,4 +35,4 @@ def probe_geometry(embeddings: Tensor) -> Geometry:
     shares = variances.sqrt() / variances.sqrt().sum()
     rank = torch.special.entr(shares).sum().exp().item()
     ratio = (variances.sum() ** 2 / (variances**2).sum()).item()
-    return Geometry(round(rank, 12), round(ratio, 12))  # a last bit that differs between machines is no news
+    return Geometry(round(rank, 12), round(ratio, 12))  # the last bits differ between machines

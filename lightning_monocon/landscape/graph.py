@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The landscape of a run as a directed graph: states as nodes, changes of state as edges.
+"""Build the landscape of a run as a directed graph: states are nodes, changes of state are edges.
 
-All attributes are scalars, so that GraphML can hold them; an attribute that was not measured is absent.
+All attributes are scalars, so that GraphML can hold them. An attribute that was not measured is absent.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lightning_monocon.landscape.trajectory import Trajectory
 
 
 def build_graph(trajectory: Trajectory, states: int, events: Iterable[Event]) -> nx.DiGraph:
-    """Nodes ``0 .. states - 1`` with their statistics, edges with counts, rates and intervals.
+    """Return nodes ``0 .. states - 1`` with their statistics, and edges with counts, rates and intervals.
 
     Args:
-        trajectory: The record of the run.
+        trajectory: Record of the run.
         states: Number of states found.
-        events: Of the run; changes of state become edges.
+        events: Events of the run; changes of state become edges.
     """
     graph = nx.DiGraph()
     for state in range(states):
@@ -38,7 +38,7 @@ def build_graph(trajectory: Trajectory, states: int, events: Iterable[Event]) ->
 
 
 def moves_by_edge(events: Iterable[Event]) -> dict[tuple[int, int], list[Event]]:
-    """The changes between two states, by (source, target) in ascending order."""
+    """Return the changes between two states, by (source, target) in ascending order."""
     moves: dict[tuple[int, int], list[Event]] = {}
     for event in events:
         if event.is_transition and event.source is not None and event.target is not None:
@@ -47,7 +47,7 @@ def moves_by_edge(events: Iterable[Event]) -> dict[tuple[int, int], list[Event]]
 
 
 def add_edge(graph: nx.DiGraph, source: int, target: int, moves: list[Event]) -> None:
-    """One edge for all the ``moves`` between two states."""
+    """Add one edge for all the ``moves`` between two states."""
     measured = {
         "abruptness": max((e.abruptness for e in moves if not math.isnan(e.abruptness)), default=math.nan),
         "barrier": max((e.barrier for e in moves if not math.isnan(e.barrier)), default=math.nan),
@@ -57,7 +57,7 @@ def add_edge(graph: nx.DiGraph, source: int, target: int, moves: list[Event]) ->
 
 
 def node_statistics(trajectory: Trajectory, state: int) -> dict[str, Any]:
-    """Dwell, visits, and mean, deviation and peak of what was measured while a state was occupied."""
+    """Return dwell and visits of a state, and mean, deviation and peak of what was measured inside it."""
     inside = trajectory.column("state") == state
     statistics: dict[str, Any] = {"evaluations": int(inside.sum()), **_dwell(trajectory.column("step"), inside)}
     for name in trajectory.names:
@@ -72,12 +72,12 @@ def node_statistics(trajectory: Trajectory, state: int) -> dict[str, Any]:
 
 
 def present(attributes: dict[str, float]) -> dict[str, float]:
-    """The attributes that were measured."""
+    """Return the attributes that were measured."""
     return {name: value for name, value in attributes.items() if not math.isnan(value)}
 
 
 def _dwell(steps: Floats, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, Any]:
-    """Time between consecutive evaluations of which both lie inside, in steps and in log-steps."""
+    """Sum the time between consecutive evaluations that both lie inside, in steps and in log-steps."""
     if not inside.any():
         return {"dwell": 0.0, "log_dwell": 0.0, "visits": 0}
     both = inside[1:] & inside[:-1]
@@ -91,7 +91,7 @@ def _dwell(steps: Floats, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[s
 
 
 def add_rates(graph: nx.DiGraph, state: int) -> None:
-    """Exit rate of a state and the rates along its edges, per step, with 95 % Garwood intervals."""
+    """Add the exit rate of a state and the rates along its edges, per step, with 95 % Garwood intervals."""
     exits, dwell = list(graph.out_edges(state, data=True)), graph.nodes[state]["dwell"]
     counts = np.array([data["count"] for _, _, data in exits], dtype=np.float64)
     for (_, _, data), probability in zip(exits, jump_probabilities(counts), strict=True):

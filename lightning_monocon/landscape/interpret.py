@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a move of the clustering to the event that is reported."""
+"""Turn a move of the clustering into the event that is reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lightning_monocon.landscape.visit import Visit
 
 
 class Record(NamedTuple):
-    """What a move is read against."""
+    """Hold what a move is compared with."""
 
     strata: Strata
     trajectory: Trajectory
@@ -27,7 +27,7 @@ class Record(NamedTuple):
 
 
 def interpret(move: Move, step: int, record: Record) -> Event | None:
-    """The event of a move confirmed at ``step``; None for a first state that no rule names."""
+    """Return the event of a move confirmed at ``step``; None for a first state that no rule names."""
     shared: dict[str, Any] = {
         "step_left": move.left,
         "source": move.source,
@@ -45,13 +45,13 @@ def interpret(move: Move, step: int, record: Record) -> Event | None:
 
 
 def change_per_stratum(move: Move, record: Record) -> dict[str, float]:
-    """Difference of the mean credences, from the source (or the first evaluation) to the profile moved to."""
+    """Return the difference of the mean credences, from the source (or the first evaluation) to the new profile."""
     before, after = _means(move, record)
     return {n: float(b - a) for n, a, b in zip(record.strata.names, before, after, strict=True)}
 
 
 def delay_ratio(trajectory: Trajectory) -> float:
-    """Steps until the validation credence reached 0.5 over those until the train credence reached 0.9."""
+    """Return the steps until the validation credence reached 0.5 over those until the train credence reached 0.9."""
     memorised = trajectory.crossing("credence/train", MEMORISED)
     return trajectory.crossing("credence/val", 0.5) / max(memorised, 1.0)
 
@@ -84,7 +84,7 @@ def _kind(move: Move, abrupt: float, is_return: bool, record: Record) -> tuple[s
 
 
 def _at_exit(trajectory: Trajectory, state: int) -> float:
-    """Median train credence over the last evaluations inside a state."""
+    """Return the median train credence over the last evaluations inside a state."""
     inside = trajectory.column("credence/train")[trajectory.column("state") == state]
     return float(np.median(inside[-MIN_EVALUATIONS:]))
 

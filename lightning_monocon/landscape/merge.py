@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several runs as one landscape.
+"""Merge several runs into one landscape.
 
-States of runs with the same probe (the same fingerprint: inputs, labels and train/val membership) are joined by
-single linkage within the outer radius of their anchors; memorised and generalised states of three seeds met within
-0.01. With different probes only the mean credence per stratum can be compared: the landscape is then ``coarse``.
-The pooled unit is a run: rates count exits and dwell over all runs.
+States of runs with the same probe (the same fingerprint of inputs, labels and train/val membership) are joined by
+single linkage within the outer radius of their anchors; the memorised and the generalised states of three seeds lay
+within 0.01 of each other. With different probes only the mean credence per stratum can be compared: the landscape is
+then ``coarse``. Rates count exits and dwell over all runs.
 
 Credences can only be compared if they are measured alike. A class score of a classifier and a vote of an embedding's
-neighbours are two scales, on which the same number means two things, so such runs are refused.
+neighbours are two scales, on which one number means two things, so runs of both kinds are refused.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from scipy import stats
 from lightning_monocon.landscape.events import Event
 from lightning_monocon.landscape.graph import add_edge, add_rates, moves_by_edge
 from lightning_monocon.landscape.strata import Floats
-from lightning_monocon.landscape.theory.percolation import Forest
 from lightning_monocon.landscape.tracker import LandscapeTracker
 
 
 class Passage(NamedTuple):
-    """Kaplan-Meier curve of a first passage: steps and the share of runs not yet there, with the median."""
+    """Hold the Kaplan-Meier curve of a first passage: steps, the share of runs not yet there, and the median."""
 
     steps: Floats
     survival: Floats
@@ -38,17 +37,19 @@ class Passage(NamedTuple):
 
 
 def merge_runs(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> nx.DiGraph:
-    """One graph of all runs; attributes as in `LandscapeTracker.graph`, and the number of ``runs`` behind a state.
+    """Return one graph of all runs, with the attributes of `LandscapeTracker.graph` and the ``runs`` of each state.
 
     Args:
-        runs: With the same strata and the same measure of credence.
-        names: Of the runs, for an error; their numbers by default.
+        runs: Trackers with the same strata and the same measure of credence.
+        names: Names of the runs for error messages; their numbers by default.
 
     Raises:
-        ValueError: If there is no run, or the runs do not share their strata or their measure of credence.
+        ValueError: If there is no run, or the runs differ in their strata or their measure of credence.
     """
-    if not runs or len({run.strata.names for run in runs}) != 1:
-        raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}.")
+    strata = {", ".join(run.strata.names) for run in runs}
+    if len(strata) != 1:
+        found = f" with strata {' and '.join(sorted(strata))}" if runs else ""
+        raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}{found}.")
     _check_measures(runs, names or [str(number) for number in range(len(runs))])
     is_coarse = not _share_probe(runs)
     places = match_states(runs, coarse=is_coarse)
@@ -67,31 +68,32 @@ def merge_runs(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> n
 
 
 def match_states(runs: Sequence[LandscapeTracker], *, coarse: bool) -> list[list[int]]:
-    """For each run, the merged state of each of its states, by single linkage within the largest outer radius.
+    """Return the merged state of each state of each run, by single linkage within the largest outer radius.
 
     Args:
-        runs: With the same strata, and the same probe unless ``coarse``.
-        coarse: Compare the mean credence per stratum rather than the credence of each probe.
+        runs: Trackers with the same strata, and the same probe unless ``coarse``.
+        coarse: Whether to compare the mean credence per stratum rather than the credence of each probe.
     """
     reach = max(run.base.outer for run in runs)
     owners = [r for r, run in enumerate(runs) for _ in run.clustering.anchors]
     anchors = [anchor for run in runs for anchor in run.clustering.anchors]
     means = [runs[r].strata.means(anchor) for r, anchor in zip(owners, anchors, strict=True)]
-    forest = Forest(len(anchors))
+
+    near = nx.empty_graph(len(anchors))
     for i, j in itertools.combinations(range(len(anchors)), 2):
-        near = np.abs(means[i] - means[j]).max() if coarse else runs[0].strata.distance(anchors[i], anchors[j])
-        if near <= reach:
-            forest.union(i, j)
-    roots = [forest.find(i) for i in range(len(anchors))]
-    numbers = {root: n for n, root in enumerate(dict.fromkeys(roots))}
+        apart = np.abs(means[i] - means[j]).max() if coarse else runs[0].strata.distance(anchors[i], anchors[j])
+        if apart <= reach:
+            near.add_edge(i, j)
+
+    numbers = {anchor: n for n, linked in enumerate(nx.connected_components(near)) for anchor in linked}
     places: list[list[int]] = [[] for _ in runs]
-    for run, root in zip(owners, roots, strict=True):
-        places[run].append(numbers[root])
+    for anchor, run in enumerate(owners):
+        places[run].append(numbers[anchor])
     return places
 
 
 def first_passage(runs: Sequence[LandscapeTracker], kind: str = "grokking") -> Passage:
-    """Kaplan-Meier curve of the step at which runs left for an event of one kind; runs without it are censored."""
+    """Return the Kaplan-Meier curve of the step at which an event of one kind began; runs without it are censored."""
     left = [[e.step_left for e in run.events if e.kind == kind and e.step_left is not None] for run in runs]
     firsts = [steps[0] if steps else None for steps in left]
     lasts = [run.trajectory.steps[-1] for run in runs]
@@ -108,7 +110,7 @@ def _check_measures(runs: Sequence[LandscapeTracker], names: Sequence[str]) -> N
     for run, name in zip(runs, names, strict=True):
         by_measure.setdefault(run.measure or "an unknown measure", []).append(name)
     if len(by_measure) > 1:
-        found = "; ".join(f"{measure} in {', '.join(kin)}" for measure, kin in by_measure.items())
+        found = "; ".join(f"{measure} in {', '.join(members)}" for measure, members in by_measure.items())
         raise ValueError(
             f"`runs` must measure credence alike, or their states mean different things; got {found}. Merge the runs "
             "of each measure by themselves."
@@ -116,12 +118,12 @@ def _check_measures(runs: Sequence[LandscapeTracker], names: Sequence[str]) -> N
 
 
 def _share_probe(runs: Sequence[LandscapeTracker]) -> bool:
-    """Whether all runs carry one and the same fingerprint; without fingerprints nobody can know."""
+    """Return whether all runs carry the same fingerprint; without fingerprints this is unknown, and False."""
     return len({(run.probe, run.strata.size) for run in runs}) == 1 and (runs[0].probe != "" or len(runs) == 1)
 
 
 def _pool(nodes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Statistics of one merged state: times added, means weighted by evaluations, peaks the largest."""
+    """Pool the statistics of one merged state: add times, weigh means by evaluations, keep the largest peak."""
     weights = np.array([node["evaluations"] for node in nodes], dtype=np.float64)
     pooled: dict[str, Any] = {
         n: sum(node[n] for node in nodes) for n in ("evaluations", "dwell", "log_dwell", "visits")
@@ -135,7 +137,7 @@ def _pool(nodes: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _relabelled(runs: Sequence[LandscapeTracker], places: list[list[int]]) -> list[Event]:
-    """Changes of state of all runs between merged states; those inside one merged state are no change."""
+    """Return the changes of all runs between merged states; a move inside one merged state is not a change."""
     events = []
     for run, place in zip(runs, places, strict=True):
         for event in run.events:

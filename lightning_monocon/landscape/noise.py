@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The noise floor of a probe, and the radii that follow from it.
+"""Estimate the noise floor of a probe, and the radii that follow from it.
 
 The floor n is the median of the last 25 distances between consecutive profiles. It widens the radii,
 
     inner = max(eps_in, 1.2 n)      outer = max(eps_out, 2 inner),
 
-and above 0.15 (or where it has widened the outer radius beyond half the largest distance between two states)
-states cannot be told apart: the probe is *unresolvable* and no new state may be made.
+and above 0.15, or if it has widened the outer radius beyond half the largest distance between two states, states
+cannot be told apart: the probe is *unresolvable* and no new state is made.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MIN_DISTANCES = 10
 
 
 class Radii(NamedTuple):
-    """Inside ``inner`` of an anchor is its state; beyond ``outer`` the state is left."""
+    """Hold two radii about an anchor: its state lies within ``inner`` and is left beyond ``outer``."""
 
     inner: float
     outer: float
 
 
 class NoiseFloor:
-    """Running median of the distance between consecutive profiles.
+    """Keep the running median of the distance between consecutive profiles.
 
     Args:
         limit: Floor above which the probe is unresolvable.
@@ -38,30 +38,30 @@ class NoiseFloor:
         self.distances: list[float] = []
 
     def add(self, distance: float) -> None:
-        """Take in one more distance."""
+        """Add one distance."""
         self.distances = [*self.distances, distance][-NOISE_WINDOW:]
 
     @property
     def level(self) -> float:
-        """The floor, 0 before the first distance."""
+        """Return the floor, 0 before the first distance."""
         return median(self.distances) if self.distances else 0.0
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether there are enough distances to declare a probe unresolvable rather than to wait."""
+        """Return whether there are enough distances to call a probe unresolvable."""
         return len(self.distances) >= MIN_DISTANCES
 
     def radii(self, base: Radii) -> Radii:
-        """``base`` widened to the floor."""
+        """Return ``base`` widened to the floor."""
         inner = max(base.inner, 1.2 * self.level)
         return Radii(inner, max(base.outer, 2.0 * inner))
 
     def refusal(self, base: Radii, diameter: float | None) -> str:
-        """Why no new state may be made, empty where it may.
+        """Return why no new state may be made; empty if one may.
 
         Args:
-            base: The radii asked for.
-            diameter: Largest distance between two states, None while there are fewer than two.
+            base: Radii that were asked for.
+            diameter: Largest distance between two states; None while there are fewer than two.
         """
         if self.level > self.limit:
             return f"noise floor {self.level:.3f} > {self.limit}: profiles move too much between evaluations"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Credence profiles at the precision at which they are stored, and the plateaus they form.
+"""Round credence profiles to the precision at which they are stored, and find the plateaus that they form.
 
-Profiles are rounded to float16 on arrival and anchors when they are made, so that a state written to a
-checkpoint and read back is the state itself, bit for bit, at two bytes a probe.
+Profiles are rounded to float16 when they arrive and anchors when they are made, so that a state that is written to a
+checkpoint and read back is equal bit for bit, at two bytes a probe.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ QUANTILE = 0.85
 
 
 class Point(NamedTuple):
-    """A profile ``(P,)`` and the step at which it was taken."""
+    """Hold a profile ``(P,)`` and the step at which it was measured."""
 
     step: int
     profile: Profile
 
 
 def quantise(values: npt.NDArray[np.floating]) -> Profile:
-    """Round to float16, kept as float32 for arithmetic."""
+    """Round to float16 and keep the values as float32 for arithmetic."""
     return values.astype(np.float16).astype(np.float32)
 
 
 def pack(profiles: list[Profile]) -> Tensor:
-    """Quantised profiles as one ``(K, P)`` float16 tensor, ``(0, 0)`` where there are none."""
+    """Return quantised profiles as one ``(K, P)`` float16 tensor, ``(0, 0)`` if there are none."""
     return torch.from_numpy(np.stack(profiles).astype(np.float16)) if profiles else torch.zeros(0, 0).half()
 
 
 def unpack(packed: Tensor) -> list[Profile]:
-    """The profiles that `pack` stored."""
+    """Return the profiles that `pack` stored."""
     return list(packed.cpu().float().numpy())
 
 
 def plateau(window: list[Point], strata: Strata, inner: float) -> Profile | None:
-    """Centre of the window where its profiles form a plateau of radius ``inner``, None where they do not.
+    """Return the centre of a window whose profiles form a plateau of radius ``inner``; None if they do not.
 
     The centre is the coordinate-wise median. At least 85 % of the profiles and the last one must lie within
     ``inner`` of it, and the medians of the two halves must not differ by more.

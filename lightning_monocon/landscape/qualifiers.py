@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometry qualifiers: what the effective rank and the participation ratio say about a state.
+"""Qualify a state by its geometry: the effective rank and the participation ratio of the probe's embeddings.
 
     compaction         either falls by 30 % or more inside one state, mean credences moving by less than 0.05
     collapse           the same while the train or validation credence falls, or the effective rank is below 2
@@ -22,14 +22,14 @@ COLLAPSED_RANK = 2.0
 
 
 class Geometry(NamedTuple):
-    """Effective rank and participation ratio of the probe's embeddings; NaN where not measured."""
+    """Hold the effective rank and the participation ratio of the probe's embeddings; NaN if not measured."""
 
     effective_rank: float
     participation_ratio: float
 
 
 class Qualification(NamedTuple):
-    """A qualifier with the step of the reference it fell from, and the reason in words."""
+    """Hold a qualifier with the step of the reference from which the dimension fell, and the reason in words."""
 
     kind: str
     since: int
@@ -37,7 +37,7 @@ class Qualification(NamedTuple):
 
 
 class GeometryWatch:
-    """Follows the falls of the two dimensions.
+    """Follow the falls of the two dimensions.
 
     ``references`` holds, per dimension, the highest value, its step, and the (train, val) credences there.
     """
@@ -49,17 +49,17 @@ class GeometryWatch:
         self.is_collapsed = False
 
     def reset(self) -> None:
-        """Forget the references, at a change of state."""
+        """Forget the references at a change of state."""
         self.references = {}
 
     def update(
         self, step: int, geometry: Geometry, train: float, val: float, *, is_settled: bool = True
     ) -> list[Qualification]:
-        """Take in one measurement.
+        """Add one measurement and return what it qualifies.
 
         Args:
-            step: Of the evaluation.
-            geometry: The dimensions.
+            step: Step of the evaluation.
+            geometry: Dimensions that were measured.
             train: Mean train credence.
             val: Mean validation credence.
             is_settled: Whether a state is occupied; falls in transit are not ``compaction``.
@@ -75,7 +75,7 @@ class GeometryWatch:
         return [q for i, q in enumerate(kinds) if q.kind not in {p.kind for p in kinds[:i]}]
 
     def _early(self, step: int, rank: float, val: float) -> list[Qualification]:
-        self.had_early |= val >= EARLY_VAL  # what comes after is not early, even where the credence falls again
+        self.had_early |= val >= EARLY_VAL  # later falls are not early, even if the credence falls again
         if self.had_early or math.isnan(rank):
             return []
         if self.early is None or rank > self.early[0]:
@@ -114,7 +114,7 @@ class GeometryWatch:
         return Qualification("compaction", since, reason) if is_compaction else None
 
     def state_dict(self) -> dict[str, Any]:
-        """References and flags as plain values."""
+        """Return references and flags as plain values."""
         return {
             "references": {name: list(reference) for name, reference in self.references.items()},
             "early": None if self.early is None else list(self.early),
@@ -123,7 +123,7 @@ class GeometryWatch:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.references = {k: (v[0], v[1], v[2], v[3]) for k, v in state["references"].items()}
         self.early = None if state["early"] is None else (state["early"][0], state["early"][1])
         self.had_early, self.is_collapsed = state["had_early"], state["is_collapsed"]

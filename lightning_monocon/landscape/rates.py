@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transition rates with the intervals that few events deserve.
+"""Estimate transition rates with the wide intervals of few events.
 
-A rate is N / T, N exits in a dwell of T steps. Garwood's interval (1936) is exact for a Poisson count,
+A rate is N / T for N exits in a dwell of T steps. Garwood's interval (1936) is exact for a Poisson count,
 
     [chi2_{a/2}(2N) / 2T,  chi2_{1-a/2}(2N + 2) / 2T],
 
-and spans a factor of 146 at N = 1: a single run shows the interval, never a bare rate. The occupied state is
+and spans a factor of 146 at N = 1, so a single run shows the interval and never a bare rate. The occupied state is
 censored: N = 0 gives an upper bound of 3.69 / T at 95 %.
 """
 
@@ -19,16 +19,16 @@ from scipy import stats
 from lightning_monocon.landscape.strata import Floats
 
 
-class Rate(NamedTuple):
-    """Events per step: the estimate and its interval."""
+class Interval(NamedTuple):
+    """Hold an estimate, such as a rate or a share, between the bounds of its interval."""
 
     low: float
     estimate: float
     high: float
 
 
-def garwood_interval(count: int, exposure: float, level: float = 0.95) -> Rate:
-    """Interval of the rate of a Poisson process with ``count`` events in ``exposure`` steps.
+def garwood_interval(count: int, exposure: float, level: float = 0.95) -> Interval:
+    """Return the rate of a Poisson process with ``count`` events in ``exposure`` steps, with its interval.
 
     Example:
         >>> low, estimate, high = garwood_interval(0, 1000.0)
@@ -45,11 +45,11 @@ def garwood_interval(count: int, exposure: float, level: float = 0.95) -> Rate:
     tail = (1 - level) / 2
     low = float(stats.chi2.ppf(tail, 2 * count)) / (2 * exposure) if count else 0.0
     high = float(stats.chi2.ppf(1 - tail, 2 * count + 2)) / (2 * exposure)
-    return Rate(low, count / exposure, high)
+    return Interval(low, count / exposure, high)
 
 
 def jump_probabilities(counts: Floats) -> Floats:
-    """Mean of the Dirichlet(1/2) posterior of ``(K,)`` exit counts from one state to K others."""
+    """Return the mean of the Dirichlet(1/2) posterior of ``(K,)`` exit counts from one state to K others."""
     posterior: Floats = np.asarray(counts, dtype=np.float64) + 0.5
     probabilities: Floats = posterior / posterior.sum()
     return probabilities

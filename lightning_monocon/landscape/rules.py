@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a change of state to its kind.
+"""Name the kind of a change of state.
 
-Typing uses credence alone: a fall of the effective dimension comes after generalisation in classifiers and before it
+The rules use credence alone: a fall of the effective dimension comes after generalisation in classifiers and before it
 in contrastive training, so geometry may only qualify a state, never name a transition.
 """
 
@@ -18,13 +18,13 @@ DELAY = 5.0
 
 @dataclass(frozen=True)
 class Change:
-    """What the typing rules look at: mean credences before and after, and how the change came.
+    """Hold what the rules look at: mean credences before and after, and how the change came about.
 
     Attributes:
         train: Mean train credence before and after.
         val: Mean validation credence before and after.
-        train_at_exit: Mean train credence as the source was left; its anchor may stem from before it had settled.
-        abruptness: See `lightning_monocon.landscape.abruptness`; NaN where not measured.
+        train_at_exit: Mean train credence as the source was left; the anchor may date from before it had settled.
+        abruptness: Abruptness as in `lightning_monocon.landscape.abruptness`; NaN if not measured.
         delay: Steps until the validation credence passed 0.5 over those until the train credence passed 0.9.
         is_return: Whether the target had been visited before.
         has_source: Whether a state had been confirmed before.
@@ -40,12 +40,12 @@ class Change:
 
     @property
     def is_jump(self) -> bool:
-        """Whether the change was at least three times as fast as the states it joins."""
+        """Return whether the change was at least three times as fast as the states it joins."""
         return self.abruptness >= JUMP_ABRUPTNESS
 
 
 def transition_kind(change: Change) -> tuple[str, str]:
-    """Kind of a change of state, and the rule behind it in words.
+    """Return the kind of a change of state, and the rule behind it in words.
 
     Example:
         >>> change = Change((0.88, 1.0), (0.0, 0.99), 1.0, 40.0, 30.0, is_return=False, has_source=True)
@@ -65,7 +65,7 @@ def transition_kind(change: Change) -> tuple[str, str]:
 
 
 def untyped_kind(abruptness: float) -> tuple[str, str]:
-    """Kind of a change that no rule names: ``jump`` or ``drift``, by its abruptness."""
+    """Return the kind of a change that no rule names: ``jump`` or ``drift``, by its abruptness."""
     if abruptness >= JUMP_ABRUPTNESS:
         return "jump", f"abruptness {abruptness:.1f} >= {JUMP_ABRUPTNESS:g}"
     return "drift", f"abruptness {abruptness:.1f} < {JUMP_ABRUPTNESS:g}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The strata of a probe, and the distance between two credence profiles.
+"""Split a probe into strata, and measure the distance between two credence profiles.
 
-A probe is P labelled inputs. Its strata (train, val, attributes...) are the parts over which fallibility is
+A probe is P labelled inputs. Its strata (train, val, attributes and so on) are the parts over which fallibility is
 averaged separately, so that a change on the validation part is not diluted by the train part:
 
     d(a, b) = max over strata s of  mean_{i in s} |a_i - b_i|      a, b: (P,) credences, d in [0, 1]
@@ -31,33 +31,33 @@ _ROLES = {"0": "train", "1": "val"}
 
 @dataclass(frozen=True)
 class Strata:
-    """The parts of a probe of ``size`` inputs: their ``names`` and the positions of their ``members``."""
+    """Hold the parts of a probe of ``size`` inputs: their ``names`` and the positions of their ``members``."""
 
     names: tuple[str, ...]
     members: tuple[npt.NDArray[np.intp], ...]
     size: int
 
     def means(self, credence: npt.NDArray[np.floating]) -> Floats:
-        """Mean of ``(..., P)`` credences in each stratum: ``(..., S)``."""
+        """Return the mean of ``(..., P)`` credences in each stratum: ``(..., S)``."""
         return np.stack([credence[..., m].mean(axis=-1, dtype=np.float64) for m in self.members], axis=-1)
 
     def distance(self, left: npt.NDArray[np.floating], right: npt.NDArray[np.floating]) -> Floats:
-        """The distance d of the module docstring between ``(..., P)`` profiles: ``(...)``."""
+        """Return the distance d of the module docstring between ``(..., P)`` profiles: ``(...)``."""
         furthest: Floats = self.means(np.abs(left - right)).max(axis=-1)
         return furthest
 
     def role(self, name: str) -> int | None:
-        """Position of the stratum called ``name``, None where the probe has no such stratum."""
+        """Return the position of the stratum called ``name``; None if the probe has no such stratum."""
         return self.names.index(name) if name in self.names else None
 
     @property
     def resolution(self) -> float:
-        """Worst-case binomial resolution ``3 sqrt(1 / (4 min_s |s|))`` of a stratum mean."""
+        """Return the worst-case binomial resolution ``3 sqrt(1 / (4 min_s |s|))`` of a stratum mean."""
         return float(1.5 / np.sqrt(min(len(m) for m in self.members)))
 
 
 def to_numpy(values: ArrayLike) -> npt.NDArray[np.generic]:
-    """Bring a tensor, array or sequence to NumPy, detached and on the CPU."""
+    """Convert a tensor, array or sequence to NumPy, detached and on the CPU."""
     if isinstance(values, Tensor):
         tensor = values.detach().cpu()
         return np.asarray((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
@@ -65,11 +65,11 @@ def to_numpy(values: ArrayLike) -> npt.NDArray[np.generic]:
 
 
 def group_members(labels: ArrayLike, argument: str) -> dict[str, npt.NDArray[np.intp]]:
-    """Positions of the probes of each group, in the order of the sorted labels.
+    """Return the positions of the probes of each group, in the order of the sorted labels.
 
     Args:
-        labels: ``(P,)`` integers or strings, one per probe.
-        argument: How the caller names ``labels``, for the error text.
+        labels: Integers or strings ``(P,)``, one per probe.
+        argument: Name of ``labels`` at the caller, for error messages.
 
     Raises:
         ValueError: If ``labels`` is empty or not one-dimensional, or a group has fewer than 3 probes.
@@ -88,14 +88,14 @@ def group_members(labels: ArrayLike, argument: str) -> dict[str, npt.NDArray[np.
 
 
 def parse_strata(labels: ArrayLike) -> Strata:
-    """Read the stratum of each probe; the integers 0 and 1 stand for train and val.
+    """Read the stratum of each probe, where the integers 0 and 1 stand for train and val.
 
     Example:
         >>> parse_strata([0, 0, 0, 1, 1, 1]).names
         ('train', 'val')
 
     Raises:
-        ValueError: If there is one stratum only, or one of fewer than 3 probes.
+        ValueError: If there is only one stratum, or one of fewer than 3 probes.
     """
     members = group_members(labels, "strata")
     if len(members) < 2:

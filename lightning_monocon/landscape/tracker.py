@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracker: credence profiles in, events and a landscape out.
+"""Track credence profiles and report events and a landscape.
 
-It *operationalises* the semantic landscape of arXiv 2307.09550; it does not prove it. A state is a plateau of the
-credence profile, metastable at resolution eps on this probe: two algorithms with the same credence are one state,
+The tracker *operationalises* the semantic landscape of arXiv 2307.09550; it does not prove it. A state is a plateau of
+the credence profile, metastable at resolution eps on this probe: two algorithms with the same credence are one state,
 and the predictions may drift beneath a constant credence.
 """
 
@@ -31,18 +31,18 @@ STATE_VERSION = 1
 
 
 class LandscapeTracker:
-    """Follows a run over its semantic landscape.
+    """Follow a run over its semantic landscape.
 
     Args:
-        strata: ``(P,)`` stratum of each probe: 0 train and 1 val, or names of which ``train`` and ``val`` are typed.
-        eps_in: Inner radius, a distance of mean credence: within it of a state's anchor is that state.
-        eps_out: Outer radius: beyond it the state is left.
+        strata: Stratum of each probe ``(P,)``: 0 for train and 1 for val, or names; rules read ``train`` and ``val``.
+        eps_in: Inner radius, a distance of mean credence within which a profile belongs to the state of an anchor.
+        eps_out: Outer radius, beyond which a state is left.
         window: Share of the elapsed steps that a plateau must last to become a state.
         max_window: Cap of that time in steps, for stationary dynamics. None for training, which ages.
-        groups: ``(P,)`` group (class, concept) of each probe, to be told of their emergence.
-        chance: Probability that a probe is right by chance; one over the number of groups where None.
+        groups: Group (class or concept) of each probe ``(P,)``, to report when a group emerges.
+        chance: Probability that a probe is right by chance; None for one over the number of groups.
         probe: Fingerprint of the probe, checked on resume and when runs are merged.
-        measure: How the credence is measured, in words: runs that measure it differently are not merged.
+        measure: Measure of the credence, in words: runs that measure it differently are not merged.
 
     Example:
         >>> tracker = LandscapeTracker([0, 0, 0, 1, 1, 1])
@@ -52,7 +52,7 @@ class LandscapeTracker:
         [('grokking', 20)]
 
     Raises:
-        ValueError: If there is one stratum, a stratum or group has fewer than 3 probes, or a threshold is off.
+        ValueError: If there is one stratum, a stratum or group has fewer than 3 probes, or a threshold is out of range.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class LandscapeTracker:
 
     @property
     def unresolvable(self) -> bool:
-        """Whether the probe is too noisy to tell states apart; `refusal` says why."""
+        """Return whether the probe is too noisy to tell states apart; `refusal` says why."""
         return bool(self.refusal)
 
     @property
     def state(self) -> int | None:
-        """The state occupied, None before the first and in transit."""
+        """Return the state occupied; None before the first state and in transit."""
         return None if self.clustering.pending else self.clustering.current
 
     def update(
@@ -98,13 +98,13 @@ class LandscapeTracker:
         effective_rank: float = float("nan"),
         participation_ratio: float = float("nan"),
     ) -> list[Event]:
-        """Take in one evaluation of the probe and return the events it confirms.
+        """Add one evaluation of the probe and return the events that it confirms.
 
         Args:
             step: Training step, larger than the last.
-            credence: ``(P,)`` probabilities of the right answers.
-            effective_rank: Of the probe's embeddings, where measured.
-            participation_ratio: Of the probe's embeddings, where measured.
+            credence: Probabilities of the right answers ``(P,)``.
+            effective_rank: Effective rank of the probe's embeddings, if measured.
+            participation_ratio: Participation ratio of the probe's embeddings, if measured.
 
         Raises:
             ValueError: If the step does not increase or the credences are not ``(P,)`` probabilities.
@@ -120,7 +120,7 @@ class LandscapeTracker:
         return events
 
     def graph(self) -> nx.DiGraph:
-        """States and changes of state with statistics, rates, intervals and lifetimes; scalar attributes only."""
+        """Return states and changes of state with statistics, rates, intervals and lifetimes, as scalar attributes."""
         graph = build_graph(self.trajectory, len(self.clustering.anchors), self.events)
         for state, anchor in enumerate(self.clustering.anchors):
             lifetime = self.sweep.lifetime(anchor, self.base.outer)
@@ -133,7 +133,7 @@ class LandscapeTracker:
         return graph
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the configuration, as numbers, strings, lists, dicts and tensors."""
+        """Return everything but the configuration, as numbers, strings, lists, dicts and tensors."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         return {
             **parts,
@@ -146,7 +146,7 @@ class LandscapeTracker:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave, so that the run goes on as if it had not been interrupted.
+        """Restore what `state_dict` returned, so that the run resumes as if it had not been interrupted.
 
         Raises:
             ValueError: If the state comes from another version or another probe.
@@ -156,7 +156,7 @@ class LandscapeTracker:
             if state[name] != value:
                 raise ValueError(
                     f"`state` must come from a tracker with {name} {value!r}, got {state[name]!r}; "
-                    "a landscape cannot go on with another probe."
+                    "a landscape cannot resume with another probe."
                 )
         for name, part in self._parts().items():
             part.load_state_dict(state[name])

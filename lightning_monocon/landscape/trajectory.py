@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scalar record of a run: one row an evaluation, and what can be read from it."""
+"""Record the scalars of a run, one row an evaluation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NO_STATE = -1
 
 
 class Trajectory:
-    """Steps, states, and per stratum the mean credence, the fallibility and the clipped share.
+    """Record steps, states, and per stratum the mean credence, the fallibility and the clipped share.
 
     Args:
         strata: Names of the S strata.
 
     Attributes:
         steps: Step of each of the T evaluations.
-        states: State occupied at each, -1 in transit.
+        states: State occupied at each evaluation, -1 in transit.
         values: Rows of 3 S + 2 floats: credences, fallibilities, clipped shares, effective rank, participation ratio.
     """
 
@@ -36,7 +36,7 @@ class Trajectory:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the columns of ``values``."""
+        """Return the names of the columns of ``values``."""
         measures = [f"{measure}/{s}" for measure in ("credence", "fallibility", "clipped") for s in self.strata]
         return (*measures, "effective_rank", "participation_ratio")
 
@@ -47,14 +47,14 @@ class Trajectory:
         self.values.append(row)
 
     def assign(self, since: int, state: int) -> None:
-        """Put the evaluations since step ``since`` into ``state``: a confirmed state is entered in retrospect."""
+        """Assign the evaluations since step ``since`` to ``state``: a state is confirmed in retrospect."""
         for row in range(len(self.steps) - 1, -1, -1):
             if self.steps[row] < since:
                 break
             self.states[row] = state
 
     def column(self, name: str) -> Floats:
-        """The ``(T,)`` values of one column, ``step`` and ``state`` included."""
+        """Return the ``(T,)`` values of one column; ``step`` and ``state`` are columns, too."""
         if name == "step":
             return np.array(self.steps, dtype=np.float64)
         if name == "state":
@@ -63,11 +63,11 @@ class Trajectory:
         return np.array([row[place] for row in self.values], dtype=np.float64)
 
     def columns(self) -> dict[str, Floats]:
-        """All columns by name, each ``(T,)``: what goes into ``trajectory.csv``."""
+        """Return all columns by name, each ``(T,)``, as ``trajectory.csv`` holds them."""
         return {name: self.column(name) for name in ("step", "state", *self.names)}
 
     def crossing(self, name: str, level: float) -> float:
-        """Step at which a column first reaches ``level``, interpolated between evaluations; NaN where it never does."""
+        """Return the interpolated step at which a column first reaches ``level``; NaN if it never does."""
         values, steps = self.column(name), self.column("step")
         above = np.flatnonzero(values >= level)
         if not len(above):
@@ -79,7 +79,7 @@ class Trajectory:
         return float(steps[row - 1] + share * (steps[row] - steps[row - 1]))
 
     def state_dict(self) -> dict[str, Any]:
-        """The record as tensors."""
+        """Return the record as tensors."""
         return {
             "steps": torch.tensor(self.steps, dtype=torch.int64),
             "states": torch.tensor(self.states, dtype=torch.int64),
@@ -87,6 +87,6 @@ class Trajectory:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.steps, self.states = state["steps"].tolist(), state["states"].tolist()
         self.values = state["values"].tolist()

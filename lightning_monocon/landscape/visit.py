@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The profiles of the visit in progress: what abruptness is measured on."""
+"""Keep the profiles of the visit in progress, on which abruptness is measured."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ MAX_POINTS = 256
 
 
 class Visit:
-    """Points since the current state was entered, the older ones thinned so that at most 256 are kept."""
+    """Keep the points since the current state was entered, at most 256: the older half is thinned."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []
 
     def add(self, point: Point) -> None:
-        """Take in one evaluation."""
+        """Add one evaluation."""
         if len(self.points) >= MAX_POINTS:
             half = MAX_POINTS // 2
             self.points = [*self.points[:half:2], *self.points[half:]]
         self.points = [*self.points, point]
 
     def abruptness(self, move: Move, strata: Strata, anchors: list[Profile]) -> float:
-        """Abruptness of a move between two states; NaN without a source."""
+        """Return the abruptness of a move between two states; NaN without a source."""
         if move.source is None or move.target is None or move.left is None or move.entered is None:
             return math.nan
         axis = Axis(strata, anchors[move.source], anchors[move.target])
         return abruptness(self.points, move.left, move.entered, axis)
 
     def exit(self, move: Move, strata: Strata, anchors: list[Profile], outer: float) -> int | None:
-        """Step at which a move left its source for good; the move's own where the path does not tell."""
+        """Return the step at which a move left its source for good; the move's own if the path does not tell."""
         if move.source is None or move.target is None or move.left is None:
             return move.left
         away = [p for p in self.points if p.step >= move.left]
@@ -47,9 +47,9 @@ class Visit:
         self.points = [p for p in self.points if p.step >= entered]
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps and profiles."""
+        """Return steps and profiles."""
         return {"steps": [p.step for p in self.points], "profiles": pack([p.profile for p in self.points])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.points = [Point(*p) for p in zip(state["steps"], unpack(state["profiles"]), strict=True)]

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw a landscape: the trajectory with its states as bands, and the states at the height of their fallibility.
 
-Only numbers stand inside the graph. What is to be said of a state or of a change of state stands in a table below it,
-where no arrow passes, however many there are.
+The graph itself shows only numbers. What is known of a state or of a change of state is in a table below it, which no
+arrow crosses, however many there are.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import networkx as nx
@@ -48,7 +50,7 @@ def draw_landscape(trajectory: Trajectory, graph: nx.DiGraph, title: str = "Sema
     bottom.set_xlabel("training step + 1 (log scale)")
     left.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     axes = _draw_states(right, graph)
-    figure.draw_without_rendering()  # places in points are known once the layout is
+    figure.draw_without_rendering()  # the layout settles, and positions in points are known
     _number_visits(top, trajectory)
     _draw_changes(axes, graph)
     return figure
@@ -66,17 +68,14 @@ def draw_graph(graph: nx.DiGraph) -> Figure:
 
 
 def visits(trajectory: Trajectory) -> list[tuple[int, int, int]]:
-    """Each stay in a state as (state, first step, last step), in order."""
-    states, steps = np.array(trajectory.states), np.array(trajectory.steps)
-    if not len(states):
-        return []
-    edges = np.flatnonzero(np.diff(states)) + 1
-    parts = np.split(np.arange(len(states)), edges)
-    return [(int(states[p[0]]), int(steps[p[0]]), int(steps[p[-1]])) for p in parts if states[p[0]] != NO_STATE]
+    """Return each stay in a state as (state, first step, last step), in order."""
+    stays = groupby(zip(trajectory.states, trajectory.steps, strict=True), key=itemgetter(0))
+    spans = [(state, [step for _, step in stay]) for state, stay in stays]
+    return [(state, steps[0], steps[-1]) for state, steps in spans if state != NO_STATE]
 
 
 def _height(graph: nx.DiGraph, least: float) -> float:
-    """Inches that leave the graph enough room above its table."""
+    """Return the inches that leave the graph enough room above its table."""
     lines = landscape_table(graph).count("\n") + 4
     return max(least, 3.6 + lines * _LINE_INCHES)
 
@@ -97,7 +96,7 @@ def _draw_measure(axes: Axes, trajectory: Trajectory, measure: str) -> None:
 
 
 def _number_visits(axes: Axes, trajectory: Trajectory) -> None:
-    """Write each visit's state above its band; where bands are narrow, in higher rows, or not at all."""
+    """Write the state of each visit above its band; if bands are narrow, in higher rows or not at all."""
     ends = [-math.inf] * _LABEL_ROWS
     for state, start, end in visits(trajectory):
         middle = math.sqrt((start + 1) * (end + 1))
@@ -120,7 +119,7 @@ def _number_visits(axes: Axes, trajectory: Trajectory) -> None:
 
 
 def _draw_states(drawing: Drawing, graph: nx.DiGraph) -> Axes:
-    """Draw the states as discs, the table below them, and leave room for the arrows."""
+    """Draw the axes of the states with the table below them, and leave room for discs and arrows."""
     axes: Axes = drawing.subplots()
     heights, measure = _heights(graph)
     axes.set_xlim(-0.5, max(len(heights), 1) - 0.5)
@@ -144,7 +143,7 @@ def _draw_states(drawing: Drawing, graph: nx.DiGraph) -> Axes:
 
 
 def _draw_changes(axes: Axes, graph: nx.DiGraph) -> None:
-    """Draw discs and arrows at their places; the layout must be settled, since arrows bend around the discs."""
+    """Draw discs and arrows; the layout must be settled, since arrows bend around the discs."""
     from matplotlib.patches import FancyArrowPatch
 
     discs, taken = _draw_discs(axes, graph), list[Path]()
@@ -170,7 +169,7 @@ def _draw_changes(axes: Axes, graph: nx.DiGraph) -> None:
 
 
 def _draw_discs(axes: Axes, graph: nx.DiGraph) -> dict[int, Disc]:
-    """Draw each state as a disc with its number, and say where in points it is."""
+    """Draw each state as a disc with its number, and return its place in points."""
     heights, _ = _heights(graph)
     scale = 72 / axes.figure.dpi
     spacing = axes.get_window_extent().width * scale / max(len(heights), 1)
@@ -188,7 +187,7 @@ def _draw_discs(axes: Axes, graph: nx.DiGraph) -> dict[int, Disc]:
 
 
 def _heights(graph: nx.DiGraph) -> tuple[list[float], str]:
-    """The height of each state and its meaning: validation fallibility, or that of another stratum without one."""
+    """Return the height of each state and its meaning: the fallibility of the validation stratum, or of another one."""
     present = dict.fromkeys(name for _, node in graph.nodes(data=True) for name in node)
     strata = [name.partition("/")[2] for name in present if name.startswith("fallibility/")]
     strata = [stratum for stratum in strata if not stratum.endswith(("_sd", "_peak"))]
@@ -198,7 +197,7 @@ def _heights(graph: nx.DiGraph) -> tuple[list[float], str]:
 
 
 def _widths(graph: nx.DiGraph, spacing: float) -> list[float]:
-    """Points across each disc, its area by dwell, so that neighbours ``spacing`` points apart do not touch."""
+    """Return the width of each disc in points; area follows dwell, and neighbours ``spacing`` apart do not touch."""
     dwells = [float(node["dwell"]) for _, node in graph.nodes(data=True)]
     longest = max(dwells, default=1.0) or 1.0
     widths = [math.sqrt(_NARROWEST**2 + (_WIDEST**2 - _NARROWEST**2) * dwell / longest) for dwell in dwells]

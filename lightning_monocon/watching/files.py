@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The landscape of a run as files: events, graph, trajectory, and the state from which runs are merged."""
+"""Write the landscape of a run to files, and read back the tracker from which runs are merged."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ import networkx as nx
 import torch
 
 from lightning_monocon.landscape import LandscapeTracker
-from lightning_monocon.landscape.events import Event
 from lightning_monocon.runs.files import whole
 
 FOLDER = "landscape"
 EVENTS, GRAPHML, GRAPH, TRAJECTORY = "events.jsonl", "landscape.graphml", "landscape.json", "trajectory.csv"
 STATE, FIGURE = "tracker.pt", "landscape.png"
 
-
 Settings: TypeAlias = dict[str, float | int | str]
-"""What the laws compare runs by: ``train_size``, ``batch_size``, ``lr``, ``weight_decay``, ``optimizer``."""
+"""The settings by which laws compare runs: ``train_size``, ``batch_size``, ``lr``, ``weight_decay``, ``optimizer``."""
 
 
 def write_landscape(tracker: LandscapeTracker, folder: Path, settings: Settings) -> None:
-    """Write every file but the figure; what an earlier call wrote is replaced, each file whole or not at all.
+    """Write all files but the figure. Each replaces the one of an earlier call, whole or not at all.
 
     Args:
-        tracker: Of the run.
-        folder: Made where it is missing.
-        settings: Of the run.
+        tracker: Tracker of the run.
+        folder: Folder of the files; it is made if it is missing.
+        settings: Settings of the run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(event.to_dict(), allow_nan=False) for event in tracker.events]
-    _write_text("".join(line + "\n" for line in lines), folder / EVENTS)
+    lines = (json.dumps(event.to_dict(), allow_nan=False) + "\n" for event in tracker.events)
+    _write_text("".join(lines), folder / EVENTS)
     write_graph(tracker.graph(), folder)
     columns = tracker.trajectory.columns()
     with whole(folder / TRAJECTORY) as path, path.open("w", newline="", encoding="utf-8") as file:
@@ -55,21 +53,24 @@ def write_graph(graph: nx.DiGraph, folder: Path) -> None:
 
 
 def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
-    """The tracker and the settings of a run, from its landscape folder or from the run's folder.
+    """Read the tracker and the settings of a run from its landscape folder or from the folder of the run.
 
     Raises:
-        ValueError: If there is no landscape, or its file is torn or of another kind.
+        ValueError: If there is no landscape, or its file is damaged or of another kind.
     """
     places = [folder / STATE, folder / FOLDER / STATE]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise ValueError(f"`RUN` must be a folder with {STATE} or {FOLDER}/{STATE}; got '{folder}'.")
+        raise ValueError(
+            f"`RUN` must be a folder with {STATE} or {FOLDER}/{STATE}; got '{folder}'. Train the run with "
+            "`SemanticLandscape`, which writes it when training ends."
+        )
     try:
         stored = torch.load(found, weights_only=True)
         tracker = LandscapeTracker(stored["strata"], **stored["options"])
         tracker.load_state_dict(stored["state"])
         return tracker, dict(stored["settings"])
-    except Exception as error:  # from damaged bytes torch raises whatever it stumbles over, and a tracker the same
+    except Exception as error:  # damaged bytes raise errors of any kind in torch and in the tracker
         raise ValueError(
             f"`RUN` must hold a whole {STATE} of `SemanticLandscape`; '{found}' ({found.stat().st_size} bytes) "
             f"cannot be read as one ({_in_short(error)}). Remove it and let the run write it again, or leave "
@@ -87,38 +88,8 @@ def _write_text(text: str, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_events(path: Path) -> list[Event]:
-    """The events of an ``events.jsonl``."""
-    return [Event.from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def event_line(event: Event) -> str:
-    """One line for the console.
-
-    Example:
-        >>> event_line(Event("grokking", 1775, 2100, 2800, 0, 1, abruptness=72.6, change={"val": 0.99}))
-        'grokking: state 0 -> 1, left at step 1775, entered 2100, confirmed 2800, abruptness 72.6, val +0.99'
-    """
-    parts = [f"state {event.source} -> {event.target}" if event.is_transition else f"in state {event.source}"]
-    if event.group is not None:
-        parts = [f"group {event.group}"]
-    parts += [
-        f"{word} {step}"
-        for word, step in (
-            ("left at step", event.step_left),
-            ("entered", event.step_entered),
-            ("confirmed", event.step_confirmed),
-        )
-        if step is not None
-    ]
-    if event.abruptness == event.abruptness:  # measured
-        parts.append(f"abruptness {event.abruptness:.1f}")
-    parts += [f"{stratum} {change:+.2f}" for stratum, change in event.change.items()]
-    return f"{event.kind}: {', '.join(parts)}"
-
-
 def _portable(tracker: LandscapeTracker) -> dict[str, Any]:
-    """State and configuration, plain values and tensors only."""
+    """Return state and configuration as plain values and tensors."""
     strata = [""] * tracker.strata.size
     for name, members in zip(tracker.strata.names, tracker.strata.members, strict=True):
         for position in members.tolist():

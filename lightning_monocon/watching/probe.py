@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fixed labelled probe, drawn from the train and the validation set and evaluated without leaving a trace."""
+"""Draw a fixed labelled probe from the train and the validation set, and evaluate it without leaving a trace."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lightning_monocon.training.batches import inputs_and_classes
 
 CHUNK = 512
 FEWEST = 3
-"""Inputs that each half of a probe needs."""
+"""The fewest inputs in each half of a probe."""
 
 
 class Probe(NamedTuple):
-    """P inputs in batches, their ``(P,)`` labels and strata (0 train, 1 validation), and a fingerprint of it all."""
+    """Hold P inputs in batches, their ``(P,)`` labels and strata (0 train, 1 validation), and a fingerprint of them."""
 
     batches: list[Any]
     labels: Tensor
@@ -32,20 +32,19 @@ class Probe(NamedTuple):
 
 
 def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: int) -> Probe:
-    """Draw ``size`` inputs, half of each set, classes as even as they allow; the same for the same seed.
+    """Draw ``size`` inputs, half from each set, with the classes as even as the sets allow.
 
-    A probe that is larger than the sets allow is made smaller, with a warning.
-
-    Items are read by plain index and collated by their loader, as the loader itself would do.
+    The same seed draws the same probe. A probe that is larger than the sets allow is made smaller, with a warning.
+    Items are read by index and collated by their loader, as the loader itself does.
 
     Args:
         train: Loader of ``(inputs, labels)`` batches that the run trains on.
         val: Loader of held-out batches.
         size: Number of inputs P.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
-        ValueError: If a set is empty or holds fewer than 3 inputs, or the batches hold no integer labels.
+        ValueError: If a set holds fewer than 3 inputs, or the batches have no integer labels.
     """
     known = {name: labels_of(loader) for name, loader in (("train", train), ("validation", val))}
     half = _fitting(size // 2, {name: len(found) for name, found in known.items()})
@@ -64,9 +63,9 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
 
 
 def evaluate(module: LightningModule, probe: Probe, layer: str | None = None) -> Tensor:
-    """Outputs ``(P, D)`` of the module's `forward`, or of its submodule ``layer``, on the probe: float32, on the CPU.
+    """Return the outputs ``(P, D)`` of `forward` or of the submodule ``layer``: float32, on the CPU.
 
-    Eval mode and inference mode; modes and random states are restored.
+    The module runs in eval mode and inference mode; modes and random states are restored.
 
     Raises:
         ValueError: If the output is not one row of numbers per input.
@@ -81,7 +80,7 @@ def evaluate(module: LightningModule, probe: Probe, layer: str | None = None) ->
 
 
 def labels_of(loader: DataLoader[Any]) -> list[int]:
-    """Label of every item of a loader's data set, from the set's own list where it keeps one."""
+    """Return the label of each item of a loader's data set, from the set's own list if it has one."""
     known = _known_labels(loader.dataset)
     if known is not None:
         return known
@@ -111,7 +110,7 @@ def _fetch(loader: DataLoader[Any], indices: list[int]) -> object:
 
 
 def _fitting(half: int, sizes: dict[str, int]) -> int:
-    """Return how many inputs each set can give, at most ``half``."""
+    """Return how many inputs each set can provide, at most ``half``."""
     name, smallest = min(sizes.items(), key=lambda item: item[1])
     if min(half, smallest) < FEWEST:
         raise ValueError(
@@ -128,7 +127,7 @@ def _fitting(half: int, sizes: dict[str, int]) -> int:
 
 
 def _stratified(labels: list[int], count: int, seed: int) -> list[int]:
-    """``count`` positions, dealt one class after the other in a shuffled order."""
+    """Choose ``count`` positions, dealt one class after the other in a shuffled order."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).tolist()
     turn: dict[int, int] = {}
     ranked = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several runs say together: one landscape, first passages, and the laws, each with its refusal."""
+"""Report what several runs say together: one landscape, first passages and laws, each with the reason of a refusal."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 import networkx as nx
 
-from lightning_monocon.landscape import (
+from lightning_monocon.landscape import LandscapeTracker, first_passage, merge_runs
+from lightning_monocon.landscape.theory import (
     DELAY_LAWS,
     Escape,
-    LandscapeTracker,
+    budget_shift,
     compare_laws,
-    first_passage,
     fit_arrhenius,
-    merge_runs,
+    forecast_generalisation,
     spanning_probability,
     visited_percolation,
 )
-from lightning_monocon.watching.files import Settings, event_line
-from lightning_monocon.watching.table import rate
+from lightning_monocon.watching.files import Settings
+from lightning_monocon.watching.table import event_line, rate
 
 MIN_SIZES, MIN_SEEN, MIN_ESCAPES = 4, 8, 5
 WORDING = (
@@ -31,7 +31,7 @@ WORDING = (
 
 
 class Run(NamedTuple):
-    """A run by name, with its tracker and settings."""
+    """Hold a run by name, with its tracker and settings."""
 
     name: str
     tracker: LandscapeTracker
@@ -39,15 +39,15 @@ class Run(NamedTuple):
 
     @property
     def delay(self) -> float:
-        """Step at which the validation credence reached one half; NaN where it did not."""
+        """Return the step at which the validation credence reached one half; NaN if it did not."""
         return self.tracker.trajectory.crossing("credence/val", 0.5)
 
 
 def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
-    """The report in Markdown and the merged graph.
+    """Return the report in Markdown and the merged graph.
 
     Raises:
-        ValueError: If there is no run, or the runs do not share their strata or their measure of credence.
+        ValueError: If there is no run, or the runs differ in their strata or their measure of credence.
     """
     merged = merge_runs([run.tracker for run in runs], [run.name for run in runs])
     sections = {
@@ -55,6 +55,7 @@ def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
         "States": states_section(merged),
         "Changes of state": changes_section(merged),
         "First passage to grokking": passage_section(runs),
+        "Forecast for runs that have not generalised": forecast_section(runs),
         "Time to generalise against the number of train samples": delay_section(runs),
         "Escape from memorising": escape_section(runs),
         "Percolation": percolation_section(runs, merged),
@@ -64,7 +65,7 @@ def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
 
 
 def events_section(runs: Sequence[Run]) -> str:
-    """One line an event, by run."""
+    """List the events of each run, one a line."""
     lines = []
     for run in runs:
         told = [event_line(event) for event in run.tracker.events if event.kind not in ("provisional", "emergence")]
@@ -74,53 +75,65 @@ def events_section(runs: Sequence[Run]) -> str:
 
 
 def states_section(merged: nx.DiGraph) -> str:
-    """A table of the states."""
-    rows = ["| state | runs | dwell / steps | train | val | val fallibility / nats |", "| --- " * 6 + "|"]
+    """Tabulate the states."""
+    rows = [["state", "runs", "dwell / steps", "train", "val", "val fallibility / nats"]]
     for state, node in merged.nodes(data=True):
         values = (node.get(name, math.nan) for name in ("credence/train", "credence/val", "fallibility/val"))
-        cells = [str(state), str(node["runs"]), f"{node['dwell']:.0f}", *(f"{value:.2f}" for value in values)]
-        rows.append(f"| {' | '.join(cells)} |")
-    if merged.graph["coarse"]:
-        rows += ["", "The runs have different probes: states are matched by mean credence alone."]
-    return "\n".join(rows)
+        rows.append([str(state), str(node["runs"]), f"{node['dwell']:.0f}", *(f"{value:.2f}" for value in values)])
+    note = "\n\nThe runs have different probes: states are matched by mean credence alone."
+    return _table(rows) + (note if merged.graph["coarse"] else "")
 
 
 def changes_section(merged: nx.DiGraph) -> str:
-    """A table of the edges, every rate with its interval."""
-    rows = ["| from | to | kinds | count | per 1000 steps, 95 % |", "| --- " * 5 + "|"]
-    for source, target, edge in merged.edges(data=True):
-        rows.append(f"| {source} | {target} | {edge['kinds']} | {edge['count']} | {rate(edge)} |")
-    return "\n".join(rows) if merged.number_of_edges() else "None."
+    """Tabulate the edges, each rate with its interval."""
+    edges = merged.edges(data=True)
+    rows = [[str(source), str(target), edge["kinds"], str(edge["count"]), rate(edge)] for source, target, edge in edges]
+    return _table([["from", "to", "kinds", "count", "per 1000 steps, 95 %"], *rows]) if rows else "None."
 
 
 def passage_section(runs: Sequence[Run]) -> str:
-    """The median of the Kaplan-Meier curve."""
+    """Write the median of the Kaplan-Meier curve."""
     passage = first_passage([run.tracker for run in runs])
     seen = sum(any(event.kind == "grokking" for event in run.tracker.events) for run in runs)
     median = "not reached" if math.isnan(passage.median) else f"step {passage.median:.0f}"
     return f"{seen} of {len(runs)} runs grokked; median (Kaplan-Meier, the others censored): {median}."
 
 
+def forecast_section(runs: Sequence[Run]) -> str:
+    """Forecast when each run that has not generalised would do so, or say why there is no forecast.
+
+    The validation credence at the first evaluation, before the run has learnt anything, stands for chance.
+    """
+    lines = []
+    for run in runs:
+        if not math.isnan(run.delay):
+            continue
+        trajectory = run.tracker.trajectory
+        forecast = forecast_generalisation(trajectory, chance=float(trajectory.column("credence/val")[0]))
+        when = f"step {forecast.step:.0f} ({forecast.low:.0f} to {forecast.high:.0f})"
+        lines.append(f"- {run.name}: {forecast.reason or when}")
+    return "\n".join(lines) or "All runs have generalised."
+
+
 def delay_section(runs: Sequence[Run]) -> str:
-    """The rival delay laws with their weights, or why they cannot be told apart."""
+    """Tabulate the rival delay laws with their weights, or say why they cannot be told apart."""
     sizes = [float(run.settings["train_size"]) for run in runs]
     censored = [math.isnan(run.delay) for run in runs]
-    if len(set(sizes)) < MIN_SIZES or len(runs) - sum(censored) < MIN_SEEN:
-        seen = len(runs) - sum(censored)
-        return (
-            f"Refused: needs {MIN_SIZES} sizes and {MIN_SEEN} runs that generalised; got {len(set(sizes))} and {seen}."
-        )
+    found, seen = len(set(sizes)), censored.count(False)
+    if found < MIN_SIZES or seen < MIN_SEEN:
+        return f"Refused: needs {MIN_SIZES} sizes and {MIN_SEEN} runs that generalised; got {found} and {seen}."
     lasts = [float(run.tracker.trajectory.steps[-1]) for run in runs]
     delays = [last if hidden else run.delay for run, last, hidden in zip(runs, lasts, censored, strict=True)]
     comparison = compare_laws(sizes, delays, DELAY_LAWS, censored)
-    rows = ["| law | AICc | weight | rms log error |", "| --- | --- | --- | --- |"]
-    for name, fit in comparison.fits.items():
-        rows.append(f"| {name} | {fit.aicc:.1f} | {comparison.weights[name]:.3f} | {fit.log_error:.3f} |")
-    return "\n".join([*rows, "", f"Winner: {comparison.winner}."])
+    rows = [
+        [name, f"{fit.aicc:.1f}", f"{comparison.weights[name]:.3f}", f"{fit.log_error:.3f}"]
+        for name, fit in comparison.fits.items()
+    ]
+    return f"{_table([['law', 'AICc', 'weight', 'rms log error'], *rows])}\n\nWinner: {comparison.winner}."
 
 
 def escape_section(runs: Sequence[Run]) -> str:
-    """The weights of activation and its rivals; the barrier only where it is identifiable."""
+    """Write the weights of activation and its rivals, and the barrier if it is identifiable."""
     escapes = [_escape(run) for run in runs if not math.isnan(run.delay) and run.delay > 0 and "lr" in run.settings]
     if len(escapes) < MIN_ESCAPES:
         return f"Refused: needs {MIN_ESCAPES} runs that generalised, got {len(escapes)}."
@@ -131,14 +144,24 @@ def escape_section(runs: Sequence[Run]) -> str:
 
 
 def percolation_section(runs: Sequence[Run], merged: nx.DiGraph) -> str:
-    """Shares of runs that generalise by size; nothing is claimed of a threshold from one budget."""
+    """Write the share of runs of each size that generalise, and test whether its threshold stands still."""
+    sizes, delays = [float(run.settings["train_size"]) for run in runs], [run.delay for run in runs]
     budget = float(max(run.tracker.trajectory.steps[-1] for run in runs))
-    shares = spanning_probability([float(run.settings["train_size"]) for run in runs], [r.delay for r in runs], budget)
     lines = []
-    for size, share in shares.items():
+    for size, share in spanning_probability(sizes, delays, budget).items():
         interval = f"{share.estimate:.2f} ({share.low:.2f} to {share.high:.2f})"
         lines.append(f"- {size:.0f} samples: {interval} generalise within {budget:.0f} steps")
-    return "\n".join([*lines, "", visited_percolation(merged)[1] or "See the graph."])
+
+    followed = min((run.tracker.trajectory.steps[-1] for run in runs if math.isnan(run.delay)), default=budget)
+    shift = budget_shift(sizes, delays, [followed / 4, followed / 2, followed])  # no censored run saw more steps
+    reason = visited_percolation(merged)[1] or "See the graph."
+    return "\n".join([*lines, "", f"Budget-shift test: {shift.reason}.", "", reason])
+
+
+def _table(rows: list[list[str]]) -> str:
+    """Write rows as a table in Markdown, the first of them as its head."""
+    head, *body = (f"| {' | '.join(cells)} |" for cells in rows)
+    return "\n".join([head, "| --- " * len(rows[0]) + "|", *body])
 
 
 def _escape(run: Run) -> Escape:

@@ -17,7 +17,7 @@ _SAMPLES = 48
 
 
 class Disc(NamedTuple):
-    """A node: its centre and its radius in points."""
+    """Hold a node: its centre and its radius in points."""
 
     centre: tuple[float, float]
     radius: float
@@ -28,14 +28,14 @@ def route(
 ) -> tuple[float, Path]:
     """Return the bend of an arrow and the points ``(T, 2)`` along it.
 
-    Of all bends the one is taken that crosses the fewest points of what is in its way; of equals the slightest.
+    The bend is the one that crosses the fewest points of what is in its way, and among equals the slightest.
 
     Args:
-        start: where the arrow leaves.
-        end: where it points.
-        discs: all nodes.
-        taken: arrows that are drawn already.
-        box: left, bottom, right and top of the area that it may use.
+        start: Disc from which the arrow leaves.
+        end: Disc to which it points.
+        discs: Discs of all nodes.
+        taken: Paths of the arrows drawn so far.
+        box: Left, bottom, right and top of the area that the arrow may use.
     """
     others = [disc for disc in discs if disc not in (start, end)]
     paths = {bend: arc(start, end, bend) for bend in _BENDS}
@@ -45,7 +45,7 @@ def route(
 
 
 def arc(start: Disc, end: Disc, bend: float) -> Path:
-    """The points of Matplotlib's ``arc3`` between the rims of two discs.
+    """Return the points of Matplotlib's ``arc3`` between the rims of two discs.
 
     Example:
         >>> arc(Disc((0.0, 0.0), 1.0), Disc((10.0, 0.0), 1.0), 0.5)[[0, 24, -1]].round(1).tolist()
@@ -62,7 +62,7 @@ def arc(start: Disc, end: Disc, bend: float) -> Path:
 
 
 def _cost(path: Path, others: list[Disc], taken: Collection[Path], box: tuple[float, float, float, float]) -> float:
-    """How many points of a path are in something's way; a disc weighs more than an arrow."""
+    """Count the points of a path that are in the way of something; a disc weighs more than an arrow."""
     left, bottom, right, top = box
     outside = (path < (left, bottom)).any(1) | (path > (right, top)).any(1)
     on_disc = sum(int((_distance(path, disc) < _GAP).sum()) for disc in others)
@@ -74,6 +74,6 @@ def _cost(path: Path, others: list[Disc], taken: Collection[Path], box: tuple[fl
 
 
 def _distance(points: Path, disc: Disc) -> Path:
-    """Points between each of ``points`` and the rim of a disc; negative inside."""
+    """Return the distance of each of ``points`` from the rim of a disc; negative inside."""
     found: Path = np.linalg.norm(points - np.array(disc.centre), axis=1) - disc.radius
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The events of a landscape as a table for loggers, and its states and changes as lines of text for the figure."""
+"""Write events as lines and as rows for loggers, and states and changes as text for the figure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,31 @@ from lightning_monocon.loggers.figures import Rows
 COLUMNS = ("kind", "group", "step_left", "step_entered", "step_confirmed", "source", "target", "abruptness", "reason")
 
 _MOST = 18
-"""States, and lines of changes, that a figure has room for; the files have them all."""
+"""The number of states, and of lines of changes, for which a figure has room; the files have them all."""
 
 _WHAT = 26
 
 
+def event_line(event: Event) -> str:
+    """Write an event as one line for the console.
+
+    Example:
+        >>> event_line(Event("grokking", 1775, 2100, 2800, 0, 1, abruptness=72.6, change={"val": 0.99}))
+        'grokking: state 0 -> 1, left at step 1775, entered 2100, confirmed 2800, abruptness 72.6, val +0.99'
+    """
+    parts = [f"state {event.source} -> {event.target}" if event.is_transition else f"in state {event.source}"]
+    if event.group is not None:
+        parts = [f"group {event.group}"]
+    steps = {"left at step": event.step_left, "entered": event.step_entered, "confirmed": event.step_confirmed}
+    parts += [f"{word} {step}" for word, step in steps.items() if step is not None]
+    if not math.isnan(event.abruptness):
+        parts.append(f"abruptness {event.abruptness:.1f}")
+    parts += [f"{stratum} {change:+.2f}" for stratum, change in event.change.items()]
+    return f"{event.kind}: {', '.join(parts)}"
+
+
 def event_table(events: Sequence[Event]) -> Rows:
-    """One row an event, the columns `COLUMNS`."""
+    """Return one row an event, with the columns `COLUMNS`."""
     plain = [event.to_dict() for event in events]
     return [[row[name] for name in COLUMNS] for row in plain]
 
@@ -65,7 +83,7 @@ def _change_rows(graph: nx.DiGraph) -> list[list[str]]:
 
 
 def rate(edge: dict[str, Any]) -> str:
-    """The interval of a rate per 1000 steps; a dash where there is none."""
+    """Write the interval of a rate per 1000 steps; a dash if there is none."""
     low, high = (1e3 * edge.get(name, math.nan) for name in ("rate_low", "rate_high"))
     return "-" if math.isnan(low) else f"{_number(low)} to {_number(high)}"
 
@@ -83,7 +101,7 @@ def _shortened(rows: list[list[str]], most: int) -> list[list[str]]:
 
 
 def _aligned(rows: Iterable[Sequence[str]]) -> str:
-    """Columns two spaces apart, numbers to the right."""
+    """Align columns two spaces apart, with numbers to the right."""
     columns = [*zip_longest(*rows, fillvalue="")]
     widths = [max(map(len, column)) for column in columns]
     lines = []

@@ -19,12 +19,12 @@ from helpers.patience import PATIENCE
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_monocon.callbacks import semantic_landscape
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape, is_due
-from lightning_monocon.watching.files import read_events, read_tracker
-from lightning_monocon.watching.probe import draw_probe, evaluate
+from lightning_monocon.landscape import Event
+from lightning_monocon.watching.files import read_tracker
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches",
@@ -97,7 +97,8 @@ def test_it_watches_and_writes(tmp_path: Path) -> None:
     assert callback.tracker.trajectory.steps == list(range(21))
     assert any(event.kind == "emergence" for event in callback.events)
     folder = tmp_path / "landscape"
-    assert read_events(folder / "events.jsonl") == callback.events
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    assert [Event.from_dict(json.loads(line)) for line in lines] == callback.events
     assert read_tracker(tmp_path)[0].events == callback.events
     assert read_tracker(tmp_path)[0].measure == "logits"
     settings = read_tracker(tmp_path)[1]
@@ -123,7 +124,7 @@ def test_what_is_measured_is_told_in_words_by_which_runs_are_kept_apart() -> Non
     )
 
 
-@pytest.mark.filterwarnings("ignore")  # W&B and TensorBoard warn of what we cannot mend
+@pytest.mark.filterwarnings("ignore")  # W&B and TensorBoard warn of what is not ours to fix
 def test_other_loggers_get_table_and_figure(tmp_path: Path) -> None:
     loggers = [WandbLogger(save_dir=tmp_path, offline=True, project="test"), TensorBoardLogger(tmp_path, name="tb")]
     callback = watch(groups=True)
@@ -224,12 +225,6 @@ def test_a_probe_larger_than_the_data_is_made_smaller(tmp_path: Path) -> None:
     assert len(callback.tracker.trajectory)
 
 
-@pytest.mark.parametrize(("train", "val", "size"), [(80, 0, 32), (0, 60, 32), (80, 60, 4)])
-def test_a_probe_of_nothing_is_an_error(train: int, val: int, size: int) -> None:
-    with pytest.raises(ValueError, match=r"`probe` must take at least 6 inputs, half of them from each set; got "):
-        draw_probe(data(train, 0), data(val, 1), size, 0)
-
-
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -242,38 +237,6 @@ def test_a_probe_of_nothing_is_an_error(train: int, val: int, size: int) -> None
 def test_bad_options_are_named(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         watch(**options)
-
-
-def test_the_probe_is_stratified_hashed_and_fixed_by_its_seed() -> None:
-    train, val = data(80, 0), data(60, 1)
-    one, again, other = (draw_probe(train, val, 40, seed) for seed in (0, 0, 1))
-    assert one.labels[:20].bincount().tolist() == one.labels[20:].bincount().tolist() == [5, 5, 5, 5]
-    assert one.fingerprint == again.fingerprint != other.fingerprint
-    subset = DataLoader(Subset(train.dataset, list(range(40))), batch_size=8)
-    assert draw_probe(subset, val, 24, 0).labels.bincount().tolist() == [6, 6, 6, 6]
-
-
-def test_evaluation_restores_modes_and_random_states() -> None:
-    module = Foreign()
-    module.train()
-    module.trunk[1].eval()
-    before = torch.get_rng_state()
-    rows = evaluate(module, draw_probe(data(80, 0), data(60, 1), 40, 0), layer="trunk")
-    assert rows.shape == (40, 32)
-    assert [part.training for part in module.trunk] == [True, False, True, True]
-    assert torch.equal(torch.get_rng_state(), before)
-    assert not module.trunk._forward_hooks
-
-
-def test_outputs_that_are_no_rows_are_named() -> None:
-    class Odd(Foreign):
-        def forward(self, inputs: Tensor) -> Any:  # type: ignore[override]
-            return {"logits": inputs}
-
-    with pytest.raises(
-        ValueError, match=r"`forward` must return one row of .* per input, \(B, D\); got dict with logits"
-    ):
-        evaluate(Odd(), draw_probe(data(80, 0), data(60, 1), 40, 0))
 
 
 def test_the_log_schedule_is_even_in_the_logarithm() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_monocon.landscape import LandscapeTracker, forecast_crossing
+from lightning_monocon.landscape import LandscapeTracker
+from lightning_monocon.landscape.theory import forecast_crossing
 
 EXPECTED = {
     "grok_sq_s0": ["memorisation", "grokking"],

@@ -7,19 +7,12 @@ import io
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-from oracles.credence_paths import PROBES, STRATA, Floats, Planted, grokking, null, planted
+from helpers.watched_runs import follow
+from oracles.credence_paths import PROBES, STRATA, Planted, grokking, null, planted
 
 from lightning_monocon.landscape import Event, LandscapeTracker
-
-
-def _follow(credence: Floats, steps: npt.NDArray[Any] | None = None, **options: object) -> LandscapeTracker:
-    tracker = LandscapeTracker(STRATA, **options)  # type: ignore[arg-type]
-    for step, profile in zip(range(len(credence)) if steps is None else steps.tolist(), credence, strict=True):
-        tracker.update(int(step), profile)
-    return tracker
 
 
 def _moves(tracker: LandscapeTracker) -> list[Event]:
@@ -41,7 +34,7 @@ def _check_planted(seeds: range) -> None:
     exact, recall, precision = 0, [], []
     for seed in seeds:
         truth = planted(seed)
-        tracker = _follow(truth.credence, max_window=30)
+        tracker = follow(truth.credence, max_window=30)
         exact += tracker.graph().number_of_nodes() == 4
         score = _score(tracker, truth)
         recall.append(score[0])
@@ -61,38 +54,21 @@ def test_planted_states_are_found_in_twelve_simulations() -> None:
 
 
 def test_independent_noise_gives_one_state_and_no_event() -> None:
-    tracker = _follow(null("iid", seed=0))
+    tracker = follow(null("iid", seed=0))
     assert tracker.graph().number_of_nodes() == 1
     assert tracker.events == []
 
 
 @pytest.mark.parametrize("kind", ["linear", "log_time", "random_walk"])
 def test_drift_gives_no_jump(kind: str) -> None:
-    for event in _moves(_follow(null(kind, seed=1, steps=900))):
+    for event in _moves(follow(null(kind, seed=1, steps=900))):
         assert event.abruptness < 1.0
         assert not event.is_jump
 
 
-def test_too_noisy_a_probe_is_unresolvable() -> None:
-    tracker = _follow(planted(0, noise=0.25, steps=200).credence)
-    assert tracker.unresolvable
-    assert [event.kind for event in tracker.events] == ["unresolvable"]
-    assert "noise floor" in tracker.events[0].reason
-    graph = tracker.graph()
-    assert graph.number_of_nodes() == 0
-    assert graph.graph["unresolvable"]
-
-
-def test_noise_widens_the_radii() -> None:
-    thresholds = _follow(null("iid", seed=0, steps=60)).graph().graph
-    assert thresholds["noise"] == pytest.approx(0.113, abs=0.01)  # E|N(0, 0.1) - N(0, 0.1)| = 0.2 / sqrt(pi)
-    assert thresholds["eps_in"] == pytest.approx(1.2 * thresholds["noise"])
-    assert thresholds["eps_out"] == pytest.approx(0.30)
-
-
 def test_a_run_that_groks() -> None:
     steps = np.arange(0, 3001, 25)
-    tracker = _follow(grokking(steps.astype(float)), steps)
+    tracker = follow(grokking(steps.astype(float)), steps)
     kinds = [event.kind for event in tracker.events if event.is_transition]
     assert kinds == ["memorisation", "grokking"]
     event = _moves(tracker)[-1]
@@ -107,37 +83,10 @@ def test_a_run_that_groks() -> None:
 
 def test_a_provisional_event_comes_first() -> None:
     steps = np.arange(0, 3001, 25)
-    tracker = _follow(grokking(steps.astype(float)), steps)
+    tracker = follow(grokking(steps.astype(float)), steps)
     provisional, confirmed = tracker.events[-2:]
     assert (provisional.kind, provisional.target, provisional.step_confirmed) == ("provisional", None, None)
     assert provisional.step_left == confirmed.step_left
-
-
-def test_one_spike_and_one_excursion_are_instabilities() -> None:
-    credence = np.tile(np.repeat([0.98, 0.97], PROBES // 2), (80, 1))
-    credence[40] = 0.3
-    credence[60:63] = 0.2
-    events = _follow(credence).events
-    assert [(e.kind, e.step_left, e.step_entered) for e in events if e.kind != "provisional"] == [
-        ("instability", 40, 41),
-        ("instability", 60, 63),
-    ]
-    assert events[0].change["val"] == pytest.approx(-0.67, abs=1e-3)
-
-
-def test_a_state_seen_before_is_recognised_at_once() -> None:
-    high, low = np.full(PROBES, 0.98), np.where(STRATA == 0, 0.98, 0.02)
-    credence = np.stack([low] * 20 + [high] * 20 + [low] * 5)
-    tracker = _follow(credence)
-    assert [event.kind for event in _moves(tracker)] == ["grokking", "forgetting"]
-    back = tracker.events[-1]
-    assert (back.source, back.target, back.is_return, back.step_confirmed) == (1, 0, True, 42)
-
-
-def test_persistence_counts_the_radii_at_which_a_state_lives() -> None:
-    steps = np.arange(0, 3001, 25)
-    graph = _follow(grokking(steps.astype(float)), steps).graph()
-    assert [graph.nodes[state]["persistence"] for state in graph] == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("cut", [1, 3, 17, 60, 75, 100])

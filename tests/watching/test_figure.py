@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from oracles.credence_paths import PROBES, STRATA, grokking
 
 from lightning_monocon.landscape import LandscapeTracker, merge_runs
-from lightning_monocon.watching.figure import draw_graph, draw_landscape
+from lightning_monocon.watching.figure import draw_graph, draw_landscape, visits
 
 KINDS = ("memorisation", "gradual_generalisation, partial, forgetting", "return", "grokking", "jump, drift")
 
@@ -97,6 +97,15 @@ def test_nothing_covers_anything_in_the_landscape_of(situation: str) -> None:
     _check(figure, graph)
     credence = figure.findobj(lambda artist: getattr(artist, "get_ylabel", str)() == "mean credence")
     assert credence[0].get_ylim() == (0, 1)
+
+
+def test_the_figure_numbers_every_visit() -> None:
+    tracker = _groks(forgets=True)
+    assert [state for state, _, _ in visits(tracker.trajectory)] == [0, 1, 2, 1]
+    figure = draw_landscape(tracker.trajectory, tracker.graph())
+    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert {"0", "1", "2"} <= texts
+    assert any("0 → 1" in text and "memorisation" in text for text in texts)
 
 
 def test_strata_beyond_the_fourth_are_drawn_and_named() -> None:

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is the escape from a state activated? The Arrhenius law against three rivals, refused where it cannot be told.
+"""Test whether the escape from a state is thermally activated: the Arrhenius law against three rivals.
 
     arrhenius          log t = a + b / T         T = lr / B, the noise temperature of minibatch SGD
     power              log t = a - g log T       Mori et al. 2022
     norm_contraction   log t = a - log(lr wd)
     learning_rate      log t = a - log lr
 
-An escape time is exponential about its mean, so its log lies below the log mean by Euler's constant on average,
-with variance pi^2 / 6. ``b`` is beta (F_j - F_i) in the convention of the paper's eq. 3,
-t_ij = t0 exp[beta (F_j - F_i)]. Rates obeying it have the ratio R_ij / R_ji = exp[-2 beta (F_j - F_i)] and the
-stationary law exp(-2 beta F): a fit to both directions returns 2 beta, see `beta_from_ratio`.
+An escape time is exponentially distributed about its mean, so its log lies below the log of the mean by Euler's
+constant on average, with variance pi^2 / 6. ``b`` is beta (F_j - F_i) in the convention of the paper's eq. 3,
+t_ij = t0 exp[beta (F_j - F_i)]. Rates that obey it have the ratio R_ij / R_ji = exp[-2 beta (F_j - F_i)] and the
+stationary law exp(-2 beta F), so a fit to both directions returns 2 beta; see `beta_from_ratio`.
 
-Within one run beta cannot be identified: one difference of F, unknown t0.
+A single run does not identify beta: it gives one difference of F, and t0 is unknown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MIN_TEMPERATURES, MIN_SPAN, MIN_SEEDS, MIN_LEAD = 4, 4.0, 3, 4.0
 
 
 class Escape(NamedTuple):
-    """One escape from a state: its time in steps and the settings of the run. ``batch_size`` None: full batch."""
+    """Hold an escape from a state: its time in steps and the run's settings, ``batch_size`` None for full batches."""
 
     time: float
     lr: float
@@ -40,19 +40,19 @@ class Escape(NamedTuple):
 
     @property
     def temperature(self) -> float:
-        """Noise temperature lr / B, 0 for full batches."""
+        """Return the noise temperature lr / B, 0 for full batches."""
         return 0.0 if self.batch_size is None else self.lr / self.batch_size
 
 
 class ArrheniusFit(NamedTuple):
-    """Result of the comparison.
+    """Hold the result of the comparison.
 
     Attributes:
-        barrier: Slope b with its ``error``; NaN where ``reason`` refuses it.
+        barrier: Slope b; NaN if ``reason`` refuses it.
         error: Standard error of the barrier.
-        weights: Akaike weights of the four laws; those that the settings cannot tell are absent.
+        weights: Akaike weights of the laws that the settings can express.
         winner: The law with the largest weight.
-        reason: Why the barrier is not identifiable, empty where it is.
+        reason: Why the barrier is not identifiable; empty if it is.
     """
 
     barrier: float
@@ -63,16 +63,20 @@ class ArrheniusFit(NamedTuple):
 
 
 def fit_arrhenius(escapes: Sequence[Escape]) -> ArrheniusFit:
-    """Weigh the four laws and give the barrier, or refuse it.
+    """Weigh the four laws and return the barrier, or refuse it.
 
-    It is given only for minibatch SGD with at least 4 temperatures spanning a factor of 4, at least 3 runs each,
-    where Arrhenius leads the best rival by more than 4 in AICc.
+    The barrier is returned only for minibatch SGD with at least 4 temperatures that span a factor of 4, at least 3 runs
+    at each, and only if the Arrhenius law leads its best rival by more than 4 in AICc.
 
     Raises:
-        ValueError: If there are fewer than 5 escapes or a time or learning rate is not positive.
+        ValueError: If there are fewer than 5 escapes, or a time or a learning rate is not positive.
     """
-    if len(escapes) < 5 or any(e.time <= 0 or e.lr <= 0 for e in escapes):
-        raise ValueError(f"`escapes` must hold at least 5 with positive times and rates, got {len(escapes)}.")
+    wrong = sum(e.time <= 0 or e.lr <= 0 for e in escapes)
+    if len(escapes) < 5 or wrong:
+        raise ValueError(
+            "`escapes` must hold at least 5 escapes, with positive times and learning rates; "
+            f"got {len(escapes)}, of which {wrong} have others. Leave out runs that did not escape."
+        )
     log_time = np.log([e.time for e in escapes]) + EULER
     criteria = {name: _criterion(log_time, design, offset) for name, (design, offset) in _designs(escapes).items()}
     weights = akaike_weights(criteria)
@@ -85,7 +89,7 @@ def fit_arrhenius(escapes: Sequence[Escape]) -> ArrheniusFit:
 
 
 def beta_from_ratio(forward: float, backward: float, gap: float) -> float:
-    """Inverse temperature beta from the rates of both directions over a fallibility ``gap`` F_j - F_i.
+    """Return the inverse temperature beta from the rates in both directions over a fallibility ``gap`` F_j - F_i.
 
     Example:
         >>> round(beta_from_ratio(np.exp(-1.5), np.exp(1.5), 1.0), 6)
@@ -95,14 +99,14 @@ def beta_from_ratio(forward: float, backward: float, gap: float) -> float:
 
 
 def stationary_law(fallibility: Floats, beta: float) -> Floats:
-    """Shares of time ``(K,)`` that rates of eq. 3 spend in states of ``(K,)`` fallibilities: exp(-2 beta F)."""
+    """Return shares of time ``(K,)`` that rates of eq. 3 spend in states of ``(K,)`` fallibilities: exp(-2 beta F)."""
     weights: Floats = np.exp(-2 * beta * (fallibility - fallibility.min()))
     shares: Floats = weights / weights.sum()
     return shares
 
 
 def _designs(escapes: Sequence[Escape]) -> dict[str, tuple[Floats, Floats]]:
-    """Design matrix ``(N, k)`` and fixed offset ``(N,)`` of each law that the settings can express."""
+    """Return the design matrix ``(N, k)`` and the fixed offset ``(N,)`` of each law that the settings can express."""
     ones = np.ones((len(escapes), 1))
     lr = np.log([e.lr for e in escapes])
     designs = {"learning_rate": (ones, -lr)}

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Early warning on a scalar: a prewhitened two-sided CUSUM with a bootstrapped false-alarm probability.
+"""Warn when a scalar changes its level: a prewhitened two-sided CUSUM with a bootstrapped false-alarm probability.
 
     z_t   residuals of an AR(1) fitted to the burn-in, centred and scaled robustly (median, MAD)
-    C+_t = max(0, C+_{t-1} + z_t - k)      C-_t = max(0, C-_{t-1} - z_t - k)      alarm where either exceeds h
+    C+_t = max(0, C+_{t-1} + z_t - k)      C-_t = max(0, C-_{t-1} - z_t - k)      alarm if either exceeds h
 
-The textbook run length (Siegmund) holds for known parameters. With parameters estimated from 50 points, P(false
-alarm in 200 evaluations) at h = 5 is 0.5, and raw AR(0.9) data alarm always. So h = 8, a burn-in of 50 and a
-probability from resampling the burn-in, parameters estimated anew each time, stand in for it.
+The textbook run length (Siegmund) holds for known parameters. With parameters estimated from 50 points, the probability
+of a false alarm in 200 evaluations at h = 5 is 0.5, and AR(0.9) data that are not prewhitened always raise one. This
+module therefore uses h = 8, a burn-in of 50, and a probability that resamples the burn-in and estimates the parameters
+again each time.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ MIN_BURN_IN = 20
 
 
 class Alarm(NamedTuple):
-    """Outcome of the detector.
+    """Hold the outcome of the detector.
 
     Attributes:
-        position: First one in the series over the threshold, None without an alarm.
+        position: First position in the series over the threshold; None without an alarm.
         direction: +1 for a rise, -1 for a fall, 0 without an alarm.
-        false_alarm: Probability of an alarm over the same horizon if nothing changes; NaN where uncalibrated.
-        reason: Why the detector is uncalibrated, empty where it is not.
+        false_alarm: Probability of an alarm over the same horizon if nothing changes; NaN if uncalibrated.
+        reason: Why the detector is uncalibrated; empty if it is calibrated.
     """
 
     position: int | None
@@ -44,7 +45,7 @@ def detect_change(series: Floats, burn_in: int = BURN_IN, threshold: float = THR
     """Look for a change of level in ``(T,)`` values after the first ``burn_in`` of them.
 
     Raises:
-        ValueError: If the series is not longer than the burn-in, or the burn-in shorter than 20.
+        ValueError: If the series is not longer than the burn-in, or the burn-in is shorter than 20.
     """
     values = np.asarray(series, dtype=np.float64)
     if burn_in < MIN_BURN_IN or values.ndim != 1 or len(values) <= burn_in:
@@ -53,33 +54,29 @@ def detect_change(series: Floats, burn_in: int = BURN_IN, threshold: float = THR
         )
     path = cusum_path(prewhiten(values[None], burn_in)[:, burn_in:])[0]  # (T - m, 2)
     over = np.flatnonzero(path.max(axis=1) > threshold)
-    if burn_in < BURN_IN:
-        chance, reason = math.nan, f"uncalibrated: burn-in {burn_in} < {BURN_IN}"
-    else:
-        horizon = len(values) - burn_in
-        chance, reason = false_alarm_probability(values[:burn_in], horizon, threshold, seed=seed), ""
+    chance, reason = math.nan, f"uncalibrated: burn-in {burn_in} < {BURN_IN}"
+    if burn_in >= BURN_IN:
+        chance, reason = false_alarm_probability(values[:burn_in], len(values) - burn_in, threshold, seed=seed), ""
     if not len(over):
         return Alarm(None, 0, chance, reason)
     return Alarm(burn_in + int(over[0]), 1 if path[over[0], 0] > threshold else -1, chance, reason)
 
 
 def log_time_increments(steps: Floats, values: Floats) -> Floats:
-    """Increments of ``(T,)`` values resampled to T points evenly spaced in log(step + 1): ``(T - 1,)``."""
+    """Return the ``(T - 1,)`` increments of ``(T,)`` values, resampled to T points evenly spaced in log(step + 1)."""
     times = np.log1p(np.asarray(steps, dtype=np.float64))
     increments: Floats = np.diff(np.interp(np.linspace(times[0], times[-1], len(times)), times, values))
     return increments
 
 
 def prewhiten(series: Floats, burn_in: int) -> Floats:
-    """Robust z-scores of the AR(1) residuals of ``(R, T)`` series, all parameters from the first ``burn_in`` values."""
+    """Return robust z-scores of the AR(1) residuals of ``(R, T)`` series; the parameters come from the burn-in."""
     start = series[:, :burn_in]
     level = np.median(start, axis=1, keepdims=True)
     centred = series - level
-    past, now = centred[:, : burn_in - 1], centred[:, 1:burn_in]
-    slope = (past * now).sum(axis=1) / np.maximum((past**2).sum(axis=1), 1e-300)
-    slope = np.clip(slope + (1 + 3 * slope) / burn_in, -0.98, 0.98)  # Kendall's correction of the small-sample bias
     residual = centred.copy()
-    residual[:, 1:] -= slope[:, None] * centred[:, :-1]
+    residual[:, 1:] -= _autoregression(centred[:, :burn_in])[:, None] * centred[:, :-1]
+
     control = residual[:, 1:burn_in]
     centre = np.median(control, axis=1, keepdims=True)
     spread = 1.4826 * np.median(np.abs(control - centre), axis=1, keepdims=True)
@@ -88,7 +85,7 @@ def prewhiten(series: Floats, burn_in: int) -> Floats:
 
 
 def cusum_path(scores: Floats, allowance: float = ALLOWANCE) -> Floats:
-    """Upper and lower sums of ``(R, T)`` z-scores: ``(R, T, 2)``."""
+    """Return the upper and lower sums ``(R, T, 2)`` of ``(R, T)`` z-scores."""
     signed = np.stack([scores, -scores], axis=-1) - allowance
     path = np.empty_like(signed)
     total = np.zeros_like(signed[:, 0])
@@ -101,15 +98,14 @@ def cusum_path(scores: Floats, allowance: float = ALLOWANCE) -> Floats:
 def false_alarm_probability(
     control: Floats, horizon: int, threshold: float = THRESHOLD, replicates: int = 400, seed: int = 0
 ) -> float:
-    """Share of alarms within ``horizon`` when the ``(m,)`` in-control values go on unchanged.
+    """Return the share of alarms within ``horizon`` if the ``(m,)`` in-control values continue unchanged.
 
-    The AR(1) of the control is run on with its own residuals, drawn by the stationary bootstrap (Politis and
-    Romano 1994, mean block m^(1/3)), and each replicate estimates its own parameters from its first m values.
+    The AR(1) process of the control continues with its own residuals, drawn by the stationary bootstrap (Politis and
+    Romano 1994, mean block m^(1/3)). Each replicate estimates its own parameters from its first m values.
     """
     burn_in, rng = len(control), np.random.default_rng(seed)
     centred = control - np.median(control)
-    slope = float((centred[:-1] * centred[1:]).sum() / max(float((centred[:-1] ** 2).sum()), 1e-300))
-    slope = float(np.clip(slope + (1 + 3 * slope) / burn_in, -0.98, 0.98))
+    slope = float(_autoregression(centred[None])[0])
     residual = centred[1:] - slope * centred[:-1]
     shocks = _stationary_bootstrap(residual - residual.mean(), (replicates, 2 * burn_in + horizon), rng)
     series = np.zeros_like(shocks)
@@ -120,8 +116,16 @@ def false_alarm_probability(
     return float((path.max(axis=(1, 2)) > threshold).mean())
 
 
+def _autoregression(centred: Floats) -> Floats:
+    """Return the AR(1) coefficient of each of ``(R, m)`` centred series, corrected for Kendall's small-sample bias."""
+    past, now = centred[:, :-1], centred[:, 1:]
+    slope = (past * now).sum(axis=1) / np.maximum((past**2).sum(axis=1), 1e-300)
+    corrected: Floats = np.clip(slope + (1 + 3 * slope) / centred.shape[1], -0.98, 0.98)
+    return corrected
+
+
 def _stationary_bootstrap(values: Floats, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
-    """Rows of blocks of ``values`` with geometric lengths, wrapped around the end."""
+    """Draw rows of blocks of ``values`` with geometric lengths, wrapped around the end."""
     block = max(len(values) ** (1 / 3), 1.0)
     is_start = rng.random(shape) < 1 / block
     is_start[:, 0] = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers that may be refused: an estimate is a value with its error, or NaN with a reason."""
+"""Return numbers that may be refused: an estimate is a value with its error, or NaN with a reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIN_POINTS = 200
 
 
 class Estimate(NamedTuple):
-    """A value and its standard error; NaN with a ``reason`` where the data cannot carry the number."""
+    """Hold a value and its standard error, or NaN and the ``reason`` why the data cannot carry the number."""
 
     value: float
     error: float
@@ -23,28 +23,28 @@ class Estimate(NamedTuple):
 
     @property
     def is_refused(self) -> bool:
-        """Whether there is no number."""
+        """Return whether there is no number."""
         return math.isnan(self.value)
 
 
 def refuse(reason: str) -> Estimate:
-    """An estimate that is not made."""
+    """Return an estimate without a number."""
     return Estimate(math.nan, math.nan, reason)
 
 
 def decades(x: Floats) -> float:
-    """Span of positive values in powers of ten."""
+    """Return the span of positive values in powers of ten."""
     return float(np.log10(x.max() / x.min())) if len(x) else 0.0
 
 
 def power_law(x: Floats, y: Floats, tolerance: float = 0.25) -> Estimate:
-    """Exponent of ``y ~ x^a`` by least squares in log-log, refused where the local slope is not flat.
+    """Fit the exponent of ``y ~ x^a`` by least squares in log-log; refuse it if the local slope is not flat.
 
     Args:
-        x: ``(N,)`` positive abscissae.
-        y: ``(N,)`` positive ordinates.
-        tolerance: Largest difference between the slopes of the three thirds of log x, relative to the slope
-            (to one half where the slope is smaller).
+        x: Positive abscissae ``(N,)``.
+        y: Positive ordinates ``(N,)``.
+        tolerance: Largest difference between the slopes of the three thirds of log x, relative to the slope, or to
+            one half if the slope is smaller.
 
     Example:
         >>> x = np.geomspace(1, 1000, 20)
@@ -57,15 +57,17 @@ def power_law(x: Floats, y: Floats, tolerance: float = 0.25) -> Estimate:
     log_x, log_y = np.log(x[keep]), np.log(y[keep])
     if len(log_x) < 9:
         return refuse(f"needs at least 9 positive points, got {len(log_x)}")
-    slope, error = _slope(log_x, log_y)
-    local = [_slope(x, y)[0] for x, y in zip(np.array_split(log_x, 3), np.array_split(log_y, 3), strict=True)]
+    slope, error = least_squares_slope(log_x, log_y)
+    local = [
+        least_squares_slope(x, y)[0] for x, y in zip(np.array_split(log_x, 3), np.array_split(log_y, 3), strict=True)
+    ]
     if max(local) - min(local) > tolerance * max(abs(slope), 0.5):
         return refuse(f"not a power law: local slopes {', '.join(f'{value:.2f}' for value in local)}")
     return Estimate(slope, error)
 
 
-def _slope(x: Floats, y: Floats) -> tuple[float, float]:
-    """Least-squares slope and its standard error."""
+def least_squares_slope(x: Floats, y: Floats) -> tuple[float, float]:
+    """Return the least-squares slope and its standard error."""
     centred = x - x.mean()
     slope = float((centred * y).sum() / (centred**2).sum())
     residual = y - y.mean() - slope * centred

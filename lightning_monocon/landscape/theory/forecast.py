@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When will the network generalise? A forecast from one run, once the validation credence has begun to move.
+"""Forecast from one run when the network will generalise, once the validation credence has begun to rise.
 
     logit c_val(t) ~ a + b t      over the trailing 35 % of the elapsed steps      t50 = -a / b
 
-On 11 classifier runs the forecast made when c_val reached 0.05 / 0.10 / 0.20 was off by -20..+34 % / -12..+19 % /
--6..+9 %. Growth is slightly super-exponential, so it tends to err late. Residuals are autocorrelated and a bootstrap
-interval too narrow: it is widened to at least 25 % of the forecast on either side, 40 % below c_val = 0.10.
+On 11 classifier runs forecasts made when c_val reached 0.05 / 0.10 / 0.20 were off by -20..+34 % / -12..+19 % /
+-6..+9 %. Growth is slightly super-exponential, so forecasts tend to be late. Residuals are autocorrelated and a
+bootstrap interval is too narrow, so it is widened to at least 25 % of the forecast on either side, 40 % below
+c_val = 0.10.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from lightning_monocon.landscape.rules import MEMORISED
 from lightning_monocon.landscape.strata import Floats
+from lightning_monocon.landscape.theory.estimate import least_squares_slope
 from lightning_monocon.landscape.trajectory import Trajectory
 
 TRAILING = 0.35
@@ -26,7 +28,7 @@ REPLICATES = 200
 
 
 class Forecast(NamedTuple):
-    """Step at which the credence will reach one half, with an interval of at least 90 %; NaN with a reason."""
+    """Hold the step when the credence will reach one half and its interval of at least 90 %, or NaN and a reason."""
 
     step: float
     low: float
@@ -35,7 +37,7 @@ class Forecast(NamedTuple):
 
 
 def forecast_generalisation(trajectory: Trajectory, chance: float) -> Forecast:
-    """Forecast for a run that has memorised and whose validation credence is at least twice ``chance``."""
+    """Forecast a run that has memorised and whose validation credence is at least twice ``chance``."""
     memorised = trajectory.crossing("credence/train", MEMORISED)
     if math.isnan(memorised):
         return _none("the train credence has not reached 0.9")
@@ -70,7 +72,7 @@ def forecast_crossing(steps: Floats, credence: Floats, seed: int = 0) -> Forecas
 
 
 def _bootstrap(x: Floats, y: Floats, slope: float, intercept: float, seed: int) -> tuple[float, float]:
-    """5 and 95 % quantiles of the crossing when residuals are drawn anew; infinite where it recedes."""
+    """Return the 5 and 95 % quantiles of the crossing over resampled residuals; infinite if the credence falls."""
     fitted, rng = intercept + slope * x, np.random.default_rng(seed)
     crossings = []
     for _ in range(REPLICATES):
@@ -81,8 +83,7 @@ def _bootstrap(x: Floats, y: Floats, slope: float, intercept: float, seed: int) 
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:
-    centred = x - x.mean()
-    slope = float((centred * y).sum() / (centred**2).sum())
+    slope, _ = least_squares_slope(x, y)
     return slope, float(y.mean() - slope * x.mean())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rival laws, fitted to the same data and weighed by AICc. No law is assumed, the winner is named.
+"""Fit rival laws to the same data and weigh them by AICc: no law is assumed, the winner is named.
 
 Delay of generalisation against the number of training samples D:
 
@@ -9,8 +9,8 @@ Delay of generalisation against the number of training samples D:
 Fallibility against steps S: power ``(S_0 / S)^mu``, power_offset ``(S_0 / S)^mu + F_inf``, stretched exponential
 ``a exp(-(S / S_0)^beta)`` and logarithm ``a - b log S``.
 
-Times are lognormal about the law; a run that never generalised within its budget is right-censored.
-On 26 real runs power_offset beat critical by 27 in AICc, and sizes below the fitted D_c still generalised.
+Times are lognormal about the law. A run that did not generalise within its budget is right-censored. On 26 real runs
+power_offset beat critical by 27 in AICc, and sizes below the fitted D_c still generalised.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from lightning_monocon.landscape.strata import Floats
 
 
 class Law(NamedTuple):
-    """Log of the predicted value from ``x`` and the parameters, and where to start the fit from."""
+    """Hold the log of the predicted value, given ``x`` and the parameters, and the points from which a fit starts."""
 
     log_value: Callable[[Floats, Floats], Floats]
     starts: Callable[[Floats, Floats], list[list[float]]]
 
 
 class LawFit(NamedTuple):
-    """One law: parameters, corrected information criterion and root-mean-square log error of seen values."""
+    """Hold the fit of one law: parameters, AICc, and root-mean-square log error of the uncensored values."""
 
     parameters: tuple[float, ...]
     aicc: float
@@ -41,7 +41,7 @@ class LawFit(NamedTuple):
 
 
 class LawComparison(NamedTuple):
-    """All laws, their Akaike weights and the winner."""
+    """Hold the fits of all laws, their Akaike weights and the winner."""
 
     fits: dict[str, LawFit]
     weights: dict[str, float]
@@ -49,7 +49,7 @@ class LawComparison(NamedTuple):
 
 
 def _log(values: Floats) -> Floats:
-    """Logarithm, with what is not positive sent far away instead of failing the search."""
+    """Return the logarithm; values that are not positive become very small instead of failing the search."""
     logs: Floats = np.log(np.maximum(values, 1e-12))
     return logs
 
@@ -99,13 +99,13 @@ DECAY_LAWS = {
 def compare_laws(
     x: npt.ArrayLike, y: npt.ArrayLike, laws: dict[str, Law], censored: npt.ArrayLike | None = None
 ) -> LawComparison:
-    """Fit every law and weigh them by AICc.
+    """Fit all laws and weigh them by AICc.
 
     Args:
-        x: ``(N,)`` positive settings (sizes, steps).
-        y: ``(N,)`` positive values (times, fallibilities); the budget where censored.
+        x: Positive settings ``(N,)``: sizes or steps.
+        y: Positive values ``(N,)``: times or fallibilities; the budget if censored.
         laws: `DELAY_LAWS` or `DECAY_LAWS`.
-        censored: ``(N,)`` booleans, True where the value is only known to be larger.
+        censored: Booleans ``(N,)``, True if the value is only known to be larger.
 
     Raises:
         ValueError: If shapes disagree, values are not positive, or there are fewer than 8 uncensored points.
@@ -124,7 +124,7 @@ def compare_laws(
 
 
 def fit_law(law: Law, x: Floats, y: Floats, censored: npt.NDArray[np.bool_]) -> LawFit:
-    """Maximum likelihood of a lognormal about one law, with right-censored values."""
+    """Fit one law by the maximum likelihood of a lognormal about it, with right-censored values."""
 
     def cost(parameters: Floats) -> float:
         return _surprise(np.log(y) - law.log_value(x, parameters[:-1]), parameters[-1], censored)
@@ -136,20 +136,20 @@ def fit_law(law: Law, x: Floats, y: Floats, censored: npt.NDArray[np.bool_]) -> 
 
 
 def information_criterion(surprise: float, parameters: int, points: int) -> float:
-    """AICc from a negative log-likelihood; infinite where the points do not exceed the parameters by two."""
+    """Return the AICc of a negative log-likelihood; infinite if there are not two points more than parameters."""
     spare = points - parameters - 1
     return 2 * surprise + 2 * parameters + (2 * parameters * (parameters + 1) / spare if spare > 0 else np.inf)
 
 
 def akaike_weights(criteria: dict[str, float]) -> dict[str, float]:
-    """Relative likelihood of each model, summing to one."""
+    """Return the relative likelihood of each model; they sum to one."""
     lowest = min(criteria.values())
     raw = {name: float(np.exp(-(value - lowest) / 2)) for name, value in criteria.items()}
     return {name: value / sum(raw.values()) for name, value in raw.items()}
 
 
 def _surprise(residual: Floats, log_sigma: float, censored: npt.NDArray[np.bool_]) -> float:
-    """Negative log-likelihood of log residuals; a censored one only says that the value is larger."""
+    """Return the negative log-likelihood of log residuals; a censored one only says that the value is larger."""
     z = np.clip(residual / np.exp(log_sigma), -1e6, 1e6)
     seen = 0.5 * (z[~censored] ** 2).sum() + (~censored).sum() * (log_sigma + 0.5 * np.log(2 * np.pi))
     return float(seen - stats.norm.logsf(z[censored]).sum())

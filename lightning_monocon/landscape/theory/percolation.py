@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Newman-Ziff sweeps: the whole course of percolation for the cost of one (cond-mat/0005264).
+"""Sweep through percolation bond by bond, for the cost of one graph (Newman and Ziff, cond-mat/0005264).
 
-Bonds are added one at a time to a union-find forest, and after each of them
+Bonds are added one at a time to a union-find structure. After each of them
 
     S = s_max / N                 share of the largest cluster (order parameter)
     chi = sum' s^2 / N            over the other clusters (susceptibility)
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.cluster.hierarchy import DisjointSet
 
 from lightning_monocon.landscape.strata import Floats
 
@@ -23,74 +24,47 @@ Edges = npt.NDArray[np.int64]
 
 
 class Sweep(NamedTuple):
-    """Largest share and susceptibility after each of E bonds, ``(E,)`` each."""
+    """Hold the largest share and the susceptibility after each of E bonds, ``(E,)`` each."""
 
     giant: Floats
     susceptibility: Floats
 
     @property
     def peak(self) -> int:
-        """Number of bonds at which the susceptibility is largest."""
+        """Return the number of bonds at which the susceptibility is largest."""
         return int(self.susceptibility.argmax()) + 1
 
 
-class Forest:
-    """Union-find with sizes over ``nodes`` nodes."""
-
-    def __init__(self, nodes: int) -> None:
-        self.parent = list(range(nodes))
-        self.size = [1] * nodes
-
-    def find(self, node: int) -> int:
-        """Root of a node, halving the path on the way."""
-        parent = self.parent
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    def union(self, left: int, right: int) -> tuple[int, int]:
-        """Join two clusters; the sizes they had, ``(0, 0)`` where they were one already."""
-        a, b = self.find(left), self.find(right)
-        if a == b:
-            return 0, 0
-        if self.size[a] < self.size[b]:
-            a, b = b, a
-        sizes = self.size[a], self.size[b]
-        self.parent[b] = a
-        self.size[a] += self.size[b]
-        return sizes
-
-
 def newman_ziff(nodes: int, edges: Edges) -> Sweep:
-    """Sweep over ``(E, 2)`` bonds in the order given.
+    """Add ``(E, 2)`` bonds in the order given and follow the clusters.
 
     Example:
         >>> newman_ziff(4, np.array([[0, 1], [2, 3], [1, 2]])).giant
         array([0.5, 0.5, 1. ])
     """
-    forest, largest, squares = Forest(nodes), 1, nodes
+    clusters, largest, squares = DisjointSet(range(nodes)), 1, nodes
     giant, rest = np.empty(len(edges)), np.empty(len(edges))
     for position, (left, right) in enumerate(edges.tolist()):
-        a, b = forest.union(left, right)
-        squares += 2 * a * b
-        largest = max(largest, a + b)
+        a, b = clusters.subset_size(left), clusters.subset_size(right)
+        if clusters.merge(left, right):
+            squares += 2 * a * b
+            largest = max(largest, a + b)
         giant[position], rest[position] = largest, squares - largest**2
     return Sweep(giant / nodes, rest / nodes)
 
 
 def spanning_rank(nodes: int, edges: Edges, source: int, sink: int) -> int:
-    """Number of bonds, in the order given, after which ``source`` and ``sink`` are connected; E + 1 where never."""
-    forest = Forest(nodes)
+    """Return the number of bonds, in the order given, that connect ``source`` and ``sink``; E + 1 if they never do."""
+    clusters = DisjointSet(range(nodes))
     for position, (left, right) in enumerate(edges.tolist()):
-        forest.union(left, right)
-        if forest.find(source) == forest.find(sink):
+        clusters.merge(left, right)
+        if clusters.connected(source, sink):
             return position + 1
     return len(edges) + 1
 
 
 def square_lattice(side: int) -> Edges:
-    """The ``2 side (side - 1)`` bonds of an open square lattice: ``(E, 2)``."""
+    """Return the ``2 side (side - 1)`` bonds ``(E, 2)`` of an open square lattice."""
     sites = np.arange(side * side).reshape(side, side)
     across = np.stack([sites[:, :-1].ravel(), sites[:, 1:].ravel()], axis=1)
     down = np.stack([sites[:-1].ravel(), sites[1:].ravel()], axis=1)
@@ -98,7 +72,7 @@ def square_lattice(side: int) -> Edges:
 
 
 def bond_threshold(side: int, rng: np.random.Generator) -> float:
-    """Share of bonds at which one random filling of the square lattice first spans from top to bottom."""
+    """Return the share of bonds at which one random filling of the square lattice first spans from top to bottom."""
     bonds = rng.permutation(square_lattice(side))
     rims = _rims(side)
     rank = spanning_rank(side**2 + 2, np.concatenate([rims, bonds]), side**2, side**2 + 1)
@@ -106,7 +80,7 @@ def bond_threshold(side: int, rng: np.random.Generator) -> float:
 
 
 def site_threshold(side: int, rng: np.random.Generator) -> float:
-    """Share of sites at which one random filling of the square lattice first spans from top to bottom."""
+    """Return the share of sites at which one random filling of the square lattice first spans from top to bottom."""
     ranks = np.concatenate([rng.permutation(side**2), [-1, -1]])  # the rims are always there
     bonds = np.concatenate([square_lattice(side), _rims(side)])
     opened = ranks[bonds].max(axis=1)
@@ -116,7 +90,7 @@ def site_threshold(side: int, rng: np.random.Generator) -> float:
 
 
 def _rims(side: int) -> Edges:
-    """Bonds from two extra nodes to the top and the bottom row."""
+    """Return the bonds from two extra nodes to the top and the bottom row."""
     first = np.arange(side)
     top = np.stack([np.full(side, side**2), first], axis=1)
     bottom = np.stack([np.full(side, side**2 + 1), side**2 - side + first], axis=1)

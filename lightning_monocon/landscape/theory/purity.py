@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Purity coverage: percolation of a probe's embeddings, an order parameter that follows generalisation.
+"""Measure the percolation of a probe's embeddings: purity coverage, an order parameter that follows generalisation.
 
-Points closer than r are joined. As r grows, single-linkage clusters merge; a cluster is pure while all its points
-carry one label. The coverage is the largest share of points that lie in pure clusters of two or more,
+Points closer than r are joined. As r grows, single-linkage clusters merge; a cluster is pure as long as all its points
+have one label. The coverage is the largest share of points that lie in pure clusters of two or more,
 
     Phi = max_r (1 / P) sum over pure clusters of size >= 2 of their size.
 
-It was 0.004 at the start of a run, 0.4 to 0.5 memorised (the train half) and 1.0 generalised. The height of the
-susceptibility peak *in time* is noise at 512 probes: percolation is a statement about r or about dataset size.
+It was 0.004 at the start of a run, 0.4 to 0.5 when the run had memorised (the train half) and 1.0 when it had
+generalised. The height of the susceptibility peak *in time* is noise at 512 probes: percolation is a statement about r
+or about the size of the training set.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from lightning_monocon.landscape.strata import Floats
 
 
 class PurityCoverage(NamedTuple):
-    """The coverage, the radius at which it is reached, and its mean over shuffled labels."""
+    """Hold the coverage, the radius at which it is reached, and its mean over shuffled labels."""
 
     coverage: float
     radius: float
@@ -31,9 +32,9 @@ class PurityCoverage(NamedTuple):
 
 
 def purity_coverage(embeddings: Tensor, labels: Tensor, permutations: int = 5, seed: int = 0) -> PurityCoverage:
-    """Coverage of ``(P, D)`` embeddings with ``(P,)`` integer labels, beside that of shuffled labels.
+    """Measure the coverage of ``(P, D)`` embeddings with ``(P,)`` integer labels, and that of shuffled labels.
 
-    Cost is O(P^2) in time and memory: take 512 probes or fewer.
+    The cost is O(P^2) in time and memory: pass 512 probes or fewer.
 
     Example:
         >>> z = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
@@ -58,7 +59,7 @@ def purity_coverage(embeddings: Tensor, labels: Tensor, permutations: int = 5, s
 
 
 def _sweep(merges: Floats, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[float, float]:
-    """Largest covered share over the merges, and the radius of the merge that reaches it."""
+    """Return the largest covered share over the merges, and the radius of the merge that reaches it."""
     points = len(labels)
     owner: list[int | None] = [*labels.tolist(), *[None] * len(merges)]  # label of a pure cluster
     size = [1] * points + [0] * len(merges)

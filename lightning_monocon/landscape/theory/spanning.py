@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Percolation over runs: the share of runs that find a path from memorising to generalising within a budget.
+"""Measure percolation over runs: the share that finds a path from memorising to generalising within a budget.
 
     Pi(D; T) = share of runs of size D that generalise within T steps
 
-The paper's threshold D_c would be where Pi crosses one half *whatever the budget*. The budget-shift test is
-mandatory: if D_c(T) keeps falling as T grows there is no threshold shown, only a divergent time. An ensemble of
-seeds is not a thermal ensemble, and from one run no percolation transition can be read.
+The paper's threshold D_c would be the size at which Pi crosses one half *whatever the budget*. The budget-shift test is
+therefore mandatory: if D_c(T) keeps falling as T grows, no threshold is shown, only a divergent time. An ensemble of
+seeds is not a thermal ensemble, and a single run shows no percolation transition.
 """
 
 from __future__ import annotations
@@ -18,25 +18,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from lightning_monocon.landscape.rates import Interval
 from lightning_monocon.landscape.strata import Floats
 
 MIN_NODES = 30
 
 
-class Proportion(NamedTuple):
-    """A share with its 95 % Wilson interval."""
-
-    low: float
-    estimate: float
-    high: float
-
-
 class BudgetShift(NamedTuple):
-    """Result of the budget-shift test.
+    """Hold the result of the budget-shift test.
 
     Attributes:
-        budgets: ``(B,)`` budgets in steps.
-        thresholds: ``(B,)`` sizes at which the share crosses one half; NaN where it does not.
+        budgets: Budgets ``(B,)`` in steps.
+        thresholds: Sizes ``(B,)`` at which the share crosses one half; NaN if it does not.
         is_stable: Whether the threshold stands still over the last doubling of the budget.
         reason: The verdict in words.
     """
@@ -47,34 +40,36 @@ class BudgetShift(NamedTuple):
     reason: str
 
 
-def wilson_interval(successes: int, runs: int, level: float = 0.95) -> Proportion:
-    """Wilson's interval of a share of runs.
+def wilson_interval(successes: int, runs: int, level: float = 0.95) -> Interval:
+    """Return a share of runs with its Wilson interval.
 
     Example:
         >>> [round(v, 3) for v in wilson_interval(3, 3)]
         [0.439, 1.0, 1.0]
 
     Raises:
-        ValueError: If there are no runs or more successes than runs.
+        ValueError: If there are no runs, or more successes than runs.
     """
     if runs < 1 or not 0 <= successes <= runs:
         raise ValueError(f"`successes` must lie between 0 and `runs` >= 1, got {successes} of {runs}.")
-    z = float(stats.norm.ppf((1 + level) / 2))
-    share = successes / runs
-    centre = (share + z**2 / (2 * runs)) / (1 + z**2 / runs)
-    half = z / (1 + z**2 / runs) * math.sqrt(share * (1 - share) / runs + z**2 / (4 * runs**2))
-    return Proportion(max(0.0, centre - half), share, min(1.0, centre + half))
+    interval = stats.binomtest(successes, runs).proportion_ci(level, method="wilson")
+    return Interval(float(interval.low), successes / runs, float(interval.high))
 
 
-def spanning_probability(sizes: npt.ArrayLike, times: npt.ArrayLike, budget: float) -> dict[float, Proportion]:
-    """Share of the runs of each size that generalise within ``budget`` steps, with its interval.
+def spanning_probability(sizes: npt.ArrayLike, times: npt.ArrayLike, budget: float) -> dict[float, Interval]:
+    """Return the share of the runs of each size that generalise within ``budget`` steps, with its interval.
 
     Args:
-        sizes: ``(N,)`` size of each run, D or the parameter count.
-        times: ``(N,)`` step of generalisation; NaN or infinite where it was not seen.
-        budget: In steps.
+        sizes: Size of each run ``(N,)``: number of training samples or parameters.
+        times: Step of generalisation of each run ``(N,)``; NaN or infinite if it was not seen.
+        budget: Number of steps.
+
+    Raises:
+        ValueError: If there are no runs, or not one size and one time for each.
     """
-    size, time = _runs(sizes, times)
+    size, time = np.asarray(sizes, dtype=np.float64), np.asarray(times, dtype=np.float64)
+    if size.ndim != 1 or size.shape != time.shape or not len(size):
+        raise ValueError(f"`sizes` and `times` must be (N,), one per run; got shapes {size.shape} and {time.shape}.")
     found = np.nan_to_num(time, nan=np.inf) <= budget
     return {float(s): wilson_interval(int(found[size == s].sum()), int((size == s).sum())) for s in np.unique(size)}
 
@@ -82,13 +77,13 @@ def spanning_probability(sizes: npt.ArrayLike, times: npt.ArrayLike, budget: flo
 def budget_shift(sizes: npt.ArrayLike, times: npt.ArrayLike, budgets: npt.ArrayLike) -> BudgetShift:
     """Follow the size at which half the runs generalise as the budget grows.
 
-    The threshold counts as stable where it moves by less than a tenth of the gap between neighbouring sizes over
-    the last doubling of the budget.
+    The threshold counts as stable if it moves by less than a tenth of the gap between neighbouring sizes over the last
+    doubling of the budget.
 
     Args:
-        sizes: ``(N,)`` size of each run.
-        times: ``(N,)`` step of generalisation; NaN or infinite where it was not seen.
-        budgets: ``(B,)`` increasing budgets, none beyond what every censored run was given.
+        sizes: Size of each run ``(N,)``.
+        times: Step of generalisation of each run ``(N,)``; NaN or infinite if it was not seen.
+        budgets: Increasing budgets ``(B,)``, none larger than the number of steps of the shortest censored run.
     """
     limits = np.asarray(budgets, dtype=np.float64)
     thresholds = np.array([_threshold(spanning_probability(sizes, times, budget)) for budget in limits])
@@ -104,27 +99,20 @@ def budget_shift(sizes: npt.ArrayLike, times: npt.ArrayLike, budgets: npt.ArrayL
 
 
 def binder_cumulant(order: npt.ArrayLike) -> float:
-    """Binder's ``1 - <m^4> / (3 <m^2>^2)`` of an order parameter over ``(N,)`` runs."""
+    """Return the Binder cumulant ``1 - <m^4> / (3 <m^2>^2)`` of an order parameter over ``(N,)`` runs."""
     m = np.asarray(order, dtype=np.float64)
     return float(1 - (m**4).mean() / (3 * (m**2).mean() ** 2))
 
 
 def visited_percolation(graph: nx.DiGraph) -> tuple[float, str]:
-    """Share of the states in the largest undirected component of a visited graph; NaN below 30 states."""
+    """Return the share of states in the largest undirected component of a visited graph; NaN below 30 states."""
     if len(graph) < MIN_NODES:
         return math.nan, f"n_nodes={len(graph)} < {MIN_NODES}: no percolation statistics"
     return max(len(c) for c in nx.connected_components(graph.to_undirected())) / len(graph), ""
 
 
-def _runs(sizes: npt.ArrayLike, times: npt.ArrayLike) -> tuple[Floats, Floats]:
-    size, time = np.asarray(sizes, dtype=np.float64), np.asarray(times, dtype=np.float64)
-    if size.ndim != 1 or size.shape != time.shape or not len(size):
-        raise ValueError(f"`sizes` and `times` must be (N,), one per run; got shapes {size.shape} and {time.shape}.")
-    return size, time
-
-
-def _threshold(shares: dict[float, Proportion]) -> float:
-    """Size at which the share first reaches one half and stays there, interpolated; NaN where it does not."""
+def _threshold(shares: dict[float, Interval]) -> float:
+    """Return the interpolated size at which the share reaches one half and stays above; NaN if it does not."""
     sizes = np.array(list(shares))
     values = np.array([share.estimate for share in shares.values()])
     low = np.flatnonzero(values < 0.5)

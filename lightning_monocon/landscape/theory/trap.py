@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The semantic trap model (section 4.1 of the paper): fallibility as the inverse of the barriers crossed.
+"""Simulate and fit the trap model (section 4.1 of the paper): fallibility as the inverse of the barriers crossed.
 
     waiting times   psi(tau) = mu tau0^mu tau^-(1 + mu)      (Pareto; eq. 5)
     fallibility     F(t) = 1 / N_b(t),  N_b barriers crossed by time t,   F ~ t^-min(mu, 1)    (eq. 6)
 
-One run gives mu with a deviation of 0.1 to 0.2: exponents are pooled over at least ten runs by averaging log F.
-The arithmetic mean is biased. Finite time biases large mu too (0.9 comes out as 0.82).
+One run gives mu with a deviation of 0.1 to 0.2, so exponents are pooled over at least ten runs by averaging log F; the
+arithmetic mean of F is biased. Finite time biases large mu, too: 0.9 is estimated as 0.82.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MIN_RUNS = 10
 
 
 def simulate_traps(mu: float, times: npt.ArrayLike, runs: int, rng: np.random.Generator) -> Floats:
-    """Fallibilities ``(runs, T)`` of the trap model with exponent ``mu`` and tau0 = 1 at increasing ``times``."""
+    """Simulate the fallibilities ``(runs, T)`` of traps with exponent ``mu`` and tau0 = 1 at increasing ``times``."""
     if mu <= 0:
         raise ValueError(f"`mu` must be positive, got {mu}.")
     moments = np.asarray(times, dtype=np.float64)
@@ -28,9 +28,10 @@ def simulate_traps(mu: float, times: npt.ArrayLike, runs: int, rng: np.random.Ge
 
 
 def pooled_exponent(times: npt.ArrayLike, fallibility: npt.ArrayLike) -> Estimate:
-    """Exponent mu of F ~ t^-mu from ``(R, T)`` fallibilities of R runs at ``(T,)`` common times.
+    """Fit the exponent mu of F ~ t^-mu to ``(R, T)`` fallibilities of R runs at ``(T,)`` common times.
 
-    The error is the deviation of the runs' own slopes over the square root of their number. Refused below 10 runs.
+    The error is the deviation of the slopes of single runs over the square root of their number. Below 10 runs the
+    exponent is refused.
     """
     moments, curves = np.asarray(times, dtype=np.float64), np.atleast_2d(np.asarray(fallibility, dtype=np.float64))
     if len(curves) < MIN_RUNS:
@@ -43,7 +44,7 @@ def pooled_exponent(times: npt.ArrayLike, fallibility: npt.ArrayLike) -> Estimat
 
 
 def tail_exponent(waiting_times: npt.ArrayLike, share: float = 1.0) -> Estimate:
-    """Hill's estimate of mu from the largest ``share`` of the waiting times: an independent check on F."""
+    """Return Hill's estimate of mu from the largest ``share`` of the waiting times, independent of F."""
     waits = np.sort(np.asarray(waiting_times, dtype=np.float64))[::-1]
     used = waits[: max(int(share * len(waits)), 1)]
     if len(used) < MIN_RUNS or used[-1] <= 0:
@@ -53,7 +54,7 @@ def tail_exponent(waiting_times: npt.ArrayLike, share: float = 1.0) -> Estimate:
 
 
 def _crossings(mu: float, moments: Floats, rng: np.random.Generator) -> Floats:
-    """Barriers crossed by each moment; waits are drawn until the last moment is passed."""
+    """Count the barriers crossed by each moment; waiting times are drawn until the last moment is passed."""
     elapsed, total = [np.zeros(0)], 0.0
     while total <= moments[-1]:
         arrivals = total + np.cumsum(rng.random(20_000) ** (-1 / mu))

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run as a walk: how far it goes, how many states it sees, on a landscape of which dimension.
+"""Measure a run as a walk: how far it goes, how many states it sees, and the dimension of its landscape.
 
     displacement   <|h(t + s) - h(t)|^2> ~ s^(2 alpha)     1 ballistic, 1/2 diffusive, below sub-diffusive
     states seen    S(t) ~ t^min(d_s / 2, 1)
     return         P_0(t) ~ t^(-d_s / 2)                   d_s: spectral dimension
     first passage  (I - Q) m = 1                           m: mean steps to the target
 
-Inside a memorising plateau alpha was 0.9: beneath a constant credence the predictions drift, they do not hop.
+Inside a memorising plateau alpha was 0.9: beneath a constant credence the predictions drift rather than hop.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ LAGS = 24
 
 
 def displacement_exponent(path: npt.ArrayLike, max_lag_share: float = 0.25) -> Estimate:
-    """Exponent alpha of the mean squared displacement of a ``(T, D)`` path over evenly spaced times.
+    """Fit the exponent alpha of the mean squared displacement of a ``(T, D)`` path over evenly spaced times.
 
-    Refused below 200 points or where the lags, up to ``max_lag_share`` of T, span under 1.5 decades.
+    It is refused below 200 points, or if the lags, up to ``max_lag_share`` of T, span less than 1.5 decades.
     """
     points = np.asarray(path, dtype=np.float64)
     if len(points) < MIN_POINTS:
@@ -50,7 +50,7 @@ def displacement_exponent(path: npt.ArrayLike, max_lag_share: float = 0.25) -> E
 
 
 def distinct_states(walk: Sequence[int]) -> Floats:
-    """Number of distinct states seen after each of the T positions of a walk: ``(T,)``.
+    """Count the distinct states seen after each of the T positions of a walk: ``(T,)``.
 
     Example:
         >>> distinct_states([0, 1, 0, 2])
@@ -64,9 +64,9 @@ def distinct_states(walk: Sequence[int]) -> Floats:
 
 
 def distinct_exponent(walks: Sequence[Sequence[int]], start: int = 10) -> Estimate:
-    """Exponent of the mean number of distinct states over several walks of one length, from step ``start``.
+    """Fit the exponent of the mean number of distinct states over several walks of one length, from step ``start``.
 
-    Refused below 200 positions or 1.5 decades, and for a single walk: one run has too few states to count.
+    It is refused below 200 positions or 1.5 decades, and for a single walk, which has too few states to count.
     """
     if len(walks) < 2:
         return refuse("one walk: exponents of a single run are always refused")
@@ -79,10 +79,10 @@ def distinct_exponent(walks: Sequence[Sequence[int]], start: int = 10) -> Estima
 
 
 def return_probability(adjacency: sparse.csr_matrix, starts: Sequence[int], steps: int) -> Floats:
-    """Probability that the lazy walk from ``starts`` is back after 1 .. ``steps`` steps, averaged: ``(steps,)``."""
+    """Return the mean probability ``(steps,)`` that a lazy walk is back at its start after 1 .. ``steps`` steps."""
     degree = np.asarray(adjacency.sum(axis=1)).ravel()
     if (degree == 0).any():
-        raise ValueError("`adjacency` must have no isolated node; take one connected component.")
+        raise ValueError("`adjacency` must have no isolated node; pass one connected component.")
     hop = 0.5 * (sparse.identity(len(degree)) + sparse.diags(1 / degree) @ adjacency)
     transpose = hop.T.tocsr()
     columns = np.arange(len(starts))
@@ -98,9 +98,9 @@ def return_probability(adjacency: sparse.csr_matrix, starts: Sequence[int], step
 def spectral_dimension(
     adjacency: sparse.csr_matrix, starts: Sequence[int], window: tuple[int, int] = (20, 600)
 ) -> Estimate:
-    """Spectral dimension of a graph from the return probability inside a window of times.
+    """Fit the spectral dimension of a graph to the return probability inside a window of times.
 
-    Refused where the decay is no power law, as on a random regular graph, whose return probability falls
+    It is refused if the decay is not a power law, as on a random regular graph, whose return probability falls
     exponentially to 1 / N.
     """
     low, high = window
@@ -113,7 +113,7 @@ def spectral_dimension(
 
 
 def mean_first_passage(transition: npt.ArrayLike, target: int) -> Floats:
-    """Mean steps ``(K,)`` from every state of a ``(K, K)`` row-stochastic matrix to ``target``.
+    """Return the mean number of steps ``(K,)`` from each state of a ``(K, K)`` row-stochastic matrix to ``target``.
 
     Example:
         >>> mean_first_passage([[0.5, 0.5], [0.0, 1.0]], target=1)
@@ -128,12 +128,14 @@ def mean_first_passage(transition: npt.ArrayLike, target: int) -> Floats:
     others = np.delete(np.arange(len(matrix)), target)
     kept = sparse.csc_matrix(np.eye(len(others)) - matrix[np.ix_(others, others)])
     if np.linalg.matrix_rank(kept.toarray()) < len(others):
-        raise ValueError(f"`target` {target} cannot be reached from every state; the passage time is infinite.")
+        raise ValueError(
+            f"`target` must be reachable from each state, got {target}; leave out the states that never reach it."
+        )
     times = np.zeros(len(matrix))
     times[others] = linalg.spsolve(kept, np.ones(len(others)))
     return times
 
 
 def log_spaced(low: int, high: int) -> npt.NDArray[np.int64]:
-    """About 24 distinct integers from ``low`` to ``high``, evenly spaced in the logarithm."""
+    """Return up to 24 distinct integers from ``low`` to ``high``, evenly spaced in the logarithm."""
     return np.unique(np.round(np.geomspace(low, max(high, low), LAGS)).astype(np.int64))

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_monocon.landscape import detect_change, false_alarm_probability, log_time_increments
+from lightning_monocon.landscape.theory import detect_change, false_alarm_probability, log_time_increments
 from lightning_monocon.landscape.theory.cusum import cusum_path, prewhiten
 
 
