@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.alignment import alignment_sum, check_alpha
 from lightning_monocon.functional.checks import warn_degenerate
-from lightning_monocon.metrics.streaming import StreamingMetric, named_after
+from lightning_monocon.metrics.streaming import MetricOptions, StreamingMetric, named_after
 
 
 class Alignment(StreamingMetric):
@@ -39,7 +38,7 @@ class Alignment(StreamingMetric):
     higher_is_better = False
     pairs: Tensor
 
-    def __init__(self, alpha: float = 2.0, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, alpha: float = 2.0, **kwargs: Unpack[MetricOptions]) -> None:
         check_alpha(alpha)
         super().__init__(**kwargs)
         self.alpha = alpha

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.alpha_req import alpha_from_moments, check_range
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOptions
 
 
 class AlphaReQ(SpectrumOfOneRole):
@@ -42,7 +41,7 @@ class AlphaReQ(SpectrumOfOneRole):
         first: int = 1,
         last: int | None = None,
         normalize: bool = False,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[SpectrumOptions],
     ) -> None:
         check_range(first, last)
         super().__init__(normalize=normalize, **kwargs)

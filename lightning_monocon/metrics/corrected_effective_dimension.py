@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_monocon.functional.checks import check_variance
+from lightning_monocon.functional.checks import NanStrategy, check_variance
 from lightning_monocon.functional.corrected_effective_dimension import corrected_from_parts
 from lightning_monocon.functional.jackknife import check_groups
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+from lightning_monocon.metrics.spectral import SmallSample, SpectrumOfOneRole
+from lightning_monocon.metrics.streaming import MetricOptions, Role
 
 
 class CorrectedEffectiveDimension(SpectrumOfOneRole):
@@ -48,11 +48,15 @@ class CorrectedEffectiveDimension(SpectrumOfOneRole):
         variance: float = 0.99,
         groups: int = 10,
         confidence: float = 0.95,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        normalize: bool = True,
+        nan_strategy: NanStrategy = "error",
+        role: Role = "gallery",
+        small_sample: SmallSample = "warn",
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_variance(variance)
         check_groups(groups, confidence)
-        super().__init__(groups=groups, **kwargs)
+        super().__init__(normalize, nan_strategy, role, small_sample, groups, **kwargs)
         self.variance, self.confidence = variance, confidence
 
     def value(self, statistics: Moments) -> Tensor:

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.diffusion_spectral_entropy import check_diffusion, diffusion_spectral_entropy
-from lightning_monocon.metrics.rows import RowsOfOneRole
+from lightning_monocon.metrics.rows import RowsOfOneRole, SampleOptions
 
 
 class DiffusionSpectralEntropy(RowsOfOneRole):
@@ -44,7 +43,9 @@ class DiffusionSpectralEntropy(RowsOfOneRole):
 
     higher_is_better = False
 
-    def __init__(self, sigma: float = 10.0, t: int = 1, max_rows: int | None = 2000, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(
+        self, sigma: float = 10.0, t: int = 1, max_rows: int | None = 2000, **kwargs: Unpack[SampleOptions]
+    ) -> None:
         check_diffusion(sigma, t)
         super().__init__(max_rows, **kwargs)
         self.sigma, self.t = sigma, t

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import check_embeddings
 from lightning_monocon.functional.row_keys import distinct_rows, row_keys
-from lightning_monocon.metrics.streaming import Role, StreamingMetric, check_role, named_after
+from lightning_monocon.metrics.streaming import MetricOptions, Role, StreamingMetric, check_role, named_after
 
 _NONE = torch.iinfo(torch.int64).max  # fills a sketch that is not full
 
@@ -54,7 +53,7 @@ class DistinctRows(StreamingMetric):
         self,
         size: int = 4096,
         role: Role = "gallery",
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_role(role)
         if isinstance(size, bool) or not isinstance(size, int) or size < 2:

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import check_variance
 from lightning_monocon.functional.effective_dimension import components_for
 from lightning_monocon.functional.moments import Moments
 from lightning_monocon.functional.spectrum import variances_from_moments
-from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOptions
 
 
 class EffectiveDimension(SpectrumOfOneRole):
@@ -43,9 +42,9 @@ class EffectiveDimension(SpectrumOfOneRole):
 
     higher_is_better = False
 
-    def __init__(self, variance: float = 0.99, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, variance: float = 0.99, normalize: bool = True, **kwargs: Unpack[SpectrumOptions]) -> None:
         check_variance(variance)
-        super().__init__(**kwargs)
+        super().__init__(normalize, **kwargs)
         self.variance = variance
 
     def value(self, statistics: Moments) -> Tensor:

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.knn_accuracy import accuracy_from_labels
 from lightning_monocon.functional.neighbours import DistanceName
 from lightning_monocon.functional.recall_at_k import check_ks
-from lightning_monocon.metrics.labelled import LabelledMetric
+from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class KNNAccuracy(LabelledMetric):
@@ -44,7 +43,7 @@ class KNNAccuracy(LabelledMetric):
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
 
-    def __init__(self, k: int = 5, metric: DistanceName = "cosine", **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, k: int = 5, metric: DistanceName = "cosine", **kwargs: Unpack[GalleryOptions]) -> None:
         check_ks((k,))
         super().__init__(metric, **kwargs)
         self.k = k

@@ -3,16 +3,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import check_labels, warn_degenerate
 from lightning_monocon.functional.knn_accuracy import check_classes
 from lightning_monocon.functional.neighbours import DistanceName, check_k, check_metric, neighbours
 from lightning_monocon.metrics.rows import HeldRows, RowsMetric, check_bound
-from lightning_monocon.metrics.streaming import Role
+from lightning_monocon.metrics.streaming import MetricOptions, Role
+
+
+class GalleryOptions(MetricOptions, total=False):
+    """Keyword arguments of the metrics that search a gallery, beside those of :class:`torchmetrics.Metric`.
+
+    Attributes:
+        max_gallery: Search a seeded sample of at most so many gallery rows; None, the default, for all.
+        seed: Chooses the sample; 0 by default.
+    """
+
+    max_gallery: int | None
+    seed: int
 
 
 class LabelledMetric(RowsMetric):
@@ -33,7 +44,7 @@ class LabelledMetric(RowsMetric):
         metric: DistanceName = "cosine",
         max_gallery: int | None = None,
         seed: int = 0,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_metric(metric)
         check_bound("max_gallery", max_gallery)

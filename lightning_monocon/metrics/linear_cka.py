@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 from lightning_monocon.functional.linear_cka import linear_cka
-from lightning_monocon.metrics.streaming import StreamingMetric
+from lightning_monocon.metrics.streaming import MetricOptions, StreamingMetric
 
 
 class LinearCKA(StreamingMetric):
@@ -39,7 +38,7 @@ class LinearCKA(StreamingMetric):
     first: list[Tensor] | Tensor
     second: list[Tensor] | Tensor
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, **kwargs: Unpack[MetricOptions]) -> None:
         super().__init__(**kwargs)
         for name in ("first", "second"):
             self.add_state(name, [], dist_reduce_fx="cat")

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.local_intrinsic_dimension import Average, check_average, local_intrinsic_dimension
-from lightning_monocon.metrics.rows import RowsOfOneRole
+from lightning_monocon.metrics.rows import RowsOfOneRole, SampleOptions
 
 
 class LocalIntrinsicDimension(RowsOfOneRole):
@@ -43,9 +42,15 @@ class LocalIntrinsicDimension(RowsOfOneRole):
 
     higher_is_better = False
 
-    def __init__(self, k: int = 20, average: Average = "harmonic", **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(
+        self,
+        k: int = 20,
+        average: Average = "harmonic",
+        max_rows: int | None = None,
+        **kwargs: Unpack[SampleOptions],
+    ) -> None:
         check_average(k, average)
-        super().__init__(**kwargs)
+        super().__init__(max_rows, **kwargs)
         self.k = k
         self.average: Average = average
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOptions
 
 
 class MeanCosine(SpectrumOfOneRole):
@@ -37,8 +36,8 @@ class MeanCosine(SpectrumOfOneRole):
     biased_by_small_samples = False
     centred = False
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
-        if not kwargs.pop("normalize", True):
+    def __init__(self, *, normalize: bool = True, **kwargs: Unpack[SpectrumOptions]) -> None:
+        if not normalize:
             raise ValueError("`normalize` must be True: a cosine is taken between unit rows.")
         super().__init__(normalize=True, **kwargs)
 

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.neighbour_scores import scores_from_labels
 from lightning_monocon.functional.neighbours import DistanceName
 from lightning_monocon.functional.recall_at_k import check_ks
-from lightning_monocon.metrics.labelled import LabelledMetric
+from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class NeighbourScores(LabelledMetric):
@@ -49,7 +49,7 @@ class NeighbourScores(LabelledMetric):
         k: int = 5,
         recall_k: int | Sequence[int] = (1, 5),
         metric: DistanceName = "cosine",
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[GalleryOptions],
     ) -> None:
         check_ks((k,))
         ks = check_ks(recall_k)

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.neural_collapse import class_sums, collapse_from_statistics
-from lightning_monocon.metrics.spectral import SpectralMetric
+from lightning_monocon.metrics.spectral import SpectralMetric, StatisticsOptions
 from lightning_monocon.metrics.streaming import Role, check_role, named_after
 
 
@@ -49,7 +48,7 @@ class NeuralCollapse(SpectralMetric):
         num_classes: int,
         normalize: bool = False,
         role: Role = "gallery",
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[StatisticsOptions],
     ) -> None:
         check_role(role)
         if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:

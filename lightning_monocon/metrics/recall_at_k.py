@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.neighbours import DistanceName
 from lightning_monocon.functional.recall_at_k import check_ks, recall_from_labels
-from lightning_monocon.metrics.labelled import LabelledMetric
+from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class RecallAtK(LabelledMetric):
@@ -46,7 +46,7 @@ class RecallAtK(LabelledMetric):
         self,
         k: int | Sequence[int] = (1, 5),
         metric: DistanceName = "cosine",
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[GalleryOptions],
     ) -> None:
         self_k = check_ks(k)
         super().__init__(metric, **kwargs)

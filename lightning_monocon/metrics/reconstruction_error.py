@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import NanStrategy, check_variance
 from lightning_monocon.functional.jackknife import Estimate, check_groups, student_interval
@@ -19,6 +20,7 @@ from lightning_monocon.metrics.spectral import (
     check_small_sample,
     warn_of_small_sample,
 )
+from lightning_monocon.metrics.streaming import MetricOptions
 
 
 class ReconstructionError(SpectralMetric):
@@ -64,7 +66,7 @@ class ReconstructionError(SpectralMetric):
         nan_strategy: NanStrategy = "error",
         small_sample: SmallSample = "warn",
         groups: int = 1,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_variance(variance)
         check_small_sample(small_sample)

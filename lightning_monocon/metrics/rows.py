@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 from lightning_monocon.functional.row_keys import row_keys, smallest
-from lightning_monocon.metrics.streaming import Role, StreamingMetric, check_role, named_after
+from lightning_monocon.metrics.streaming import MetricOptions, Role, StreamingMetric, check_role, named_after
 
 
 class HeldRows(NamedTuple):
@@ -69,7 +70,7 @@ class RowsMetric(StreamingMetric):
         self,
         bounds: Mapping[Role, int | None],
         seed: int = 0,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         super().__init__(**kwargs)
         self.bounds = dict(bounds)
@@ -84,24 +85,29 @@ class RowsMetric(StreamingMetric):
         bound = self.bounds[role]
         return f"{role}_{part}" if bound is None else named_after(f"{role}_{part}", bound, self.seed)
 
-    def _state(self, role: Role, part: str) -> Any:  # noqa: ANN401 - a list, or a tensor once ranks are gathered
-        return getattr(self, self._name(role, part))
+    def _parts(self, role: Role, part: str) -> list[Tensor]:
+        parts: list[Tensor] = getattr(self, self._name(role, part))  # until the ranks are gathered
+        return parts
+
+    def _seen(self, role: Role) -> Tensor:
+        seen: Tensor = getattr(self, self._name(role, "seen"))
+        return seen
 
     def _add(self, role: Role, embeddings: Tensor, labels: Tensor | None = None) -> None:
         check_role(role)
-        held = [rows for side in self.bounds for rows in self._state(side, "rows")]
+        held = [rows for side in self.bounds for rows in self._parts(side, "rows")]
         rows = check_embeddings(embeddings, width=held[0].shape[1] if held else None)
         finite_rows(rows, "error")
         if role not in self.bounds:
             return
         with torch.inference_mode(False):
             # A copy, so that neither an inference tensor nor a later change in place gets into the state.
-            self._state(role, "rows").append(rows.to(self.state_device, copy=True))
+            self._parts(role, "rows").append(rows.to(self.state_device, copy=True))
             if labels is not None:
-                self._state(role, "labels").append(labels.to(self.state_device, copy=True))
-            setattr(self, self._name(role, "seen"), self._state(role, "seen") + len(rows))
+                self._parts(role, "labels").append(labels.to(self.state_device, copy=True))
+            setattr(self, self._name(role, "seen"), self._seen(role) + len(rows))
             bound = self.bounds[role]
-            if bound is not None and sum(len(part) for part in self._state(role, "rows")) > 2 * bound:
+            if bound is not None and sum(len(part) for part in self._parts(role, "rows")) > 2 * bound:
                 self._compact(role)
 
     def _compact(self, role: Role) -> None:
@@ -118,15 +124,27 @@ class RowsMetric(StreamingMetric):
         if bound is not None:
             chosen = smallest(row_keys(rows, self.seed), bound)
             rows, labels = rows[chosen], labels[chosen] if self.labelled else labels
-        return HeldRows(rows, labels, int(self._state(role, "seen")))
+        return HeldRows(rows, labels, int(self._seen(role)))
 
     def _joined(self, role: Role, part: str, nothing: Tensor) -> Tensor:
-        state: Tensor | list[Tensor] = self._state(role, part)
+        state: Tensor | list[Tensor] = getattr(self, self._name(role, part))
         if isinstance(state, Tensor):  # gathered from the ranks
             return state
         if len(state) > 1:
             join_in_place(state)  # for every metric of the group, which shares the list
         return state[0] if state else nothing
+
+
+class SampleOptions(MetricOptions, total=False):
+    """Keyword arguments of the metrics of one role's rows, beside those of :class:`torchmetrics.Metric`.
+
+    Attributes:
+        seed: Chooses the sample; 0 by default.
+        role: Which rows the value describes; ``"gallery"`` by default. Those of the other role are not held.
+    """
+
+    seed: int
+    role: Role
 
 
 class RowsOfOneRole(RowsMetric):
@@ -144,7 +162,7 @@ class RowsOfOneRole(RowsMetric):
         max_rows: int | None = None,
         seed: int = 0,
         role: Role = "gallery",
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_role(role)
         check_bound("max_rows", max_rows)

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import NanStrategy, check_embeddings, check_nan_strategy
 from lightning_monocon.functional.jackknife import Estimate, check_groups, jackknife_interval
 from lightning_monocon.functional.moments import Moments, empty_moments, merge_all, merge_moments, moments
-from lightning_monocon.metrics.streaming import ROLES, Role, StreamingMetric, check_role, named_after
+from lightning_monocon.metrics.streaming import ROLES, MetricOptions, Role, StreamingMetric, check_role, named_after
 from lightning_monocon.metrics.sync import common_shape, widen
 
 
@@ -60,6 +61,19 @@ def merge_packed(stacked: Tensor) -> Tensor:
     return torch.stack([pack(merge_all([unpack(part) for part in group])) for group in stacked.unbind(1)])
 
 
+class StatisticsOptions(MetricOptions, total=False):
+    """Keyword arguments of the metrics of the spectrum, beside those of :class:`torchmetrics.Metric`.
+
+    Attributes:
+        nan_strategy: Rows with NaN or Inf raise (``"error"``, the default), or are left out with (``"warn"``) or
+            without (``"ignore"``) a warning.
+        groups: Parts that the rows are dealt to, 1 by default; ``estimate`` needs at least 2, better 10.
+    """
+
+    nan_strategy: NanStrategy
+    groups: int
+
+
 class SpectralMetric(StreamingMetric):
     """One set of sufficient statistics for every metric of the spectrum.
 
@@ -76,7 +90,7 @@ class SpectralMetric(StreamingMetric):
         normalize: bool = True,
         nan_strategy: NanStrategy = "error",
         groups: int = 1,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_nan_strategy(nan_strategy)
         super().__init__(**kwargs)
@@ -143,6 +157,18 @@ class SpectralMetric(StreamingMetric):
         super()._reduce_states(incoming)
 
 
+class SpectrumOptions(StatisticsOptions, total=False):
+    """Keyword arguments of the metrics of one role's spectrum, beside those of :class:`StatisticsOptions`.
+
+    Attributes:
+        role: Which rows the value describes; ``"gallery"`` by default.
+        small_sample: Below ten rows per feature ``"warn"``, the default, or ``"ignore"``.
+    """
+
+    role: Role
+    small_sample: SmallSample
+
+
 class SpectrumOfOneRole(SpectralMetric):
     """Base of the spectral metrics that describe the rows of one role.
 
@@ -167,19 +193,19 @@ class SpectrumOfOneRole(SpectralMetric):
         role: Role = "gallery",
         small_sample: SmallSample = "warn",
         groups: int = 1,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_role(role)
         check_small_sample(small_sample)
         super().__init__(normalize, nan_strategy, groups, **kwargs)
         self.role: Role = role
-        self.small_sample = small_sample
+        self.small_sample: SmallSample = small_sample
 
     @abstractmethod
     def value(self, statistics: Moments) -> Tensor:
         """Return the metric's value of given statistics, 0-d float64."""
 
-    def compute(self) -> Any:  # noqa: ANN401 - a tensor, or a dict of them in a subclass
+    def compute(self) -> Tensor | dict[str, Tensor]:
         """Return the value, 0-d float32."""
         return self.result(self.value(self.described()))
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.moments import Moments
 from lightning_monocon.functional.spectral_effective_rank import Values, check_values, effective_rank_from_moments
-from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOptions
 
 
 class SpectralEffectiveRank(SpectrumOfOneRole):
@@ -44,11 +43,12 @@ class SpectralEffectiveRank(SpectrumOfOneRole):
         centred: bool = False,
         values: Values = "singular",
         normalize: bool = False,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[SpectrumOptions],
     ) -> None:
         check_values(values)
         super().__init__(normalize=normalize, **kwargs)
-        self.centred, self.values = centred, values
+        self.centred = centred
+        self.values: Values = values
 
     def value(self, statistics: Moments) -> Tensor:
         """Return the value of given statistics, 0-d float64."""

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.moments import Moments
 from lightning_monocon.functional.stable_rank import stable_rank_from_moments
-from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOptions
 
 
 class StableRank(SpectrumOfOneRole):
@@ -31,8 +30,8 @@ class StableRank(SpectrumOfOneRole):
         tensor(1.2500)
     """
 
-    def __init__(self, centred: bool = True, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
-        super().__init__(**kwargs)
+    def __init__(self, centred: bool = True, normalize: bool = True, **kwargs: Unpack[SpectrumOptions]) -> None:
+        super().__init__(normalize, **kwargs)
         self.centred = centred
 
     def value(self, statistics: Moments) -> Tensor:

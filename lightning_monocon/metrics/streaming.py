@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 from torchmetrics import Metric
+from torchmetrics.utilities.plot import _AX_TYPE, _PLOT_OUT_TYPE
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.moments import statistics_device
 from lightning_monocon.metrics.sync import gather_ragged
@@ -37,6 +39,28 @@ def named_after(state: str, *options: object) -> str:
     return "_".join([state, *(str(option).replace(".", "_") for option in options)])
 
 
+class MetricOptions(TypedDict, total=False):
+    """Keyword arguments of :class:`torchmetrics.Metric`, which documents them.
+
+    Attributes:
+        compute_on_cpu: Move list states to the CPU after each update; False by default.
+        dist_sync_on_step: Synchronise the ranks in every ``forward``; False by default.
+        process_group: The ranks to synchronise; None, the default, for all.
+        dist_sync_fn: How a state is gathered; by default so that ranks may hold different numbers of rows.
+        distributed_available_fn: Tells whether there are other ranks; asks torch by default.
+        sync_on_compute: Synchronise the ranks in ``compute``; True by default.
+        compute_with_cache: Keep the value of ``compute`` until the next update; True by default.
+    """
+
+    compute_on_cpu: bool
+    dist_sync_on_step: bool
+    process_group: Any
+    dist_sync_fn: Callable[..., Any] | None
+    distributed_available_fn: Callable[..., bool] | None
+    sync_on_compute: bool
+    compute_with_cache: bool
+
+
 class StreamingMetric(Metric):
     """Base of the package's metrics; see :class:`torchmetrics.Metric` for the keyword arguments.
 
@@ -48,7 +72,7 @@ class StreamingMetric(Metric):
     is_differentiable = False
     full_state_update = False
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, **kwargs: Unpack[MetricOptions]) -> None:
         kwargs.setdefault("dist_sync_fn", gather_ragged)
         super().__init__(**kwargs)
 
@@ -103,6 +127,6 @@ class StreamingMetric(Metric):
         """Return ``value`` as metrics hand it out: float32, on the metric's device."""
         return value.to(torch.float32).to(self.device)
 
-    def plot(self, val: Any = None, ax: Any = None) -> Any:  # noqa: ANN401 - as torchmetrics declares it
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: _AX_TYPE | None = None) -> _PLOT_OUT_TYPE:
         """Plot one or several values with matplotlib, as every torchmetrics metric does."""
         return self._plot(val, ax)

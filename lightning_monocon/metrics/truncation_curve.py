@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.recall_at_k import check_ks
 from lightning_monocon.functional.truncation_curve import check_dims, curve_of
-from lightning_monocon.metrics.labelled import LabelledMetric
+from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class TruncationCurve(LabelledMetric):
@@ -46,13 +47,14 @@ class TruncationCurve(LabelledMetric):
         self,
         dims: int | Sequence[int],
         k: int = 5,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        metric: Literal["cosine"] = "cosine",
+        **kwargs: Unpack[GalleryOptions],
     ) -> None:
         check_ks((k,))
         kept = check_dims(dims)
-        if kwargs.pop("metric", "cosine") != "cosine":
+        if metric != "cosine":
             raise ValueError("`metric` must be 'cosine': projected rows are ranked by their cosine.")
-        super().__init__(**kwargs)
+        super().__init__(metric, **kwargs)
         self.dims, self.k = kept, k
 
     def compute(self) -> dict[str, Tensor]:

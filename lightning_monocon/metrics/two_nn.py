@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.two_nn import check_discard, two_nn
-from lightning_monocon.metrics.rows import RowsOfOneRole
+from lightning_monocon.metrics.rows import RowsOfOneRole, SampleOptions
 
 
 class TwoNN(RowsOfOneRole):
@@ -38,9 +37,9 @@ class TwoNN(RowsOfOneRole):
 
     higher_is_better = False
 
-    def __init__(self, discard: float = 0.1, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, discard: float = 0.1, max_rows: int | None = None, **kwargs: Unpack[SampleOptions]) -> None:
         check_discard(discard)
-        super().__init__(**kwargs)
+        super().__init__(max_rows, **kwargs)
         self.discard = discard
 
     def compute(self) -> dict[str, Tensor]:

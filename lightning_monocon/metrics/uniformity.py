@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.uniformity import check_temperature, uniformity
-from lightning_monocon.metrics.rows import RowsOfOneRole
+from lightning_monocon.metrics.rows import RowsOfOneRole, SampleOptions
 
 
 class Uniformity(RowsOfOneRole):
@@ -39,9 +38,9 @@ class Uniformity(RowsOfOneRole):
 
     higher_is_better = False
 
-    def __init__(self, t: float = 2.0, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, t: float = 2.0, max_rows: int | None = None, **kwargs: Unpack[SampleOptions]) -> None:
         check_temperature(t)
-        super().__init__(**kwargs)
+        super().__init__(max_rows, **kwargs)
         self.t = t
 
     def compute(self) -> Tensor | dict[str, Tensor]:
