@@ -90,7 +90,7 @@ class NaNGuard(Callback):
         self._weights = list(pl_module.parameters())
         self._wrap(trainer, pl_module)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Look at the inputs, and remember what a skipped step must give back."""
         self._place = Place(trainer.current_epoch, batch_idx, trainer.global_step, batch)
         if self.nan_policy == "skip":
@@ -117,8 +117,8 @@ class NaNGuard(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  # Lightning's signature
-        batch: Any,  # noqa: ANN401  # Lightning's signature
+        outputs: object,
+        batch: object,
         batch_idx: int,
     ) -> None:
         """Look at the weights; note a skipped step."""

@@ -152,8 +152,8 @@ class SemanticLandscape(Watcher):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  # Lightning's signature
-        batch: Any,  # noqa: ANN401  # Lightning's signature
+        outputs: object,
+        batch: object,
         batch_idx: int,
     ) -> None:
         """Evaluate where the schedule says so."""

@@ -91,9 +91,9 @@ class ShardWriter(BasePredictionWriter):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        prediction: Any,  # noqa: ANN401  # Lightning's signature
+        prediction: object,
         batch_indices: Sequence[int] | None,
-        batch: Any,  # noqa: ANN401  # Lightning's signature
+        batch: object,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:

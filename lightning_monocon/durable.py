@@ -46,7 +46,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self,
         checkpoint: dict[str, Any],
         path: str | os.PathLike[str],
-        storage_options: Any | None = None,  # noqa: ANN401  # Lightning's signature
+        storage_options: object = None,
     ) -> None:
         """Write a checkpoint to a local file.
 
@@ -101,7 +101,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
         self,
         checkpoint: dict[str, Any],
         path: str | os.PathLike[str],
-        storage_options: Any | None = None,  # noqa: ANN401  # Lightning's signature
+        storage_options: object = None,
     ) -> None:
         """Write a checkpoint, unless it holds what `load_checkpoint` would refuse.
 

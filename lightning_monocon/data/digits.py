@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ def augment(images: NDArray[np.float32], random: NDArray[np.float64], erasing: f
     return np.where(erased, np.float32(0), shifted)[:, None]
 
 
-def _as_is(batch: Any) -> Any:  # noqa: ANN401  # PyTorch types a collate function by its list of samples
+def _as_is(batch: object) -> object:
     """Collate nothing, for `DigitImages.__getitems__` returns whole batches; a named function, so workers pickle it."""
     return batch
 
