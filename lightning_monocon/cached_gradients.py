@@ -177,7 +177,7 @@ def _cut(part: object, rows: int, which: slice) -> object:
         if len(part) == rows and all(isinstance(item, str) for item in part):
             return part[which]
         cut = [_cut(item, rows, which) for item in part]
-        kind: Callable[..., object] = type(part)
+        kind: Any = type(part)
         return kind(*cut) if hasattr(part, "_fields") else kind(cut)
     if part is None or isinstance(part, bool | int | float | str):
         return part

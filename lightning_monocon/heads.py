@@ -9,9 +9,9 @@ which rounding to bfloat16 would erase.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,9 @@ class _Head(nn.Module):
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("precision", precision, PRECISIONS)
         check_choice("backend", backend, BACKENDS)
-        self.activation, self.precision, self.backend = activation, precision, backend
+        self.activation: Activation = activation
+        self.precision: Precision = precision
+        self.backend: Backend = backend
         self.register_buffer("monotone", None)
         self.in_features, self.out_features = widths[0], widths[-1]
         self.hidden_layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths[:-1]))
@@ -56,7 +58,7 @@ class _Head(nn.Module):
     @property
     def layers(self) -> list[nn.Linear]:
         """The layers, input side first; their weights are raw."""
-        return [*self.hidden_layers, self.output_layer]
+        return [*cast("Iterable[nn.Linear]", self.hidden_layers), self.output_layer]
 
     @property
     def effective_weights(self) -> list[Tensor]:
@@ -239,7 +241,8 @@ class MonotonicMLP(_Head):
         super().__init__(widths, activation, precision, backend)
         check_choice("parametrization", parametrization, get_args(Positive))
         check_choice("init", init, get_args(Init))
-        self.parametrization, self.init = parametrization, init
+        self.parametrization = parametrization
+        self.init: Init = init
         self.monotone = None if monotone is None else directions_of(monotone, in_features)
         initialize_(self.layers, init, parametrization, activation, self.monotone)
 

@@ -9,7 +9,7 @@ rewritten to what it is between two steps at that position, before Lightning rea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -169,7 +169,8 @@ def forgetful_metrics(trainer: Trainer) -> list[str]:
 
 
 def _parts(result: _ResultMetric) -> tuple[Tensor, ...]:
-    return (result.value, result.cumulated_batch_size) if result.meta.is_mean_reduction else (result.value,)
+    value = cast("Tensor", result.value)
+    return (value, result.cumulated_batch_size) if result.meta.is_mean_reduction else (value,)
 
 
 def _accumulated(trainer: Trainer) -> dict[str, Any]:

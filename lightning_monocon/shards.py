@@ -200,7 +200,7 @@ class Shards:
     def read(self, part: str) -> Rows:
         """Return a whole part, in the order of its ids."""
         pieces = list(self.stream(part))
-        ids = np.concatenate([piece.ids for piece in pieces])
+        ids: Any = np.concatenate([piece.ids for piece in pieces])
         order = np.argsort(ids, kind="stable")
         labels = [piece.labels for piece in pieces if piece.labels is not None]
         return Rows(

@@ -51,7 +51,7 @@ def strict_yaml() -> Iterator[None]:
         kept.loader_params,
         kept.dumpers,
     )
-    saved = [dict(part) for part in parts]
+    saved: list[dict[str, Any]] = [dict(part) for part in parts]
     set_loader("yaml", _load, exceptions=(yaml.YAMLError,))
     set_dumper("yaml", _dump)
     try:

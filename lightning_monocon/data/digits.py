@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -126,7 +126,7 @@ class DigitsData(SplitData[DigitImages]):
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
-        digits = load_digits()
+        digits: Any = load_digits()
         images = (digits.images[:, None] / _FULL_SCALE).astype(np.float32)
         labels = digits.target.astype(np.int64)
         rest, test = train_test_split(

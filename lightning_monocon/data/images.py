@@ -102,7 +102,9 @@ class ImageData(SplitData[ImageSet]):
         self.augmentation = ImageAugmentation(
             mean or self.default_mean, std or self.default_std, trivial=trivial, erasing=erasing
         )
-        self.augment_on, self.on_error, self.download = augment_on, on_error, download
+        self.augment_on: Place = augment_on
+        self.on_error: OnError = on_error
+        self.download = download
         self.leave_out_repeats = leave_out_repeats
         self._tables: dict[Role, ImageTable] = {}
 

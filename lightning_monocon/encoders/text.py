@@ -50,7 +50,8 @@ class TextEncoder(nn.Module):
         super().__init__()
         check_pooling(pooling)
         check_groups(length_groups)
-        self.pooling, self.length_groups = pooling, length_groups
+        self.pooling: Pooling = pooling
+        self.length_groups = length_groups
         if config is not None and model is None:
             self.transformer = fresh(config)
         elif model is not None and config is None:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 from torchmetrics import Metric
-from torchmetrics.utilities.plot import _AX_TYPE, _PLOT_OUT_TYPE
 from typing_extensions import Unpack
 
 from lightning_monocon.functional.moments import statistics_device
@@ -127,6 +126,6 @@ class StreamingMetric(Metric):
         """Return ``value`` as metrics hand it out: float32, on the metric's device."""
         return value.to(torch.float32).to(self.device)
 
-    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: _AX_TYPE | None = None) -> _PLOT_OUT_TYPE:
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:  # noqa: ANN401 - matplotlib's, which is imported here only to plot
         """Plot one or several values with matplotlib, as every torchmetrics metric does."""
         return self._plot(val, ax)
