@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_monocon.batches import tensors_in
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.watching.arrivals import Arrivals
 from lightning_monocon.watching.finite import (
     NonFiniteError,
@@ -56,8 +57,7 @@ class NaNGuard(Callback):
     """
 
     def __init__(self, nan_policy: NanPolicy = "raise", patience: int = 10, check_inputs: bool = True) -> None:
-        if nan_policy not in ("raise", "skip"):
-            raise ValueError(f"`nan_policy` must be 'raise' or 'skip'; got {nan_policy!r}.")
+        check_choice("nan_policy", nan_policy, get_args(NanPolicy))
         if patience < 1:
             raise ValueError(f"`patience` must be a positive number of steps; got {patience}.")
         self.nan_policy, self.patience, self.check_inputs = nan_policy, patience, check_inputs

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from lightning_monocon.embedding import untouched
 from lightning_monocon.figure_logging import log_figure, log_table
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.landscape import Event, LandscapeTracker, credence, soft_knn_credence
 from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
@@ -294,8 +295,7 @@ def latest(trajectory: Trajectory) -> dict[str, float]:
 
 
 def _check(signature: str, schedule: str | int, budget: float | None) -> None:
-    if signature not in ("soft_knn", "logits"):
-        raise ValueError(f"`signature` must be one of soft_knn, logits; got {signature!r}.")
+    check_choice("signature", signature, ("soft_knn", "logits"))
     if schedule not in ("log", "validation") and not (isinstance(schedule, int) and schedule > 0):
         raise ValueError(f"`schedule` must be 'log', 'validation' or a positive number of steps; got {schedule!r}.")
     if budget is not None and not 0 < budget <= 1:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
@@ -19,6 +19,7 @@ from lightning_monocon.arguments import FORMAT, module_arguments
 from lightning_monocon.batch_stamp import stamp_rows
 from lightning_monocon.data.remaining import remaining
 from lightning_monocon.embedding import GALLERY_AND_QUERY, untouched
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.rank_rows import Share, loaders_of, shares
 from lightning_monocon.settings import precision_settings
 from lightning_monocon.shards import Ids, Kind, Rows, ShardFolder, Space, model_stamp
@@ -51,8 +52,7 @@ class ShardWriter(BasePredictionWriter):
             raise ValueError(f"`rows` must be at least 1, got {rows}. Try 65536.")
         if not out:
             raise ValueError("`out` must be the name of a folder, got ''. Try 'embeddings'.")
-        if kind not in ("safetensors", "parquet"):
-            raise ValueError(f"`kind` must be 'safetensors' or 'parquet', got {kind!r}.")
+        check_choice("kind", kind, get_args(Kind))
         self.out, self.rows, self.kind = Path(out), rows, kind
         self._folder: ShardFolder | None = None
         self._parts: list[str] = []

@@ -16,6 +16,7 @@ from typing import cast, get_args
 import torch
 from torch import Tensor, nn
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.head_arguments import directions_of, layer_widths, positive_size
 from lightning_monocon.functional.init_report import InitReport, init_report
 from lightning_monocon.functional.monotone_init import FreeInit, Init, initialize_
@@ -24,7 +25,6 @@ from lightning_monocon.kernels.monotone_linear import (
     Activation,
     Backend,
     Precision,
-    check_choice,
     effective_weight,
     monotone_mlp,
 )

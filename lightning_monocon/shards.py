@@ -26,6 +26,7 @@ from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
 from lightning_monocon import durable_files
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.scratch import unwritable
 from lightning_monocon.space import FORMAT, READABLE, Kind, Space, space_differences
 from lightning_monocon.tensor_hash import hash_tensors
@@ -188,8 +189,7 @@ class Shards:
         Raises:
             ValueError: If there is no such part, or a shard is damaged.
         """
-        if part not in self.parts:
-            raise ValueError(f"`part` must be one of {', '.join(self.parts)}; got {part!r}.")
+        check_choice("part", part, self.parts)
         for entry in self.entries:
             if entry.part != part:
                 continue

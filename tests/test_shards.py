@@ -213,7 +213,7 @@ def test_another_layout_is_refused(change: dict[str, Any], sentence: str, tmp_pa
 def test_what_is_no_folder_of_shards_is_said(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"`path` must be a folder of shards written by `monocon predict`"):
         Shards(tmp_path)
-    with pytest.raises(ValueError, match=r"`part` must be one of rows; got 'gallery'"):
+    with pytest.raises(ValueError, match=r"`part` must be one of 'rows'; got 'gallery'"):
         list(Shards(written(tmp_path)).stream("gallery"))
 
 

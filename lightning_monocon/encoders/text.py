@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from torch import Tensor, nn
 
 from lightning_monocon.encoders.plain_config import described
@@ -11,10 +13,10 @@ from lightning_monocon.encoders.text_pooling import (
     Inputs,
     Pooling,
     check_groups,
-    check_pooling,
     in_length_groups,
     pooled,
 )
+from lightning_monocon.functional.checks import check_choice
 
 
 class TextEncoder(nn.Module):
@@ -48,7 +50,7 @@ class TextEncoder(nn.Module):
         config: str | None = None,
     ) -> None:
         super().__init__()
-        check_pooling(pooling)
+        check_choice("pooling", pooling, get_args(Pooling))
         check_groups(length_groups)
         self.pooling: Pooling = pooling
         self.length_groups = length_groups

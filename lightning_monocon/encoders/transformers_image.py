@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import is_local, optional_package, reachable
 from lightning_monocon.encoders.plain_config import architecture, fresh_model
+from lightning_monocon.functional.checks import check_choice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,8 +51,7 @@ class TransformersImageEncoder(nn.Module):
         super().__init__()
         if (model is None) == (config is None):
             raise ValueError(f"`model` or `config` must be given, and not both; got {model!r} and {config!r}.")
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"`pooling` must be one of {', '.join(get_args(Pooling))}, got {pooling!r}.")
+        check_choice("pooling", pooling, get_args(Pooling))
         self.pooling = pooling
         if config is not None:
             self.network = _from_config(config)

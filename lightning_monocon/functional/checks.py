@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -62,10 +63,28 @@ def check_labels(labels: Tensor | None, rows: int, name: str = "labels") -> Tens
     return labels.detach().to(torch.int64)
 
 
-def check_nan_strategy(nan_strategy: str) -> None:
-    """Raise ValueError unless ``nan_strategy`` is one of the three known."""
-    if nan_strategy not in ("error", "warn", "ignore"):
-        raise ValueError(f"`nan_strategy` must be 'error', 'warn' or 'ignore'; got {nan_strategy!r}.")
+def check_choice(name: str, value: object, known: Iterable[object], remedy: str = "") -> None:
+    """Check that an argument is one of the values that are known.
+
+    Args:
+        name: The argument, for the message.
+        value: What was given.
+        known: The values that it may have, such as ``get_args`` of a ``Literal``.
+        remedy: A sentence that ends the message.
+
+    Raises:
+        ValueError: If ``value`` is none of them; the message lists them.
+
+    Example:
+        >>> check_choice("metric", "dot", ("cosine", "euclidean"))
+        Traceback (most recent call last):
+        ValueError: `metric` must be one of 'cosine', 'euclidean'; got 'dot'.
+    """
+    choices = tuple(known)
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{remedy and f' {remedy}'}"
+        )
 
 
 def check_variance(variance: float) -> None:

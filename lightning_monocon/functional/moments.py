@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -25,8 +25,8 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import (
     NanStrategy,
+    check_choice,
     check_embeddings,
-    check_nan_strategy,
     finite_rows,
     warn_degenerate,
 )
@@ -115,7 +115,7 @@ def moments(embeddings: Tensor, normalize: bool = True, nan_strategy: NanStrateg
                 [0., 0.]], dtype=torch.float64)
     """
     rows = check_embeddings(embeddings)
-    check_nan_strategy(nan_strategy)
+    check_choice("nan_strategy", nan_strategy, get_args(NanStrategy))
     finite = finite_rows(rows, nan_strategy)
     rows = rows if finite is None else rows[finite]
     total = empty_moments(rows.shape[1], statistics_device(rows.device))

@@ -15,12 +15,12 @@ float32 copy of them and a few tiles.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from lightning_monocon.functional.checks import check_embeddings, finite_rows
+from lightning_monocon.functional.checks import check_choice, check_embeddings, finite_rows
 from lightning_monocon.functional.moments import statistics_device
 from lightning_monocon.functional.unit_rows import binary_scale, tame_rows
 
@@ -54,12 +54,6 @@ class _Points(NamedTuple):
     penalty: Tensor  # (N,) float64, 1 for rows of zeros under cosine: their cosine is 0, not 1/2
     centred: Tensor  # (N, D) float32
     square: Tensor  # (N,) float32, |centred|^2 and the penalty
-
-
-def check_metric(metric: str) -> None:
-    """Raise ValueError unless ``metric`` is ``"cosine"`` or ``"euclidean"``."""
-    if metric not in ("cosine", "euclidean"):
-        raise ValueError(f"`metric` must be 'cosine' or 'euclidean'; got {metric!r}.")
 
 
 def check_k(k: int, gallery_rows: int, exclude_self: bool = False) -> None:
@@ -217,7 +211,7 @@ def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: Distan
         >>> neighbours(gallery, torch.tensor([[2.0, 1.0]]), k=2).indices
         tensor([[0, 1]])
     """
-    check_metric(metric)
+    check_choice("metric", metric, get_args(DistanceName))
     rows = check_embeddings(gallery, "gallery")
     exclude_self = query is None
     asked = rows if query is None else check_embeddings(query, "query", width=rows.shape[1])

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from lightning_monocon.functional.checks import check_labels, warn_degenerate
+from lightning_monocon.functional.checks import check_choice, check_labels, warn_degenerate
 from lightning_monocon.functional.knn_accuracy import check_classes
-from lightning_monocon.functional.neighbours import DistanceName, check_k, check_metric, neighbours
+from lightning_monocon.functional.neighbours import DistanceName, check_k, neighbours
 from lightning_monocon.metrics.rows import HeldRows, RowsMetric, check_bound
 from lightning_monocon.metrics.streaming import MetricOptions, Role
 
@@ -46,7 +48,7 @@ class LabelledMetric(RowsMetric):
         seed: int = 0,
         **kwargs: Unpack[MetricOptions],
     ) -> None:
-        check_metric(metric)
+        check_choice("metric", metric, get_args(DistanceName))
         check_bound("max_gallery", max_gallery)
         super().__init__({"gallery": max_gallery, "query": None}, seed, **kwargs)
         self.metric: DistanceName = metric

@@ -4,20 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from lightning_monocon.functional.checks import NanStrategy, check_variance
+from lightning_monocon.functional.checks import NanStrategy, check_choice, check_variance
 from lightning_monocon.functional.jackknife import Estimate, check_groups, student_interval
 from lightning_monocon.functional.moments import Moments, empty_moments, merge_all
 from lightning_monocon.functional.reconstruction_error import ReconstructionResult, reconstruction_from_moments
 from lightning_monocon.metrics.spectral import (
     SmallSample,
     SpectralMetric,
-    check_small_sample,
     warn_of_small_sample,
 )
 from lightning_monocon.metrics.streaming import MetricOptions
@@ -69,7 +68,7 @@ class ReconstructionError(SpectralMetric):
         **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_variance(variance)
-        check_small_sample(small_sample)
+        check_choice("small_sample", small_sample, get_args(SmallSample))
         super().__init__(normalize, nan_strategy, groups, **kwargs)
         self.variance = variance
         self.small_sample: SmallSample = small_sample

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from lightning_monocon.functional.checks import NanStrategy, check_embeddings, check_nan_strategy
+from lightning_monocon.functional.checks import NanStrategy, check_choice, check_embeddings
 from lightning_monocon.functional.jackknife import Estimate, check_groups, jackknife_interval
 from lightning_monocon.functional.moments import Moments, empty_moments, merge_all, merge_moments, moments
 from lightning_monocon.metrics.streaming import ROLES, MetricOptions, Role, StreamingMetric, check_role, named_after
@@ -23,12 +23,6 @@ class SmallSampleWarning(UserWarning):
 
 
 SmallSample = Literal["warn", "ignore"]
-
-
-def check_small_sample(small_sample: str) -> None:
-    """Raise ValueError unless ``small_sample`` is ``"warn"`` or ``"ignore"``."""
-    if small_sample not in ("warn", "ignore"):
-        raise ValueError(f"`small_sample` must be 'warn' or 'ignore'; got {small_sample!r}.")
 
 
 def warn_of_small_sample(name: str, statistics: Moments, small_sample: SmallSample) -> None:
@@ -92,7 +86,7 @@ class SpectralMetric(StreamingMetric):
         groups: int = 1,
         **kwargs: Unpack[MetricOptions],
     ) -> None:
-        check_nan_strategy(nan_strategy)
+        check_choice("nan_strategy", nan_strategy, get_args(NanStrategy))
         super().__init__(**kwargs)
         self.normalize = normalize
         self.nan_strategy: NanStrategy = nan_strategy
@@ -196,7 +190,7 @@ class SpectrumOfOneRole(SpectralMetric):
         **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_role(role)
-        check_small_sample(small_sample)
+        check_choice("small_sample", small_sample, get_args(SmallSample))
         super().__init__(normalize, nan_strategy, groups, **kwargs)
         self.role: Role = role
         self.small_sample: SmallSample = small_sample

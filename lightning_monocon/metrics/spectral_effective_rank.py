@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from torch import Tensor
 from typing_extensions import Unpack
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.functional.spectral_effective_rank import Values, check_values, effective_rank_from_moments
+from lightning_monocon.functional.spectral_effective_rank import Values, effective_rank_from_moments
 from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOptions
 
 
@@ -45,7 +48,7 @@ class SpectralEffectiveRank(SpectrumOfOneRole):
         normalize: bool = False,
         **kwargs: Unpack[SpectrumOptions],
     ) -> None:
-        check_values(values)
+        check_choice("values", values, get_args(Values))
         super().__init__(normalize=normalize, **kwargs)
         self.centred = centred
         self.values: Values = values

@@ -12,6 +12,7 @@ from torch.nn import Module
 from torchmetrics import Metric
 from typing_extensions import Unpack
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.moments import statistics_device
 from lightning_monocon.metrics.sync import gather_ragged
 
@@ -21,8 +22,7 @@ ROLES: tuple[Role, Role] = ("gallery", "query")
 
 def check_role(role: str) -> None:
     """Raise ValueError unless ``role`` is ``"gallery"`` or ``"query"``."""
-    if role not in ROLES:
-        raise ValueError(f"`role` must be 'gallery' or 'query'; got {role!r}.")
+    check_choice("role", role, ROLES)
 
 
 def named_after(state: str, *options: object) -> str:
