@@ -48,7 +48,7 @@ class BudgetShift(NamedTuple):
 
 
 def wilson_interval(successes: int, runs: int, level: float = 0.95) -> Proportion:
-    """Wilson's interval of a share of runs.
+    """Return a share of runs with its Wilson interval.
 
     Example:
         >>> [round(v, 3) for v in wilson_interval(3, 3)]
@@ -59,11 +59,8 @@ def wilson_interval(successes: int, runs: int, level: float = 0.95) -> Proportio
     """
     if runs < 1 or not 0 <= successes <= runs:
         raise ValueError(f"`successes` must lie between 0 and `runs` >= 1, got {successes} of {runs}.")
-    z = float(stats.norm.ppf((1 + level) / 2))
-    share = successes / runs
-    centre = (share + z**2 / (2 * runs)) / (1 + z**2 / runs)
-    half = z / (1 + z**2 / runs) * math.sqrt(share * (1 - share) / runs + z**2 / (4 * runs**2))
-    return Proportion(max(0.0, centre - half), share, min(1.0, centre + half))
+    interval = stats.binomtest(successes, runs).proportion_ci(level, method="wilson")
+    return Proportion(float(interval.low), successes / runs, float(interval.high))
 
 
 def spanning_probability(sizes: npt.ArrayLike, times: npt.ArrayLike, budget: float) -> dict[float, Proportion]:
