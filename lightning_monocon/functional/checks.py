@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every metric asks of its input, said once: the argument, the rule, the value, the mend."""
+"""Check the arguments of metrics and of the whole package; an error names argument, rule, value and remedy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_embeddings(embeddings: Tensor, name: str = "embeddings", width: int | 
     """Return ``embeddings`` detached if they are a floating ``(N, D)`` tensor with ``D >= 1``.
 
     Raises:
-        TypeError: If they are no tensor, or not float16, bfloat16, float32 or float64.
+        TypeError: If they are not a tensor, or not float16, bfloat16, float32 or float64.
         ValueError: If they are not two-dimensional, have no features, or have not ``width`` features.
     """
     if not isinstance(embeddings, Tensor):
@@ -50,7 +50,7 @@ def check_labels(labels: Tensor | None, rows: int, name: str = "labels") -> Tens
     """Return ``labels`` as int64 if they are ``rows`` integers.
 
     Raises:
-        TypeError: If they are missing, no tensor, or not integers.
+        TypeError: If they are missing, not a tensor, or not integers.
         ValueError: If their shape is not ``(rows,)``.
     """
     if not isinstance(labels, Tensor):

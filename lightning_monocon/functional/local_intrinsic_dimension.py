@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maximum-likelihood intrinsic dimension around each row (Levina & Bickel)."""
+"""Estimate the intrinsic dimension around each row by maximum likelihood (Levina & Bickel)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def local_intrinsic_dimension(
         average: ``"harmonic"`` or ``"mean"``.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or ``k`` or ``average`` is out of range.
 
     Example:

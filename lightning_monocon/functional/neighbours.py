@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Exact nearest neighbours in tiles: the whole distance matrix is never stored.
+r"""Find exact nearest neighbours in tiles; the whole distance matrix is never stored.
 
 Both metrics are ranked by the squared Euclidean distance, for ``"cosine"`` of unit rows
 (:math:`|u-v|^2 = 2 - 2\cos`), after the gallery's mean is subtracted. That changes no distance, but a narrow cone
@@ -35,7 +35,7 @@ _MARGIN = 8  # candidates beyond k that float32 keeps for float64 to judge
 
 
 class Neighbours(NamedTuple):
-    """The k nearest gallery rows of every query, nearest first.
+    """Hold the k nearest gallery rows of every query, nearest first.
 
     Attributes:
         distances: ``(N, k)`` float64; cosine distance ``1 - cos`` or Euclidean distance.
@@ -47,7 +47,7 @@ class Neighbours(NamedTuple):
 
 
 class _Points(NamedTuple):
-    """Rows as ranked: prepared float32 copies for the choice, and what float64 needs for the decision."""
+    """Hold rows as ranked: prepared float32 copies for the choice, and what float64 needs for the decision."""
 
     rows: Tensor  # (N, D), as given
     length: Tensor  # (N, 1) float64 divisors, ones for Euclidean and for rows of zeros
@@ -203,7 +203,7 @@ def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: Distan
         metric: ``"cosine"`` or ``"euclidean"``.
 
     Raises:
-        TypeError: If an input is no floating tensor.
+        TypeError: If an input is not a floating-point tensor.
         ValueError: If a shape is wrong, the widths differ, a row is not finite, or ``k`` or ``metric`` is out of range.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entropy effective rank of the spectrum: RankMe and its kin."""
+"""Compute the entropy effective rank of the spectrum, such as RankMe."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def spectral_effective_rank(
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or ``values`` is unknown.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alignment of positive pairs as a metric; see :func:`lightning_monocon.functional.alignment`."""
+"""Measure the alignment of positive pairs as a metric; see `lightning_monocon.functional.alignment`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lightning_monocon.metrics.streaming import MetricOptions, StreamingMetric, 
 
 
 class Alignment(StreamingMetric):
-    r"""Mean distance of positive pairs of unit rows, >= 0; lower is better aligned (Wang & Isola 2020).
+    r"""Compute the mean distance of positive pairs of unit rows, >= 0; lower is better aligned (Wang & Isola 2020).
 
     .. math::
         \frac1N\sum_i |u_i - v_i|^\alpha
 
     As input to ``update`` the metric accepts ``embeddings`` and ``positives``, ``(N, D)`` each, row by row a pair.
-    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning without a pair.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN, with one warning, if there is no pair.
 
     Args:
         alpha: The exponent.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``alpha`` is not positive.
@@ -55,7 +55,7 @@ class Alignment(StreamingMetric):
             positives: ``(N, D)``, row i the positive of row i.
 
         Raises:
-            TypeError: If an input is no floating tensor.
+            TypeError: If an input is not a floating-point tensor.
             ValueError: If shapes do not match or a row is not finite.
         """
         with torch.inference_mode(False):

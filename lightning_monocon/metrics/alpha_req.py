@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alpha-ReQ as a metric; the arithmetic is :func:`lightning_monocon.functional.alpha_req`."""
+"""Measure alpha-ReQ as a metric; see `lightning_monocon.functional.alpha_req`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOption
 
 
 class AlphaReQ(SpectrumOfOneRole):
-    r"""The exponent :math:`\alpha` of a power law :math:`\lambda_i \propto i^{-\alpha}` of the variances.
+    r"""Fit the exponent :math:`\alpha` of a power law :math:`\lambda_i \propto i^{-\alpha}` of the variances.
 
     A line through :math:`(\log i, \log\lambda_i)` with weights 1/i over the components ``first`` to ``last``
-    (Agrawal et al., NeurIPS 2022). The value hangs on the range: state it.
+    (Agrawal et al., NeurIPS 2022). The value depends on the range of components; report it with the result.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
-    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning below two positive variances.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN, with one warning, for fewer than two positive
+    variances.
 
     Args:
         first: The first component of the fit, counted from 1.
         last: The last one; None for all.
         normalize: Divide every row by its length first.
-        kwargs: ``normalize``, ``nan_strategy``, ``role``, ``small_sample``, ``groups``: see
-            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+        kwargs: Those of `SpectrumOptions` and of `torchmetrics.Metric`.
 
     Example:
         >>> import torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many different rows there are, in constant memory."""
+"""Count how many different rows there are, in constant memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _sketch(keys: Tensor, size: int) -> Tensor:
 
 
 class DistinctRows(StreamingMetric):
-    """Rows seen and an estimate of how many of them differ, from the smallest of their keys.
+    """Count rows, and estimate from the smallest of their keys how many of them differ.
 
     Exact up to ``size`` different rows, beyond that with a standard error of ``1 / sqrt(size)``. Rows are equal when
     all their numbers are; near-duplicates count as different.
@@ -37,7 +37,7 @@ class DistinctRows(StreamingMetric):
     Args:
         size: Keys held.
         role: Which rows are counted.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``size`` is below 2.
@@ -72,7 +72,7 @@ class DistinctRows(StreamingMetric):
             role: Whether they are gallery or query.
 
         Raises:
-            TypeError: If ``embeddings`` is no floating tensor.
+            TypeError: If ``embeddings`` is not a floating-point tensor.
             ValueError: If the shape or role is wrong.
         """
         check_role(role)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All figures of one embedding together, and what makes them mean less than they say."""
+"""Report all figures of an embedding together, with the reasons to distrust them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lightning_monocon.metrics.total_variance import TotalVariance
 
 
 class Report(NamedTuple):
-    """Figures and flags.
+    """Hold figures and flags.
 
     Attributes:
         figures: Name to value.
@@ -37,7 +37,7 @@ class Report(NamedTuple):
 
 
 class EmbeddingReport(MetricCollection):
-    """A ``MetricCollection`` of the figures that belong together, with :meth:`report` for the red flags.
+    """Collect the figures that belong together in a ``MetricCollection``; `report` adds the red flags.
 
     Effective dimension, participation ratio, correlation, total variance and mean cosine of the gallery, the query's
     reconstruction error, distinct rows, and with ``labelled`` k-NN accuracy and Recall@k. One Gram matrix a batch.
@@ -50,7 +50,7 @@ class EmbeddingReport(MetricCollection):
         k: How many neighbours vote.
         prefix: Put before the name of each figure.
         postfix: Put after it.
-        compute_groups: Whether, or which, metrics share one state; see :class:`torchmetrics.MetricCollection`.
+        compute_groups: Whether, or which, metrics share one state; see `torchmetrics.MetricCollection`.
 
     Example:
         >>> import torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Base of the metrics that search the gallery for every query: rows and labels of both roles."""
+"""Hold the rows and labels of gallery and query, for the metrics that search the gallery."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lightning_monocon.metrics.streaming import MetricOptions, Role
 
 
 class GalleryOptions(MetricOptions, total=False):
-    """Keyword arguments of the metrics that search a gallery, beside those of :class:`torchmetrics.Metric`.
+    """Type the keyword arguments of the metrics that search a gallery, beside those of `torchmetrics.Metric`.
 
     Attributes:
         max_gallery: Search a seeded sample of at most so many gallery rows; None, the default, for all.
@@ -29,14 +29,14 @@ class GalleryOptions(MetricOptions, total=False):
 
 
 class LabelledMetric(RowsMetric):
-    """Rows and labels of gallery and query.
+    """Hold rows and labels of gallery and query.
 
     Args:
         metric: ``"cosine"`` or ``"euclidean"``.
         max_gallery: Search a seeded sample of at most so many gallery rows; None for all. The result then says so:
             ``gallery_kept`` and ``gallery_seen`` are beside the values.
         seed: Chooses the sample.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
     """
 
     labelled = True
@@ -62,13 +62,13 @@ class LabelledMetric(RowsMetric):
             role: Whether they are searched (``"gallery"``) or search (``"query"``).
 
         Raises:
-            TypeError: If ``embeddings`` are no floating tensor, or ``labels`` are missing or no integers.
+            TypeError: If ``embeddings`` is not a floating-point tensor, or ``labels`` are missing or not integers.
             ValueError: If a shape, width or role is wrong, or a row is not finite.
         """
         self._add(role, embeddings, check_labels(labels, len(embeddings)))
 
     def sides(self, k: int) -> tuple[HeldRows, HeldRows] | None:
-        """Return gallery and query of one dtype, fit for a search of k; None and one warning where a side is empty.
+        """Return gallery and query of one dtype, fit for a search of k; None, with one warning, if a side is empty.
 
         Raises:
             ValueError: If the gallery has fewer than k rows or one class only.
@@ -83,7 +83,7 @@ class LabelledMetric(RowsMetric):
         return gallery._replace(rows=gallery.rows.to(wide)), query._replace(rows=query.rows.to(wide))
 
     def nearest_labels(self, k: int) -> tuple[Tensor, Tensor] | None:
-        """Return the labels of the k nearest ``(N, k)`` and the queries' own ``(N,)``; None and one warning of none."""
+        """Return the labels of the k nearest ``(N, k)`` and the queries' own ``(N,)``; None as from `sides`."""
         sides = self.sides(k)
         if sides is None:
             return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mean cosine as a metric; the arithmetic is :func:`lightning_monocon.functional.mean_cosine`."""
+"""Measure the mean cosine as a metric; see `lightning_monocon.functional.mean_cosine`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOption
 
 
 class MeanCosine(SpectrumOfOneRole):
-    r"""The mean cosine over all pairs of different rows: near 1 for a narrow cone, near 0 for a spread embedding.
+    r"""Average the cosine of all pairs of different rows: near 1 for a narrow cone, near 0 for a spread embedding.
 
     .. math::
         \frac{1}{N(N-1)}\sum_{i\ne j}\frac{x_i\cdot x_j}{|x_i|\,|x_j|}
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
-    As output of ``compute`` it returns a 0-d float32 tensor in [-1, 1]; NaN and one warning below two rows.
+    As output of ``compute`` it returns a 0-d float32 tensor in [-1, 1]; NaN, with one warning, for fewer than two rows.
 
     Args:
-        kwargs: ``nan_strategy`` and ``role``: see
-            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+        normalize: Must be True, since a cosine is taken between unit rows.
+        kwargs: Those of `SpectrumOptions` and of `torchmetrics.Metric`.
 
     Example:
         >>> import torch

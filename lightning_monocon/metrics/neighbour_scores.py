@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""k-NN accuracy and Recall@k from one search as a metric; see :func:`lightning_monocon.functional.neighbour_scores`."""
+"""Measure k-NN accuracy and Recall@k with one search; see `lightning_monocon.functional.neighbour_scores`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class NeighbourScores(LabelledMetric):
-    """k-NN accuracy and Recall@k for several k, from one search of the gallery instead of one for each metric.
+    """Compute k-NN accuracy and Recall@k for several k with one search of the gallery.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and ``role``.
     As output of ``compute`` it returns ``{"knn_accuracy", "recall@1", "recall@5"}`` (one recall for each k), 0-d
-    float32 tensors in [0, 1]; NaN and one warning without gallery or query.
+    float32 tensors in [0, 1]; NaN, with one warning, if gallery or query is empty.
 
     Args:
         k: How many neighbours vote.
         recall_k: A number of neighbours, or several distinct ones.
         metric: ``"cosine"`` or ``"euclidean"``.
-        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
-            of :class:`torchmetrics.Metric`.
+        kwargs: Those of `GalleryOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``k`` or ``recall_k`` do not hold positive integers or ``metric`` is unknown.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recall@k as a metric; the arithmetic is :func:`lightning_monocon.functional.recall_at_k`."""
+"""Measure Recall@k as a metric; see `lightning_monocon.functional.recall_at_k`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class RecallAtK(LabelledMetric):
-    """The share of queries with a same-label gallery row among the k nearest, for several k from one search.
+    """Compute the share of queries with a same-label gallery row among the k nearest, for one or several k.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and ``role``.
     As output of ``compute`` it returns ``{"recall@1", "recall@5"}`` (one entry for each k), 0-d float32 tensors in
-    [0, 1]; NaN and one warning without gallery or query.
+    [0, 1]; NaN, with one warning, if gallery or query is empty.
 
     Args:
         k: A number of neighbours, or several distinct ones.
         metric: ``"cosine"`` or ``"euclidean"``.
-        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
-            of :class:`torchmetrics.Metric`.
+        kwargs: Those of `GalleryOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``k`` is not a positive integer nor holds distinct ones, or ``metric`` is unknown.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Base of the metrics that need the rows themselves, all of them or a seeded sample of bounded size."""
+"""Hold rows, all of them or a seeded sample of bounded size, for the metrics that need the rows themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lightning_monocon.metrics.streaming import MetricOptions, Role, StreamingMe
 
 
 class HeldRows(NamedTuple):
-    """The rows of one role over all ranks.
+    """Hold the rows of one role over all ranks.
 
     Attributes:
         rows: ``(N, D)``; all rows, or the sample.
@@ -37,7 +37,7 @@ def check_bound(name: str, bound: int | None) -> None:
 
 
 def join_in_place(parts: list[Tensor]) -> None:
-    """Make a list of parts a list of one, freeing each part as it is copied: twice the memory is never held."""
+    """Join the parts of a list in place and free each as it is copied, so that memory never doubles."""
     total = sum(len(part) for part in parts)
     joined = torch.empty(total, *parts[0].shape[1:], dtype=_widest(parts), device=parts[0].device)
     while parts:  # from the end, so that the allocator can give the top of its heap back
@@ -52,7 +52,7 @@ def _widest(parts: list[Tensor]) -> torch.dtype:
 
 
 class RowsMetric(StreamingMetric):
-    """States: rows as given, and labels where ``labelled``, on each rank; they are gathered at ``compute``.
+    """Hold rows as given, and labels if ``labelled``, on each rank; ``compute`` gathers them.
 
     With a bound the state is a uniform sample of at most twice that many rows, chosen by the content of the rows and
     ``seed``: the same rows whatever the batches and the number of ranks. Metrics with equal bounds and seed share
@@ -61,7 +61,7 @@ class RowsMetric(StreamingMetric):
     Args:
         bounds: For each role whose rows are held, how many at most; None for all.
         seed: Chooses the sample.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
     """
 
     labelled = False
@@ -136,7 +136,7 @@ class RowsMetric(StreamingMetric):
 
 
 class SampleOptions(MetricOptions, total=False):
-    """Keyword arguments of the metrics of one role's rows, beside those of :class:`torchmetrics.Metric`.
+    """Type the keyword arguments of the metrics of one role's rows, beside those of `torchmetrics.Metric`.
 
     Attributes:
         seed: Chooses the sample; 0 by default.
@@ -148,13 +148,13 @@ class SampleOptions(MetricOptions, total=False):
 
 
 class RowsOfOneRole(RowsMetric):
-    """Base of the metrics that compare the rows of one role with each other, in O(N^2) time.
+    """Hold the rows of one role, for the metrics that compare them with each other in O(N^2) time.
 
     Args:
         max_rows: Hold a seeded sample of at most so many rows; None for all.
         seed: Chooses the sample.
         role: Which rows the value describes; those of the other role are not held.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class RowsOfOneRole(RowsMetric):
             role: Whether they are gallery or query.
 
         Raises:
-            TypeError: If ``embeddings`` is no floating tensor.
+            TypeError: If ``embeddings`` is not a floating-point tensor.
             ValueError: If the shape, width or role is wrong, or a row is not finite.
         """
         self._add(role, embeddings)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Base of all metrics that are computed from count, mean and co-moment of the embeddings."""
+"""Hold count, mean and co-moment of the embeddings, for the metrics that are computed from them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def pack(statistics: Moments) -> Tensor:
 
 
 def unpack(packed: Tensor) -> Moments:
-    """Return what :func:`pack` took, as views; a ``(1, 1)`` tensor holds no row of no features."""
+    """Return the statistics that `pack` took, as views; a ``(1, 1)`` tensor holds no rows and no features."""
     return Moments(packed[0, 0], packed[0, 1:], packed[1:, 1:])
 
 
@@ -56,7 +56,7 @@ def merge_packed(stacked: Tensor) -> Tensor:
 
 
 class StatisticsOptions(MetricOptions, total=False):
-    """Keyword arguments of the metrics of the spectrum, beside those of :class:`torchmetrics.Metric`.
+    """Type the keyword arguments of the metrics of the spectrum, beside those of `torchmetrics.Metric`.
 
     Attributes:
         nan_strategy: Rows with NaN or Inf raise (``"error"``, the default), or are left out with (``"warn"``) or
@@ -69,7 +69,7 @@ class StatisticsOptions(MetricOptions, total=False):
 
 
 class SpectralMetric(StreamingMetric):
-    """One set of sufficient statistics for every metric of the spectrum.
+    """Hold one set of sufficient statistics for every metric of the spectrum.
 
     Two states, the packed float64 statistics of gallery and query rows: at most ``2 D^2 + O(D)`` numbers whatever
     the number of rows. They are named after how the rows are prepared, so a ``MetricCollection`` updates all metrics
@@ -120,7 +120,7 @@ class SpectralMetric(StreamingMetric):
             role: Whether they are gallery (what subspaces are fitted on) or query.
 
         Raises:
-            TypeError: If ``embeddings`` is no floating tensor.
+            TypeError: If ``embeddings`` is not a floating-point tensor.
             ValueError: If the shape, width or role is wrong, or a row is not finite under ``nan_strategy="error"``.
         """
         seen = self.group_statistics(role)
@@ -152,7 +152,7 @@ class SpectralMetric(StreamingMetric):
 
 
 class SpectrumOptions(StatisticsOptions, total=False):
-    """Keyword arguments of the metrics of one role's spectrum, beside those of :class:`StatisticsOptions`.
+    """Type the keyword arguments of the metrics of one role's spectrum, beside those of `StatisticsOptions`.
 
     Attributes:
         role: Which rows the value describes; ``"gallery"`` by default.
@@ -164,7 +164,7 @@ class SpectrumOptions(StatisticsOptions, total=False):
 
 
 class SpectrumOfOneRole(SpectralMetric):
-    """Base of the spectral metrics that describe the rows of one role.
+    """Describe the rows of one role; base of most spectral metrics.
 
     Args:
         normalize: Divide every row by its length first.
@@ -172,9 +172,9 @@ class SpectrumOfOneRole(SpectralMetric):
             (``"ignore"``) a warning.
         role: Which rows the value describes; rows of the other role are kept for metrics that share the statistics.
         small_sample: Below ten rows per feature ``"warn"`` or ``"ignore"``.
-        groups: Parts that the rows are dealt to; :meth:`estimate` needs at least 2, better 10. State and memory grow
+        groups: Parts that the rows are dealt to; `estimate` needs at least 2, better 10. State and memory grow
             by this factor.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
     """
 
     biased_by_small_samples = True
@@ -204,7 +204,7 @@ class SpectrumOfOneRole(SpectralMetric):
         return self.result(self.value(self.described()))
 
     def estimate(self, confidence: float = 0.95) -> Estimate:
-        """Return the value with its delete-group jackknife interval, and what it is of; float64, over all ranks.
+        """Return the value with its delete-group jackknife interval, and what it describes; float64, over all ranks.
 
         Raises:
             ValueError: If the metric was made with ``groups`` below 2, or ``confidence`` is not in (0, 1).

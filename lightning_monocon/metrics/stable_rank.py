@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stable rank as a metric; the arithmetic is :func:`lightning_monocon.functional.stable_rank`."""
+"""Measure the stable rank as a metric; see `lightning_monocon.functional.stable_rank`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOption
 
 
 class StableRank(SpectrumOfOneRole):
-    r"""Stable rank :math:`\sum_i s_i^2 / s_1^2` of the rows, between 1 and D (Rudelson & Vershynin 2007).
+    r"""Compute the stable rank :math:`\sum_i s_i^2 / s_1^2` of the rows, between 1 and D (Rudelson & Vershynin 2007).
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
-    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning below two rows or without variance.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN, with one warning, for fewer than two rows or no
+    variance.
 
     Args:
         centred: Subtract the mean first.
-        kwargs: ``normalize``, ``nan_strategy``, ``role``, ``small_sample``, ``groups``: see
-            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+        normalize: Divide every row by its length first.
+        kwargs: Those of `SpectrumOptions` and of `torchmetrics.Metric`.
 
     Example:
         >>> import torch

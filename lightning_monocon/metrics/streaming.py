@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all metrics of the package share: states that keep their dtype, ranks without data, float32 results."""
+"""Give all metrics what they share: states that keep their dtype, ranks without data, float32 results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def named_after(state: str, *options: object) -> str:
 
 
 class MetricOptions(TypedDict, total=False):
-    """Keyword arguments of :class:`torchmetrics.Metric`, which documents them.
+    """Type the keyword arguments of `torchmetrics.Metric`, which documents them.
 
     Attributes:
         compute_on_cpu: Move list states to the CPU after each update; False by default.
@@ -61,7 +61,7 @@ class MetricOptions(TypedDict, total=False):
 
 
 class StreamingMetric(Metric):
-    """Base of the package's metrics; see :class:`torchmetrics.Metric` for the keyword arguments.
+    """Stream rows into states that are exact; base of the package's metrics.
 
     States keep their dtype whatever ``.to(dtype)``, ``.half()`` or Lightning's ``bf16-true`` ask, and stay on the CPU
     where the device has no float64 (MPS). Results are float32 on the metric's device, so that every logger and
@@ -109,7 +109,7 @@ class StreamingMetric(Metric):
             self._rows_arrived()
 
     def _rows_arrived(self) -> None:
-        """Forget the value of before, and count what came as an update: torchmetrics does neither."""
+        """Forget the previous value and count what arrived as an update, which torchmetrics does not."""
         self._computed = None
         self._update_count = max(self._update_count, 1)
 
@@ -119,11 +119,11 @@ class StreamingMetric(Metric):
 
     @property
     def state_device(self) -> torch.device:
-        """Where the states live: on the metric's device, or on the CPU where that has no float64."""
+        """Return where the states live: on the metric's device, or on the CPU where that has no float64."""
         return statistics_device(self.device)
 
     def result(self, value: Tensor) -> Tensor:
-        """Return ``value`` as metrics hand it out: float32, on the metric's device."""
+        """Return ``value`` as metrics return it: float32, on the metric's device."""
         return value.to(torch.float32).to(self.device)
 
     def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:  # noqa: ANN401 - matplotlib's, which is imported here only to plot

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gather metric states over ranks whatever their sizes, a rank without data included."""
+"""Gather metric states over ranks, whatever their sizes; a rank may have no data."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Truncation curve as a metric; the arithmetic is :func:`lightning_monocon.functional.truncation_curve`."""
+"""Measure the truncation curve as a metric; see `lightning_monocon.functional.truncation_curve`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class TruncationCurve(LabelledMetric):
-    """k-NN accuracy and Recall@1 after projection to the gallery's first principal components, for each number kept.
+    """Compute k-NN accuracy and Recall@1 after projection to the gallery's first principal components.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and ``role``.
     As output of ``compute`` it returns ``{"knn_accuracy/8", "recall@1/8"}`` and so on for each of ``dims``, 0-d
-    float32 tensors in [0, 1]; NaN and one warning without gallery or query.
+    float32 tensors in [0, 1]; NaN, with one warning, if gallery or query is empty.
 
     Args:
         dims: A number of kept dimensions, or several distinct ones.
         k: How many neighbours vote.
-        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
-            of :class:`torchmetrics.Metric`.
+        metric: Must be ``"cosine"``.
+        kwargs: Those of `GalleryOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``dims`` or ``k`` do not hold positive integers; at ``compute`` if ``dims`` exceed the features.
