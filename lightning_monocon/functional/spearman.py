@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -38,5 +40,6 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
         return first.new_tensor(torch.nan, dtype=torch.float64)
     from scipy.stats import spearmanr  # slow to import, and few ask for it
 
-    value = spearmanr(*(values.detach().cpu().double().numpy() for values in (first, second))).statistic
-    return first.new_tensor(value, dtype=torch.float64)
+    x, y = (values.detach().cpu().double().numpy() for values in (first, second))
+    found: Any = spearmanr(x, y)
+    return first.new_tensor(found.statistic, dtype=torch.float64)

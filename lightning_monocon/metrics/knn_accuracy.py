@@ -39,10 +39,6 @@ class KNNAccuracy(LabelledMetric):
         tensor(0.5000)
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
     def __init__(self, k: int = 5, metric: DistanceName = "cosine", **kwargs: Unpack[GalleryOptions]) -> None:
         check_ks((k,))
         super().__init__(metric, **kwargs)

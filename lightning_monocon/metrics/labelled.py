@@ -40,6 +40,9 @@ class LabelledMetric(RowsMetric):
     """
 
     labelled = True
+    higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
 
     def __init__(
         self,
@@ -92,9 +95,5 @@ class LabelledMetric(RowsMetric):
         return gallery.labels.to(found.device)[found], query.labels.to(found.device)
 
     def reported(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the values as float32, with the size of the sample where there is one."""
-        if self.bounds["gallery"] is not None:
-            gallery = self.held("gallery")
-            sizes = {"gallery_kept": len(gallery.rows), "gallery_seen": gallery.seen}
-            values = values | {name: torch.tensor(float(size)) for name, size in sizes.items()}
-        return {name: self.result(value) for name, value in values.items()}
+        """Return the values as float32, with the size of the sample of the gallery if there is one."""
+        return self._with_sizes(values, "gallery", "gallery")

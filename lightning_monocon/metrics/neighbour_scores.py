@@ -39,10 +39,6 @@ class NeighbourScores(LabelledMetric):
         {'knn_accuracy': tensor(0.), 'recall@1': tensor(0.), 'recall@2': tensor(1.)}
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
     def __init__(
         self,
         k: int = 5,

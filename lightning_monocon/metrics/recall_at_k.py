@@ -37,10 +37,6 @@ class RecallAtK(LabelledMetric):
         {'recall@1': tensor(0.), 'recall@2': tensor(1.)}
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
     def __init__(
         self,
         k: int | Sequence[int] = (1, 5),

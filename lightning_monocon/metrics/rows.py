@@ -126,6 +126,13 @@ class RowsMetric(StreamingMetric):
             rows, labels = rows[chosen], labels[chosen] if self.labelled else labels
         return HeldRows(rows, labels, int(self._seen(role)))
 
+    def _with_sizes(self, values: dict[str, Tensor], role: Role, name: str) -> dict[str, Tensor]:
+        if self.bounds[role] is not None:
+            held = self.held(role)
+            sizes = {f"{name}_kept": len(held.rows), f"{name}_seen": held.seen}
+            values = values | {key: torch.tensor(float(size)) for key, size in sizes.items()}
+        return {key: self.result(value) for key, value in values.items()}
+
     def _joined(self, role: Role, part: str, nothing: Tensor) -> Tensor:
         state: Tensor | list[Tensor] = getattr(self, self._name(role, part))
         if isinstance(state, Tensor):  # gathered from the ranks
@@ -183,9 +190,5 @@ class RowsOfOneRole(RowsMetric):
         self._add(role, embeddings)
 
     def reported(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the values as float32, with the size of the sample where there is one."""
-        if self.bounds[self.role] is not None:
-            held = self.held(self.role)
-            sizes = {"rows_kept": len(held.rows), "rows_seen": held.seen}
-            values = values | {name: torch.tensor(float(size)) for name, size in sizes.items()}
-        return {name: self.result(value) for name, value in values.items()}
+        """Return the values as float32, with the size of the sample if there is one."""
+        return self._with_sizes(values, self.role, "rows")

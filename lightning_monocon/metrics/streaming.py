@@ -39,17 +39,7 @@ def named_after(state: str, *options: object) -> str:
 
 
 class MetricOptions(TypedDict, total=False):
-    """Type the keyword arguments of `torchmetrics.Metric`, which documents them.
-
-    Attributes:
-        compute_on_cpu: Move list states to the CPU after each update; False by default.
-        dist_sync_on_step: Synchronise the ranks in every ``forward``; False by default.
-        process_group: The ranks to synchronise; None, the default, for all.
-        dist_sync_fn: How a state is gathered; by default so that ranks may hold different numbers of rows.
-        distributed_available_fn: Tells whether there are other ranks; asks torch by default.
-        sync_on_compute: Synchronise the ranks in ``compute``; True by default.
-        compute_with_cache: Keep the value of ``compute`` until the next update; True by default.
-    """
+    """Type the keyword arguments of `torchmetrics.Metric`, which documents them."""
 
     compute_on_cpu: bool
     dist_sync_on_step: bool

@@ -39,10 +39,6 @@ class TruncationCurve(LabelledMetric):
         {'knn_accuracy/4': tensor(1.), 'recall@1/4': tensor(1.)}
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
     def __init__(
         self,
         dims: int | Sequence[int],
