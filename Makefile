@@ -15,7 +15,7 @@ DEV   := $(VENV)/.dev-installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow torture findings audit lock release lint types venv clean
+.PHONY: help demo test test-slow torture findings audit lock release lint types mypy pyright venv clean
 
 help:
 	@echo "make demo       train MonoCon beside its rivals on real images; table and figures in demo/"
@@ -71,7 +71,14 @@ lint: $(DEV)
 	@report=$$($(BIN)/lint-imports --no-cache) || { echo "$$report" >&2; exit 1; }
 
 types: $(DEV)
+	@$(MAKE) --no-print-directory --jobs=2 mypy pyright
+
+mypy: $(DEV)
 	@$(BIN)/mypy --no-error-summary
+
+# it says what an editor shows; its summary of no errors is not printed
+pyright: $(DEV)
+	@found=$$(PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python) || { echo "$$found"; exit 1; }
 
 venv: $(DEV)
 

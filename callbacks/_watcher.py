@@ -7,12 +7,13 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Concatenate, Literal, ParamSpec, TypeVar, cast
+from typing import Concatenate, Literal, ParamSpec, TypeVar, cast, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.inference.outputs import monitored
 
 OnError = Literal["warn", "raise"]
@@ -57,8 +58,7 @@ class Watcher(Callback):
     """
 
     def __init__(self, on_error: OnError = "warn") -> None:
-        if on_error not in ("warn", "raise"):
-            raise ValueError(f"`on_error` must be one of warn, raise; got {on_error!r}.")
+        check_choice("on_error", on_error, get_args(OnError))
         self.on_error = on_error
         self.error: Exception | None = None
         """What made the callback stop watching."""

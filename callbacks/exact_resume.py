@@ -215,7 +215,7 @@ class ExactResume(Callback):
         """Note that the validation is done, for whoever saves before the step is over."""
         self._after_validation = True
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Seed every generator for this step."""
         self._seed_generators(trainer, trainer.current_epoch, batch_idx)
 
@@ -223,8 +223,8 @@ class ExactResume(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  # Lightning's signature
-        batch: Any,  # noqa: ANN401  # Lightning's signature
+        outputs: object,
+        batch: object,
         batch_idx: int,
     ) -> None:
         """Note where the next step will be, for whoever saves before this one is over."""

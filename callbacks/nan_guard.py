@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -23,6 +23,7 @@ from lightning_monocon.callbacks._finite import (
     magnitude,
     where,
 )
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.training.batches import tensors_in
 
 NanPolicy = Literal["raise", "skip"]
@@ -56,8 +57,7 @@ class NaNGuard(Callback):
     """
 
     def __init__(self, nan_policy: NanPolicy = "raise", patience: int = 10, check_inputs: bool = True) -> None:
-        if nan_policy not in ("raise", "skip"):
-            raise ValueError(f"`nan_policy` must be 'raise' or 'skip'; got {nan_policy!r}.")
+        check_choice("nan_policy", nan_policy, get_args(NanPolicy))
         if patience < 1:
             raise ValueError(f"`patience` must be a positive number of steps; got {patience}.")
         self.nan_policy, self.patience, self.check_inputs = nan_policy, patience, check_inputs
@@ -90,7 +90,7 @@ class NaNGuard(Callback):
         self._weights = list(pl_module.parameters())
         self._wrap(trainer, pl_module)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Look at the inputs, and remember what a skipped step must give back."""
         self._place = Place(trainer.current_epoch, batch_idx, trainer.global_step, batch)
         if self.nan_policy == "skip":
@@ -117,8 +117,8 @@ class NaNGuard(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  # Lightning's signature
-        batch: Any,  # noqa: ANN401  # Lightning's signature
+        outputs: object,
+        batch: object,
         batch_idx: int,
     ) -> None:
         """Look at the weights; note a skipped step."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_monocon.callbacks._watcher import OnError, Watcher, harmless
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.inference.embed import untouched
 from lightning_monocon.inference.rank_rows import loaders_of
 from lightning_monocon.landscape import Event, LandscapeTracker, credence, soft_knn_credence
@@ -149,8 +150,8 @@ class SemanticLandscape(Watcher):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  # Lightning's signature
-        batch: Any,  # noqa: ANN401  # Lightning's signature
+        outputs: object,
+        batch: object,
         batch_idx: int,
     ) -> None:
         """Evaluate if the schedule says so."""
@@ -291,8 +292,7 @@ def latest(trajectory: Trajectory) -> dict[str, float]:
 
 
 def _check(signature: str, schedule: str | int, budget: float | None) -> None:
-    if signature not in ("soft_knn", "logits"):
-        raise ValueError(f"`signature` must be one of soft_knn, logits; got {signature!r}.")
+    check_choice("signature", signature, ("soft_knn", "logits"))
     if schedule not in ("log", "validation") and not (isinstance(schedule, int) and schedule > 0):
         raise ValueError(f"`schedule` must be 'log', 'validation' or a positive number of steps; got {schedule!r}.")
     if budget is not None and not 0 < budget <= 1:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_monocon.data.remaining import remaining
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.inference.batch_stamp import stamp_rows
 from lightning_monocon.inference.embed import GALLERY_AND_QUERY, untouched
 from lightning_monocon.inference.rank_rows import Share, loaders_of, shares
@@ -51,8 +52,7 @@ class ShardWriter(BasePredictionWriter):
             raise ValueError(f"`rows` must be at least 1, got {rows}. Try 65536.")
         if not out:
             raise ValueError("`out` must be the name of a folder, got ''. Try 'embeddings'.")
-        if kind not in ("safetensors", "parquet"):
-            raise ValueError(f"`kind` must be 'safetensors' or 'parquet', got {kind!r}.")
+        check_choice("kind", kind, get_args(Kind))
         self.out, self.rows, self.kind = Path(out), rows, kind
         self._folder: ShardFolder | None = None
         self._parts: list[str] = []
@@ -91,9 +91,9 @@ class ShardWriter(BasePredictionWriter):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        prediction: Any,  # noqa: ANN401  # Lightning's signature
+        prediction: object,
         batch_indices: Sequence[int] | None,
-        batch: Any,  # noqa: ANN401  # Lightning's signature
+        batch: object,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:

@@ -47,7 +47,7 @@ class StopSignals(Callback):
         if _HANGUP is not None and signal.getsignal(_HANGUP) is signal.SIG_DFL:  # `nohup` ignores it
             self._take(_HANGUP)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # Lightning's signature
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """See to the loaders' processes, which are there by now."""
         self._guard_children()
 

@@ -14,6 +14,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
+from torch.nn.modules.module import _IncompatibleKeys
 from typing_extensions import Self
 
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
@@ -166,11 +167,11 @@ class MonoCon(TwoPhaseModule):
         super().on_train_epoch_start()
         self._watch_accumulation(self.trainer.accumulate_grad_batches)
 
-    def forward(self, inputs: Any) -> Tensor:  # noqa: ANN401  # whatever the user's encoder takes
+    def forward(self, inputs: object) -> Tensor:
         """Return the embeddings ``(B, D_out)`` of a batch of inputs."""
         return cast(Tensor, self.head(self._encode(inputs)))
 
-    def _encode(self, inputs: Any) -> Tensor:  # noqa: ANN401  # whatever the user's encoder takes
+    def _encode(self, inputs: object) -> Tensor:
         return check_features(self.encoder(inputs), cast("int | None", self.head_spec.get("in_features")))
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor | None:
@@ -193,7 +194,7 @@ class MonoCon(TwoPhaseModule):
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
-    def _embed_for_loss(self, inputs: Any, rows: int) -> Tensor:  # noqa: ANN401  # whatever the user's encoder takes
+    def _embed_for_loss(self, inputs: object, rows: int) -> Tensor:
         if self.chunk_size is None:
             return cast(Tensor, self(inputs))
         return embed_in_chunks(self, [self.encoder, self.head], inputs, rows, self.chunk_size)
@@ -248,9 +249,9 @@ class MonoCon(TwoPhaseModule):
             )
         super().on_load_checkpoint(checkpoint)
 
-    def load_state_dict(  # its result has no public name in torch
+    def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:  # noqa: ANN401
+    ) -> _IncompatibleKeys:
         """Load weights; those of a compiled encoder or head fit the plain one, and the other way round.
 
         Args:
@@ -258,7 +259,8 @@ class MonoCon(TwoPhaseModule):
             strict: Whether all names must agree.
             assign: Whether to take the tensors themselves instead of copying them.
         """
-        return super().load_state_dict(named_as(state_dict, self.state_dict()), strict, assign)
+        keys: _IncompatibleKeys = super().load_state_dict(named_as(state_dict, self.state_dict()), strict, assign)
+        return keys
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # fewer arguments than Lightning's: nothing else is safe

@@ -125,7 +125,10 @@ def test_an_encoder_of_the_users_must_be_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"head": "monotone"}, r"`head` must be one of monotonic, mlp, linear, none or a module, got 'monotone'"),
+        (
+            {"head": "monotone"},
+            r"`head` must be one of 'monotonic', 'mlp', 'linear', 'none'; got 'monotone'\. Or pass a mod",
+        ),
         ({"head": "linear"}, r"`out_features` must be given for head='linear'"),
         ({"head": "none", "out_features": 3}, r"`out_features` and `head_options` must be left out for head='none'"),
         ({"head_options": {"depth": 3}}, r"`head_options` must be arguments of the monotonic head, got {'depth': 3}"),

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("lightning_monocon", "callbacks", "recipes", "tests", "benchmarks", "docs")
 CODE = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))  # rglob does not follow the links
+PACKAGE = [path for path in CODE if path.relative_to(ROOT).parts[0] in ("lightning_monocon", "callbacks", "recipes")]
 TEXT = [
     *CODE,
     *sorted(path for folder in FOLDERS for kind in ("*.yaml", "*.md") for path in (ROOT / folder).rglob(kind)),
@@ -39,3 +40,28 @@ def test_code_file(path: Path) -> None:
 def test_no_path_of_somebodys_machine(path: Path) -> None:
     found = re.findall(r"(?:/(?:work|home|root|Users)/\w+|\.\./shared\b)", path.read_text(encoding="utf-8"))
     assert not found
+
+
+def test_any_stays_rare() -> None:
+    marked = [_name(path) for path in PACKAGE for line in path.read_text().splitlines() if "noqa: ANN401" in line]
+    assert len(marked) <= 30, "say what an argument takes: `object`, a protocol, a type variable, `Unpack[...]`"
+
+
+def test_a_choice_is_refused_in_one_place() -> None:
+    found = {_name(path) for path in PACKAGE if "must be one of {" in path.read_text()}
+    # `monocon` itself and the recipes answer without torch, which the others import
+    without_torch = {"lightning_monocon/cli/__init__.py", "recipes/__init__.py"}
+    assert found == {"lightning_monocon/functional/checks.py", *without_torch}
+    listed = re.compile(r"raise ValueError\(\s*f?\"`\w+` must be '\w+' or '\w+'[;,]")
+    assert not [_name(path) for path in PACKAGE if listed.search(path.read_text())]
+
+
+def test_rows_and_labels_are_refused_in_one_place() -> None:
+    wordings = re.compile(r"`\{?\w+\}?` must (?:be \(N, [CD]\)|hold \{[^}]*\} integers, one per)")
+    found = {_name(path) for path in PACKAGE if wordings.search(path.read_text())}
+    # a loss takes rows that it differentiates, and a training step names the encoder and the collate function
+    assert found == {
+        "lightning_monocon/functional/checks.py",
+        "lightning_monocon/kernels/supcon/checks.py",
+        "lightning_monocon/training/batches.py",
+    }

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from io import StringIO
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -154,7 +155,7 @@ def _stop_now(pool: ProcessPoolExecutor, stopping: Event) -> None:
         worker.terminate()  # a run finishes its step, saves and ends, as at any SIGTERM
 
 
-def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[None]) -> None:
+def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[Any]) -> None:
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=_POLL_SECONDS)

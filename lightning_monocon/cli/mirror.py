@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.loggers.figures import log_figure, log_summary, log_table
 from lightning_monocon.loggers.wandb import MirrorLogger, WandbMode, finishing_runs
 
@@ -34,8 +35,7 @@ def mirror(
     Raises:
         ValueError: If the mode is unknown.
     """
-    if mode not in get_args(WandbMode):
-        raise ValueError(f"`--wandb` must be one of {', '.join(get_args(WandbMode))}, got {mode!r}.")
+    check_choice("--wandb", mode, get_args(WandbMode))
     if mode == "off":
         return
     chosen = cast('Literal["disabled", "offline", "online"]', mode)

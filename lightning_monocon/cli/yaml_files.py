@@ -51,7 +51,7 @@ def strict_yaml() -> Iterator[None]:
         kept.loader_params,
         kept.dumpers,
     )
-    saved = [dict(part) for part in parts]
+    saved: list[dict[str, Any]] = [dict(part) for part in parts]
     set_loader("yaml", _load, exceptions=(yaml.YAMLError,))
     set_dumper("yaml", _dump)
     try:
@@ -156,5 +156,5 @@ def _is_read_as_text(text: str) -> bool:
         return True
 
 
-def _dump(data: Any) -> str:  # noqa: ANN401  # whatever a configuration holds
+def _dump(data: object) -> str:
     return str(yaml.dump(data, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False))

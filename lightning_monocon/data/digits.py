@@ -76,7 +76,7 @@ def augment(images: NDArray[np.float32], random: NDArray[np.float64], erasing: f
     return np.where(erased, np.float32(0), shifted)[:, None]
 
 
-def _as_is(batch: Any) -> Any:  # noqa: ANN401  # PyTorch types a collate function by its list of samples
+def _as_is(batch: object) -> object:
     """Collate nothing, for `DigitImages.__getitems__` returns whole batches; a named function, so workers pickle it."""
     return batch
 
@@ -126,7 +126,7 @@ class DigitsData(SplitData[DigitImages]):
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
-        digits = load_digits()
+        digits: Any = load_digits()
         images = (digits.images[:, None] / _FULL_SCALE).astype(np.float32)
         labels = digits.target.astype(np.int64)
         rest, test = train_test_split(

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sized
+from typing import Any, cast
 
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Sampler, SequentialSampler
 
@@ -64,10 +64,10 @@ def remaining(loader: DataLoader[Any], done: int) -> DataLoader[Any]:
     )
 
 
-def _in_order(sampler: Sampler[Any] | object, dataset: Any) -> ShardSampler | DistributedSampler[Any]:  # noqa: ANN401  # PyTorch's data sets have no common type with a length
+def _in_order(sampler: Sampler[Any] | object, dataset: object) -> ShardSampler | DistributedSampler[Any]:
     # PyTorch's own repeats samples at the end, which would be rows twice in the corpus
     if isinstance(sampler, SequentialSampler) or (type(sampler) is DistributedSampler and not sampler.shuffle):
-        return ShardSampler(len(dataset))
+        return ShardSampler(len(cast("Sized", dataset)))
     if isinstance(sampler, DistributedSampler) and not sampler.shuffle:
         return sampler
     raise ValueError(

@@ -70,9 +70,11 @@ class Encoder(Protocol):
     @property
     def out_features(self) -> int:
         """Number of features per input."""
+        ...
 
     def spec(self) -> Mapping[str, object]:
         """Return the constructor's arguments as plain values, without anything that downloads weights."""
+        ...
 
 
 def encoder_spec(encoder: nn.Module) -> EncoderSpec | None:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 _PATIENCE = 10.0
 """Seconds to wait for a hub's answer."""
 
 
-def optional_package(name: str, extra: str) -> Any:  # noqa: ANN401  # a module has no better type
+def optional_package(name: str, extra: str) -> ModuleType:
     """Import a package that an extra of this one installs.
 
     Args:

@@ -11,9 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_monocon.encoders.hub import optional_package
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # Not part of the architecture: where it came from, code or kernels to fetch, how weights are kept, names of classes.
 _LEFT_OUT = {
@@ -72,7 +75,7 @@ def described(values: Mapping[str, Any]) -> str:
     return json.dumps(architecture(values), sort_keys=True)
 
 
-def fresh_model(config: str, extra: str, dtype: str = "float32") -> Any:  # noqa: ANN401  # a model of transformers
+def fresh_model(config: str, extra: str, dtype: str = "float32") -> PreTrainedModel:
     """Build the model that `described` describes, with fresh weights; nothing is read or fetched.
 
     Args:
@@ -90,7 +93,8 @@ def fresh_model(config: str, extra: str, dtype: str = "float32") -> Any:  # noqa
         _check_plain(values)
         built = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
         _check_plain(architecture(built.to_dict()))  # what is not said takes the default, which may name something too
-        return transformers.AutoModel.from_config(built, trust_remote_code=False, dtype=dtype)
+        model: PreTrainedModel = transformers.AutoModel.from_config(built, trust_remote_code=False, dtype=dtype)
+        return model
     except _Named as error:
         raise ValueError(
             f"`config` must describe an architecture by plain values; it has {error}, which could name something to "
@@ -122,7 +126,7 @@ def _left_out(name: str) -> bool:
     return name in _LEFT_OUT or name.startswith("_")
 
 
-def _inner(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+def _inner(value: object) -> object:
     if isinstance(value, Mapping):
         return architecture(value)
     return [_inner(each) for each in value] if isinstance(value, list | tuple) else value
@@ -158,7 +162,7 @@ def _defaults(kind: object) -> Mapping[str, Any]:
         return {}
 
 
-def _flat(value: Any) -> Iterator[Any]:  # noqa: ANN401  # any JSON value
+def _flat(value: object) -> Iterator[object]:
     if isinstance(value, list):
         for each in value:
             yield from _flat(each)

@@ -34,6 +34,7 @@ from lightning_monocon.export.sentence import check_stock
 from lightning_monocon.export.stamp import KEY, Stamp
 from lightning_monocon.export.traced import ONNX, PT2
 from lightning_monocon.export.vectors import check_same_space
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.runs.digest import hash_tensors
 
 LoadedForm = Literal["safetensors", "onnx", "pt2", "sentence-transformers"]
@@ -84,8 +85,7 @@ def load(
         ValueError: If a file is of another export, another version or damaged, the space is not the expected one, or
             the encoder does not fit or is described by more than plain values.
     """
-    if form not in get_args(LoadedForm):
-        raise ValueError(f"`form` must be one of {', '.join(get_args(LoadedForm))}; got {form!r}.")
+    check_choice("form", form, get_args(LoadedForm))
     folder = Path(path)
     description = read_description(folder)
     if expect is not None:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -26,8 +26,12 @@ from lightning_monocon.encoders.text.sentence_transformers_model import Sentence
 from lightning_monocon.encoders.text.tokenizer import load_tokenizer
 from lightning_monocon.export.stack import UnitLength
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
 CONFIG = "config.json"
 _MODULES, _TRANSFORMER = "modules.json", "sentence_bert_config.json"
+_LIBRARY = "sentence_transformers.sentence_transformer.modules"
 _SETTINGS = "sentence_*_config.json"
 _ADAPTER = "adapter_config.json"
 """Names another model, to be read instead of the one in the folder."""
@@ -134,25 +138,26 @@ def _check_transformer(path: Path, kind: str, foreign: str) -> None:
             raise ValueError(f"`path` must describe its transformer by plain values; in {path} {error}.") from error
 
 
-def load_sentence_transformer(folder: Path) -> Any:  # noqa: ANN401  # optional package
+def load_sentence_transformer(folder: Path) -> SentenceTransformer:
     """Load the folder as anyone would."""
     library = optional_package("sentence_transformers", "text")
     with reachable("path", str(folder)):
-        return library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        model: SentenceTransformer = library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        return model
 
 
 def _modules(stack: Iterable[nn.Module]) -> list[nn.Module]:
     """Dense and Normalize modules for the chain; an activation goes into the Dense before it."""
-    dense, norm = _class("Dense"), _class("Normalize")
+    library = import_module(_LIBRARY)
     found: list[nn.Module] = []
     layers = list(stack)
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         if isinstance(layer, UnitLength):
-            found.append(norm())
+            found.append(library.Normalize())
         elif isinstance(layer, nn.Linear):
             plain = following is None or isinstance(following, nn.Linear | UnitLength)
             activation = nn.Identity() if plain else following
-            module = dense(
+            module = library.Dense(
                 layer.in_features, layer.out_features, bias=layer.bias is not None, activation_function=activation
             )
             module.linear.load_state_dict(layer.state_dict())
@@ -186,10 +191,11 @@ def _built(encoder: nn.Module, tokenizer: str | None, scratch: Path) -> list[nn.
     found.save_pretrained(scratch)
     transformer.save_pretrained(scratch)
     arguments = _model_arguments(transformer)
-    first = _class("Transformer")(str(scratch), **({"model_kwargs": arguments} if arguments else {}))
+    library = import_module(_LIBRARY)
+    first = library.Transformer(str(scratch), **({"model_kwargs": arguments} if arguments else {}))
     if isinstance(encoder, SentenceTransformersEncoder):
         return [first, *encoder.steps]
-    return [first, _class("Pooling")(encoder.out_features, pooling_mode=_POOLING[encoder.pooling])]
+    return [first, library.Pooling(encoder.out_features, pooling_mode=_POOLING[encoder.pooling])]
 
 
 def _model_arguments(transformer: nn.Module) -> dict[str, bool]:
@@ -214,7 +220,7 @@ def _finish(encoder: nn.Module, folder: Path) -> None:
             _write(path, _without_paths(_read(path)))
 
 
-def _without_paths(content: Any) -> Any:  # noqa: ANN401  # any JSON value
+def _without_paths(content: object) -> object:
     """Replace folders of this machine by their last part, wherever a model's name stands; drop how it was found."""
     if isinstance(content, dict):
         kept = {}
@@ -225,11 +231,6 @@ def _without_paths(content: Any) -> Any:  # noqa: ANN401  # any JSON value
             kept[name] = Path(value).name if local else _without_paths(value)
         return kept
     return [_without_paths(value) for value in content] if isinstance(content, list) else content
-
-
-def _class(name: str) -> Any:  # noqa: ANN401  # optional package
-    """A class of sentence-transformers."""
-    return getattr(import_module("sentence_transformers.sentence_transformer.modules"), name)
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401  # any JSON value

@@ -71,7 +71,7 @@ def fold(head: nn.Module) -> list[nn.Module]:
     for layer in kept:
         if not isinstance(layer, nn.Linear) and not _stock(layer):
             raise ValueError(
-                f"`head` must be one of this package or a chain of Linear and {', '.join(_ACTIVATIONS)} layers with "
+                f"`head` must be a head of this package or a chain of Linear and {', '.join(_ACTIVATIONS)} layers with "
                 f"their default constants; got {layer}. Give it a method `fold` that returns such a chain."
             )
     return [deepcopy(layer).float().eval().requires_grad_(False) for layer in kept]

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ from torch.export import ExportedProgram
 from lightning_monocon.export.gallery import Inputs
 from lightning_monocon.export.stack import Exported
 from lightning_monocon.export.stamp import KEY, Stamp, parse_stamp
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 PT2, ONNX = "embedder.pt2", "embedder.onnx"
 
@@ -72,7 +76,7 @@ def save_onnx(program: ExportedProgram, path: Path, stamp: Stamp, inputs: Sequen
     found.save(path, external_data=size > _ONNX_LIMIT)
 
 
-def onnx_session(path: Path) -> Any:  # noqa: ANN401  # onnxruntime ships no types
+def onnx_session(path: Path) -> InferenceSession:
     """Open an ``.onnx`` file on the CPU.
 
     Raises:
@@ -86,7 +90,7 @@ def onnx_session(path: Path) -> Any:  # noqa: ANN401  # onnxruntime ships no typ
         raise ValueError(f"`path` must be a whole ONNX file; {path} is not: {error}.") from error
 
 
-def run_onnx(session: Any, inputs: Inputs) -> tuple[Tensor, ...]:  # noqa: ANN401  # onnxruntime ships no types
+def run_onnx(session: InferenceSession, inputs: Inputs) -> tuple[Tensor, ...]:
     """Return the vectors, and the codes where there are some."""
     names = [each.name for each in session.get_inputs()]
     tensors = {names[0]: inputs} if isinstance(inputs, Tensor) else {name: inputs[name] for name in names}
@@ -114,7 +118,7 @@ def stamp_of_pt2(path: Path) -> Stamp:
         raise ValueError(f"`path` must be a whole .pt2 file; {path} is not: {error}.") from error
 
 
-def need(package: str) -> Any:  # noqa: ANN401  # optional packages, some without types
+def need(package: str) -> ModuleType:
     """Import an optional package.
 
     Raises:

@@ -35,6 +35,7 @@ from lightning_monocon.export.stack import describe
 from lightning_monocon.export.stamp import Stamp
 from lightning_monocon.export.traced import ONNX, PT2, save_onnx, save_pt2, trace
 from lightning_monocon.export.vectors import write_vectors
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.module import MonoCon
 from lightning_monocon.runs.scratch import filled, resolved_target
@@ -203,8 +204,7 @@ def _described(prepared: Prepared, forms: Sequence[Form], largest: dict[str, flo
 
 
 def _chosen(model: MonoCon, storage: Storage, forms: Sequence[Form] | None) -> tuple[Form, ...]:
-    if storage not in get_args(Storage):
-        raise ValueError(f"`storage` must be one of {', '.join(get_args(Storage))}; got {storage!r}.")
+    check_choice("storage", storage, get_args(Storage))
     text = is_text(unwrapped(model.encoder))
     chosen = tuple(form for form in get_args(Form) if text or form != "sentence-transformers")
     if forms is None:

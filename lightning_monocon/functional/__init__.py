@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arithmetic of the metrics and of training: pure, typed functions on tensors."""
+"""Compute what the metrics measure: pure, typed functions on tensors."""
 
 from lightning_monocon.functional.alignment import alignment
 from lightning_monocon.functional.alpha_req import alpha_req

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alignment of positive pairs on the sphere (Wang & Isola, ICML 2020)."""
+"""Measure how close positive pairs are on the sphere (Wang & Isola, ICML 2020)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def alignment(embeddings: Tensor, positives: Tensor, alpha: float = 2.0) -> Tens
     .. math::
         \frac1N\sum_i |u_i - v_i|^\alpha
 
-    Wang & Isola (2020). Collapse wins it: report it with :func:`uniformity`.
+    Wang & Isola (2020). A collapsed embedding scores best, so report it with `uniformity`.
 
     Args:
         embeddings: ``(N, D)``, any floating dtype; rows are divided by their lengths.
@@ -46,7 +46,7 @@ def alignment(embeddings: Tensor, positives: Tensor, alpha: float = 2.0) -> Tens
         alpha: The exponent.
 
     Raises:
-        TypeError: If an input is no floating tensor.
+        TypeError: If an input is not a floating-point tensor.
         ValueError: If shapes do not match, a row is not finite, or ``alpha`` is not positive.
 
     Example:

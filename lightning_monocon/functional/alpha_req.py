@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alpha-ReQ: the decay of the eigenspectrum as a power law."""
+"""Fit a power law to the eigenspectrum (alpha-ReQ)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def alpha_req(embeddings: Tensor, first: int = 1, last: int | None = None, norma
 
     A least-squares line through :math:`(\log i, \log\lambda_i)` with weights 1/i, over the components ``first`` to
     ``last`` whose variance is positive: Agrawal et al. (alpha-ReQ, NeurIPS 2022) after Stringer et al. (2019). Near 1
-    for embeddings that generalise, larger for collapsed ones. The value hangs on the range: state it.
+    for embeddings that generalise, larger for collapsed ones. The value depends on the range of components; report it
+    with the result.
 
     Args:
         embeddings: ``(N, D)``, any floating dtype.
@@ -47,7 +48,7 @@ def alpha_req(embeddings: Tensor, first: int = 1, last: int | None = None, norma
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or the range is empty.
 
     Example:

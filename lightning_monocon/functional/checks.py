@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every metric asks of its input, said once: the argument, the rule, the value, the mend."""
+"""Check the arguments of metrics and of the whole package; an error names argument, rule, value and remedy."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -26,7 +27,7 @@ def check_embeddings(embeddings: Tensor, name: str = "embeddings", width: int | 
     """Return ``embeddings`` detached if they are a floating ``(N, D)`` tensor with ``D >= 1``.
 
     Raises:
-        TypeError: If they are no tensor, or not float16, bfloat16, float32 or float64.
+        TypeError: If they are not a tensor, or not float16, bfloat16, float32 or float64.
         ValueError: If they are not two-dimensional, have no features, or have not ``width`` features.
     """
     if not isinstance(embeddings, Tensor):
@@ -49,7 +50,7 @@ def check_labels(labels: Tensor | None, rows: int, name: str = "labels") -> Tens
     """Return ``labels`` as int64 if they are ``rows`` integers.
 
     Raises:
-        TypeError: If they are missing, no tensor, or not integers.
+        TypeError: If they are missing, not a tensor, or not integers.
         ValueError: If their shape is not ``(rows,)``.
     """
     if not isinstance(labels, Tensor):
@@ -62,10 +63,28 @@ def check_labels(labels: Tensor | None, rows: int, name: str = "labels") -> Tens
     return labels.detach().to(torch.int64)
 
 
-def check_nan_strategy(nan_strategy: str) -> None:
-    """Raise ValueError unless ``nan_strategy`` is one of the three known."""
-    if nan_strategy not in ("error", "warn", "ignore"):
-        raise ValueError(f"`nan_strategy` must be 'error', 'warn' or 'ignore'; got {nan_strategy!r}.")
+def check_choice(name: str, value: object, known: Iterable[object], remedy: str = "") -> None:
+    """Check that an argument is one of the values that are known.
+
+    Args:
+        name: The argument, for the message.
+        value: What was given.
+        known: The values that it may have, such as ``get_args`` of a ``Literal``.
+        remedy: A sentence that ends the message.
+
+    Raises:
+        ValueError: If ``value`` is none of them; the message lists them.
+
+    Example:
+        >>> check_choice("metric", "dot", ("cosine", "euclidean"))
+        Traceback (most recent call last):
+        ValueError: `metric` must be one of 'cosine', 'euclidean'; got 'dot'.
+    """
+    choices = tuple(known)
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{remedy and f' {remedy}'}"
+        )
 
 
 def check_variance(variance: float) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Effective dimension of the population behind a sample: corrected for the sample's bias, or refused.
+r"""Estimate the effective dimension of the population behind a sample, corrected for bias, or refuse.
 
 Two curves bracket the population's explained share :math:`F(k) = \sum_{i\le k}\lambda_i / \sum_i\lambda_i`:
 
@@ -10,7 +10,7 @@ Two curves bracket the population's explained share :math:`F(k) = \sum_{i\le k}\
 
 To second order in the perturbation of the covariance both err by the same amount,
 :math:`\frac1n\sum_{i\le k<j}\frac{\lambda_i\lambda_j}{\lambda_i-\lambda_j}` for Gaussian rows, with opposite signs.
-So their mean is the corrected curve, and their gap is an honest measure of what the correction does not know. The
+So their mean is the corrected curve, and their gap measures what the correction does not know. The
 interval takes the inside curve raised, and the outside curve lowered, by the sampling error of the curves
 (delete-group jackknife, Student's t). Its ends are where these two reach the wanted share; where the lowered outside
 curve never does (too few rows for the tail of this spectrum) there is no upper end, and the estimate is refused.
@@ -43,7 +43,7 @@ class RefusedEstimateWarning(UserWarning):
 
 
 class _Curves(NamedTuple):
-    """Explained share of k = 1 ... K components, ``(K,)`` each."""
+    """Hold the explained share of k = 1 ... K components, ``(K,)`` each."""
 
     whole: Tensor  # of the whole sample by its own components
     inside: Tensor
@@ -137,7 +137,7 @@ def corrected_effective_dimension(
         The estimate; where it is refused ``value`` and ``high`` are NaN, ``low`` still holds, and one warning says so.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or another argument is out of range.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Diffusion spectral entropy: the entropy of a random walk's spectrum on the embeddings."""
+"""Measure the entropy of the spectrum of a random walk on the embeddings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def diffusion_spectral_entropy(embeddings: Tensor, sigma: float = 10.0, t: int =
         K_{ij} = \frac{e^{-|x_i-x_j|^2/2\sigma^2}}{\sqrt{d_i d_j}},\qquad
         S = -\sum_{i\ge2} p_i\log_2 p_i,\quad p_i = |\mu_i|^t / \sum_{j\ge2}|\mu_j|^t
 
-    The value hangs on ``sigma``: the default is the authors', for raw activations; for unit rows take about 0.5. It
+    The value depends on ``sigma``; the default is the authors', for raw activations; for unit rows take about 0.5. It
     needs an N x N matrix in float64 (200 MB and minutes of eigenvalues at N = 5000): sample the rows first.
 
     Args:
@@ -38,7 +38,7 @@ def diffusion_spectral_entropy(embeddings: Tensor, sigma: float = 10.0, t: int =
         t: Steps of the walk; more steps suppress noise.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or ``sigma`` or ``t`` is out of range.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Effective dimension: how many principal components hold a given share of the variance."""
+"""Count the principal components that hold a given share of the variance."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def effective_dimension(embeddings: Tensor, variance: float = 0.99, normalize: b
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or ``variance`` is outside (0, 1].
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feature correlation: how far the features of an embedding are from uncorrelated."""
+"""Measure how far the features of an embedding are from uncorrelated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightning_monocon.functional.moments import ROUNDING, Moments, covariance, 
 
 
 class FeatureCorrelationResult(NamedTuple):
-    """Correlation among the features that vary; 0-d float64 tensors.
+    """Hold the correlation among the features that vary; 0-d float64 tensors.
 
     Attributes:
         rms: Root mean square of the off-diagonal correlations, in [0, 1].
@@ -25,7 +25,7 @@ class FeatureCorrelationResult(NamedTuple):
 
 
 def feature_correlation_from_moments(statistics: Moments) -> FeatureCorrelationResult:
-    """Return the result from the statistics; NaN and one warning where fewer than two features vary."""
+    """Return the result from the statistics; NaN, with one warning, if fewer than two vary."""
     matrix = covariance(statistics)
     nan = statistics.mean.new_tensor(torch.nan)
     if matrix is None:
@@ -59,7 +59,7 @@ def feature_correlation(embeddings: Tensor, normalize: bool = True) -> FeatureCo
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong or a row is not finite.
 
     Example:

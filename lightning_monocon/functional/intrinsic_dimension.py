@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the estimators of intrinsic dimension share: distances to neighbours, without rows that have a copy."""
+"""Find the distances to neighbours that estimators of intrinsic dimension share, without rows that have a copy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightning_monocon.functional.neighbours import neighbours
 
 
 class IntrinsicDimensionResult(NamedTuple):
-    """An intrinsic dimension; 0-d float64 tensors.
+    """Hold an intrinsic dimension; 0-d float64 tensors.
 
     Attributes:
         dimension: The estimate.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Delete-group jackknife: the interval of any value that is computed from sufficient statistics."""
+"""Compute a delete-group jackknife interval of any value that is computed from sufficient statistics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Statistic = Callable[[Moments], Tensor]
 
 
 class Estimate(NamedTuple):
-    """A value with its interval and with what it was estimated from.
+    """Hold a value with its interval and with what it was estimated from.
 
     Attributes:
         value: 0-d float64.
@@ -95,17 +95,17 @@ def jackknife(
 
     with :math:`\hat\theta_{(-g)}` the value of all rows but those of group g (Kott 2001). Rows are dealt to the G
     groups in turn; they must be independent: copies and augmentations of one input make it too narrow. It measures
-    the scatter at this n and not the bias that is left at this n: see :func:`corrected_effective_dimension`.
+    the scatter at this n and not the bias that is left at this n: see `corrected_effective_dimension`.
 
     Args:
         embeddings: ``(N, D)``, any floating dtype.
-        statistic: Maps :class:`~lightning_monocon.functional.Moments` to a 0-d tensor.
+        statistic: Maps `Moments` to a 0-d tensor.
         groups: G, at least 2.
         confidence: Nominal coverage.
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or ``groups`` or ``confidence`` is out of range.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""k-nearest-neighbour accuracy: does the majority of the nearest gallery rows share the query's label?"""
+"""Measure whether the majority of the nearest gallery rows shares the query's label."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def majority_vote(labels: Tensor) -> Tensor:
 
 
 def accuracy_from_labels(nearest: Tensor, query_labels: Tensor) -> Tensor:
-    """Return the share of queries whose neighbours ``(N, k)`` vote for their label; NaN and one warning of none."""
+    """Return the share of queries whose neighbours ``(N, k)`` vote for their label; NaN, with one warning, if none."""
     if not len(query_labels):
         warn_degenerate("k-NN accuracy needs at least 1 query row, got 0")
         return torch.tensor(torch.nan, dtype=torch.float64, device=nearest.device)
@@ -59,7 +59,7 @@ def knn_accuracy(
         metric: ``"cosine"`` or ``"euclidean"``.
 
     Raises:
-        TypeError: If embeddings are no floating tensors or labels no integers.
+        TypeError: If embeddings are not floating-point tensors or labels are not integers.
         ValueError: If shapes do not match, a row is not finite, the gallery has one class, or ``k`` is out of range.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Linear CKA between two embeddings of the same inputs, with the unbiased estimator of HSIC."""
+"""Compare two embeddings of the same inputs by linear CKA, with the unbiased estimator of HSIC."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def linear_cka(first: Tensor, second: Tensor) -> Tensor:
         second: ``(N, D2)``, of the same inputs in the same order.
 
     Raises:
-        TypeError: If an input is no floating tensor.
+        TypeError: If an input is not a floating-point tensor.
         ValueError: If a shape is wrong, the numbers of rows differ, or a row is not finite.
 
     Example:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maximum-likelihood intrinsic dimension around each row (Levina & Bickel)."""
+"""Estimate the intrinsic dimension around each row by maximum likelihood (Levina & Bickel)."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
-from lightning_monocon.functional.checks import check_embeddings
+from lightning_monocon.functional.checks import check_choice, check_embeddings
 from lightning_monocon.functional.intrinsic_dimension import (
     IntrinsicDimensionResult,
     neighbour_distances,
@@ -21,8 +21,7 @@ def check_average(k: int, average: str) -> None:
     """Raise ValueError unless ``k >= 2`` and ``average`` is known."""
     if isinstance(k, bool) or not isinstance(k, int) or k < 2:
         raise ValueError(f"`k` must be an integer of at least 2; got {k!r}.")
-    if average not in ("harmonic", "mean"):
-        raise ValueError(f"`average` must be 'harmonic' or 'mean'; got {average!r}.")
+    check_choice("average", average, get_args(Average))
 
 
 def local_intrinsic_dimension(
@@ -44,7 +43,7 @@ def local_intrinsic_dimension(
         average: ``"harmonic"`` or ``"mean"``.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or ``k`` or ``average`` is out of range.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mean cosine: how narrow the cone is that holds the embeddings."""
+"""Measure how narrow the cone is that holds the embeddings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_monocon.functional.moments import Moments, moments
 
 
 def mean_cosine_from_moments(statistics: Moments) -> Tensor:
-    """Return the mean cosine of different rows from the moments of unit rows; NaN and one warning below two rows."""
+    """Return the mean cosine of different rows from moments of unit rows; NaN, with one warning, below two rows."""
     count, mean, comoment = statistics
     if count < 2:
         warn_degenerate(f"A mean cosine of pairs needs at least 2 rows, got {int(count)}")
@@ -32,7 +32,7 @@ def mean_cosine(embeddings: Tensor) -> Tensor:
         embeddings: ``(N, D)``, any floating dtype.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong or a row is not finite.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Count, mean and co-moment of rows: the statistics that every spectral metric is computed from.
+r"""Compute count, mean and co-moment of rows, the statistics behind every spectral metric.
 
 .. math::
     n,\qquad m = \tfrac1n\sum_i x_i,\qquad C = \sum_i (x_i - m)(x_i - m)^\top
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -25,8 +25,8 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import (
     NanStrategy,
+    check_choice,
     check_embeddings,
-    check_nan_strategy,
     finite_rows,
     warn_degenerate,
 )
@@ -38,7 +38,7 @@ ROUNDING = 64 * torch.finfo(torch.float64).eps  # relative error below which a s
 
 
 class Moments(NamedTuple):
-    """Sufficient statistics of ``n`` rows of ``D`` features, float64.
+    """Hold the sufficient statistics of ``n`` rows of ``D`` features, float64.
 
     Attributes:
         rows: ``()``, their number.
@@ -97,7 +97,7 @@ def _tile_moments(tile: Tensor, normalize: bool) -> Moments:
 
 
 def moments(embeddings: Tensor, normalize: bool = True, nan_strategy: NanStrategy = "error") -> Moments:
-    """Return the float64 :class:`Moments` of ``(N, D)`` embeddings.
+    """Return the float64 `Moments` of ``(N, D)`` embeddings.
 
     Args:
         embeddings: ``(N, D)``, float16, bfloat16, float32 or float64; ``N`` may be 0.
@@ -106,7 +106,7 @@ def moments(embeddings: Tensor, normalize: bool = True, nan_strategy: NanStrateg
             or leave them out (``"ignore"``).
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, or a row is not finite under ``nan_strategy="error"``.
 
     Example:
@@ -115,7 +115,7 @@ def moments(embeddings: Tensor, normalize: bool = True, nan_strategy: NanStrateg
                 [0., 0.]], dtype=torch.float64)
     """
     rows = check_embeddings(embeddings)
-    check_nan_strategy(nan_strategy)
+    check_choice("nan_strategy", nan_strategy, get_args(NanStrategy))
     finite = finite_rows(rows, nan_strategy)
     rows = rows if finite is None else rows[finite]
     total = empty_moments(rows.shape[1], statistics_device(rows.device))
@@ -136,7 +136,7 @@ def range_fault(statistics: Moments) -> str:
 
 
 def covariance(statistics: Moments) -> Tensor | None:
-    """Return the symmetric covariance ``C / (n - 1)``, ``(D, D)``; None and one warning where it says nothing.
+    """Return the symmetric covariance ``C / (n - 1)``, ``(D, D)``; None, with one warning, if it is undefined.
 
     That is: fewer than two rows, no variance beyond rounding (a spread below 64 epsilon of the mean's length), or
     an overflow. So LAPACK never sees a number that is not finite.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""k-NN accuracy and Recall@k from one search."""
+"""Compute k-NN accuracy and Recall@k with one search."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def neighbour_scores(
         ``{"knn_accuracy", "recall@1", "recall@5"}`` (one recall for each k), 0-d float64 tensors in [0, 1].
 
     Raises:
-        TypeError: If embeddings are no floating tensors or labels no integers.
+        TypeError: If embeddings are not floating-point tensors or labels are not integers.
         ValueError: If shapes do not match, a row is not finite, the gallery has one class, or a k is out of range.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Exact nearest neighbours in tiles: the whole distance matrix is never stored.
+r"""Find exact nearest neighbours in tiles; the whole distance matrix is never stored.
 
 Both metrics are ranked by the squared Euclidean distance, for ``"cosine"`` of unit rows
 (:math:`|u-v|^2 = 2 - 2\cos`), after the gallery's mean is subtracted. That changes no distance, but a narrow cone
@@ -15,12 +15,12 @@ float32 copy of them and a few tiles.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from lightning_monocon.functional.checks import check_embeddings, finite_rows
+from lightning_monocon.functional.checks import check_choice, check_embeddings, finite_rows
 from lightning_monocon.functional.moments import statistics_device
 from lightning_monocon.functional.unit_rows import binary_scale, tame_rows
 
@@ -35,7 +35,7 @@ _MARGIN = 8  # candidates beyond k that float32 keeps for float64 to judge
 
 
 class Neighbours(NamedTuple):
-    """The k nearest gallery rows of every query, nearest first.
+    """Hold the k nearest gallery rows of every query, nearest first.
 
     Attributes:
         distances: ``(N, k)`` float64; cosine distance ``1 - cos`` or Euclidean distance.
@@ -47,19 +47,13 @@ class Neighbours(NamedTuple):
 
 
 class _Points(NamedTuple):
-    """Rows as ranked: prepared float32 copies for the choice, and what float64 needs for the decision."""
+    """Hold rows as ranked: prepared float32 copies for the choice, and what float64 needs for the decision."""
 
     rows: Tensor  # (N, D), as given
     length: Tensor  # (N, 1) float64 divisors, ones for Euclidean and for rows of zeros
     penalty: Tensor  # (N,) float64, 1 for rows of zeros under cosine: their cosine is 0, not 1/2
     centred: Tensor  # (N, D) float32
     square: Tensor  # (N,) float32, |centred|^2 and the penalty
-
-
-def check_metric(metric: str) -> None:
-    """Raise ValueError unless ``metric`` is ``"cosine"`` or ``"euclidean"``."""
-    if metric not in ("cosine", "euclidean"):
-        raise ValueError(f"`metric` must be 'cosine' or 'euclidean'; got {metric!r}.")
 
 
 def check_k(k: int, gallery_rows: int, exclude_self: bool = False) -> None:
@@ -209,7 +203,7 @@ def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: Distan
         metric: ``"cosine"`` or ``"euclidean"``.
 
     Raises:
-        TypeError: If an input is no floating tensor.
+        TypeError: If an input is not a floating-point tensor.
         ValueError: If a shape is wrong, the widths differ, a row is not finite, or ``k`` or ``metric`` is out of range.
 
     Example:
@@ -217,7 +211,7 @@ def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: Distan
         >>> neighbours(gallery, torch.tensor([[2.0, 1.0]]), k=2).indices
         tensor([[0, 1]])
     """
-    check_metric(metric)
+    check_choice("metric", metric, get_args(DistanceName))
     rows = check_embeddings(gallery, "gallery")
     exclude_self = query is None
     asked = rows if query is None else check_embeddings(query, "query", width=rows.shape[1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neural collapse: how far the classes have shrunk to their means, and the means to a simplex (Papyan et al. 2020)."""
+"""Measure how far classes shrink to their means, and the means to a simplex (Papyan et al. 2020)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_monocon.functional.unit_rows import unit_rows
 
 
 class NeuralCollapseResult(NamedTuple):
-    """Neural collapse; 0-d float64 tensors.
+    """Hold measures of neural collapse; 0-d float64 tensors.
 
     Attributes:
         nc1: Within-class over between-class variability, >= 0.
@@ -47,7 +47,10 @@ def class_sums(embeddings: Tensor, labels: Tensor | None, num_classes: int, norm
 
 
 def collapse_from_statistics(statistics: Moments, counts: Tensor, sums: Tensor) -> NeuralCollapseResult:
-    """Return the result from the moments of all rows and the classes' counts and sums; NaN and a warning of none."""
+    """Return the result from all moments and the counts and sums of classes.
+
+    It is NaN, with one warning, if fewer than two classes are present.
+    """
     nan = statistics.mean.new_tensor(torch.nan)
     present = counts > 0
     classes = int(present.sum())
@@ -94,7 +97,7 @@ def neural_collapse(embeddings: Tensor, labels: Tensor, normalize: bool = False)
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor or ``labels`` no integers.
+        TypeError: If ``embeddings`` is not a floating-point tensor or ``labels`` are not integers.
         ValueError: If a shape is wrong, a label is negative, or a row is not finite.
 
     Example:

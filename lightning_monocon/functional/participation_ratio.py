@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Participation ratio: how many directions share the variance."""
+"""Measure how many directions share the variance."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def participation_ratio(embeddings: Tensor, normalize: bool = True) -> Tensor:
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong or a row is not finite.
 
     Example:

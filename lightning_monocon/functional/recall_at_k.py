@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recall@k: is there a gallery row with the query's label among the k nearest?"""
+"""Measure whether a gallery row with the query's label is among the k nearest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_ks(k: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def recall_from_labels(nearest: Tensor, query_labels: Tensor, k: Sequence[int]) -> dict[int, Tensor]:
-    """Return Recall@k for each k from neighbour labels ``(N, K)``, nearest first; NaN and one warning of none."""
+    """Return Recall@k for each k from neighbour labels ``(N, K)``, nearest first; NaN, with one warning, if none."""
     if not len(query_labels):
         warn_degenerate("Recall needs at least 1 query row, got 0")
         return {n: torch.tensor(torch.nan, dtype=torch.float64, device=nearest.device) for n in k}
@@ -52,7 +52,7 @@ def recall_at_k(
         For each k a 0-d float64 tensor in [0, 1].
 
     Raises:
-        TypeError: If embeddings are no floating tensors or labels no integers.
+        TypeError: If embeddings are not floating-point tensors or labels are not integers.
         ValueError: If shapes do not match, a row is not finite, the gallery has one class, or ``k`` is out of range.
 
     Example:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reconstruction error: what the gallery's principal subspace leaves out of the query embeddings."""
+"""Measure what the gallery's principal subspace leaves out of the query embeddings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightning_monocon.functional.spectrum import components_from_moments
 
 
 class ReconstructionResult(NamedTuple):
-    """What the top-k principal subspace of the gallery leaves out of the query; 0-d float64 tensors.
+    """Hold what the top-k principal subspace of the gallery leaves out of the query; 0-d float64 tensors.
 
     Attributes:
         rmse: Root mean square, over all N x D entries, of the residual.
@@ -29,7 +29,7 @@ class ReconstructionResult(NamedTuple):
 
 
 def reconstruction_from_moments(gallery: Moments, query: Moments, variance: float) -> ReconstructionResult:
-    """Return the result from the two sets of statistics; NaN and one warning where it is undefined."""
+    """Return the result from the two sets of statistics; NaN, with one warning, if it is undefined."""
     mean, components, variances = components_from_moments(gallery)
     dimension = components_for(variances, variance)
     nan = mean.new_tensor(torch.nan)
@@ -57,7 +57,7 @@ def reconstruction_error(
     r"""Return RMSE, unexplained fraction and dimension of the query outside the gallery's principal subspace.
 
     With :math:`m` the gallery's mean, :math:`P` the projector on its first k principal components (k its
-    :func:`effective_dimension`) and :math:`r_i = (I - P)(q_i - m)`:
+    `effective_dimension`) and :math:`r_i = (I - P)(q_i - m)`:
 
     .. math::
         \mathrm{rmse} = \sqrt{\frac{1}{ND}\sum_i |r_i|^2},\qquad
@@ -73,7 +73,7 @@ def reconstruction_error(
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If an input is no floating tensor.
+        TypeError: If an input is not a floating-point tensor.
         ValueError: If a shape is wrong, the widths differ, a row is not finite, or ``variance`` is outside (0, 1].
 
     Example:

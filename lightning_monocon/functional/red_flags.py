@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Red flags: what makes the headline figures of an embedding mean less than they say.
+"""Find the reasons to distrust the headline figures of an embedding.
 
 Effective dimension and reconstruction error are won by collapse, by a constant shift and by a small or padded sample.
 Each rule looks at one of these ways, needs no baseline, and speaks with its figures.
@@ -22,7 +22,7 @@ REPEATED_SHARE = 0.05
 
 
 class RedFlag(NamedTuple):
-    """A reason to distrust the figures.
+    """Name a reason to distrust the figures.
 
     Attributes:
         name: ``"undefined"``, ``"one_direction"``, ``"narrow_cone"``, ``"small_sample"`` or ``"repeated_rows"``.

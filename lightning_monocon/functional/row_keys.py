@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys of rows from their content: equal rows have equal keys, whatever batch or rank they arrive on.
+"""Compute keys of rows from their content: equal rows have equal keys on any batch and rank.
 
 The rows with the smallest keys are a uniform sample of the *distinct* rows (bottom-k sampling, Cohen & Kaplan 2007),
 and how small the k smallest are tells how many distinct rows there are (k minimum values, Bar-Yossef et al. 2002).

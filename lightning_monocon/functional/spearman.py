@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spearman's rank correlation, ties included."""
+"""Measure how alike two series order their items, by Spearman's rank correlation."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +14,8 @@ from lightning_monocon.functional.checks import warn_degenerate
 def spearman(first: Tensor, second: Tensor) -> Tensor:
     r"""Return the correlation of the ranks of two series, 0-d float64, in [-1, 1].
 
-    Equal values share the mean of their ranks, as in `scipy.stats.spearmanr`. NaN and one warning where a series is
-    constant or shorter than two.
+    Equal values share the mean of their ranks, as in `scipy.stats.spearmanr`, which computes it. NaN, with one
+    warning, if a series is constant or has fewer than two values.
 
     Args:
         first: ``(N,)``, finite.
@@ -33,17 +35,11 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
     for name, values in (("first", first), ("second", second)):
         if not torch.isfinite(values).all():
             raise ValueError(f"`{name}` must be finite; {int((~torch.isfinite(values)).sum())} values are not.")
-    x, y = (_ranks(values) for values in (first, second))
-    x, y = x - x.mean(), y - y.mean()
-    scale = (x.square().sum() * y.square().sum()).sqrt()
-    if len(x) < 2 or scale == 0:
+    if len(first) < 2 or any((values == values[0]).all() for values in (first, second)):
         warn_degenerate("A rank correlation needs two series of at least 2 values that are not all equal")
-        return x.new_tensor(torch.nan)
-    return (x * y).sum() / scale
+        return first.new_tensor(torch.nan, dtype=torch.float64)
+    from scipy.stats import spearmanr  # slow to import, and few ask for it
 
-
-def _ranks(values: Tensor) -> Tensor:
-    _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    ranks: Tensor = (last - (counts - 1) / 2)[place]
-    return ranks
+    x, y = (values.detach().cpu().double().numpy() for values in (first, second))
+    found: Any = spearmanr(x, y)
+    return first.new_tensor(found.statistic, dtype=torch.float64)

@@ -1,23 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entropy effective rank of the spectrum: RankMe and its kin."""
+"""Compute the entropy effective rank of the spectrum, such as RankMe."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.moments import Moments, moments
 from lightning_monocon.functional.spectrum import squared_singular_values
 
 Values = Literal["singular", "eigenvalues"]
-
-
-def check_values(values: str) -> None:
-    """Raise ValueError unless ``values`` is ``"singular"`` or ``"eigenvalues"``."""
-    if values not in ("singular", "eigenvalues"):
-        raise ValueError(f"`values` must be 'singular' or 'eigenvalues'; got {values!r}.")
 
 
 def effective_rank_from_moments(statistics: Moments, centred: bool, values: Values) -> Tensor:
@@ -47,12 +42,12 @@ def spectral_effective_rank(
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or ``values`` is unknown.
 
     Example:
         >>> spectral_effective_rank(torch.eye(4))
         tensor(4., dtype=torch.float64)
     """
-    check_values(values)
+    check_choice("values", values, get_args(Values))
     return effective_rank_from_moments(moments(embeddings, normalize), centred, values)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Principal components of embeddings: variances (descending eigenvalues of the covariance) and directions."""
+"""Compute the principal components of embeddings: variances (descending eigenvalues of the covariance) and axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightning_monocon.functional.moments import Moments, covariance, moments
 
 
 class PrincipalComponents(NamedTuple):
-    """Mean and principal axes of embeddings, float64.
+    """Hold mean and principal axes of embeddings, float64.
 
     Attributes:
         mean: ``(D,)``, about which the axes are taken.
@@ -27,7 +27,7 @@ class PrincipalComponents(NamedTuple):
 
 
 def variances_from_moments(statistics: Moments) -> Tensor:
-    """Return the descending eigenvalues ``(D,)`` of the covariance; NaN and one warning where there is none."""
+    """Return the descending eigenvalues ``(D,)`` of the covariance; NaN, with one warning, if there is none."""
     matrix = covariance(statistics)
     if matrix is None:
         return torch.full_like(statistics.mean, torch.nan)
@@ -36,7 +36,7 @@ def variances_from_moments(statistics: Moments) -> Tensor:
 
 
 def components_from_moments(statistics: Moments) -> PrincipalComponents:
-    """Return mean, axes and variances; NaN and one warning where there is no covariance."""
+    """Return mean, axes and variances; NaN, with one warning, if there is no covariance."""
     matrix = covariance(statistics)
     if matrix is None:
         nan = torch.full_like(statistics.comoment, torch.nan)
@@ -46,7 +46,10 @@ def components_from_moments(statistics: Moments) -> PrincipalComponents:
 
 
 def squared_singular_values(statistics: Moments, centred: bool) -> Tensor:
-    """Return the descending squared singular values ``(D,)`` of the centred or raw rows; NaN and a warning of none."""
+    """Return the descending squared singular values ``(D,)`` of the centred or raw rows.
+
+    They are NaN, with one warning, if the rows leave them undefined.
+    """
     if centred:
         return variances_from_moments(statistics) * (statistics.rows - 1.0)
     if statistics.rows < 2 or not torch.isfinite(statistics.comoment).all():
@@ -74,7 +77,7 @@ def explained_variance(embeddings: Tensor, normalize: bool = True) -> Tensor:
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong or a row is not finite.
 
     Example:
@@ -92,7 +95,7 @@ def principal_components(embeddings: Tensor, normalize: bool = True) -> Principa
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong or a row is not finite.
 
     Example:

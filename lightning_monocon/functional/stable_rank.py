@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stable rank: all variance in units of the largest direction."""
+"""Measure all variance in units of the largest direction."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stable_rank(embeddings: Tensor, centred: bool = True, normalize: bool = True
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong or a row is not finite.
 
     Example:

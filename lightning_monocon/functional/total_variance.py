@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Total variance: how much an embedding spreads at all."""
+"""Measure how much an embedding spreads at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_monocon.functional.moments import Moments, moments
 
 
 def total_variance_from_moments(statistics: Moments) -> Tensor:
-    """Return the trace of the covariance; NaN and one warning for fewer than two rows."""
+    """Return the trace of the covariance; NaN, with one warning, for fewer than two rows."""
     if statistics.rows < 2:
         warn_degenerate(f"A variance needs at least 2 rows, got {int(statistics.rows)}")
         return statistics.mean.new_tensor(torch.nan)
@@ -29,7 +29,7 @@ def total_variance(embeddings: Tensor, normalize: bool = True) -> Tensor:
         normalize: Divide every row by its length first.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong or a row is not finite.
 
     Example:

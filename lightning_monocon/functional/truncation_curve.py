@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Truncation curve: what an embedding is worth when only its first k principal components are stored."""
+"""Score an embedding of which only the first k principal components are stored."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def truncation_curve(
         For each of ``dims`` ``{"knn_accuracy", "recall@1"}``, 0-d float64 tensors.
 
     Raises:
-        TypeError: If embeddings are no floating tensors or labels no integers.
+        TypeError: If embeddings are not floating-point tensors or labels are not integers.
         ValueError: If shapes do not match, a row is not finite, the gallery has one class, or ``dims`` or ``k`` is out
             of range.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TwoNN: intrinsic dimension from the distances to the two nearest neighbours."""
+"""Estimate intrinsic dimension from the distances to the two nearest neighbours (TwoNN)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def two_nn(embeddings: Tensor, discard: float = 0.1) -> IntrinsicDimensionResult
         discard: Share of the largest ratios left out of the fit, in [0, 1).
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or ``discard`` is outside [0, 1).
 
     Example:

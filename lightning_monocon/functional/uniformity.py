@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uniformity of unit embeddings on the sphere (Wang & Isola, ICML 2020)."""
+"""Measure how evenly unit embeddings cover the sphere (Wang & Isola, ICML 2020)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def uniformity(embeddings: Tensor, t: float = 2.0) -> Tensor:
         t: The kernel's exponent.
 
     Raises:
-        TypeError: If ``embeddings`` is no floating tensor.
+        TypeError: If ``embeddings`` is not a floating-point tensor.
         ValueError: If the shape is wrong, a row is not finite, or ``t`` is not positive.
 
     Example:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from torch import nn
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.heads.monotonic import MonotonicMLP
 from lightning_monocon.heads.plain import LinearHead, MLPHead
 
@@ -22,8 +23,7 @@ def head_spec(arm: Arm, in_features: int, out_features: int | None, options: Hea
     Raises:
         ValueError: If the arm is unknown, or ``out_features`` is missing (``"linear"``) or impossible (``"none"``).
     """
-    if arm not in get_args(Arm):
-        raise ValueError(f"`head` must be one of {', '.join(get_args(Arm))} or a module, got {arm!r}.")
+    check_choice("head", arm, get_args(Arm), "Or pass a module.")
     if arm == "linear" and out_features is None:
         raise ValueError("`out_features` must be given for head='linear', the bottleneck's dimension; got None. Try 8.")
     if arm == "none" and (options or out_features not in (None, in_features)):

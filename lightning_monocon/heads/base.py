@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.heads.report import InitReport, init_report
 from lightning_monocon.kernels.monotone_linear import (
     Activation,
     Backend,
     Precision,
-    check_choice,
     effective_weight,
     monotone_mlp,
 )
@@ -35,7 +36,9 @@ class Head(nn.Module):
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("precision", precision, PRECISIONS)
         check_choice("backend", backend, BACKENDS)
-        self.activation, self.precision, self.backend = activation, precision, backend
+        self.activation: Activation = activation
+        self.precision: Precision = precision
+        self.backend: Backend = backend
         self.register_buffer("monotone", None)
         self.in_features, self.out_features = widths[0], widths[-1]
         self.hidden_layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths[:-1]))
@@ -44,7 +47,7 @@ class Head(nn.Module):
     @property
     def layers(self) -> list[nn.Linear]:
         """The layers, input side first; their weights are raw."""
-        return [*self.hidden_layers, self.output_layer]
+        return [*cast("Iterable[nn.Linear]", self.hidden_layers), self.output_layer]
 
     @property
     def effective_weights(self) -> list[Tensor]:

@@ -9,11 +9,12 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.heads.arguments import directions_of, layer_widths
 from lightning_monocon.heads.base import Head
 from lightning_monocon.heads.falsify import NotMonotoneError, box_corners, find_counterexample
 from lightning_monocon.heads.init import Init, initialize_
-from lightning_monocon.kernels.monotone_linear import Activation, Backend, Precision, check_choice
+from lightning_monocon.kernels.monotone_linear import Activation, Backend, Precision
 from lightning_monocon.kernels.monotone_linear.reference import Positive
 
 
@@ -84,7 +85,8 @@ class MonotonicMLP(Head):
         super().__init__(widths, activation, precision, backend)
         check_choice("parametrization", parametrization, get_args(Positive))
         check_choice("init", init, get_args(Init))
-        self.parametrization, self.init = parametrization, init
+        self.parametrization = parametrization
+        self.init: Init = init
         self.monotone = None if monotone is None else directions_of(monotone, in_features)
         initialize_(self.layers, init, parametrization, activation, self.monotone)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import get_args
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.heads.arguments import layer_widths, positive_size
 from lightning_monocon.heads.base import Head
 from lightning_monocon.heads.init import FreeInit, initialize_
-from lightning_monocon.kernels.monotone_linear import Activation, Backend, Precision, check_choice
+from lightning_monocon.kernels.monotone_linear import Activation, Backend, Precision
 
 
 class LinearHead(Head):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,14 @@ def stamp_rows(loader: DataLoader[Any], transfer: Callable[[Any], Any]) -> str:
     if not hasattr(dataset, "__len__"):
         return ""
     digest = hashlib.sha256(f"{len(dataset)} rows".encode())
-    _add(digest, np.asarray(getattr(dataset, "ids", ())))
+    for part in _bytes(np.asarray(getattr(dataset, "ids", ()))):
+        digest.update(part)
     first, second = (_digest(transfer(_some_rows(loader))) for _ in range(2)) if len(dataset) else ("", "")
     digest.update((first if first == second else "random").encode())
     return digest.hexdigest()
 
 
-def _some_rows(loader: DataLoader[Any]) -> Any:  # noqa: ANN401  # whatever the user's batches are
+def _some_rows(loader: DataLoader[Any]) -> object:
     size = len(loader.dataset)  # type: ignore[arg-type]  # the caller has seen its length
     rows = np.unique(np.linspace(0, size - 1, _PROBED).round().astype(np.int64)).tolist()
     probe = DataLoader(
@@ -53,28 +54,29 @@ def _some_rows(loader: DataLoader[Any]) -> Any:  # noqa: ANN401  # whatever the 
 
 def _digest(batch: object) -> str:
     digest = hashlib.sha256()
-    _add(digest, batch)
+    for part in _bytes(batch):
+        digest.update(part)
     return digest.hexdigest()
 
 
-def _add(digest: Any, value: object) -> None:  # noqa: ANN401  # hashlib's own type has no public name
-    """Add a batch of anything to a digest: tensors and arrays by their bytes, objects by their plain attributes."""
+def _bytes(value: object) -> Iterator[bytes]:
+    """Yield a batch of anything as bytes: tensors and arrays by their content, objects by their plain attributes."""
     if isinstance(value, Tensor):
         plain = value.detach().cpu().contiguous()
-        digest.update(f"{plain.dtype} {tuple(plain.shape)}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+        yield f"{plain.dtype} {tuple(plain.shape)}".encode()
+        yield plain.reshape(-1).view(torch.uint8).numpy().tobytes()
     elif isinstance(value, np.ndarray) and value.dtype.kind != "O":
-        digest.update(f"{value.dtype} {value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+        yield f"{value.dtype} {value.shape}".encode() + np.ascontiguousarray(value).tobytes()
     elif isinstance(value, Mapping):
         for name, part in value.items():
-            digest.update(repr(name).encode())
-            _add(digest, part)
+            yield repr(name).encode()
+            yield from _bytes(part)
     elif isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes):
-        digest.update(f"[{len(value)}".encode())
+        yield f"[{len(value)}".encode()
         for part in value:
-            _add(digest, part)
+            yield from _bytes(part)
     elif value is None or isinstance(value, str | bytes | bool | int | float | np.generic):
-        digest.update(f"{value!r};".encode())
+        yield f"{value!r};".encode()
     else:
-        digest.update(type(value).__qualname__.encode())
-        _add(digest, getattr(value, "__dict__", None))
+        yield type(value).__qualname__.encode()
+        yield from _bytes(getattr(value, "__dict__", None))

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.inference.space import FORMAT, READABLE, Kind, Space, space_differences
 from lightning_monocon.runs import files
 from lightning_monocon.runs.digest import hash_tensors
@@ -188,8 +189,7 @@ class Shards:
         Raises:
             ValueError: If there is no such part, or a shard is damaged.
         """
-        if part not in self.parts:
-            raise ValueError(f"`part` must be one of {', '.join(self.parts)}; got {part!r}.")
+        check_choice("part", part, self.parts)
         for entry in self.entries:
             if entry.part != part:
                 continue
@@ -200,7 +200,7 @@ class Shards:
     def read(self, part: str) -> Rows:
         """Return a whole part, in the order of its ids."""
         pieces = list(self.stream(part))
-        ids = np.concatenate([piece.ids for piece in pieces])
+        ids: Any = np.concatenate([piece.ids for piece in pieces])
         order = np.argsort(ids, kind="stable")
         labels = [piece.labels for piece in pieces if piece.labels is not None]
         return Rows(

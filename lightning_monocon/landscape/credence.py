@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.checks import check_embeddings, check_labels
 from lightning_monocon.functional.unit_rows import unit_rows
-from lightning_monocon.landscape.strata import ArrayLike, Strata, check_credence, parse_strata, to_numpy
+from lightning_monocon.landscape.strata import ArrayLike, Strata, check_credence, parse_strata
 
 CREDENCE_FLOOR = 1e-6
 
@@ -41,11 +42,11 @@ def credence(logits: Tensor, labels: Tensor) -> Tensor:
         tensor([0.2500, 0.2500])
 
     Raises:
-        ValueError: If the labels are missing, are not one per row, or are not columns of the logits.
+        TypeError: If the labels are missing or not integers.
+        ValueError: If they are not one per row, or name no column of the logits.
     """
-    if logits.ndim != 2:
-        raise ValueError(f"`logits` must be (N, C), got shape {tuple(logits.shape)}.")
-    _check_labels(labels, len(logits), "labels")
+    check_embeddings(logits, "logits")
+    check_labels(labels, max(len(logits), 1))
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(
             f"`labels` must lie in 0..{logits.shape[1] - 1}, one class per column of `logits`; "
@@ -82,13 +83,13 @@ def soft_knn_credence(
         tensor([True, True, True, True])
 
     Raises:
-        ValueError: If shapes disagree, labels are missing, or the temperature is not positive.
+        TypeError: If labels are missing or not integers.
+        ValueError: If shapes disagree, or the temperature is not positive.
     """
     if temperature <= 0:
         raise ValueError(f"`temperature` must be positive, got {temperature}.")
-    if embeddings.ndim != 2:
-        raise ValueError(f"`embeddings` must be (N, D), got shape {tuple(embeddings.shape)}.")
-    _check_labels(labels, len(embeddings), "labels")
+    check_embeddings(embeddings)
+    check_labels(labels, max(len(embeddings), 1))
     cosine, neighbour_labels = _similarities(embeddings, labels, bank, bank_labels)
     weights = (cosine / temperature).softmax(dim=1)
     return (weights * (labels[:, None] == neighbour_labels[None])).sum(dim=1).clamp(max=1.0)
@@ -144,7 +145,7 @@ def _similarities(
     if bank is not None and bank.ndim == 2:
         if bank_labels is None:
             raise ValueError("`bank_labels` must be given with a bank of embeddings, one integer each; got None.")
-        _check_labels(bank_labels, len(bank), "bank_labels")
+        check_labels(bank_labels, max(len(bank), 1), "bank_labels")
         return rows @ unit_rows(bank.to(rows.dtype)).T, bank_labels
     members = torch.arange(len(rows), device=rows.device) if bank is None else _positions(bank, len(rows))
     cosine = rows @ rows[members].T
@@ -160,9 +161,3 @@ def _positions(bank: Tensor, rows: int) -> Tensor:
             f"or be (B, D) embeddings; got shape {tuple(bank.shape)} of {bank.dtype}."
         )
     return positions.long()
-
-
-def _check_labels(labels: Tensor | None, rows: int, argument: str) -> None:
-    if labels is None or rows == 0 or to_numpy(labels).shape != (rows,):
-        got = "None" if labels is None else f"shape {tuple(labels.shape)}"
-        raise ValueError(f"`{argument}` must hold {max(rows, 1)} integers, one per row; got {got}.")

@@ -7,6 +7,8 @@ import math
 from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
+from lightning_monocon.functional.checks import check_choice
+
 TRANSITIONS = (
     "memorisation",
     "grokking",
@@ -66,8 +68,7 @@ class Event:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got '{self.kind}'.")
+        check_choice("kind", self.kind, KINDS)
         # one NaN object, so that two equal events compare equal (tuples compare identity first)
         for name in ("abruptness", "barrier"):
             if math.isnan(getattr(self, name)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TorchMetrics classes over `lightning_monocon.functional`."""
+"""Compute the figures of `lightning_monocon.functional` over batches and ranks, as TorchMetrics classes."""
 
 from lightning_monocon.metrics.alignment import Alignment
 from lightning_monocon.metrics.alpha_req import AlphaReQ

@@ -1,30 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alignment of positive pairs as a metric; see :func:`lightning_monocon.functional.alignment`."""
+"""Measure the alignment of positive pairs as a metric; see `lightning_monocon.functional.alignment`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.alignment import alignment_sum, check_alpha
 from lightning_monocon.functional.checks import warn_degenerate
-from lightning_monocon.metrics.streaming import StreamingMetric, named_after
+from lightning_monocon.metrics.streaming import MetricOptions, StreamingMetric, named_after
 
 
 class Alignment(StreamingMetric):
-    r"""Mean distance of positive pairs of unit rows, >= 0; lower is better aligned (Wang & Isola 2020).
+    r"""Compute the mean distance of positive pairs of unit rows, >= 0; lower is better aligned (Wang & Isola 2020).
 
     .. math::
         \frac1N\sum_i |u_i - v_i|^\alpha
 
     As input to ``update`` the metric accepts ``embeddings`` and ``positives``, ``(N, D)`` each, row by row a pair.
-    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning without a pair.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN, with one warning, if there is no pair.
 
     Args:
         alpha: The exponent.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``alpha`` is not positive.
@@ -39,7 +38,7 @@ class Alignment(StreamingMetric):
     higher_is_better = False
     pairs: Tensor
 
-    def __init__(self, alpha: float = 2.0, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, alpha: float = 2.0, **kwargs: Unpack[MetricOptions]) -> None:
         check_alpha(alpha)
         super().__init__(**kwargs)
         self.alpha = alpha
@@ -56,7 +55,7 @@ class Alignment(StreamingMetric):
             positives: ``(N, D)``, row i the positive of row i.
 
         Raises:
-            TypeError: If an input is no floating tensor.
+            TypeError: If an input is not a floating-point tensor.
             ValueError: If shapes do not match or a row is not finite.
         """
         with torch.inference_mode(False):

@@ -1,32 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alpha-ReQ as a metric; the arithmetic is :func:`lightning_monocon.functional.alpha_req`."""
+"""Measure alpha-ReQ as a metric; see `lightning_monocon.functional.alpha_req`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.alpha_req import alpha_from_moments, check_range
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOptions
 
 
 class AlphaReQ(SpectrumOfOneRole):
-    r"""The exponent :math:`\alpha` of a power law :math:`\lambda_i \propto i^{-\alpha}` of the variances.
+    r"""Fit the exponent :math:`\alpha` of a power law :math:`\lambda_i \propto i^{-\alpha}` of the variances.
 
     A line through :math:`(\log i, \log\lambda_i)` with weights 1/i over the components ``first`` to ``last``
-    (Agrawal et al., NeurIPS 2022). The value hangs on the range: state it.
+    (Agrawal et al., NeurIPS 2022). The value depends on the range of components; report it with the result.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
-    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning below two positive variances.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN, with one warning, for fewer than two positive
+    variances.
 
     Args:
         first: The first component of the fit, counted from 1.
         last: The last one; None for all.
         normalize: Divide every row by its length first.
-        kwargs: ``normalize``, ``nan_strategy``, ``role``, ``small_sample``, ``groups``: see
-            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+        kwargs: Those of `SpectrumOptions` and of `torchmetrics.Metric`.
 
     Example:
         >>> import torch
@@ -42,7 +41,7 @@ class AlphaReQ(SpectrumOfOneRole):
         first: int = 1,
         last: int | None = None,
         normalize: bool = False,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[SpectrumOptions],
     ) -> None:
         check_range(first, last)
         super().__init__(normalize=normalize, **kwargs)

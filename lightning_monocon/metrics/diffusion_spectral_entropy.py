@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Diffusion spectral entropy as a metric; see :func:`lightning_monocon.functional.diffusion_spectral_entropy`."""
+"""Measure diffusion spectral entropy; see `lightning_monocon.functional.diffusion_spectral_entropy`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.diffusion_spectral_entropy import check_diffusion, diffusion_spectral_entropy
-from lightning_monocon.metrics.rows import RowsOfOneRole
+from lightning_monocon.metrics.rows import RowsOfOneRole, SampleOptions
 
 
 class DiffusionSpectralEntropy(RowsOfOneRole):
-    r"""Entropy in bits of the spectrum of a random walk on the rows (Liao et al., arXiv 2312.04823).
+    r"""Compute the entropy in bits of the spectrum of a random walk on the rows (Liao et al., arXiv 2312.04823).
 
     .. math::
         K_{ij} = \frac{e^{-|x_i-x_j|^2/2\sigma^2}}{\sqrt{d_i d_j}},\qquad
@@ -22,14 +21,13 @@ class DiffusionSpectralEntropy(RowsOfOneRole):
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
     As output of ``compute`` it returns ``{"diffusion_spectral_entropy", "rows_kept", "rows_seen"}``, 0-d float32
-    tensors; NaN and one warning below three rows.
+    tensors; NaN, with one warning, for fewer than three rows.
 
     Args:
         sigma: Bandwidth of the kernel, in the units of the embeddings.
         t: Steps of the walk.
         max_rows: Hold a seeded sample of at most so many rows; None for all.
-        kwargs: ``max_rows``, ``seed``, ``role``: see :class:`~lightning_monocon.metrics.rows.RowsOfOneRole`; and those
-            of :class:`torchmetrics.Metric`.
+        kwargs: Those of `SampleOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -44,7 +42,9 @@ class DiffusionSpectralEntropy(RowsOfOneRole):
 
     higher_is_better = False
 
-    def __init__(self, sigma: float = 10.0, t: int = 1, max_rows: int | None = 2000, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(
+        self, sigma: float = 10.0, t: int = 1, max_rows: int | None = 2000, **kwargs: Unpack[SampleOptions]
+    ) -> None:
         check_diffusion(sigma, t)
         super().__init__(max_rows, **kwargs)
         self.sigma, self.t = sigma, t

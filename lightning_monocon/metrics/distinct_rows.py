@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many different rows there are, in constant memory."""
+"""Count how many different rows there are, in constant memory."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import check_embeddings
 from lightning_monocon.functional.row_keys import distinct_rows, row_keys
-from lightning_monocon.metrics.streaming import Role, StreamingMetric, check_role, named_after
+from lightning_monocon.metrics.streaming import MetricOptions, Role, StreamingMetric, check_role, named_after
 
 _NONE = torch.iinfo(torch.int64).max  # fills a sketch that is not full
 
@@ -27,7 +26,7 @@ def _sketch(keys: Tensor, size: int) -> Tensor:
 
 
 class DistinctRows(StreamingMetric):
-    """Rows seen and an estimate of how many of them differ, from the smallest of their keys.
+    """Count rows, and estimate from the smallest of their keys how many of them differ.
 
     Exact up to ``size`` different rows, beyond that with a standard error of ``1 / sqrt(size)``. Rows are equal when
     all their numbers are; near-duplicates count as different.
@@ -38,7 +37,7 @@ class DistinctRows(StreamingMetric):
     Args:
         size: Keys held.
         role: Which rows are counted.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``size`` is below 2.
@@ -54,7 +53,7 @@ class DistinctRows(StreamingMetric):
         self,
         size: int = 4096,
         role: Role = "gallery",
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_role(role)
         if isinstance(size, bool) or not isinstance(size, int) or size < 2:
@@ -73,7 +72,7 @@ class DistinctRows(StreamingMetric):
             role: Whether they are gallery or query.
 
         Raises:
-            TypeError: If ``embeddings`` is no floating tensor.
+            TypeError: If ``embeddings`` is not a floating-point tensor.
             ValueError: If the shape or role is wrong.
         """
         check_role(role)

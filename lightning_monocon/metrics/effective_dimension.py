@@ -1,34 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Effective dimension as a metric; the arithmetic is :func:`lightning_monocon.functional.effective_dimension`."""
+"""Measure the effective dimension as a metric; see `lightning_monocon.functional.effective_dimension`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import check_variance
 from lightning_monocon.functional.effective_dimension import components_for
 from lightning_monocon.functional.moments import Moments
 from lightning_monocon.functional.spectrum import variances_from_moments
-from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOptions
 
 
 class EffectiveDimension(SpectrumOfOneRole):
-    r"""The smallest k whose first k principal components explain the share ``variance`` (MonoCon: compactness).
+    r"""Count the principal components that explain the share ``variance`` (MonoCon: compactness).
 
     .. math::
         k = \min\Bigl\{k : \sum_{i\le k}\lambda_i \ge v \sum_i \lambda_i\Bigr\}
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
-    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning below two rows or without variance.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN, with one warning, for fewer than two rows or no
+    variance.
 
-    It grows with the sample and is won by collapse: report it with the number of rows, an accuracy and the baseline.
+    It grows with the sample, and a collapsed embedding scores best: report it with the number of rows, an accuracy and
+    the baseline.
 
     Args:
         variance: The share to explain, in (0, 1].
-        kwargs: ``normalize``, ``nan_strategy``, ``role``, ``small_sample``: see
-            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+        normalize: Divide every row by its length first.
+        kwargs: Those of `SpectrumOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``variance`` is outside (0, 1] or another argument is unknown.
@@ -43,9 +44,9 @@ class EffectiveDimension(SpectrumOfOneRole):
 
     higher_is_better = False
 
-    def __init__(self, variance: float = 0.99, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, variance: float = 0.99, normalize: bool = True, **kwargs: Unpack[SpectrumOptions]) -> None:
         check_variance(variance)
-        super().__init__(**kwargs)
+        super().__init__(normalize, **kwargs)
         self.variance = variance
 
     def value(self, statistics: Moments) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All figures of one embedding together, and what makes them mean less than they say."""
+"""Report all figures of an embedding together, with the reasons to distrust them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lightning_monocon.metrics.total_variance import TotalVariance
 
 
 class Report(NamedTuple):
-    """Figures and flags.
+    """Hold figures and flags.
 
     Attributes:
         figures: Name to value.
@@ -37,7 +37,7 @@ class Report(NamedTuple):
 
 
 class EmbeddingReport(MetricCollection):
-    """A ``MetricCollection`` of the figures that belong together, with :meth:`report` for the red flags.
+    """Collect the figures that belong together in a ``MetricCollection``; `report` adds the red flags.
 
     Effective dimension, participation ratio, correlation, total variance and mean cosine of the gallery, the query's
     reconstruction error, distinct rows, and with ``labelled`` k-NN accuracy and Recall@k. One Gram matrix a batch.
@@ -48,7 +48,9 @@ class EmbeddingReport(MetricCollection):
         variance: The share of the variance that fixes the effective dimension.
         labelled: Whether labels are given, for the neighbour scores.
         k: How many neighbours vote.
-        kwargs: See :class:`torchmetrics.MetricCollection`.
+        prefix: Put before the name of each figure.
+        postfix: Put after it.
+        compute_groups: Whether, or which, metrics share one state; see `torchmetrics.MetricCollection`.
 
     Example:
         >>> import torch
@@ -65,7 +67,9 @@ class EmbeddingReport(MetricCollection):
         variance: float = 0.99,
         labelled: bool = False,
         k: int = 5,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.MetricCollection
+        prefix: str | None = None,
+        postfix: str | None = None,
+        compute_groups: bool | list[list[str]] = True,
     ) -> None:
         metrics: dict[str, Metric | MetricCollection] = {
             "effective_dimension": EffectiveDimension(variance, small_sample="ignore"),
@@ -78,7 +82,7 @@ class EmbeddingReport(MetricCollection):
         }
         if labelled:
             metrics["neighbours"] = NeighbourScores(k)
-        super().__init__(metrics, **kwargs)
+        super().__init__(metrics, prefix=prefix, postfix=postfix, compute_groups=compute_groups)
 
     def report(self) -> Report:
         """Return figures and flags over all ranks; every rank must call it.

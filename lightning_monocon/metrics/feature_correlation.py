@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feature correlation as a metric; the arithmetic is :func:`lightning_monocon.functional.feature_correlation`."""
+"""Measure feature correlation as a metric; see `lightning_monocon.functional.feature_correlation`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_monocon.metrics.spectral import SpectrumOfOneRole
 
 
 class FeatureCorrelation(SpectrumOfOneRole):
-    r"""Root mean square off-diagonal entry of the feature correlation matrix (MonoCon: disentanglement).
+    r"""Compute the root mean square off-diagonal entry of the feature correlation matrix (MonoCon: disentanglement).
 
     .. math::
         \sqrt{\frac{1}{d(d-1)}\sum_{i\ne j}\rho_{ij}^2}
@@ -19,12 +19,10 @@ class FeatureCorrelation(SpectrumOfOneRole):
     over the d features that vary; constant features are left out and counted. It *grows* as an embedding compacts.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
-    As output of ``compute`` it returns ``{"feature_correlation", "constant_features"}``, 0-d float32 tensors; NaN and
-    one warning where fewer than two features vary.
+    As output of ``compute`` it returns ``{"feature_correlation", "constant_features"}``, 0-d float32 tensors; NaN, with
+    one warning, if fewer than two features vary.
 
-    Args:
-        kwargs: ``normalize``, ``nan_strategy``, ``role``, ``small_sample``: see
-            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+    The arguments are those of `SpectrumOfOneRole`.
 
     Example:
         >>> import torch

@@ -1,36 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""k-NN accuracy as a metric; the arithmetic is :func:`lightning_monocon.functional.knn_accuracy`."""
+"""Measure k-NN accuracy as a metric; see `lightning_monocon.functional.knn_accuracy`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.knn_accuracy import accuracy_from_labels
 from lightning_monocon.functional.neighbours import DistanceName
 from lightning_monocon.functional.recall_at_k import check_ks
-from lightning_monocon.metrics.labelled import LabelledMetric
+from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class KNNAccuracy(LabelledMetric):
-    """Accuracy of a k-nearest-neighbour vote of the gallery on the query.
+    """Compute the accuracy of a k-nearest-neighbour vote of the gallery on the query.
 
     As scikit-learn's ``KNeighborsClassifier``: uniform weights, the smallest of equally frequent labels wins; equal
     distances are ordered by the smaller gallery index.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and ``role``.
-    As output of ``compute`` it returns a 0-d float32 tensor in [0, 1]; NaN and one warning without gallery or query.
+    As output of ``compute`` it returns a 0-d float32 tensor in [0, 1]; NaN, with one warning, if gallery or query is
+    empty.
 
     Args:
         k: How many neighbours vote.
         metric: ``"cosine"`` or ``"euclidean"``.
-        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
-            of :class:`torchmetrics.Metric`.
+        kwargs: Those of `GalleryOptions` and of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If ``k`` is no positive integer or ``metric`` is unknown.
+        ValueError: If ``k`` is not a positive integer or ``metric`` is unknown.
 
     Example:
         >>> metric = KNNAccuracy(k=1)
@@ -40,11 +39,7 @@ class KNNAccuracy(LabelledMetric):
         tensor(0.5000)
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
-    def __init__(self, k: int = 5, metric: DistanceName = "cosine", **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, k: int = 5, metric: DistanceName = "cosine", **kwargs: Unpack[GalleryOptions]) -> None:
         check_ks((k,))
         super().__init__(metric, **kwargs)
         self.k = k

@@ -1,41 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Base of the metrics that search the gallery for every query: rows and labels of both roles."""
+"""Hold the rows and labels of gallery and query, for the metrics that search the gallery."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import get_args
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_monocon.functional.checks import check_labels, warn_degenerate
+from lightning_monocon.functional.checks import check_choice, check_labels, warn_degenerate
 from lightning_monocon.functional.knn_accuracy import check_classes
-from lightning_monocon.functional.neighbours import DistanceName, check_k, check_metric, neighbours
+from lightning_monocon.functional.neighbours import DistanceName, check_k, neighbours
 from lightning_monocon.metrics.rows import HeldRows, RowsMetric, check_bound
-from lightning_monocon.metrics.streaming import Role
+from lightning_monocon.metrics.streaming import MetricOptions, Role
+
+
+class GalleryOptions(MetricOptions, total=False):
+    """Type the keyword arguments of the metrics that search a gallery, beside those of `torchmetrics.Metric`.
+
+    Attributes:
+        max_gallery: Search a seeded sample of at most so many gallery rows; None, the default, for all.
+        seed: Chooses the sample; 0 by default.
+    """
+
+    max_gallery: int | None
+    seed: int
 
 
 class LabelledMetric(RowsMetric):
-    """Rows and labels of gallery and query.
+    """Hold rows and labels of gallery and query.
 
     Args:
         metric: ``"cosine"`` or ``"euclidean"``.
         max_gallery: Search a seeded sample of at most so many gallery rows; None for all. The result then says so:
             ``gallery_kept`` and ``gallery_seen`` are beside the values.
         seed: Chooses the sample.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
     """
 
     labelled = True
+    higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
 
     def __init__(
         self,
         metric: DistanceName = "cosine",
         max_gallery: int | None = None,
         seed: int = 0,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
-        check_metric(metric)
+        check_choice("metric", metric, get_args(DistanceName))
         check_bound("max_gallery", max_gallery)
         super().__init__({"gallery": max_gallery, "query": None}, seed, **kwargs)
         self.metric: DistanceName = metric
@@ -49,13 +65,13 @@ class LabelledMetric(RowsMetric):
             role: Whether they are searched (``"gallery"``) or search (``"query"``).
 
         Raises:
-            TypeError: If ``embeddings`` are no floating tensor, or ``labels`` are missing or no integers.
+            TypeError: If ``embeddings`` is not a floating-point tensor, or ``labels`` are missing or not integers.
             ValueError: If a shape, width or role is wrong, or a row is not finite.
         """
         self._add(role, embeddings, check_labels(labels, len(embeddings)))
 
     def sides(self, k: int) -> tuple[HeldRows, HeldRows] | None:
-        """Return gallery and query of one dtype, fit for a search of k; None and one warning where a side is empty.
+        """Return gallery and query of one dtype, fit for a search of k; None, with one warning, if a side is empty.
 
         Raises:
             ValueError: If the gallery has fewer than k rows or one class only.
@@ -70,7 +86,7 @@ class LabelledMetric(RowsMetric):
         return gallery._replace(rows=gallery.rows.to(wide)), query._replace(rows=query.rows.to(wide))
 
     def nearest_labels(self, k: int) -> tuple[Tensor, Tensor] | None:
-        """Return the labels of the k nearest ``(N, k)`` and the queries' own ``(N,)``; None and one warning of none."""
+        """Return the labels of the k nearest ``(N, k)`` and the queries' own ``(N,)``; None as from `sides`."""
         sides = self.sides(k)
         if sides is None:
             return None
@@ -79,9 +95,5 @@ class LabelledMetric(RowsMetric):
         return gallery.labels.to(found.device)[found], query.labels.to(found.device)
 
     def reported(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the values as float32, with the size of the sample where there is one."""
-        if self.bounds["gallery"] is not None:
-            gallery = self.held("gallery")
-            sizes = {"gallery_kept": len(gallery.rows), "gallery_seen": gallery.seen}
-            values = values | {name: torch.tensor(float(size)) for name, size in sizes.items()}
-        return {name: self.result(value) for name, value in values.items()}
+        """Return the values as float32, with the size of the sample of the gallery if there is one."""
+        return self._with_sizes(values, "gallery", "gallery")

@@ -1,31 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Unbiased linear CKA as a metric; see :func:`lightning_monocon.functional.linear_cka`."""
+"""Measure unbiased linear CKA as a metric; see `lightning_monocon.functional.linear_cka`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 from lightning_monocon.functional.linear_cka import linear_cka
-from lightning_monocon.metrics.streaming import StreamingMetric
+from lightning_monocon.metrics.streaming import MetricOptions, StreamingMetric
 
 
 class LinearCKA(StreamingMetric):
-    r"""Linear centred kernel alignment of two embeddings of the same inputs, by the unbiased estimator of HSIC.
+    r"""Compare two embeddings of the same inputs by linear centred kernel alignment, with unbiased HSIC.
 
     .. math::
         \frac{\mathrm{HSIC}_1(K, L)}{\sqrt{\mathrm{HSIC}_1(K, K)\,\mathrm{HSIC}_1(L, L)}}
 
     As input to ``update`` the metric accepts ``first`` ``(N, D1)`` and ``second`` ``(N, D2)``, row by row one input.
-    As output of ``compute`` it returns a 0-d float32 tensor, at most 1; NaN and one warning below four rows.
+    As output of ``compute`` it returns a 0-d float32 tensor, at most 1; NaN, with one warning, for fewer than four
+    rows.
 
     All rows are held: the value is that of the whole set, not a mean over batches.
 
     Args:
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
 
     Example:
         >>> rows = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
@@ -39,7 +39,7 @@ class LinearCKA(StreamingMetric):
     first: list[Tensor] | Tensor
     second: list[Tensor] | Tensor
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, **kwargs: Unpack[MetricOptions]) -> None:
         super().__init__(**kwargs)
         for name in ("first", "second"):
             self.add_state(name, [], dist_reduce_fx="cat")
@@ -52,7 +52,7 @@ class LinearCKA(StreamingMetric):
             second: ``(N, D2)``, of the same inputs in the same order.
 
         Raises:
-            TypeError: If an input is no floating tensor.
+            TypeError: If an input is not a floating-point tensor.
             ValueError: If a shape or width is wrong, the numbers of rows differ, or a row is not finite.
         """
         sides = {"first": first, "second": second}

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Local intrinsic dimension as a metric; see :func:`lightning_monocon.functional.local_intrinsic_dimension`."""
+"""Measure local intrinsic dimension; see `lightning_monocon.functional.local_intrinsic_dimension`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.local_intrinsic_dimension import Average, check_average, local_intrinsic_dimension
-from lightning_monocon.metrics.rows import RowsOfOneRole
+from lightning_monocon.metrics.rows import RowsOfOneRole, SampleOptions
 
 
 class LocalIntrinsicDimension(RowsOfOneRole):
-    r"""Maximum-likelihood intrinsic dimension around each row, averaged (Levina & Bickel, NIPS 2004).
+    r"""Estimate the intrinsic dimension around each row by maximum likelihood, averaged (Levina & Bickel, NIPS 2004).
 
     .. math::
         \hat m = \Bigl(\frac{1}{k-1}\sum_{j<k}\log\frac{T_k}{T_j}\Bigr)^{-1}
@@ -27,8 +26,8 @@ class LocalIntrinsicDimension(RowsOfOneRole):
     Args:
         k: Neighbours, at least 2.
         average: ``"harmonic"`` (MacKay & Ghahramani 2005) or ``"mean"`` (Levina & Bickel).
-        kwargs: ``max_rows``, ``seed``, ``role``: see :class:`~lightning_monocon.metrics.rows.RowsOfOneRole`; and those
-            of :class:`torchmetrics.Metric`.
+        max_rows: Hold a seeded sample of at most so many rows; None for all.
+        kwargs: Those of `SampleOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -43,9 +42,15 @@ class LocalIntrinsicDimension(RowsOfOneRole):
 
     higher_is_better = False
 
-    def __init__(self, k: int = 20, average: Average = "harmonic", **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(
+        self,
+        k: int = 20,
+        average: Average = "harmonic",
+        max_rows: int | None = None,
+        **kwargs: Unpack[SampleOptions],
+    ) -> None:
         check_average(k, average)
-        super().__init__(**kwargs)
+        super().__init__(max_rows, **kwargs)
         self.k = k
         self.average: Average = average
 

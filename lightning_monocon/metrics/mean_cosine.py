@@ -1,29 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mean cosine as a metric; the arithmetic is :func:`lightning_monocon.functional.mean_cosine`."""
+"""Measure the mean cosine as a metric; see `lightning_monocon.functional.mean_cosine`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOptions
 
 
 class MeanCosine(SpectrumOfOneRole):
-    r"""The mean cosine over all pairs of different rows: near 1 for a narrow cone, near 0 for a spread embedding.
+    r"""Average the cosine of all pairs of different rows: near 1 for a narrow cone, near 0 for a spread embedding.
 
     .. math::
         \frac{1}{N(N-1)}\sum_{i\ne j}\frac{x_i\cdot x_j}{|x_i|\,|x_j|}
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
-    As output of ``compute`` it returns a 0-d float32 tensor in [-1, 1]; NaN and one warning below two rows.
+    As output of ``compute`` it returns a 0-d float32 tensor in [-1, 1]; NaN, with one warning, for fewer than two rows.
 
     Args:
-        kwargs: ``nan_strategy`` and ``role``: see
-            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+        normalize: Must be True, since a cosine is taken between unit rows.
+        kwargs: Those of `SpectrumOptions` and of `torchmetrics.Metric`.
 
     Example:
         >>> import torch
@@ -37,8 +36,8 @@ class MeanCosine(SpectrumOfOneRole):
     biased_by_small_samples = False
     centred = False
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
-        if not kwargs.pop("normalize", True):
+    def __init__(self, *, normalize: bool = True, **kwargs: Unpack[SpectrumOptions]) -> None:
+        if not normalize:
             raise ValueError("`normalize` must be True: a cosine is taken between unit rows.")
         super().__init__(normalize=True, **kwargs)
 

@@ -1,33 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""k-NN accuracy and Recall@k from one search as a metric; see :func:`lightning_monocon.functional.neighbour_scores`."""
+"""Measure k-NN accuracy and Recall@k with one search; see `lightning_monocon.functional.neighbour_scores`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.neighbour_scores import scores_from_labels
 from lightning_monocon.functional.neighbours import DistanceName
 from lightning_monocon.functional.recall_at_k import check_ks
-from lightning_monocon.metrics.labelled import LabelledMetric
+from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class NeighbourScores(LabelledMetric):
-    """k-NN accuracy and Recall@k for several k, from one search of the gallery instead of one for each metric.
+    """Compute k-NN accuracy and Recall@k for several k with one search of the gallery.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and ``role``.
     As output of ``compute`` it returns ``{"knn_accuracy", "recall@1", "recall@5"}`` (one recall for each k), 0-d
-    float32 tensors in [0, 1]; NaN and one warning without gallery or query.
+    float32 tensors in [0, 1]; NaN, with one warning, if gallery or query is empty.
 
     Args:
         k: How many neighbours vote.
         recall_k: A number of neighbours, or several distinct ones.
         metric: ``"cosine"`` or ``"euclidean"``.
-        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
-            of :class:`torchmetrics.Metric`.
+        kwargs: Those of `GalleryOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``k`` or ``recall_k`` do not hold positive integers or ``metric`` is unknown.
@@ -40,16 +39,12 @@ class NeighbourScores(LabelledMetric):
         {'knn_accuracy': tensor(0.), 'recall@1': tensor(0.), 'recall@2': tensor(1.)}
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
     def __init__(
         self,
         k: int = 5,
         recall_k: int | Sequence[int] = (1, 5),
         metric: DistanceName = "cosine",
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[GalleryOptions],
     ) -> None:
         check_ks((k,))
         ks = check_ks(recall_k)

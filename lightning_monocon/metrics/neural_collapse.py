@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neural collapse as a metric; see :func:`lightning_monocon.functional.neural_collapse`."""
+"""Measure neural collapse as a metric; see `lightning_monocon.functional.neural_collapse`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.neural_collapse import class_sums, collapse_from_statistics
-from lightning_monocon.metrics.spectral import SpectralMetric
+from lightning_monocon.metrics.spectral import SpectralMetric, StatisticsOptions
 from lightning_monocon.metrics.streaming import Role, check_role, named_after
 
 
 class NeuralCollapse(SpectralMetric):
-    r"""Within-class variability (NC1) and the class means' distance from a simplex (NC2); Papyan et al. 2020.
+    r"""Measure within-class variability (NC1) and the class means' distance from a simplex (NC2); Papyan et al. 2020.
 
     .. math::
         \mathrm{NC1} = \frac1C\,\mathrm{tr}\bigl(\Sigma_W\Sigma_B^{+}\bigr),\qquad
@@ -22,15 +21,15 @@ class NeuralCollapse(SpectralMetric):
         - \frac{I - \frac1C 11^\top}{\sqrt{C-1}}\Bigr\|_F
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and optionally ``role``.
-    As output of ``compute`` it returns ``{"nc1", "simplex_distance"}``, 0-d float32 tensors; NaN and one warning
-    where fewer than two classes have rows. State: ``2 D^2 + C D`` float64; it shares no update with metrics that do
-    not read labels.
+    As output of ``compute`` it returns ``{"nc1", "simplex_distance"}``, 0-d float32 tensors; NaN, with one warning, if
+    fewer than two classes have rows. State: ``2 D^2 + C D`` float64; it shares no update with metrics that do not read
+    labels.
 
     Args:
         num_classes: C; labels are 0 ... C - 1, classes without rows are left out.
         normalize: Divide every row by its length first.
         role: Which rows the value describes; those of the other role are not held.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `StatisticsOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``num_classes`` is below 2.
@@ -49,7 +48,7 @@ class NeuralCollapse(SpectralMetric):
         num_classes: int,
         normalize: bool = False,
         role: Role = "gallery",
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[StatisticsOptions],
     ) -> None:
         check_role(role)
         if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
@@ -73,7 +72,7 @@ class NeuralCollapse(SpectralMetric):
             role: Whether they are gallery or query.
 
         Raises:
-            TypeError: If ``embeddings`` is no floating tensor, or ``labels`` are missing or no integers.
+            TypeError: If ``embeddings`` is not a floating-point tensor, or ``labels`` are missing or not integers.
             ValueError: If a shape, width, label or role is wrong, or a row is not finite.
         """
         check_role(role)

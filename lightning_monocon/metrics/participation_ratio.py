@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The participation ratio as a metric; the arithmetic is :func:`lightning_monocon.functional.participation_ratio`."""
+"""Measure the participation ratio as a metric; see `lightning_monocon.functional.participation_ratio`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from lightning_monocon.metrics.spectral import SpectrumOfOneRole
 
 
 class ParticipationRatio(SpectrumOfOneRole):
-    r"""Effective rank :math:`(\sum\lambda)^2 / \sum\lambda^2` of the centred covariance, between 1 and D.
+    r"""Compute the effective rank :math:`(\sum\lambda)^2 / \sum\lambda^2` of the centred covariance, between 1 and D.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
-    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning below two rows or without variance.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN, with one warning, for fewer than two rows or no
+    variance.
 
-    Args:
-        kwargs: ``normalize``, ``nan_strategy``, ``role``, ``small_sample``, ``groups``: see
-            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+    The arguments are those of `SpectrumOfOneRole`.
 
     Example:
         >>> import torch

@@ -1,31 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recall@k as a metric; the arithmetic is :func:`lightning_monocon.functional.recall_at_k`."""
+"""Measure Recall@k as a metric; see `lightning_monocon.functional.recall_at_k`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.neighbours import DistanceName
 from lightning_monocon.functional.recall_at_k import check_ks, recall_from_labels
-from lightning_monocon.metrics.labelled import LabelledMetric
+from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class RecallAtK(LabelledMetric):
-    """The share of queries with a same-label gallery row among the k nearest, for several k from one search.
+    """Compute the share of queries with a same-label gallery row among the k nearest, for one or several k.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and ``role``.
     As output of ``compute`` it returns ``{"recall@1", "recall@5"}`` (one entry for each k), 0-d float32 tensors in
-    [0, 1]; NaN and one warning without gallery or query.
+    [0, 1]; NaN, with one warning, if gallery or query is empty.
 
     Args:
         k: A number of neighbours, or several distinct ones.
         metric: ``"cosine"`` or ``"euclidean"``.
-        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
-            of :class:`torchmetrics.Metric`.
+        kwargs: Those of `GalleryOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``k`` is not a positive integer nor holds distinct ones, or ``metric`` is unknown.
@@ -38,15 +37,11 @@ class RecallAtK(LabelledMetric):
         {'recall@1': tensor(0.), 'recall@2': tensor(1.)}
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
     def __init__(
         self,
         k: int | Sequence[int] = (1, 5),
         metric: DistanceName = "cosine",
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[GalleryOptions],
     ) -> None:
         self_k = check_ks(k)
         super().__init__(metric, **kwargs)

@@ -1,28 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reconstruction error as a metric; the arithmetic is :func:`lightning_monocon.functional.reconstruction_error`."""
+"""Measure reconstruction error as a metric; see `lightning_monocon.functional.reconstruction_error`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_monocon.functional.checks import NanStrategy, check_variance
+from lightning_monocon.functional.checks import NanStrategy, check_choice, check_variance
 from lightning_monocon.functional.jackknife import Estimate, check_groups, student_interval
 from lightning_monocon.functional.moments import Moments, empty_moments, merge_all
 from lightning_monocon.functional.reconstruction_error import ReconstructionResult, reconstruction_from_moments
 from lightning_monocon.metrics.spectral import (
     SmallSample,
     SpectralMetric,
-    check_small_sample,
     warn_of_small_sample,
 )
+from lightning_monocon.metrics.streaming import MetricOptions
 
 
 class ReconstructionError(SpectralMetric):
-    r"""What the gallery's principal subspace leaves out of the query (MonoCon: robustness).
+    r"""Measure what the gallery's principal subspace leaves out of the query (MonoCon: robustness).
 
     .. math::
         \mathrm{rmse} = \sqrt{\frac{1}{ND}\sum_i |r_i|^2},\quad
@@ -31,8 +32,8 @@ class ReconstructionError(SpectralMetric):
     with m and P the gallery's mean and the projector on its first k principal components, k its effective dimension.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and ``role``, ``"gallery"`` or ``"query"``.
-    As output of ``compute`` it returns ``{"rmse", "fvu", "dimension"}``, 0-d float32 tensors; NaN and one warning
-    where the gallery has fewer than two rows or no variance, or the query has no row.
+    As output of ``compute`` it returns ``{"rmse", "fvu", "dimension"}``, 0-d float32 tensors; NaN, with one
+    warning, if the gallery has fewer than two rows or no variance, or the query has no row.
 
     Args:
         variance: The share of the gallery's variance that fixes k, in (0, 1].
@@ -40,8 +41,8 @@ class ReconstructionError(SpectralMetric):
         nan_strategy: Rows with NaN or Inf raise (``"error"``), or are left out with (``"warn"``) or without
             (``"ignore"``) a warning.
         small_sample: Below ten gallery rows per feature ``"warn"`` or ``"ignore"``.
-        groups: Parts that the rows are dealt to; :meth:`estimate` needs at least 2, better 10.
-        kwargs: See :class:`torchmetrics.Metric`.
+        groups: Parts that the rows are dealt to; `estimate` needs at least 2, better 10.
+        kwargs: Those of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``variance`` is outside (0, 1] or ``nan_strategy`` is unknown.
@@ -64,10 +65,10 @@ class ReconstructionError(SpectralMetric):
         nan_strategy: NanStrategy = "error",
         small_sample: SmallSample = "warn",
         groups: int = 1,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_variance(variance)
-        check_small_sample(small_sample)
+        check_choice("small_sample", small_sample, get_args(SmallSample))
         super().__init__(normalize, nan_strategy, groups, **kwargs)
         self.variance = variance
         self.small_sample: SmallSample = small_sample
@@ -117,7 +118,7 @@ class ReconstructionError(SpectralMetric):
 
 
 class Pair(NamedTuple):
-    """One group of rows: its part of the gallery and of the query."""
+    """Hold one group of rows: its part of the gallery and of the query."""
 
     gallery: Moments
     query: Moments

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Base of the metrics that need the rows themselves, all of them or a seeded sample of bounded size."""
+"""Hold rows, all of them or a seeded sample of bounded size, for the metrics that need the rows themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 from lightning_monocon.functional.row_keys import row_keys, smallest
-from lightning_monocon.metrics.streaming import Role, StreamingMetric, check_role, named_after
+from lightning_monocon.metrics.streaming import MetricOptions, Role, StreamingMetric, check_role, named_after
 
 
 class HeldRows(NamedTuple):
-    """The rows of one role over all ranks.
+    """Hold the rows of one role over all ranks.
 
     Attributes:
         rows: ``(N, D)``; all rows, or the sample.
@@ -36,7 +37,7 @@ def check_bound(name: str, bound: int | None) -> None:
 
 
 def join_in_place(parts: list[Tensor]) -> None:
-    """Make a list of parts a list of one, freeing each part as it is copied: twice the memory is never held."""
+    """Join the parts of a list in place and free each as it is copied, so that memory never doubles."""
     total = sum(len(part) for part in parts)
     joined = torch.empty(total, *parts[0].shape[1:], dtype=_widest(parts), device=parts[0].device)
     while parts:  # from the end, so that the allocator can give the top of its heap back
@@ -51,7 +52,7 @@ def _widest(parts: list[Tensor]) -> torch.dtype:
 
 
 class RowsMetric(StreamingMetric):
-    """States: rows as given, and labels where ``labelled``, on each rank; they are gathered at ``compute``.
+    """Hold rows as given, and labels if ``labelled``, on each rank; ``compute`` gathers them.
 
     With a bound the state is a uniform sample of at most twice that many rows, chosen by the content of the rows and
     ``seed``: the same rows whatever the batches and the number of ranks. Metrics with equal bounds and seed share
@@ -60,7 +61,7 @@ class RowsMetric(StreamingMetric):
     Args:
         bounds: For each role whose rows are held, how many at most; None for all.
         seed: Chooses the sample.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
     """
 
     labelled = False
@@ -69,7 +70,7 @@ class RowsMetric(StreamingMetric):
         self,
         bounds: Mapping[Role, int | None],
         seed: int = 0,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         super().__init__(**kwargs)
         self.bounds = dict(bounds)
@@ -84,24 +85,29 @@ class RowsMetric(StreamingMetric):
         bound = self.bounds[role]
         return f"{role}_{part}" if bound is None else named_after(f"{role}_{part}", bound, self.seed)
 
-    def _state(self, role: Role, part: str) -> Any:  # noqa: ANN401 - a list, or a tensor once ranks are gathered
-        return getattr(self, self._name(role, part))
+    def _parts(self, role: Role, part: str) -> list[Tensor]:
+        parts: list[Tensor] = getattr(self, self._name(role, part))  # until the ranks are gathered
+        return parts
+
+    def _seen(self, role: Role) -> Tensor:
+        seen: Tensor = getattr(self, self._name(role, "seen"))
+        return seen
 
     def _add(self, role: Role, embeddings: Tensor, labels: Tensor | None = None) -> None:
         check_role(role)
-        held = [rows for side in self.bounds for rows in self._state(side, "rows")]
+        held = [rows for side in self.bounds for rows in self._parts(side, "rows")]
         rows = check_embeddings(embeddings, width=held[0].shape[1] if held else None)
         finite_rows(rows, "error")
         if role not in self.bounds:
             return
         with torch.inference_mode(False):
             # A copy, so that neither an inference tensor nor a later change in place gets into the state.
-            self._state(role, "rows").append(rows.to(self.state_device, copy=True))
+            self._parts(role, "rows").append(rows.to(self.state_device, copy=True))
             if labels is not None:
-                self._state(role, "labels").append(labels.to(self.state_device, copy=True))
-            setattr(self, self._name(role, "seen"), self._state(role, "seen") + len(rows))
+                self._parts(role, "labels").append(labels.to(self.state_device, copy=True))
+            setattr(self, self._name(role, "seen"), self._seen(role) + len(rows))
             bound = self.bounds[role]
-            if bound is not None and sum(len(part) for part in self._state(role, "rows")) > 2 * bound:
+            if bound is not None and sum(len(part) for part in self._parts(role, "rows")) > 2 * bound:
                 self._compact(role)
 
     def _compact(self, role: Role) -> None:
@@ -118,10 +124,17 @@ class RowsMetric(StreamingMetric):
         if bound is not None:
             chosen = smallest(row_keys(rows, self.seed), bound)
             rows, labels = rows[chosen], labels[chosen] if self.labelled else labels
-        return HeldRows(rows, labels, int(self._state(role, "seen")))
+        return HeldRows(rows, labels, int(self._seen(role)))
+
+    def _with_sizes(self, values: dict[str, Tensor], role: Role, name: str) -> dict[str, Tensor]:
+        if self.bounds[role] is not None:
+            held = self.held(role)
+            sizes = {f"{name}_kept": len(held.rows), f"{name}_seen": held.seen}
+            values = values | {key: torch.tensor(float(size)) for key, size in sizes.items()}
+        return {key: self.result(value) for key, value in values.items()}
 
     def _joined(self, role: Role, part: str, nothing: Tensor) -> Tensor:
-        state: Tensor | list[Tensor] = self._state(role, part)
+        state: Tensor | list[Tensor] = getattr(self, self._name(role, part))
         if isinstance(state, Tensor):  # gathered from the ranks
             return state
         if len(state) > 1:
@@ -129,14 +142,26 @@ class RowsMetric(StreamingMetric):
         return state[0] if state else nothing
 
 
+class SampleOptions(MetricOptions, total=False):
+    """Type the keyword arguments of the metrics of one role's rows, beside those of `torchmetrics.Metric`.
+
+    Attributes:
+        seed: Chooses the sample; 0 by default.
+        role: Which rows the value describes; ``"gallery"`` by default. Those of the other role are not held.
+    """
+
+    seed: int
+    role: Role
+
+
 class RowsOfOneRole(RowsMetric):
-    """Base of the metrics that compare the rows of one role with each other, in O(N^2) time.
+    """Hold the rows of one role, for the metrics that compare them with each other in O(N^2) time.
 
     Args:
         max_rows: Hold a seeded sample of at most so many rows; None for all.
         seed: Chooses the sample.
         role: Which rows the value describes; those of the other role are not held.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
     """
 
     def __init__(
@@ -144,7 +169,7 @@ class RowsOfOneRole(RowsMetric):
         max_rows: int | None = None,
         seed: int = 0,
         role: Role = "gallery",
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_role(role)
         check_bound("max_rows", max_rows)
@@ -159,15 +184,11 @@ class RowsOfOneRole(RowsMetric):
             role: Whether they are gallery or query.
 
         Raises:
-            TypeError: If ``embeddings`` is no floating tensor.
+            TypeError: If ``embeddings`` is not a floating-point tensor.
             ValueError: If the shape, width or role is wrong, or a row is not finite.
         """
         self._add(role, embeddings)
 
     def reported(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the values as float32, with the size of the sample where there is one."""
-        if self.bounds[self.role] is not None:
-            held = self.held(self.role)
-            sizes = {"rows_kept": len(held.rows), "rows_seen": held.seen}
-            values = values | {name: torch.tensor(float(size)) for name, size in sizes.items()}
-        return {name: self.result(value) for name, value in values.items()}
+        """Return the values as float32, with the size of the sample if there is one."""
+        return self._with_sizes(values, self.role, "rows")

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Base of all metrics that are computed from count, mean and co-moment of the embeddings."""
+"""Hold count, mean and co-moment of the embeddings, for the metrics that are computed from them."""
 
 from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_monocon.functional.checks import NanStrategy, check_embeddings, check_nan_strategy
+from lightning_monocon.functional.checks import NanStrategy, check_choice, check_embeddings
 from lightning_monocon.functional.jackknife import Estimate, check_groups, jackknife_interval
 from lightning_monocon.functional.moments import Moments, empty_moments, merge_all, merge_moments, moments
-from lightning_monocon.metrics.streaming import ROLES, Role, StreamingMetric, check_role, named_after
+from lightning_monocon.metrics.streaming import ROLES, MetricOptions, Role, StreamingMetric, check_role, named_after
 from lightning_monocon.metrics.sync import common_shape, widen
 
 
@@ -22,12 +23,6 @@ class SmallSampleWarning(UserWarning):
 
 
 SmallSample = Literal["warn", "ignore"]
-
-
-def check_small_sample(small_sample: str) -> None:
-    """Raise ValueError unless ``small_sample`` is ``"warn"`` or ``"ignore"``."""
-    if small_sample not in ("warn", "ignore"):
-        raise ValueError(f"`small_sample` must be 'warn' or 'ignore'; got {small_sample!r}.")
 
 
 def warn_of_small_sample(name: str, statistics: Moments, small_sample: SmallSample) -> None:
@@ -51,7 +46,7 @@ def pack(statistics: Moments) -> Tensor:
 
 
 def unpack(packed: Tensor) -> Moments:
-    """Return what :func:`pack` took, as views; a ``(1, 1)`` tensor holds no row of no features."""
+    """Return the statistics that `pack` took, as views; a ``(1, 1)`` tensor holds no rows and no features."""
     return Moments(packed[0, 0], packed[0, 1:], packed[1:, 1:])
 
 
@@ -60,8 +55,21 @@ def merge_packed(stacked: Tensor) -> Tensor:
     return torch.stack([pack(merge_all([unpack(part) for part in group])) for group in stacked.unbind(1)])
 
 
+class StatisticsOptions(MetricOptions, total=False):
+    """Type the keyword arguments of the metrics of the spectrum, beside those of `torchmetrics.Metric`.
+
+    Attributes:
+        nan_strategy: Rows with NaN or Inf raise (``"error"``, the default), or are left out with (``"warn"``) or
+            without (``"ignore"``) a warning.
+        groups: Parts that the rows are dealt to, 1 by default; ``estimate`` needs at least 2, better 10.
+    """
+
+    nan_strategy: NanStrategy
+    groups: int
+
+
 class SpectralMetric(StreamingMetric):
-    """One set of sufficient statistics for every metric of the spectrum.
+    """Hold one set of sufficient statistics for every metric of the spectrum.
 
     Two states, the packed float64 statistics of gallery and query rows: at most ``2 D^2 + O(D)`` numbers whatever
     the number of rows. They are named after how the rows are prepared, so a ``MetricCollection`` updates all metrics
@@ -76,9 +84,9 @@ class SpectralMetric(StreamingMetric):
         normalize: bool = True,
         nan_strategy: NanStrategy = "error",
         groups: int = 1,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
-        check_nan_strategy(nan_strategy)
+        check_choice("nan_strategy", nan_strategy, get_args(NanStrategy))
         super().__init__(**kwargs)
         self.normalize = normalize
         self.nan_strategy: NanStrategy = nan_strategy
@@ -112,7 +120,7 @@ class SpectralMetric(StreamingMetric):
             role: Whether they are gallery (what subspaces are fitted on) or query.
 
         Raises:
-            TypeError: If ``embeddings`` is no floating tensor.
+            TypeError: If ``embeddings`` is not a floating-point tensor.
             ValueError: If the shape, width or role is wrong, or a row is not finite under ``nan_strategy="error"``.
         """
         seen = self.group_statistics(role)
@@ -143,8 +151,20 @@ class SpectralMetric(StreamingMetric):
         super()._reduce_states(incoming)
 
 
+class SpectrumOptions(StatisticsOptions, total=False):
+    """Type the keyword arguments of the metrics of one role's spectrum, beside those of `StatisticsOptions`.
+
+    Attributes:
+        role: Which rows the value describes; ``"gallery"`` by default.
+        small_sample: Below ten rows per feature ``"warn"``, the default, or ``"ignore"``.
+    """
+
+    role: Role
+    small_sample: SmallSample
+
+
 class SpectrumOfOneRole(SpectralMetric):
-    """Base of the spectral metrics that describe the rows of one role.
+    """Describe the rows of one role; base of most spectral metrics.
 
     Args:
         normalize: Divide every row by its length first.
@@ -152,9 +172,9 @@ class SpectrumOfOneRole(SpectralMetric):
             (``"ignore"``) a warning.
         role: Which rows the value describes; rows of the other role are kept for metrics that share the statistics.
         small_sample: Below ten rows per feature ``"warn"`` or ``"ignore"``.
-        groups: Parts that the rows are dealt to; :meth:`estimate` needs at least 2, better 10. State and memory grow
+        groups: Parts that the rows are dealt to; `estimate` needs at least 2, better 10. State and memory grow
             by this factor.
-        kwargs: See :class:`torchmetrics.Metric`.
+        kwargs: Those of `torchmetrics.Metric`.
     """
 
     biased_by_small_samples = True
@@ -167,24 +187,24 @@ class SpectrumOfOneRole(SpectralMetric):
         role: Role = "gallery",
         small_sample: SmallSample = "warn",
         groups: int = 1,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[MetricOptions],
     ) -> None:
         check_role(role)
-        check_small_sample(small_sample)
+        check_choice("small_sample", small_sample, get_args(SmallSample))
         super().__init__(normalize, nan_strategy, groups, **kwargs)
         self.role: Role = role
-        self.small_sample = small_sample
+        self.small_sample: SmallSample = small_sample
 
     @abstractmethod
     def value(self, statistics: Moments) -> Tensor:
         """Return the metric's value of given statistics, 0-d float64."""
 
-    def compute(self) -> Any:  # noqa: ANN401 - a tensor, or a dict of them in a subclass
+    def compute(self) -> Tensor | dict[str, Tensor]:
         """Return the value, 0-d float32."""
         return self.result(self.value(self.described()))
 
     def estimate(self, confidence: float = 0.95) -> Estimate:
-        """Return the value with its delete-group jackknife interval, and what it is of; float64, over all ranks.
+        """Return the value with its delete-group jackknife interval, and what it describes; float64, over all ranks.
 
         Raises:
             ValueError: If the metric was made with ``groups`` below 2, or ``confidence`` is not in (0, 1).

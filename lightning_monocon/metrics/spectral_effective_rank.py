@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entropy effective rank as a metric; see :func:`lightning_monocon.functional.spectral_effective_rank`."""
+"""Measure the entropy effective rank; see `lightning_monocon.functional.spectral_effective_rank`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import get_args
 
 from torch import Tensor
+from typing_extensions import Unpack
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.functional.spectral_effective_rank import Values, check_values, effective_rank_from_moments
-from lightning_monocon.metrics.spectral import SpectrumOfOneRole
+from lightning_monocon.functional.spectral_effective_rank import Values, effective_rank_from_moments
+from lightning_monocon.metrics.spectral import SpectrumOfOneRole, SpectrumOptions
 
 
 class SpectralEffectiveRank(SpectrumOfOneRole):
-    r"""The exponential of the entropy of the spectrum; with the defaults RankMe (arXiv 2210.02885) without its epsilon.
+    r"""Compute the exponential of the entropy of the spectrum; by default RankMe (arXiv 2210.02885) without epsilon.
 
     .. math::
         \exp\Bigl(-\sum_i p_i\log p_i\Bigr),\qquad p_i = s_i / \sum_j s_j
@@ -22,14 +24,14 @@ class SpectralEffectiveRank(SpectrumOfOneRole):
     another number.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
-    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning below two rows or for rows of zeros.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN, with one warning, for fewer than two rows or rows of
+    zeros.
 
     Args:
         centred: Subtract the mean first.
         values: ``"singular"`` values or ``"eigenvalues"`` (their squares).
         normalize: Divide every row by its length first.
-        kwargs: ``normalize``, ``nan_strategy``, ``role``, ``small_sample``, ``groups``: see
-            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+        kwargs: Those of `SpectrumOptions` and of `torchmetrics.Metric`.
 
     Example:
         >>> import torch
@@ -44,11 +46,12 @@ class SpectralEffectiveRank(SpectrumOfOneRole):
         centred: bool = False,
         values: Values = "singular",
         normalize: bool = False,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        **kwargs: Unpack[SpectrumOptions],
     ) -> None:
-        check_values(values)
+        check_choice("values", values, get_args(Values))
         super().__init__(normalize=normalize, **kwargs)
-        self.centred, self.values = centred, values
+        self.centred = centred
+        self.values: Values = values
 
     def value(self, statistics: Moments) -> Tensor:
         """Return the value of given statistics, 0-d float64."""

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all metrics of the package share: states that keep their dtype, ranks without data, float32 results."""
+"""Give all metrics what they share: states that keep their dtype, ranks without data, float32 results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 from torchmetrics import Metric
+from typing_extensions import Unpack
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.moments import statistics_device
 from lightning_monocon.metrics.sync import gather_ragged
 
@@ -20,8 +22,7 @@ ROLES: tuple[Role, Role] = ("gallery", "query")
 
 def check_role(role: str) -> None:
     """Raise ValueError unless ``role`` is ``"gallery"`` or ``"query"``."""
-    if role not in ROLES:
-        raise ValueError(f"`role` must be 'gallery' or 'query'; got {role!r}.")
+    check_choice("role", role, ROLES)
 
 
 def named_after(state: str, *options: object) -> str:
@@ -37,8 +38,20 @@ def named_after(state: str, *options: object) -> str:
     return "_".join([state, *(str(option).replace(".", "_") for option in options)])
 
 
+class MetricOptions(TypedDict, total=False):
+    """Type the keyword arguments of `torchmetrics.Metric`, which documents them."""
+
+    compute_on_cpu: bool
+    dist_sync_on_step: bool
+    process_group: Any
+    dist_sync_fn: Callable[..., Any] | None
+    distributed_available_fn: Callable[..., bool] | None
+    sync_on_compute: bool
+    compute_with_cache: bool
+
+
 class StreamingMetric(Metric):
-    """Base of the package's metrics; see :class:`torchmetrics.Metric` for the keyword arguments.
+    """Stream rows into states that are exact; base of the package's metrics.
 
     States keep their dtype whatever ``.to(dtype)``, ``.half()`` or Lightning's ``bf16-true`` ask, and stay on the CPU
     where the device has no float64 (MPS). Results are float32 on the metric's device, so that every logger and
@@ -48,7 +61,7 @@ class StreamingMetric(Metric):
     is_differentiable = False
     full_state_update = False
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, **kwargs: Unpack[MetricOptions]) -> None:
         kwargs.setdefault("dist_sync_fn", gather_ragged)
         super().__init__(**kwargs)
 
@@ -86,7 +99,7 @@ class StreamingMetric(Metric):
             self._rows_arrived()
 
     def _rows_arrived(self) -> None:
-        """Forget the value of before, and count what came as an update: torchmetrics does neither."""
+        """Forget the previous value and count what arrived as an update, which torchmetrics does not."""
         self._computed = None
         self._update_count = max(self._update_count, 1)
 
@@ -96,13 +109,13 @@ class StreamingMetric(Metric):
 
     @property
     def state_device(self) -> torch.device:
-        """Where the states live: on the metric's device, or on the CPU where that has no float64."""
+        """Return where the states live: on the metric's device, or on the CPU where that has no float64."""
         return statistics_device(self.device)
 
     def result(self, value: Tensor) -> Tensor:
-        """Return ``value`` as metrics hand it out: float32, on the metric's device."""
+        """Return ``value`` as metrics return it: float32, on the metric's device."""
         return value.to(torch.float32).to(self.device)
 
-    def plot(self, val: Any = None, ax: Any = None) -> Any:  # noqa: ANN401 - as torchmetrics declares it
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:  # noqa: ANN401 - matplotlib's, which is imported here only to plot
         """Plot one or several values with matplotlib, as every torchmetrics metric does."""
         return self._plot(val, ax)

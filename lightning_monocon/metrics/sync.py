@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gather metric states over ranks whatever their sizes, a rank without data included."""
+"""Gather metric states over ranks, whatever their sizes; a rank may have no data."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,7 +45,7 @@ def _header(state: Tensor) -> Tensor:
     return torch.tensor([_DTYPES.index(state.dtype), *shape], dtype=torch.int64, device=state.device)
 
 
-def gather_ragged(state: Tensor, group: Any = None) -> list[Tensor]:  # noqa: ANN401 - a process group has no public type
+def gather_ragged(state: Tensor, group: torch.distributed.ProcessGroup | None = None) -> list[Tensor]:
     """Return the states of all ranks, each with its own number of rows and the common width and dtype.
 
     ``torchmetrics`` gathers a list state that is empty on one rank with the wrong rank, width and dtype, and gloo

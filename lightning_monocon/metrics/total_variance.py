@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Total variance as a metric; the arithmetic is :func:`lightning_monocon.functional.total_variance`."""
+"""Measure the total variance as a metric; see `lightning_monocon.functional.total_variance`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from lightning_monocon.metrics.spectral import SpectrumOfOneRole
 
 
 class TotalVariance(SpectrumOfOneRole):
-    r"""The trace of the covariance, :math:`\frac{1}{N-1}\sum_i |x_i - m|^2`: how much the embeddings spread at all.
+    r"""Compute the trace of the covariance, :math:`\frac{1}{N-1}\sum_i |x_i - m|^2`: how much embeddings spread.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
-    As output of ``compute`` it returns a 0-d float32 tensor; NaN and one warning below two rows, 0 for equal rows.
+    As output of ``compute`` it returns a 0-d float32 tensor; NaN, with one warning, for fewer than two rows, 0 for
+    equal rows.
 
-    Args:
-        kwargs: ``normalize``, ``nan_strategy``, ``role``: see
-            :class:`~lightning_monocon.metrics.spectral.SpectrumOfOneRole`; and those of :class:`torchmetrics.Metric`.
+    The arguments are those of `SpectrumOfOneRole`.
 
     Example:
         >>> import torch

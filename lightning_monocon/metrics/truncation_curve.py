@@ -1,31 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Truncation curve as a metric; the arithmetic is :func:`lightning_monocon.functional.truncation_curve`."""
+"""Measure the truncation curve as a metric; see `lightning_monocon.functional.truncation_curve`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.recall_at_k import check_ks
 from lightning_monocon.functional.truncation_curve import check_dims, curve_of
-from lightning_monocon.metrics.labelled import LabelledMetric
+from lightning_monocon.metrics.labelled import GalleryOptions, LabelledMetric
 
 
 class TruncationCurve(LabelledMetric):
-    """k-NN accuracy and Recall@1 after projection to the gallery's first principal components, for each number kept.
+    """Compute k-NN accuracy and Recall@1 after projection to the gallery's first principal components.
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``labels`` ``(N,)`` and ``role``.
     As output of ``compute`` it returns ``{"knn_accuracy/8", "recall@1/8"}`` and so on for each of ``dims``, 0-d
-    float32 tensors in [0, 1]; NaN and one warning without gallery or query.
+    float32 tensors in [0, 1]; NaN, with one warning, if gallery or query is empty.
 
     Args:
         dims: A number of kept dimensions, or several distinct ones.
         k: How many neighbours vote.
-        kwargs: ``max_gallery`` and ``seed``: see :class:`~lightning_monocon.metrics.labelled.LabelledMetric`; and those
-            of :class:`torchmetrics.Metric`.
+        metric: Must be ``"cosine"``.
+        kwargs: Those of `GalleryOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If ``dims`` or ``k`` do not hold positive integers; at ``compute`` if ``dims`` exceed the features.
@@ -38,21 +39,18 @@ class TruncationCurve(LabelledMetric):
         {'knn_accuracy/4': tensor(1.), 'recall@1/4': tensor(1.)}
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
     def __init__(
         self,
         dims: int | Sequence[int],
         k: int = 5,
-        **kwargs: Any,  # noqa: ANN401 - the options of torchmetrics.Metric
+        metric: Literal["cosine"] = "cosine",
+        **kwargs: Unpack[GalleryOptions],
     ) -> None:
         check_ks((k,))
         kept = check_dims(dims)
-        if kwargs.pop("metric", "cosine") != "cosine":
+        if metric != "cosine":
             raise ValueError("`metric` must be 'cosine': projected rows are ranked by their cosine.")
-        super().__init__(**kwargs)
+        super().__init__(metric, **kwargs)
         self.dims, self.k = kept, k
 
     def compute(self) -> dict[str, Tensor]:

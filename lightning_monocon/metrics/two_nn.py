@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TwoNN intrinsic dimension as a metric; see :func:`lightning_monocon.functional.two_nn`."""
+"""Measure the TwoNN intrinsic dimension as a metric; see `lightning_monocon.functional.two_nn`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.two_nn import check_discard, two_nn
-from lightning_monocon.metrics.rows import RowsOfOneRole
+from lightning_monocon.metrics.rows import RowsOfOneRole, SampleOptions
 
 
 class TwoNN(RowsOfOneRole):
-    r"""Intrinsic dimension from the ratio of the distances to the two nearest others (Facco et al. 2017).
+    r"""Estimate the intrinsic dimension from the ratio of the distances to the two nearest others (Facco et al. 2017).
 
     The slope through the origin of :math:`-\log(1 - F(\mu))` on :math:`\log\mu`, :math:`\mu = r_2/r_1`. O(N^2) time.
 
@@ -22,8 +21,8 @@ class TwoNN(RowsOfOneRole):
 
     Args:
         discard: Share of the largest ratios left out of the fit, in [0, 1).
-        kwargs: ``max_rows``, ``seed``, ``role``: see :class:`~lightning_monocon.metrics.rows.RowsOfOneRole`; and those
-            of :class:`torchmetrics.Metric`.
+        max_rows: Hold a seeded sample of at most so many rows; None for all.
+        kwargs: Those of `SampleOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -38,9 +37,9 @@ class TwoNN(RowsOfOneRole):
 
     higher_is_better = False
 
-    def __init__(self, discard: float = 0.1, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, discard: float = 0.1, max_rows: int | None = None, **kwargs: Unpack[SampleOptions]) -> None:
         check_discard(discard)
-        super().__init__(**kwargs)
+        super().__init__(max_rows, **kwargs)
         self.discard = discard
 
     def compute(self) -> dict[str, Tensor]:

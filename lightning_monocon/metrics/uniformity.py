@@ -1,30 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uniformity on the sphere as a metric; see :func:`lightning_monocon.functional.uniformity`."""
+"""Measure uniformity on the sphere as a metric; see `lightning_monocon.functional.uniformity`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lightning_monocon.functional.uniformity import check_temperature, uniformity
-from lightning_monocon.metrics.rows import RowsOfOneRole
+from lightning_monocon.metrics.rows import RowsOfOneRole, SampleOptions
 
 
 class Uniformity(RowsOfOneRole):
-    r"""How evenly unit rows cover the sphere, at most 0; lower is more uniform (Wang & Isola 2020).
+    r"""Measure how evenly unit rows cover the sphere, at most 0; lower is more uniform (Wang & Isola 2020).
 
     .. math::
         \log \frac{2}{N(N-1)}\sum_{i<j} e^{-t|u_i - u_j|^2}
 
     As input to ``update`` the metric accepts ``embeddings`` ``(N, D)`` and optionally ``role``.
     As output of ``compute`` it returns a 0-d float32 tensor, with ``max_rows`` ``{"uniformity", "rows_kept",
-    "rows_seen"}``; NaN and one warning below two rows. O(N^2) time.
+    "rows_seen"}``; NaN, with one warning, for fewer than two rows. O(N^2) time.
 
     Args:
         t: The kernel's exponent.
-        kwargs: ``max_rows``, ``seed``, ``role``: see :class:`~lightning_monocon.metrics.rows.RowsOfOneRole`; and those
-            of :class:`torchmetrics.Metric`.
+        max_rows: Hold a seeded sample of at most so many rows; None for all.
+        kwargs: Those of `SampleOptions` and of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -39,9 +38,9 @@ class Uniformity(RowsOfOneRole):
 
     higher_is_better = False
 
-    def __init__(self, t: float = 2.0, **kwargs: Any) -> None:  # noqa: ANN401 - the options of torchmetrics.Metric
+    def __init__(self, t: float = 2.0, max_rows: int | None = None, **kwargs: Unpack[SampleOptions]) -> None:
         check_temperature(t)
-        super().__init__(**kwargs)
+        super().__init__(max_rows, **kwargs)
         self.t = t
 
     def compute(self) -> Tensor | dict[str, Tensor]:

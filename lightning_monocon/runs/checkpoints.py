@@ -174,7 +174,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self,
         checkpoint: dict[str, Any],
         path: str | os.PathLike[str],
-        storage_options: Any | None = None,  # noqa: ANN401  # Lightning's signature
+        storage_options: object = None,
     ) -> None:
         """Write a checkpoint to a local file.
 
@@ -229,7 +229,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
         self,
         checkpoint: dict[str, Any],
         path: str | os.PathLike[str],
-        storage_options: Any | None = None,  # noqa: ANN401  # Lightning's signature
+        storage_options: object = None,
     ) -> None:
         """Write a checkpoint, unless it holds what `load_checkpoint` would refuse.
 

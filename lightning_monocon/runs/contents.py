@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from pathlib import PurePath
 from types import SimpleNamespace
@@ -79,7 +79,7 @@ def tensor_contents(value: Array) -> str | None:
         return kind
 
 
-def _of_a_container(value: Any, depth: int) -> str:  # noqa: ANN401  # one of five kinds
+def _of_a_container(value: Collection[object], depth: int) -> str:
     if not depth or len(value) > _LONGEST:
         return f"{type(value).__qualname__} of {len(value)}"
     parts = value.values() if isinstance(value, Mapping) else value

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from io import BytesIO
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch.serialization import skip_data
 # NumPy's scalars that compute as the types of Python do; a float32 does not, so it is no float after a resume
 _SAME_IN_PYTHON = (np.bool_, np.integer, np.float64, np.complex128, np.str_, np.bytes_)
 _CONTAINERS = (dict, list, tuple)
+_State = TypeVar("_State")
 
 
 def serialized(checkpoint: dict[str, Any], name: str) -> BytesIO:
@@ -42,7 +43,7 @@ def serialized(checkpoint: dict[str, Any], name: str) -> BytesIO:
         ) from error
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401  # whatever a state may hold
+def plain(value: _State) -> _State:
     """Return a state with each NumPy scalar that Python has a type for in that type; the state itself is not changed.
 
     Example:
@@ -53,7 +54,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401  # whatever a state may hold
         TypeError: If a part of the state contains itself, or is nested too deeply to be saved; the place is named.
     """
     try:
-        return _plain(value)
+        return cast("_State", _plain(value))
     except RecursionError:
         found = _endless(value)
         raise TypeError(
@@ -77,7 +78,7 @@ def _endless(value: object) -> str:
     return f"`{deepest[:200]}...` is nested {depth} levels deep"
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  # see `plain`
+def _plain(value: object) -> object:
     if isinstance(value, _SAME_IN_PYTHON):
         return value.item()
     if isinstance(value, dict):
@@ -88,13 +89,13 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # see `plain`
         changed.clear()
         changed.update(items)
         return changed
-    if type(value) in (list, tuple):
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
         parts = [_plain(part) for part in value]
         return value if all(map(_is, parts, value)) else type(value)(parts)
     return value
 
 
-def _same(found: Any, given: Any) -> bool:  # noqa: ANN401  # the items of two dictionaries of anything
+def _same(found: ItemsView[object, object], given: ItemsView[object, object]) -> bool:
     return len(found) == len(given) and all(
         one is other and part is before for (one, part), (other, before) in zip(found, given, strict=True)
     )

@@ -9,7 +9,7 @@ rewritten to what it is between two steps at that position, before Lightning rea
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -18,6 +18,9 @@ from torch import Tensor
 
 from lightning_monocon.training.between_steps import Position
 from lightning_monocon.training.step_state import keeping_state
+
+if TYPE_CHECKING:
+    from lightning.pytorch.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric
 
 Counters = dict[str, Any]
 
@@ -165,8 +168,9 @@ def forgetful_metrics(trainer: Trainer) -> list[str]:
     )
 
 
-def _parts(result: Any) -> tuple[Tensor, ...]:  # noqa: ANN401  # Lightning's private type
-    return (result.value, result.cumulated_batch_size) if result.meta.is_mean_reduction else (result.value,)
+def _parts(result: _ResultMetric) -> tuple[Tensor, ...]:
+    value = cast("Tensor", result.value)
+    return (value, result.cumulated_batch_size) if result.meta.is_mean_reduction else (value,)
 
 
 def _accumulated(trainer: Trainer) -> dict[str, Any]:
@@ -178,7 +182,7 @@ def _accumulated(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _is_reduced(meta: Any) -> bool:  # noqa: ANN401  # Lightning's private type
+def _is_reduced(meta: _Metadata) -> bool:
     return bool(meta.is_mean_reduction or meta.is_sum_reduction or meta.is_max_reduction or meta.is_min_reduction)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeGuard
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -164,10 +164,10 @@ def _flat(prefix: str, value: object) -> Settings:
         return {key: leaf for name, part in value.items() for key, leaf in _flat(f"{prefix}.{name}", part).items()}
     if isinstance(value, list | tuple) and all(_is_plain(part) for part in value):
         return {prefix: repr(list(value))}
-    return {prefix: value} if _is_plain(value) else {}  # type: ignore[dict-item]  # it is plain
+    return {prefix: value} if _is_plain(value) else {}
 
 
-def _is_plain(value: Any) -> bool:  # noqa: ANN401  # asked of anything
+def _is_plain(value: object) -> TypeGuard[Plain]:
     return value is None or isinstance(value, bool | int | float | str)
 
 

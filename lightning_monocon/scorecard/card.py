@@ -106,7 +106,7 @@ class Scorecard:
         for arm in self.arms:
             if arm.name == name:
                 return arm
-        raise KeyError(f"`name` must be one of {', '.join(arm.name for arm in self.arms)}; got {name!r}.")
+        raise KeyError(f"`name` must be that of an arm, {', '.join(arm.name for arm in self.arms)}; got {name!r}.")
 
     def table(self) -> str:
         """The whole scorecard as plain text for a terminal."""

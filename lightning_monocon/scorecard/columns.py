@@ -5,15 +5,19 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    import pyarrow
+
 Array = NDArray[Any]
 
 
-def import_parquet(path: Path) -> Any:  # noqa: ANN401  # pyarrow ships no types
+def import_parquet(path: Path) -> ModuleType:
     """Return `pyarrow.parquet`, imported for the file at ``path``.
 
     Raises:
@@ -25,7 +29,7 @@ def import_parquet(path: Path) -> Any:  # noqa: ANN401  # pyarrow ships no types
         raise ModuleNotFoundError(f"`files` in Parquet need pyarrow; {path} is one: `pip install pyarrow`.") from error
 
 
-def plain_chunks(column: Any) -> list[Any]:  # noqa: ANN401
+def plain_chunks(column: pyarrow.ChunkedArray) -> list[pyarrow.Array]:
     """Return the chunks of a `pyarrow.ChunkedArray` that have rows, without their wrapping.
 
     The storage of an extension type, and the values of a dictionary (pandas Categorical, polars Enum). They are
@@ -37,12 +41,12 @@ def plain_chunks(column: Any) -> list[Any]:  # noqa: ANN401
     return chunks
 
 
-def _plain(chunk: Any) -> Any:  # noqa: ANN401
+def _plain(chunk: pyarrow.Array) -> pyarrow.Array:
     chunk = getattr(chunk, "storage", chunk)  # of an extension type, such as a tensor of fixed shape
     return chunk.dictionary_decode() if hasattr(chunk, "dictionary_decode") else chunk
 
 
-def column_as_array(where: str, chunks: list[Any]) -> Array:
+def column_as_array(where: str, chunks: list[pyarrow.Array]) -> Array:
     """Return a column ``(N,)`` as an array, or a column of lists of one length as a matrix ``(N, D)``.
 
     Args:
@@ -61,7 +65,7 @@ def column_as_array(where: str, chunks: list[Any]) -> Array:
     return np.concatenate([_values(where, chunk) for chunk in chunks])
 
 
-def _check_gaps(where: str, chunks: list[Any]) -> None:
+def _check_gaps(where: str, chunks: list[pyarrow.Array]) -> None:
     if any(chunk.null_count for chunk in chunks):
         missing = np.concatenate([chunk.is_null().to_numpy(zero_copy_only=False) for chunk in chunks])
         raise ValueError(
@@ -70,7 +74,7 @@ def _check_gaps(where: str, chunks: list[Any]) -> None:
         )
 
 
-def _matrix(where: str, chunks: list[Any]) -> Array:
+def _matrix(where: str, chunks: list[pyarrow.Array]) -> Array:
     lengths = np.concatenate([chunk.value_lengths().to_numpy() for chunk in chunks])
     if lengths.min() != lengths.max():
         raise ValueError(
@@ -87,7 +91,7 @@ def _matrix(where: str, chunks: list[Any]) -> Array:
     return np.concatenate([_values(where, part) for part in parts]).reshape(len(lengths), lengths[0])
 
 
-def _values(where: str, chunk: Any) -> Array:  # noqa: ANN401
+def _values(where: str, chunk: pyarrow.Array) -> Array:
     array: Array = chunk.to_numpy(zero_copy_only=False)
     if array.dtype.kind == "O" and len(array) and isinstance(array[0], str | bytes):
         array = array.astype(str if isinstance(array[0], str) else bytes)

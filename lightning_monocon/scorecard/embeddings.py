@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lightning_monocon.functional.checks import check_choice, check_labels
 from lightning_monocon.runs.files import whole
 
 FORMAT = "lightning-monocon/embeddings/1"
@@ -148,14 +149,7 @@ def _labels(name: str, values: Rows, rows: int) -> Tensor:
             f"`{name}` must have a label for every row; {int(missing.sum())} of {len(labels)} are NaN (row "
             f"{int(missing.nonzero()[0, 0])} is the first): drop those rows from embeddings and labels."
         )
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(
-            f"`{name}` must hold integers, one class number per row; got {labels.dtype}: convert them, for example "
-            "with `.long()`."
-        )
-    if labels.shape != (rows,):
-        raise ValueError(f"`{name}` must hold {rows} integers, one per embedding; got shape {tuple(labels.shape)}.")
-    return labels.long()
+    return check_labels(labels, rows, name)
 
 
 def as_tensor(name: str, values: Rows) -> Tensor:
@@ -200,8 +194,7 @@ def native(name: str, array: np.ndarray[Any, Any], where: str = "") -> np.ndarra
 
 
 def _check_pair(data: EmbeddingSet) -> None:
-    if data.reading not in get_args(Reading):
-        raise ValueError(f"`reading` must be one of {', '.join(get_args(Reading))}; got {data.reading!r}.")
+    check_choice("reading", data.reading, get_args(Reading))
     if data.query.shape[1] != data.dim:
         raise ValueError(
             f"`query` must have the gallery's {data.dim} dimensions; got {data.query.shape[1]}: "

@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loops.fetchers import _DataFetcher
 
 _OF_THE_LOOP = "_monocon_steps"
 
@@ -103,11 +106,11 @@ class Steps:
         self._call("epoch_begins")
         self._start_epoch()
 
-    def _batches_start(self, data_fetcher: Any) -> None:  # noqa: ANN401  # Lightning's private type
+    def _batches_start(self, data_fetcher: _DataFetcher) -> None:
         self._call("batches_begin")
         self._start_batches(data_fetcher)
 
-    def _step_ends(self, data_fetcher: Any) -> None:  # noqa: ANN401  # Lightning's private type
+    def _step_ends(self, data_fetcher: _DataFetcher) -> None:
         self.phase = Phase.STEP_DONE
         epoch = self._trainer.fit_loop.epoch_loop
         try:
@@ -140,7 +143,7 @@ class Steps:
             return Position(epoch, 0)
         return Position(epoch - 1, loop.batch_progress.current.ready)
 
-    def _validates(self) -> Any:  # noqa: ANN401  # Lightning's private type
+    def _validates(self) -> object:
         if self._trainer.sanity_checking:
             return self._validate()
         self._call("before_validation")

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lightning_monocon.kernels.context import Context
+
 RandomState: TypeAlias = tuple[Tensor, Tensor | None]
 
 
@@ -124,14 +126,14 @@ class _Cached(torch.autograd.Function):
     """Embeddings as a function of the parameters."""
 
     @staticmethod
-    def forward(ctx: Any, passes: _Passes, *parameters: Tensor) -> Tensor:  # noqa: ANN401  # torch types ctx no better
+    def forward(ctx: Context, passes: _Passes, *parameters: Tensor) -> Tensor:
         ctx.passes = passes
         ctx.save_for_backward(*parameters)  # so that changing one before the backward pass is noticed
         return passes.forward()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
         return None, *ctx.passes.backward(grad)
 
@@ -159,7 +161,7 @@ def _chunks(inputs: object, rows: int, chunk_size: int) -> list[Any]:
     return [_cut(inputs, rows, slice(*pair)) for pair in pairwise(bounds)]
 
 
-def _cut(part: Any, rows: int, which: slice) -> Any:  # noqa: ANN401  # whatever the user's encoder takes
+def _cut(part: object, rows: int, which: slice) -> object:
     """Return the samples ``which`` of a part of the inputs."""
     if isinstance(part, Tensor):
         if part.ndim == 0 or len(part) != rows:
@@ -175,7 +177,8 @@ def _cut(part: Any, rows: int, which: slice) -> Any:  # noqa: ANN401  # whatever
         if len(part) == rows and all(isinstance(item, str) for item in part):
             return part[which]
         cut = [_cut(item, rows, which) for item in part]
-        return type(part)(*cut) if hasattr(part, "_fields") else type(part)(cut)
+        kind: Any = type(part)
+        return kind(*cut) if hasattr(part, "_fields") else kind(cut)
     if part is None or isinstance(part, bool | int | float | str):
         return part
     raise TypeError(

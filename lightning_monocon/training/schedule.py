@@ -26,6 +26,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from typing_extensions import Self
 
 from lightning_monocon.data.workers import require_batches
+from lightning_monocon.functional.checks import check_choice
 
 Phase = Literal["warmup", "joint"]
 
@@ -50,8 +51,7 @@ class Schedule(NamedTuple):
         for name in ("lr_encoder", "lr_head", "lr_warmup", "weight_decay", "warmup_epochs"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
-        if self.bn_while_frozen not in ("update", "freeze"):
-            raise ValueError(f"`bn_while_frozen` must be 'update' or 'freeze', got {self.bn_while_frozen!r}.")
+        check_choice("bn_while_frozen", self.bn_while_frozen, ("update", "freeze"))
         return self
 
 

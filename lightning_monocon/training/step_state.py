@@ -80,7 +80,8 @@ class StepState:
 
 def fingerprint(pl_module: LightningModule) -> list[Tensor]:
     """Return the norm of every weight: cheap, and not the same once averaged weights have been put in their place."""
-    return list(torch._foreach_norm([parameter.detach() for parameter in pl_module.parameters()]))
+    weights = [parameter.detach() for parameter in pl_module.parameters()]
+    return list(torch._foreach_norm(weights))  # pyright: ignore[reportPrivateImportUsage]
 
 
 def switches(pl_module: LightningModule) -> Switches:

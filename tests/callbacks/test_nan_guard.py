@@ -220,7 +220,7 @@ def test_rows_and_samples() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"nan_policy": "hide"}, "`nan_policy` must be 'raise' or 'skip'; got 'hide'"),
+        ({"nan_policy": "hide"}, "`nan_policy` must be one of 'raise', 'skip'; got 'hide'"),
         ({"patience": 0}, "`patience` must be a positive number of steps; got 0"),
     ],
 )

@@ -228,10 +228,10 @@ def test_a_probe_larger_than_the_data_is_made_smaller(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"signature": "argmax"}, "`signature` must be one of soft_knn, logits; got 'argmax'"),
+        ({"signature": "argmax"}, "`signature` must be one of 'soft_knn', 'logits'; got 'argmax'"),
         ({"schedule": "daily"}, "`schedule` must be 'log', 'validation' or a positive number of steps; got 'daily'"),
         ({"budget": 2.0}, "`budget` must be a share of wall time between 0 and 1, or None; got 2"),
-        ({"on_error": "hide"}, "`on_error` must be one of warn, raise; got 'hide'"),
+        ({"on_error": "hide"}, "`on_error` must be one of 'warn', 'raise'; got 'hide'"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], sentence: str) -> None:

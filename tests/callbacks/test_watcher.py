@@ -250,7 +250,7 @@ def test_a_new_run_is_watched_anew(tmp_path: Path) -> None:
 
 
 def test_on_error_is_checked() -> None:
-    with pytest.raises(ValueError, match="`on_error` must be one of warn, raise; got 'hide'"):
+    with pytest.raises(ValueError, match="`on_error` must be one of 'warn', 'raise'; got 'hide'"):
         CollapseGuard(on_error="hide")  # type: ignore[arg-type]
 
 

@@ -118,7 +118,7 @@ def test_the_scorecard_is_mirrored_to_wandb(finished: Path, tmp_path: Path) -> N
     assert log.summary["scorecard/monotonic/n99"] == card.arm("monotonic").spread("n99")[0]
     assert log.summary["scorecard/monotonic/verdict"] == "under-trained"
     assert log.summary["scorecard/best_at_8"].startswith("encoder")
-    with pytest.raises(ValueError, match="`--wandb` must be one of off, disabled, offline, online, got 'yes'"):
+    with pytest.raises(ValueError, match="`--wandb` must be one of 'off', 'disabled', 'offline', 'online'; got 'yes'"):
         mirror(tmp_path, card, drawn, mode="yes", project=None, group=None)
 
 

@@ -136,7 +136,7 @@ def test_columns_of_parquet_by_name(
             {"gallery_labels": np.zeros(399, int)},
             "`gallery_labels` must hold 400 integers, one per embedding",
         ),
-        ({"query_labels": np.zeros(200)}, "`query_labels` must hold integers, one class number per row; got torch.fl"),
+        ({"query_labels": np.zeros(200)}, "`query_labels` must be integers; got torch.fl"),
         ({"gallery_labels": np.zeros(400, int)}, "`gallery_labels` must hold at least 2 classes"),
         ({"gallery": np.full((400, 12), np.nan)}, "`gallery` must be finite; 400 of 400 rows hold NaN or infinity"),
         ({"query": np.zeros((200, 5))}, "`query` must have the gallery's 12 dimensions; got 5"),

@@ -78,7 +78,7 @@ def test_a_missing_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({}, r"`model` or `config` must be given, and not both; got None and None"),
         ({"model": "a", "config": "{}"}, r"`model` or `config` must be given, and not both"),
-        ({"model": "a", "pooling": "max"}, r"`pooling` must be one of auto, mean, first, got 'max'"),
+        ({"model": "a", "pooling": "max"}, r"`pooling` must be one of 'auto', 'mean', 'first'; got 'max'"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], sentence: str) -> None:

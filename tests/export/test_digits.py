@@ -193,7 +193,9 @@ def test_other_versions_and_spaces_are_refused(exported: Export, other: Export, 
 def test_what_is_missing_or_torn_is_named(exported: Export, other: Export, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"`form` 'onnx' must have been exported; .* has no embedder.onnx"):
         load(other.folder, "onnx")
-    with pytest.raises(ValueError, match=r"`form` must be one of safetensors, onnx, pt2, sentence-transformers"):
+    with pytest.raises(
+        ValueError, match=r"`form` must be one of 'safetensors', 'onnx', 'pt2', 'sentence-transformers'"
+    ):
         load(other.folder, "pickle")
     with pytest.raises(FileNotFoundError, match=r"`path` must be a folder that `monocon export` wrote"):
         load(tmp_path)
@@ -219,7 +221,7 @@ def test_exports_that_cannot_be_are_refused(
         export_model(trained, gallery, query, exported.folder)
     with pytest.raises(ValueError, match=r"`forms` must be of onnx, pt2 for a SmallCNN; got sentence-transformers"):
         export_model(trained, gallery, query, tmp_path / "x", forms=["sentence-transformers"])
-    with pytest.raises(ValueError, match=r"`storage` must be one of float32, int8, binary; got 'int4'"):
+    with pytest.raises(ValueError, match=r"`storage` must be one of 'float32', 'int8', 'binary'; got 'int4'"):
         export_model(trained, gallery, query, tmp_path / "x", storage="int4")
     with pytest.raises(RuntimeError, match=r"`--tolerance` .* is 0, but the rounding of float32 alone moves"):
         export_model(trained, gallery, query, tmp_path / "x", tolerance=0.0, forms=[])

@@ -96,7 +96,9 @@ def test_other_heads_fold_too(rows: Tensor) -> None:
     assert rebuild(describe(chain), stack_tensors(chain))(rows).shape == (300, 2)
     assert own[0].weight.requires_grad
     for strange in (nn.BatchNorm1d(12), nn.LeakyReLU(0.3), nn.Sequential(nn.Linear(12, 3), nn.Softmax(1))):
-        with pytest.raises(ValueError, match=r"`head` must be one of this package or a chain of Linear and LeakyReLU"):
+        with pytest.raises(
+            ValueError, match=r"`head` must be a head of this package or a chain of Linear and LeakyReLU"
+        ):
             fold(strange)
 
 

@@ -88,5 +88,5 @@ def test_degenerate_spectra_are_nan_with_their_cause() -> None:
 def test_wrong_input_is_named() -> None:
     with pytest.raises(ValueError, match="`first` and `last` must be components with 1 <= first < last; got 4 and 4"):
         alpha_req(sample(), 4, 4)
-    with pytest.raises(ValueError, match="`values` must be 'singular' or 'eigenvalues'; got 'eigen'"):
+    with pytest.raises(ValueError, match="`values` must be one of 'singular', 'eigenvalues'; got 'eigen'"):
         spectral_effective_rank(sample(), values="eigen")  # type: ignore[arg-type]

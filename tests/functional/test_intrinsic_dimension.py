@@ -63,5 +63,5 @@ def test_wrong_input_is_named() -> None:
         two_nn(noisy_plane(), discard=1)
     with pytest.raises(ValueError, match="`k` must be an integer of at least 2; got 1"):
         local_intrinsic_dimension(noisy_plane(), k=1)
-    with pytest.raises(ValueError, match="`average` must be 'harmonic' or 'mean'; got 'median'"):
+    with pytest.raises(ValueError, match="`average` must be one of 'harmonic', 'mean'; got 'median'"):
         local_intrinsic_dimension(noisy_plane(), average="median")  # type: ignore[arg-type]

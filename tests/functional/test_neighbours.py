@@ -183,7 +183,7 @@ def test_wrong_input_is_named() -> None:
         neighbours(gallery, query, k=21)
     with pytest.raises(ValueError, match="`k` must be an integer from 1 to 19, the rows of the gallery; got 20"):
         neighbours(gallery, None, k=20)
-    with pytest.raises(ValueError, match="`metric` must be 'cosine' or 'euclidean'; got 'dot'"):
+    with pytest.raises(ValueError, match="`metric` must be one of 'cosine', 'euclidean'; got 'dot'"):
         neighbours(gallery, query, metric="dot")  # type: ignore[arg-type]
     with pytest.raises(
         ValueError, match=r"`k` must be a positive integer or hold distinct ones, such as \(1, 5\); got \(1, 1\)"

@@ -171,7 +171,7 @@ def test_wrong_input_is_named() -> None:
         effective_dimension(x, variance=99)
     with pytest.raises(ValueError, match="`query` must have 3 features like the rows before; got 4"):
         reconstruction_error(x, torch.ones(5, 4))
-    with pytest.raises(ValueError, match="`nan_strategy` must be 'error', 'warn' or 'ignore'; got 'drop'"):
+    with pytest.raises(ValueError, match="`nan_strategy` must be one of 'error', 'warn', 'ignore'; got 'drop'"):
         moments(x, nan_strategy="drop")  # type: ignore[arg-type]
 
 

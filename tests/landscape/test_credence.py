@@ -89,10 +89,9 @@ def test_fallibility_splits_by_stratum_and_reports_what_it_clipped() -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda z, y: credence(z, y[:3]), r"`labels` must hold 23 integers, one per row; got shape \(3,\)"),
-        (lambda z, y: credence(z, None), r"`labels` must hold 23 integers, one per row; got None"),
+        (lambda z, y: credence(z, y[:3]), r"`labels` must hold 23 integers, one per embedding; got shape \(3,\)"),
         (lambda z, y: credence(z, y + 5), r"`labels` must lie in 0\.\.5"),
-        (lambda z, y: credence(z[0], y), r"`logits` must be \(N, C\)"),
+        (lambda z, y: credence(z[0], y), r"`logits` must be \(N, D\)"),
         (lambda z, y: soft_knn_credence(z, y, temperature=0.0), r"`temperature` must be positive, got 0\.0"),
         (lambda z, y: soft_knn_credence(z, y, z), r"`bank_labels` must be given"),
         (lambda z, y: soft_knn_credence(z, y, torch.tensor([1])), r"`bank` must choose at least two of the 23"),
@@ -103,3 +102,11 @@ def test_fallibility_splits_by_stratum_and_reports_what_it_clipped() -> None:
 def test_bad_input_is_named(call: object, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         call(*_embeddings())  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("labels", [None, torch.zeros(23)], ids=["none", "floats"])
+def test_labels_must_be_integers(labels: torch.Tensor) -> None:
+    rows, _ = _embeddings()
+    for call in (credence, soft_knn_credence):
+        with pytest.raises(TypeError, match=r"`labels` must be (an integer tensor, .*|integers); got"):
+            call(rows, labels)

@@ -14,5 +14,5 @@ def test_events_survive_json_and_compare_by_value() -> None:
     assert plain["abruptness"] is None
     assert Event.from_dict(plain) == event
     assert event != Event("grokking", 5, 6, 8, 0, 1)
-    with pytest.raises(ValueError, match="`kind` must be one of memorisation, grokking"):
+    with pytest.raises(ValueError, match="`kind` must be one of 'memorisation', 'grokking'"):
         Event("miracle")

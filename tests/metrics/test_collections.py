@@ -115,13 +115,13 @@ def test_wrong_input_is_named(batches: list[dict[str, Any]]) -> None:
         metric.update(torch.ones(2, 7))
     with pytest.raises(ValueError, match="`embeddings` must have 6 features like the rows before; got 7"):
         labelled.update(torch.ones(2, 7), torch.ones(2, dtype=torch.int64))
-    with pytest.raises(ValueError, match="`role` must be 'gallery' or 'query'; got 'train'"):
+    with pytest.raises(ValueError, match="`role` must be one of 'gallery', 'query'; got 'train'"):
         metric.update(torch.ones(2, 6), role="train")
     with pytest.raises(TypeError, match="`labels` must be an integer tensor, one label per embedding; got None"):
         labelled.update(torch.ones(2, 6))
     with pytest.raises(ValueError, match="`normalize` must be True: a cosine is taken between unit rows"):
         MeanCosine(normalize=False)
-    with pytest.raises(ValueError, match="`small_sample` must be 'warn' or 'ignore'; got 'never'"):
+    with pytest.raises(ValueError, match="`small_sample` must be one of 'warn', 'ignore'; got 'never'"):
         TotalVariance(small_sample="never")
     with pytest.raises(ValueError, match="`k` must be an integer from 1 to 66, the rows of the gallery; got 67"):
         fed(KNNAccuracy(67), batches).compute()

@@ -116,7 +116,7 @@ def test_wrong_input_is_named() -> None:
         NeuralCollapse(3).update(rows_of(4), torch.arange(4))
     with pytest.raises(ValueError, match="`sigma` must be positive, in the units of the embeddings; got 0"):
         DiffusionSpectralEntropy(sigma=0)
-    with pytest.raises(ValueError, match="`values` must be 'singular' or 'eigenvalues'; got 'both'"):
+    with pytest.raises(ValueError, match="`values` must be one of 'singular', 'eigenvalues'; got 'both'"):
         SpectralEffectiveRank(values="both")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`groups` must be at least 2, better 10; got 1"):
         CorrectedEffectiveDimension(groups=1)

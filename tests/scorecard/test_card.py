@@ -49,7 +49,7 @@ def test_the_baseline_comes_first_and_seeds_ascend(card: Scorecard) -> None:
     assert all(arm.seeds == (0, 1, 2) for arm in card.arms)
     assert card.dims == (1, 2, 3, 4, 6, 8, 12, 16)
     assert card.arm("narrow").width == 4
-    with pytest.raises(KeyError, match=r"`name` must be one of encoder, twin, narrow, flat; got 'none'"):
+    with pytest.raises(KeyError, match=r"`name` must be that of an arm, encoder, twin, narrow, flat; got 'none'"):
         card.arm("none")
 
 

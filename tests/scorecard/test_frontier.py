@@ -124,5 +124,5 @@ def test_how_vectors_are_cut_travels_with_the_file(digits: Digits, tmp_path: Pat
     path = EmbeddingSet(*digits, reading="prefix").save(tmp_path / "e.safetensors")
     assert EmbeddingSet.load(path).reading == "prefix"
     assert EmbeddingSet(*digits).reading == "pca"
-    with pytest.raises(ValueError, match="`reading` must be one of pca, prefix; got 'random'"):
+    with pytest.raises(ValueError, match="`reading` must be one of 'pca', 'prefix'; got 'random'"):
         EmbeddingSet(*digits, reading="random")

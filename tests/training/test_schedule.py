@@ -272,7 +272,7 @@ def test_untested_strategies_are_refused() -> None:
         ({"lr_head": -1.0}, "`lr_head` must not be negative, got -1.0"),
         ({"warmup_epochs": -1}, "`warmup_epochs` must not be negative, got -1"),
         ({"weight_decay": float("nan")}, "`weight_decay` must not be negative, got nan"),
-        ({"bn_while_frozen": "off"}, "`bn_while_frozen` must be 'update' or 'freeze', got 'off'"),
+        ({"bn_while_frozen": "off"}, "`bn_while_frozen` must be one of 'update', 'freeze'; got 'off'"),
     ],
 )
 def test_bad_schedule(options: dict[str, Any], sentence: str) -> None:

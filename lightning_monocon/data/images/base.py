@@ -22,6 +22,7 @@ from lightning_monocon.data.images.table import ImageTable
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.data.splits import Indices, shuffled, split_hash, stratified_split
+from lightning_monocon.functional.checks import check_choice
 
 _Part: TypeAlias = tuple[ImageTable, Indices]
 
@@ -90,19 +91,17 @@ class ImageData(SplitData[ImageSet]):
             raise ValueError(f"`val_size` must lie strictly between 0 and 1, got {val_size}. Try 0.1.")
         if batch_size < 2:
             raise ValueError(f"`batch_size` must be at least 2 to hold a pair, got {batch_size}. Try 256.")
-        for name, value, known in (
-            ("augment_on", augment_on, get_args(Place)),
-            ("on_error", on_error, get_args(OnError)),
-        ):
-            if value not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}.")
+        check_choice("augment_on", augment_on, get_args(Place))
+        check_choice("on_error", on_error, get_args(OnError))
         self.root, self.cache = Path(root), None if cache is None else Path(cache)
         self.batch_size, self.num_workers, self.per_class = batch_size, num_workers, per_class
         self.val_size, self.train_size, self.split_seed = val_size, train_size, split_seed
         self.augmentation = ImageAugmentation(
             mean or self.default_mean, std or self.default_std, trivial=trivial, erasing=erasing
         )
-        self.augment_on, self.on_error, self.download = augment_on, on_error, download
+        self.augment_on: Place = augment_on
+        self.on_error: OnError = on_error
+        self.download = download
         self.leave_out_repeats = leave_out_repeats
         self._tables: dict[Role, ImageTable] = {}
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ class ImageSet(Dataset[Batch]):
         return torch.stack([self.augmentation.per_sample(image, draws) for image, draws in pairs]), labels
 
 
-def as_is(batch: Any) -> Any:  # noqa: ANN401  # PyTorch types a collate function by its list of samples
+def as_is(batch: object) -> object:
     """Collate nothing, for `ImageSet` returns whole batches; a named function, so workers pickle it."""
     return batch
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_monocon.data.text.pair_formats import read_columns
 from lightning_monocon.encoders.hub import optional_package
+
+if TYPE_CHECKING:
+    from pyarrow import Table
 
 
 class SentencePair(NamedTuple):
@@ -87,7 +90,7 @@ def read_scored(path: str | Path, columns: Sequence[str]) -> ScoredPair:
     return ScoredPair(SentencePair(first, second), scores)
 
 
-def _kept(table: Any, column: str, value: str, path: str | Path) -> NDArray[np.bool_]:  # noqa: ANN401  # pyarrow ships no types
+def _kept(table: Table, column: str, value: str, path: str | Path) -> NDArray[np.bool_]:
     """Return for each row whether its value in a column is, as text, the one that is asked for."""
     pyarrow, compute = optional_package("pyarrow", "text"), optional_package("pyarrow.compute", "text")
     try:
@@ -104,7 +107,7 @@ def _kept(table: Any, column: str, value: str, path: str | Path) -> NDArray[np.b
     return kept
 
 
-def _texts(table: Any, column: str, path: str | Path, rows: NDArray[np.int64]) -> list[str]:  # noqa: ANN401  # pyarrow ships no types
+def _texts(table: Table, column: str, path: str | Path, rows: NDArray[np.int64]) -> list[str]:
     """Return a column of text; ``rows`` are the numbers of its rows in the file."""
     types = optional_package("pyarrow.types", "text")
     kind = table.schema.field(column).type

@@ -10,9 +10,12 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_monocon.encoders.hub import optional_package
+
+if TYPE_CHECKING:
+    from pyarrow import Array, ChunkedArray, Scalar, Table
 
 _KINDS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -25,7 +28,7 @@ class _Found(NamedTuple):
     table: Any  # pyarrow ships no types
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> Any:  # noqa: ANN401  # pyarrow ships no types
+def read_columns(path: Path, columns: Sequence[str]) -> Table:
     """Return the columns of a file as a pyarrow table, each once; text in any layout is ``string`` or ``large_string``.
 
     Raises:
@@ -137,7 +140,7 @@ class _Object(dict[str, Any]):
         self.repeated = {name for name in names if names.count(name) > 1}
 
 
-def _json_array(values: list[Any], name: str, path: Path) -> Any:  # noqa: ANN401  # pyarrow ships no types
+def _json_array(values: list[Any], name: str, path: Path) -> Array:
     pyarrow = optional_package("pyarrow", "text")
     try:
         return pyarrow.array(values)
@@ -154,7 +157,7 @@ def _json_array(values: list[Any], name: str, path: Path) -> Any:  # noqa: ANN40
         ) from error
 
 
-def _plain_text(column: Any, name: str, path: Path) -> Any:  # noqa: ANN401  # pyarrow ships no types
+def _plain_text(column: ChunkedArray, name: str, path: Path) -> ChunkedArray:
     """Return a column of dictionary-encoded or viewed text as plain text, and any other column as it is."""
     pyarrow, types = optional_package("pyarrow", "text"), optional_package("pyarrow.types", "text")
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
@@ -175,7 +178,7 @@ def _plain_text(column: Any, name: str, path: Path) -> Any:  # noqa: ANN401  # p
         ) from error
 
 
-def _is_text(value: Any) -> bool:  # noqa: ANN401  # pyarrow ships no types
+def _is_text(value: Scalar) -> bool:
     try:
         value.as_py()
     except UnicodeDecodeError:
@@ -183,7 +186,7 @@ def _is_text(value: Any) -> bool:  # noqa: ANN401  # pyarrow ships no types
     return True
 
 
-def _refuse_repeated_header(table: Any, path: Path) -> None:  # noqa: ANN401  # pyarrow ships no types
+def _refuse_repeated_header(table: Table, path: Path) -> None:
     """Raise if a row holds the names of the columns, as in files that were joined with their headers."""
     compute = optional_package("pyarrow.compute", "text")
     if table.num_columns < 2:

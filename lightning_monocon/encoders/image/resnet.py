@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import optional_package
 from lightning_monocon.encoders.image.resnet_weights import read_weights
+from lightning_monocon.functional.checks import check_choice
 
 Stem = Literal["large", "small"]
 StemStart = Literal["crop", "fresh"]
@@ -51,9 +52,8 @@ class ResNet(nn.Module):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        for name, value, known in (("stem", stem, get_args(Stem)), ("stem_start", stem_start, get_args(StemStart))):
-            if value not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}.")
+        check_choice("stem", stem, get_args(Stem))
+        check_choice("stem_start", stem_start, get_args(StemStart))
         if not depths or len(depths) != len(widths) or min(in_channels, *depths, *widths) < 1:
             raise ValueError(
                 f"`depths` and `widths` must be as many positive integers, got {tuple(depths)} and {tuple(widths)} "

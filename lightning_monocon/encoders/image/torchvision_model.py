@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, cast
+from types import ModuleType
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -57,7 +58,7 @@ class TorchvisionEncoder(nn.Module):
         return cast(Tensor, self.network(images)).flatten(1)
 
 
-def import_torchvision(name: str) -> Any:  # noqa: ANN401  # a module has no better type
+def import_torchvision(name: str) -> ModuleType:
     """Import a module of torchvision.
 
     Raises:

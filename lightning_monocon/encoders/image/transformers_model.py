@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import is_local, optional_package, reachable
 from lightning_monocon.encoders.plain_config import architecture, fresh_model
+from lightning_monocon.functional.checks import check_choice
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Pooling = Literal["auto", "mean", "first"]
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -47,8 +51,7 @@ class TransformersImageEncoder(nn.Module):
         super().__init__()
         if (model is None) == (config is None):
             raise ValueError(f"`model` or `config` must be given, and not both; got {model!r} and {config!r}.")
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"`pooling` must be one of {', '.join(get_args(Pooling))}, got {pooling!r}.")
+        check_choice("pooling", pooling, get_args(Pooling))
         self.pooling = pooling
         if config is not None:
             self.network = _from_config(config)
@@ -94,7 +97,7 @@ class TransformersImageEncoder(nn.Module):
         return hidden[:, 0] if self.pooling == "first" else hidden.mean(dim=1)
 
 
-def _from_config(config: str) -> Any:  # noqa: ANN401  # a model of transformers
+def _from_config(config: str) -> PreTrainedModel:
     try:
         dtype = json.loads(config).get("dtype") or "float32"
     except (ValueError, AttributeError):

@@ -21,6 +21,7 @@ class Config(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain values."""
+        ...
 
 
 def pretrained(name: str, revision: str | None = None) -> nn.Module:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from torch import Tensor, nn
 
 from lightning_monocon.encoders.plain_config import described
@@ -11,10 +13,10 @@ from lightning_monocon.encoders.text.pooling import (
     Inputs,
     Pooling,
     check_groups,
-    check_pooling,
     in_length_groups,
     pooled,
 )
+from lightning_monocon.functional.checks import check_choice
 
 
 class TextEncoder(nn.Module):
@@ -48,9 +50,10 @@ class TextEncoder(nn.Module):
         config: str | None = None,
     ) -> None:
         super().__init__()
-        check_pooling(pooling)
+        check_choice("pooling", pooling, get_args(Pooling))
         check_groups(length_groups)
-        self.pooling, self.length_groups = pooling, length_groups
+        self.pooling: Pooling = pooling
+        self.length_groups = length_groups
         if config is not None and model is None:
             self.transformer = fresh(config)
         elif model is not None and config is None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,16 +12,6 @@ from torch import Tensor
 Pooling = Literal["mean", "cls", "last"]
 Inputs: TypeAlias = Mapping[str, Tensor]
 """A tokenizer's output: ``input_ids`` and ``attention_mask`` ``(B, T)``, and what else the model takes."""
-
-
-def check_pooling(pooling: str) -> None:
-    """Check the name.
-
-    Raises:
-        ValueError: If there is no such pooling.
-    """
-    if pooling not in get_args(Pooling):
-        raise ValueError(f"`pooling` must be one of {', '.join(get_args(Pooling))}, got {pooling!r}.")
 
 
 def pooled(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:

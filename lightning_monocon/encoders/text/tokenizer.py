@@ -21,9 +21,11 @@ class Tokenizer(Protocol):
         self, text: list[str], *, padding: bool, truncation: bool, max_length: int, return_tensors: Literal["pt"]
     ) -> Mapping[str, Tensor]:
         """Return ``input_ids``, ``attention_mask`` and what else the model takes, each ``(B, T)``."""
+        ...
 
     def get_vocab(self) -> dict[str, int]:
         """Return the number of each token."""
+        ...
 
 
 @runtime_checkable
@@ -33,6 +35,7 @@ class ReadsTokens(Protocol):
     @property
     def vocabulary_size(self) -> int:
         """Number of tokens that it has an embedding for."""
+        ...
 
     @property
     def max_tokens(self) -> int | None:

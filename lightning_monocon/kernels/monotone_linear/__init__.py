@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import Backend
-from lightning_monocon.kernels.monotone_linear.checks import check_choice, check_names, check_tensors
+from lightning_monocon.kernels.monotone_linear.checks import check_names, check_tensors
 from lightning_monocon.kernels.monotone_linear.configurations import Precision
 from lightning_monocon.kernels.monotone_linear.reference import Activation, Parametrization, Plan, effective_weight
 from lightning_monocon.kernels.monotone_linear.switch import run, run_small
@@ -18,7 +18,6 @@ __all__ = [
     "Backend",
     "Parametrization",
     "Precision",
-    "check_choice",
     "effective_weight",
     "monotone_linear",
     "monotone_mlp",

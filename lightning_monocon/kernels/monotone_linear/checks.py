@@ -8,6 +8,7 @@ from typing import get_args
 
 from torch import Tensor
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.monotone_linear.configurations import Precision
 from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, PARAMETRIZATIONS, Plan
@@ -15,12 +16,6 @@ from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, PAR
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 BACKENDS: tuple[str, ...] = get_args(Backend)
 _PARAMETRIZATIONS = tuple(PARAMETRIZATIONS)
-
-
-def check_choice(argument: str, value: str, known: Sequence[str]) -> None:
-    """Raise a ValueError that lists the ``known`` names unless ``value`` is one of them."""
-    if value not in known:
-        raise ValueError(f"`{argument}` must be one of {', '.join(map(repr, known))}; got {value!r}.")
 
 
 def check_names(plan: Plan, precision: str, backend: str) -> None:

@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_monocon.kernels.context import Context
 from lightning_monocon.kernels.dispatch import cache_path
 from lightning_monocon.kernels.monotone_linear import library, reference
 from lightning_monocon.kernels.monotone_linear.reference import NEGATIVE_SLOPE, Activation, Plan
@@ -51,7 +51,7 @@ def run(x: Tensor, weights: list[Tensor], biases: list[Tensor], plan: Plan) -> T
 
 class _Stack(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: Plan, count: int, x: Tensor, *parameters: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Context, plan: Plan, count: int, x: Tensor, *parameters: Tensor) -> Tensor:
         weights, biases = parameters[:count], parameters[count:]
         mapped = _mapped(weights, plan)
         *hidden, y = library.forward(x, mapped, biases, plan, _linear)
@@ -60,7 +60,7 @@ class _Stack(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         n = ctx.count
         x, *rest = ctx.saved_tensors
         weights, biases, mapped, outputs = (rest[k * n : (k + 1) * n] for k in range(4))
@@ -77,7 +77,7 @@ def _differentiable(
     x: Tensor,
     weights: list[Tensor],
     biases: list[Tensor],
-    ctx: Any,  # noqa: ANN401
+    ctx: Context,
 ) -> tuple[Tensor | None, ...]:
     inputs = [x, *weights, *biases]
     wanted = [t for t, needed in zip(inputs, ctx.needs_input_grad[2:], strict=True) if needed]

@@ -15,6 +15,7 @@ from typing import Any, Optional, cast
 import torch
 from torch import Tensor
 
+from lightning_monocon.kernels.context import Context
 from lightning_monocon.kernels.dispatch import architecture, use_triton
 from lightning_monocon.kernels.monotone_linear.configurations import SIXTEEN_BIT, Precision
 from lightning_monocon.kernels.monotone_linear.library import through_activation
@@ -86,14 +87,14 @@ def _(
     return [dx, *(p.new_empty(p.shape) for p in (*weights, *biases))]
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:  # noqa: ANN401 (torch's own)
+def _setup_context(ctx: Context, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     x, weights, biases, signs, *ctx.names = inputs
     ctx.count, ctx.signed = len(weights), signs is not None
     ctx.set_materialize_grads(False)  # hidden outputs have no gradient, and need no zeros of their size
     ctx.save_for_backward(x, *output, *weights, *biases, *([signs] if ctx.signed else []))
 
 
-def _backward(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:  # noqa: ANN401 (torch's own)
+def _backward(ctx: Context, grads: list[Tensor]) -> tuple[Any, ...]:
     x, *rest = ctx.saved_tensors
     n = ctx.count
     outputs, weights, biases = rest[:n], rest[n : 2 * n], rest[2 * n : 3 * n]
@@ -109,7 +110,7 @@ def _backward(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:  # noqa: ANN401
 monotone_mlp.register_autograd(_backward, setup_context=_setup_context)
 
 
-def _no_second_derivative(ctx: Any, *grads: Any) -> None:  # noqa: ANN401 (torch's own)
+def _no_second_derivative(ctx: object, *grads: object) -> None:
     raise RuntimeError(
         "the Triton monotone layer has no second derivative; pass backend='torch' to the head or to monotone_mlp."
     )

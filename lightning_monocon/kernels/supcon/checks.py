@@ -9,6 +9,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.options import Singletons
 from lightning_monocon.kernels.supcon.shapes import wide_dtype
@@ -16,16 +17,11 @@ from lightning_monocon.kernels.supcon.shapes import wide_dtype
 
 def check_settings(temperature: float | Tensor, singletons: str, block_size: int | None, backend: str) -> None:
     """Raise a ValueError if an option of a loss is not valid."""
-    _check_choice("singletons", singletons, get_args(Singletons))
-    _check_choice("backend", backend, get_args(Backend))
+    check_choice("singletons", singletons, get_args(Singletons))
+    check_choice("backend", backend, get_args(Backend))
     if block_size is not None and block_size < 1:
         raise ValueError(f"`block_size` must be at least 1, or None to let the device decide; got {block_size}.")
     check_temperature(temperature)
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.")
 
 
 def check_temperature(temperature: float | Tensor) -> None:

@@ -12,6 +12,7 @@ Inside a memorising plateau alpha was 0.9: beneath a constant credence the predi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -82,8 +83,8 @@ def return_probability(adjacency: sparse.csr_matrix, starts: Sequence[int], step
     """Return the mean probability ``(steps,)`` that a lazy walk is back at its start after 1 .. ``steps`` steps."""
     degree = np.asarray(adjacency.sum(axis=1)).ravel()
     if (degree == 0).any():
-        raise ValueError("`adjacency` must have no isolated node; pass one connected component.")
-    hop = 0.5 * (sparse.identity(len(degree)) + sparse.diags(1 / degree) @ adjacency)
+        raise ValueError("`adjacency` must have no isolated node; take one connected component.")
+    hop: Any = 0.5 * (sparse.identity(len(degree)) + sparse.diags(1 / degree) @ adjacency)
     transpose = hop.T.tocsr()
     columns = np.arange(len(starts))
     mass = np.zeros((len(degree), len(starts)))
@@ -132,7 +133,7 @@ def mean_first_passage(transition: npt.ArrayLike, target: int) -> Floats:
             f"`target` must be reachable from each state, got {target}; leave out the states that never reach it."
         )
     times = np.zeros(len(matrix))
-    times[others] = linalg.spsolve(kept, np.ones(len(others)))
+    times[others] = np.ravel(cast("Floats", linalg.spsolve(kept, np.ones(len(others)))))
     return times
 
 

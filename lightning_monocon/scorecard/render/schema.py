@@ -54,8 +54,7 @@ def as_json(card: Scorecard) -> dict[str, Any]:
         "origin": asdict(card.origin) if card.origin else None,
         "smallest": _smallest(card.smallest) if card.smallest else None,
     }
-    plain: dict[str, Any] = _finite({**heading, **_card(card)})
-    return plain
+    return _finite({**heading, **_card(card)})
 
 
 def _card(card: Scorecard) -> dict[str, Any]:
@@ -80,8 +79,7 @@ def score_as_json(score: Score) -> dict[str, Any]:
     figures["frontier"] = _frontier(score.frontier)
     figures["rounded"] = [_frontier(line) for line in score.rounded]
     figures["verdict"] = _verdict(score.verdict) if score.verdict else None
-    plain: dict[str, Any] = _finite(figures)
-    return plain
+    return _finite(figures)
 
 
 def _arm(arm: Arm) -> dict[str, Any]:
@@ -140,12 +138,14 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     return {**asdict(comparison), "distinguishable": comparison.distinguishable}
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON value goes in and comes out
+def _finite(values: dict[Any, Any]) -> dict[str, Any]:
     """Replace NaN and infinity, which JSON does not know, by null, at any depth; keys become strings."""
+    return {str(key): _finite_part(part) for key, part in values.items()}
+
+
+def _finite_part(value: object) -> object:
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return _finite(value)
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return [_finite_part(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

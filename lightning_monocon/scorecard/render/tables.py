@@ -75,9 +75,9 @@ def _accuracy_row(card: Scorecard, arm: Arm) -> tuple[str, ...]:
 
 def _dimension(arm: Arm) -> str:
     """n99 over seeds; of a single seed with its interval over rows."""
-    if len(arm.scores) > 1:
+    score, *more = arm.scores
+    if more:
         return spread(*arm.spread("n99"), digits=1)
-    (score,) = arm.scores
     low, high = score.n99_interval
     return f"{score.n99} [{math.floor(low)}, {math.ceil(high)}]"
 

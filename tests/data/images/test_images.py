@@ -219,8 +219,8 @@ def test_torchvision_is_asked_for_what_is_missing(tmp_path: Path) -> None:
     [
         (CIFAR10Data, {"val_size": 1.0}, r"`val_size` must lie strictly between 0 and 1, got 1.0"),
         (CIFAR10Data, {"batch_size": 1}, r"`batch_size` must be at least 2 to hold a pair, got 1"),
-        (CIFAR10Data, {"augment_on": "gpu"}, r"`augment_on` must be one of cpu, device, got 'gpu'"),
-        (CIFAR10Data, {"on_error": "ignore"}, r"`on_error` must be one of skip, refuse, got 'ignore'"),
+        (CIFAR10Data, {"augment_on": "gpu"}, r"`augment_on` must be one of 'cpu', 'device'; got 'gpu'"),
+        (CIFAR10Data, {"on_error": "ignore"}, r"`on_error` must be one of 'skip', 'refuse'; got 'ignore'"),
         (ImageFolderData, {"channels": 2}, r"`channels` must be 1 or 3"),
     ],
 )

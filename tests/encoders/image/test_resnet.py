@@ -125,8 +125,8 @@ def test_no_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"stem": "tiny"}, r"`stem` must be one of large, small, got 'tiny'"),
-        ({"stem_start": "zero"}, r"`stem_start` must be one of crop, fresh, got 'zero'"),
+        ({"stem": "tiny"}, r"`stem` must be one of 'large', 'small'; got 'tiny'"),
+        ({"stem_start": "zero"}, r"`stem_start` must be one of 'crop', 'fresh'; got 'zero'"),
         ({"depths": (1,)}, r"`depths` and `widths` must be as many positive integers, got \(1,\) and \(64, 128"),
     ],
 )

@@ -252,7 +252,7 @@ def test_a_tokenizer_without_padding(folder: Path, tmp_path: Path) -> None:
     [
         ({}, "`model` or `config` must be given, and not both"),
         ({"model": "m", "config": "{}"}, "`model` or `config` must be given, and not both"),
-        ({"model": "m", "pooling": "max"}, r"`pooling` must be one of mean, cls, last, got 'max'"),
+        ({"model": "m", "pooling": "max"}, r"`pooling` must be one of 'mean', 'cls', 'last'; got 'max'"),
         ({"model": "m", "length_groups": 0}, r"`length_groups` must be at least 1, got 0"),
         ({"config": '{"model_type": "os.system"}'}, r"`config` must be the architecture of a model of transformers"),
         ({"config": "{"}, r"`config` must be the architecture of a model of transformers"),
