@@ -50,12 +50,7 @@ def curve_of(
 
 
 def truncation_curve(
-    gallery: Tensor,
-    gallery_labels: Tensor,
-    query: Tensor,
-    query_labels: Tensor,
-    dims: int | Sequence[int],
-    k: int = 5,
+    gallery: Tensor, gallery_labels: Tensor, query: Tensor, query_labels: Tensor, dims: int | Sequence[int], k: int = 5
 ) -> dict[int, dict[str, Tensor]]:
     """Return k-NN accuracy and Recall@1 after projection to the gallery's first principal components, for each number.
 

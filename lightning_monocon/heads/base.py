@@ -12,13 +12,7 @@ from torch import Tensor, nn
 
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.heads.report import InitReport, init_report
-from lightning_monocon.kernels.monotone_linear import (
-    Activation,
-    Backend,
-    Precision,
-    effective_weight,
-    monotone_mlp,
-)
+from lightning_monocon.kernels.monotone_linear import Activation, Backend, Precision, effective_weight, monotone_mlp
 from lightning_monocon.kernels.monotone_linear.checks import BACKENDS, PRECISIONS
 from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, NEGATIVE_SLOPE, Parametrization
 

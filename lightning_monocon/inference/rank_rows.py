@@ -66,11 +66,7 @@ class Share:
     """
 
     def __init__(
-        self,
-        keys: Keys | None = None,
-        repeated: Sequence[Sequence[bool]] = (),
-        rank: int = 0,
-        ranks: int = 1,
+        self, keys: Keys | None = None, repeated: Sequence[Sequence[bool]] = (), rank: int = 0, ranks: int = 1
     ) -> None:
         self._keys, self._repeated, self._rank, self._ranks = keys, repeated, rank, ranks
         self._seen = 0

@@ -37,11 +37,7 @@ class AlphaReQ(SpectrumOfOneRole):
     """
 
     def __init__(
-        self,
-        first: int = 1,
-        last: int | None = None,
-        normalize: bool = False,
-        **kwargs: Unpack[SpectrumOptions],
+        self, first: int = 1, last: int | None = None, normalize: bool = False, **kwargs: Unpack[SpectrumOptions]
     ) -> None:
         check_range(first, last)
         super().__init__(normalize=normalize, **kwargs)

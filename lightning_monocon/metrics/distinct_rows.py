@@ -49,12 +49,7 @@ class DistinctRows(StreamingMetric):
         {'rows': tensor(12.), 'distinct_rows': tensor(3.)}
     """
 
-    def __init__(
-        self,
-        size: int = 4096,
-        role: Role = "gallery",
-        **kwargs: Unpack[MetricOptions],
-    ) -> None:
+    def __init__(self, size: int = 4096, role: Role = "gallery", **kwargs: Unpack[MetricOptions]) -> None:
         check_role(role)
         if isinstance(size, bool) or not isinstance(size, int) or size < 2:
             raise ValueError(f"`size` must be an integer of at least 2; got {size!r}.")

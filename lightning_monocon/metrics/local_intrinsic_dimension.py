@@ -43,11 +43,7 @@ class LocalIntrinsicDimension(RowsOfOneRole):
     higher_is_better = False
 
     def __init__(
-        self,
-        k: int = 20,
-        average: Average = "harmonic",
-        max_rows: int | None = None,
-        **kwargs: Unpack[SampleOptions],
+        self, k: int = 20, average: Average = "harmonic", max_rows: int | None = None, **kwargs: Unpack[SampleOptions]
     ) -> None:
         check_average(k, average)
         super().__init__(max_rows, **kwargs)

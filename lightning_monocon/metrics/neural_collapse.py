@@ -44,11 +44,7 @@ class NeuralCollapse(SpectralMetric):
     higher_is_better = False
 
     def __init__(
-        self,
-        num_classes: int,
-        normalize: bool = False,
-        role: Role = "gallery",
-        **kwargs: Unpack[StatisticsOptions],
+        self, num_classes: int, normalize: bool = False, role: Role = "gallery", **kwargs: Unpack[StatisticsOptions]
     ) -> None:
         check_role(role)
         if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:

@@ -38,10 +38,7 @@ class RecallAtK(LabelledMetric):
     """
 
     def __init__(
-        self,
-        k: int | Sequence[int] = (1, 5),
-        metric: DistanceName = "cosine",
-        **kwargs: Unpack[GalleryOptions],
+        self, k: int | Sequence[int] = (1, 5), metric: DistanceName = "cosine", **kwargs: Unpack[GalleryOptions]
     ) -> None:
         self_k = check_ks(k)
         super().__init__(metric, **kwargs)

@@ -14,11 +14,7 @@ from lightning_monocon.functional.checks import NanStrategy, check_choice, check
 from lightning_monocon.functional.jackknife import Estimate, check_groups, student_interval
 from lightning_monocon.functional.moments import Moments, empty_moments, merge_all
 from lightning_monocon.functional.reconstruction_error import ReconstructionResult, reconstruction_from_moments
-from lightning_monocon.metrics.spectral import (
-    SmallSample,
-    SpectralMetric,
-    warn_of_small_sample,
-)
+from lightning_monocon.metrics.spectral import SmallSample, SpectralMetric, warn_of_small_sample
 from lightning_monocon.metrics.streaming import MetricOptions
 
 

@@ -66,12 +66,7 @@ class RowsMetric(StreamingMetric):
 
     labelled = False
 
-    def __init__(
-        self,
-        bounds: Mapping[Role, int | None],
-        seed: int = 0,
-        **kwargs: Unpack[MetricOptions],
-    ) -> None:
+    def __init__(self, bounds: Mapping[Role, int | None], seed: int = 0, **kwargs: Unpack[MetricOptions]) -> None:
         super().__init__(**kwargs)
         self.bounds = dict(bounds)
         self.seed = seed
@@ -165,11 +160,7 @@ class RowsOfOneRole(RowsMetric):
     """
 
     def __init__(
-        self,
-        max_rows: int | None = None,
-        seed: int = 0,
-        role: Role = "gallery",
-        **kwargs: Unpack[MetricOptions],
+        self, max_rows: int | None = None, seed: int = 0, role: Role = "gallery", **kwargs: Unpack[MetricOptions]
     ) -> None:
         check_role(role)
         check_bound("max_rows", max_rows)

@@ -171,10 +171,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self._folders: dict[Path, tuple[int, int]] = {}  # which folder each path was when it was first written to
 
     def save_checkpoint(
-        self,
-        checkpoint: dict[str, Any],
-        path: str | os.PathLike[str],
-        storage_options: object = None,
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: object = None
     ) -> None:
         """Write a checkpoint to a local file.
 
@@ -226,10 +223,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
     """Write as Lightning does and read as `DurableCheckpointIO` does; what a `MonoCon` falls back on."""
 
     def save_checkpoint(
-        self,
-        checkpoint: dict[str, Any],
-        path: str | os.PathLike[str],
-        storage_options: object = None,
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: object = None
     ) -> None:
         """Write a checkpoint, unless it holds what `load_checkpoint` would refuse.
 

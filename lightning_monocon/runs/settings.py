@@ -45,15 +45,7 @@ _OF_THE_TRAINER = (
     "min_epochs",
     "reload_dataloaders_every_n_epochs",
 )
-_WATCHES = (
-    BasePredictionWriter,
-    Checkpoint,
-    DeviceStatsMonitor,
-    LearningRateMonitor,
-    ModelSummary,
-    ProgressBar,
-    Timer,
-)
+_WATCHES = (BasePredictionWriter, Checkpoint, DeviceStatsMonitor, LearningRateMonitor, ModelSummary, ProgressBar, Timer)
 # how the data is fetched, and where from: neither changes a batch
 _NOT_OF_THE_DATA = {
     "trainer",

@@ -74,11 +74,7 @@ class _Passes:
     """The two passes over the chunks of one batch."""
 
     def __init__(
-        self,
-        embed: Callable[[Any], Tensor],
-        chunks: list[Any],
-        parameters: list[nn.Parameter],
-        buffers: list[Tensor],
+        self, embed: Callable[[Any], Tensor], chunks: list[Any], parameters: list[nn.Parameter], buffers: list[Tensor]
     ) -> None:
         self.embed, self.chunks, self.parameters, self.buffers = embed, chunks, parameters, buffers
         self.device = parameters[0].device

@@ -9,10 +9,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import (
-    EMAWeightAveraging,
-    ModelCheckpoint,
-)
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from oracles.moved_state import BATCHES, ROWS, Moved, Seldom, Shuffled, fit, rows, unequal
 from torch import Tensor

@@ -10,23 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from metrics.metric_cases import (
-    EVERY,
-    KNOWN_AT_ONCE,
-    RECONSTRUCTION,
-    SEARCHES,
-    SPECTRAL,
-    assert_same,
-    fed,
-    flat,
-    fresh,
-)
+from metrics.metric_cases import EVERY, KNOWN_AT_ONCE, RECONSTRUCTION, SEARCHES, SPECTRAL, assert_same, fed, flat, fresh
 from torchmetrics import Metric
 
 from lightning_monocon.functional import DegenerateSampleWarning
-from lightning_monocon.metrics import (
-    KNNAccuracy,
-)
+from lightning_monocon.metrics import KNNAccuracy
 
 
 @pytest.mark.parametrize("make", EVERY)

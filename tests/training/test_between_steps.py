@@ -8,11 +8,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import (
-    EarlyStopping,
-    EMAWeightAveraging,
-    GradientAccumulationScheduler,
-)
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, GradientAccumulationScheduler
 from oracles.moved_state import (
     BATCHES,
     ROWS,

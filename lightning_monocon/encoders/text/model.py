@@ -9,13 +9,7 @@ from torch import Tensor, nn
 
 from lightning_monocon.encoders.plain_config import described
 from lightning_monocon.encoders.text.config import fresh, pretrained, text_config
-from lightning_monocon.encoders.text.pooling import (
-    Inputs,
-    Pooling,
-    check_groups,
-    in_length_groups,
-    pooled,
-)
+from lightning_monocon.encoders.text.pooling import Inputs, Pooling, check_groups, in_length_groups, pooled
 from lightning_monocon.functional.checks import check_choice
 
 

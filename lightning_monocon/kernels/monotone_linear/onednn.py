@@ -73,11 +73,7 @@ class _Stack(torch.autograd.Function):
 
 
 def _differentiable(
-    grad: Tensor,
-    x: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    ctx: Context,
+    grad: Tensor, x: Tensor, weights: list[Tensor], biases: list[Tensor], ctx: Context
 ) -> tuple[Tensor | None, ...]:
     inputs = [x, *weights, *biases]
     wanted = [t for t, needed in zip(inputs, ctx.needs_input_grad[2:], strict=True) if needed]

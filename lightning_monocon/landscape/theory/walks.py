@@ -20,14 +20,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from lightning_monocon.landscape.strata import Floats
-from lightning_monocon.landscape.theory.estimate import (
-    MIN_DECADES,
-    MIN_POINTS,
-    Estimate,
-    decades,
-    power_law,
-    refuse,
-)
+from lightning_monocon.landscape.theory.estimate import MIN_DECADES, MIN_POINTS, Estimate, decades, power_law, refuse
 
 LAGS = 24
 

@@ -8,12 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_monocon.landscape.theory import (
-    Escape,
-    beta_from_ratio,
-    fit_arrhenius,
-    stationary_law,
-)
+from lightning_monocon.landscape.theory import Escape, beta_from_ratio, fit_arrhenius, stationary_law
 
 
 def _escapes(barrier: float, temperatures: np.ndarray, runs: int, seed: int = 0) -> list[Escape]:

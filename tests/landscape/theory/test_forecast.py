@@ -10,10 +10,7 @@ import pytest
 from oracles.credence_paths import STRATA, sigmoid
 
 from lightning_monocon.landscape import LandscapeTracker
-from lightning_monocon.landscape.theory import (
-    forecast_crossing,
-    forecast_generalisation,
-)
+from lightning_monocon.landscape.theory import forecast_crossing, forecast_generalisation
 
 
 @pytest.mark.parametrize(("level", "tolerance"), [(0.05, 0.15), (0.10, 0.12), (0.20, 0.08)])

@@ -8,11 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_monocon.landscape.theory import (
-    DECAY_LAWS,
-    DELAY_LAWS,
-    compare_laws,
-)
+from lightning_monocon.landscape.theory import DECAY_LAWS, DELAY_LAWS, compare_laws
 
 SIZES = np.repeat([696, 765, 870, 1044, 1218, 1392, 1566, 1740, 2088], 3).astype(float)
 

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_monocon.landscape.theory import (
-    purity_coverage,
-)
+from lightning_monocon.landscape.theory import purity_coverage
 
 
 def _coverage(points: np.ndarray, labels: np.ndarray) -> float:

@@ -6,11 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lightning_monocon.landscape.theory import (
-    pooled_exponent,
-    simulate_traps,
-    tail_exponent,
-)
+from lightning_monocon.landscape.theory import pooled_exponent, simulate_traps, tail_exponent
 
 
 @pytest.mark.parametrize("mu", [0.3, 0.5, 0.7])
