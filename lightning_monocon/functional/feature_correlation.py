@@ -54,13 +54,7 @@ def feature_correlation(embeddings: Tensor, normalize: bool = True) -> FeatureCo
     :math:`\sqrt{(d/\mathrm{PR}-1)/(d-1)}`, and *grows* as an embedding compacts: report it, never advertise it.
     MonoCon calls it disentanglement.
 
-    Args:
-        embeddings: ``(N, D)``, any floating dtype.
-        normalize: Divide every row by its length first.
-
-    Raises:
-        TypeError: If ``embeddings`` is not a floating-point tensor.
-        ValueError: If the shape is wrong or a row is not finite.
+    Arguments and errors are those of `moments`.
 
     Example:
         >>> rows = torch.tensor([[0.0, 0.0, 5.0], [1.0, 2.0, 5.0], [2.0, 4.0, 5.0]])

@@ -19,6 +19,17 @@ def check_classes(gallery_labels: Tensor) -> None:
         )
 
 
+def nearest_labels(
+    gallery: Tensor, gallery_labels: Tensor, query: Tensor, query_labels: Tensor, k: int, metric: DistanceName
+) -> tuple[Tensor, Tensor]:
+    """Return the labels of the k nearest gallery rows ``(N, k)`` and the queries' own ``(N,)``, on one device."""
+    known = check_labels(gallery_labels, len(gallery), "gallery_labels")
+    truth = check_labels(query_labels, len(query), "query_labels")
+    check_classes(known)
+    found = neighbours(gallery, query, k, metric).indices
+    return known.to(found.device)[found], truth.to(found.device)
+
+
 def majority_vote(labels: Tensor) -> Tensor:
     """Return the most frequent label of each row of ``(N, k)`` neighbour labels; the smallest of equally frequent.
 
@@ -67,8 +78,4 @@ def knn_accuracy(
         >>> knn_accuracy(gallery, labels, torch.tensor([[1.0, 0.2], [0.1, 1.0]]), torch.tensor([0, 1]), k=1)
         tensor(1., dtype=torch.float64)
     """
-    known = check_labels(gallery_labels, len(gallery), "gallery_labels")
-    truth = check_labels(query_labels, len(query), "query_labels")
-    check_classes(known)
-    found = neighbours(gallery, query, k, metric).indices
-    return accuracy_from_labels(known.to(found.device)[found], truth.to(found.device))
+    return accuracy_from_labels(*nearest_labels(gallery, gallery_labels, query, query_labels, k, metric))

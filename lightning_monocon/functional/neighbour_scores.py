@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lightning_monocon.functional.checks import check_labels
-from lightning_monocon.functional.knn_accuracy import accuracy_from_labels, check_classes
-from lightning_monocon.functional.neighbours import DistanceName, neighbours
+from lightning_monocon.functional.knn_accuracy import accuracy_from_labels, nearest_labels
+from lightning_monocon.functional.neighbours import DistanceName
 from lightning_monocon.functional.recall_at_k import check_ks, recall_from_labels
 
 
@@ -31,21 +30,10 @@ def neighbour_scores(
 ) -> dict[str, Tensor]:
     """Return k-NN accuracy and Recall@k for every k of ``recall_k``, all from one search of the gallery.
 
-    Args:
-        gallery: ``(M, D)``, any floating dtype.
-        gallery_labels: ``(M,)`` integers, at least two classes.
-        query: ``(N, D)``.
-        query_labels: ``(N,)`` integers.
-        k: How many neighbours vote, 1 to M.
-        recall_k: A number of neighbours, 1 to M, or several distinct ones.
-        metric: ``"cosine"`` or ``"euclidean"``.
+    ``recall_k`` is the ``k`` of `recall_at_k`; the other arguments and the errors are those of `knn_accuracy`.
 
     Returns:
         ``{"knn_accuracy", "recall@1", "recall@5"}`` (one recall for each k), 0-d float64 tensors in [0, 1].
-
-    Raises:
-        TypeError: If embeddings are not floating-point tensors or labels are not integers.
-        ValueError: If shapes do not match, a row is not finite, the gallery has one class, or a k is out of range.
 
     Example:
         >>> import torch
@@ -56,8 +44,5 @@ def neighbour_scores(
     """
     recalls = check_ks(recall_k)
     (votes,) = check_ks((k,))
-    known = check_labels(gallery_labels, len(gallery), "gallery_labels")
-    truth = check_labels(query_labels, len(query), "query_labels")
-    check_classes(known)
-    found = neighbours(gallery, query, max(votes, *recalls), metric).indices
-    return scores_from_labels(known.to(found.device)[found], truth.to(found.device), votes, recalls)
+    found = nearest_labels(gallery, gallery_labels, query, query_labels, max(votes, *recalls), metric)
+    return scores_from_labels(*found, votes, recalls)

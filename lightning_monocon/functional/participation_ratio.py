@@ -20,13 +20,7 @@ def participation_ratio_from_moments(statistics: Moments) -> Tensor:
 def participation_ratio(embeddings: Tensor, normalize: bool = True) -> Tensor:
     r"""Return :math:`(\sum\lambda)^2 / \sum\lambda^2` of the centred covariance, 0-d float64, between 1 and D.
 
-    Args:
-        embeddings: ``(N, D)``, any floating dtype.
-        normalize: Divide every row by its length first.
-
-    Raises:
-        TypeError: If ``embeddings`` is not a floating-point tensor.
-        ValueError: If the shape is wrong or a row is not finite.
+    Arguments and errors are those of `moments`.
 
     Example:
         >>> participation_ratio(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))

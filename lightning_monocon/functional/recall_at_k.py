@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from lightning_monocon.functional.checks import check_labels, warn_degenerate
-from lightning_monocon.functional.knn_accuracy import check_classes
-from lightning_monocon.functional.neighbours import DistanceName, neighbours
+from lightning_monocon.functional.checks import warn_degenerate
+from lightning_monocon.functional.knn_accuracy import nearest_labels
+from lightning_monocon.functional.neighbours import DistanceName
 
 
 def check_ks(k: int | Sequence[int]) -> tuple[int, ...]:
@@ -40,20 +40,11 @@ def recall_at_k(
 ) -> dict[int, Tensor]:
     """Return Recall@k for every k from one search: the share of queries with a same-label row among the k nearest.
 
-    Args:
-        gallery: ``(M, D)``, any floating dtype.
-        gallery_labels: ``(M,)`` integers, at least two classes.
-        query: ``(N, D)``.
-        query_labels: ``(N,)`` integers.
-        k: A number of neighbours, 1 to M, or several distinct ones.
-        metric: ``"cosine"`` or ``"euclidean"``.
+    ``k`` is a number of neighbours, 1 to M, or several distinct ones; the other arguments and the errors are those of
+    `knn_accuracy`.
 
     Returns:
         For each k a 0-d float64 tensor in [0, 1].
-
-    Raises:
-        TypeError: If embeddings are not floating-point tensors or labels are not integers.
-        ValueError: If shapes do not match, a row is not finite, the gallery has one class, or ``k`` is out of range.
 
     Example:
         >>> gallery, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
@@ -61,8 +52,5 @@ def recall_at_k(
         {1: tensor(0., dtype=torch.float64), 2: tensor(1., dtype=torch.float64)}
     """
     ks = check_ks(k)
-    known = check_labels(gallery_labels, len(gallery), "gallery_labels")
-    truth = check_labels(query_labels, len(query), "query_labels")
-    check_classes(known)
-    found = neighbours(gallery, query, max(ks), metric).indices
-    return recall_from_labels(known.to(found.device)[found], truth.to(found.device), ks)
+    found = nearest_labels(gallery, gallery_labels, query, query_labels, max(ks), metric)
+    return recall_from_labels(*found, ks)

@@ -72,13 +72,7 @@ def explained_variance(embeddings: Tensor, normalize: bool = True) -> Tensor:
     The eigenvalues of the centred covariance with denominator ``N - 1``, as scikit-learn's
     ``PCA.explained_variance_``; tiny negative ones are clamped to 0.
 
-    Args:
-        embeddings: ``(N, D)``, any floating dtype.
-        normalize: Divide every row by its length first.
-
-    Raises:
-        TypeError: If ``embeddings`` is not a floating-point tensor.
-        ValueError: If the shape is wrong or a row is not finite.
+    Arguments and errors are those of `moments`.
 
     Example:
         >>> explained_variance(torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), normalize=False)
@@ -90,13 +84,7 @@ def explained_variance(embeddings: Tensor, normalize: bool = True) -> Tensor:
 def principal_components(embeddings: Tensor, normalize: bool = True) -> PrincipalComponents:
     """Return mean ``(D,)``, unit directions ``(D, D)`` by falling variance (rows), and variances ``(D,)``; float64.
 
-    Args:
-        embeddings: ``(N, D)``, any floating dtype.
-        normalize: Divide every row by its length first.
-
-    Raises:
-        TypeError: If ``embeddings`` is not a floating-point tensor.
-        ValueError: If the shape is wrong or a row is not finite.
+    Arguments and errors are those of `moments`.
 
     Example:
         >>> rows = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])

@@ -24,13 +24,7 @@ def total_variance(embeddings: Tensor, normalize: bool = True) -> Tensor:
     On unit rows it lies between 0 (all rows equal) and N / (N - 1) (mean zero). Rows that are all equal give 0, not
     NaN: that is an answer.
 
-    Args:
-        embeddings: ``(N, D)``, any floating dtype.
-        normalize: Divide every row by its length first.
-
-    Raises:
-        TypeError: If ``embeddings`` is not a floating-point tensor.
-        ValueError: If the shape is wrong or a row is not finite.
+    Arguments and errors are those of `moments`.
 
     Example:
         >>> total_variance(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), normalize=False)

@@ -30,7 +30,7 @@ class DiffusionSpectralEntropy(RowsOfOneRole):
         kwargs: Those of `SampleOptions` and of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If ``sigma`` or ``t`` is not positive, or another argument is out of range.
 
     Example:
         >>> import torch

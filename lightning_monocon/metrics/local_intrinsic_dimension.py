@@ -30,7 +30,7 @@ class LocalIntrinsicDimension(RowsOfOneRole):
         kwargs: Those of `SampleOptions` and of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If ``k`` is below 2, or another argument is out of range.
 
     Example:
         >>> import torch

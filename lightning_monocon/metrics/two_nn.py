@@ -25,7 +25,7 @@ class TwoNN(RowsOfOneRole):
         kwargs: Those of `SampleOptions` and of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If ``discard`` is not in [0, 1), or another argument is out of range.
 
     Example:
         >>> import torch

@@ -26,7 +26,7 @@ class Uniformity(RowsOfOneRole):
         kwargs: Those of `SampleOptions` and of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If ``t`` is not positive, or another argument is out of range.
 
     Example:
         >>> import torch
