@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, Protocol, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import optional_package, reachable
 from lightning_monocon.encoders.plain_config import fresh_model
+from lightning_monocon.encoders.text.pooling import Inputs, in_length_groups
 from lightning_monocon.encoders.text.source import locate
 
 
@@ -80,3 +82,43 @@ def text_config(model: nn.Module, name: str) -> Config:
             f"has {sizes}. Wrap it in a module of your own."
         )
     return cast(Config, config)
+
+
+def check_source(model: str | None, config: str | None) -> None:
+    """Raise ValueError unless exactly one of ``model`` and ``config`` says where an encoder comes from."""
+    if (model is None) == (config is None):
+        raise ValueError(f"`model` or `config` must be given, and not both; got {model!r} and {config!r}.")
+
+
+class TransformerOfTexts(nn.Module):
+    """Hold a transformer and map tokenized texts to features; a subclass makes one vector of a text's tokens.
+
+    Args:
+        transformer: The trunk, as `pretrained` and `fresh` return it.
+        name: Names the model in errors.
+        length_groups: Parts of a batch that are padded apart, as of `in_length_groups`.
+    """
+
+    def __init__(self, transformer: nn.Module, name: str, length_groups: int) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.length_groups = length_groups
+        self._config = text_config(transformer, name)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of tokens that the model has an embedding for."""
+        return self._config.vocab_size
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Longest text that the model has positions for; ``None`` without a limit."""
+        return getattr(self._config, "max_position_embeddings", None)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Map a batch of tokenized texts to features ``(B, out_features)``, float32."""
+        return in_length_groups(inputs, self.length_groups, self._embed)
+
+    @abstractmethod
+    def _embed(self, inputs: Inputs) -> Tensor:
+        """Map a batch to features without splitting it."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from typing import get_args
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_monocon.encoders.plain_config import described
-from lightning_monocon.encoders.text.config import fresh, pretrained, text_config
-from lightning_monocon.encoders.text.pooling import Inputs, Pooling, check_groups, in_length_groups, pooled
+from lightning_monocon.encoders.text.config import TransformerOfTexts, check_source, fresh, pretrained
+from lightning_monocon.encoders.text.pooling import Inputs, Pooling, check_groups, pooled
 from lightning_monocon.functional.checks import check_choice
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(TransformerOfTexts):
     """Map tokenized texts to features: a text model of transformers and a pooling over the mask.
 
     `forward` takes a tokenizer's output, each entry ``(B, T)``. Weights are float32; code that comes with a model is
@@ -43,18 +43,12 @@ class TextEncoder(nn.Module):
         length_groups: int = 1,
         config: str | None = None,
     ) -> None:
-        super().__init__()
         check_choice("pooling", pooling, get_args(Pooling))
         check_groups(length_groups)
+        check_source(model, config)
+        transformer = pretrained(str(model), revision) if config is None else fresh(config)
+        super().__init__(transformer, model or "config", length_groups)
         self.pooling: Pooling = pooling
-        self.length_groups = length_groups
-        if config is not None and model is None:
-            self.transformer = fresh(config)
-        elif model is not None and config is None:
-            self.transformer = pretrained(model, revision)
-        else:
-            raise ValueError(f"`model` or `config` must be given, and not both; got {model!r} and {config!r}.")
-        self._config = text_config(self.transformer, model or "config")
         self.train()  # as any new module; transformers hands models out in eval mode
 
     @property
@@ -62,27 +56,10 @@ class TextEncoder(nn.Module):
         """Number of features per text."""
         return self._config.hidden_size
 
-    @property
-    def vocabulary_size(self) -> int:
-        """Number of tokens that the model has an embedding for."""
-        return self._config.vocab_size
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Longest text that the model has positions for; ``None`` without a limit."""
-        return getattr(self._config, "max_position_embeddings", None)
-
     def spec(self) -> dict[str, object]:
         """Return architecture and pooling as plain values; the weights are in the checkpoint."""
-        return {
-            "config": described(self._config.to_dict()),
-            "pooling": self.pooling,
-            "length_groups": self.length_groups,
-        }
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Map a batch of tokenized texts to features ``(B, out_features)``, float32."""
-        return in_length_groups(inputs, self.length_groups, self._embed)
+        config = described(self._config.to_dict())
+        return {"config": config, "pooling": self.pooling, "length_groups": self.length_groups}
 
     def _embed(self, inputs: Inputs) -> Tensor:
         tokens: Tensor = self.transformer(**inputs).last_hidden_state

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import optional_package, reachable
 from lightning_monocon.encoders.plain_config import described
-from lightning_monocon.encoders.text.config import fresh, text_config, trunk
-from lightning_monocon.encoders.text.pooling import Inputs, check_groups, in_length_groups
+from lightning_monocon.encoders.text.config import TransformerOfTexts, check_source, fresh, trunk
+from lightning_monocon.encoders.text.pooling import Inputs, check_groups
 from lightning_monocon.encoders.text.source import locate
 
 # What may follow the transformer, and what a Dense layer may end in: closed lists, for a file must not name imports.
@@ -23,7 +23,7 @@ Step = Mapping[str, object]
 """``{"type": class name, **constructor arguments}``."""
 
 
-class SentenceTransformersEncoder(nn.Module):
+class SentenceTransformersEncoder(TransformerOfTexts):
     """Map tokenized texts to the sentence embeddings of a sentence-transformers model.
 
     `forward` takes a tokenizer's output, each entry ``(B, T)``. The transformer, its pooling and what follows
@@ -52,18 +52,14 @@ class SentenceTransformersEncoder(nn.Module):
         config: str | None = None,
         steps: Sequence[Step] = (),
     ) -> None:
-        super().__init__()
         check_groups(length_groups)
-        self.length_groups = length_groups
-        if (model is None) == (config is None):
-            raise ValueError(f"`model` or `config` must be given, and not both; got {model!r} and {config!r}.")
-        modules: list[nn.Module]
+        check_source(model, config)
         if config is not None:
-            self.transformer, modules = fresh(config), [_built(step) for step in steps]
+            transformer, modules = fresh(config), [_built(step) for step in steps]
         else:
-            self.transformer, modules = _loaded(str(model), revision)
+            transformer, modules = _loaded(str(model), revision)
+        super().__init__(transformer, model or "config", length_groups)
         self.steps = nn.ModuleList(modules)
-        self._config = text_config(self.transformer, model or "config")
         self.train()  # as any new module; transformers hands models out in eval mode
 
     @property
@@ -74,24 +70,10 @@ class SentenceTransformersEncoder(nn.Module):
                 return int(step.get_embedding_dimension())  # type: ignore[operator]  # a method of theirs
         raise ValueError("`steps` must begin with a Pooling, which says the width; there is none.")
 
-    @property
-    def vocabulary_size(self) -> int:
-        """Number of tokens that the model has an embedding for."""
-        return self._config.vocab_size
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Longest text that the model has positions for; ``None`` without a limit."""
-        return getattr(self._config, "max_position_embeddings", None)
-
     def spec(self) -> dict[str, object]:
         """Return the architecture as plain values; the weights are in the checkpoint."""
         steps = [{"type": type(step).__name__, **_arguments(step)} for step in self.steps]
         return {"config": described(self._config.to_dict()), "steps": steps, "length_groups": self.length_groups}
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Map a batch of tokenized texts to sentence embeddings ``(B, out_features)``."""
-        return in_length_groups(inputs, self.length_groups, self._embed)
 
     def _embed(self, inputs: Inputs) -> Tensor:
         tokens = self.transformer(**inputs).last_hidden_state
