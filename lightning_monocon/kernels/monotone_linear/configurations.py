@@ -14,7 +14,7 @@ measured on a GPU.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -41,6 +41,11 @@ class Launch(NamedTuple):
     warps: int
     stages: int
     swap: bool = False
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The compile-time arguments that every kernel with a product takes."""
+        return {"DOT": self.dot, "TILE": self.tile, "num_warps": self.warps, "num_stages": self.stages}
 
 
 class Configuration(NamedTuple):

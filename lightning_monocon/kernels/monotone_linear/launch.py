@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,22 +27,18 @@ class Weight(NamedTuple):
     parametrization: Parametrization
     signs: Tensor | None
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of a kernel that loads and maps this weight."""
+        rows = _rows(self.tensor)
+        return {"w_ptr": rows, "s_ptr": self.signs, "w_stride": rows.stride(0), "PARAM": self.parametrization}
+
 
 def map_weight(weight: Weight, dtype: torch.dtype) -> Tensor:
     """Return the effective weight in ``dtype``, (N, K)."""
-    raw = _rows(weight.tensor)
-    n, k = raw.shape
-    mapped = torch.empty(n, k, dtype=dtype, device=raw.device)
-    map_weight_kernel[_map_grid(n, k)](
-        w_ptr=raw,
-        s_ptr=weight.signs,
-        v_ptr=mapped,
-        N=n,
-        K=k,
-        w_stride=raw.stride(0),
-        PARAM=weight.parametrization,
-        TILE=MAP_TILE,
-    )
+    n, k = weight.tensor.shape
+    mapped = torch.empty(n, k, dtype=dtype, device=weight.tensor.device)
+    map_weight_kernel[_map_grid(n, k)](v_ptr=mapped, N=n, K=k, TILE=MAP_TILE, **weight.arguments)
     return mapped
 
 
@@ -50,28 +46,22 @@ def layer_forward(
     x: Tensor, weight: Weight, bias: Tensor, activation: Activation, dtype: torch.dtype, launch: Launch
 ) -> Tensor:
     """Return the layer's output (M, N) in ``dtype``."""
-    x, w = _rows(x), _rows(weight.tensor)
-    (m, k), n = x.shape, len(w)
+    x = _rows(x)
+    (m, k), n = x.shape, len(weight.tensor)
     y = torch.empty(m, n, dtype=dtype, device=x.device)
     monotone_fwd_kernel[(_tiles(launch, m, n),)](
         x_ptr=x,
-        w_ptr=w,
         b_ptr=bias.contiguous(),
-        s_ptr=weight.signs,
         y_ptr=y,
         M=m,
         N=n,
         K=k,
         x_stride=x.stride(0),
-        w_stride=w.stride(0),
         y_stride=y.stride(0),
-        PARAM=weight.parametrization,
         ACT=activation,
-        DOT=launch.dot,
-        TILE=launch.tile,
         SWAP=launch.swap,
-        num_warps=launch.warps,
-        num_stages=launch.stages,
+        **weight.arguments,
+        **launch.meta,
     )
     return y
 
@@ -80,45 +70,39 @@ def layer_dx(
     dz: Tensor, weight: Weight, x: Tensor, activation: Activation, dtype: torch.dtype, launch: Launch
 ) -> Tensor:
     """Return the gradient (M, K) before the ``activation`` that made ``x``, in ``dtype``."""
-    dz, w, x = _rows(dz), _rows(weight.tensor), _rows(x)
+    dz, x = _rows(dz), _rows(x)
     (m, n), k = dz.shape, x.shape[1]
     dx = torch.empty(m, k, dtype=dtype, device=dz.device)
     monotone_dx_kernel[(_tiles(launch, m, k, columns=2),)](
         dz_ptr=dz,
-        w_ptr=w,
-        s_ptr=weight.signs,
         x_ptr=x,
         dx_ptr=dx,
         M=m,
         N=n,
         K=k,
         dz_stride=dz.stride(0),
-        w_stride=w.stride(0),
         x_stride=x.stride(0),
-        PARAM=weight.parametrization,
         ACT=activation,
-        DOT=launch.dot,
-        TILE=launch.tile,
-        num_warps=launch.warps,
-        num_stages=launch.stages,
+        **weight.arguments,
+        **launch.meta,
     )
     return dx
 
 
 def layer_dw(dz: Tensor, x: Tensor, weight: Weight, c: Configuration) -> tuple[Tensor, Tensor]:
     """Return the gradients of the raw weight (N, K), in its dtype, and of the bias (N,), in float32."""
-    dz, x, w = _rows(dz), _rows(x), _rows(weight.tensor)
+    dz, x = _rows(dz), _rows(x)
     (m, n), k = dz.shape, x.shape[1]
     launch, rows = c.dw, c.rows_per_part
     parts = -(-m // rows)
     whole = parts == 1
-    dw = torch.empty(parts, n, k, dtype=w.dtype if whole else torch.float32, device=dz.device)
+    # the map's derivative multiplies the sum of all parts
+    mapped = weight if whole else Weight(weight.tensor, "none", None)
+    dw = torch.empty(parts, n, k, dtype=weight.tensor.dtype if whole else torch.float32, device=dz.device)
     db = torch.empty(parts, n, dtype=torch.float32, device=dz.device)
     monotone_dw_kernel[(_tiles(launch, n, k, rows=1, columns=2), parts)](
         dz_ptr=dz,
         x_ptr=x,
-        w_ptr=w,
-        s_ptr=weight.signs if whole else None,
         dw_ptr=dw,
         db_ptr=db,
         M=m,
@@ -127,14 +111,10 @@ def layer_dw(dz: Tensor, x: Tensor, weight: Weight, c: Configuration) -> tuple[T
         rows=rows,
         dz_stride=dz.stride(0),
         x_stride=x.stride(0),
-        w_stride=w.stride(0),
-        PARAM=weight.parametrization if whole else "none",
-        DOT=launch.dot,
-        TILE=launch.tile,
-        num_warps=launch.warps,
-        num_stages=launch.stages,
+        **mapped.arguments,
+        **launch.meta,
     )
-    return (dw[0], db[0]) if whole else _finish(dw, db, weight._replace(tensor=w))
+    return (dw[0], db[0]) if whole else _finish(dw, db, weight)
 
 
 def _finish(parts: Tensor, sums: Tensor, weight: Weight) -> tuple[Tensor, Tensor]:
@@ -145,16 +125,13 @@ def _finish(parts: Tensor, sums: Tensor, weight: Weight) -> tuple[Tensor, Tensor
     finish_dw_kernel[_map_grid(n, k)](
         parts_ptr=parts,
         sums_ptr=sums,
-        w_ptr=weight.tensor,
-        s_ptr=weight.signs,
         dw_ptr=dw,
         db_ptr=db,
         N=n,
         K=k,
-        w_stride=weight.tensor.stride(0),
         PARTS=count,
-        PARAM=weight.parametrization,
         TILE=MAP_TILE,
+        **weight.arguments,
     )
     return dw, db
 
@@ -163,17 +140,15 @@ def layer_both(
     dz: Tensor, weight: Weight, x: Tensor, activation: Activation, dtype: torch.dtype, launch: Launch
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the results of `layer_dx` and `layer_dw` from one launch; the weight is raw."""
-    dz, w, x = dz.contiguous(), _rows(weight.tensor), _rows(x)
+    dz, x = dz.contiguous(), _rows(x)
     (m, n), k = dz.shape, x.shape[1]
     dx = torch.empty(m, k, dtype=dtype, device=dz.device)
-    dw = torch.empty(n, k, dtype=w.dtype, device=dz.device)
+    dw = torch.empty(n, k, dtype=weight.tensor.dtype, device=dz.device)
     db = torch.empty(n, dtype=torch.float32, device=dz.device)
     programs = _tiles(launch, m, k, columns=2) + _tiles(launch, n, k, rows=1, columns=2)
     monotone_bwd_kernel[(programs,)](
         dz_ptr=dz,
         x_ptr=x,
-        w_ptr=w,
-        s_ptr=weight.signs,
         dx_ptr=dx,
         dw_ptr=dw,
         db_ptr=db,
@@ -181,13 +156,9 @@ def layer_both(
         N=n,
         K=k,
         x_stride=x.stride(0),
-        w_stride=w.stride(0),
-        PARAM=weight.parametrization,
         ACT=activation,
-        DOT=launch.dot,
-        TILE=launch.tile,
-        num_warps=launch.warps,
-        num_stages=launch.stages,
+        **weight.arguments,
+        **launch.meta,
     )
     return dx, dw, db
 
