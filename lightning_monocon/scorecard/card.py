@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 
@@ -109,10 +110,10 @@ class Scorecard:
         raise KeyError(f"`name` must be one of {', '.join(arm.name for arm in self.arms)}; got {name!r}.")
 
     def table(self) -> str:
-        """The whole scorecard as plain text for a terminal."""
-        from lightning_monocon.scorecard.render.text import as_text  # the report knows the card, so the card asks late
-
-        return as_text(self)
+        """Return the scorecard as plain text; `lightning_monocon.scorecard.as_text` says the same and is preferred."""
+        # By name: the report is made from the card, so the card must not import it.
+        text: str = import_module("lightning_monocon.scorecard.render.text").as_text(self)
+        return text
 
 
 def build(
