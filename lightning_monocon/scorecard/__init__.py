@@ -16,7 +16,7 @@ from lightning_monocon.scorecard.render.schema import as_json
 from lightning_monocon.scorecard.render.text import as_text
 from lightning_monocon.scorecard.runs import report
 from lightning_monocon.scorecard.scores import Score, measure
-from lightning_monocon.scorecard.scoring import score, score_files
+from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files
 from lightning_monocon.scorecard.verdict import Verdict
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Effect",
     "EmbeddingSet",
     "Frontier",
+    "JudgedScore",
     "Score",
     "Scorecard",
     "Verdict",
