@@ -16,7 +16,7 @@ from torch import nn
 from lightning_monocon.callbacks._watcher import OnError, Watcher, harmless
 from lightning_monocon.inference.embed import GALLERY_AND_QUERY, embed, has_classes
 from lightning_monocon.loggers.figures import log_figure, log_summary, log_table
-from lightning_monocon.runs.record import RECORD
+from lightning_monocon.runs.record import RECORD, read_history
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 
 if TYPE_CHECKING:
@@ -69,7 +69,6 @@ class RunReport(Watcher):
 
     def _draw_training(self, trainer: Trainer) -> None:
         """Draw what a run without a scorecard recorded by epoch, on the first rank."""
-        from lightning_monocon.runs.record import read_history
         from lightning_monocon.scorecard.render.figures import training_figure
 
         figure = training_figure({HEAD: [read_history(self.run_dir / RECORD)]}) if trainer.is_global_zero else None
@@ -86,7 +85,6 @@ class RunReport(Watcher):
                 log_figure(logger, name.removesuffix(".png"), figure)
 
     def _report(self, trainer: Trainer, sets: dict[str, EmbeddingSet]) -> None:
-        from lightning_monocon.runs.record import read_history
         from lightning_monocon.scorecard import build, draw
         from lightning_monocon.scorecard.origin import origin_of
         from lightning_monocon.scorecard.render.logged import logged_summary, logged_table

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EMBEDDINGS = {"last": "embeddings.safetensors", "best": "embeddings-best.safetensors"}
-"""Files of a run by checkpoint: after the last epoch, and of the best epoch by validation."""
+"""Files of a run, by checkpoint: that of the last epoch, and that of the best epoch by validation."""
 
 
 def report(out: Path, arms: Sequence[str], baseline: str = "encoder") -> Scorecard:
@@ -71,9 +71,14 @@ def write(out: Path, card: Scorecard, drawn: Mapping[str, Figure]) -> None:
     card = card if card.origin else replace(card, origin=origin_of())
     for name, figure in drawn.items():
         save(figure, out / name)
-    _write(out / "scorecard.json", json.dumps(as_json(card), indent=1, allow_nan=False) + "\n")
-    _write(out / "scorecard.html", as_html(card, drawn))
-    _write(out / "scorecard.md", as_markdown(card, drawn))
+    texts = {
+        "scorecard.json": json.dumps(as_json(card), indent=1, allow_nan=False) + "\n",
+        "scorecard.html": as_html(card, drawn),
+        "scorecard.md": as_markdown(card, drawn),
+    }
+    for name, text in texts.items():
+        with whole(out / name) as file:
+            file.write_text(text, encoding="utf-8")
 
 
 def run_folders(out: Path, arm: str) -> list[tuple[int, Path]]:
@@ -105,9 +110,3 @@ def _embeddings(folder: Path, arm: str, seed: int, stage: str = "last") -> Embed
             f"{data.seed}: never mix runs."
         )
     return data
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with whole(path) as file:
-        file.write_text(text, encoding="utf-8")

@@ -28,7 +28,7 @@ class JudgedScore(Score):
     """Hold a score and the verdict on it, as :func:`score` returns them together.
 
     Attributes:
-        verdict: what the embedding is, in words.
+        verdict: What the embedding is, in words.
     """
 
     verdict: Verdict

@@ -70,7 +70,7 @@ LEGEND = (
     ),
 )
 
-MARKS = f"The mark {BEST} is at the best arm of each size, and {TIED} at an arm within the noise of it."
+MARKS = f"In the table, {BEST} marks the best arm at each size, and {TIED} marks arms within the noise of it."
 CAUSES = "Each entry compares two arms that differ in one thing only."
 NULLS = "These embeddings are made from the baseline and are no better than it, so none of them may be called compact."
 
@@ -298,17 +298,16 @@ def rule_lines(card: Scorecard) -> list[Sentence]:
 
 def _settled(best: Winner, twin: Winner) -> str:
     """Say whether two rules that disagree do so by more than noise."""
-    contradicted = twin.arm not in best.ties and best.arm not in twin.ties
-    return f"The rules disagree by {'more than the noise' if contradicted else 'no more than the noise'}."
+    is_tied = twin.arm in best.ties or best.arm in twin.ties
+    return f"The rules disagree by {'no more' if is_tied else 'more'} than the noise."
 
 
 def null_lines(card: Scorecard) -> list[Sentence]:
     """Give the word for each embedding that is known to be no better than the baseline."""
+    warning = Sentence("Beware", "A null model passes for compact here, so the word means nothing for these rows.")
+    fooled = any(null.verdict.word == "compact" for null in card.nulls)
     lines = [Sentence(null.name, _null(*null.scores), null.verdict.word) for null in card.nulls]
-    if any(null.verdict.word == "compact" for null in card.nulls):
-        warning = "A null model passes for compact here, so the word means nothing for these rows."
-        lines.append(Sentence("Beware", warning))
-    return lines
+    return [*lines, warning] if fooled else lines
 
 
 def _null(score: Score) -> str:

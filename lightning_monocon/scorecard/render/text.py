@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from textwrap import TextWrapper
 from typing import TYPE_CHECKING
@@ -22,20 +22,16 @@ _COLUMNS = 110
 def as_text(card: Scorecard) -> str:
     """Return the whole scorecard for a terminal, which shows no figures."""
     report = outline(card)
-    head = [report.title, *(_wrapped(str(sentence)) for sentence in report.summary)]
-    origin = ["\n".join(_wrapped(f"{name}: {value}", hang=4) for name, value in report.origin)]
-    return "\n\n".join([*head, *filter(None, origin), *map(_section, report.sections)]) + "\n"
+    summary = [_wrapped(str(sentence)) for sentence in report.summary]
+    origin = "\n".join(_wrapped(f"{name}: {value}", hang=4) for name, value in report.origin)
+    parts = [report.title, *summary, origin, *map(_section, report.sections)]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _section(section: Section) -> str:
-    return "\n".join([section.title, *_body(section)])
-
-
-def _body(section: Section) -> Iterator[str]:
-    for said in filter(None, [section.intro, *section.sentences]):
-        yield _wrapped(str(said), indent=2, hang=4)
-    for table in section.tables:
-        yield f"\n{table.as_text()}"
+    said = [str(sentence) for sentence in (section.intro, *section.sentences) if sentence]
+    lines = [section.title, *(_wrapped(text, indent=2, hang=4) for text in said)]
+    return "\n\n".join(["\n".join(lines), *(table.as_text() for table in section.tables)])
 
 
 def _wrapped(text: str, indent: int = 0, hang: int = 0) -> str:

@@ -40,15 +40,9 @@ def line_style(index: int) -> dict[str, Any]:
 
 
 def new_figure(rows: int = 1, *, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Return an empty figure and its axes, row by row.
+    """Return an empty figure of a size in inches, and its axes, row by row.
 
     It is made without pyplot, so it needs no display, has no global state and is safe in threads.
-
-    Args:
-        rows: Rows of panels.
-        columns: Columns of panels.
-        width: Width in inches.
-        height: Height in inches.
     """
     from matplotlib.figure import Figure
 
