@@ -48,7 +48,8 @@ def score(options: argparse.Namespace) -> str:
 
     from lightning_monocon.scorecard.files import load_files
     from lightning_monocon.scorecard.origin import origin_of
-    from lightning_monocon.scorecard.runs import draw, write
+    from lightning_monocon.scorecard.render.figures import draw
+    from lightning_monocon.scorecard.runs import write
     from lightning_monocon.scorecard.scoring import NULL_PAIRS, scorecard_of
 
     data = load_files(files)

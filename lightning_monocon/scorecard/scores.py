@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -29,9 +29,6 @@ from lightning_monocon.scorecard.frontier import (
     measure_rounded,
     numerical_rank,
 )
-
-if TYPE_CHECKING:
-    from lightning_monocon.scorecard.verdict import Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +64,6 @@ class Score:
         frontier: accuracy against kept dimensions.
         rounded: the same when coordinates are kept as int8 and as single bits; empty if not asked for.
         query_labels: ``(Q,)`` labels that pair the queries of two scores.
-        verdict: what the embedding is, in words; None before it was judged.
     """
 
     arm: str
@@ -95,7 +91,6 @@ class Score:
     rounded: tuple[Frontier, ...]
     query_labels: Tensor
     reading: Reading = "pca"
-    verdict: Verdict | None = None
 
     def line(self, storage: Storage) -> Frontier | None:
         """The frontier in one storage; None if it was not measured."""

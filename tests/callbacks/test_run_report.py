@@ -10,7 +10,6 @@ from pathlib import Path
 import lightning.pytorch as L
 import pytest
 import torch
-from helpers.picture_geometry import check_texts, drawn
 from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -20,9 +19,8 @@ from lightning_monocon.callbacks import EmbeddingMetrics, RunRecord, RunReport
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.module import MonoCon
-from lightning_monocon.runs.record import History, read_history
+from lightning_monocon.runs.record import read_history
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard
-from lightning_monocon.scorecard.render.figures import training_figure
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches", "ignore:The '.*_dataloader' does not have many"
@@ -90,13 +88,3 @@ def test_a_run_without_a_scorecard_leaves_its_curves(metric: str, tmp_path: Path
 def test_a_run_that_recorded_nothing_by_epoch_leaves_no_empty_picture(tmp_path: Path) -> None:
     _fit_once(RunReport(str(tmp_path), on_error="raise"), tmp_path)
     assert not list(tmp_path.glob("*.png"))
-
-
-def test_where_no_accuracy_was_recorded_the_correlation_is_drawn() -> None:
-    run = History({"val/spearman": {0: -0.2, 1: 0.8}, "train/loss": {0: 3.0, 1: 1.0}})
-    figure = training_figure({"head": [run]})
-    assert figure is not None
-    check_texts(drawn(figure))
-    left, right = figure.axes
-    assert left.get_ylabel() == "Spearman correlation" and [*left.lines[0].get_ydata()] == [-0.2, 0.8]
-    assert left.get_ylim()[0] < -0.2 and left.get_xlim() == right.get_xlim()
