@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_monocon.loggers.record import RecordLogger
 from lightning_monocon.runs.folder import RunFolder
-from lightning_monocon.runs.record import RecordLogger
 
 
 class RunRecord(Callback):

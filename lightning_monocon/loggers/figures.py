@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,7 +13,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_monocon.runs.record import RecordLogger
+from lightning_monocon.loggers.record import RecordLogger
+from lightning_monocon.runs.files import whole, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,9 +38,8 @@ def log_figure(logger: Logger, name: str, figure: Figure) -> None:
     elif isinstance(logger, TensorBoardLogger):
         logger.experiment.add_figure(f"figures/{name}", figure, close=False)
     elif isinstance(logger, CSVLogger):
-        folder = Path(logger.log_dir) / "figures"
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / f"{name}.png")
+        with whole(Path(logger.log_dir) / "figures" / f"{name}.png") as path:
+            figure.savefig(path, format="png")
 
 
 @rank_zero_only
@@ -57,10 +58,9 @@ def log_table(logger: Logger, name: str, columns: Sequence[str], rows: Rows) -> 
         lines = [columns, ["---"] * len(columns), *([str(value) for value in row] for row in rows)]
         logger.experiment.add_text(name, "\n".join("| " + " | ".join(line) + " |" for line in lines))
     elif isinstance(logger, CSVLogger):
-        path = Path(logger.log_dir) / f"{name.replace('/', '_')}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([columns, *rows])
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([columns, *rows])
+        write_text(Path(logger.log_dir) / f"{name.replace('/', '_')}.csv", text.getvalue())
 
 
 @rank_zero_only

@@ -15,6 +15,8 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from lightning_monocon.runs.files import write_text
+
 if TYPE_CHECKING:
     from wandb.sdk.lib import RunDisabled
     from wandb.wandb_run import Run
@@ -23,7 +25,6 @@ WandbMode = Literal["off", "disabled", "offline", "online"]
 
 _ID = "wandb_id"
 _TIMEOUT = 30  # seconds to reach the service; W&B's own 90 would hold up a run that needs none of it
-_STEP = "trainer/global_step"
 
 
 class MirrorLogger(WandbLogger):
@@ -128,9 +129,8 @@ def _run_id(folder: Path) -> str:
     file = folder / _ID
     if file.is_file():
         return file.read_text(encoding="utf-8").strip()
-    folder.mkdir(parents=True, exist_ok=True)
     chosen = uuid.uuid4().hex[:8]
-    file.write_text(chosen + "\n", encoding="utf-8")
+    write_text(file, chosen + "\n")
     return chosen
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lightning_monocon.runs.files import explain, leftovers, probe
-from lightning_monocon.runs.record import RECORD, drop_half_row
+from lightning_monocon.runs.files import drop_half_row, explain, leftovers, probe, write_text
+from lightning_monocon.runs.record import RECORD
 
 _OWNER_BEGINS = '{"pid": '
 _ORPHANS_NOTICE = 120.0  # they look every five seconds, on a busy machine less often
@@ -63,7 +63,7 @@ class RunFolder:
             file.unlink(missing_ok=True)
         drop_half_row(self.record)
         try:
-            self._owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+            write_text(self._owner, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         except OSError as error:
             self.release()
             raise explain(error, self._owner) from error

@@ -5,77 +5,16 @@ from __future__ import annotations
 
 import json
 import math
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
 from typing import Any
-
-from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
-
-from lightning_monocon.runs.files import explain
 
 RECORD = "record.jsonl"
 
 EMBEDDING, ENCODER = "val/", "val/encoder/"
 """Prefixes of what a run records of its embedding, and of its encoder's output where a head follows."""
-
-
-class RecordLogger(Logger):
-    """Append every logged row to ``record.jsonl``, flushed by the row.
-
-    The record is the run's truth: W&B loses the last seconds before a kill, and CSVLogger deletes rows on resume. Rows
-    are ``{"time", "epoch", "step", "metrics"}`` or ``{"time", "event", ...}``; a value that is not finite is ``null``.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-
-    @property
-    def name(self) -> str:
-        """Name of the logger."""
-        return "record"
-
-    @property
-    def version(self) -> str:
-        """A folder holds one run."""
-        return ""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append one row of metrics."""
-        values = {name: _plain(value) for name, value in metrics.items() if name != "epoch"}
-        self._append({"epoch": int(metrics.get("epoch", 0)), "step": step, "metrics": values})
-
-    @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # Lightning's signature
-        """Append one row with the hyper-parameters."""
-        self.log_event("hyperparameters", values=dict(params) if isinstance(params, dict) else vars(params))
-
-    @rank_zero_only
-    def log_event(self, event: str, **details: object) -> None:
-        """Append one row that is not a metric."""
-        self._append({"event": event, **details})
-
-    def _append(self, row: dict[str, object]) -> None:
-        stamped = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), **row}
-        try:
-            with self.path.open("a", encoding="utf-8") as file:  # opened per row: nothing is in a buffer at a kill
-                file.write(json.dumps(stamped, default=str, allow_nan=False) + "\n")
-        except OSError as error:
-            raise explain(error, self.path) from error
-
-
-def _plain(value: float) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 @dataclass(frozen=True)
@@ -166,27 +105,3 @@ def _row(line: str, where: str) -> dict[str, Any]:
     if not isinstance(row, dict) or not isinstance(row.get("metrics"), dict) or not isinstance(row.get("epoch"), int):
         raise ValueError(f"`path` must hold rows with `epoch` and `metrics`; {where} holds {line[:80]!r}.")
     return row
-
-
-def drop_half_row(record: Path) -> None:
-    """Cut off a last row without its newline: the next one would be glued to it, and neither could be read.
-
-    A last row that is whole gets its newline instead.
-    """
-    if not record.exists():
-        return
-    with record.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if _is_json(content[whole:]):
-            file.write(b"\n")
-        elif whole < len(content):
-            file.truncate(whole)
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lightning_monocon.runs import files
+
 _INFIX = ".monocon-scratch-"
 _LOCK, _MARK, _CONTENT = "lock", "mark", "content"
 _SIGNATURE = "lightning-monocon/scratch/1\n"
@@ -65,10 +67,12 @@ def filled(argument: str, target: Path, last: str) -> Iterator[Path]:
         scratch = _new_scratch(argument, target, target if inside else target.parent)
         lock = FileLock(scratch / _LOCK)
         with lock.acquire(timeout=0):
-            (scratch / _MARK).write_text(_SIGNATURE, encoding="ascii")
+            files.write_text(scratch / _MARK, _SIGNATURE)
             content = scratch / _CONTENT
             content.mkdir()
             yield content
+
+            files.settle(content)
             if inside:
                 _move_into(content, target, last)
             else:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_monocon.runs.files import whole
+from lightning_monocon.runs.files import write_text
 from lightning_monocon.runs.record import read_history
 from lightning_monocon.scorecard.card import Scorecard, build
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
@@ -93,13 +93,12 @@ def score_runs(out: Path, arms: Sequence[str], baseline: str = "encoder") -> tup
 
 def write(out: Path, card: Scorecard, drawn: Mapping[str, Figure]) -> None:
     """Write ``scorecard.json``, ``.md``, ``.html`` and the figures into ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
     card = card if card.origin else replace(card, origin=origin_of())
     for name, figure in drawn.items():
         save(figure, out / name)
-    _write(out / "scorecard.json", json.dumps(as_json(card), indent=1, allow_nan=False) + "\n")
-    _write(out / "scorecard.html", as_html(card, drawn, CAPTIONS))
-    _write(out / "scorecard.md", as_markdown(card, [(name, CAPTIONS[name]) for name in drawn]))
+    write_text(out / "scorecard.json", json.dumps(as_json(card), indent=1, allow_nan=False) + "\n")
+    write_text(out / "scorecard.html", as_html(card, drawn, CAPTIONS))
+    write_text(out / "scorecard.md", as_markdown(card, [(name, CAPTIONS[name]) for name in drawn]))
 
 
 def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
@@ -151,9 +150,3 @@ def _embeddings(folder: Path, arm: str, seed: int, stage: str = "last") -> Embed
             f"{data.seed}: never mix runs."
         )
     return data
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with whole(path) as file:
-        file.write_text(text, encoding="utf-8")

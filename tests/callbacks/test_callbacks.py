@@ -21,8 +21,8 @@ from lightning_monocon.callbacks import (
 )
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
+from lightning_monocon.loggers.record import RecordLogger
 from lightning_monocon.module import MonoCon
-from lightning_monocon.runs.record import RecordLogger
 from lightning_monocon.scorecard import EmbeddingSet
 
 pytestmark = pytest.mark.filterwarnings(
