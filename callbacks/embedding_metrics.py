@@ -28,7 +28,7 @@ from lightning_monocon.metrics import (
     TotalVariance,
 )
 from lightning_monocon.metrics.streaming import Role
-from lightning_monocon.training.batches import inputs_and_classes
+from lightning_monocon.training.batches import inputs_and_labels
 
 _SPECTRAL = (
     *("effective_dimension", "feature_correlation", "constant_features"),
@@ -195,7 +195,7 @@ class EmbeddingMetrics(RowsWatcher):
     def _labels(self, outputs: object, batch: object, size: int) -> Tensor | None:
         try:
             given = isinstance(outputs, Mapping) and "labels" in outputs
-            labels = outputs["labels"] if given else inputs_and_classes(batch)[1]  # type: ignore[index]
+            labels = outputs["labels"] if given else inputs_and_labels(batch)[1]  # type: ignore[index]
             return check_labels(labels, size)
         except (TypeError, ValueError) as error:
             self._leave_out_labelled(error)

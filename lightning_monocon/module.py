@@ -25,8 +25,8 @@ from lightning_monocon.runs.checkpoints import PlainCheckpointIO, read_checkpoin
 from lightning_monocon.training.batches import (
     PositivesWatch,
     check_features,
+    check_one_input,
     check_rows,
-    class_labels,
     inputs_and_labels,
     naming_drop_last,
     naming_keywords,
@@ -181,8 +181,9 @@ class MonoCon(TwoPhaseModule):
             TypeError: If the labels are not integers.
             ValueError: If the batch is no pair, its parts do not fit, or batch norm meets a single input.
         """
+        check_one_input(batch)
         inputs, labels = inputs_and_labels(batch)
-        if not len(class_labels(labels)):
+        if not len(labels):
             self._skip_empty(batch_idx)
             return None
         if labels.device.type == "cpu" or batch_idx == 0:  # elsewhere reading them makes the host wait
@@ -221,6 +222,7 @@ class MonoCon(TwoPhaseModule):
         return self._embed(batch)
 
     def _embed(self, batch: tuple[Any, Tensor]) -> Embedded:
+        check_one_input(batch)
         inputs, labels = inputs_and_labels(batch)
         with naming_keywords(self.encoder, inputs):
             features = self._encode(inputs)
