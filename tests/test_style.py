@@ -39,3 +39,8 @@ def test_code_file(path: Path) -> None:
 def test_no_path_of_somebodys_machine(path: Path) -> None:
     found = re.findall(r"(?:/(?:work|home|root|Users)/\w+|\.\./shared\b)", path.read_text(encoding="utf-8"))
     assert not found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "callbacks").glob("[!_]*.py")), ids=_name)
+def test_each_callback_has_its_tests(path: Path) -> None:
+    assert (ROOT / "tests" / "callbacks" / f"test_{path.name}").is_file()

@@ -11,6 +11,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 from helpers.picture_geometry import check_texts, drawn
+from helpers.plain_runs import Plain, clusters, loader, trainer
 from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -100,3 +101,10 @@ def test_where_no_accuracy_was_recorded_the_correlation_is_drawn() -> None:
     left, right = figure.axes
     assert left.get_ylabel() == "Spearman correlation" and [*left.lines[0].get_ydata()] == [-0.2, 0.8]
     assert left.get_ylim()[0] < -0.2 and left.get_xlim() == right.get_xlim()
+
+
+def test_rows_that_cannot_be_scored_do_not_fail_a_finished_run(tmp_path: Path) -> None:
+    rows, _ = clusters(26, 0)
+    one_class = loader((rows, torch.zeros(26, dtype=torch.long)))
+    with pytest.warns(UserWarning, match="The run has no scorecard: `gallery_labels` must hold at least 2 classes"):
+        trainer(RunReport(str(tmp_path))).fit(Plain(), one_class, [one_class, one_class])
