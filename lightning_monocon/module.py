@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MonoCon: an encoder, a head and a supervised contrastive loss in one LightningModule.
+"""Define MonoCon: an encoder, a head and a supervised contrastive loss in one LightningModule.
 
 Source: arXiv 2509.22931 and the settings of its author's published code. The schedule is in `schedule.py`.
 """
@@ -37,7 +37,7 @@ from lightning_monocon.training.strategies import AccumulationWatch, check_chunk
 
 
 class Embedded(TypedDict):
-    """What `validation_step`, `test_step` and `predict_step` return for a batch of ``B`` inputs."""
+    """Hold what `validation_step`, `test_step` and `predict_step` return for a batch of ``B`` inputs."""
 
     embeddings: Tensor
     """The head's output ``(B, D_out)``, float32, not normalised."""
@@ -50,8 +50,9 @@ class Embedded(TypedDict):
 class MonoCon(TwoPhaseModule):
     """Train an encoder and a head with a supervised contrastive loss.
 
-    Batches are ``(inputs, labels)`` with ``B`` integer labels; `forward` maps inputs to embeddings ``(B, D_out)``, not
-    normalised. Give the trainer ``max_epochs = warmup_epochs + joint epochs``.
+    Batches are ``(inputs, labels)`` with ``B`` integer labels, or a mapping that holds the labels under a name such as
+    ``"labels"``; `forward` maps inputs to embeddings ``(B, D_out)``, not normalised. Give the trainer
+    ``max_epochs = warmup_epochs + joint epochs``.
 
     Args:
         encoder: Maps a batch of inputs to features ``(B, D)``.
@@ -66,13 +67,13 @@ class MonoCon(TwoPhaseModule):
         lr_encoder: Joint learning rate of the encoder.
         lr_head: Joint learning rate of the head.
         lr_warmup: Warm-up learning rate of the head.
-        warmup_epochs: Epochs with a frozen encoder; there are none where the head has no parameters.
+        warmup_epochs: Epochs with a frozen encoder; 0 is taken if the head has no parameters.
         weight_decay: AdamW's decay; on the squared weights of the monotonic head it acts like an L1 shrink.
         decay_head: Whether the head's weights decay too.
         bn_while_frozen: ``"update"`` keeps the frozen encoder in train mode, so batch-norm statistics move and dropout
             is live (as the reference does); ``"freeze"`` puts it in eval mode.
         chunk_size: Samples that are embedded at a time in training, for batches larger than memory; loss and gradient
-            are those of the whole batch (`lightning_monocon.training.chunks`). ``None`` embeds it at once.
+            are those of the whole batch (`lightning_monocon.training.chunks`). ``None`` embeds the batch at once.
 
     Raises:
         ValueError: If a name is unknown, a rate is negative, or the width of the encoder's output is not known.
@@ -125,7 +126,7 @@ class MonoCon(TwoPhaseModule):
         self._watch_accumulation = AccumulationWatch()
         check_chunk_size(chunk_size)
         self.chunk_size = chunk_size
-        # Not `save_hyperparameters`: Lightning's command line would merge what a checkpoint says into its
+        # Not `save_hyperparameters`: Lightning's command line would merge the checkpoint's hyper-parameters into its
         # configuration, import paths included. These plain values go into the checkpoint under our own key.
         self.description: dict[str, Any] = {
             "encoder": encoder_spec(encoder),
@@ -136,9 +137,9 @@ class MonoCon(TwoPhaseModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Let nothing but plain values of local files in; check that trainer, schedule and `chunk_size` fit.
+        """Read checkpoints as plain values from local files only; check trainer, schedule and `chunk_size`.
 
-        Lightning's default reader downloads a URL and runs what is in it. A reader of your own stays.
+        Lightning's default reader downloads a URL and runs the code in it. A reader of your own is kept.
 
         Raises:
             ValueError: If the trainer's ``max_epochs`` leaves no joint epoch.
@@ -152,18 +153,18 @@ class MonoCon(TwoPhaseModule):
             check_chunked_training(self.trainer, [self.encoder, self.head])
 
     def on_fit_start(self) -> None:
-        """Log the description as hyper-parameters, with that of the data where the data module has one."""
+        """Log the description as hyper-parameters, with that of the data module if it has one."""
         data = getattr(getattr(self.trainer, "datamodule", None), "description", None)
         for logger in self.loggers:
             logger.log_hyperparams(self.description | ({"data": data} if data else {}))
 
     def configure_model(self) -> None:
-        """Shard encoder and head where the strategy is `ModelParallelStrategy`."""
+        """Shard encoder and head if the strategy is `ModelParallelStrategy`."""
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
             shard(self, [self.encoder, self.head])
 
     def on_train_epoch_start(self) -> None:
-        """Enter the phase of the current epoch; say once what accumulation does not do."""
+        """Enter the phase of the current epoch; warn once about accumulated gradients."""
         super().on_train_epoch_start()
         self._watch_accumulation(self.trainer.accumulate_grad_batches)
 
@@ -175,11 +176,11 @@ class MonoCon(TwoPhaseModule):
         return check_features(self.encoder(inputs), cast("int | None", self.head_spec.get("in_features")))
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor | None:
-        """Return the contrastive loss of one batch, ``None`` for an empty one, which is skipped and counted.
+        """Return the contrastive loss of one batch; ``None`` for an empty one, which is skipped and counted.
 
         Raises:
             TypeError: If the labels are not integers.
-            ValueError: If the batch is no pair, its parts do not fit, or batch norm meets a single input.
+            ValueError: If the batch has no labels or two inputs, its parts do not fit, or batch norm gets one input.
         """
         check_one_input(batch)
         inputs, labels = inputs_and_labels(batch)
@@ -201,7 +202,7 @@ class MonoCon(TwoPhaseModule):
         return embed_in_chunks(self, [self.encoder, self.head], inputs, rows, self.chunk_size)
 
     def _skip_empty(self, batch_idx: int) -> None:
-        if self.trainer.world_size > 1:  # the others would wait for this rank's gradients for ever
+        if self.trainer.world_size > 1:  # the other ranks would wait forever for the gradients of this one
             raise ValueError(
                 f"`batch` must not be empty on one of several ranks; batch {batch_idx} is, on rank "
                 f"{self.global_rank}. Let the sampler give every rank as many inputs."
@@ -236,13 +237,13 @@ class MonoCon(TwoPhaseModule):
         checkpoint["monocon"].update(self.description)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the phase; refuse the checkpoint of another head.
+        """Restore the phase, and refuse the checkpoint of another head.
 
         Raises:
             ValueError: If the checkpoint's head is not this model's.
         """
         stored = checkpoint.get("monocon", {}).get("head")
-        # an earlier version wrote the name of the wrapper where a head of one's own was compiled
+        # an earlier version wrote the name of the wrapper for a compiled head of the user's own
         wrapped = own_head_spec(self.head) if self.head_spec.keys() == {"arm"} else self.head_spec
         if stored not in (self.head_spec, wrapped):
             raise ValueError(
@@ -254,7 +255,7 @@ class MonoCon(TwoPhaseModule):
     def load_state_dict(  # its result has no public name in torch
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:  # noqa: ANN401
-        """Load weights; those of a compiled encoder or head fit the plain one, and the other way round.
+        """Load weights, of a compiled encoder or head also into the plain one, and the other way round.
 
         Args:
             state_dict: Weights by name.
@@ -278,9 +279,9 @@ class MonoCon(TwoPhaseModule):
         Args:
             checkpoint_path: A local file.
             map_location: Where the weights go.
-            encoder: The encoder, where it is not one of `lightning_monocon.encoders.REGISTRY`.
-            head: The head, where it was a module of your own.
-            loss: The loss, where it was a module of your own; it is not needed to embed.
+            encoder: The encoder, if it is not one of `lightning_monocon.encoders.REGISTRY`.
+            head: The head, if it was a module of your own.
+            loss: The loss, if it was a module of your own; it is not needed to embed.
 
         Raises:
             ValueError: If the file is not a checkpoint of this package, or a module that it cannot name is missing.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samplers whose order is a function of (seed, epoch) and which know rank and world size.
+"""Draw samples in an order that is a function of (seed, epoch), for each rank its share.
 
-They derive from `torch.utils.data.DistributedSampler`, so Lightning recognises them and does not wrap or replace them.
+The samplers derive from `torch.utils.data.DistributedSampler`, so Lightning does not wrap or replace them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
     """Shuffle as a function of (seed, epoch) and yield ``(epoch, index)`` keys.
 
     Every rank draws the same permutation and takes its own share; the tail that does not divide by the world size is
-    left out, so that all ranks make the same number of steps. The epoch travels with the index because workers may
-    prefetch before `set_epoch` is called.
+    left out, so that all ranks make the same number of steps. The epoch is part of the key because workers may prefetch
+    before `set_epoch` is called.
 
     Args:
         size: Number of samples in the data set.
@@ -73,7 +73,7 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
 class ShardSampler(DistributedSampler[int]):
     """Give every rank its share of the data set, in order, each sample exactly once.
 
-    Unlike PyTorch's own it never pads: a row counted twice would be its own nearest neighbour.
+    Unlike PyTorch's own sampler it never pads: a row that counts twice would be its own nearest neighbour.
 
     Args:
         size: Number of samples in the data set.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stratified splits that are a function of seed and labels alone, and a hash that tells one from another.
+"""Split data by class as a function of seed and labels only, and identify a split by a hash.
 
 The order within a class comes from keyed hashes, not from a generator, so a split does not change with the version of a
 library.
@@ -25,7 +25,7 @@ def stratified_split(labels: Indices, size: int, seed: int) -> tuple[Indices, In
     Args:
         labels: Class of each sample, shape ``(N,)``, non-negative.
         size: Samples in ``part``.
-        seed: Chooses which.
+        seed: Seed of the choice.
 
     Raises:
         ValueError: If one of the two would be empty, or a class would be missing from ``rest``.
@@ -53,7 +53,7 @@ def stratified_split(labels: Indices, size: int, seed: int) -> tuple[Indices, In
 
 
 def shuffled(indices: Indices, seed: int) -> Indices:
-    """Return the indices in an order that depends on nothing but them and the seed."""
+    """Return the indices in an order that depends only on them and the seed."""
     return indices[np.argsort(_draws(indices, seed)[:, 1], kind="stable")]
 
 
@@ -68,7 +68,7 @@ def split_hash(labels: Indices, *parts: Indices) -> str:
 
 
 def _draws(indices: Indices, seed: int) -> NDArray[np.float64]:
-    """Return two uniforms per index: one chooses, one orders, for what was not chosen is no fair order of itself."""
+    """Return two uniforms per index, one to choose and one to order: the first is not uniform among the unchosen."""
     return uniform(seed, np.zeros_like(indices), indices, 2)
 
 

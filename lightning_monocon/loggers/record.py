@@ -17,10 +17,11 @@ from lightning_monocon.runs.files import append_row
 
 
 class RecordLogger(Logger):
-    """Append every logged row to ``record.jsonl``, flushed by the row.
+    """Append every logged row to ``record.jsonl``, one write for each row.
 
-    The record is the run's truth: W&B loses the last seconds before a kill, and CSVLogger deletes rows on resume. Rows
-    are ``{"time", "epoch", "step", "metrics"}`` or ``{"time", "event", ...}``; a value that is not finite is ``null``.
+    The record is complete, whereas W&B loses the last seconds before a kill and `CSVLogger` deletes rows on resume.
+    Rows are ``{"time", "epoch", "step", "metrics"}`` or ``{"time", "event", ...}``; a value that is not finite is
+    ``null``.
 
     Args:
         path: The file.
@@ -32,12 +33,12 @@ class RecordLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Name of the logger."""
+        """Return the name of the logger."""
         return "record"
 
     @property
     def version(self) -> str:
-        """A folder holds one run."""
+        """Return an empty text, since a folder holds one run."""
         return ""
 
     @rank_zero_only

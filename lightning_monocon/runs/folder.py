@@ -18,13 +18,13 @@ _ORPHANS_NOTICE = 120.0  # they look every five seconds, on a busy machine less 
 
 
 class RunFolder:
-    """A run's folder, held by one process at a time.
+    """Hold the folder of a run for one process at a time.
 
-    The lock is the operating system's and ends with the process, however it ends; ``owner.json`` beside it says who
-    holds it. What a killed run has left behind is taken over.
+    The lock belongs to the operating system and ends with the process, however it ends; ``owner.json`` beside it names
+    the process that holds it. The folder of a killed run is taken over.
 
     Args:
-        path: The folder; made if missing.
+        path: The folder; created if missing.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -33,23 +33,23 @@ class RunFolder:
 
     @property
     def record(self) -> Path:
-        """The append-only record."""
+        """Return the path of the append-only record."""
         return self.path / RECORD
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the run's checkpoints."""
+        """Return the folder of the run's checkpoints."""
         return self.path / "checkpoints"
 
     def claim(self, resume: bool) -> None:
-        """Take the folder for this process, and mend what a kill has left: half a row, half a file.
+        """Take the folder for this process, and clear away what a kill has left: half a row, half a file.
 
         Args:
-            resume: Whether the run goes on with what the folder holds.
+            resume: Whether the run resumes what the folder holds.
 
         Raises:
-            RuntimeError: If another process writes there, it holds a run and this is a new one, or it cannot be written
-                to.
+            RuntimeError: If another process holds the folder, if it holds a run and this is a new one, or if it cannot
+                be written to.
         """
         if self._lock.is_locked:
             return
@@ -69,7 +69,7 @@ class RunFolder:
             raise explain(error, self._owner) from error
 
     def release(self) -> None:
-        """Give the folder back; a second call does nothing."""
+        """Release the folder; a second call does nothing."""
         if self._lock.is_locked:
             self._owner.unlink(missing_ok=True)
         self._lock.release()
@@ -79,7 +79,7 @@ class RunFolder:
         return self.path / "owner.json"
 
     def _not_ours(self, resume: bool) -> str | None:
-        """Say why this run may not write here: what the folder holds would be overwritten; ``None`` if it may."""
+        """Return why this run may not write here, which would overwrite something; ``None`` if it may."""
         if not resume and (self.record.exists() or any(self.checkpoints.glob("*.ckpt"))):
             return (
                 f"`run_dir` must be a new folder; {str(self.path)!r} already holds a run. Choose another, or resume "
@@ -106,7 +106,7 @@ class RunFolder:
             ) from None
 
     def _holder(self) -> tuple[int, str] | None:
-        """Process and host of whoever holds the folder, or held it when it was killed."""
+        """Return process and host of the run that holds the folder, or held it when it was killed."""
         try:
             stored = json.loads(self._owner.read_text(encoding="utf-8"))
             return int(stored["pid"]), str(stored["host"])
@@ -115,7 +115,7 @@ class RunFolder:
 
 
 def _has_ended(pid: int, host: str) -> bool:
-    """Whether a process of this machine is no more; of another machine nobody knows."""
+    """Return whether a process of this machine has ended; False for another machine, where it is unknown."""
     if host != socket.gethostname():
         return False
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write and read the append-only record of a run: everything that was logged, and what each metric was when."""
+"""Read the append-only record of a run: the value of each metric at each epoch."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from typing import Any
 RECORD = "record.jsonl"
 
 EMBEDDING, ENCODER = "val/", "val/encoder/"
-"""Prefixes of what a run records of its embedding, and of its encoder's output where a head follows."""
+"""Prefixes of the metrics of a run's embedding, and of its encoder's output if a head follows."""
 
 
 @dataclass(frozen=True)
 class History:
-    """Metrics by epoch.
+    """Hold the metrics of a run by epoch.
 
     Attributes:
-        values: for each metric its value at each epoch at which it was recorded, epochs ascending.
+        values: The value of each metric at each epoch at which it was recorded, epochs ascending.
     """
 
     values: Mapping[str, Mapping[int, float]]
 
     def line(self, name: str) -> tuple[list[int], list[float]]:
-        """Epochs and finite values of one metric; both empty if it was never recorded."""
+        """Return epochs and finite values of one metric; both are empty if it was never recorded."""
         points = {epoch: value for epoch, value in self.values.get(name, {}).items() if math.isfinite(value)}
         return list(points), list(points.values())
 
     def of_encoder(self) -> History:
-        """Return what this run would have recorded of its encoder, had there been no head; without a head, itself.
+        """Return the history of the encoder as if there were no head; for a run without a head, itself.
 
-        The loss is left out: it is that of the head's output.
+        The loss is left out, since it is that of the head's output.
         """
         found = {
             EMBEDDING + name.removeprefix(ENCODER): points
@@ -48,13 +48,13 @@ class History:
 def read_history(path: str | Path) -> History:
     """Read an append-only ``record.jsonl`` of rows ``{"epoch": 3, "metrics": {"val/knn_accuracy": 0.98}}``.
 
-    Rows with an ``event`` (start, resume, end) are passed over.
+    Rows with an ``event`` (start, resume, end) are skipped.
 
-    An epoch that was recorded twice (a resumed run) counts as it was recorded last. A last line without its newline
-    was cut by a kill and is left out. No file gives an empty history: figures of the training are then left out.
+    If an epoch was recorded twice (by a resumed run), the last row counts. A last line without its newline was cut by
+    a kill and is skipped. A missing file gives an empty history, without which no figure of the training is drawn.
 
     Raises:
-        ValueError: if a whole line is not such a row.
+        ValueError: If a complete line is not such a row.
     """
     path = Path(path)
     if not path.is_file():
@@ -74,7 +74,7 @@ def read_history(path: str | Path) -> History:
 
 
 def mean_line(histories: Sequence[History], name: str) -> tuple[list[int], list[float], list[float], list[float]]:
-    """Epochs, mean, lowest and highest value of one metric over runs, at the epochs that all of them recorded."""
+    """Return epochs, mean, lowest and highest value of a metric over runs, at the epochs that all of them recorded."""
     lines = [dict(zip(*history.line(name), strict=True)) for history in histories]
     epochs = sorted(set.intersection(*map(set, lines))) if lines else []
     columns = [[line[epoch] for line in lines] for epoch in epochs]
@@ -83,10 +83,10 @@ def mean_line(histories: Sequence[History], name: str) -> tuple[list[int], list[
 
 
 def late_change(history: History, name: str) -> float:
-    """How much a metric changed over the last quarter of a run: mean of the last tenth less that before the quarter.
+    """Return the change of a metric over the last quarter of a run: mean of the last tenth less that before it.
 
     Returns:
-        The change in the metric's own units; NaN below ten recorded epochs, which are too few to tell.
+        The change in the units of the metric; NaN if fewer than ten epochs were recorded.
     """
     _, values = history.line(name)
     tenth, start = len(values) // 10, round(0.75 * len(values))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check batches, labels and what a module makes of them where they enter, before torch fails deeper down."""
+"""Check batches, labels and the outputs of modules where they enter, before torch fails deeper down."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
             return inputs, labels
 
     if len(tensors) == 1:
-        return inputs, class_labels(tensors[0])  # which says what is wrong with it
+        return inputs, class_labels(tensors[0])  # raises an error that names the fault
     raise ValueError(
         "`batch` must hold its labels as one tensor (B,) of integers: behind the inputs in a tuple or list, or in a "
         f"mapping under {', '.join(LABEL_NAMES)}; got {described(batch)}. Let the data set return labels (the number "

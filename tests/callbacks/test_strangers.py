@@ -270,7 +270,7 @@ def test_the_guard_watches_a_layer_and_leaves_no_hook() -> None:
 def test_two_of_a_kind_log_under_their_own_names(kind: Any) -> None:
     guarded = {"after_epoch": 9} if kind is CollapseGuard else {}
     one, other = (kind(layer=layer, on_error="raise", **guarded) for layer in ("model", "classification_head"))
-    with pytest.raises(ValueError, match=f"`name` must tell two {kind.__name__} apart"):
+    with pytest.raises(ValueError, match=f"`name` must differ between two {kind.__name__}, or they log under"):
         trainer(one, other).validate(Finetuner(), loader(), verbose=False)
     other.name = "scores"
     run = trainer(one, other)

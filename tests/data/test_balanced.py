@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_refused(labels: list[int], batch_size: int, per_cl
 
 def test_replacement_and_short_batches_are_refused() -> None:
     with pytest.raises(
-        RuntimeError, match=r"wants to replace the order .*, or set Trainer\(use_distributed_sampler=False"
+        RuntimeError, match=r"would replace the order .*, or set Trainer\(use_distributed_sampler=False"
     ):
         ClassBalancedBatchSampler(SequentialSampler(range(9)), batch_size=8, drop_last=True)
     with pytest.raises(ValueError, match="`drop_last` must be True"):

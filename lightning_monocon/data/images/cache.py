@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoded images as memory-mapped arrays, so that a data set is decoded once on a machine."""
+"""Keep decoded images as memory-mapped arrays, so that a data set is decoded once on a machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_monocon.data.images.table import ImageTable
 from lightning_monocon.runs.files import whole, write_text
 
 _DECODING = 2
-"""Version of the rules by which files become pixels; a new one makes new arrays, as the old ones hold other values."""
+"""Version of the rules by which files become pixels; a new version needs new arrays, whose values differ."""
 
 
 def cache_key(files: Iterable[Path], *options: object) -> str:
@@ -24,14 +24,14 @@ def cache_key(files: Iterable[Path], *options: object) -> str:
 
 
 def cached(folder: Path | None, key: str, decode: Callable[[], ImageTable]) -> ImageTable:
-    """Return what ``decode`` returns, from the folder if it is there.
+    """Return the table of ``decode``, from the folder if it is there.
 
     Each file is complete or absent, so that processes may share the folder, and a killed one leaves no half table.
 
     Args:
-        folder: Where the arrays are kept; ``None`` keeps nothing.
-        key: From `cache_key`.
-        decode: Makes the table.
+        folder: Folder of the arrays; ``None`` keeps nothing.
+        key: Name of the arrays, from `cache_key`.
+        decode: Function that reads the table.
     """
     if folder is None:
         return decode()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell classes from the parts of a data set, and both from what tools leave in folders."""
+"""Distinguish classes from the parts of a data set, and both from what tools leave in folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SUFFIXES = frozenset(
     ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split(),
 )
 
-# of desktops, notebooks, archives and network storage; names that start with a dot are passed over in any case
+# of desktops, notebooks, archives and network storage; names that start with a dot are always skipped
 _TOOL_FOLDERS = frozenset(
     "__macosx __pycache__ @eadir @recycle @recently-snapshot @sharebin @tmp #recycle #snapshot $recycle.bin "
     "lost+found".split()
@@ -62,8 +62,7 @@ def find_parts(root: Path) -> dict[Role, Path]:
     """Return the folders that are parts of a data set, such as ``train`` and ``valid``.
 
     There are none if the folders are classes. A name counts in any case and with words such as *set* or *images*
-    (``Training_Set``). Where one held-out part lies beside the train part it is the test part; a second one is for
-    validation.
+    (``Training_Set``). A single held-out part beside the train part is the test part; a second one is for validation.
 
     Raises:
         ValueError: If folders look like parts but are incomplete, ambiguous, or inside the classes.
@@ -91,7 +90,7 @@ def find_parts(root: Path) -> dict[Role, Path]:
 
 
 def _assigned(root: Path, parts: dict[str, Path], others: list[Path]) -> dict[Role, Path]:
-    """Return which part tests and which validates, and warn about what is left out."""
+    """Return the folders for train, test and validation, and warn about those that are left out."""
     held_out = [parts[name] for name in ("test", "eval", "val") if name in parts]
     roles: dict[Role, Path] = {"train": parts["train"]}
     if held_out:
@@ -108,7 +107,7 @@ def _assigned(root: Path, parts: dict[str, Path], others: list[Path]) -> dict[Ro
 
 
 def _refuse_disguised_parts(root: Path, folders: list[Path]) -> None:
-    """Raise if folders would be read as classes that are parts by their inside, whatever their names are."""
+    """Raise if folders would be read as classes, although their content shows that they are parts."""
     nested = [folder for folder in folders if holds_classes(folder)]
     if len(folders) == 1 and nested:
         raise ValueError(
@@ -135,7 +134,7 @@ def _has(root: Path, folders: list[Path]) -> str:
 
 
 def _part(name: str) -> str | None:
-    """Return the part that a folder's name stands for."""
+    """Return the part that the name of a folder means."""
     words = [word for word in _words(name) if word not in _FILLERS]
     return _PART_OF_WORD.get(words[0].removesuffix("set")) if len(words) == 1 else None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image encoders."""
+"""Encode small images by a small convolutional network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class SmallCNN(nn.Module):
-    """A convolutional encoder for small images: 3 x 3 convolution, batch norm and ReLU per stage.
+    """Encode small images by stages of 3 x 3 convolution, batch norm and ReLU.
 
     A max-pool halves the resolution after each of the first stages; the output is the last stage's global average.
 
@@ -50,7 +50,7 @@ class SmallCNN(nn.Module):
 
     @property
     def out_features(self) -> int:
-        """Number of features per image."""
+        """Return the number of features per image."""
         return self.widths[-1]
 
     def spec(self) -> dict[str, int | list[int]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any classification model of torchvision by name, without its classifier."""
+"""Encode images by any classification model of torchvision, without its classifier."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from lightning_monocon.encoders.hub import reachable
 
 
 class TorchvisionEncoder(nn.Module):
-    """A classification model of torchvision, cut before its last linear layer.
+    """Encode images by a classification model of torchvision, cut before its last linear layer.
 
     torchvision must be a build for the installed torch; one for another build fails to import. `ResNet` needs none.
 
     Args:
-        model: Its name, such as ``"resnet50"`` or ``"convnext_tiny"``.
+        model: Name of the model, such as ``"resnet50"`` or ``"convnext_tiny"``.
         weights: A name that torchvision knows, such as ``"DEFAULT"`` or ``"IMAGENET1K_V1"`` (downloaded once).
 
     Raises:
-        RuntimeError: If torchvision does not import, or the weights can't be had.
-        ValueError: If it has no such model, or the model ends in no linear layer.
+        RuntimeError: If torchvision does not import, or the weights cannot be loaded.
+        ValueError: If it has no such model, or the model does not end in a linear layer.
     """
 
     def __init__(self, model: str = "resnet34", weights: str | None = None) -> None:
@@ -45,7 +45,7 @@ class TorchvisionEncoder(nn.Module):
 
     @property
     def out_features(self) -> int:
-        """Number of features per image."""
+        """Return the number of features per image."""
         return self._out_features
 
     def spec(self) -> dict[str, object]:

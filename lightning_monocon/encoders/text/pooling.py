@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From token features to one vector per text, over the attention mask."""
+"""Pool token features to one vector per text, over the attention mask."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 Pooling = Literal["mean", "cls", "last"]
 Inputs: TypeAlias = Mapping[str, Tensor]
-"""A tokenizer's output: ``input_ids`` and ``attention_mask`` ``(B, T)``, and what else the model takes."""
+"""Output of a tokenizer: ``input_ids`` and ``attention_mask`` ``(B, T)``, and other inputs of the model."""
 
 
 def check_pooling(pooling: str) -> None:
-    """Check the name.
+    """Check the name of a pooling.
 
     Raises:
-        ValueError: If there is no such pooling.
+        ValueError: If it is unknown.
     """
     if pooling not in get_args(Pooling):
         raise ValueError(f"`pooling` must be one of {', '.join(get_args(Pooling))}, got {pooling!r}.")
@@ -29,11 +29,11 @@ def pooled(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
 
     Args:
         tokens: Token features ``(B, T, D)``.
-        mask: 1 for tokens, 0 for padding, on either side; ``(B, T)``.
+        mask: Mask ``(B, T)``, 1 for tokens and 0 for padding, on either side.
         pooling: ``"mean"`` over the tokens, ``"cls"`` for the first token, ``"last"`` for the last one.
 
     Returns:
-        ``(B, D)``. A text without a token has the mean 0.
+        Vectors ``(B, D)``; the mean of a text without a token is 0.
     """
     tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
     if pooling == "mean":
@@ -49,7 +49,7 @@ def pooled(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
 def in_length_groups(inputs: Inputs, groups: int, embed: Callable[[Inputs], Tensor]) -> Tensor:
     """Embed a batch in groups of similar length, so that short texts are not padded to the longest one.
 
-    The result is that of ``embed(inputs)`` where padding does not matter, as it must not, up to rounding and dropout.
+    The result equals ``embed(inputs)`` up to rounding and dropout, as padding must not change it.
 
     Args:
         inputs: A batch of ``B`` texts, each entry ``(B, T)``.
