@@ -110,6 +110,7 @@ class ExactResume(Callback):
         state["metrics"] = progress.known_metrics(trainer)
         # a validation has every part in eval mode
         state["switches"] = self._switches if trainer.validating else switches(pl_module)
+
         accumulating = self._steps is not None and self._steps.with_gradients
         if self._steps is not None and accumulating:
             state |= {"position": list(self._steps.position), "batches": progress.batches(trainer)}
@@ -187,6 +188,7 @@ class ExactResume(Callback):
         """Do in the first epoch of a resumed run what Lightning leaves out there."""
         if not self._restored:
             return
+
         self._restored = False
         self._within = self.position.batch > 0
         if (self._validated or self.position).batch:
@@ -195,6 +197,7 @@ class ExactResume(Callback):
             set_switches(pl_module, self._switches)
         elif not isinstance(_data(trainer), Resumable):
             progress.fetch_again(trainer)  # a drawn order is that of an uninterrupted run
+
         progress.within_epoch(trainer, pending=self._validated is not None)
         for name, parameter in pl_module.named_parameters():
             if name in self._gradients:
@@ -309,6 +312,7 @@ class ExactResume(Callback):
         ]
         if not streams or isinstance(data, Resumable):
             return
+
         problem = (
             f"The train data must be able to start within an epoch for an exact resume; the `IterableDataset` "
             f"{streams[0]} cannot: on resume it would start again from its beginning."

@@ -70,9 +70,11 @@ class RollingCheckpoint(Checkpoint):
                 f"`every_n_seconds` must not be negative, and not be given together with `every_n_steps`; got "
                 f"{every_n_seconds} and {every_n_steps}."
             )
+
         self.dirpath = dirpath
         self.keep, self.max_bytes = keep, max_bytes
         self.every_n_steps, self.every_n_seconds = every_n_steps, every_n_seconds
+
         self._saved_step, self._saved_epoch, self._saved_at, self._cost = 0, 0, 0.0, 0.0
         self._steps: Steps | None = None
         self._state: StepState | None = None
@@ -160,6 +162,7 @@ class RollingCheckpoint(Checkpoint):
         steps, state = self._steps, self._state
         if steps is None or state is None or self._updating or steps.stepped:
             return "the step was cut short after its update had begun"
+
         untouched = steps.begun == self._begun
         validating = untouched and steps.phase is Phase.VALIDATING
         if steps.phase is not Phase.BETWEEN and not validating:
@@ -170,6 +173,7 @@ class RollingCheckpoint(Checkpoint):
             if moved or is_foreign(pl_module, "on_save_checkpoint"):
                 name = type(moved[0] if moved else pl_module).__name__
                 return f"{name} saves a state of its own, which the failed step may have changed"
+
         state.put_back(trainer, pl_module)
         if not state.same_weights(pl_module) or (validating and not _equal(self._weights, fingerprint(pl_module))):
             return "a hook has replaced the trained weights by others"

@@ -75,11 +75,13 @@ class SentenceSimilarity(Watcher):
         loader = data.similarity_dataloader(stage)
         if loader is None:
             return
+
         # fast_dev_run and the trainer's limits ask for fewer batches
         most = limit if isinstance(limit, int) else None
         with trainer.precision_plugin.val_step_context():
             # the labels identify sentences that several ranks share
             rows = embed(pl_module, loader, most, each_once=False)
+
         outputs = {"": "embeddings"}
         if "features" in rows and not isinstance(getattr(pl_module, "head", None), nn.Identity):
             outputs["encoder/"] = "features"

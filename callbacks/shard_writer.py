@@ -126,6 +126,7 @@ class ShardWriter(BasePredictionWriter):
             count, [f"rows{i}" for i in range(count)]
         )
         self._pending = {part: [] for part in self._parts}
+
         space = Space(
             model_stamp(module),
             trainer.world_size,

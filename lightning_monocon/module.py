@@ -103,6 +103,7 @@ class MonoCon(TwoPhaseModule):
             lr_encoder, lr_head, lr_warmup, warmup_epochs, weight_decay, decay_head, bn_while_frozen
         ).checked()
         super().__init__(schedule)
+
         self.encoder = encoder
         if isinstance(head, nn.Module):
             self.head = head
@@ -113,6 +114,7 @@ class MonoCon(TwoPhaseModule):
             out_features = width if nested and out_features is None else out_features
             self.head_spec = head_spec(head, width, out_features, head_options)
             self.head = build_head(self.head_spec)
+
         if loss is not None and nested:
             raise ValueError(
                 "`nested` must be False where `loss` is given: it changes the default loss only. Pass "
@@ -120,12 +122,14 @@ class MonoCon(TwoPhaseModule):
             )
         ours = NestedSupConLoss(temperature) if nested else SupConLoss(temperature)
         self.loss = ours if loss is None else loss
+
         self.start_phase()
         self.empty_batches = 0
         self._watch_positives = PositivesWatch()
         self._watch_accumulation = AccumulationWatch()
         check_chunk_size(chunk_size)
         self.chunk_size = chunk_size
+
         # Not `save_hyperparameters`: Lightning's command line would merge the checkpoint's hyper-parameters into its
         # configuration, import paths included. These plain values go into the checkpoint under our own key.
         self.description: dict[str, Any] = {
@@ -294,6 +298,7 @@ class MonoCon(TwoPhaseModule):
                 "`encoder` must be given: the checkpoint was trained with an encoder of your own, which only you can "
                 "build. Pass `encoder=<the same architecture>`."
             )
+
         model = cls(
             encoder if encoder is not None else build_encoder(cast("EncoderSpec", spec)),
             **head_arguments(stored["head"], head),
@@ -301,6 +306,7 @@ class MonoCon(TwoPhaseModule):
             loss=loss,
             **(stored["loss"] or {}),
         )
+
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
         return model.eval()

@@ -99,9 +99,11 @@ class BalancedSampler(DistributedSampler[tuple[int, int]]):
         hand = together if together <= len(self._members) else groups
         visits = self.batches * together
         generator = torch.Generator().manual_seed(key(self.seed, self.epoch))
+
         classes = deal(len(self._members), hand, -(-visits // hand), generator).flatten()[:visits]
         indices = torch.empty(visits, self.per_class, dtype=torch.int64)
         epochs = torch.empty_like(indices)
+
         order = classes.argsort(stable=True)
         bounds = torch.bincount(classes, minlength=len(self._members)).cumsum(0)[:-1]
         for members, rows in zip(self._members, order.tensor_split(bounds.tolist()), strict=True):

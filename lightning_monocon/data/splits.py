@@ -37,6 +37,7 @@ def stratified_split(labels: Indices, size: int, seed: int) -> tuple[Indices, In
     """
     if not 0 < size < len(labels):
         raise ValueError(f"`size` must leave samples on both sides, got {size} of {len(labels)}.")
+
     counts = np.bincount(labels)
     quotas = _quotas(counts, size)
     if lost := np.flatnonzero((counts > 0) & (quotas == counts)).tolist():
@@ -44,6 +45,7 @@ def stratified_split(labels: Indices, size: int, seed: int) -> tuple[Indices, In
             f"`labels` must hold more samples of class {lost[0]} than a split takes, got {counts[lost[0]]}. "
             "Take a smaller part, or leave the class out."
         )
+
     draws = _draws(np.arange(len(labels)), seed)[:, 0]
     chosen = np.zeros(len(labels), dtype=bool)
     for label, quota in enumerate(quotas):

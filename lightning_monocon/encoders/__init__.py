@@ -95,6 +95,7 @@ def build_encoder(spec: Mapping[str, object]) -> nn.Module:
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in REGISTRY:
         raise ValueError(f"`spec` must name a registered encoder ({', '.join(REGISTRY)}), got {name!r}.")
+
     for argument, value in arguments.items():
         if argument not in _DESCRIBED[name] or not _is_plain(value):
             raise ValueError(
@@ -104,6 +105,7 @@ def build_encoder(spec: Mapping[str, object]) -> nn.Module:
             )
     if name in ("transformers_image", "text", "sentence_transformers") and not isinstance(arguments.get("config"), str):
         raise ValueError(f"`spec` must hold the architecture of a {name} encoder as `config`; got {sorted(arguments)}.")
+
     try:
         return REGISTRY[name](**arguments)
     except TypeError as error:

@@ -64,18 +64,21 @@ def find_counterexample(
     _check_rows("x", x, len(directions))
     if n < 1 or x.ndim != 2 or len(x) == 0:
         raise ValueError(f"`n` must be at least 1 and `x` (rows, features) with a row; got {n} and {tuple(x.shape)}.")
+
     uniform = _uniform(n, x, generator)
     lower = x[torch.arange(n, device=x.device) % len(x)]
     chosen = uniform(x.shape[1]) < uniform(1)
     chosen.scatter_(1, (uniform(1) * x.shape[1]).long(), True)
     size = 10 ** (4 * uniform(1) - 3) * x.std().nan_to_num(0).clamp_min(1e-3)
     upper = lower + directions * chosen * uniform(x.shape[1]) * size
+
     before, after = function(lower), function(upper)
     drop = before - after
     # NaN compares false: the negation counts it as a violation
     bad = ~(drop <= tolerance * before.abs().max().clamp_min(1))
     if not bool(bad.any()):
         return None
+
     index = int(torch.where(bad, drop, -torch.inf).nan_to_num(torch.inf).argmax())
     row, output = divmod(index, drop.shape[1])
     return CounterExample(lower[row], upper[row], output, float(drop[row, output]))

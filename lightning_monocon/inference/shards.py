@@ -82,6 +82,7 @@ class ShardFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable("out", path, error) from error
+
         self._lock = FileLock(path / f".{rank:05d}.lock")
         try:
             self._lock.acquire(timeout=0)
@@ -90,6 +91,7 @@ class ShardFolder:
         # every writer of these files holds the lock of this rank
         files.remove_leftovers(path, rf".+-{rank:05d}-\d{{5}}\.\w+|index-{rank:05d}\.jsonl")
         self._agree()
+
         written = _entries(self._index)
         # the place to resume at is the number of rows, so shards behind a damaged one are written again too
         self.entries = list(takewhile(lambda entry: not _damage(path, entry), written))
@@ -156,10 +158,12 @@ class Shards:
         file = self.path / _SPACE
         if not file.is_file():
             raise FileNotFoundError(f"`path` must be a folder of shards written by `monocon predict`; got {path!r}.")
+
         stored = json.loads(file.read_text(encoding="utf-8"))
         if stored.get("format") not in READABLE:
             raise ValueError(f"`path` must have the layout {FORMAT!r}; {path!r} has {stored.get('format')!r}.")
         self.space = Space(**stored)
+
         indexes = [self.path / f"index-{rank:05d}.jsonl" for rank in range(self.space.ranks)]
         missing = [rank for rank, index in enumerate(indexes) if not _is_done(index)]
         if missing:

@@ -49,6 +49,7 @@ def module_arguments(module: nn.Module, prefix: str, known: Iterable[str] = ()) 
     found: Settings = {}
     said, last = set(known), {name.rsplit(".", 1)[-1] for name in known}
     shared: set[tuple[str, str]] = set()  # a configuration that many parts keep is listed once
+
     for name, part in module.named_modules():
         if hasattr(part, _COMPILED):
             continue

@@ -53,6 +53,7 @@ def load_plain(file: Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
     """
     if not file.is_file():
         raise FileNotFoundError(f"`path` must be an existing checkpoint, got {str(file)!r}.")
+
     reason = damage(file)
     if reason is None:
         try:
@@ -63,6 +64,7 @@ def load_plain(file: Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
             if isinstance(content, dict):
                 return content
             reason = f"it holds a {type(content).__name__}, not a dictionary"
+
     raise ValueError(
         f"`path` must be a whole checkpoint of plain values and tensors; {str(file)!r} ({file.stat().st_size} bytes) "
         f"is damaged or holds code: {reason}. {_instead(file)}"
@@ -80,6 +82,7 @@ def newest_good(folder: Path) -> tuple[Path | None, list[Path]]:
     """
     torn: list[Path] = []
     inexact: tuple[Path, list[Path]] | None = None
+
     for file in _newest_first(folder):
         reason = _fault(file)
         if reason is None:
@@ -94,6 +97,7 @@ def newest_good(folder: Path) -> tuple[Path | None, list[Path]]:
             )
         else:
             torn.append(file)
+
     return inexact or (None, torn)
 
 

@@ -105,6 +105,7 @@ def _of_an_object(value: object, depth: int) -> str:
     if inspect.isroutine(value) or isinstance(value, type):
         enclosed = ", ".join(_enclosed(value))
         return f"{getattr(value, '__qualname__', kind.__name__)}{f'({enclosed})' if enclosed else ''}"
+
     opaque = kind.__module__.split(".")[0] in _OPAQUE and not isinstance(value, _NAMESPACES)
     if opaque or isinstance(value, nn.Module) or not depth:
         return kind.__qualname__

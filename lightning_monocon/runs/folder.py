@@ -53,12 +53,14 @@ class RunFolder:
         """
         if self._lock.is_locked:
             return
+
         probe(self.path)
         self._acquire()
         reason = self._not_ours(resume)
         if reason is not None:
             self._lock.release()
             raise RuntimeError(reason)
+
         for file in (*leftovers(self.path), *leftovers(self.checkpoints)):
             file.unlink(missing_ok=True)
         drop_half_row(self.record)

@@ -41,12 +41,14 @@ def repair(
     if batches is not None:
         steps["total"].update(dict.fromkeys(("ready", "started", "processed", "completed"), batches))
     steps["is_last_batch"] = epoch != position.epoch
+
     if validated is not None:
         half = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
         validation = fit_loop["epoch_loop.val_loop.batch_progress"]
         validation["total"].update(half)
         validation["current"].update(half)  # otherwise its finished batches would be left out of the next
         validation["is_last_batch"] = False
+
     optimizer = fit_loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]
     if optimizer["completed"]:  # 0 under manual optimisation, where the module counts
         # Lightning counts a step for its loggers when its validation is done

@@ -60,6 +60,7 @@ def read_history(path: str | Path) -> History:
     if not path.is_file():
         return History({})
     *lines, _cut = path.read_text(encoding="utf-8").split("\n")
+
     values: dict[str, dict[int, float]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -70,6 +71,7 @@ def read_history(path: str | Path) -> History:
         for name, value in row["metrics"].items():
             if isinstance(value, (int, float)):
                 values.setdefault(name, {})[row["epoch"]] = float(value)
+
     return History({name: dict(sorted(points.items())) for name, points in values.items()})
 
 

@@ -62,11 +62,13 @@ class Steps:
         """Whether a checkpoint that is written now resumes exactly."""
         self.with_gradients = False
         """Whether such a checkpoint has to hold the accumulated gradients."""
+
         fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
         self._start_epoch, self._end_epoch = fit.on_advance_start, fit.on_advance_end
         self._start_batches, self._end_step = epoch.on_run_start, epoch.on_advance_end
         self._validate = epoch.val_loop.run
         self._end_run = fit.on_run_end
+
         replaced: dict[Any, dict[str, Any]] = {
             fit: {
                 "on_advance_start": self._epoch_starts,

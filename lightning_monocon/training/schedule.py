@@ -94,12 +94,14 @@ class TwoPhaseModule(LightningModule):
             # a joint step covers everything that a warm-up step does
             self.warmup_epochs = 0
             self._enter("joint")
+
         epochs = self.trainer.max_epochs
         if epochs is None or epochs <= self.warmup_epochs:
             raise ValueError(
                 f"`max_epochs` must exceed the {self.warmup_epochs} warm-up epochs, which come on top of the joint "
                 f"ones; got {epochs}. Set max_epochs = warmup_epochs + joint epochs, or warmup_epochs=0."
             )
+
         strategy = self.trainer.strategy
         if self.warmup_epochs and not isinstance(strategy, DDPStrategy | SingleDeviceStrategy):
             raise RuntimeError(

@@ -187,6 +187,7 @@ def _load_again(trainer: Trainer, pl_module: LightningModule, hook: str, checkpo
     loads = [(one, partial(one.on_load_checkpoint, trainer, pl_module)) for one in callbacks]
     if is_foreign(pl_module, "on_load_checkpoint") and is_foreign(pl_module, "on_save_checkpoint"):
         loads = [(pl_module, pl_module.on_load_checkpoint), *loads]
+
     parts = [(module, _parts(module)) for module in pl_module.modules()] if loads else []
     for owner, load in loads:
         try:
@@ -197,6 +198,7 @@ def _load_again(trainer: Trainer, pl_module: LightningModule, hook: str, checkpo
                 f"epoch, the second time after `{hook}`; it raised {type(error).__name__}: {error}. What the hook has "
                 "changed of its state stays changed; keep that state in a buffer or in `state_dict`."
             )
+
     for module, by_kind in parts:  # a part that is built at the second load is in no optimizer
         for kind, found in by_kind.items():
             vars(module)[kind].update(found)

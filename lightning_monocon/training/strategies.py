@@ -64,6 +64,7 @@ def shard(module: LightningModule, parts: list[nn.Module]) -> None:
             "`strategy` must shard over data-parallel ranks only; got tensor-parallel ones, Lightning's default. Use "
             "ModelParallelStrategy(data_parallel_size=<devices>, tensor_parallel_size=1)."
         )
+
     inside = {id(parameter) for part in parts for parameter in part.parameters()}
     outside = [name for name, p in module.named_parameters() if p.requires_grad and id(p) not in inside]
     if outside:
@@ -71,6 +72,7 @@ def shard(module: LightningModule, parts: list[nn.Module]) -> None:
             f"`loss` must not learn where parameters are sharded, got {', '.join(outside)}. Take a temperature that is "
             "a number, or strategy='ddp'."
         )
+
     for part in parts:
         if any(True for _ in part.parameters()) and not isinstance(part, FSDPModule):
             fully_shard(part, mesh=mesh["data_parallel"])

@@ -89,12 +89,14 @@ class ImageData(SplitData[ImageSet]):
             raise ValueError(f"`val_size` must lie strictly between 0 and 1, got {val_size}. Try 0.1.")
         if batch_size < 2:
             raise ValueError(f"`batch_size` must be at least 2 to hold a pair, got {batch_size}. Try 256.")
+
         for name, value, known in (
             ("augment_on", augment_on, get_args(Place)),
             ("on_error", on_error, get_args(OnError)),
         ):
             if value not in known:
                 raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}.")
+
         self.root, self.cache = Path(root), None if cache is None else Path(cache)
         self.batch_size, self.num_workers, self.per_class = batch_size, num_workers, per_class
         self.val_size, self.train_size, self.split_seed = val_size, train_size, split_seed
@@ -135,15 +137,19 @@ class ImageData(SplitData[ImageSet]):
         self._read_all()
         train, test = self._tables["train"], self._tables["test"]
         self.num_classes = len(train.classes)
+
         rest, val, held_out = self._split(train)
         tested = np.arange(len(test.labels))
         self.left_out = 0
         """Images that `leave_out_repeats` left out."""
+
         if self.leave_out_repeats:
             held_out, tested = self._without_repeats((train, rest), (val, held_out), (test, tested))
+
         parts = ((train, rest), (val, held_out), (test, tested))
         self.split_hash = split_hash(train.labels, rest, *([held_out] if val is train else []))
         """Hexadecimal digits that tell this split of the train images from any other."""
+
         # not in the order of the files, often that of the classes: the first batches would hold a single class
         self.train, self.val, self.test = (
             ImageSet(table, shuffled(indices, self.split_seed), self.augmentation, self.seed, self.augment_on)

@@ -45,6 +45,7 @@ class _CIFAR(ImageData):
                 f"`root` must hold one of the folders {archive.python}, {archive.binary}, or train and test; "
                 f"{str(self.root)!r} has none. Pass download=True, or another folder."
             )
+
         if found == archive.python:
             files = [self.root / found / name for name in archive.python_files[role]]
             file, key = archive.python_names

@@ -79,6 +79,7 @@ def read_folder(
             f"Labels must be among the {len(names)} classes of the train images; {str(folder)!r} has {len(unknown)} "
             f"others: {_some(unknown)}."
         )
+
     with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
         decoded = list(pool.map(lambda file: _decode(file.path, size, strips, channels, value_range), files))
     kept = [(images, file.label) for images, file in zip(decoded, files, strict=True) if not isinstance(images, str)]
@@ -88,6 +89,7 @@ def read_folder(
     _demand_one_size((images for images, _ in kept), folder)
     if empty := sorted({file.label for file in files} - {label for _, label in kept}):
         raise ValueError(f"No image of the class {empty[0]!r} decodes. Fix its files or remove the class.")
+
     labels = np.repeat([names.index(label) for _, label in kept], [len(images) for images, _ in kept])
     images = np.concatenate([images for images, _ in kept])
     _warn_of_darkness(images, folder)

@@ -56,6 +56,7 @@ class ImageFolderData(ImageData):
             kwargs = {**dict.fromkeys(("mean", "std")), **kwargs}
             kwargs["mean"] = kwargs["mean"] or (sum(self.default_mean) / 3,)
             kwargs["std"] = kwargs["std"] or (sum(self.default_std) / 3,)
+
         super().__init__(root, batch_size, **kwargs)
         if channels not in (1, 3) or not 0 < test_size < 1 or (image_size is not None and image_size < 1):
             raise ValueError(
@@ -64,6 +65,7 @@ class ImageFolderData(ImageData):
             )
         if value_range is not None and not -math.inf < value_range[0] < value_range[1] < math.inf:
             raise ValueError(f"`value_range` must be two finite numbers in ascending order, got {value_range}.")
+
         self.image_size, self.channels, self.test_size = image_size, channels, test_size
         # one form of it, since it is part of the key of the cache
         self.value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))

@@ -73,14 +73,17 @@ def find_parts(root: Path) -> dict[Role, Path]:
     if not named:
         _refuse_disguised_parts(root, others)
         return {}
+
     nested = [folder for folder in named if holds_classes(folder)]
     if others and not nested and not {"train"} < {_part(folder.name) for folder in named}:
         return {}  # a class may well be called train, or valid
+
     parts: dict[str, Path] = {}
     for folder in named:
         first = parts.setdefault(_part(folder.name) or "", folder)
         if first != folder:
             raise ValueError(f"`root` must hold one folder for each part; {_has(root, [first, folder])}. Join them.")
+
     if "train" not in parts or (others and len(nested) < 2):
         raise ValueError(
             f"`root` must hold either a folder for each class, or train/ and test/ with the classes in them; "
@@ -114,12 +117,14 @@ def _refuse_disguised_parts(root: Path, folders: list[Path]) -> None:
             f"`root` must hold a folder for each class; {_has(root, folders)} alone, with further folders of images. "
             f"Move them up, or pass root={str(folders[0])!r}."
         )
+
     hinted = {_PART_OF_WORD.get(word) for folder in nested for word in _words(folder.name)} - {None}
     if "train" in hinted and len(hinted) > 1:
         raise ValueError(
             f"`root` must hold parts named train and test, or else classes; {_has(root, nested)}, which hold folders "
             "of images. Rename them, or pass the folder of the classes."
         )
+
     inside = [{_part(folder.name) for folder in subfolders(outer)} - {None} for outer in folders]
     if folders and all(len(found) > 1 for found in inside):
         raise ValueError(

@@ -38,14 +38,17 @@ def read_columns(path: Path, columns: Sequence[str]) -> Any:  # noqa: ANN401  # 
         raise ValueError(f"`path` must end in {', '.join(_KINDS)}, or one of these and .gz; got {str(path)!r}.")
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be a file of pairs; there is none at {str(path)!r}.")
+
     pyarrow = optional_package("pyarrow", "text")
     try:
         found = _reader(endings[-1])(path, columns)
     except (pyarrow.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise ValueError(f"`path` must be a whole {endings[-1]} table; {str(path)!r} is not: {error}.") from error
+
     _check_names(found.names, columns, path)
     if found.table.num_rows == 0:
         raise ValueError(f"`path` must hold pairs; {str(path)!r} has a header and no row.")
+
     names = list(dict.fromkeys(columns))
     table = pyarrow.table({name: _plain_text(found.table[name], name, path) for name in names})
     if endings[-1] in (".csv", ".tsv", ".txt"):
@@ -160,6 +163,7 @@ def _plain_text(column: Any, name: str, path: Path) -> Any:  # noqa: ANN401  # p
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
     if str(kind) not in ("string", "large_string", "string_view"):  # pyarrow 15 has no `is_string_view`
         return column
+
     try:
         column.validate(full=True)
         if types.is_string(column.type) or types.is_large_string(column.type):

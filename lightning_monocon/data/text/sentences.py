@@ -81,6 +81,7 @@ class SentencePairs(KeyedData):
         num_workers: int = 0,
     ) -> None:
         super().__init__(seed)
+
         for name, value, least in (
             ("max_length", max_length, 3),
             ("batch_size", batch_size, 2),
@@ -93,6 +94,7 @@ class SentencePairs(KeyedData):
                 f"`filter_column` and `filter_value` must be given together, got {filter_column!r} and {filter_value!r}"
                 ". Give both, or neither."
             )
+
         self.files = {"train": train, "val": val, "test": test or val}
         self.columns, self.filter = tuple(columns), (filter_column, filter_value)
         self.similarity_files: dict[Stage, str | None] = {"val": similarity_val, "test": similarity_test}
@@ -113,12 +115,14 @@ class SentencePairs(KeyedData):
         }
         if self.leave_out_repeats:
             self.scored = {part: new_pairs(scored, self.pairs["train"]) for part, scored in self.scored.items()}
+
         self.train = PairSet(self.pairs["train"])
         if self.batch_size > len(self.train):
             raise ValueError(
                 f"`batch_size` must not exceed the {len(self.train)} train pairs (the last short batch is dropped), "
                 f"got {self.batch_size}. Lower it."
             )
+
         tokenizer = load_tokenizer(self.tokenizer_name)
         module = getattr(self.trainer, "lightning_module", None)
         check_fit(tokenizer, self.tokenizer_name, self.max_length, getattr(module, "encoder", None))

@@ -59,6 +59,7 @@ class ResNet(nn.Module):
                 f"`depths` and `widths` must be as many positive integers, got {tuple(depths)} and {tuple(widths)} "
                 f"for {in_channels} channels. ResNet-34 has (3, 4, 6, 3) and (64, 128, 256, 512)."
             )
+
         self.stem, self.depths, self.widths, self.in_channels = stem, tuple(depths), tuple(widths), in_channels
         self.network = self._network()
         if weights is not None:

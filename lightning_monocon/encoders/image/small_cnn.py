@@ -29,13 +29,16 @@ class SmallCNN(nn.Module):
                 f"`in_channels` and `widths` must be positive, got {in_channels} and {tuple(widths)}. "
                 "Try `widths=(16, 32, 64)`."
             )
+
         self.pools = max(len(widths) - 2, 0) if pools is None else pools
         if not 0 <= self.pools < len(widths):
             raise ValueError(
                 f"`pools` must lie between 0 and {len(widths) - 1}, as the average takes the last of {len(widths)} "
                 f"stages; got {pools}."
             )
+
         self.in_channels, self.widths = in_channels, tuple(widths)
+
         layers: list[nn.Module] = []
         for stage, width in enumerate(widths):
             layers += [

@@ -33,6 +33,7 @@ class TorchvisionEncoder(nn.Module):
                 f"`model` and `weights` must be known to torchvision, got {model!r} and {weights!r}: that model is "
                 "not one of `torchvision.models.list_models(module=torchvision.models)`, the classification models."
             )
+
         try:
             with reachable("weights", str(weights)):
                 self.network: nn.Module = models.get_model(model, weights=weights)
@@ -40,6 +41,7 @@ class TorchvisionEncoder(nn.Module):
             raise ValueError(
                 f"`model` and `weights` must be known to torchvision, got {model!r} and {weights!r}: {error}"
             ) from error
+
         self.model = model
         self._out_features = _cut_classifier(self.network, model)
 

@@ -49,10 +49,12 @@ class TransformersImageEncoder(nn.Module):
             raise ValueError(f"`model` or `config` must be given, and not both; got {model!r} and {config!r}.")
         if pooling not in get_args(Pooling):
             raise ValueError(f"`pooling` must be one of {', '.join(get_args(Pooling))}, got {pooling!r}.")
+
         self.pooling = pooling
         if config is not None:
             self.network = _from_config(config)
             return
+
         transformers = optional_package("transformers", "vision")
         options: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
         options["local_files_only"] = is_local(str(model))

@@ -113,6 +113,7 @@ def _loaded(name: str, revision: str | None) -> tuple[nn.Module, list[nn.Module]
             trust_remote_code=False,
             model_kwargs={"dtype": "float32"},
         )
+
     first, *rest = model
     found = [type(module).__name__ for module in (first, *rest)]
     if found[0] != "Transformer" or any(step not in _STEPS for step in found[1:]) or found[1:2] != ["Pooling"]:

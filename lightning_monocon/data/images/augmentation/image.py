@@ -58,6 +58,7 @@ class ImageAugmentation:
     ) -> None:
         self.mean, self.std, self.trivial = tuple(mean), tuple(std), trivial
         self.erasing = draws.Erasing(erasing, (scale[0], scale[1]), (ratio[0], ratio[1]))
+
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             raise ValueError(
                 "`mean` and `std` must hold one value per channel, 1 or 3 each; got "

@@ -24,7 +24,7 @@ def transform(images: Tensor, number: Tensor, magnitude: Tensor) -> Tensor:
     """Return the images, each after its own operation.
 
     Args:
-        images: uint8, ``(B, C, H, W)`` with 1 or 3 channels.
+        images: Images ``(B, C, H, W)``, uint8, with 1 or 3 channels.
         number: Numbers of the operations in `draws.OPERATIONS`, ``(B,)``.
         magnitude: As `draws.operations` gives them, ``(B,)``.
 
