@@ -85,6 +85,13 @@ def is_distributed(group: dist.ProcessGroup | None = None) -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1
 
 
+def world() -> tuple[int, int]:
+    """Return ``(rank, world size)`` of this process; ``(0, 1)`` without a process group."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
 def gather_rows(rows: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
     """Return the rows of all ranks, in rank order and differentiable.
 

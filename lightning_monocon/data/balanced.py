@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DistributedSampler, Sampler
 
-from lightning_monocon.data import sampling
 from lightning_monocon.data.keyed_random import key
+from lightning_monocon.distributed import world
 
 _REPEAT = 1 << 32
 """Added to the epoch in a key for each time that the sample has been dealt before in the epoch."""
@@ -58,7 +58,7 @@ class BalancedSampler(DistributedSampler[tuple[int, int]]):
 
     def __init__(self, labels: NDArray[np.int64], batch_size: int, per_class: int, seed: int) -> None:
         self.batch_size, self.per_class = batch_size, per_class
-        rank, ranks = sampling.world()
+        rank, ranks = world()
         names, owner, counts = np.unique(labels, return_inverse=True, return_counts=True)
         _check_sizes(len(labels), len(names), batch_size, per_class, ranks)
         _check_classes(names, counts, per_class)

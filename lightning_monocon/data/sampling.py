@@ -9,17 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 
 from lightning_monocon.data.keyed_random import key
-
-
-def world() -> tuple[int, int]:
-    """Return ``(rank, world size)`` of this process; ``(0, 1)`` without a process group."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
+from lightning_monocon.distributed import world
 
 
 class EpochSampler(DistributedSampler[tuple[int, int]]):

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from lightning_monocon.distributed import world
 from lightning_monocon.inference.random_states import kept_random_states
 from lightning_monocon.runs.digest import hash_tensors
 from lightning_monocon.training.batches import tensors_in
@@ -31,7 +32,7 @@ Value = TypeVar("Value")
 
 def over_ranks(value: Value) -> list[Value]:
     """Return the value of each rank, in the order of the ranks; every rank must call it."""
-    _, ranks = _place()
+    _, ranks = world()
     if ranks == 1:
         return [value]
     values: list[Any] = [None] * ranks
@@ -122,7 +123,7 @@ def shares(loaders: Sequence[object], *, numbered: bool = False) -> list[Share]:
     Raises:
         ValueError: On every rank, if there are several and the order of a loader is unknown on one of them.
     """
-    rank, ranks = _place()
+    rank, ranks = world()
     if ranks == 1 and not numbered:
         return [Share() for _ in loaders]
     listed = [_listed(loader) for loader in loaders]
@@ -150,13 +151,6 @@ def check_apart(parts: Sequence[Share]) -> None:
                 f"{len(openings)} have read the same first batch. Let the iterable data set read the share of "
                 "`torch.distributed.get_rank()`, or use a data set with a length."
             )
-
-
-def _place() -> tuple[int, int]:
-    """Return the rank of this process and the number of ranks."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
 
 
 def _listed(loader: object) -> Keys | str | None:

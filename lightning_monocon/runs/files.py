@@ -211,11 +211,12 @@ def remove_leftovers(folder: Path, names: str, running: bool = True) -> None:
     known = re.compile(rf"\.(?:{names})(?:{re.escape(SIDECAR)})?\.(\d+)\.tmp")
     for file in leftovers(folder):
         match = known.fullmatch(file.name)
-        if match and (running or not _is_running(int(match[1]))):
+        if match and (running or not is_running(int(match[1]))):
             file.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Return whether a process of this machine runs, by its number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

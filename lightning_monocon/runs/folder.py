@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lightning_monocon.runs.files import drop_half_row, explain, leftovers, probe, write_text
+from lightning_monocon.runs.files import drop_half_row, explain, is_running, leftovers, probe, write_text
 from lightning_monocon.runs.record import RECORD
 
 _OWNER_BEGINS = '{"pid": '
@@ -98,7 +98,8 @@ class RunFolder:
     def _acquire(self) -> None:
         holder = self._holder()
         # the loader processes of a killed run hold its lock until they notice
-        patience = _ORPHANS_NOTICE if holder is not None and _has_ended(*holder) else 0
+        ended = holder is not None and holder[1] == socket.gethostname() and not is_running(holder[0])
+        patience = _ORPHANS_NOTICE if ended else 0
         try:
             self._lock.acquire(timeout=patience)
         except Timeout:
@@ -114,16 +115,3 @@ class RunFolder:
             return int(stored["pid"]), str(stored["host"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-
-def _has_ended(pid: int, host: str) -> bool:
-    """Return whether a process of this machine has ended; False for another machine, where it is unknown."""
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
