@@ -24,7 +24,7 @@ def named_submodule(module: nn.Module, layer: str) -> nn.Module:
     except AttributeError as error:
         names = ", ".join(name for name, _ in module.named_children())
         raise ValueError(
-            f"`layer` must name a submodule of {type(module).__name__}, such as {names or 'none, for it has none'}; "
+            f"`layer` must name a submodule of {type(module).__name__}, such as {names or 'none, since it has none'}; "
             f"got {layer!r}."
         ) from error
 

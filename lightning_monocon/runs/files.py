@@ -70,7 +70,7 @@ def whole(path: Path) -> Iterator[Path]:
         mode = _ordinary_mode(temporary)
         yield temporary
 
-        _settle(temporary, mode)
+        _settle(temporary, mode)  # safetensors 0.8 writes 0600 whatever the umask (safetensors/safetensors#782)
         os.replace(temporary, path)
         _flush_folder(path.parent)
     finally:

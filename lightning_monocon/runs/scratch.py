@@ -117,7 +117,7 @@ def check_folder(argument: str, path: Path) -> None:
         raise unwritable(argument, path, error) from error
     finally:
         for folder in made:
-            with suppress(OSError):  # it was not made, or somebody has written there
+            with suppress(OSError):  # it was not created, or another process has written there
                 folder.rmdir()
 
 
