@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -96,31 +95,8 @@ class EmbeddingMetrics(RowsWatcher):
         """Start with no rows."""
         self._start(trainer, pl_module, trainer.test_dataloaders)
 
-    @harmless
-    def on_test_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401  # Lightning's signature
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Record the submodule during one batch."""
-        self._tap.open(pl_module)
-
-    @harmless
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  # Lightning's signature
-        batch: Any,  # noqa: ANN401  # Lightning's signature
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Add one batch."""
-        self._take(pl_module, outputs, batch, (dataloader_idx, batch_idx))
-        self._tap.close()
+    on_test_batch_start = RowsWatcher.on_validation_batch_start
+    on_test_batch_end = RowsWatcher.on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log, except in the sanity check, whose few batches are no measurement."""

@@ -215,18 +215,7 @@ class MonoCon(TwoPhaseModule):
         self.log("train/empty_batches", 1.0, on_step=False, on_epoch=True, batch_size=1, reduce_fx="sum")
 
     def validation_step(self, batch: tuple[Any, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Embedded:
-        """Return embeddings, features and labels for the callbacks that judge them."""
-        return self._embed(batch)
-
-    def test_step(self, batch: tuple[Any, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Embedded:
-        """Return embeddings, features and labels for the callbacks that judge them."""
-        return self._embed(batch)
-
-    def predict_step(self, batch: tuple[Any, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Embedded:
-        """Return embeddings, features and labels of one batch."""
-        return self._embed(batch)
-
-    def _embed(self, batch: tuple[Any, Tensor]) -> Embedded:
+        """Return embeddings, features and labels of one batch, for callbacks that judge or write them."""
         check_one_input(batch)
         inputs, labels = inputs_and_labels(batch)
         with naming_keywords(self.encoder, inputs):
@@ -234,6 +223,8 @@ class MonoCon(TwoPhaseModule):
         embeddings = self.head(features)
         check_rows(embeddings, labels)
         return {"embeddings": embeddings.float(), "features": features.float(), "labels": labels}
+
+    test_step = predict_step = validation_step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the phase and the description."""
