@@ -16,6 +16,7 @@ from torch import nn
 from lightning_monocon.callbacks._watcher import OnError, Watcher, harmless
 from lightning_monocon.inference.embed import GALLERY_AND_QUERY, embed, has_classes
 from lightning_monocon.loggers.figures import log_figure, log_summary, log_table
+from lightning_monocon.runs.files import write_text
 from lightning_monocon.runs.record import RECORD, read_history
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 
@@ -94,8 +95,7 @@ class RunReport(Watcher):
         histories = {ENCODER: [history.of_encoder()], HEAD: [history]}
         card = build({name: [data] for name, data in sets.items()}, ENCODER, histories)
         card = replace(card, origin=origin_of([self.run_dir]))
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        (self.run_dir / "scorecard.json").write_text(json.dumps(as_json(card), indent=1), encoding="utf-8")
+        write_text(self.run_dir / "scorecard.json", json.dumps(as_json(card), indent=1))
         for logger in trainer.loggers:
             log_summary(logger, logged_summary(card))
             log_table(logger, "scorecard/arms", *logged_table(card))

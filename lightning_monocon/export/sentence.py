@@ -25,6 +25,7 @@ from lightning_monocon.encoders.text.model import TextEncoder
 from lightning_monocon.encoders.text.sentence_transformers_model import SentenceTransformersEncoder
 from lightning_monocon.encoders.text.tokenizer import load_tokenizer
 from lightning_monocon.export.stack import UnitLength
+from lightning_monocon.runs.files import write_text
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -238,4 +239,4 @@ def _read(path: Path) -> Any:  # noqa: ANN401  # any JSON value
 
 
 def _write(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2) + "\n")

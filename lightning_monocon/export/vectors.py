@@ -6,10 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from lightning_monocon.export.artefact import read_tensors, stamp_of
+from lightning_monocon.export.artefact import read_tensors, stamp_of, write_tensors
 from lightning_monocon.export.prepare import Prepared
 from lightning_monocon.export.stamp import KEY, Stamp, differences, parse_stamp
 
@@ -24,7 +23,7 @@ def write_vectors(prepared: Prepared, path: Path) -> None:
         with torch.no_grad():
             tensors[name] = prepared.calibration.codes(prepared.stack(rows.features)).contiguous()
         tensors[f"{name}_labels"] = rows.labels.contiguous()
-    save_file(tensors, path, {"format": "pt", KEY: prepared.stamp.as_json()})
+    write_tensors(path, tensors, {"format": "pt", KEY: prepared.stamp.as_json()})
 
 
 def save_vectors(path: str | Path, stamp: Stamp, **tensors: Tensor) -> Path:
@@ -36,8 +35,7 @@ def save_vectors(path: str | Path, stamp: Stamp, **tensors: Tensor) -> Path:
         tensors: vectors or codes, and whatever belongs to them, by name.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, {KEY: stamp.as_json()})
+    write_tensors(path, {name: tensor.contiguous() for name, tensor in tensors.items()}, {KEY: stamp.as_json()})
     return path
 
 

@@ -38,6 +38,7 @@ from lightning_monocon.export.vectors import write_vectors
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.module import MonoCon
+from lightning_monocon.runs.files import write_text
 from lightning_monocon.runs.scratch import filled, resolved_target
 
 Form = Literal["onnx", "pt2", "sentence-transformers"]
@@ -135,7 +136,7 @@ def export_model(
         write_description(description, folder)
         losses = _losses(lines)
         counts = len(prepared.searched.labels), len(prepared.query.labels)
-        (folder / CARD).write_text(model_card(description, lines, losses, counts, found), encoding="utf-8")
+        write_text(folder / CARD, model_card(description, lines, losses, counts, found))
         if vectors:
             write_vectors(prepared, folder / VECTORS)
     return Export(Path(out), description, lines, losses, found)

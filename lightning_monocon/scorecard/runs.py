@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_monocon.runs.files import whole
+from lightning_monocon.runs.files import write_text
 from lightning_monocon.runs.record import RECORD, read_history
 from lightning_monocon.scorecard.card import Scorecard, build
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
@@ -67,7 +67,6 @@ def score_runs(out: Path, arms: Sequence[str], baseline: str = "encoder") -> tup
 
 def write(out: Path, card: Scorecard, drawn: Mapping[str, Figure]) -> None:
     """Write ``scorecard.json``, ``.md``, ``.html`` and the figures into ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
     card = card if card.origin else replace(card, origin=origin_of())
     for name, figure in drawn.items():
         save(figure, out / name)
@@ -77,8 +76,7 @@ def write(out: Path, card: Scorecard, drawn: Mapping[str, Figure]) -> None:
         "scorecard.md": as_markdown(card, drawn),
     }
     for name, text in texts.items():
-        with whole(out / name) as file:
-            file.write_text(text, encoding="utf-8")
+        write_text(out / name, text)
 
 
 def run_folders(out: Path, arm: str) -> list[tuple[int, Path]]:

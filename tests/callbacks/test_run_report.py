@@ -10,6 +10,7 @@ from pathlib import Path
 import lightning.pytorch as L
 import pytest
 import torch
+from helpers.plain_runs import Plain, clusters, loader, trainer
 from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -88,3 +89,10 @@ def test_a_run_without_a_scorecard_leaves_its_curves(metric: str, tmp_path: Path
 def test_a_run_that_recorded_nothing_by_epoch_leaves_no_empty_picture(tmp_path: Path) -> None:
     _fit_once(RunReport(str(tmp_path), on_error="raise"), tmp_path)
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_rows_that_cannot_be_scored_do_not_fail_a_finished_run(tmp_path: Path) -> None:
+    rows, _ = clusters(26, 0)
+    one_class = loader((rows, torch.zeros(26, dtype=torch.long)))
+    with pytest.warns(UserWarning, match="The run has no scorecard: `gallery_labels` must hold at least 2 classes"):
+        trainer(RunReport(str(tmp_path))).fit(Plain(), one_class, [one_class, one_class])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any text model of transformers as an encoder."""
+"""Encode texts by any text model of transformers."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class TextEncoder(nn.Module):
         pooling: ``"mean"``, ``"cls"`` (the first token) or ``"last"`` (the last one).
         revision: Branch, tag or commit on the hub.
         length_groups: Parts of a batch that are padded apart, sorted by length; on a CPU 4 halves the time of a step.
-        config: The architecture as JSON instead of ``model``, with fresh weights and nothing read or downloaded: what
-            a checkpoint stores.
+        config: The architecture as JSON instead of ``model``, as a checkpoint stores it, with fresh weights; nothing is
+            read or downloaded.
 
     Raises:
-        ValueError: If not exactly one of ``model`` and ``config`` is given, ``pooling`` is unknown, or the model is no
-            text model.
-        RuntimeError: If the model can't be had.
+        ValueError: If not exactly one of ``model`` and ``config`` is given, ``pooling`` is unknown, or the model is
+            not a text model.
+        RuntimeError: If the model cannot be loaded.
         ModuleNotFoundError: If transformers is not installed.
     """
 
@@ -61,21 +61,21 @@ class TextEncoder(nn.Module):
         else:
             raise ValueError(f"`model` or `config` must be given, and not both; got {model!r} and {config!r}.")
         self._config = text_config(self.transformer, model or "config")
-        self.train()  # as any new module; transformers hands models out in eval mode
+        self.train()  # as any new module; transformers returns models in eval mode
 
     @property
     def out_features(self) -> int:
-        """Number of features per text."""
+        """Return the number of features per text."""
         return self._config.hidden_size
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of tokens that the model has an embedding for."""
+        """Return the number of tokens that the model has an embedding for."""
         return self._config.vocab_size
 
     @property
     def max_tokens(self) -> int | None:
-        """Longest text that the model has positions for; ``None`` without a limit."""
+        """Return the longest text that the model has positions for; ``None`` without a limit."""
         return getattr(self._config, "max_position_embeddings", None)
 
     def spec(self) -> dict[str, object]:

@@ -29,9 +29,9 @@ def logged_summary(card: Scorecard) -> dict[str, float | str]:
     runs with different heads share these keys.
     """
     summary: dict[str, float | str] = {}
-    for arm in card.arms:
+    for place, arm in enumerate(card.arms, start=1):
         figures: dict[str, float | str] = {name: arm.spread(attribute)[0] for name, attribute in _FIGURES.items()}
-        is_single = arm is card.arms[-1] and len(card.arms) <= 2
+        is_single = place == len(card.arms) <= 2
         for prefix in ("scorecard/", f"scorecard/{arm.name}/") if is_single else (f"scorecard/{arm.name}/",):
             summary |= {f"{prefix}{name}": value for name, value in figures.items()}
             summary[f"{prefix}verdict"] = arm.verdict.word

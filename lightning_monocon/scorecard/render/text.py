@@ -56,7 +56,7 @@ def template(name: str) -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # only a report needs it
 
     environment = Environment(
-        loader=PackageLoader(__package__, "."),
+        loader=PackageLoader("lightning_monocon.scorecard.render", "."),
         autoescape=name.endswith(".html.jinja"),
         trim_blocks=True,
         lstrip_blocks=True,

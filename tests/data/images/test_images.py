@@ -210,7 +210,7 @@ def test_torchvision_is_asked_for_what_is_missing(tmp_path: Path) -> None:
     for packed in raw.glob("*.gz"):  # torchvision looks for what it has unpacked
         packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
     FashionMNISTData(str(tmp_path), download=True).prepare_data()  # all there: nothing is fetched
-    with pytest.raises(RuntimeError, match=r"`download` needs a network; CIFAR10 could not be had \(URLError: "):
+    with pytest.raises(RuntimeError, match=r"`download` needs a network; CIFAR10 could not be downloaded \(URLError: "):
         CIFAR10Data(str(tmp_path / "none"), download=True).prepare_data()
 
 
