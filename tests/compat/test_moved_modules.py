@@ -62,4 +62,4 @@ def test_names_of_a_file_that_is_a_package_now(name: str) -> None:
 
 def test_a_name_that_never_was() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Folder'"):
-        import_module("lightning_monocon.runs").Folder
+        _ = import_module("lightning_monocon.runs").Folder
