@@ -15,9 +15,8 @@ from lightning_monocon.export.gallery import Embedded
 from lightning_monocon.functional.knn_accuracy import majority_vote
 from lightning_monocon.functional.neighbours import neighbours
 from lightning_monocon.functional.quantisation import Storage, vector_bytes
-from lightning_monocon.functional.spectrum import principal_components
+from lightning_monocon.functional.spectrum import numerical_rank, principal_components
 from lightning_monocon.functional.unit_rows import unit_rows
-from lightning_monocon.scorecard.frontier import numerical_rank
 from lightning_monocon.scorecard.noise import query_interval
 
 _NEAREST = 10

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from lightning_monocon.functional.effective_dimension import components_for
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.functional.spectrum import components_from_moments
-from lightning_monocon.scorecard.frontier import numerical_rank
+from lightning_monocon.functional.spectrum import components_from_moments, numerical_rank
 
 _FLOAT32_NOISE = (8 * torch.finfo(torch.float32).eps) ** 2
 """Variance that a few rounding errors of float32 leave in any direction of unit rows."""

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy against kept dimensions: what an embedding is worth when only k numbers of it are stored.
 
-The protocol. Rows are L2-normalised and centred on the gallery's mean, then projected to the gallery's top-k principal
-components; neighbours are ranked by the cosine of the projected rows, that is, the k numbers are L2-normalised again.
-The query takes no part in fitting. Embeddings that were trained with nested prefixes are cut as they are meant to be:
-the first k numbers, neither centred nor projected, by cosine. With k = D nothing is cut, so the vectors are used as
-they are: cosine of the embeddings, uncentred. In one dimension a cosine is only a sign, so k = 1 says little.
+The protocol is that of :func:`lightning_monocon.functional.truncation_curve`, and its functions do the work.
+Embeddings that were trained with nested prefixes are cut as they are meant to be: the first k numbers, neither centred
+nor projected, by cosine. In one dimension a cosine is only a sign, so k = 1 says little.
 """
 
 from __future__ import annotations
@@ -18,12 +16,10 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.knn_accuracy import majority_vote
-from lightning_monocon.functional.neighbours import neighbours
-from lightning_monocon.functional.quantisation import Rounding, Storage, vector_bytes
-from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
-from lightning_monocon.functional.unit_rows import unit_rows
+from lightning_monocon.functional.quantisation import Storage, fit_quantiser, vector_bytes
+from lightning_monocon.functional.spectrum import PrincipalComponents, numerical_rank, principal_components
+from lightning_monocon.functional.truncation_curve import projected, ties_of, truncated
 from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
-from lightning_monocon.scorecard.neighbours import nearest_along
 
 Measure = Literal["knn_accuracy", "recall_at_1"]
 """What arms are compared by: the 5-NN vote, or the share of queries whose nearest neighbour is right."""
@@ -105,17 +101,6 @@ def affordable_dims(rank: int, width: int) -> tuple[int, ...]:
     return tuple(k for k in default_dims(width) if k <= max(rank, 1) or k == width)
 
 
-def numerical_rank(variances: Tensor) -> int:
-    """Principal directions of unit rows that hold more than rounding error.
-
-    Args:
-        variances: ``(D,)`` float64 eigenvalues of the covariance of L2-normalised rows.
-    """
-    # Unit rows have second moment 1, so rounding leaves about D eps of variance in any direction.
-    floor = len(variances) * torch.finfo(torch.float64).eps
-    return int((variances > floor).sum())
-
-
 def measure_frontier(
     data: EmbeddingSet, dims: Iterable[int] | None = None, basis: PrincipalComponents | None = None
 ) -> Frontier:
@@ -132,17 +117,13 @@ def measure_frontier(
     basis = principal_components(data.gallery) if basis is None else basis
     rank, width = numerical_rank(basis.variances), data.dim
     kept = affordable_dims(rank, width) if dims is None else _checked(tuple(sorted(set(dims))), rank, width)
-    cut = tuple(k for k in kept if k < width)
-    found = []
-    if cut:
-        found.append(nearest_along(*_coordinates(data, basis, cut[-1]), cut, _count(data)))
-    if kept[-1] == width:
-        found.append(neighbours(data.gallery, data.query, _count(data)).indices[None])
-    return _judged(data, kept, torch.cat(found), "float32")
+    ties = ties_of(data.gallery, data.gallery_labels, data.query)
+    found = [ties.nearest(*_coordinates(data, basis, k), _count(data)) for k in kept]
+    return _judged(data, kept, torch.stack(found), "float32")
 
 
 def measure_rounded(data: EmbeddingSet, storage: Storage, basis: PrincipalComponents) -> Frontier:
-    """Measure the frontier when each kept coordinate is rounded as in storage, at powers of two up to the rank.
+    """Measure the frontier of decoded int8 or binary codes, at powers of two up to the rank.
 
     Unlike :func:`measure_frontier` it projects at full width too, and it centres prefixes: coordinates must be centred
     to be rounded.
@@ -151,9 +132,15 @@ def measure_rounded(data: EmbeddingSet, storage: Storage, basis: PrincipalCompon
     powers = tuple(1 << i for i in range(limit.bit_length()))
     # Below 8 bits a byte is not full: of those sizes only the most is worth measuring.
     kept = powers if storage != "binary" else powers[3:] or powers[-1:]
-    gallery, query = _centred(data, basis, kept[-1])
-    rounding = Rounding.fit(gallery, storage)
-    return _judged(data, kept, nearest_along(rounding(gallery), rounding(query), kept, _count(data)), storage)
+
+    axes = basis if data.reading == "pca" else basis._replace(components=torch.eye(data.dim, dtype=basis.mean.dtype))
+    gallery, query = (projected(rows, axes, kept[-1]).float() for rows in (data.gallery, data.query))
+    quantiser = fit_quantiser(gallery, storage)
+    gallery, query = (quantiser.decode(quantiser.codes(rows)) for rows in (gallery, query))
+
+    ties = ties_of(data.gallery, data.gallery_labels, data.query)
+    found = [ties.nearest(gallery[:, :k], query[:, :k], _count(data), quantiser.metric) for k in kept]
+    return _judged(data, kept, torch.stack(found), storage)
 
 
 def _judged(data: EmbeddingSet, kept: tuple[int, ...], found: Tensor, storage: Storage) -> Frontier:
@@ -176,17 +163,10 @@ def _count(data: EmbeddingSet) -> int:
 
 
 def _coordinates(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> tuple[Tensor, Tensor]:
-    """Gallery and queries cut to k numbers, as the embeddings are meant to be read."""
+    """Return gallery and queries cut to k numbers, as the embeddings are meant to be read."""
     if data.reading == "prefix":
         return data.gallery[:, :k], data.query[:, :k]
-    return _centred(data, basis, k)
-
-
-def _centred(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> tuple[Tensor, Tensor]:
-    """Gallery and queries along the first k principal components, or the first k centred numbers of unit rows."""
-    axes = basis.components if data.reading == "pca" else torch.eye(data.dim, dtype=basis.mean.dtype)
-    directions = axes[:k].nan_to_num(0.0)  # rows that are all equal have no directions
-    return _project(data.gallery, basis.mean, directions), _project(data.query, basis.mean, directions)
+    return truncated(data.gallery, basis, k), truncated(data.query, basis, k)
 
 
 def _recall(right: Tensor) -> dict[int, float]:
@@ -205,13 +185,6 @@ def _checked(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
             f"got {empty}."
         )
     return dims
-
-
-def _project(rows: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
-    """Coordinates ``(rows, k)`` of L2-normalised rows along ``basis``, in the dtype of ``rows``."""
-    # Centring in float64: in a narrow cone the mean is all but a ten-thousandth of every row.
-    parts = [((unit_rows(part.double()) - mean) @ basis.T).to(rows.dtype) for part in torch.split(rows, 8192)]
-    return torch.cat(parts)
 
 
 def _shares(hits: Tensor) -> tuple[float, ...]:

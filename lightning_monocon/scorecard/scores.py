@@ -4,34 +4,42 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lightning_monocon.functional.checks import DegenerateSampleWarning
-from lightning_monocon.functional.effective_dimension import effective_dimension
+from lightning_monocon.functional.effective_dimension import components_for, effective_dimension
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
-from lightning_monocon.functional.jackknife import grouped_moments
+from lightning_monocon.functional.jackknife import grouped_moments, jackknife_interval
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
-from lightning_monocon.functional.moments import merge_all, moments
+from lightning_monocon.functional.moments import Moments, merge_all, moments
 from lightning_monocon.functional.quantisation import ROUNDED, Storage
 from lightning_monocon.functional.reconstruction_error import reconstruction_from_moments
-from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
-from lightning_monocon.functional.total_variance import total_variance_from_moments
-from lightning_monocon.scorecard.dimension import GROUPS, VARIANCE, dimension_interval
-from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
-from lightning_monocon.scorecard.frontier import (
-    Frontier,
-    affordable_dims,
-    measure_frontier,
-    measure_rounded,
+from lightning_monocon.functional.spectrum import (
+    PrincipalComponents,
+    components_from_moments,
     numerical_rank,
+    variances_from_moments,
 )
+from lightning_monocon.functional.total_variance import total_variance_from_moments
+from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
+from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, measure_frontier, measure_rounded
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.verdict import Verdict
+
+VARIANCE = 0.99
+"""Share of the variance that the effective dimension n99 explains."""
+
+GROUPS = 10
+"""Groups of rows that are left out in turn; each takes every tenth row, so that a sorted gallery is mixed."""
+
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +193,35 @@ def _spectral(data: EmbeddingSet) -> tuple[dict[str, Any], PrincipalComponents]:
             "feature_correlation": float(feature_correlation_from_moments(gallery).rms),
         }
     return figures, basis
+
+
+def dimension_interval(groups: Sequence[Moments]) -> tuple[float, float]:
+    """Return the 95 % interval of n99 over other samples of as many rows: a delete-group jackknife.
+
+    n99 moves in whole steps, which a jackknife cannot follow, so the reach is that of the fractional dimension, where
+    the cumulative share, drawn as straight lines between whole k, crosses 99 %. It says nothing about larger samples:
+    n99 grows with the rows.
+
+    Args:
+        groups: Moments of at least two groups of unit rows.
+    """
+    variances = variances_from_moments(merge_all(groups))
+    centre = float(components_for(variances, VARIANCE).nan_to_num(0.0))
+    if centre == 0:  # all rows are equal
+        return 0.0, 0.0
+    _, low, high = jackknife_interval(groups, _fractional, _CONFIDENCE)
+    reach = float(high - low) / 2
+    return max(1.0, centre - reach), min(float(len(variances)), centre + reach)
+
+
+def _fractional(statistics: Moments) -> Tensor:
+    """Return where the cumulative share of the variance crosses 99 %, between whole numbers of components."""
+    share = pad(variances_from_moments(statistics).nan_to_num(0.0).cumsum(0), (1, 0))
+    share = share / share[-1].clamp_min(torch.finfo(share.dtype).tiny)
+    above = int(torch.searchsorted(share, VARIANCE).clamp(1, len(share) - 1))
+    below = share[above - 1]
+    step = (share[above] - below).clamp_min(torch.finfo(share.dtype).tiny)
+    return above - 1 + (VARIANCE - below) / step
 
 
 def _hashes(rows: Tensor) -> Iterator[int]:

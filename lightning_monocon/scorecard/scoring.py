@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lightning_monocon.functional.spectrum import explained_variance
+from lightning_monocon.functional.spectrum import explained_variance, numerical_rank
 from lightning_monocon.scorecard.card import Arm, Scorecard, build
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
 from lightning_monocon.scorecard.files import load_files
 from lightning_monocon.scorecard.flags import flags
-from lightning_monocon.scorecard.frontier import default_dims, numerical_rank
+from lightning_monocon.scorecard.frontier import default_dims
 from lightning_monocon.scorecard.ranking import winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
 from lightning_monocon.scorecard.smallest import smallest_form
