@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,12 +11,12 @@ from torch import Tensor, nn
 
 from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.gallery import Embedded
+from lightning_monocon.functional.bootstrap import query_interval
 from lightning_monocon.functional.knn_accuracy import majority_vote
-from lightning_monocon.functional.neighbours import neighbours
+from lightning_monocon.functional.neighbours import DistanceName
 from lightning_monocon.functional.quantisation import Storage, vector_bytes
 from lightning_monocon.functional.spectrum import numerical_rank, principal_components
-from lightning_monocon.functional.unit_rows import unit_rows
-from lightning_monocon.scorecard.noise import query_interval
+from lightning_monocon.functional.truncation_curve import projected, ties_of
 
 _NEAREST = 10
 _VOTERS = 5
@@ -99,17 +98,17 @@ def measure_lines(gallery: Embedded, query: Embedded, stack: nn.Module, calibrat
         calibration: vectors to codes.
     """
     k, storage = len(calibration.step), calibration.storage
-    judge = _judge(gallery, query)
+    judge = Judge(gallery, query).line
     vectors = stack(gallery.features), stack(query.features)
     lines = [
         judge("encoder", (gallery.features, query.features), "float32"),
-        judge(f"encoder, PCA to {k}", _cut(gallery.features, query.features, k), "float32"),
+        judge(f"encoder, PCA to {k}", cut(gallery.features, query.features, k), "float32"),
         judge("head, whole", (gallery.embeddings, query.embeddings), "float32"),
         judge("exported", vectors, "float32"),
     ]
     if storage != "float32":
         coded = [calibration.decode(calibration.codes(rows)) for rows in vectors]
-        lines.append(judge(f"exported, {storage}", (coded[0], coded[1]), storage))
+        lines.append(judge(f"exported, {storage}", (coded[0], coded[1]), storage, calibration.metric))
     return lines
 
 
@@ -125,28 +124,37 @@ def loss(before: Line, after: Line) -> Loss:
     return Loss(before.name, after.name, figure, 100 * float(lost.mean()), 100 * low, 100 * high)
 
 
-def _judge(gallery: Embedded, query: Embedded) -> Callable[[str, Rows, Storage], Line]:
-    count = min(_NEAREST, len(gallery.labels))
-    classes = torch.unique(gallery.labels)
-    known = torch.isin(query.labels, classes).double().mean()
-    shared = len(classes) > 1 and float(known) >= _KNOWN
-    votes = shared and len(gallery.labels) >= _ROWS_PER_CLASS * len(classes) and count >= _VOTERS
-    truth = neighbours(gallery.embeddings, query.embeddings, count).indices
+class Judge:
+    """Measure what the queries find in the gallery, stored in one way or another.
 
-    def judge(name: str, rows: Rows, storage: Storage) -> Line:
-        found = neighbours(*rows, count).indices
-        labels = gallery.labels[found]
-        right = (labels == query.labels[:, None]).cumsum(1) > 0
-        kept = (found[:, :, None] == truth[:, None, :]).any(2).double().mean(1)
-        hits = majority_vote(labels[:, :_VOTERS]) == query.labels if votes else None
-        return Line(name, rows[0].shape[1], storage, hits, right if shared else None, kept)
+    Args:
+        gallery: Its sample is searched.
+        query: Its sample searches.
+    """
 
-    return judge
+    def __init__(self, gallery: Embedded, query: Embedded) -> None:
+        self._labels, self._truth = gallery.labels, query.labels
+        self._count = min(_NEAREST, len(gallery.labels))
+        classes = torch.unique(gallery.labels)
+        known = torch.isin(query.labels, classes).double().mean()
+        self._shared = len(classes) > 1 and float(known) >= _KNOWN
+        several = len(gallery.labels) >= _ROWS_PER_CLASS * len(classes) and self._count >= _VOTERS
+        self._votes = self._shared and several
+        self._ties = ties_of(gallery.embeddings, gallery.labels, query.embeddings)
+        self._whole = self._ties.nearest(gallery.embeddings, query.embeddings, self._count)
+
+    def line(self, name: str, rows: Rows, storage: Storage, metric: DistanceName = "cosine") -> Line:
+        """Return what the queries find when gallery and queries are stored as ``rows``."""
+        found = self._ties.nearest(*rows, self._count, metric)
+        labels = self._labels[found]
+        right = (labels == self._truth[:, None]).cumsum(1) > 0
+        kept = (found[:, :, None] == self._whole[:, None, :]).any(2).double().mean(1)
+        hits = majority_vote(labels[:, :_VOTERS]) == self._truth if self._votes else None
+        return Line(name, rows[0].shape[1], storage, hits, right if self._shared else None, kept)
 
 
-def _cut(gallery: Tensor, query: Tensor, k: int) -> Rows:
+def cut(gallery: Tensor, query: Tensor, k: int) -> Rows:
     """Project unit rows on the gallery's leading components: at most ``k``, and at most its rank."""
-    found = principal_components(gallery)
-    basis = found.components[: max(1, min(k, numerical_rank(found.variances)))]
-    cut = [((unit_rows(rows.double()) - found.mean) @ basis.T).float() for rows in (gallery, query)]
-    return cut[0], cut[1]
+    axes = principal_components(gallery)
+    kept = max(1, min(k, numerical_rank(axes.variances)))
+    return projected(gallery, axes, kept).float(), projected(query, axes, kept).float()

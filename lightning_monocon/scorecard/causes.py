@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lightning_monocon.scorecard.noise import seed_interval
-from lightning_monocon.scorecard.ranking import Comparison, compare
+from lightning_monocon.scorecard.ranking import Comparison, compare, seed_interval
 from lightning_monocon.scorecard.scores import Score
 
 Cause = Literal["constraint", "start"]

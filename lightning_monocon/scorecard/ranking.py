@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which arm is best at each number of kept dimensions, and whether that is more than noise.
+"""Name the best arm at each number of kept dimensions, and say whether its lead is more than noise.
 
-Two arms are compared in pairs: the same seed (so the same split) and the same query. Two sources of noise are asked,
-queries and seeds (:mod:`lightning_monocon.scorecard.noise`), and a difference counts only if neither explains it; the
-interval shown is the hull of both.
+Two arms are compared in pairs: the same seed (so the same split) and the same query. There are two sources of noise,
+and a difference counts only if neither explains it; the interval shown is the hull of both.
+
+* Queries: a bootstrap, all seeds together (:mod:`lightning_monocon.functional.bootstrap`).
+* Seeds: Student's t interval over the mean difference of each seed, from two seeds on. One seed says nothing about
+  training noise, and a report on one seed must say so.
 
 Each size is judged alone at 95 %: of twenty comparisons between equal arms, one is expected to look distinguishable.
 """
@@ -17,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.bootstrap import CONFIDENCE, query_interval
 from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.scorecard.frontier import Measure
-from lightning_monocon.scorecard.noise import query_interval, seed_interval
 from lightning_monocon.scorecard.scores import Score
 
 Storages = tuple[Storage, Storage]
@@ -129,6 +132,17 @@ def compare(
         query_interval=queries,
         storages=storages,
     )
+
+
+def seed_interval(means: Sequence[float]) -> tuple[float, float]:
+    """Return Student's t interval of the mean over seeds; with one seed the point itself."""
+    from scipy.stats import t  # half a second to import, and needed only here
+
+    centre, seeds = float(np.mean(means)), len(means)
+    if seeds == 1:
+        return centre, centre
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * np.std(means, ddof=1) / seeds**0.5)
+    return centre - reach, centre + reach
 
 
 def winner(arms: Mapping[str, Sequence[Score]], k: int, measure: Measure = "knn_accuracy", seed: int = 0) -> Winner:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words of the scorecard: every rule, its threshold and its reason, in the order in which they are asked.
+"""Judge an arm in words: every rule, its threshold and its reason, in the order in which they are asked.
 
 A low n99 and a low reconstruction error are both won by collapse, so no rule looks at them alone: each asks what the
 queries still find when only those dimensions are kept, against the baseline on the same rows.
@@ -10,25 +10,63 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
-from lightning_monocon.scorecard.facts import Facts, gather
-from lightning_monocon.scorecard.ranking import Comparison
+from lightning_monocon.functional.red_flags import (
+    ACCURACY_LOSS,
+    ALL_EQUAL,
+    COLLAPSED,
+    COLLAPSED_SHARE,
+    COMPACT_RATIO,
+    LEAKED_SHARE,
+    NO_SKILL,
+    ROWS_PER_FEATURE,
+    UNDER_TRAINED,
+    red_flags,
+)
+from lightning_monocon.runs.record import History, late_change
+from lightning_monocon.scorecard.ranking import Comparison, compare
 from lightning_monocon.scorecard.scores import Score
-
-NO_SKILL = 0.1
-"""Of the baseline's accuracy above chance, the share below which an arm has learnt nothing to speak of."""
-
-COLLAPSED_SHARE = 0.5
-"""Of an arm's own accuracy above chance, the share that must survive in its n99 dimensions."""
-
-COMPACT_RATIO = 0.8
-"""n99 must fall below this share of the baseline's: a tenth up or down is what another seed gives."""
-
-ACCURACY_LOSS = 0.01
-"""Accuracy that may be lost beyond noise, one point; more is a trade, not compactness."""
 
 CONE_VARIANCE = 0.5
 """Total variance below this share of the baseline's moves the RMSE by more than any change of shape."""
+
+SAME_SAMPLE = 0.01
+"""Share of different rows that a gallery may lack against the baseline's; n99 grows with them."""
+
+STILL_LEARNING = 0.01
+"""Accuracy gained over the last quarter of a run, one point, above which the run stopped too early."""
+
+ACCURACY = "val/knn_accuracy"
+"""Metric of a run's record that tells whether it was still learning."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules look at: one arm against the baseline, means over the paired seeds.
+
+    Attributes:
+        skill: accuracy above chance in the arm's n99 dimensions, over the baseline's at full width.
+        own_share: the same over the arm's own at full width.
+        dimension_ratio: n99 over the baseline's n99.
+        rmse_ratio: RMSE over the baseline's.
+        variance_ratio: total variance over the baseline's.
+        same_sample: whether both galleries have as many rows, and as many different ones to a hundredth, without which
+            n99 cannot be compared.
+        whole: accuracy at full width, against the baseline's.
+        kept: accuracy in the arm's n99 dimensions against the baseline at full width.
+        rival: accuracy in the arm's n99 dimensions against the baseline's PCA to as many.
+    """
+
+    skill: float
+    own_share: float
+    dimension_ratio: float
+    rmse_ratio: float
+    variance_ratio: float
+    same_sample: bool
+    whole: Comparison
+    kept: Comparison
+    rival: Comparison
 
 
 @dataclass(frozen=True)
@@ -63,7 +101,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "collapsed",
         lambda f: f.skill < NO_SKILL or f.own_share < COLLAPSED_SHARE,
-        "the dimensions that hold 99 % of the variance do not hold the classes",
+        COLLAPSED,
     ),
     Rule(
         "narrower cone only",
@@ -73,8 +111,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "under-trained",
         lambda f: f.dimension_ratio <= COMPACT_RATIO and _loses(f.kept),
-        "fewer dimensions, but less accuracy: a short run looks like this, and so does too narrow a model; train "
-        "longer before n99 means anything",
+        UNDER_TRAINED,
     ),
     Rule(
         "compact",
@@ -97,9 +134,6 @@ RULES: tuple[Rule, ...] = (
         "neither the number of dimensions nor the accuracy differs by more than the noise",
     ),
 )
-
-RULES_BY_WORD = {rule.word: rule for rule in RULES}
-ALL_EQUAL = "all rows of the gallery are equal"
 
 
 def judge(arm: Sequence[Score], baseline: Sequence[Score]) -> Verdict:
@@ -125,5 +159,62 @@ def judge_alone(score: Score) -> Verdict:
     if above <= noise:
         return Verdict("collapsed", "the neighbours find no more than always giving the commonest label would")
     if score.knn_accuracy_at(score.n99) - score.chance < COLLAPSED_SHARE * above:
-        return Verdict("collapsed", RULES_BY_WORD["collapsed"].reason)
+        return Verdict("collapsed", COLLAPSED)
     return Verdict("not judged", "compact is a comparison: give a baseline, the embeddings that were there before")
+
+
+def flags(score: Score) -> tuple[str, ...]:
+    """Return what a reader of one score's figures must know before believing them: its `red_flags`, and a leak."""
+    fewer = f"{score.distinct} rows, fewer than {ROWS_PER_FEATURE} x {score.dim}"
+    words = {
+        "narrow_cone": f"narrow cone (mean cosine {score.mean_cosine:.4f}): read FVU, not RMSE",
+        "small_sample": f"small sample ({fewer}): n99 would grow",
+        "repeated_rows": f"repeated rows ({score.n - score.distinct} of {score.n} in the gallery)",
+    }
+    # Not the effective dimension: whether a low n99 is a collapse is for the verdict to say.
+    figures = {"mean_cosine": score.mean_cosine, "rows": score.n, "distinct_rows": score.distinct}
+    found = [words[flag.name] for flag in red_flags(figures, score.dim) if flag.name in words]
+    if score.leaked > LEAKED_SHARE * score.n_query:
+        found.append(f"leak ({score.leaked} of {score.n_query} queries are rows of the gallery)")
+    return tuple(found)
+
+
+def training_flags(histories: Sequence[History]) -> tuple[str, ...]:
+    """Return a warning if the runs of an arm were still learning when they stopped; nothing without a record."""
+    changes = [late_change(history, ACCURACY) for history in histories]
+    gained = fmean(changes) if changes else math.nan
+    if not gained > STILL_LEARNING:
+        return ()
+    return (f"still learning ({ACCURACY} rose {100 * gained:.1f} points in the last quarter of the run): train longer",)
+
+
+def gather(arm: Sequence[Score], baseline: Sequence[Score]) -> Facts:
+    """Return the facts that the rules look at, over the seeds that the baseline has too."""
+    paired = {score.seed for score in baseline}
+    arm = [score for score in arm if score.seed in paired] or arm
+    rows = {score.seed: score for score in baseline}
+    k, full = max(score.n99 for score in arm), max(score.dim for score in (*arm, *baseline))
+    chance = fmean(score.chance for score in baseline)
+    reached = fmean(score.knn_accuracy_at(k) for score in arm) - chance
+    reachable = fmean(score.knn_accuracy for score in baseline) - chance
+    own = fmean(score.knn_accuracy for score in arm) - chance
+    return Facts(
+        skill=reached / reachable if reachable > 0 else 1.0,
+        own_share=reached / own if own > 0 else 0.0,
+        dimension_ratio=_ratio(arm, baseline, "n99"),
+        rmse_ratio=_ratio(arm, baseline, "rmse"),
+        variance_ratio=_ratio(arm, baseline, "total_variance"),
+        same_sample=all(_same_sample(score, rows.get(score.seed, score)) for score in arm),
+        whole=compare(arm, baseline, full),
+        kept=compare(arm, baseline, k, full),
+        rival=compare(arm, baseline, k),
+    )
+
+
+def _same_sample(score: Score, baseline: Score) -> bool:
+    return score.n == baseline.n and score.distinct >= (1 - SAME_SAMPLE) * baseline.distinct
+
+
+def _ratio(arm: Sequence[Score], baseline: Sequence[Score], name: str) -> float:
+    below = fmean(getattr(score, name) for score in baseline)
+    return fmean(getattr(score, name) for score in arm) / below if below > 0 else float("inf")

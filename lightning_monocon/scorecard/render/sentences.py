@@ -10,11 +10,11 @@ from itertools import groupby
 from lightning_monocon.scorecard.byte_ranking import ByteWinner
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.causes import Effect
-from lightning_monocon.scorecard.facts import Facts
 from lightning_monocon.scorecard.ranking import Comparison, Winner
 from lightning_monocon.scorecard.render.tables import nothing_left_out, signed
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.smallest import Smallest, has_skill
+from lightning_monocon.scorecard.verdict import Facts
 
 LEGEND = (
     "n99: fewest principal components with 99 % of the variance (gallery, L2-normalised rows, centred). "
