@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small codes for vectors: 8 bits or one bit a number, calibrated on the gallery.
+"""Turn exported vectors into codes of 8 bits or one bit a number, calibrated on the gallery.
 
 Multiply int8 codes by the steps before taking inner products, or multiply the query by the steps once and leave the
 stored codes as they are. Compare binary codes by Hamming distance; sentence-transformers (``precision="ubinary"``)
@@ -17,7 +17,7 @@ from lightning_monocon.functional.quantisation import Quantiser, Storage, fit_qu
 
 @dataclass(frozen=True, eq=False)
 class Calibration(Quantiser):
-    """The quantiser of an export: what the scorecard measures, with the part that is shipped in its files.
+    """Quantise the vectors of an export as the scorecard does, with steps that are shipped in its files.
 
     Attributes:
         storage: Storage type of a number.
@@ -28,9 +28,9 @@ class Calibration(Quantiser):
     rows: int
 
     @classmethod
-    def fit(cls, gallery: Tensor, storage: Storage) -> Calibration:
+    def fit(cls, gallery: Tensor, dtype: Storage) -> Calibration:
         """Calibrate on exported vectors ``(N, k)`` of the gallery."""
-        return cls(storage, fit_quantiser(gallery, storage).step, len(gallery))
+        return cls(dtype, fit_quantiser(gallery, dtype).step, len(gallery))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what has to be stored: the steps of int8; nothing for the other storage types."""

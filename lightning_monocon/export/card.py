@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model card: what the vectors are, what the cut cost, and how each form is loaded, with the figures measured."""
+"""Write the model card: what the vectors are, what the cut cost, and how to load each form."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ def model_card(
     """Return ``README.md``, with the header that the Hugging Face hub reads.
 
     Args:
-        description: of the artefact.
-        lines: what was measured.
-        losses: what the export costs against the encoder and the head's whole output, and the codes against float32.
-        rows: rows of the gallery and of the queries that it was measured on.
-        doubts: what speaks against using it.
+        description: Of the artefact.
+        lines: What was measured.
+        losses: What the export costs against the encoder and the head's whole output, and the codes against float32.
+        rows: Rows of the gallery and of the queries that it was measured on.
+        doubts: What speaks against using it.
     """
     stamp, facts = description.stamp, description.facts
     parts = [
@@ -148,7 +148,7 @@ def _percent(share: float) -> str:
 
 
 def _loading(description: Description) -> list[str]:
-    """A section of code per form, and how far each was from the native model."""
+    """Return a section of code for each form, and the largest differences from the native model."""
     stamp, names = description.stamp, description.inputs
     checks: Mapping[str, float] = description.facts["largest_difference"]
     outputs = "vectors, codes" if stamp.storage != "float32" else "vectors,"

@@ -27,7 +27,7 @@ from lightning_monocon.functional.red_flags import (
 
 
 class Doubt(NamedTuple):
-    """What speaks against shipping a model.
+    """State one reason against shipping a model.
 
     Attributes:
         sentence: The doubt, with its figures.
@@ -40,7 +40,7 @@ class Doubt(NamedTuple):
 
 
 def doubts(searched: Embedded, query: Embedded, lines: Sequence[Line]) -> tuple[Doubt, ...]:
-    """Say what speaks against shipping a model; nothing if nothing does, or without labels that both sides share.
+    """Return the reasons against shipping a model; none without labels that both sides share.
 
     Args:
         searched: Rows that the queries search.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the cut and the codes cost: the same queries before and after, beside the encoder and its PCA."""
+"""Measure what the cut and the codes cost: the same queries before and after, beside the encoder and its PCA."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Rows = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One way to store the rows, and what the queries find with it.
+    """Hold one way to store the rows, and what the queries find with it.
 
     Attributes:
-        name: what is stored.
-        dims: numbers in a vector.
-        storage: how a number is kept.
+        name: What is stored.
+        dims: Numbers in a vector.
+        storage: How a number is kept.
         knn_hits: ``(Q,)`` bool, the 5-NN vote is right; None without classes of several rows.
         recall_hits: ``(Q, 10)`` bool, a right label is among the first r; None without labels that both sides share.
         overlap: ``(Q,)`` share of the ten nearest rows by the whole vectors that are among the ten found.
@@ -56,7 +56,7 @@ class Line:
         return math.nan if self.knn_hits is None else float(self.knn_hits.double().mean())
 
     def recall(self, r: int) -> float:
-        """Share of queries with their label among the r nearest, r up to 10; NaN where labels are not shared."""
+        """Return the share of queries with their label among the r nearest, r up to 10; NaN without shared labels."""
         return math.nan if self.recall_hits is None else float(self.recall_hits[:, r - 1].double().mean())
 
     @property
@@ -67,7 +67,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Loss:
-    """A fall of ``figure`` by ``points`` of a hundred between two lines, 95 % from ``low`` to ``high``.
+    """Hold a fall of ``figure`` by ``points`` of a hundred between two lines, 95 % from ``low`` to ``high``.
 
     A rise has points below zero.
     """
@@ -80,7 +80,7 @@ class Loss:
     high: float
 
     def sentence(self) -> str:
-        """The loss, or the gain, in words."""
+        """Return the loss, or the gain, in words."""
         low, high = (self.low, self.high) if self.points >= 0 else (-self.high, -self.low)
         return (
             f"{self.after} instead of {self.before} {'loses' if self.points >= 0 else 'gains'} {abs(self.points):.2f} "
@@ -92,12 +92,12 @@ def measure_lines(gallery: Embedded, query: Embedded, stack: nn.Module, calibrat
     """Judge encoder, encoder with PCA, whole output, cut output and codes on the same queries.
 
     Args:
-        gallery: its sample is searched, and fits the encoder's own PCA.
-        query: its sample searches.
-        stack: features to vectors.
-        calibration: vectors to codes.
+        gallery: Its sample is searched, and fits the encoder's own PCA.
+        query: Its sample searches.
+        stack: Features to vectors.
+        calibration: Vectors to codes.
     """
-    k, storage = len(calibration.step), calibration.storage
+    k, dtype = len(calibration.step), calibration.storage
     judge = Judge(gallery, query).line
     vectors = stack(gallery.features), stack(query.features)
     lines = [
@@ -106,14 +106,14 @@ def measure_lines(gallery: Embedded, query: Embedded, stack: nn.Module, calibrat
         judge("head, whole", (gallery.embeddings, query.embeddings), "float32"),
         judge("exported", vectors, "float32"),
     ]
-    if storage != "float32":
+    if dtype != "float32":
         coded = [calibration.decode(calibration.codes(rows)) for rows in vectors]
-        lines.append(judge(f"exported, {storage}", (coded[0], coded[1]), storage, calibration.metric))
+        lines.append(judge(f"exported, {dtype}", (coded[0], coded[1]), dtype, calibration.metric))
     return lines
 
 
 def loss(before: Line, after: Line) -> Loss:
-    """What the queries lose from one line to another, paired: 5-NN, else Recall@10, else neighbours kept."""
+    """Return what the queries lose from one line to another, paired: 5-NN, else Recall@10, else neighbours kept."""
     if before.knn_hits is not None and after.knn_hits is not None:
         figure, lost = "5-NN accuracy", before.knn_hits.double() - after.knn_hits.double()
     elif before.recall_hits is not None and after.recall_hits is not None:
@@ -143,14 +143,14 @@ class Judge:
         self._ties = ties_of(gallery.embeddings, gallery.labels, query.embeddings)
         self._whole = self._ties.nearest(gallery.embeddings, query.embeddings, self._count)
 
-    def line(self, name: str, rows: Rows, storage: Storage, metric: DistanceName = "cosine") -> Line:
+    def line(self, name: str, rows: Rows, dtype: Storage, metric: DistanceName = "cosine") -> Line:
         """Return what the queries find when gallery and queries are stored as ``rows``."""
         found = self._ties.nearest(*rows, self._count, metric)
         labels = self._labels[found]
         right = (labels == self._truth[:, None]).cumsum(1) > 0
         kept = (found[:, :, None] == self._whole[:, None, :]).any(2).double().mean(1)
         hits = majority_vote(labels[:, :_VOTERS]) == self._truth if self._votes else None
-        return Line(name, rows[0].shape[1], storage, hits, right if self._shared else None, kept)
+        return Line(name, rows[0].shape[1], dtype, hits, right if self._shared else None, kept)
 
 
 def cut(gallery: Tensor, query: Tensor, k: int) -> Rows:

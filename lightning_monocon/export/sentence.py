@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sentence-transformers form: the folder itself is a model of stock modules, and loads where nothing of ours is.
+"""Write the sentence-transformers form: the folder is a model of stock modules, and loads without this package.
 
 Transformer, Pooling (and Normalize where the encoder ends in one), then a Dense per linear layer of the chain, and a
 Normalize where it takes unit length. Classes are named as sentence-transformers 2 to 6 all know them, and nothing in
@@ -44,7 +44,7 @@ _OWN = (TextEncoder, SentenceTransformersEncoder)
 
 
 def is_text(encoder: nn.Module) -> bool:
-    """Whether an encoder can become the first modules of a sentence-transformers model."""
+    """Return whether an encoder can become the first modules of a sentence-transformers model."""
     return _shipped(encoder) is not None or isinstance(encoder, _OWN)
 
 
@@ -60,16 +60,16 @@ def write_sentence_transformer(
 
     Args:
         encoder: a text encoder of this package, or a module that holds a ``SentenceTransformer``.
-        stack: features to vectors.
-        folder: where to.
+        stack: Features to vectors.
+        folder: Where to.
         scratch: a folder for files on the way.
-        tokenizer: name or folder of the tokenizer; a module that holds a ``SentenceTransformer`` has its own.
-        max_length: longest text in tokens; by default the tokenizer's.
+        tokenizer: Name or folder of the tokenizer; a module that holds a ``SentenceTransformer`` has its own.
+        max_length: Longest text in tokens; by default the tokenizer's.
 
     Raises:
         ModuleNotFoundError: Without sentence-transformers.
-        RuntimeError: If the tokenizer can't be had.
-        ValueError: If the tokenizer is not named, or the encoder is no text encoder.
+        RuntimeError: If the tokenizer cannot be loaded.
+        ValueError: If the tokenizer is not named, or the encoder is not a text encoder.
     """
     library = optional_package("sentence_transformers", "text")
     with tempfile.TemporaryDirectory(dir=scratch) as files:
@@ -135,14 +135,14 @@ def _check_transformer(path: Path, kind: str, foreign: str) -> None:
 
 
 def load_sentence_transformer(folder: Path) -> Any:  # noqa: ANN401  # optional package
-    """Load the folder as anyone would."""
+    """Load the folder as any user of sentence-transformers would."""
     library = optional_package("sentence_transformers", "text")
     with reachable("path", str(folder)):
         return library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
 
 def _modules(stack: Iterable[nn.Module]) -> list[nn.Module]:
-    """Dense and Normalize modules for the chain; an activation goes into the Dense before it."""
+    """Return Dense and Normalize modules for the chain; an activation goes into the Dense before it."""
     dense, norm = _class("Dense"), _class("Normalize")
     found: list[nn.Module] = []
     layers = list(stack)
@@ -161,7 +161,7 @@ def _modules(stack: Iterable[nn.Module]) -> list[nn.Module]:
 
 
 def _shipped(encoder: nn.Module) -> list[nn.Module] | None:
-    """The modules of a sentence-transformers model, if the encoder is or holds one; Router and the like stay whole."""
+    """Return the modules of the sentence-transformers model that the encoder is or holds, a Router as a whole."""
     for part in (encoder, *encoder.children()):
         home = type(part).__module__.partition(".")[0]
         if home == "sentence_transformers" and isinstance(part, nn.Sequential):
@@ -170,7 +170,7 @@ def _shipped(encoder: nn.Module) -> list[nn.Module] | None:
 
 
 def _built(encoder: nn.Module, tokenizer: str | None, scratch: Path) -> list[nn.Module]:
-    """Transformer, Pooling and what else follows, by way of a folder: their Transformer reads nothing else."""
+    """Build Transformer, Pooling and what follows by way of a folder: their Transformer reads nothing else."""
     if not isinstance(encoder, _OWN):
         raise ValueError(
             "`forms` may name 'sentence-transformers' only for a text encoder of this package or a module that holds a "
@@ -193,7 +193,7 @@ def _built(encoder: nn.Module, tokenizer: str | None, scratch: Path) -> list[nn.
 
 
 def _model_arguments(transformer: nn.Module) -> dict[str, bool]:
-    """Leave out the pooler of BERT's kin where the encoder has none, or its absence would be reported at each load."""
+    """Leave out the pooler of BERT and similar models if the encoder has none, or each load would report it missing."""
     takes = "add_pooling_layer" in inspect.signature(type(transformer).__init__).parameters
     return {"add_pooling_layer": False} if takes and getattr(transformer, "pooler", None) is None else {}
 
@@ -215,7 +215,7 @@ def _finish(encoder: nn.Module, folder: Path) -> None:
 
 
 def _without_paths(content: Any) -> Any:  # noqa: ANN401  # any JSON value
-    """Replace folders of this machine by their last part, wherever a model's name stands; drop how it was found."""
+    """Replace folders of this machine by their last part wherever a model is named; drop how the model was found."""
     if isinstance(content, dict):
         kept = {}
         for name, value in content.items():
@@ -228,7 +228,7 @@ def _without_paths(content: Any) -> Any:  # noqa: ANN401  # any JSON value
 
 
 def _class(name: str) -> Any:  # noqa: ANN401  # optional package
-    """A class of sentence-transformers."""
+    """Return a class of sentence-transformers."""
     return getattr(import_module("sentence_transformers.sentence_transformer.modules"), name)
 
 

@@ -32,6 +32,7 @@ _GALLERY_TILE = 4096
 _ROW_TILE = 1024  # float64 rows that are prepared at a time
 _EXACT_ENTRIES = 1 << 21  # float64 entries of one exact tile: 16 MB
 _EXACT_QUERIES = 256  # searched again together
+_LAST = 1 << 62  # added to the indices that come last of equal distances
 _MARGIN = 8  # candidates beyond k that float32 keeps for float64 to judge
 
 
@@ -152,9 +153,7 @@ def _candidates(query: Tensor, gallery: _Points, count: int) -> tuple[Tensor, Te
 
 def _decide(squared: Tensor, indices: Tensor, k: int, first: Tensor) -> tuple[Tensor, Tensor]:
     """Return the k smallest ``squared`` distances and their ``indices``, equal ones as `neighbours` orders them."""
-    indices, order = indices.sort(dim=1)
-    squared = squared.gather(1, order)
-    order = (indices < first[:, None]).sort(dim=1, stable=True).indices
+    order = torch.where(indices < first[:, None], indices + _LAST, indices).argsort(dim=1)
     squared, position = squared.gather(1, order).sort(dim=1, stable=True)
     return squared[:, :k], indices.gather(1, order.gather(1, position[:, :k]))
 
@@ -169,17 +168,6 @@ def _kept(squared: Tensor, indices: Tensor, k: int, first: Tensor) -> tuple[Tens
     place = tied.cumsum(1)
     nearer |= tied & torch.where(late, place <= wanted_late, place - passed <= wanted)
     return squared[nearer].view(-1, k), indices[nearer].view(-1, k)
-
-
-def _squared_distances(query: Tensor, gallery: _Points, indices: Tensor) -> Tensor:
-    """Return float64 squared distances ``(Q, m)`` of each query ``(Q, D)`` to its own candidates."""
-    squared = torch.empty(indices.shape, dtype=torch.float64, device=query.device)
-    height = max(1, _EXACT_ENTRIES // (indices.shape[1] * query.shape[1]))
-    for start in range(0, len(query), height):
-        chosen = indices[start : start + height]
-        difference = _unit(gallery, chosen.flatten()).view(*chosen.shape, -1).sub_(query[start : start + height, None])
-        squared[start : start + height] = difference.square_().sum(dim=2) + gallery.penalty[chosen]
-    return squared
 
 
 def _pair_distances(query: Tensor, gallery: _Points, number: Tensor, row: Tensor) -> Tensor:
@@ -216,7 +204,8 @@ def _search_tile(
     own = torch.arange(tile.start, tile.start + len(scaled), device=scaled.device) if exclude_self else None
     scores, indices = _candidates(scaled, gallery, min(k + _MARGIN + int(exclude_self), len(gallery.rows)))
     exact = _unit(query, tile)
-    squared = _squared_distances(exact, gallery, indices)
+    number = torch.arange(len(indices), device=indices.device).repeat_interleave(indices.shape[1])
+    squared = _pair_distances(exact, gallery, number, indices.flatten()).view(indices.shape)
     if own is not None:
         squared.masked_fill_(indices == own[:, None], torch.inf)
     best, chosen = _decide(squared, indices, k, first)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Truncation curve: what an embedding is worth when only its first k principal components are stored.
+"""Measure what an embedding is worth when only its first k principal components are stored.
 
 The scorecard measures its frontier with the same functions.
 """
@@ -48,7 +48,7 @@ def truncated(rows: Tensor, axes: PrincipalComponents, dim: int) -> Tensor:
 
 
 class Ties(NamedTuple):
-    """Which of the rows that a cut has made equally near to a query are found.
+    """Order the rows that a cut has made equally near to a query.
 
     Cut rows are often equally near: in one dimension a cosine is only a sign, and short codes repeat. By the smaller
     row number, as `neighbours` has it, a gallery that is sorted by class would answer the first class to all queries.
@@ -120,7 +120,7 @@ def truncation_curve(
         For each of ``dims`` ``{"knn_accuracy", "recall@1"}``, 0-d float64 tensors.
 
     Raises:
-        TypeError: If embeddings are no floating tensors or labels no integers.
+        TypeError: If embeddings are not floating-point tensors or labels are not integers.
         ValueError: If shapes do not match, a row is not finite, the gallery has one class, or ``dims`` or ``k`` is out
             of range.
 

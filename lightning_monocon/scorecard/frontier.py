@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy against kept dimensions: what an embedding is worth when only k numbers of it are stored.
+"""Measure accuracy against kept dimensions: what an embedding is worth when only k numbers of it are stored.
 
-The protocol is that of :func:`lightning_monocon.functional.truncation_curve`, and its functions do the work.
+The protocol is that of `lightning_monocon.functional.truncation_curve`, and its functions do the work.
 Embeddings that were trained with nested prefixes are cut as they are meant to be: the first k numbers, neither centred
 nor projected, by cosine. In one dimension a cosine is only a sign, so k = 1 says little.
 """
@@ -30,14 +30,14 @@ RECALL_AT = (1, 2, 5, 10, 20, 50)
 
 @dataclass(frozen=True, eq=False)
 class Frontier:
-    """Accuracy of one embedding at each number of kept dimensions.
+    """Hold the accuracy of one embedding at each number of kept dimensions.
 
     Attributes:
         dims: K increasing numbers of kept dimensions.
         knn_hits: ``(K, Q)`` bool: the 5-NN vote is right for this query.
         recall_hits: ``(K, Q)`` bool: the nearest neighbour has the query's label.
-        recall: for each of ``dims`` the share of queries with their label among the r nearest, by r.
-        storage: how the coordinates are kept.
+        recall: For each of ``dims`` the share of queries with their label among the r nearest, by r.
+        storage: How the coordinates are kept.
     """
 
     dims: tuple[int, ...]
@@ -47,7 +47,7 @@ class Frontier:
     storage: Storage = "float32"
 
     def hits(self, measure: Measure) -> Tensor:
-        """The ``(K, Q)`` hits that a measure counts."""
+        """Return the ``(K, Q)`` hits that a measure counts."""
         return self.knn_hits if measure == "knn_accuracy" else self.recall_hits
 
     @property
@@ -66,12 +66,12 @@ class Frontier:
         return _shares(self.recall_hits)
 
     def index(self, budget: int) -> int:
-        """Position in ``dims`` of the most dimensions within ``budget``.
+        """Return the position in ``dims`` of the most dimensions within ``budget``.
 
         An arm that has fewer dimensions than the budget (a narrow bottleneck) competes with all it has.
 
         Raises:
-            ValueError: if the budget is below the smallest of ``dims``.
+            ValueError: If the budget is below the smallest of ``dims``.
         """
         inside = [i for i, k in enumerate(self.dims) if k <= budget]
         if not inside:
@@ -80,7 +80,7 @@ class Frontier:
 
 
 def default_dims(width: int) -> tuple[int, ...]:
-    """Kept dimensions that tables and figures use: 1, 2, 3, 4, 6, 8, 12, 16, 24, ... below ``width``, and ``width``.
+    """Return the kept dimensions of tables and figures: 1, 2, 3, 4, 6, 8, 12, 16, ... below ``width``, and ``width``.
 
     Example:
         >>> default_dims(16)
@@ -94,7 +94,7 @@ def default_dims(width: int) -> tuple[int, ...]:
 
 
 def affordable_dims(rank: int, width: int) -> tuple[int, ...]:
-    """The default numbers of dimensions, less those beyond the rank; the full width always stays.
+    """Return the default numbers of dimensions without those beyond the rank; the full width always stays.
 
     Prefixes obey it too, so that every arm has the same sizes: none needs more numbers than its rank.
     """
@@ -107,12 +107,12 @@ def measure_frontier(
     """Measure 5-NN accuracy and Recall@r for each number of kept dimensions.
 
     Args:
-        data: gallery and queries.
-        dims: numbers of dimensions to keep; by default :func:`default_dims` up to the gallery's rank, and D.
-        basis: principal components of the gallery's unit rows, if they are known already.
+        data: Gallery and queries.
+        dims: Numbers of dimensions to keep; by default `default_dims` up to the gallery's rank, and D.
+        basis: Principal components of the gallery's unit rows, if they are known already.
 
     Raises:
-        ValueError: if a number is below 1, above D, or above the gallery's rank.
+        ValueError: If a number is below 1, above D, or above the gallery's rank.
     """
     basis = principal_components(data.gallery) if basis is None else basis
     rank, width = numerical_rank(basis.variances), data.dim
@@ -122,29 +122,29 @@ def measure_frontier(
     return _judged(data, kept, torch.stack(found), "float32")
 
 
-def measure_rounded(data: EmbeddingSet, storage: Storage, basis: PrincipalComponents) -> Frontier:
+def measure_rounded(data: EmbeddingSet, dtype: Storage, basis: PrincipalComponents) -> Frontier:
     """Measure the frontier of decoded int8 or binary codes, at powers of two up to the rank.
 
-    Unlike :func:`measure_frontier` it projects at full width too, and it centres prefixes: coordinates must be centred
+    Unlike `measure_frontier` it projects at full width too, and it centres prefixes: coordinates must be centred
     to be rounded.
     """
     limit = max(1, numerical_rank(basis.variances))
     powers = tuple(1 << i for i in range(limit.bit_length()))
     # Below 8 bits a byte is not full: of those sizes only the most is worth measuring.
-    kept = powers if storage != "binary" else powers[3:] or powers[-1:]
+    kept = powers if dtype != "binary" else powers[3:] or powers[-1:]
 
     axes = basis if data.reading == "pca" else basis._replace(components=torch.eye(data.dim, dtype=basis.mean.dtype))
     gallery, query = (projected(rows, axes, kept[-1]).float() for rows in (data.gallery, data.query))
-    quantiser = fit_quantiser(gallery, storage)
+    quantiser = fit_quantiser(gallery, dtype)
     gallery, query = (quantiser.decode(quantiser.codes(rows)) for rows in (gallery, query))
 
     ties = ties_of(data.gallery, data.gallery_labels, data.query)
     found = [ties.nearest(gallery[:, :k], query[:, :k], _count(data), quantiser.metric) for k in kept]
-    return _judged(data, kept, torch.stack(found), storage)
+    return _judged(data, kept, torch.stack(found), dtype)
 
 
-def _judged(data: EmbeddingSet, kept: tuple[int, ...], found: Tensor, storage: Storage) -> Frontier:
-    """What the neighbours ``found`` ``(K, Q, neighbours)`` get right."""
+def _judged(data: EmbeddingSet, kept: tuple[int, ...], found: Tensor, dtype: Storage) -> Frontier:
+    """Return what the neighbours ``found`` ``(K, Q, neighbours)`` get right."""
     matches = data.gallery_labels[found]
     truth = data.query_labels
     right = matches == truth[:, None]
@@ -154,7 +154,7 @@ def _judged(data: EmbeddingSet, kept: tuple[int, ...], found: Tensor, storage: S
         knn_hits=votes.view(right.shape[:2]) == truth,
         recall_hits=right[..., 0],
         recall=tuple(_recall(line) for line in right),
-        storage=storage,
+        storage=dtype,
     )
 
 

@@ -4,7 +4,7 @@
 Two arms are compared in pairs: the same seed (so the same split) and the same query. There are two sources of noise,
 and a difference counts only if neither explains it; the interval shown is the hull of both.
 
-* Queries: a bootstrap, all seeds together (:mod:`lightning_monocon.functional.bootstrap`).
+* Queries: a bootstrap, all seeds together (`lightning_monocon.functional.bootstrap`).
 * Seeds: Student's t interval over the mean difference of each seed, from two seeds on. One seed says nothing about
   training noise, and a report on one seed must say so.
 
@@ -32,15 +32,15 @@ FLOATS: Storages = ("float32", "float32")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Accuracy of ``arm`` at ``k`` kept dimensions minus accuracy of ``other`` at ``other_k``.
+    """Hold the accuracy of ``arm`` at ``k`` kept dimensions minus that of ``other`` at ``other_k``.
 
     Attributes:
-        difference: mean over seeds and queries, as a share (0.01 is one point).
-        low: lower end of the interval.
-        high: upper end of the interval.
-        seeds: number of paired seeds.
-        query_interval: the interval over queries alone, which is never wider than ``low`` to ``high``.
-        storages: how the coordinates of ``arm`` and of ``other`` are kept.
+        difference: Mean over seeds and queries, as a share (0.01 is one point).
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        seeds: Number of paired seeds.
+        query_interval: The interval over queries alone, which is never wider than ``low`` to ``high``.
+        storages: Storage types of the coordinates of ``arm`` and of ``other``.
     """
 
     arm: str
@@ -61,12 +61,21 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Form:
+    """Hold one way to store an arm's vectors: at most ``k`` coordinates in ``storage``, and the accuracy it gives."""
+
+    storage: Storage
+    k: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Winner:
-    """The best arm at a budget of ``k`` dimensions, with its margin over every other arm.
+    """Hold the best arm at a budget of ``k`` dimensions, with its margin over every other arm.
 
     Attributes:
-        accuracy: mean over seeds.
-        margins: winner against each other arm, the runner-up first.
+        accuracy: Mean over seeds.
+        margins: Winner against each other arm, the runner-up first.
     """
 
     k: int
@@ -102,16 +111,16 @@ def compare(
     """Compare two arms, paired by seed and by query, each within its budget of dimensions.
 
     Args:
-        arm: scores of one arm, one per seed.
-        other: scores of the other arm; seeds that only one of them has are left out.
-        k: dimensions that ``arm`` may keep.
-        other_k: dimensions that ``other`` may keep; ``k`` by default.
-        measure: what is compared.
-        seed: of the resampling, which is the same for every call.
-        storages: how the coordinates of the two are kept.
+        arm: Scores of one arm, one per seed.
+        other: Scores of the other arm; seeds that only one of them has are left out.
+        k: Dimensions that ``arm`` may keep.
+        other_k: Dimensions that ``other`` may keep; ``k`` by default.
+        measure: What is compared.
+        seed: Of the resampling, which is the same for every call.
+        storages: Storage types of the coordinates of the two.
 
     Raises:
-        ValueError: if the arms share no seed, or were judged on other queries.
+        ValueError: If the arms share no seed, or were judged on other queries.
     """
     pairs = _pairs(arm, other)
     other_k = k if other_k is None else other_k
@@ -149,15 +158,26 @@ def winner(arms: Mapping[str, Sequence[Score]], k: int, measure: Measure = "knn_
     """Name the arm with the highest mean accuracy at ``k`` dimensions; of equals, the one that is listed first.
 
     Args:
-        arms: for each arm its scores, one per seed.
-        k: dimensions that each arm may keep.
-        measure: what is compared.
-        seed: of the resampling.
+        arms: For each arm its scores, one per seed.
+        k: Dimensions that each arm may keep.
+        measure: What is compared.
+        seed: Of the resampling.
     """
-    accuracy = {name: float(np.mean([_share(s, k, measure) for s in scores])) for name, scores in arms.items()}
-    first, *rest = sorted(accuracy, key=lambda name: -accuracy[name])
-    margins = tuple(compare(arms[first], arms[name], k, k, measure, seed) for name in rest)
-    return Winner(k=k, arm=first, accuracy=accuracy[first], margins=margins)
+    forms = {name: Form("float32", k, float(np.mean([_share(s, k, measure) for s in arms[name]]))) for name in arms}
+    first, margins = ranked(arms, forms, measure, seed)
+    return Winner(k=k, arm=first, accuracy=forms[first].accuracy, margins=margins)
+
+
+def ranked(
+    arms: Mapping[str, Sequence[Score]], forms: Mapping[str, Form], measure: Measure = "knn_accuracy", seed: int = 0
+) -> tuple[str, tuple[Comparison, ...]]:
+    """Return the arm whose form is most accurate, and its margins over the others, the runner-up first."""
+    first, *rest = sorted(forms, key=lambda name: -forms[name].accuracy)
+    best = forms[first]
+    return first, tuple(
+        compare(arms[first], arms[name], best.k, forms[name].k, measure, seed, (best.storage, forms[name].storage))
+        for name in rest
+    )
 
 
 def _pairs(arm: Sequence[Score], other: Sequence[Score]) -> list[tuple[Score, Score]]:
@@ -177,15 +197,15 @@ def _pairs(arm: Sequence[Score], other: Sequence[Score]) -> list[tuple[Score, Sc
     return pairs
 
 
-def hits(score: Score, k: int, measure: Measure = "knn_accuracy", storage: Storage = "float32") -> Tensor:
-    """Which queries ``(Q,)`` are right within ``k`` dimensions kept in ``storage``.
+def hits(score: Score, k: int, measure: Measure = "knn_accuracy", dtype: Storage = "float32") -> Tensor:
+    """Return which queries ``(Q,)`` are right within ``k`` dimensions kept in storage type ``dtype``.
 
     Raises:
-        ValueError: if the storage was not measured.
+        ValueError: If the storage type was not measured.
     """
-    line = score.line(storage)
+    line = score.line(dtype)
     if line is None:
-        raise ValueError(f"`storages` must have been measured; {score.arm} has no {storage} vectors: rounded=True.")
+        raise ValueError(f"`storages` must have been measured; {score.arm} has no {dtype} vectors: rounded=True.")
     return line.hits(measure)[line.index(k)]
 
 

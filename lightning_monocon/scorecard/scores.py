@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything the scorecard says about one embedding, from gallery and queries alone."""
+"""Score one embedding from its gallery and queries alone."""
 
 from __future__ import annotations
 
@@ -44,38 +44,38 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """Metrics and frontier of one embedding.
+    """Hold the metrics and the frontier of one embedding.
 
     The spectral figures are those of L2-normalised rows: spectrum, n99, rank, total variance, mean cosine and
     correlation of the gallery; RMSE and FVU fit the gallery's top-n99 subspace and judge the queries.
 
     Attributes:
-        arm: name of the model.
-        seed: seed of its training run.
-        stage: which checkpoint.
-        reading: how its vectors are cut to fewer dimensions.
-        n: rows of the gallery. n99 grows with it, so n99 is compared at equal n only.
-        n_query: rows of the queries.
-        dim: width D of the vectors.
-        classes: different labels in the gallery.
-        distinct: different rows in the gallery; n99 counts repeated rows as evidence, wrongly.
-        leaked: queries that are rows of the gallery, bit by bit, and so find themselves.
-        chance: accuracy of always answering the gallery's most common label.
+        arm: Name of the model.
+        seed: Seed of its training run.
+        stage: Which checkpoint.
+        reading: How its vectors are cut to fewer dimensions.
+        n: Rows of the gallery. n99 grows with it, so n99 is compared at equal n only.
+        n_query: Rows of the queries.
+        dim: Width D of the vectors.
+        classes: Different labels in the gallery.
+        distinct: Different rows in the gallery; n99 counts repeated rows as evidence, wrongly.
+        leaked: Queries that are rows of the gallery, bit by bit, and so find themselves.
+        chance: Accuracy of always answering the gallery's most common label.
         n99: fewest principal components with 99 % of the variance; 0 if all rows are equal.
         n99_interval: its 95 % interval over other rows, as many (delete-group jackknife).
-        rank: principal directions with more than rounding error.
+        rank: Principal directions with more than rounding error.
         knn_accuracy: 5-NN accuracy at full width by cosine.
-        recall: share of queries with a right label among the k nearest, by k, at full width by cosine.
-        rmse: root mean square of what the top n99 components leave of the queries, per entry.
-        fvu: the same as a fraction of the queries' variance. RMSE falls when all rows move together, FVU does not.
-        total_variance: sum of the spectrum, between 0 (all rows equal) and 1.
-        mean_cosine: mean cosine between different rows.
-        feature_correlation: root mean square correlation between different features.
+        recall: Share of queries with a right label among the k nearest, by k, at full width by cosine.
+        rmse: Root mean square of what the top n99 components leave of the queries, per entry.
+        fvu: The same as a fraction of the queries' variance. RMSE falls when all rows move together, FVU does not.
+        total_variance: Sum of the spectrum, between 0 (all rows equal) and 1.
+        mean_cosine: Mean cosine between different rows.
+        feature_correlation: Root mean square correlation between different features.
         spectrum: ``(D,)`` float64 eigenvalues of the covariance, descending.
-        frontier: accuracy against kept dimensions.
-        rounded: the same when coordinates are kept as int8 and as single bits; empty if not asked for.
+        frontier: Accuracy against kept dimensions.
+        rounded: The same when coordinates are kept as int8 and as single bits; empty if not asked for.
         query_labels: ``(Q,)`` labels that pair the queries of two scores.
-        verdict: what the embedding is, in words; None before it was judged.
+        verdict: What the embedding is, in words; None before it was judged.
     """
 
     arm: str
@@ -105,9 +105,9 @@ class Score:
     reading: Reading = "pca"
     verdict: Verdict | None = None
 
-    def line(self, storage: Storage) -> Frontier | None:
-        """The frontier in one storage; None if it was not measured."""
-        return next((line for line in (self.frontier, *self.rounded) if line.storage == storage), None)
+    def line(self, dtype: Storage) -> Frontier | None:
+        """Return the frontier in one storage type; None if it was not measured."""
+        return next((line for line in (self.frontier, *self.rounded) if line.storage == dtype), None)
 
     @property
     def recall_at_1(self) -> float:
@@ -120,7 +120,7 @@ class Score:
         return self.recall[5]
 
     def knn_accuracy_at(self, budget: int) -> float:
-        """5-NN accuracy with at most ``budget`` kept dimensions."""
+        """Return the 5-NN accuracy with at most ``budget`` kept dimensions."""
         return self.frontier.knn_accuracy[self.frontier.index(budget)]
 
 
@@ -130,13 +130,13 @@ def measure(
     """Score a checked set of embeddings.
 
     Args:
-        data: gallery and queries of one model.
-        dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... up to the rank, and D.
-        extra: further kept dimensions, used as far as the embedding has them; n99 always is.
-        rounded: measure int8 and binary vectors as well.
+        data: Gallery and queries of one model.
+        dims: Kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... up to the rank, and D.
+        extra: Further kept dimensions, used as far as the embedding has them; n99 always is.
+        rounded: Measure int8 and binary vectors as well.
 
     Raises:
-        ValueError: if ``dims`` names dimensions that the embedding does not have.
+        ValueError: If ``dims`` names dimensions that the embedding does not have.
     """
     figures, basis = _spectral(data)
     rank, n99 = figures["rank"], figures["n99"]
@@ -159,7 +159,7 @@ def measure(
         knn_accuracy=line.knn_accuracy[-1],
         recall=line.recall[-1],
         frontier=line,
-        rounded=tuple(measure_rounded(data, storage, basis) for storage in ROUNDED) if rounded else (),
+        rounded=tuple(measure_rounded(data, dtype, basis) for dtype in ROUNDED) if rounded else (),
         query_labels=data.query_labels,
         reading=data.reading,
         **figures,
@@ -167,14 +167,14 @@ def measure(
 
 
 def effective_dimensions(sets: Iterable[EmbeddingSet]) -> set[int]:
-    """The n99 of each gallery, as :func:`measure` finds it."""
+    """Return the n99 of each gallery, as `measure` finds it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateSampleWarning)
         return {int(effective_dimension(data.gallery, VARIANCE).nan_to_num(0.0)) for data in sets}
 
 
 def _spectral(data: EmbeddingSet) -> tuple[dict[str, Any], PrincipalComponents]:
-    """Figures of the spectrum; rows that are all equal have few of them (NaN), but they are scored all the same."""
+    """Return the figures of the spectrum and its axes; of rows that are all equal most figures are NaN."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateSampleWarning)  # the verdict says it, once and in words
         groups = grouped_moments(data.gallery, GROUPS, normalize=True)
@@ -225,5 +225,5 @@ def _fractional(statistics: Moments) -> Tensor:
 
 
 def _hashes(rows: Tensor) -> Iterator[int]:
-    """One number per row, equal for rows that are equal bit by bit."""
+    """Return one number for each row, equal for rows that are equal bit by bit."""
     return (hash(row.tobytes()) for row in rows.numpy())

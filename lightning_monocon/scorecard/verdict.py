@@ -27,6 +27,7 @@ from lightning_monocon.functional.red_flags import (
 from lightning_monocon.runs.record import History, late_change
 from lightning_monocon.scorecard.ranking import Comparison, compare
 from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.smallest import has_skill
 
 CONE_VARIANCE = 0.5
 """Total variance below this share of the baseline's moves the RMSE by more than any change of shape."""
@@ -43,19 +44,19 @@ ACCURACY = "val/knn_accuracy"
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rules look at: one arm against the baseline, means over the paired seeds.
+    """Hold what the rules look at: one arm against the baseline, means over the paired seeds.
 
     Attributes:
-        skill: accuracy above chance in the arm's n99 dimensions, over the baseline's at full width.
-        own_share: the same over the arm's own at full width.
+        skill: Accuracy above chance in the arm's n99 dimensions, over the baseline's at full width.
+        own_share: The same over the arm's own at full width.
         dimension_ratio: n99 over the baseline's n99.
         rmse_ratio: RMSE over the baseline's.
-        variance_ratio: total variance over the baseline's.
-        same_sample: whether both galleries have as many rows, and as many different ones to a hundredth, without which
+        variance_ratio: Total variance over the baseline's.
+        same_sample: Whether both galleries have as many rows, and as many different ones to a hundredth, without which
             n99 cannot be compared.
-        whole: accuracy at full width, against the baseline's.
-        kept: accuracy in the arm's n99 dimensions against the baseline at full width.
-        rival: accuracy in the arm's n99 dimensions against the baseline's PCA to as many.
+        whole: Accuracy at full width, against the baseline's.
+        kept: Accuracy in the arm's n99 dimensions against the baseline at full width.
+        rival: Accuracy in the arm's n99 dimensions against the baseline's PCA to as many.
     """
 
     skill: float
@@ -71,7 +72,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Rule:
-    """A word, when it applies, and why."""
+    """Hold a word, when it applies, and why."""
 
     word: str
     applies: Callable[[Facts], bool]
@@ -80,7 +81,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The word for an arm, the reason for the rule, and the facts that it was judged by (None for the baseline)."""
+    """Hold the word for an arm, the reason for the rule, and the facts behind it (None for the baseline)."""
 
     word: str
     reason: str
@@ -98,36 +99,20 @@ RULES: tuple[Rule, ...] = (
         lambda f: not f.same_sample,
         "n99 grows with the number of different rows, so it says nothing between galleries that differ in it",
     ),
-    Rule(
-        "collapsed",
-        lambda f: f.skill < NO_SKILL or f.own_share < COLLAPSED_SHARE,
-        COLLAPSED,
-    ),
+    Rule("collapsed", lambda f: f.skill < NO_SKILL or f.own_share < COLLAPSED_SHARE, COLLAPSED),
     Rule(
         "narrower cone only",
         lambda f: f.variance_ratio < CONE_VARIANCE and f.rmse_ratio < 1 and f.dimension_ratio > COMPACT_RATIO,
         "all rows moved together: the error shrank with the total variance, the number of dimensions did not",
     ),
-    Rule(
-        "under-trained",
-        lambda f: f.dimension_ratio <= COMPACT_RATIO and _loses(f.kept),
-        UNDER_TRAINED,
-    ),
+    Rule("under-trained", lambda f: f.dimension_ratio <= COMPACT_RATIO and _loses(f.kept), UNDER_TRAINED),
     Rule(
         "compact",
         lambda f: f.dimension_ratio <= COMPACT_RATIO,
         "fewer dimensions hold 99 % of the variance, and they hold the classes",
     ),
-    Rule(
-        "less accurate",
-        lambda f: _loses(f.whole),
-        "no fewer dimensions, and less accuracy",
-    ),
-    Rule(
-        "more accurate",
-        lambda f: f.whole.low > 0,
-        "no fewer dimensions, but more accuracy",
-    ),
+    Rule("less accurate", lambda f: _loses(f.whole), "no fewer dimensions, and less accuracy"),
+    Rule("more accurate", lambda f: f.whole.low > 0, "no fewer dimensions, but more accuracy"),
     Rule(
         "not distinguishable from the baseline",
         lambda f: True,
@@ -137,11 +122,11 @@ RULES: tuple[Rule, ...] = (
 
 
 def judge(arm: Sequence[Score], baseline: Sequence[Score]) -> Verdict:
-    """Give the word of the first rule that applies to an arm.
+    """Return the verdict of the first rule that applies to an arm.
 
     Args:
-        arm: scores of the arm, one per seed.
-        baseline: scores of the baseline, measured at the arm's n99 as well, on the same queries.
+        arm: Scores of the arm, one per seed.
+        baseline: Scores of the baseline, measured at the arm's n99 as well, on the same queries.
     """
     if any(score.n99 == 0 for score in arm):
         return Verdict("collapsed", ALL_EQUAL)
@@ -151,14 +136,12 @@ def judge(arm: Sequence[Score], baseline: Sequence[Score]) -> Verdict:
 
 
 def judge_alone(score: Score) -> Verdict:
-    """Give the word for an embedding that has no baseline: only a collapse shows without one."""
+    """Return the verdict on an embedding that has no baseline: only a collapse shows without one."""
     if score.n99 == 0:
         return Verdict("collapsed", ALL_EQUAL)
-    noise = 2 * math.sqrt(score.chance * (1 - score.chance) / score.n_query)
-    above = score.knn_accuracy - score.chance
-    if above <= noise:
+    if not has_skill([score]):
         return Verdict("collapsed", "the neighbours find no more than always giving the commonest label would")
-    if score.knn_accuracy_at(score.n99) - score.chance < COLLAPSED_SHARE * above:
+    if score.knn_accuracy_at(score.n99) - score.chance < COLLAPSED_SHARE * (score.knn_accuracy - score.chance):
         return Verdict("collapsed", COLLAPSED)
     return Verdict("not judged", "compact is a comparison: give a baseline, the embeddings that were there before")
 
