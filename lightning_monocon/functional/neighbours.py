@@ -27,8 +27,8 @@ from lightning_monocon.functional.unit_rows import binary_scale, tame_rows
 
 DistanceName = Literal["cosine", "euclidean"]
 
-_QUERY_TILE = 1024
-_GALLERY_TILE = 4096
+_QUERY_TILE = 256
+_GALLERY_TILE = 16384
 _ROW_TILE = 1024  # float64 rows that are prepared at a time
 _EXACT_ENTRIES = 1 << 21  # float64 entries of one exact tile: 16 MB
 _EXACT_QUERIES = 256  # searched again together
@@ -184,14 +184,17 @@ def _search_again(query: _Unsure, gallery: _Points, k: int) -> tuple[Tensor, Ten
     for start in range(0, len(gallery.rows), _GALLERY_TILE):
         tile = slice(start, min(start + _GALLERY_TILE, len(gallery.rows)))
         reached = torch.mm(query.scaled, gallery.centred[tile].T).sub_(gallery.square[tile]) >= query.least[:, None]
-        every = torch.arange(start, tile.stop, device=best.device).expand(reached.shape)
         if query.own is not None:
-            reached &= every != query.own[:, None]
+            reached &= torch.arange(start, tile.stop, device=best.device) != query.own[:, None]
 
         number, row = torch.nonzero(reached, as_tuple=True)
-        squared = torch.full(reached.shape, torch.inf, dtype=torch.float64, device=best.device)
-        squared[number, row] = _pair_distances(query.rows, gallery, number, row + start)
-        best, indices = _kept(torch.cat([best, squared], 1), torch.cat([indices, every], 1), k, query.first)
+        count = reached.sum(1)
+        place = torch.arange(len(number), device=best.device) - (count.cumsum(0) - count)[number]
+        squared = best.new_full((len(count), int(count.max())), torch.inf)
+        squared[number, place] = _pair_distances(query.rows, gallery, number, row + start)
+        found = torch.full(squared.shape, tile.stop, device=best.device)
+        found[number, place] = row + start
+        best, indices = _kept(torch.cat([best, squared], 1), torch.cat([indices, found], 1), k, query.first)
     return _decide(best, indices, k, query.first)
 
 
@@ -216,7 +219,8 @@ def _search_tile(
         slack = slack * (scaled.norm(dim=1) * largest.sqrt() + largest)
         kth = scores.gather(1, (indices[:, None] == chosen[:, -1:, None]).to(torch.int8).argmax(2)).squeeze(1)
         unsure = torch.nonzero(kth - scores[:, -1] <= slack).flatten()
-        for some in torch.split(unsure, _EXACT_QUERIES):
+        for start in range(0, len(unsure), _EXACT_QUERIES):
+            some = unsure[start : start + _EXACT_QUERIES]
             asked = _Unsure(
                 exact[some], scaled[some], (kth - slack)[some], first[some], None if own is None else own[some]
             )
