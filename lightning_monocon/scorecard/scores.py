@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lightning_monocon.functional.bootstrap import CONFIDENCE
 from lightning_monocon.functional.checks import DegenerateSampleWarning
 from lightning_monocon.functional.effective_dimension import components_for, effective_dimension
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
@@ -38,8 +39,6 @@ VARIANCE = 0.99
 
 GROUPS = 10
 """Groups of rows that are left out in turn; each takes every tenth row, so that a sorted gallery is mixed."""
-
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +208,7 @@ def dimension_interval(groups: Sequence[Moments]) -> tuple[float, float]:
     centre = float(components_for(variances, VARIANCE).nan_to_num(0.0))
     if centre == 0:  # all rows are equal
         return 0.0, 0.0
-    _, low, high = jackknife_interval(groups, _fractional, _CONFIDENCE)
+    _, low, high = jackknife_interval(groups, _fractional, CONFIDENCE)
     reach = float(high - low) / 2
     return max(1.0, centre - reach), min(float(len(variances)), centre + reach)
 
