@@ -135,14 +135,14 @@ def _check_transformer(path: Path, kind: str, foreign: str) -> None:
 
 
 def load_sentence_transformer(folder: Path) -> Any:  # noqa: ANN401  # optional package
-    """Load the folder as any user of sentence-transformers would."""
+    """Load the folder as anyone would."""
     library = optional_package("sentence_transformers", "text")
     with reachable("path", str(folder)):
         return library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
 
 def _modules(stack: Iterable[nn.Module]) -> list[nn.Module]:
-    """Return Dense and Normalize modules for the chain; an activation goes into the Dense before it."""
+    """Dense and Normalize modules for the chain; an activation goes into the Dense before it."""
     dense, norm = _class("Dense"), _class("Normalize")
     found: list[nn.Module] = []
     layers = list(stack)
@@ -215,7 +215,7 @@ def _finish(encoder: nn.Module, folder: Path) -> None:
 
 
 def _without_paths(content: Any) -> Any:  # noqa: ANN401  # any JSON value
-    """Replace folders of this machine by their last part wherever a model is named; drop how the model was found."""
+    """Replace folders of this machine by their last part, wherever a model's name stands; drop how it was found."""
     if isinstance(content, dict):
         kept = {}
         for name, value in content.items():
@@ -228,7 +228,7 @@ def _without_paths(content: Any) -> Any:  # noqa: ANN401  # any JSON value
 
 
 def _class(name: str) -> Any:  # noqa: ANN401  # optional package
-    """Return a class of sentence-transformers."""
+    """A class of sentence-transformers."""
     return getattr(import_module("sentence_transformers.sentence_transformer.modules"), name)
 
 

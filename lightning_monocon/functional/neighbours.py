@@ -58,16 +58,6 @@ class _Points(NamedTuple):
     square: Tensor  # (N,) float32, |centred|^2 and the penalty
 
 
-class _Unsure(NamedTuple):
-    """Queries whose nearest rows float32 cannot tell."""
-
-    rows: Tensor  # (Q, D) float64
-    scaled: Tensor  # (Q, D) float32, as `_candidates` takes them
-    least: Tensor  # (Q,) float32 score below which no row is among the nearest
-    first: Tensor  # (Q,) rows of the gallery that come first of equally near ones
-    own: Tensor | None  # (Q,) rows of the gallery that they are, which they must not find
-
-
 def check_metric(metric: str) -> None:
     """Raise ValueError unless ``metric`` is ``"cosine"`` or ``"euclidean"``."""
     if metric not in ("cosine", "euclidean"):
@@ -175,6 +165,16 @@ def _pair_distances(query: Tensor, gallery: _Points, number: Tensor, row: Tensor
     height = max(1, _EXACT_ENTRIES // query.shape[1])
     parts = zip(torch.split(number, height), torch.split(row, height), strict=True)
     return torch.cat([(_unit(gallery, g) - query[q]).square_().sum(dim=1) + gallery.penalty[g] for q, g in parts])
+
+
+class _Unsure(NamedTuple):
+    """Hold queries whose nearest rows float32 cannot tell."""
+
+    rows: Tensor  # (Q, D) float64
+    scaled: Tensor  # (Q, D) float32, as `_candidates` takes them
+    least: Tensor  # (Q,) float32 score below which no row is among the nearest
+    first: Tensor  # (Q,) rows of the gallery that come first of equally near ones
+    own: Tensor | None  # (Q,) rows of the gallery that they are, which they must not find
 
 
 def _search_again(query: _Unsure, gallery: _Points, k: int) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warn of what makes the headline figures of an embedding mean less than they say.
+"""Find the reasons to distrust the headline figures of an embedding.
 
 Effective dimension and reconstruction error are won by collapse, by a constant shift and by a small or padded sample.
 Each rule of `red_flags` looks at one of these ways, needs no baseline, and gives its figures. The thresholds of the
@@ -49,7 +49,7 @@ ALL_EQUAL = "all rows of the gallery are equal"
 
 
 class RedFlag(NamedTuple):
-    """A reason to distrust the figures.
+    """Name a reason to distrust the figures.
 
     Attributes:
         name: ``"undefined"``, ``"one_direction"``, ``"narrow_cone"``, ``"small_sample"`` or ``"repeated_rows"``.

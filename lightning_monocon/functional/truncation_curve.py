@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what an embedding is worth when only its first k principal components are stored.
+"""Score an embedding of which only the first k principal components are stored.
 
 The scorecard measures its frontier with the same functions.
 """

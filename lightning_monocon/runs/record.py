@@ -55,7 +55,7 @@ class RecordLogger(Logger):
         self._append({"epoch": int(metrics.get("epoch", 0)), "step": step, "metrics": values})
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # Lightning's signature
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: object, **kwargs: object) -> None:
         """Append one row with the hyper-parameters."""
         self.log_event("hyperparameters", values=dict(params) if isinstance(params, dict) else vars(params))
 
