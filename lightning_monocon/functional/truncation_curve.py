@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score an embedding of which only the first k principal components are stored.
-
-The scorecard measures its frontier with the same functions.
-"""
+"""Score an embedding of which only the first k principal components are stored."""
 
 from __future__ import annotations
 
