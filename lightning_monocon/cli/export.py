@@ -86,13 +86,14 @@ def export(options: argparse.Namespace, overrides: Sequence[str]) -> Export:
 def summary(written: Export) -> str:
     """What was written, in a few lines for a terminal."""
     from lightning_monocon.export.card import measured_table
+    from lightning_monocon.scorecard.render.tables import Table
 
     facts = written.description.facts
     apart = ", ".join(f"{form} {value:.0e}" for form, value in facts["largest_difference"].items())
     losses = "\n".join(f"  {lost.sentence()}" for lost in written.losses)
     doubts = "".join(f"Warning: {doubt}\n\n" for doubt in written.doubts)
     return (
-        f"{measured_table(written.lines).as_text()}\n\n{losses}\n\n{doubts}"
+        f"{Table(*measured_table(written.lines)).as_text()}\n\n{losses}\n\n{doubts}"
         f"Written to {written.folder}/: {written.stamp.dimension} of {written.stamp.full_dimension} numbers "
         f"({100 * facts['explained']:.2f} % of the variance), {written.lines[-1].bytes} bytes a vector, space "
         f"{written.stamp.space}.\nLargest difference from the native model: {apart}."

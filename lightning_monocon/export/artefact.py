@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of an export that hold weights and facts: ``config.json``, ``head.safetensors``, ``model.safetensors``."""
+"""Write and read the weights and facts of an export: ``config.json``, ``head.safetensors``, ``model.safetensors``."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _PART = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What ``config.json`` says.
+    """Hold what ``config.json`` says.
 
     Attributes:
-        stamp: of the space.
-        layers: of the chain from features to vectors.
-        inputs: names of the inputs.
-        encoder: the encoder as plain values; None where only its author can build it.
-        calibration_rows: rows of the gallery that the codes were calibrated on.
-        facts: figures for people: the projection, what was measured, how far each form is from the native model.
-        files: sha256 of every other file that a form reads, by its path; empty in the layout before.
+        stamp: Of the space.
+        layers: Of the chain from features to vectors.
+        inputs: Names of the inputs.
+        encoder: The encoder as plain values; None where only its author can build it.
+        calibration_rows: Rows of the gallery that the codes were calibrated on.
+        facts: Figures for people: the projection, what was measured, how far each form is from the native model.
+        files: Sha256 of every other file that a form reads, by its path; empty in the layout before.
     """
 
     stamp: Stamp

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of small vectors, stamped, so that vectors of two spaces cannot be joined unnoticed."""
+"""Write and read files of small vectors, stamped so that vectors of two spaces cannot be joined unnoticed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def save_vectors(path: str | Path, stamp: Stamp, **tensors: Tensor) -> Path:
     """Write tensors of one space to a ``.safetensors`` file with its stamp.
 
     Args:
-        path: the file.
-        stamp: of the model that made them, ``load(folder).stamp``.
-        tensors: vectors or codes, and whatever belongs to them, by name.
+        path: The file.
+        stamp: Of the model that made them, ``load(folder).stamp``.
+        tensors: Vectors or codes, and whatever belongs to them, by name.
     """
     path = Path(path)
     write_tensors(path, {name: tensor.contiguous() for name, tensor in tensors.items()}, {KEY: stamp.as_json()})
@@ -43,8 +43,8 @@ def load_vectors(path: str | Path, expect: Stamp | str | Path | None = None) -> 
     """Read such a file.
 
     Args:
-        path: the file.
-        expect: the space that it must be of: a stamp, or an artefact that carries one.
+        path: The file.
+        expect: The space that it must be of: a stamp, or an artefact that carries one.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -58,11 +58,11 @@ def load_vectors(path: str | Path, expect: Stamp | str | Path | None = None) -> 
 
 
 def check_same_space(first: Stamp | str | Path, second: Stamp | str | Path) -> None:
-    """Refuse two artefacts whose vectors must not meet.
+    """Refuse two artefacts whose vectors must not be compared.
 
     Args:
         first: a stamp, a folder of an export, or one of its files, or a file of vectors.
-        second: the same.
+        second: The same.
 
     Raises:
         FileNotFoundError: If there is no such file.

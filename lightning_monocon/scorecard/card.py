@@ -14,14 +14,13 @@ from lightning_monocon.runs.record import History
 from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_budgets, byte_winner
 from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
-from lightning_monocon.scorecard.flags import flags, training_flags
 from lightning_monocon.scorecard.frontier import Measure, default_dims
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.origin import Origin
 from lightning_monocon.scorecard.ranking import Winner, winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
 from lightning_monocon.scorecard.smallest import Smallest, smallest_form
-from lightning_monocon.scorecard.verdict import Verdict, judge
+from lightning_monocon.scorecard.verdict import Verdict, flags, judge, training_flags
 
 
 @dataclass(frozen=True, eq=False)

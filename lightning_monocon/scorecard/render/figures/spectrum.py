@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_monocon.scorecard.card import Arm, Scorecard
-from lightning_monocon.scorecard.dimension import VARIANCE
 from lightning_monocon.scorecard.render.figures.style import dimension_axis, legend_above, line_style, new_figure
+from lightning_monocon.scorecard.scores import VARIANCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
