@@ -276,7 +276,7 @@ class ExactResume(Callback):
             raise ValueError(
                 "The run must be resumed with the settings of its checkpoint, or it is another run; these differ: "
                 f"{'; '.join(found)}. Set them back, start a new run, or go on all the same with `allow_drift=True` "
-                "(--allow_drift true)."
+                "(--allow-drift true)."
             )
         if found:
             rank_zero_warn(
@@ -296,7 +296,7 @@ class ExactResume(Callback):
         if not self.allow_drift:
             raise ValueError(
                 f"{problem} Start the run again, resume from a checkpoint of the end of an epoch, or go on all the "
-                "same with `allow_drift=True` (--allow_drift true)."
+                "same with `allow_drift=True` (--allow-drift true)."
             )
         rank_zero_warn(problem)
 
@@ -317,7 +317,7 @@ class ExactResume(Callback):
         if not self.allow_drift:
             raise ValueError(
                 f"{problem} Use a data set with a length, give the data module a method `resume_at(epoch, batch)`, or "
-                "train without exact resume with `allow_drift=True` (--allow_drift true)."
+                "train without exact resume with `allow_drift=True` (--allow-drift true)."
             )
         rank_zero_warn(problem)
 

@@ -182,13 +182,13 @@ def explain(error: OSError, path: Path) -> WriteError:
     if error.errno == errno.ENOENT:
         return WriteError(
             f"cannot write {path.name!r} to {str(folder)!r}: the folder was moved or removed while it was written to; "
-            "what it held is where it is now, and nothing else was written: resume there with --run_dir and "
+            "what it held is where it is now, and nothing else was written: resume there with --run-dir and "
             "--resume auto"
         )
     if error.errno in _NOT_ALLOWED:
         return WriteError(
             f"cannot write {path.name!r} to {str(folder)!r} ({error.strerror}); nothing was overwritten: choose a "
-            "folder that this user may write to (`--run_dir`, or the checkpoint callback's `dirpath`)"
+            "folder that this user may write to (`--run-dir`, or the checkpoint callback's `dirpath`)"
         )
     return WriteError(f"cannot write {path.name!r} to {str(folder)!r}: {error}; earlier checkpoints are intact")
 

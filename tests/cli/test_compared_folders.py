@@ -116,7 +116,9 @@ def test_a_run_that_failed_before_its_first_step_may_be_made_with_other_settings
             ["--model.temprature", "1"],
             "`--model.temprature` is not an option of `monocon fit`; did you mean `--model.temp",
         ),
-        (["--jobs", "two"], "argument --jobs: invalid int value: 'two'; `monocon compare --help` lists the options"),
+        (["--jobs", "two"], "`jobs` must be int; got 'two'"),
+        (["--seeds", "0", "one"], "`seeds` must be int; got 'one'"),
+        (["--jobs"], "argument --jobs: expected one argument; `monocon compare --help` lists the options"),
     ],
 )
 def test_a_mistake_is_one_sentence_before_anything_is_trained(

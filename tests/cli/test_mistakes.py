@@ -42,7 +42,10 @@ def one_sentence(words: list[str], capsys: pytest.CaptureFixture[str], status: i
             ["--config", "digits", "--trainer.max_epochs", "many"],
             "`trainer.max_epochs` must be int or null; got 'many'",
         ),
-        (["--config", "digits", "--run_dir"], "argument --run_dir: expected one argument"),
+        (
+            ["--config", "digits", "--run_dir"],
+            "argument --run-dir: expected one argument; `monocon fit --help` lists the",
+        ),
         (
             ["--config", "digits", "--trainer.max_epochs=2", "--run_dir=r"],
             "`max_epochs` must exceed the 10 warm-up epochs",
@@ -156,8 +159,8 @@ def test_the_help_of_a_command_has_its_own_options(command: str, capsys: pytest.
     text = capsys.readouterr().out
     assert text.startswith(f"usage: monocon {command} --config RECIPE [OPTIONS]\n")
     assert len(text.splitlines()) < 150 and max(map(len, text.splitlines())) <= 120
-    own = {"fit": "--save_every_n_steps", "predict": "--shard_rows"}.get(command, "--untrained")
-    others = {"--save_every_n_steps", "--shard_rows", "--untrained", "--wandb"} - {own, "--untrained"}
+    own = {"fit": "--save-every-n-steps", "predict": "--shard-rows"}.get(command, "--untrained")
+    others = {"--save-every-n-steps", "--shard-rows", "--untrained", "--wandb"} - {own, "--untrained"}
     assert f"\n  {own} " in text
     assert not [name for name in others - ({"--wandb"} if command == "fit" else set()) if f"\n  {name}" in text]
     assert "\nthe model:\n" in text and "\n  --model.temperature " in text
@@ -168,4 +171,4 @@ def test_help_all_lists_everything(capsys: pytest.CaptureFixture[str]) -> None:
         main(["fit", "--help-all"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
-    assert "--trainer.gradient_clip_val" in text and "--shard_rows" in text and "--model.temperature" in text
+    assert "--trainer.gradient_clip_val" in text and "--shard-rows" in text and "--model.temperature" in text

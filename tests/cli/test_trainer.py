@@ -13,7 +13,6 @@ from helpers.short_run import SHORT, rows
 from lightning_monocon.callbacks import RunReport
 from lightning_monocon.cli import main
 from lightning_monocon.cli.trainer import run
-from lightning_monocon.cli.words import resolve_recipes
 from lightning_monocon.inference.shards import Shards
 from lightning_monocon.scorecard import EmbeddingSet
 
@@ -227,12 +226,3 @@ def test_a_remote_checkpoint_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         run(["test", "--config", "digits", "--ckpt_path", "https://host/x.ckpt"])
     assert "`--ckpt_path` must be a local file, got the URL 'https://host/x.ckpt'" in capsys.readouterr().err
-
-
-def test_paths_are_left_alone(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    words = ["fit", "--config", str(file), "-c", "digits", "--config=digits_mlp"]
-    resolved = resolve_recipes(words)
-    assert resolved[2] == str(file)
-    assert resolved[4].endswith("recipes/digits.yaml")
-    assert resolved[5].startswith("--config=/")

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_monocon.cli.parts import read_recipe
+from lightning_monocon.cli.config import read_recipe
 from lightning_monocon.cli.yaml_files import ConfigError, read_yaml, strict_yaml
 
 
