@@ -84,7 +84,7 @@ def _resolved(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
     except SystemExit as stopped:
         if stopped.code:
             raise
-    return parse_yaml(printed.getvalue())
+    return parse_yaml(printed.getvalue(), "the configuration")
 
 
 def _check_length(config: Mapping[str, Any], recipe: Path) -> None:
@@ -212,11 +212,10 @@ def parser() -> CommandParser:
         paths=("out",),
         passes_on="--",
     )
-    found.add_argument("--config", metavar="RECIPE", type=str, required=True, help="A recipe's name or a YAML file.")
-    found.add_argument("--out", metavar="FOLDER", type=str, required=True, help="The folder of runs and scorecard.")
-    found.add_argument(
-        "--arms", metavar="ARM", nargs="+", type=str, default=list(DEFAULT), help="The arms to train; see below."
-    )
-    found.add_argument("--seeds", metavar="SEED", nargs="+", type=int, default=[0, 1, 2], help="The seeds of each arm.")
-    found.add_argument("--jobs", metavar="N", type=int, default=0, help="Runs at a time; 0 stands for one per core.")
+    add = found.add_argument
+    add("--config", type=str, required=True, help="A packaged recipe's name or a YAML file.")
+    add("--out", type=str, required=True, help="The folder of runs, tables and figures.")
+    add("--arms", nargs="+", type=str, default=list(DEFAULT), help="The arms to train; see below.")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="The seeds of each arm.")
+    add("--jobs", type=int, default=0, help="Runs at a time; 0 stands for one per core.")
     return found

@@ -103,19 +103,6 @@ def recipe_file(name: str, remote: bool = False) -> str:
         stop(str(error))
 
 
-def read_recipe(path: str | Path) -> dict[str, Any]:
-    """Return a recipe, or the ``config.yaml`` of a run, as plain values.
-
-    Raises:
-        ValueError: If the file is missing, is not a YAML mapping, or holds a key twice.
-    """
-    from lightning_monocon.cli.yaml_files import read_yaml
-
-    if not Path(path).is_file():
-        raise ValueError(f"`--config` must be a recipe's name or an existing file, got {str(path)!r}.")
-    return read_yaml(Path(path))
-
-
 def build_part(kind: type[Part], name: str, settings: object, overrides: Sequence[str] = ()) -> Part:
     """Build the part of a recipe that ``settings`` describe, as `monocon fit` would.
 

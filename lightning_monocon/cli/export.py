@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 
-from lightning_monocon.cli.config import build_part, read_recipe, recipe_file, refusing
+from lightning_monocon.cli.config import build_part, recipe_file, refusing
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.options import CommandParser
+from lightning_monocon.cli.yaml_files import read_recipe
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from lightning_monocon.module import MonoCon
 
 _PAIR = 2
+_Storage = Literal["float32", "int8", "binary"]
+_Form = Literal["onnx", "pt2", "sentence-transformers"]
+_SWITCH: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
+"""An option that needs no value on the command line, and takes one in a file."""
 
 
 def run(args: Sequence[str]) -> None:
@@ -130,48 +135,22 @@ def parser() -> CommandParser:
         paths=("ckpt", "out", "tokenizer"),
         passes_on="--data.",
     )
-    found.add_argument("--ckpt", metavar="FILE", type=str, required=True, help="A checkpoint that `monocon fit` wrote.")
-    found.add_argument(
-        *("-c", "--config"),
-        metavar="RECIPE",
-        type=str,
-        required=True,
-        help="The recipe whose data are the gallery: a name, a file, or RUN/config.yaml.",
-    )
-    found.add_argument("--out", metavar="FOLDER", type=str, required=True, help="A new or empty folder to write to.")
-    found.add_argument("--dim", metavar="DIM", type=int | float, default=0.99, help="A share of variance, or a number.")
-    found.add_argument(
-        "--dtype",
-        type=Literal["float32", "int8", "binary"],
-        default="float32",
-        help="How a number of an exported vector is stored.",
-    )
-    found.add_argument(
-        "--forms",
-        metavar="FORM",
-        nargs="+",
-        type=Literal["onnx", "pt2", "sentence-transformers"],
-        help="Forms beside safetensors: onnx, pt2, sentence-transformers (default: all that the model allows).",
-    )
-    found.add_argument(
-        "--tokenizer",
-        metavar="NAME",
-        type=str | None,
-        default=None,
-        help="Name or folder of the tokenizer (default: that of the data).",
-    )
-    for flag, said in (
-        ("--vectors", "Write the small vectors of gallery and query as well."),
-        ("--even-so", "Export a model that has collapsed, or finds less than half, as well."),
-    ):
-        found.add_argument(flag, type=bool, nargs="?", const=True, default=False, help=said)
-    found.add_argument("--sample", metavar="ROWS", type=int, default=50_000, help="Rows to calibrate and measure on.")
-    found.add_argument(
+    add = found.add_argument
+    add("--ckpt", type=str, required=True, help="A checkpoint that `monocon fit` wrote.")
+    add("-c", "--config", type=str, required=True, help="The recipe of the gallery: a name, a file, RUN/config.yaml.")
+    add("--out", type=str, required=True, help="A new or empty folder to write to.")
+    add("--dim", type=int | float, default=0.99, help="A share of the variance, or a whole number.")
+    add("--dtype", type=_Storage, default="float32", help="How a number of an exported vector is stored.")
+    add("--forms", nargs="+", type=_Form, help="Forms beside safetensors (default: all that the model allows).")
+    add("--tokenizer", type=str | None, default=None, help="Its name or folder (default: that of the data).")
+    add("--vectors", **_SWITCH, help="Write the small vectors of gallery and query as well.")
+    add("--sample", type=int, default=50_000, help="Rows to calibrate and to measure on.")
+    add(
         "--tolerance",
-        metavar="SIZE",
         type=float | None,
         default=None,
         help="The most that a number of a form may differ from the native model (default: what the rounding of float32 "
         "explains).",
     )
+    add("--even-so", **_SWITCH, help="Export a model that has collapsed, or finds less than half, as well.")
     return found

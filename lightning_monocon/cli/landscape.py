@@ -60,13 +60,10 @@ def parser() -> CommandParser:
         about="Merge the semantic landscapes of runs, fit the laws that enough runs allow, and write a report.",
         paths=("runs", "out"),
     )
+    # no word at all leaves the runs of the options' file
+    absent = argparse.SUPPRESS
     found.add_argument(
-        "runs",
-        metavar="RUN",
-        nargs="*",
-        type=str,
-        default=argparse.SUPPRESS,  # no word at all leaves those of the options' file
-        help="The folder of a run with a landscape.",
+        "runs", metavar="RUN", nargs="*", type=str, default=absent, help="The folder of a run with a landscape."
     )
-    found.add_argument("--out", metavar="FOLDER", type=str, default="landscape", help="The folder of the report.")
+    found.add_argument("--out", type=str, default="landscape", help="The folder of the report.")
     return found

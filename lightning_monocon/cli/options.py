@@ -65,7 +65,7 @@ class CommandParser(OptionParser, ArgumentParser):
         self._usage, self._about, self._more = f"{prog} {usage}", about, more
         self._file, self._paths, self._passes_on = file, paths, passes_on
         self._passed: list[str] = []
-        self.add_argument(file, action=ConfigFile, help="A YAML file of options, which those after it change.")
+        self.add_argument(file, action=ConfigFile, help="A YAML file of options; options that follow override it.")
         self._general = list(self._actions)
 
     def config_file(self, name: str) -> str:
@@ -147,8 +147,9 @@ def _is_shown(action: argparse.Action) -> bool:
 def _lines(action: argparse.Action) -> list[str]:
     names = [name for name in reversed(action.option_strings) if not name.endswith("+")]
     flag = names[0] if names else f"{action.metavar}..."
-    if names and action.metavar and "=" not in action.metavar:
-        flag += f" {action.metavar}" + "..." * (action.nargs == "+")
+    if names and str(action.metavar).startswith(("{", "[")):  # the choices, or a list
+        flag += f" {action.metavar}"
+    flag += " ..." * (action.nargs == "+")
     said = " ".join(HELP.get(action.dest, action.help or "").replace("``", "").split())
     if action.default not in (None, argparse.SUPPRESS, []) and "(default:" not in said:
         said = f"{said.removesuffix('.')} (default: {_readable(action.default)})."

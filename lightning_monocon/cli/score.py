@@ -96,45 +96,21 @@ def parser() -> CommandParser:
         more=_LAYOUTS,
         paths=("files", *_ROLES, "baseline", "out"),
     )
-    found.add_argument(
-        "files",
-        metavar="FILE",
-        nargs="*",
-        type=str,
-        default=argparse.SUPPRESS,  # no word at all leaves those of the options' file
-        help="Files of embeddings and labels; see below.",
-    )
+    add = found.add_argument
+    # no word at all leaves the files of the options' file
+    absent = argparse.SUPPRESS
+    add("files", metavar="FILE", nargs="*", type=str, default=absent, help="Embeddings and labels; see below.")
     for role in _ROLES:
-        found.add_argument(
-            f"--{role.replace('_', '-')}",
-            metavar="FILE",
-            type=str | None,
-            default=None,
-            help=f"The {role.replace('_', ' ')} alone; give all four of these options instead of FILE...",
-        )
-    found.add_argument(
+        text = f"The {role.replace('_', ' ')} alone; give all four of these options instead of FILE..."
+        add(f"--{role.replace('_', '-')}", type=str | None, default=None, help=text)
+    add(
         "--baseline",
-        metavar="FILE",
         nargs="+",
         type=str,
         help="Another model's embeddings of the same rows, in the same order: whether an embedding is compact is a "
         "comparison.",
     )
-    found.add_argument(
-        "--dims", metavar="K", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...)."
-    )
-    found.add_argument(
-        "--name",
-        metavar="NAME",
-        type=str | None,
-        default=None,
-        help="The name of the embeddings in tables and figures (default: that of the first file).",
-    )
-    found.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=str | None,
-        default=None,
-        help="A folder for scorecard.html, .md, .json and the figures.",
-    )
+    add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")
+    add("--name", type=str | None, default=None, help="A name for tables and figures (default: the first file's).")
+    add("--out", type=str | None, default=None, help="A folder for scorecard.html, .md, .json and the figures.")
     return found

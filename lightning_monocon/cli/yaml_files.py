@@ -17,28 +17,30 @@ class ConfigError(ValueError, yaml.YAMLError):  # type: ignore[misc]  # PyYAML s
     """A YAML file cannot be used; the text says which file, where, and why."""
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the content of a YAML file, with numbers read as `monocon fit` reads them.
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """Return a recipe, or the ``config.yaml`` of a run, as plain values, with numbers as `monocon fit` reads them.
 
     Raises:
-        ConfigError: If the file is not a YAML mapping, or holds a key twice.
+        ValueError: If the file is missing, is not a YAML mapping, or holds a key twice.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = Path(folder) / "recipe.yaml"
         ...     _ = file.write_text("model: {lr_head: 1e-3}")
-        ...     read_yaml(file)
+        ...     read_recipe(file)
         {'model': {'lr_head': 0.001}}
     """
-    return parse_yaml(path.read_text(encoding="utf-8"), f"`--config` {str(path)!r}")
+    if not Path(path).is_file():
+        raise ValueError(f"`--config` must be a recipe's name or an existing file, got {str(path)!r}.")
+    return parse_yaml(Path(path).read_text(encoding="utf-8"), f"`--config` {str(path)!r}")
 
 
-def parse_yaml(text: str, file: str = "the configuration") -> dict[str, Any]:
-    """Return the content of a YAML text, as `read_yaml` does.
+def parse_yaml(text: str, file: str) -> dict[str, Any]:
+    """Return the content of a YAML mapping.
 
     Args:
-        text: YAML.
+        text: The YAML.
         file: The file that it comes from, as the sentence on a mistake calls it.
     """
     with strict_yaml():

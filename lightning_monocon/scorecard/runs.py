@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_monocon.runs.files import whole
-from lightning_monocon.runs.record import read_history
+from lightning_monocon.runs.record import RECORD, read_history
 from lightning_monocon.scorecard.card import Scorecard, build
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.origin import origin_of
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 EMBEDDINGS = {"last": "embeddings.safetensors", "best": "embeddings-best.safetensors"}
 """Files of a run by checkpoint: after the last epoch, and of the best epoch by validation."""
-
-RECORD = "record.jsonl"
 
 CAPTIONS = {
     "frontier.png": "5-NN accuracy against kept dimensions (every arm is cut by PCA, or to a prefix where it says so); "

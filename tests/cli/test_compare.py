@@ -18,7 +18,6 @@ from oracles import wandb_log
 from lightning_monocon import recipes
 from lightning_monocon.cli import main
 from lightning_monocon.cli.compare import plan
-from lightning_monocon.cli.compared_arms import parse_arm
 from lightning_monocon.cli.mirror import mirror
 from lightning_monocon.scorecard.runs import score_runs
 
@@ -221,40 +220,6 @@ def _children(pid: int) -> list[int]:
     return [*found, *(each for child in found for each in _children(child))]
 
 
-@pytest.mark.parametrize(
-    "arm",
-    ["linear", "linear-0", "linear-x", "encoder-3", "pca", "mlp-reference", "mlp-", "monotonic-squared", "matryoshka-"],
-)
-def test_unknown_arms(arm: str) -> None:
-    with pytest.raises(ValueError, match=rf"`--arms` must be of encoder, mlp, .*, matryoshka \(K: .* got '{arm}'"):
-        parse_arm(arm)
-
-
-@pytest.mark.parametrize(
-    ("arm", "words"),
-    [
-        ("encoder", "--model.head none --model.out_features null"),
-        ("linear-8", "--model.head linear --model.out_features 8"),
-        ("mlp-squared", '--model.head mlp --model.head_options {"init": "squared"}'),
-        ("monotonic-lognormal", '--model.head monotonic --model.head_options {"init": "lognormal"}'),
-        ("matryoshka", "--model.head linear --model.out_features null --model.nested true"),
-        ("matryoshka-monotonic", "--model.head monotonic --model.nested true"),
-        ("matryoshka-encoder", "--model.head none --model.out_features null --model.nested true"),
-    ],
-)
-def test_what_each_arm_changes(arm: str, words: str) -> None:
-    assert " ".join(parse_arm(arm).words({})) == words
-
-
-def test_options_of_the_monotonic_head_reach_the_heads_that_have_them() -> None:
-    options = {"num_layers": 2, "parametrization": "abs"}
-    assert parse_arm("monotonic-identity").words(options)[-1] == (
-        '{"num_layers": 2, "parametrization": "abs", "init": "identity"}'
-    )
-    assert parse_arm("mlp").words(options)[-1] == '{"num_layers": 2}'
-    assert parse_arm("linear-4").words(options)[-2:] == ["--model.head_options", "null"]
-
-
 def test_head_options_are_those_that_fit_makes_of_recipe_and_command_line(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(Path(recipes.path("digits")).read_text() + "\n")
@@ -306,4 +271,29 @@ def test_the_words_of_each_arm(tmp_path: Path) -> None:
 def test_data_without_classes_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`--config` must name data with classes, .*SNLIData has single sentences"):
         plan("snli", ["encoder"], [0], [], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--arm", "encoder"], "`--arm` is not an option of `monocon compare`; did you mean `--arms`?"),
+        (["--seed=0"], "`--seed` is not an option of `monocon compare`; did you mean `--seeds`?"),
+        (
+            ["--model.temprature", "1"],
+            "`--model.temprature` is not an option of `monocon fit`; did you mean `--model.temp",
+        ),
+        (["--jobs", "two"], "`jobs` must be int; got 'two'"),
+        (["--seeds", "0", "one"], "`seeds` must be int; got 'one'"),
+        (["--jobs"], "argument --jobs: expected one argument; `monocon compare --help` lists the options"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_anything_is_trained(
+    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "--config", "digits", "--out", str(tmp_path / "out"), *words, *SHORT])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert sentence in error and len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
