@@ -23,6 +23,8 @@ MOVED = {
     "between_steps": "training.between_steps",
     "cached_gradients": "training.chunks",
     "checkpoints": "runs.checkpoints",
+    "cli.parts": "cli.config",
+    "cli.words": "cli.config",
     "contents": "runs.contents",
     "data.augmentation": "data.images.augmentation",
     "data.augmentation.draws": "data.images.augmentation.draws",

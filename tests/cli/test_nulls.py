@@ -34,7 +34,5 @@ def test_a_section_that_is_null_is_one_sentence(tmp_path: Path, capsys: pytest.C
     (tmp_path / "r.yaml").write_text("trainer: null")
     with pytest.raises(SystemExit):
         main(["fit", "--config", "digits", "--config", str(tmp_path / "r.yaml")])
-    assert (
-        capsys.readouterr().err.strip().removeprefix("monocon: error: ")
-        == "`trainer` must be a mapping of arguments; got null. Leave the key out for the defaults."
-    )
+    sentence = "`trainer` must be a mapping of arguments; got null. Leave the key out for the defaults."
+    assert capsys.readouterr().err == f"monocon: error: {sentence}\n"

@@ -143,7 +143,7 @@ def test_what_a_command_prints_of_its_options_it_reads_again(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever is said in a file may be said in words, and the words count for more."""
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/h")
     flag, content = FILES[command]
     (tmp_path / "first.yaml").write_text(json.dumps(content))
     options, _ = PARSERS[command]().parse([flag, str(tmp_path / "first.yaml")])
@@ -163,7 +163,7 @@ def test_what_a_command_prints_of_its_options_it_reads_again(
 def _at_home(value: Any) -> Any:
     if isinstance(value, list):
         return [_at_home(part) for part in value]
-    return value.replace("~", "/home/me") if isinstance(value, str) else value
+    return value.replace("~", "/h") if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize(
