@@ -57,12 +57,12 @@ class ArmRun:
 
     @property
     def folder(self) -> Path:
-        """The run's own folder."""
+        """Return the run's own folder."""
         return self.out / "runs" / f"{self.arm}-seed{self.seed}"
 
     @property
     def finished(self) -> bool:
-        """Whether the folder holds this run, finished.
+        """Return whether the folder holds this run, finished.
 
         Raises:
             ValueError: If it holds a run of other settings, or anything that `monocon compare` did not write.

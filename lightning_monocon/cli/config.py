@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from lightning_monocon import recipes
 
@@ -34,7 +34,7 @@ def refuse(error: BaseException, prog: str = "monocon") -> NoReturn:
 
 @contextmanager
 def refusing(command: str) -> Iterator[None]:
-    """Print what stops a command that reads files from anywhere as one sentence, whichever library raises it.
+    """Print an error of a command that reads anybody's files as one sentence, whichever library raises it.
 
     Raises:
         SystemExit: With status 1 where the run failed (RuntimeError), otherwise with 2.
@@ -67,7 +67,7 @@ class OptionParser(argparse.ArgumentParser):
         """Return the path of a YAML file of options, given what the command line calls it."""
         return name
 
-    def _parse_optional(self, arg_string: str) -> Any:  # noqa: ANN401  # differs between versions of Python
+    def _parse_optional(self, arg_string: str) -> tuple[argparse.Action | None, str, str | None] | None:
         flag, equals, value = arg_string.partition("=")
         known = self._option_string_actions
         if flag.startswith("--") and "." not in flag and flag not in known:

@@ -25,7 +25,7 @@ _PAIR = 2
 _Storage = Literal["float32", "int8", "binary"]
 _Form = Literal["onnx", "pt2", "sentence-transformers"]
 _SWITCH: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
-"""An option that needs no value on the command line, and takes one in a file."""
+"""Settings of an option that needs no value on the command line, and takes one in a file."""
 
 
 def run(args: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
@@ -50,7 +50,7 @@ class CommandParser(OptionParser, ArgumentParser):
 
     def __init__(
         self,
-        command: str = "",
+        command: str,
         *,
         usage: str = "",
         about: str = "",
@@ -58,11 +58,9 @@ class CommandParser(OptionParser, ArgumentParser):
         file: str = "--config",
         paths: Sequence[str] = (),
         passes_on: str = "",
-        **kwargs: Any,  # noqa: ANN401  # jsonargparse makes parsers of this class for its own ends
     ) -> None:
-        prog = kwargs.pop("prog", f"monocon {command}")
-        super().__init__(prog=prog, allow_abbrev=False, print_config="--print_config", **kwargs)
-        self._usage, self._about, self._more = f"{prog} {usage}", about, more
+        super().__init__(prog=f"monocon {command}", allow_abbrev=False, print_config="--print_config")
+        self._usage, self._about, self._more = f"{self.prog} {usage}", about, more
         self._file, self._paths, self._passes_on = file, paths, passes_on
         self._passed: list[str] = []
         self.add_argument(file, action=ConfigFile, help="A YAML file of options; options that follow override it.")
@@ -98,8 +96,10 @@ class CommandParser(OptionParser, ArgumentParser):
             options[name] = [expanded(path) for path in found] if isinstance(found, list) else found and expanded(found)
         return options, self._passed
 
-    def _parse_known_args(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # differs between versions of Python
-        found, unknown = super()._parse_known_args(*args, **kwargs)
+    def _parse_known_args(
+        self, arg_strings: list[str], namespace: argparse.Namespace, **intermixed: bool
+    ) -> tuple[argparse.Namespace, list[str]]:
+        found, unknown = super()._parse_known_args(arg_strings, namespace, **intermixed)
         self._passed, rest = (unknown, []) if self._passes_on else ([], unknown)
         return found, rest
 
@@ -108,7 +108,7 @@ class CommandParser(OptionParser, ArgumentParser):
         flag = word.partition("=")[0]
         own = ["--" + name for name in flags(self._actions)]
         strange = not flag.startswith(self._passes_on) or get_close_matches(flag, own, n=1, cutoff=_MISSPELT)
-        if flag.startswith("-") and strange:
+        if flag.startswith("--") and strange:
             self.error(f"unrecognized arguments: {word}")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

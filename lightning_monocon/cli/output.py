@@ -40,7 +40,7 @@ class LastingStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # read-only here
-        """The encoding of the stream."""
+        """Return the encoding of the stream."""
         return self.stream.encoding
 
     def __getattr__(self, name: str) -> object:

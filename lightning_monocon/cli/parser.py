@@ -64,11 +64,11 @@ class MonoConParser(OptionParser, LightningArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
         self.command: str | None = None
 
-    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:  # noqa: ANN401  # Lightning's signature
+    def add_argument(self, *flags: str, sub_configs: bool = False, **settings: object) -> argparse.Action:
         """Add an option; ``--config``, which Lightning adds, takes the name of a recipe as well."""
-        if kwargs.get("action") is ActionConfigFile:
-            kwargs |= {"action": ConfigFile, "help": _CONFIG}
-        added: argparse.Action = super().add_argument(*args, **kwargs)
+        if settings.get("action") is ActionConfigFile:
+            settings |= {"action": ConfigFile, "help": _CONFIG}
+        added: argparse.Action = super().add_argument(*flags, sub_configs=sub_configs, **settings)
         return added
 
     def config_file(self, name: str) -> str:

@@ -14,7 +14,7 @@ _RECIPE = "a recipe, a mapping with keys such as model and data"
 
 
 class ConfigError(ValueError, yaml.YAMLError):  # type: ignore[misc]  # PyYAML ships no types
-    """A YAML file cannot be used; the text says which file, where, and why."""
+    """Report a YAML file that cannot be used; the text says which file, where, and why."""
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def strict_yaml(flag: str = "--config", content: str = _RECIPE) -> Iterator[None
     )
     saved = [dict(part) for part in parts]
 
-    def load(text: str, path: str = "") -> Any:  # noqa: ANN401  # whatever the file holds
+    def load(text: str, path: str = "") -> object:
         return _load(text, path and f"`{flag}` {path!r}", content)
 
     set_loader("yaml", load, exceptions=(yaml.YAMLError,))

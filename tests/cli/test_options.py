@@ -186,6 +186,13 @@ def test_a_mistake_is_one_sentence(
     assert sentence in said([command, *NEEDED[command], *words], capsys)
 
 
+def test_what_belongs_to_another_command_is_passed_on_as_it_is() -> None:
+    words = ["--trainer.devices", "-1", "--model.head_options", '{"init": "identity"}', "--wandb-tags+=a"]
+    options, rest = compare.parser().parse([*words[:2], "--config", "digits", "--arms", "mlp", *words[2:], "--out=o"])
+    assert (options.arms, rest) == (["mlp"], words)
+    assert export.parser().parse([*NEEDED["export"], "--data.seed", "-1"])[1] == ["--data.seed", "-1"]
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
