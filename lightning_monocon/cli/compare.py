@@ -64,7 +64,11 @@ def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequ
     for arm in arms:
         parse_arm(arm)  # an unknown one is refused before Lightning is imported
     resolved = _resolved(recipe, overrides)
-    _check_length(resolved, recipe)
+    if resolved["trainer"]["max_epochs"] is None:
+        raise ValueError(
+            "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
+            f"{recipe.name} has None."
+        )
     _check_classes(resolved)
     return [ArmRun(arm, seed, recipe, tuple(overrides), out, resolved) for seed in seeds for arm in arms]
 
@@ -85,20 +89,6 @@ def _resolved(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
         if stopped.code:
             raise
     return parse_yaml(printed.getvalue(), "the configuration")
-
-
-def _check_length(config: Mapping[str, Any], recipe: Path) -> None:
-    """Refuse a recipe that does not say how long to train.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    epochs = config["trainer"]["max_epochs"]
-    if epochs is None:
-        raise ValueError(
-            "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
-            f"{recipe.name} has {epochs!r}."
-        )
 
 
 def _check_classes(config: Mapping[str, Any]) -> None:
