@@ -278,7 +278,7 @@ class ExactResume(Callback):
             raise ValueError(
                 "The run must be resumed with the settings of its checkpoint, or it is another run; these differ: "
                 f"{'; '.join(found)}. Restore them, start a new run, or resume nevertheless with `allow_drift=True` "
-                "(--allow_drift true)."
+                "(--allow-drift true)."
             )
         if found:
             rank_zero_warn(
@@ -298,7 +298,7 @@ class ExactResume(Callback):
         if not self.allow_drift:
             raise ValueError(
                 f"{problem} Start the run again, resume from a checkpoint of the end of an epoch, or resume "
-                "nevertheless with `allow_drift=True` (--allow_drift true)."
+                "nevertheless with `allow_drift=True` (--allow-drift true)."
             )
         rank_zero_warn(problem)
 
@@ -320,7 +320,7 @@ class ExactResume(Callback):
         if not self.allow_drift:
             raise ValueError(
                 f"{problem} Use a data set with a length, give the data module a method `resume_at(epoch, batch)`, or "
-                "train without exact resume with `allow_drift=True` (--allow_drift true)."
+                "train without exact resume with `allow_drift=True` (--allow-drift true)."
             )
         rank_zero_warn(problem)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A comparison's scorecard as a run of its own in Weights & Biases, beside the runs of its arms."""
+"""Mirror a comparison's scorecard to Weights & Biases, as a run of its own beside the runs of its arms."""
 
 from __future__ import annotations
 

@@ -42,6 +42,8 @@ MOVED = {
     ),
     "arms": "heads.arms",
     "cached_gradients": "training.chunks",
+    "cli.parts": "cli.config",
+    "cli.words": "cli.config",
     "data.image_archives": "data.images.archives",
     "data.image_cache": "data.images.cache",
     "data.image_files": "data.images.files",

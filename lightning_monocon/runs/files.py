@@ -237,12 +237,12 @@ def explain(error: OSError, path: Path) -> WriteError:
     if error.errno == errno.ENOENT:
         return WriteError(
             f"cannot write {path.name!r} to {str(folder)!r}: the folder was moved or removed during the run, and "
-            "nothing was written after that: resume where the folder is now with --run_dir and --resume auto"
+            "nothing was written after that: resume where the folder is now with --run-dir and --resume auto"
         )
     if error.errno in _NOT_ALLOWED:
         return WriteError(
             f"cannot write {path.name!r} to {str(folder)!r} ({error.strerror}); nothing was overwritten: choose a "
-            "folder that this user may write to (`--run_dir`, or the checkpoint callback's `dirpath`)"
+            "folder that this user may write to (`--run-dir`, or the checkpoint callback's `dirpath`)"
         )
     return WriteError(f"cannot write {path.name!r} to {str(folder)!r}: {error}; earlier checkpoints are intact")
 

@@ -105,7 +105,7 @@ class RunFolder:
         except Timeout:
             who = "another run" if holder is None else f"pid {holder[0]} on {holder[1]}"
             raise RuntimeError(
-                f"`run_dir` must not be in use; {str(self.path)!r} is being written by {who}. Choose another --run_dir."
+                f"`run_dir` must not be in use; {str(self.path)!r} is being written by {who}. Choose another --run-dir."
             ) from None
 
     def _holder(self) -> tuple[int, str] | None:

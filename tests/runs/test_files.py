@@ -29,8 +29,6 @@ ALLOWED = {
     "lightning_monocon/export/traced.py: found.save": "may write a second file, named after the first, out of sight",
     "lightning_monocon/export/sentence.py: .save_pretrained": "writes a whole folder, out of sight",
     "lightning_monocon/cli/arm_run.py: path.open": "what a process prints goes to its log as it is printed",
-    "lightning_monocon/cli/landscape.py: .write_text": "a report",
-    "lightning_monocon/cli/landscape.py: .savefig": "a report",
 }
 """Calls that write past the writer, and why they may; "out of sight" is the scratch folder of `filled`."""
 

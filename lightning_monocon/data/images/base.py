@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, get_args
@@ -48,8 +49,8 @@ class ImageData(SplitData[ImageSet]):
             on the device of the model. Both give the same images.
         per_class: Images of each class in a batch; ``None`` draws without regard to classes.
         num_workers: Number of loader processes.
-        on_error: Action for an image that does not decode: ``"refuse"`` raises and names it, ``"skip"`` leaves it out,
-            warns and counts it in `description`.
+        on_error: Action for an image that does not decode: ``"raise"`` an error that names it, or ``"skip"``, which
+            leaves it out, warns and counts it in `description`.
         cache: Folder for the decoded images, so that they are decoded once on a machine; ``None`` keeps none.
         leave_out_repeats: Whether to leave out validation and test images whose pixels are those of a train image (and
             test images whose pixels are those of a validation image); `description` counts them.
@@ -80,7 +81,7 @@ class ImageData(SplitData[ImageSet]):
         augment_on: Place = "cpu",
         per_class: int | None = None,
         num_workers: int = 0,
-        on_error: OnError = "refuse",
+        on_error: OnError = "raise",
         cache: str | None = None,
         leave_out_repeats: bool = False,
         download: bool = False,
@@ -91,8 +92,11 @@ class ImageData(SplitData[ImageSet]):
         if batch_size < 2:
             raise ValueError(f"`batch_size` must be at least 2 to hold a pair, got {batch_size}. Try 256.")
 
+        if on_error == "refuse":
+            warnings.warn("`on_error='refuse'` is now called 'raise'; write that.", DeprecationWarning, stacklevel=2)
+            on_error = "raise"
         check_choice("augment_on", augment_on, get_args(Place))
-        check_choice("on_error", on_error, get_args(OnError))
+        check_choice("on_error", on_error, ("raise", "skip"))
 
         self.root, self.cache = Path(root), None if cache is None else Path(cache)
         self.batch_size, self.num_workers, self.per_class = batch_size, num_workers, per_class
@@ -101,7 +105,8 @@ class ImageData(SplitData[ImageSet]):
             mean or self.default_mean, std or self.default_std, trivial=trivial, erasing=erasing
         )
         self.augment_on: Place = augment_on
-        self.on_error: OnError = on_error
+        # checkpoints and caches of release 0.1.0 hold the older word, and must be known again
+        self.on_error: OnError = "refuse" if on_error == "raise" else on_error
         self.download = download
         self.leave_out_repeats = leave_out_repeats
         self._tables: dict[Role, ImageTable] = {}

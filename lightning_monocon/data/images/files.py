@@ -17,7 +17,7 @@ from lightning_monocon.data.images.layout import images_under, is_image, subfold
 from lightning_monocon.data.images.pixels import UnknownRange, ValueRange, read_picture
 from lightning_monocon.data.images.table import ImageTable
 
-OnError = Literal["skip", "refuse"]
+OnError = Literal["raise", "skip", "refuse"]  # "refuse" is the older word for "raise"
 
 _SHOWN = 5  # names in a message; the rest are counted
 _DARK = 16  # the largest 12-bit value, 4095, when it is scaled as a value of 16 bits
@@ -51,7 +51,7 @@ def read_folder(
     strips: bool = False,
     channels: int = 3,
     classes: Sequence[str] | None = None,
-    on_error: OnError = "refuse",
+    on_error: OnError = "raise",
     value_range: ValueRange | None = None,
 ) -> ImageTable:
     """Decode a folder of images.
@@ -63,7 +63,7 @@ def read_folder(
         strips: Whether a file holds images of ``size`` stacked from top to bottom; they are not scaled.
         channels: 3 for colour, 1 for grey.
         classes: The classes, in the order of their numbers; by default the sorted names that are found.
-        on_error: Action for a file that does not decode: ``"refuse"`` raises, ``"skip"`` leaves it out and warns once.
+        on_error: Action for a file that does not decode: ``"raise"`` an error, or ``"skip"`` it with one warning.
         value_range: Values that become black and white in images of more than 8 bits; see `eight_bit`.
 
     Raises:
@@ -122,7 +122,7 @@ def _decode(
 
 def _report(failed: tuple[str, ...], total: int, on_error: OnError) -> None:
     what = f"{len(failed)} of {total} image files do not decode: {_some(failed)}"
-    if on_error == "refuse":
+    if on_error != "skip":
         raise ValueError(f"{what}. Fix or remove them, or pass on_error='skip'.")
     warnings.warn(f"{what}. They are left out.", stacklevel=3)
 

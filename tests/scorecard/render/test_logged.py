@@ -15,7 +15,7 @@ from oracles import wandb_log
 
 from lightning_monocon.callbacks import RunReport
 from lightning_monocon.cli.mirror import mirror
-from lightning_monocon.runs.record import RecordLogger
+from lightning_monocon.loggers.record import RecordLogger
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, build
 from lightning_monocon.scorecard.render.logged import logged_summary, logged_table
 
