@@ -37,7 +37,7 @@ STEP = ("--model.encoder.init_args.weights=null", "--data.batch_size=8", "--data
 def epoch(recipe: str, data: Path, scratch: Path, *further: str) -> Row:
     folder = scratch / f"{recipe}{len(further)}"
     words = ["fit", "--config", recipe, f"--data.root={data}", *SMALL, *ONE_EPOCH, *QUIET, *further]
-    done = monocon([*words, "--run_dir", folder, f"--data.cache={scratch / 'cache'}"], scratch)
+    done = monocon([*words, "--run-dir", folder, f"--data.cache={scratch / 'cache'}"], scratch)
     rows = [json.loads(line)["metrics"] for line in (folder / "record.jsonl").open() if '"metrics"' in line]
     seen = {key: value for row in rows for key, value in row.items()}
     figures = {
@@ -53,7 +53,7 @@ def epoch(recipe: str, data: Path, scratch: Path, *further: str) -> Row:
 def step(recipe: str, data: Path, scratch: Path) -> Row:
     words = ["fit", "--config", recipe, "--trainer.fast_dev_run=true", f"--data.root={data}", *STEP, *QUIET]
     words += ["--trainer.callbacks.init_args.compile=false"] if recipe.endswith("fast") else []
-    words += ["--run_dir", scratch / f"step-{recipe}", f"--data.cache={scratch / 'cache'}"]
+    words += ["--run-dir", scratch / f"step-{recipe}", f"--data.cache={scratch / 'cache'}"]
     return {"recipe": recipe, **_cost(monocon(words, scratch))}
 
 

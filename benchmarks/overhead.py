@@ -28,8 +28,8 @@ from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume, RollingCheckpoint, RunRecord, StopSignals
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
+from lightning_monocon.loggers.record import RecordLogger
 from lightning_monocon.runs.checkpoints import DurableCheckpointIO
-from lightning_monocon.runs.record import RecordLogger
 
 NOTHING = "neither: no checkpoint, Lightning's CSV log"
 OURS = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Callbacks that watch and steer a run; installed as `lightning_monocon.callbacks`."""
+"""Watch and steer a run by callbacks; installed as `lightning_monocon.callbacks`."""
 
 from lightning_monocon.callbacks.best_checkpoint import BestCheckpoint
 from lightning_monocon.callbacks.collapse_guard import CollapseGuard, CollapseWarning

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where in a training step numbers stopped being finite, which samples were there, and what is the likely cause."""
+"""Find where in a training step numbers stopped being finite, with which samples, and the likely cause."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lightning_monocon.inference.embed import untouched
 from lightning_monocon.training.batches import tensors_in
 
 FEW = 8
-"""Names that a message lists."""
+"""Most names that a message lists."""
 
 
 class NonFiniteError(RuntimeError):
-    """A loss, gradient, input or weight is NaN or infinite."""
+    """Report a loss, gradient, input or weight that is NaN or infinite."""
 
 
 class Place(NamedTuple):
-    """A training step: epoch and batch, counted from 0, the optimizer's step, and the batch itself."""
+    """Name a training step: epoch and batch, counted from 0, the optimizer's step, and the batch itself."""
 
     epoch: int
     batch_index: int
@@ -40,7 +40,7 @@ def magnitude(tensors: Iterable[Tensor]) -> Tensor:
     floating = [tensor.detach() for tensor in dense if tensor.is_floating_point() and tensor.numel()]
     if not floating:
         return torch.zeros(())
-    if floating[0].device.type == "cpu":  # looking for the largest takes six times as long here
+    if floating[0].device.type == "cpu":  # finding the largest takes six times as long here
         euclidean = torch.nn.utils.get_total_norm(floating)
         if math.isfinite(euclidean.item()):  # if not, squares may have overflowed
             return euclidean
@@ -66,7 +66,7 @@ def bad_names(module: nn.Module) -> list[str]:
 
 
 def samples_of(trainer: Trainer, place: Place) -> list[int] | None:
-    """Return the data set's indices of a batch's samples, None where the sampler's order cannot be had again."""
+    """Return the data set's indices of the samples of a batch; None if the order of the sampler cannot be repeated."""
     loader = trainer.train_dataloader
     sampler, size = getattr(loader, "sampler", None), getattr(loader, "batch_size", None)
     if size is None or not isinstance(sampler, DistributedSampler | SequentialSampler):
@@ -79,7 +79,7 @@ def samples_of(trainer: Trainer, place: Place) -> list[int] | None:
 
 
 def where(trainer: Trainer, place: Place) -> str:
-    """Return the words that name a step: epoch, batch, step and samples; those with bad inputs where there are any."""
+    """Return words that name a step: epoch, batch, step and samples; if inputs are bad, only those samples."""
     text = f"epoch {place.epoch}, batch {place.batch_index} (step {place.step})"
     rows, samples = bad_rows(place.batch), samples_of(trainer, place)
     if rows:
@@ -89,7 +89,7 @@ def where(trainer: Trainer, place: Place) -> str:
 
 
 def listed(values: Iterable[object]) -> str:
-    """Return the first few values and how many there are.
+    """Return the first few values as text, and how many there are.
 
     Example:
         >>> listed(range(3)), listed(range(100))
@@ -100,16 +100,16 @@ def listed(values: Iterable[object]) -> str:
 
 
 def likely_cause(trainer: Trainer, module: LightningModule, place: Place, reason: str = "") -> str:
-    """Return what probably made a step's numbers overflow, and what mends it.
+    """Return the likely cause of numbers that are not finite, and its remedy.
 
     Args:
-        trainer: Its precision and learning rates are looked at.
-        module: Its weights are looked at.
-        place: Its inputs are looked at.
-        reason: What the loss said of it, if anything.
+        trainer: Trainer, for its precision and learning rates.
+        module: Module, for its weights.
+        place: Step, for its inputs.
+        reason: Error message of the loss, if any.
     """
     if bad_rows(place.batch):
-        return "bad input: the batch itself holds NaN or infinity. Mend the data or the transform that makes it."
+        return "bad input: the batch itself holds NaN or infinity. Fix the data or the transform that makes it."
     rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
     rate = f"{max(rates):g}" if rates else "unknown"
     if names := bad_names(module):
@@ -121,19 +121,19 @@ def likely_cause(trainer: Trainer, module: LightningModule, place: Place, reason
         return "overflow of float16, whose largest number is 65504. Use precision='bf16-mixed' or 32."
     if "length above" in reason or _has_rows_of_zeros(module, place.batch):
         return (
-            "zero vectors: some embeddings have no length, so no direction. Look for empty inputs and dead units, or "
+            "zero vectors: some embeddings have length 0, so no direction. Look for empty inputs and dead units, or "
             "use the loss with normalize=False."
         )
     return f"the learning rate (now {rate}) or a loss that divides by almost 0. Lower it, or set gradient_clip_val=1.0."
 
 
 def _has_rows_of_zeros(module: LightningModule, batch: object) -> bool:
-    """Return whether the module embeds some input at the origin; False where that can't be told."""
+    """Return whether the module embeds some input at the origin; False if that is unknown."""
     try:
         with untouched(module), torch.inference_mode():
             rows = module(batch[0] if isinstance(batch, tuple | list) else batch)
         return isinstance(rows, Tensor) and rows.ndim == 2 and bool((rows.abs().amax(1) == 0).any())
-    except Exception:  # looking for a cause must not hide the fault
+    except Exception:  # the search for a cause must not hide the fault
         return False
 
 
@@ -145,7 +145,7 @@ class _Sign(NamedTuple):
 
 
 class Arrivals:
-    """Values on their way, in the order in which they were sent."""
+    """Collect values that are copied from the device, in the order in which they were sent."""
 
     def __init__(self) -> None:
         self._signs: deque[_Sign] = deque()
@@ -154,9 +154,9 @@ class Arrivals:
         """Start the copy of a 0-d value.
 
         Args:
-            what: What it is the largest of.
-            value: On a CUDA device.
-            place: The step it belongs to.
+            what: Name of what the value stands for.
+            value: Value on a CUDA device.
+            place: Step that the value belongs to.
         """
         host = torch.empty((), dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
         copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -164,7 +164,7 @@ class Arrivals:
         self._signs.append(_Sign(what, host, copied, place))
 
     def bad(self, wait: bool = False) -> Iterator[tuple[str, Place]]:
-        """Yield what has arrived and is not finite; with ``wait`` everything that was sent is waited for."""
+        """Yield the values that have arrived and are not finite; with ``wait``, wait for all that were sent."""
         while self._signs and (wait or self._signs[0].copied.query()):  # type: ignore[no-untyped-call]
             sign = self._signs.popleft()
             sign.copied.synchronize()
@@ -172,5 +172,5 @@ class Arrivals:
                 yield sign.what, sign.place
 
     def clear(self) -> None:
-        """Forget what is on its way."""
+        """Drop the values that have not arrived."""
         self._signs.clear()

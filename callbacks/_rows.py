@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Base of the callbacks that judge the rows of a validation, each sample of the data once."""
+"""Provide the base of callbacks that judge the rows of a validation, each sample of the data once."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lightning_monocon.inference.rank_rows import Share, loaders_of, shares
 
 
 class RowsWatcher(Watcher):
-    """A watcher of rows that the steps return, or that a submodule computes in them, on any number of ranks.
+    """Watch rows that the steps return, or that a submodule computes in them, on any number of ranks.
 
-    A subclass says what happens at the start (`_reset`), with each batch (`_take`) and at the end
+    A subclass defines the start (`_reset`), the treatment of each batch (`_take`) and the end
     (`on_validation_epoch_end`).
 
     Args:
-        layer: Submodule whose last output in a step is judged; None takes what the step returns.
-        name: Tells the figures of two callbacks of one kind apart.
-        on_error: As of `Watcher`.
+        layer: Submodule whose last output in a step is judged; None takes the output of the step.
+        name: Name that distinguishes the figures of two callbacks of one kind.
+        on_error: The argument of `Watcher`.
     """
 
     def __init__(self, layer: str | None, name: str | None, on_error: OnError) -> None:
@@ -32,25 +32,25 @@ class RowsWatcher(Watcher):
         self._shares: list[Share] = []
 
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the rows of the last time; the shares of the loaders are known."""
+        """Drop the rows of the last validation; the shares of the loaders are known."""
         raise NotImplementedError
 
     def _take(self, pl_module: LightningModule, outputs: object, batch: object, place: tuple[int, int]) -> None:
-        """Take one batch; ``place`` is its loader and its index there."""
+        """Add one batch; ``place`` is its loader and its index there."""
         raise NotImplementedError
 
     def _judged(self, outputs: object, key: str) -> Tensor:
-        """Return the rows ``(B, D)`` that are judged: the submodule's, or those of the step under ``key``."""
+        """Return the rows ``(B, D)`` to judge: of the submodule, or of the step under ``key``."""
         return taken(outputs, key) if self.layer is None else self._tap.rows()
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, loaders: object) -> None:
-        """Start, if the callback watches on every rank; to be called on every rank."""
+        """Start if the callback watches on every rank; every rank must call it."""
         if self.agrees(trainer):
             self._prepare(trainer, pl_module, loaders_of(loaders))
 
     @harmless
     def _prepare(self, trainer: Trainer, pl_module: LightningModule, loaders: list[object]) -> None:
-        # the rows of a loader that stands alone are dealt by their numbers
+        # the rows of a single loader are split by their numbers
         self._shares = shares(loaders, numbered=len(loaders) == 1)
         self._check_name(trainer)
         self._reset(trainer, pl_module)
@@ -61,12 +61,12 @@ class RowsWatcher(Watcher):
         if any(type(other) is type(self) and other.name == self.name for other in before):
             kind = type(self).__name__
             raise ValueError(
-                f"`name` must tell two {kind} apart, for they would log under the same names; both have {self.name!r}. "
-                f"Pass {kind}(..., name='backbone'), say."
+                f"`name` must differ between two {kind}, or they log under the same names; both have {self.name!r}. "
+                f"Pass {kind}(..., name='backbone'), for example."
             )
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start afresh."""
+        """Start with no rows."""
         self._start(trainer, pl_module, trainer.val_dataloaders)
 
     @harmless
@@ -78,7 +78,7 @@ class RowsWatcher(Watcher):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Listen to the submodule for the time of one batch."""
+        """Record the submodule during one batch."""
         self._tap.open(pl_module)
 
     @harmless
@@ -91,15 +91,15 @@ class RowsWatcher(Watcher):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Take one batch."""
+        """Add one batch."""
         self._take(pl_module, outputs, batch, (dataloader_idx, batch_idx))
         self._tap.close()
 
     @harmless
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave no hook behind: Lightning calls nothing else after a failure."""
+        """Remove the hook: Lightning calls nothing else after a failure."""
         self._tap.close()
 
     def on_stop(self) -> None:
-        """Leave no hook behind."""
+        """Remove the hook."""
         self._tap.close()

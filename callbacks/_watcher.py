@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Callbacks that only watch: they never change training by one bit, and an error of theirs never ends a run."""
+"""Provide the base of callbacks that only watch: they never change training, and their errors never end a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ W = TypeVar("W", bound="Watcher")
 
 
 def harmless(hook: Callable[Concatenate[W, P], None]) -> Callable[Concatenate[W, P], None]:
-    """Decorate a hook of a `Watcher`: after an error this and all its other hooks do nothing."""
+    """Decorate a hook of a `Watcher`: after an error, this hook and all others do nothing."""
 
     @wraps(hook)
     def guarded(self: W, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -36,7 +36,7 @@ def harmless(hook: Callable[Concatenate[W, P], None]) -> Callable[Concatenate[W,
             self.error = error
             self.on_stop()
             warnings.warn(
-                f"{type(self).__name__} stops watching and the run goes on: {type(error).__name__}: {error} "
+                f"{type(self).__name__} stops watching and the run continues: {type(error).__name__}: {error} "
                 "(on_error='raise' would have stopped the run.)",
                 stacklevel=2,
             )
@@ -45,13 +45,13 @@ def harmless(hook: Callable[Concatenate[W, P], None]) -> Callable[Concatenate[W,
 
 
 class Watcher(Callback):
-    """A callback whose hooks, decorated with `harmless`, stop watching at their first error and say so once.
+    """Watch a run by hooks, decorated with `harmless`, that stop at their first error with one warning.
 
-    What a hook does with the module it does within `lightning_monocon.inference.embed.untouched`, which restores each
-    submodule's mode and the random states of Python, NumPy, torch and the device.
+    A hook uses the module within `lightning_monocon.inference.embed.untouched`, which restores the mode of each
+    submodule and the random states of Python, NumPy, torch and the device.
 
     Args:
-        on_error: ``"warn"`` goes on without this callback after an error, ``"raise"`` lets the error end the run.
+        on_error: ``"warn"`` continues without this callback after an error, ``"raise"`` lets the error end the run.
 
     Raises:
         ValueError: If ``on_error`` is neither.
@@ -61,19 +61,19 @@ class Watcher(Callback):
         check_choice("on_error", on_error, get_args(OnError))
         self.on_error = on_error
         self.error: Exception | None = None
-        """What made the callback stop watching."""
+        """The error that made the callback stop watching."""
         self._logged: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Watch again: an error of an earlier run says nothing of this one."""
+        """Watch again, whatever happened in an earlier run."""
         self.error = None
         self._logged = set()
 
     def log_figures(self, pl_module: LightningModule, figures: Mapping[str, Tensor | float]) -> None:
         """Log figures that are equal on all ranks; every rank must call it.
 
-        NaN stands for a figure that cannot be computed, which is left out. It is logged, though, where the name was
-        logged before or is monitored: whoever looks for it must neither miss it nor take an old value for its own.
+        NaN stands for a figure that cannot be computed, and is left out. It is logged, though, if the name was logged
+        before or is monitored, so that a monitor neither misses it nor takes an old value for it.
         """
         wanted = self._logged | monitored(pl_module)
         found = {name: value for name, value in figures.items() if name in wanted or not math.isnan(float(value))}
@@ -82,18 +82,18 @@ class Watcher(Callback):
 
     @harmless
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print what `trainer.validate` has measured, each figure once."""
+        """Print the figures of `trainer.validate`, each once."""
         print_once(trainer)
 
     @harmless
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print what `trainer.test` has measured, each figure once."""
+        """Print the figures of `trainer.test`, each once."""
         print_once(trainer)
 
     def agrees(self, trainer: Trainer) -> bool:
-        """Return whether this callback still watches on every rank; to be asked on every rank before a collective.
+        """Return whether this callback still watches on every rank; every rank must call it before a collective.
 
-        A rank that has stopped alone would keep the others waiting for ever.
+        A rank that has stopped alone would keep the others waiting forever.
         """
         together = trainer.strategy.reduce_boolean_decision(self.error is None)
         if not together and self.error is None:
@@ -102,20 +102,20 @@ class Watcher(Callback):
         return together
 
     def on_stop(self) -> None:
-        """Drop what would be wrong from here on; called once, after the first error."""
+        """Drop state that is wrong from here on; called once, after the first error."""
 
 
 def print_once(trainer: Trainer) -> None:
     """Print the figures of `trainer.validate` or `trainer.test` in place of Lightning's table.
 
     Lightning prints a column for each loader. A figure of gallery and query together belongs to neither, so it would
-    stand there twice, with its name cut at 25 characters. With ``verbose=False`` nothing is printed, as ever.
+    appear twice, with its name cut at 25 characters. With ``verbose=False`` nothing is printed, as usual.
     """
     loops = {TrainerFn.VALIDATING: trainer.validate_loop, TrainerFn.TESTING: trainer.test_loop}
     loop = None if trainer.state.fn is None else loops.get(trainer.state.fn)
     if loop is None or not loop.verbose or len(loop.max_batches) == 1:
         return
-    loop.verbose = False  # Lightning asks after this hook; the next call of `validate` or `test` sets it again
+    loop.verbose = False  # Lightning reads it after this hook; the next call of `validate` or `test` sets it again
     figures = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
     if trainer.is_global_zero and figures:
         width = max(map(len, figures))

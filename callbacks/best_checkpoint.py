@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep the best checkpoint of a run, wherever its folder has been moved to."""
+"""Keep the best checkpoint of a run, even if its folder was moved."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lightning_monocon.training.between_steps import watch_steps
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Write ``best.ckpt`` after a validation that beats all before it.
+    """Write ``best.ckpt`` after a validation that is better than all before it.
 
     It is written between two steps, when the hooks of the validation, the schedulers and the end of the epoch have run,
     so that a run can be resumed from it. Lightning forgets the best score when a run is resumed in a folder of another
-    name, and a worse checkpoint then replaces the best; this one keeps it.
+    name, and a worse checkpoint then replaces the best; this callback keeps the score.
 
     Args:
         dirpath: The run's folder of checkpoints.
@@ -39,17 +39,17 @@ class BestCheckpoint(ModelCheckpoint):
             watch_steps(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the comparison to `between_steps`: other hooks are still to run."""
+        """Leave the comparison to `between_steps`, since other hooks still have to run."""
         self._validated = not trainer.sanity_checking
 
     def between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save if the validation of the last step, where it had one, is the best so far."""
+        """Save if the last step had a validation and it is the best so far."""
         if self._validated:
             self._validated = False
             super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best score, with its file in the present folder."""
+        """Restore the best score, with its file in the current folder."""
         folder = str(self.dirpath)
 
         def here(path: str) -> str:

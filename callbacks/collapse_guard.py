@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warn, once and with figures, when an embedding narrows to a cone or collapses."""
+"""Warn once, with figures, when an embedding narrows to a cone or collapses."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _ALARMS = ("undefined", "one_direction", "narrow_cone")
 
 
 class CollapseWarning(UserWarning):
-    """An embedding has narrowed to a cone or collapsed."""
+    """Warn that an embedding has narrowed to a cone or collapsed."""
 
 
 class CollapseGuard(RowsWatcher):
     """Log mean cosine, total variance, effective dimension and FVU at validation, and warn when they show a collapse.
 
-    It warns once a run: when one direction holds the wanted share of the variance, when all rows point one way (mean
-    cosine above 0.95), or when there is no variance at all. A head from the reference initialisation starts there,
-    so its first validation is flagged unless ``after_epoch`` gives it time.
+    It warns once in a run: if one direction holds the wanted share of the variance, if all rows point in one direction
+    (mean cosine above 0.95), or if there is no variance at all. A head with the reference initialisation starts in that
+    state, so its first validation is flagged unless ``after_epoch`` gives it time.
 
-    Works with any LightningModule: the rows ``(B, D)`` are an entry of what its `validation_step` returns, or what
-    the submodule ``layer`` computes in it. The first loader is the gallery, whose rows are judged; a second one, the
-    query, adds the FVU. On several ranks each sample counts once.
+    It works with any LightningModule: the rows ``(B, D)`` are an entry of the output of its `validation_step`, or the
+    output of the submodule ``layer`` within it. The first loader is the gallery, whose rows are judged; a second one,
+    the query, adds the FVU. On several ranks each sample counts once.
 
     Args:
-        key: Which entry of the step's outputs holds the embeddings.
-        variance: The share of the variance of the effective dimension.
-        after_epoch: Judge from this epoch on, counted from 0.
-        on_error: ``"warn"`` goes on without the guard after an error, ``"raise"`` lets it end the run.
+        key: Name of the entry of the step's outputs that holds the embeddings.
+        variance: Share of the variance of the effective dimension.
+        after_epoch: First epoch that is judged, counted from 0.
+        on_error: ``"warn"`` continues without the guard after an error, ``"raise"`` lets it end the run.
         layer: Submodule whose output to take instead, such as ``"backbone"``.
         name: Log under ``collapse_guard/<name>/`` instead of ``collapse_guard/``; for a second guard.
 
@@ -76,7 +76,7 @@ class CollapseGuard(RowsWatcher):
 
     @property
     def state_key(self) -> str:
-        """Two guards of different outputs keep their own state."""
+        """Return a key by which two guards of different outputs keep their own state."""
         return self._generate_state_key(key=self._watched)
 
     @property
@@ -88,17 +88,17 @@ class CollapseGuard(RowsWatcher):
         return {"warned": self.warned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up whether the warning has been given."""
+        """Restore whether the warning has been given."""
         self.warned = bool(state_dict["warned"])
 
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start afresh."""
+        """Reset the metrics."""
         for metric in (self._metrics, self._error):
             metric.to(pl_module.device)
             metric.reset()
 
     def _take(self, pl_module: LightningModule, outputs: object, batch: object, place: tuple[int, int]) -> None:
-        """Take the rows of one batch."""
+        """Add the rows of one batch."""
         embeddings = self._judged(outputs, self.key)
         loader, index = place
         share = self._shares[loader]
@@ -113,7 +113,7 @@ class CollapseGuard(RowsWatcher):
             self._error.update(embeddings, role="query" if loader else "gallery")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log and judge, unless this is the sanity check, whose few batches say nothing."""
+        """Log and judge, except in the sanity check, whose few batches are no measurement."""
         if trainer.sanity_checking:
             return
         if self.agrees(trainer):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compactness, robustness and retrieval of a model's embeddings, at validation and test."""
+"""Measure compactness, robustness and retrieval of embeddings at validation and test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lightning_monocon.metrics import (
     TotalVariance,
 )
 from lightning_monocon.metrics.streaming import Role
-from lightning_monocon.training.batches import inputs_and_classes
+from lightning_monocon.training.batches import inputs_and_labels
 
 _SPECTRAL = (
     *("effective_dimension", "feature_correlation", "constant_features"),
@@ -35,39 +35,39 @@ _SPECTRAL = (
 )
 _LABELLED = ("knn_accuracy", "recall@1", "recall@5")
 _OUTPUT, _ENCODER = "", "encoder/"
-"""Before a metric's name: what the step, or the layer, gives, and the encoder's output below a head."""
+"""Prefixes of a metric's name: for the output of the step or layer, and for the encoder's below a head."""
 
 
 class EmbeddingMetrics(RowsWatcher):
     """Log the metrics of the head's output as ``<stage>/<metric>`` and the encoder's as ``<stage>/encoder/<metric>``.
 
-    Works with any LightningModule. Its `validation_step` and `test_step` return a mapping with ``embeddings``
-    ``(B, D)`` and, if wanted, ``features``, the encoder's output; or ``layer`` names the submodule whose output in the
-    step is judged, whatever the step returns. Class labels are what the step returns as ``labels``, or those of the
-    batch: the integers behind the inputs in a tuple or list, or under ``labels``, ``label``, ``targets``, ``target``
-    or ``y`` in a mapping.
+    It works with any LightningModule. Its `validation_step` and `test_step` return a mapping with ``embeddings``
+    ``(B, D)`` and optionally ``features``, the encoder's output; or ``layer`` names the submodule whose output in the
+    step is judged, whatever the step returns. Class labels are the entry ``labels`` of the step's output, or those of
+    the batch: the integers behind the inputs in a tuple or list, or under ``labels``, ``label``, ``targets``,
+    ``target`` or ``y`` in a mapping.
 
-    The first of two loaders is the gallery, the second the query; the samples of a single loader are dealt to both,
-    half and half, in a way that depends on their places in the data set alone. Effective dimension, correlation,
-    variance and cosine are the gallery's; reconstruction error, k-NN accuracy and recall are the query's against the
-    gallery. On several ranks each sample counts once, whatever the sampler repeats.
+    The first of two loaders is the gallery, the second the query; the samples of a single loader are split into both,
+    half and half, by their places in the data set. Effective dimension, correlation, variance and cosine are measured
+    on the gallery; reconstruction error, k-NN accuracy and recall on the query against the gallery. On several ranks
+    each sample counts once, whatever the sampler repeats.
 
-    What cannot be computed is left out, unless something monitors it, which then finds NaN: k-NN accuracy and recall
-    without labels, or with a gallery of one class or fewer than ``k`` rows. A data module that says
-    ``has_classes = False`` (single sentences, say) never gets them: where each row is its own class they would be 0
-    whatever the embedding.
+    A metric that cannot be computed is left out, or NaN if something monitors it: k-NN accuracy and recall without
+    labels, or with a gallery of one class or fewer than ``k`` rows. They are never computed for a data module with
+    ``has_classes = False`` (single sentences, for example): if each row is its own class, they are 0 for any embedding.
 
     Args:
         variance: Share of the variance that the effective dimension keeps.
-        k: Neighbours that vote on the label.
-        on_error: ``"warn"`` goes on without the metrics after an error; what was logged before, or is monitored, is
-            NaN from then on, so that nobody takes it for the best. ``"raise"`` lets the error end the run.
+        k: Number of neighbours that vote on the label.
+        on_error: ``"warn"`` continues without the metrics after an error; those that were logged before, or are
+            monitored, are NaN from then on, so that no such value is taken for the best. ``"raise"`` lets the error end
+            the run.
         layer: Submodule whose output to judge, such as ``"backbone"``.
         name: Log as ``<stage>/<name>/<metric>``; for a second callback.
 
     Raises:
         ValueError: With ``on_error="raise"``, if there are more than two loaders, an output lacks a key, no submodule
-            is called ``layer``, or it can't be told which samples several ranks have.
+            is called ``layer``, or it is unknown which samples several ranks share.
     """
 
     def __init__(
@@ -87,51 +87,28 @@ class EmbeddingMetrics(RowsWatcher):
         self._told = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Watch again, and say again what is left out."""
+        """Watch again, and warn again about metrics that are left out."""
         super().setup(trainer, pl_module, stage)
         self._told = False
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start afresh."""
+        """Start with no rows."""
         self._start(trainer, pl_module, trainer.test_dataloaders)
 
-    @harmless
-    def on_test_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Listen to the submodule for the time of one batch."""
-        self._tap.open(pl_module)
-
-    @harmless
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Take one batch."""
-        self._take(pl_module, outputs, batch, (dataloader_idx, batch_idx))
-        self._tap.close()
+    on_test_batch_start = RowsWatcher.on_validation_batch_start
+    on_test_batch_end = RowsWatcher.on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log, unless this is the sanity check, whose few batches say nothing."""
+        """Log, except in the sanity check, whose few batches are no measurement."""
         if not trainer.sanity_checking:
             self._log("val", trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log."""
+        """Log the metrics of the test."""
         self._log("test", trainer, pl_module)
 
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start afresh."""
+        """Check the number of loaders, and start with no rows."""
         if len(self._shares) not in (1, GALLERY_AND_QUERY):
             raise ValueError(
                 f"`dataloaders` must be one, or two, the gallery and the query; got {len(self._shares)}. Return "
@@ -141,7 +118,7 @@ class EmbeddingMetrics(RowsWatcher):
         self._classes = has_classes(trainer)
 
     def _take(self, pl_module: LightningModule, outputs: object, batch: object, place: tuple[int, int]) -> None:
-        """Take one batch of the gallery, of the query, or of both."""
+        """Add one batch of the gallery, of the query, or of both."""
         found = {_OUTPUT: self._judged(outputs, "embeddings")}
         if self._has_features(pl_module, outputs):
             found[_ENCODER] = self._judged(outputs, "features")
@@ -165,12 +142,12 @@ class EmbeddingMetrics(RowsWatcher):
         return self.layer is None and isinstance(outputs, Mapping) and "features" in outputs and not same
 
     def _roles(self, share: Share, index: int, size: int, loader: int) -> Iterator[tuple[Role, Tensor | None]]:
-        """Yield gallery or query, or both, with the mask of the rows of a batch that are; None for all of them."""
+        """Yield gallery or query, or both, with the mask of their rows in a batch; None for all rows."""
         fresh = share.fresh(index, size)
         if len(self._shares) == GALLERY_AND_QUERY:
             yield ("query" if loader else "gallery"), fresh
             return
-        # a hash, for labels may follow the parity of the places
+        # a hash, since labels may follow the parity of the places
         asks = row_keys(share.numbers(index, size)[:, None].double()) % 2 == 1
         yield "gallery", ~asks if fresh is None else ~asks & fresh
         yield "query", asks if fresh is None else asks & fresh
@@ -194,7 +171,7 @@ class EmbeddingMetrics(RowsWatcher):
     def _labels(self, outputs: object, batch: object, size: int) -> Tensor | None:
         try:
             given = isinstance(outputs, Mapping) and "labels" in outputs
-            labels = outputs["labels"] if given else inputs_and_classes(batch)[1]  # type: ignore[index]
+            labels = outputs["labels"] if given else inputs_and_labels(batch)[1]  # type: ignore[index]
             return check_labels(labels, size)
         except (TypeError, ValueError) as error:
             self._leave_out_labelled(error)
@@ -217,7 +194,7 @@ class EmbeddingMetrics(RowsWatcher):
     @harmless
     def _log_metrics(self, prefix: str, pl_module: LightningModule) -> None:
         check_apart(self._shares)
-        # a rank without a batch knows neither what there is nor whether it has labels
+        # a rank without a batch knows neither the outputs nor whether there are labels
         known = over_ranks((list(self._spectra), self._classes))
         labelled = all(classes for _, classes in known)
         unknown = dict.fromkeys(_LABELLED, torch.tensor(math.nan)) if has_classes(pl_module.trainer) else {}
@@ -231,7 +208,7 @@ class EmbeddingMetrics(RowsWatcher):
     def _scores(self, neighbours: NeighbourScores) -> dict[str, Tensor]:
         try:
             return neighbours.compute()
-        except ValueError as error:  # on every rank: one class only, or fewer rows than neighbours
+        except ValueError as error:  # on every rank: a single class, or fewer rows than neighbours
             self._leave_out_labelled(error)
             return {}
 

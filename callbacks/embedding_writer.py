@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write what `monocon predict` embeds."""
+"""Write the embeddings of `monocon predict` to one file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EmbeddingWriter(BasePredictionWriter):
         path: The file; it appears whole or not at all.
 
     Raises:
-        ValueError: If there are not two loaders, or several ranks, each of which holds a part only.
+        ValueError: If there are not two loaders, or if there are several ranks, each of which holds only a part.
     """
 
     def __init__(self, path: str) -> None:
@@ -31,7 +31,7 @@ class EmbeddingWriter(BasePredictionWriter):
         self.path = Path(path)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse what could not be written at the end; clear away what a kill has left of an earlier attempt."""
+        """Refuse several ranks before anything is embedded, and remove what a killed attempt has left."""
         if trainer.world_size > 1:
             raise ValueError(f"`devices` must be 1 to write one file, got {trainer.world_size}. Set trainer.devices=1.")
         if self.path.parent.is_dir():

@@ -11,14 +11,14 @@ from torch import nn
 class EncoderAcceleration(Callback):
     """Put ``pl_module.encoder`` into channels-last layout and compile it, before a run's first batch.
 
-    Parameters, their names and what a checkpoint holds stay the same. The first batches of each shape and mode are
-    slow: they compile. Choose the precision by the trainer's ``precision``.
+    Parameters, their names and the content of a checkpoint stay the same. The first batches of each shape and mode are
+    slow, since they compile. Choose the precision by the trainer's ``precision``.
 
     Args:
         channels_last: Whether convolutions get channels-last weights, and with them channels-last features: the layout
-            that a GPU's matrix units want.
+            that the matrix units of a GPU need.
         compile: Whether to compile with `torch.compile`.
-        backend: The compiler.
+        backend: Backend of the compiler.
 
     Raises:
         ValueError: If the module has no encoder.
@@ -28,7 +28,7 @@ class EncoderAcceleration(Callback):
         self.channels_last, self.compile, self.backend = channels_last, compile, backend
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Change layout and call; once, however many stages there are."""
+        """Change layout and compile; once, for any number of stages."""
         encoder = getattr(pl_module, "encoder", None)
         if not isinstance(encoder, nn.Module):
             raise ValueError(f"`pl_module` must have a module `encoder`; {type(pl_module).__name__} has {encoder!r}.")

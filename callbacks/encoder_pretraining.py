@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give a recipe's encoder the pretraining that an encoder found in the wild would have."""
+"""Pretrain the encoder of a recipe, as a published encoder would be."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class EncoderPretraining(Callback):
     """Train ``pl_module.encoder`` as a classifier before the run's first epoch.
 
     The classifier is dropped afterwards. A resumed run skips this: its checkpoint holds the encoder. The weights are a
-    function of the seed, so every arm of a comparison starts from the same encoder. Under DDP each rank sees its own
-    share and rank 0's encoder is taken.
+    function of the seed, so every arm of a comparison starts from the same encoder. Under DDP each rank trains on its
+    own share, and the encoder of rank 0 is taken.
 
     Args:
         epochs: Epochs of cross-entropy.
@@ -29,7 +29,7 @@ class EncoderPretraining(Callback):
         seed: The run's seed; ``None`` takes that of `seed_everything`, or 0 without one.
 
     Raises:
-        ValueError: If the data module does not say its ``num_classes``.
+        ValueError: If the data module has no ``num_classes``.
     """
 
     def __init__(self, epochs: int = 5, lr: float = 1e-3, seed: int | None = None) -> None:

@@ -31,7 +31,7 @@ _INEXACT = (
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A data module that can start its next train loader anywhere."""
+    """Describe a data module that can start its next train loader at any batch."""
 
     def resume_at(self, epoch: int, batch: int) -> None:
         """Let the next train loader start at ``batch`` of ``epoch``; its length stays that of the whole epoch."""
@@ -40,18 +40,17 @@ class Resumable(Protocol):
 class ExactResume(Callback):
     """Key every step's randomness, tell the data module where to resume, and refuse a resume with other settings.
 
-    Stock Lightning keeps no random state in a checkpoint, a shuffling loader starts anew on resume, and its progress
-    counters go wrong on the second resume. Here the generators of torch, NumPy and Python are seeded before each step
-    with a hash of (seed, rank, epoch, batch), and likewise before the start of an epoch and before a validation, so
-    what is drawn there does not depend on what was drawn before it; the position goes into the checkpoint and the
-    counters are set to it; and a `Resumable` data module, whose order and augmentation are functions of (seed, epoch,
-    sample), continues from there.
+    Lightning alone keeps no random state in a checkpoint, a shuffling loader starts again on resume, and its progress
+    counters are wrong on the second resume. This callback seeds the generators of torch, NumPy and Python before each
+    step with a hash of (seed, rank, epoch, batch), and likewise before the start of an epoch and before a validation,
+    so that no draw depends on earlier ones. The position is stored in the checkpoint and the counters are set to it. A
+    `Resumable` data module, whose order and augmentation are functions of (seed, epoch, sample), continues from there.
 
-    Checkpoints written between two steps resume exactly, in either phase, at the end of an epoch or within it, on the
-    same hardware and software: those of `RollingCheckpoint` and `BestCheckpoint`. Others say so when a run is resumed
-    from them, and so do those that several ranks write while they accumulate gradients. ``on_train_epoch_start`` runs
-    again on a resume within an epoch, for what it sets outside the checkpoint; the weights and states that it moves are
-    kept.
+    Checkpoints that are written between two steps resume exactly, in either phase, at the end of an epoch or within it,
+    on the same hardware and software: those of `RollingCheckpoint` and `BestCheckpoint`. A resume from any other, or
+    from one that several ranks wrote while they accumulated gradients, warns. On a resume within an epoch,
+    ``on_train_epoch_start`` runs again for what it sets outside the checkpoint; the weights and states that it changes
+    are restored.
 
     Args:
         seed: The run's seed; ``None`` takes that of `seed_everything`, or 0 without one.
@@ -59,8 +58,8 @@ class ExactResume(Callback):
             exactly, with a warning.
 
     Raises:
-        ValueError: On resume, if the seed, the world size, a hyper-parameter or a limit of the trainer is not the
-            checkpoint's, or if the checkpoint is from within an epoch and `overfit_batches` replaces the sampler of a
+        ValueError: On resume, if the seed, the world size, a hyper-parameter or a limit of the trainer is not that of
+            the checkpoint, or if the checkpoint is from within an epoch and `overfit_batches` replaces the sampler of a
             `Resumable` data module. At the start of training, if the train data is an `IterableDataset` of a data
             module that is not `Resumable`.
     """
@@ -85,17 +84,17 @@ class ExactResume(Callback):
 
     @property
     def seed(self) -> int:
-        """The run's seed."""
+        """Return the seed of the run."""
         return run_seed(self._seed)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Note the settings; Lightning restores a checkpoint after this."""
+        """Record the settings; Lightning restores a checkpoint after this."""
         if stage == "fit":
             self._settings = run_settings(trainer, pl_module, self.seed)
             self._steps = watch_steps(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return seed, position, settings, and what an epoch that is under way needs beside them."""
+        """Return seed, position and settings, and the means that an unfinished epoch needs."""
         exact = self._steps is not None and self._steps.exact
         state: dict[str, Any] = {"seed": self.seed, "position": list(self.position), "settings": self._settings}
         state |= {"batches": self._batches, "exact": exact}
@@ -106,11 +105,12 @@ class ExactResume(Callback):
         return state
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the latest metrics, which schedulers and callbacks may monitor, and gradients that are accumulated."""
+        """Add the latest metrics, which schedulers and callbacks may monitor, and accumulated gradients."""
         state = checkpoint["callbacks"][self.state_key]
         state["metrics"] = progress.known_metrics(trainer)
         # a validation has every part in eval mode
         state["switches"] = self._switches if trainer.validating else switches(pl_module)
+
         accumulating = self._steps is not None and self._steps.with_gradients
         if self._steps is not None and accumulating:
             state |= {"position": list(self._steps.position), "batches": progress.batches(trainer)}
@@ -124,7 +124,7 @@ class ExactResume(Callback):
             state["means"] = _as_numbers(progress.running_values(trainer))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Set the counters of a checkpoint that this callback was part of; Lightning reads them after this."""
+        """Set the counters of a checkpoint that holds this callback's state; Lightning reads them after this."""
         state = checkpoint.get("callbacks", {}).get(self.state_key)
         if state is not None and "loops" in checkpoint:
             pending = state.get("pending")
@@ -138,7 +138,7 @@ class ExactResume(Callback):
                 self._checkpoint = kept_checkpoint(checkpoint)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the position of a checkpoint of the same settings."""
+        """Restore the position of a checkpoint with the same settings."""
         self._check_settings(state_dict)
         if self._settings and not state_dict.get("exact", True):
             rank_zero_warn(_INEXACT)
@@ -150,9 +150,9 @@ class ExactResume(Callback):
         self._switches = state_dict.get("switches", {})
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """See that checkpoints can be written; arm the data module before it builds the loader that is trained on.
+        """Check that checkpoints can be written, and set the position of the data module before it builds its loader.
 
-        A module that asks for `estimated_stepping_batches` has had one built already, for its length.
+        If the module asked for `estimated_stepping_batches`, a loader was built already, for its length.
         """
         probe_checkpoint_folders(trainer)
         if self._restored:
@@ -162,7 +162,7 @@ class ExactResume(Callback):
             self._check_sampler(trainer)
             progress.forget_loader(trainer)
             data.resume_at(*self.position)
-            # it does start within the epoch, which Lightning can only know of a loader
+            # the loader does start within the epoch, which Lightning cannot know
             warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -176,18 +176,19 @@ class ExactResume(Callback):
     def epoch_begins(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed every generator for the start of this epoch, and for a loader that draws its order there.
 
-        In the first of a resumed run, what was frozen or in eval mode is so again, whatever the run has begun with.
+        In the first epoch of a resumed run, everything that was frozen or in eval mode is so again.
         """
         self._seed_generators(trainer, trainer.current_epoch, "start")
         if self._restored:
             set_switches(pl_module, self._switches)
-            if isinstance(pl_module, TwoPhaseModule):  # it may have entered its joint phase on the way here
+            if isinstance(pl_module, TwoPhaseModule):  # it may have entered its joint phase meanwhile
                 pl_module.freeze_by_phase()
 
     def batches_begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make up in the first epoch of a resumed run for what Lightning leaves out there."""
+        """Do in the first epoch of a resumed run what Lightning leaves out there."""
         if not self._restored:
             return
+
         self._restored = False
         self._within = self.position.batch > 0
         if (self._validated or self.position).batch:
@@ -195,7 +196,8 @@ class ExactResume(Callback):
                 progress.start_epoch_again(trainer, pl_module, self._checkpoint)
             set_switches(pl_module, self._switches)
         elif not isinstance(_data(trainer), Resumable):
-            progress.fetch_anew(trainer)  # an order that is drawn is that of an uninterrupted run
+            progress.fetch_again(trainer)  # a drawn order is that of an uninterrupted run
+
         progress.within_epoch(trainer, pending=self._validated is not None)
         for name, parameter in pl_module.named_parameters():
             if name in self._gradients:
@@ -203,7 +205,7 @@ class ExactResume(Callback):
         self._gradients, self._checkpoint = {}, {}
 
     def before_validation(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note which validation is under way: a run that ends in it resumes with it."""
+        """Record the validation under way: a run that ends in it resumes with it."""
         place = Position(trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready)
         self._seed_generators(trainer, *place, "validation")
         self._switches = switches(pl_module)
@@ -212,7 +214,7 @@ class ExactResume(Callback):
             self._validated = place
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that the validation is done, for whoever saves before the step is over."""
+        """Record that the validation is done, for a checkpoint that is saved before the step is over."""
         self._after_validation = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
@@ -227,7 +229,7 @@ class ExactResume(Callback):
         batch: object,
         batch_idx: int,
     ) -> None:
-        """Note where the next step will be, for whoever saves before this one is over."""
+        """Record where the next step will be, for a checkpoint that is saved before this one is over."""
         if self._within:
             self._complete_metrics(trainer)
         epoch, following = trainer.current_epoch, batch_idx + 1
@@ -237,15 +239,15 @@ class ExactResume(Callback):
             self._move_to(trainer, Position(epoch, following))
 
     def between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note where the next step is."""
+        """Record where the next step is."""
         self._validated = None
         if self._steps is not None and not self._steps.accumulating:
             self._move_to(trainer, self._steps.position)
-            if self.position.batch and trainer.world_size == 1:  # one rank's means are not those of the others
+            if self.position.batch and trainer.world_size == 1:  # the means of one rank differ from those of the others
                 self._means = progress.running_values(trainer)
 
     def _complete_metrics(self, trainer: Trainer) -> None:
-        """Let the metrics of an epoch that was interrupted cover the whole of it, or say that they do not."""
+        """Let the metrics of an interrupted epoch cover the whole of it, or warn that they do not."""
         self._within = False
         progress.add_to_values(trainer, self._earlier)
         self._earlier = {}
@@ -261,31 +263,31 @@ class ExactResume(Callback):
     def _seed_generators(self, trainer: Trainer, *place: int | str) -> None:
         step = key(self.seed, trainer.global_rank, *place)
         if trainer.strategy.root_device.type == "cpu":
-            torch.default_generator.manual_seed(step)  # what the next line does at a hundredth of the price
+            torch.default_generator.manual_seed(step)  # the same as the next line at a hundredth of the cost
         else:
             torch.manual_seed(step)
         np.random.seed(step % 2**32)
         random.seed(step)
 
     def _check_settings(self, state_dict: dict[str, Any]) -> None:
-        """Refuse settings that are not the checkpoint's, or warn of them."""
+        """Refuse settings that differ from those of the checkpoint, or warn about them."""
         stored: Settings = state_dict.get("settings") or {"seed": state_dict["seed"]}
         present = self._settings if len(stored) > 1 else {"seed": self.seed}
         found = differences(stored, present) if self._settings else []
         if found and not self.allow_drift:
             raise ValueError(
                 "The run must be resumed with the settings of its checkpoint, or it is another run; these differ: "
-                f"{'; '.join(found)}. Set them back, start a new run, or go on all the same with `allow_drift=True` "
-                "(--allow_drift true)."
+                f"{'; '.join(found)}. Restore them, start a new run, or resume nevertheless with `allow_drift=True` "
+                "(--allow-drift true)."
             )
         if found:
             rank_zero_warn(
-                f"The run goes on with other settings than its checkpoint's: {'; '.join(found)}. It will not end as an "
-                "uninterrupted run would; a learning-rate schedule goes on as it was stored."
+                f"The run resumes with other settings than its checkpoint's: {'; '.join(found)}. It will not end as an "
+                "uninterrupted run would; a learning-rate schedule continues as it was stored."
             )
 
     def _check_sampler(self, trainer: Trainer) -> None:
-        """Refuse to start within an epoch where Lightning takes another sampler, which starts at the first batch."""
+        """Refuse to start within an epoch if Lightning takes another sampler, which starts at the first batch."""
         overfit: float = vars(trainer)["overfit_batches"]  # which Lightning declares nowhere
         if not self.position.batch or not overfit:
             return
@@ -295,8 +297,8 @@ class ExactResume(Callback):
         )
         if not self.allow_drift:
             raise ValueError(
-                f"{problem} Start the run again, resume from a checkpoint of the end of an epoch, or go on all the "
-                "same with `allow_drift=True` (--allow_drift true)."
+                f"{problem} Start the run again, resume from a checkpoint of the end of an epoch, or resume "
+                "nevertheless with `allow_drift=True` (--allow-drift true)."
             )
         rank_zero_warn(problem)
 
@@ -310,14 +312,15 @@ class ExactResume(Callback):
         ]
         if not streams or isinstance(data, Resumable):
             return
+
         problem = (
             f"The train data must be able to start within an epoch for an exact resume; the `IterableDataset` "
-            f"{streams[0]} cannot: on resume it would start from its beginning again."
+            f"{streams[0]} cannot: on resume it would start again from its beginning."
         )
         if not self.allow_drift:
             raise ValueError(
                 f"{problem} Use a data set with a length, give the data module a method `resume_at(epoch, batch)`, or "
-                "train without exact resume with `allow_drift=True` (--allow_drift true)."
+                "train without exact resume with `allow_drift=True` (--allow-drift true)."
             )
         rank_zero_warn(problem)
 
@@ -331,5 +334,5 @@ def _data(trainer: Trainer) -> object:
 
 
 def _starts_epochs(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether anybody does anything in ``on_train_epoch_start``; if not, no weight need be copied to be kept."""
+    """Return whether a module or callback overrides ``on_train_epoch_start``; if not, no weight has to be copied."""
     return any(overrides(one, "on_train_epoch_start") for one in (pl_module, *callbacks_of(trainer)))

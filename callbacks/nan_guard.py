@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stop, or step over, the first training step whose numbers are not finite."""
+"""Stop at, or skip, the first training step whose numbers are not finite."""
 
 from __future__ import annotations
 
@@ -33,27 +33,28 @@ _OF_THE_LOSS = ("`embeddings` must be finite", "`embeddings` must have a length 
 class NaNGuard(Callback):
     """Find NaN and infinity in inputs, loss, gradients and weights at the step where they first appear.
 
-    The error names epoch, batch, step and, where the order of the samples is known, the samples, with the likely
-    cause: bad input, learning rate, overflow of float16, zero vectors. Weights are looked at when training starts, so
-    a bad checkpoint is found, and before every save, so no poisoned checkpoint replaces a good one.
+    The error names epoch, batch, step and, if the order of the samples is known, the samples, with the likely cause:
+    bad input, learning rate, overflow of float16, zero vectors. Weights are checked when training starts, which finds a
+    bad checkpoint, and before every save, so that no poisoned checkpoint replaces a good one.
 
-    A run whose numbers are finite is not changed by one bit. On the CPU every value is looked at at once. On a GPU
-    ``"raise"`` never waits: the largest of each is copied behind the step and read when it has arrived, one step
-    later as a rule. ``"skip"`` has to know before the optimizer steps, and waits for the device once a step.
+    A run with finite numbers is not changed by one bit. On the CPU every value is checked immediately. On a GPU
+    ``"raise"`` never waits: the largest of each is copied after the step and read when it has arrived, usually one step
+    later. ``"skip"`` has to know before the optimizer steps, and waits for the device once in each step.
 
-    ``"skip"`` leaves out the optimizer's step, gives batch norm its statistics back, warns, counts, and logs
-    ``nan_guard/skipped``. Under several ranks only steps whose gradients (which the ranks share) are bad are skipped.
-    Overflows that a gradient scaler (``precision="16-mixed"``) mends itself are left to it; they too count as skipped
-    in a row.
+    ``"skip"`` leaves out the optimizer's step, restores the statistics of batch norm, warns, counts, and logs
+    ``nan_guard/skipped``. On several ranks only steps whose gradients (which the ranks share) are bad are skipped.
+    Overflows that a gradient scaler (``precision="16-mixed"``) handles are left to it; they also count as skipped in a
+    row.
 
     Args:
-        nan_policy: ``"raise"`` stops the run, ``"skip"`` goes on without the step.
-        patience: Steps skipped in a row after which ``"skip"`` raises too.
-        check_inputs: Look at floating inputs too; False where infinity is a legal input, as in an additive mask.
+        nan_policy: ``"raise"`` stops the run, ``"skip"`` continues without the step.
+        patience: Number of steps skipped in a row after which ``"skip"`` raises too.
+        check_inputs: Whether to check floating-point inputs too; False if infinity is a legal input, as in an additive
+            mask.
 
     Raises:
         ValueError: If ``nan_policy`` is unknown or ``patience`` is not positive.
-        NonFiniteError: As described, in training.
+        NonFiniteError: If a number in training is not finite, as described above.
     """
 
     def __init__(self, nan_policy: NanPolicy = "raise", patience: int = 10, check_inputs: bool = True) -> None:
@@ -65,7 +66,7 @@ class NaNGuard(Callback):
         """Steps left out so far."""
         self._in_a_row = 0
         self._place = Place(0, 0, 0, None)
-        self._bad: str | None = None  # what is bad about the current step, where it is to be skipped
+        self._bad: str | None = None  # what is bad about the current step, if it is to be skipped
         self._arrivals = Arrivals()
         self._weights: list[Tensor] = []
         self._statistics: list[tuple[Tensor, Tensor]] = []
@@ -76,11 +77,11 @@ class NaNGuard(Callback):
         return {"skipped": self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the number of skipped steps."""
+        """Restore the number of skipped steps."""
         self.skipped = int(state_dict["skipped"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the weights that training starts from."""
+        """Check the weights that training starts from."""
         if names := bad_names(pl_module):
             raise NonFiniteError(
                 f"The weights must be finite when training starts; {listed(names)} are not. The checkpoint or the "
@@ -91,7 +92,7 @@ class NaNGuard(Callback):
         self._wrap(trainer, pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
-        """Look at the inputs, and remember what a skipped step must give back."""
+        """Check the inputs, and keep the statistics that a skipped step must restore."""
         self._place = Place(trainer.current_epoch, batch_idx, trainer.global_step, batch)
         if self.nan_policy == "skip":
             self._statistics = [(value, value.clone()) for value in _running_statistics(pl_module)]
@@ -99,11 +100,11 @@ class NaNGuard(Callback):
             self._judge(trainer, pl_module, "an input", magnitude(tensors_in(batch)), alone=True)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Look at the loss."""
+        """Check the loss."""
         self._judge(trainer, pl_module, "the loss", loss.detach(), alone=True)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Look at the gradients; leave the step out where something was bad."""
+        """Check the gradients, and leave the step out if something was bad."""
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         if scaled and self._bad is None:
@@ -111,7 +112,7 @@ class NaNGuard(Callback):
             return
         self._judge(trainer, pl_module, "a gradient", magnitude(gradients))
         if self._bad is not None:
-            optimizer.zero_grad(set_to_none=True)  # AdamW passes over a parameter without gradient, decay included
+            optimizer.zero_grad(set_to_none=True)  # AdamW skips a parameter without gradient, and its decay too
 
     def on_train_batch_end(
         self,
@@ -121,7 +122,7 @@ class NaNGuard(Callback):
         batch: object,
         batch_idx: int,
     ) -> None:
-        """Look at the weights; note a skipped step."""
+        """Check the weights, or count a skipped step."""
         if self._bad is not None:
             self._note_skipped(trainer, pl_module)
         else:
@@ -135,16 +136,16 @@ class NaNGuard(Callback):
         if names := bad_names(pl_module):
             raise NonFiniteError(
                 f"No checkpoint is written at step {trainer.global_step}: {listed(names)} are not finite. "
-                f"Earlier checkpoints are as they were.{_last_good(trainer)}"
+                f"Earlier checkpoints are unchanged.{_last_good(trainer)}"
             )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Read what is still on its way, and let the module go."""
+        """Read the values that have not arrived, and release the module."""
         self._unwrap()
         self._read(trainer, pl_module, wait=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Let the module go."""
+        """Release the module."""
         self._unwrap()
 
     def _judge(
@@ -156,7 +157,7 @@ class NaNGuard(Callback):
         alone: bool = False,
         can_skip: bool = True,
     ) -> None:
-        """Look at a value, now or when it has arrived; ``alone`` where other ranks may have a good one."""
+        """Check a value, now or when it has arrived; ``alone`` if other ranks may have a good one."""
         if value.is_cuda and self.nan_policy == "raise":
             self._arrivals.send(what, value, self._place)
         elif self._bad is None and not (alone and self.nan_policy == "skip" and trainer.world_size > 1):
@@ -164,7 +165,7 @@ class NaNGuard(Callback):
                 self._found(trainer, module, what, self._place, can_skip=can_skip)
 
     def _read(self, trainer: Trainer, module: LightningModule, wait: bool = False) -> None:
-        """Look at the values that have arrived from the device."""
+        """Check the values that have arrived from the device."""
         for what, place in self._arrivals.bad(wait):
             self._found(trainer, module, what, place)
 
@@ -198,14 +199,14 @@ class NaNGuard(Callback):
 
     def _count_overflow(self, trainer: Trainer, module: LightningModule, gradients: list[Tensor]) -> None:
         """Leave an overflow to the gradient scaler, which leaves the step out and lowers its scale."""
-        if self.nan_policy == "raise":  # reading it would make the host wait; a lost run shows in the loss
+        if self.nan_policy == "raise":  # reading it would make the host wait; a lost run is visible in the loss
             return
         self._in_a_row = 0 if magnitude(gradients).isfinite() else self._in_a_row + 1
         if self._in_a_row >= self.patience:
             self._found(trainer, module, "a gradient", self._place, can_skip=False)
 
     def _wrap(self, trainer: Trainer, module: LightningModule) -> None:
-        """Put a guard around the module's training step: what the loss refuses gets its batch named, or is skipped."""
+        """Wrap the training step of the module: if the loss refuses a batch, name it or skip it."""
         own = module.__dict__.get("training_step")
         module.__dict__["training_step"] = partial(self._guarded, trainer, module, module.training_step)
         self._release = partial(_give_back, module, own)
@@ -236,19 +237,19 @@ class NaNGuard(Callback):
 
 
 def _give_back(module: LightningModule, own: object) -> None:
-    """Undo `NaNGuard._wrap`; ``own`` is a training step that somebody had put on the instance."""
+    """Undo `NaNGuard._wrap`; ``own`` is a training step that the instance had before."""
     module.__dict__.pop("training_step", None)
     if own is not None:
         module.__dict__["training_step"] = own
 
 
 def _running_statistics(module: nn.Module) -> list[Tensor]:
-    """Return what batch norm learns from a forward pass alone."""
+    """Return the statistics that batch norm learns in a forward pass."""
     return [buffer for name, buffer in module.named_buffers() if "running_" in name or "num_batches" in name]
 
 
 def _last_good(trainer: Trainer) -> str:
-    """Return where the last checkpoint is, as a sentence, or nothing."""
+    """Return a sentence that names the last checkpoint, or an empty text."""
     for callback in trainer.checkpoint_callbacks:
         path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
         if path:

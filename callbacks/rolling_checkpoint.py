@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep the newest checkpoints of a run, bounded in number and size, and leave one whenever it is stopped."""
+"""Keep the newest checkpoints of a run, bounded in number and size, and write one whenever it is stopped."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _STEPS_BETWEEN_QUESTIONS = 20
 
 
 class RollingCheckpoint(Checkpoint):
-    """Write ``last.ckpt`` between two steps, and keep those before it as ``last-1.ckpt``, ``last-2.ckpt`` ...
+    """Write ``last.ckpt`` between two steps, and keep earlier ones as ``last-1.ckpt``, ``last-2.ckpt`` and so on.
 
-    A checkpoint is written where everything that belongs to the last step is done (validation, schedulers, logging, the
+    A checkpoint is written when everything that belongs to the last step is done (validation, schedulers, logging, the
     end of the epoch, with the hooks of every callback and of the module) and nothing of the next has begun. One is
-    written at the end, before ``on_train_end``, and one at a signal or an exception, if it can be what it would have
-    been before the step that failed: buffers and the options of the optimizers get their values back. Where that is not
-    enough, as when an update was cut short, weights are not finite, or a callback with a state of its own has already
-    run, the checkpoints before it are kept instead.
+    written at the end, before ``on_train_end``, and one at a signal or an exception, if the state before the failed
+    step can be restored: buffers and the options of the optimizers get their earlier values. If that is not enough
+    (an update was cut short, weights are not finite, or a callback with a state of its own has already run), the
+    earlier checkpoints are kept instead.
 
     Args:
         dirpath: The run's folder of checkpoints.
-        keep: Number of checkpoints. With two, a damaged one costs no more than the way between them.
-        max_bytes: Bound of their size in all; the newest is kept whatever its size.
+        keep: Number of checkpoints. With two, a damaged one costs at most the training between them.
+        max_bytes: Bound of their total size; the newest is kept whatever its size.
         every_n_steps: Optimizer steps between two checkpoints.
-        every_n_seconds: Seconds between two, or 100 times what the last one took, if that is more. Without this and
-            without ``every_n_steps`` one is written after every epoch.
+        every_n_seconds: Seconds between two, or 100 times the duration of the last one, if that is more. Without this
+            and without ``every_n_steps``, one is written after every epoch.
 
     Raises:
         ValueError: If a number is below its bound, or both intervals are given.
@@ -70,9 +70,11 @@ class RollingCheckpoint(Checkpoint):
                 f"`every_n_seconds` must not be negative, and not be given together with `every_n_steps`; got "
                 f"{every_n_seconds} and {every_n_steps}."
             )
+
         self.dirpath = dirpath
         self.keep, self.max_bytes = keep, max_bytes
         self.every_n_steps, self.every_n_seconds = every_n_steps, every_n_seconds
+
         self._saved_step, self._saved_epoch, self._saved_at, self._cost = 0, 0, 0.0, 0.0
         self._steps: Steps | None = None
         self._state: StepState | None = None
@@ -83,12 +85,12 @@ class RollingCheckpoint(Checkpoint):
 
     @property
     def path(self) -> Path:
-        """The newest checkpoint."""
+        """Return the path of the newest checkpoint."""
         return self._name(0)
 
     @property
     def best_model_path(self) -> str:
-        """The newest checkpoint, where Lightning asks for the best and no other callback knows it."""
+        """Return the newest checkpoint, for Lightning's request of the best if no other callback knows it."""
         return str(self.path) if self.path.exists() else ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -97,69 +99,70 @@ class RollingCheckpoint(Checkpoint):
             self._steps = watch_steps(trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """See that the folder can be written to; remove what an earlier kill has left half written."""
+        """Check that the folder can be written to, and remove files that an earlier kill left half written."""
         probe_checkpoint_folders(trainer)
         if trainer.is_global_zero:
             for file in files.leftovers(Path(self.dirpath)):
                 file.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count from here: a resumed run has just been saved."""
+        """Count from here, since a resumed run has just been saved."""
         self._saved_step, self._saved_epoch = trainer.global_step, trainer.current_epoch
         self._saved_at = time.monotonic()
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Note that the weights may be half updated until the step is over."""
+        """Record that the weights may be half updated until the step is over."""
         self._updating = True
 
     def before_validation(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note what a validation may move, in case it fails."""
+        """Keep the state that a validation may change, in case it fails."""
         self._note(trainer, pl_module)
         self._weights = fingerprint(pl_module)
         self._states = copied_states(stateful(callbacks_of(trainer), IN_A_VALIDATION))
 
     def between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note what the next step may move, in case it fails."""
+        """Keep the state that the next step may change, in case it fails."""
         self._note(trainer, pl_module)
         self._states = {}
 
     def save_between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save if it is time."""
+        """Save if a checkpoint is due."""
         if self._steps is not None and not self._steps.accumulating and self._is_due(trainer):
             self._save(trainer)
 
     def after_last_step(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the end."""
+        """Save the end of the training."""
         if trainer.global_step != self._saved_step and self._may_save(trainer):
             self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save what the last whole step left, unless it is saved; never hide the exception behind another."""
+        """Save the state after the last complete step, unless it is saved; never hide the exception behind another."""
         if trainer.global_step == self._saved_step or not self._may_save(trainer):
             return
         reason = self._restore(trainer, pl_module)
         if reason is not None:
-            rank_zero_warn(f"No checkpoint is written of what the failure left: {reason}. Those before it are kept.")
+            rank_zero_warn(f"No checkpoint is written after the failure: {reason}. Earlier checkpoints are kept.")
             return
         try:
             self._save(trainer, alone=True)
         except (RuntimeError, OSError) as error:
-            if not isinstance(exception, files.WriteError):  # which has just said so
+            if not isinstance(exception, files.WriteError):  # which is itself the failed write
                 rank_zero_warn(f"No checkpoint could be written after the failure: {error}")
 
     def _note(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember the state between two steps of the optimizer; between two batches of one, gradients are missing."""
+        """Keep the state between two steps of the optimizer; between two batches of one, gradients would be missing."""
         if self._steps is not None and not self._steps.accumulating:
             self._state, self._begun = StepState(trainer, pl_module), self._steps.begun
             self._updating = False
 
     def _restore(self, trainer: Trainer, pl_module: LightningModule) -> str | None:
-        """Put the state back to what it was before the failure; return why that is impossible, if it is."""
+        """Restore the state before the failure; return why that is impossible, if it is."""
         steps, state = self._steps, self._state
         if steps is None or state is None or self._updating or steps.stepped:
             return "the step was cut short after its update had begun"
+
         untouched = steps.begun == self._begun
         validating = untouched and steps.phase is Phase.VALIDATING
         if steps.phase is not Phase.BETWEEN and not validating:
@@ -169,10 +172,11 @@ class RollingCheckpoint(Checkpoint):
             moved = [one for one in stateful(callbacks_of(trainer), hooks) if one.state_key not in self._states]
             if moved or is_foreign(pl_module, "on_save_checkpoint"):
                 name = type(moved[0] if moved else pl_module).__name__
-                return f"{name} saves a state of its own, which what failed may have moved"
+                return f"{name} saves a state of its own, which the failed step may have changed"
+
         state.put_back(trainer, pl_module)
         if not state.same_weights(pl_module) or (validating and not _equal(self._weights, fingerprint(pl_module))):
-            return "a hook has put other weights in the place of the trained ones"
+            return "a hook has replaced the trained weights by others"
         return None if _is_finite(pl_module) else "the weights are not finite"
 
     def _is_due(self, trainer: Trainer) -> bool:
@@ -187,14 +191,14 @@ class RollingCheckpoint(Checkpoint):
         due = time.monotonic() - self._saved_at >= wait
         if trainer.world_size == 1:
             return due
-        # every rank must come to the same answer, and asking costs time
+        # every rank must get the same answer, and asking costs time
         return trainer.global_step % _STEPS_BETWEEN_QUESTIONS == 0 and bool(trainer.strategy.broadcast(due))
 
     def _may_save(self, trainer: Trainer) -> bool:
         return not (getattr(trainer, "fast_dev_run", False) or trainer.sanity_checking)
 
     def _save(self, trainer: Trainer, alone: bool = False) -> None:
-        """Write ``last.ckpt``; ``alone``, the other ranks are not waited for, as they may never come."""
+        """Write ``last.ckpt``; ``alone``, without waiting for the other ranks, which may never arrive."""
         started = time.monotonic()
         if trainer.is_global_zero:
             self._make_room()
@@ -215,10 +219,10 @@ class RollingCheckpoint(Checkpoint):
         trainer.strategy.save_checkpoint(checkpoint, self.path)
 
     def _make_room(self) -> None:
-        """Give every checkpoint the name of the one before it; drop those that are too many or too large."""
+        """Give every checkpoint the name of the one before it; remove those beyond the number or the size."""
         newest = self.path.stat().st_size if self.path.exists() else 0
         sizes = [self._name(i).stat().st_size for i in range(self.keep - 1) if self._name(i).exists()]
-        fitting, total = 0, newest  # the one to come will be about as large
+        fitting, total = 0, newest  # the next one will be about as large
         while fitting < len(sizes) and (self.max_bytes is None or total + sizes[fitting] <= self.max_bytes):
             total += sizes[fitting]
             fitting += 1
@@ -226,7 +230,7 @@ class RollingCheckpoint(Checkpoint):
             files.copy(self._name(i - 1), self._name(i))
         for file in Path(self.dirpath).glob(f"{LAST}-*.ckpt"):
             age = file.stem.removeprefix(f"{LAST}-")
-            # copies of ours have a number and a sidecar; last-good.ckpt and last-v1.ckpt are somebody else's
+            # our copies have a number and a sidecar; last-good.ckpt and last-v1.ckpt are other files
             if age.isdecimal() and int(age) > fitting and files.sidecar(file).exists():
                 files.remove(file)
 
@@ -235,7 +239,7 @@ class RollingCheckpoint(Checkpoint):
 
 
 def _hooks_of_a_step(trainer: Trainer) -> tuple[str, ...]:
-    """The hooks that may have run since the last step of the optimizer, before its next."""
+    """Return the hooks that may have run since the last step of the optimizer."""
     return (*BEFORE_THE_UPDATE, "on_train_batch_end") if trainer.accumulate_grad_batches > 1 else BEFORE_THE_UPDATE
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_monocon.loggers.record import RecordLogger
 from lightning_monocon.runs.folder import RunFolder
-from lightning_monocon.runs.record import RecordLogger
 
 
 class RunRecord(Callback):
@@ -14,7 +14,7 @@ class RunRecord(Callback):
 
     Args:
         run_dir: The run's own folder.
-        resume: Whether the run goes on with what the folder holds.
+        resume: Whether the run resumes what the folder holds.
 
     Raises:
         RuntimeError: If the folder is in use, or holds a run and this one is not resumed.
@@ -25,7 +25,7 @@ class RunRecord(Callback):
         self._logger: RecordLogger | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Claim the folder and join the trainer's loggers; the first rank does it for all."""
+        """Claim the folder and add the record to the trainer's loggers; the first rank does it for all."""
         if stage != "fit" or not trainer.is_global_zero:
             return
         self.folder.claim(self.resume)
@@ -34,11 +34,11 @@ class RunRecord(Callback):
         trainer.loggers = [*trainer.loggers, self._logger]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the end."""
+        """Record the end."""
         self._end(trainer, "end")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Note the failure: Lightning calls no other hook after it."""
+        """Record the failure: Lightning calls no other hook after it."""
         self._end(trainer, "failure", error=f"{type(exception).__name__}: {exception}")
 
     def _end(self, trainer: Trainer, event: str, **details: str) -> None:

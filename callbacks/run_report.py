@@ -15,26 +15,24 @@ from torch import nn
 
 from lightning_monocon.callbacks._watcher import OnError, Watcher, harmless
 from lightning_monocon.inference.embed import GALLERY_AND_QUERY, embed, has_classes
-from lightning_monocon.loggers.figures import Rows, log_figure, log_summary, log_table
-from lightning_monocon.runs.record import RECORD
+from lightning_monocon.loggers.figures import log_figure, log_summary, log_table
+from lightning_monocon.runs.files import write_text
+from lightning_monocon.runs.record import RECORD, read_history
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lightning_monocon.scorecard.card import Scorecard
-
 ENCODER, HEAD = "encoder", "head"
-_SUMMARY = ("n99", "n", "dim", "knn_accuracy", "rmse", "fvu", "total_variance", "mean_cosine", "feature_correlation")
 
 
 class RunReport(Watcher):
     """Score the final embeddings on the validation loaders: encoder's output against the head's.
 
-    Writes ``run_dir/scorecard.json`` and ``run_dir/*.png`` and hands the figures and the summary row to every logger.
-    It runs after the last epoch, on the last weights. A run without two validation loaders, or on data without classes,
-    which the scorecard judges by, has ``training.png`` alone: what it recorded by epoch. One cut short by
-    ``fast_dev_run`` has neither.
+    Writes ``run_dir/scorecard.json`` and ``run_dir/*.png``, and gives the figures, the table and the summary to every
+    logger. It runs after the last epoch, on the last weights. A run without two validation loaders, or on data without
+    classes, cannot be scored, so it has ``training.png`` alone: what it recorded by epoch. A run with ``fast_dev_run``
+    has neither.
 
     Args:
         run_dir: The run's folder.
@@ -72,7 +70,6 @@ class RunReport(Watcher):
 
     def _draw_training(self, trainer: Trainer) -> None:
         """Draw what a run without a scorecard recorded by epoch, on the first rank."""
-        from lightning_monocon.runs.record import read_history
         from lightning_monocon.scorecard.render.figures import training_figure
 
         figure = training_figure({HEAD: [read_history(self.run_dir / RECORD)]}) if trainer.is_global_zero else None
@@ -89,45 +86,17 @@ class RunReport(Watcher):
                 log_figure(logger, name.removesuffix(".png"), figure)
 
     def _report(self, trainer: Trainer, sets: dict[str, EmbeddingSet]) -> None:
-        from lightning_monocon.runs.record import read_history
         from lightning_monocon.scorecard import build, draw
         from lightning_monocon.scorecard.origin import origin_of
+        from lightning_monocon.scorecard.render.logged import logged_summary, logged_table
         from lightning_monocon.scorecard.render.schema import as_json
 
         history = read_history(self.run_dir / RECORD)
         histories = {ENCODER: [history.of_encoder()], HEAD: [history]}
         card = build({name: [data] for name, data in sets.items()}, ENCODER, histories)
         card = replace(card, origin=origin_of([self.run_dir]))
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        (self.run_dir / "scorecard.json").write_text(json.dumps(as_json(card), indent=1), encoding="utf-8")
+        write_text(self.run_dir / "scorecard.json", json.dumps(as_json(card), indent=1))
         for logger in trainer.loggers:
-            log_summary(logger, _row(card))
-            log_table(logger, "scorecard/arms", *_table(card))
+            log_summary(logger, logged_summary(card))
+            log_table(logger, "scorecard/arms", *logged_table(card))
         self._hand_over(trainer, draw(card, sets.values()))
-
-
-def _table(card: Scorecard) -> tuple[list[str], Rows]:
-    """Return the scorecard's columns and rows: an arm a row, the figures of its first seed."""
-    recalls = [f"recall@{k}" for k in (1, 5)]
-    rows: Rows = [
-        [
-            arm.name,
-            *(float(getattr(arm.scores[0], name)) for name in _SUMMARY),
-            *(arm.scores[0].recall[k] for k in (1, 5)),
-            arm.verdict.word,
-        ]
-        for arm in card.arms
-    ]
-    return ["arm", *_SUMMARY, *recalls, "verdict"], rows
-
-
-def _row(card: Scorecard) -> dict[str, float | str]:
-    """Return the run's line of the scorecard: each figure of the head's output, and the encoder's beside it."""
-    row: dict[str, float | str] = {}
-    for arm in card.arms:
-        prefix = "scorecard/" if arm is card.arms[-1] else f"scorecard/{arm.name}/"
-        score = arm.scores[0]
-        row |= {f"{prefix}{name}": float(getattr(score, name)) for name in _SUMMARY}
-        row |= {f"{prefix}recall@{k}": score.recall[k] for k in (1, 5)}
-        row[f"{prefix}verdict"] = arm.verdict.word
-    return row

@@ -23,6 +23,7 @@ from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.loggers.figures import log_figure, log_table
+from lightning_monocon.runs.files import whole
 from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, write_landscape
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
 from lightning_monocon.watching.table import COLUMNS, event_line, event_table
@@ -239,7 +240,8 @@ class SemanticLandscape(Watcher):
         folder = Path(trainer.default_root_dir) / FOLDER
         write_landscape(self.tracker, folder, self._settings)
         figure = draw_landscape(self.tracker.trajectory, self.tracker.graph())
-        figure.savefig(folder / FIGURE, dpi=130)
+        with whole(folder / FIGURE) as path:
+            figure.savefig(path, dpi=130, format="png")
         for logger in trainer.loggers:
             log_figure(logger, FOLDER, figure)
             log_table(logger, "landscape/events", COLUMNS, event_table(self.events))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well an embedding's cosine similarity agrees with people's judgement of sentence pairs, as on STS-B."""
+"""Compare the cosine similarity of embeddings with human scores of sentence pairs, as on STS-B."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ Stage = Literal["val", "test"]
 
 @runtime_checkable
 class ScoredPairs(Protocol):
-    """A data module with scored pairs of sentences."""
+    """Describe a data module with scored pairs of sentences."""
 
     def similarity_dataloader(self, stage: Stage) -> DataLoader[Any] | None:
         """Return batches ``(inputs, labels)`` in any order: the sentences of pair ``i`` have labels 2 i and 2 i + 1."""
 
     def similarity_scores(self, stage: Stage) -> NDArray[np.float64]:
-        """Return the scores ``(pairs,)``, pair ``i``'s at ``i``."""
+        """Return the scores ``(pairs,)``, in the order of the pairs."""
 
 
 class SentenceSimilarity(Watcher):
     """Log Spearman's correlation of cosine similarity and score as ``val/spearman`` and ``test/spearman``.
 
-    And the encoder's own output's as ``<stage>/encoder/spearman`` where a head stands on it. The pairs are embedded at
-    the end of validation and test by the module's `validation_step`, each rank its share, and judged as a whole on
-    every rank: the figure does not depend on the number of ranks or the size of batches. Put the metric's name into
-    ``monitor`` of `EarlyStopping` (with ``check_on_train_epoch_end: false``) or `ModelCheckpoint`. The data module
-    is one with scored pairs, such as `lightning_monocon.data.SentencePairs`; a stage without a file of them is
-    passed over.
+    If the module has a head, that of the encoder's output is logged as ``<stage>/encoder/spearman``. The pairs are
+    embedded at the end of validation and test by the module's `validation_step`, each rank its share, and judged
+    together on every rank: the figure does not depend on the number of ranks or the size of batches. Put the name of
+    the metric into ``monitor`` of `EarlyStopping` (with ``check_on_train_epoch_end: false``) or `ModelCheckpoint`. The
+    data module must have scored pairs, as `lightning_monocon.data.SentencePairs` has; a stage without a file of them
+    is skipped.
 
     Args:
-        on_error: ``"warn"`` goes on without the figure after an error, and logs NaN; ``"raise"`` lets it end the run.
+        on_error: ``"warn"`` continues without the figure after an error, and logs NaN; ``"raise"`` lets it end the run.
 
     Raises:
         ValueError: With ``on_error="raise"``, if the data module has no scored pairs.
     """
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Judge and log, unless this is the sanity check."""
+        """Judge and log, except in the sanity check."""
         if not trainer.sanity_checking:
             self._log("val", trainer, pl_module, trainer.limit_val_batches)
 
@@ -61,7 +61,7 @@ class SentenceSimilarity(Watcher):
     def _log(self, stage: Stage, trainer: Trainer, pl_module: LightningModule, limit: int | float | None) -> None:
         if self.agrees(trainer):
             self._judge(stage, trainer, pl_module, limit)
-        if self.error is not None:  # whoever monitors it finds it, and never takes it for the best
+        if self.error is not None:  # a monitor finds NaN, and never takes it for the best
             self.log_figures(pl_module, {f"{stage}/spearman": math.nan, f"{stage}/encoder/spearman": math.nan})
 
     @harmless
@@ -75,11 +75,13 @@ class SentenceSimilarity(Watcher):
         loader = data.similarity_dataloader(stage)
         if loader is None:
             return
-        # fewer batches under fast_dev_run, and for whoever asks for fewer
+
+        # fast_dev_run and the trainer's limits ask for fewer batches
         most = limit if isinstance(limit, int) else None
         with trainer.precision_plugin.val_step_context():
-            # the labels tell which sentences several ranks have
+            # the labels identify sentences that several ranks share
             rows = embed(pl_module, loader, most, each_once=False)
+
         outputs = {"": "embeddings"}
         if "features" in rows and not isinstance(getattr(pl_module, "head", None), nn.Identity):
             outputs["encoder/"] = "features"
@@ -93,7 +95,7 @@ class SentenceSimilarity(Watcher):
 
 
 def _paired(rows: Tensor, labels: Tensor, scores: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-    """Return cosine and score of the pairs whose two sentences are both there."""
+    """Return cosine and score of the pairs of which both sentences were embedded."""
     place = torch.full((2 * len(scores),), -1)
     place[labels] = torch.arange(len(labels))
     ends = place.reshape(-1, 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write what `monocon predict` embeds as a folder of shards, and go on where a killed run stopped."""
+"""Write the embeddings of `monocon predict` to a folder of shards, and resume where a killed run stopped."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ Loader = DataLoader[Any]
 
 
 class ShardWriter(BasePredictionWriter):
-    """Write the embeddings of each loader to shards, one writer a rank; `inference.shards` reads them.
+    """Write the embeddings of each loader to shards, with one writer for each rank; `inference.shards` reads them.
 
     Two loaders are the parts ``gallery`` and ``query``, one is ``rows``, others ``rows0``, ``rows1``, and so on. A row
-    keeps its id: ``dataset.ids[i]`` where the data set has ``ids``, its position ``i`` otherwise. With a data module,
-    rows that an earlier, killed run has written are not embedded again; loaders that are given to the trainer
-    themselves are embedded again, and what is there already is passed over. Ask the trainer for
-    ``return_predictions=False``, or it keeps every embedding in memory.
+    keeps its id: ``dataset.ids[i]`` if the data set has ``ids``, its position ``i`` otherwise. With a data module, rows
+    that an earlier, killed run has written are not embedded again; loaders that are given to the trainer directly are
+    embedded again, and rows that exist are skipped. Set ``return_predictions=False`` in the trainer's call, or it keeps
+    every embedding in memory.
 
     Args:
         out: The folder.
-        rows: Rows of a shard.
+        rows: Rows in a shard.
         kind: ``"safetensors"`` or ``"parquet"`` (needs pyarrow).
 
     Raises:
@@ -61,7 +61,7 @@ class ShardWriter(BasePredictionWriter):
         self._shares: list[Share] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the data module leave out what is written already."""
+        """Let the data module leave out rows that are written already."""
         data = getattr(trainer, "datamodule", None)
         if stage == "predict" and data is not None:
             original: Callable[[], Loader | list[Loader]] = data.predict_dataloader
@@ -73,14 +73,14 @@ class ShardWriter(BasePredictionWriter):
             data.predict_dataloader = shortened
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give data module and folder back."""
+        """Restore the data module and release the folder."""
         data = getattr(trainer, "datamodule", None)
         if data is not None:
             vars(data).pop("predict_dataloader", None)
         self._close(done=False)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Claim the folder, unless the data module's loaders have; see which rows other ranks have too."""
+        """Claim the folder, unless the loaders of the data module have, and find rows that other ranks have too."""
         self._shares = shares(loaders_of(trainer.predict_dataloaders))
         if self._folder is None:
             loaders: Any = trainer.predict_dataloaders
@@ -97,7 +97,7 @@ class ShardWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Take the rows of a batch; write the shards that are full."""
+        """Add the rows of a batch, and write the shards that are full."""
         part = self._parts[dataloader_idx]
         loaders: Any = trainer.predict_dataloaders
         loader = loaders[dataloader_idx] if isinstance(loaders, list | tuple) else loaders
@@ -111,7 +111,7 @@ class ShardWriter(BasePredictionWriter):
         self._flush(part, self.rows)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what is left, and say that this rank is done."""
+        """Write the remaining rows, and record that this rank is done."""
         for part in self._parts:
             self._flush(part, 1)
         self._close(done=True)
@@ -126,6 +126,7 @@ class ShardWriter(BasePredictionWriter):
             count, [f"rows{i}" for i in range(count)]
         )
         self._pending = {part: [] for part in self._parts}
+
         space = Space(
             model_stamp(module),
             trainer.world_size,
@@ -138,7 +139,7 @@ class ShardWriter(BasePredictionWriter):
         return self._folder
 
     def _stamps(self, trainer: Trainer, module: LightningModule, loaders: Loader | Sequence[Loader]) -> dict[str, str]:
-        """Return a digest of each part's rows as the model gets them."""
+        """Return a digest of the rows of each part, as the model gets them."""
         each: list[Loader] = list(loaders) if isinstance(loaders, list | tuple) else [loaders]  # type: ignore[list-item]
         found = {}
         with untouched(module):
@@ -150,7 +151,7 @@ class ShardWriter(BasePredictionWriter):
         many = isinstance(loaders, list | tuple)
         each: list[Loader] = list(loaders) if many else [loaders]  # type: ignore[list-item]
         kept = [remaining(loader, folder.finished(part)) for part, loader in zip(self._parts, each, strict=True)]
-        if not sum(map(len, kept)):  # the trainer skips its loop then, and calls no further hook
+        if not sum(map(len, kept)):  # the trainer then skips its loop, and calls no further hook
             self._close(done=True)
         return kept if many else kept[0]
 
@@ -173,7 +174,7 @@ class ShardWriter(BasePredictionWriter):
 
 
 def _transferred(trainer: Trainer, module: LightningModule, loader: int, batch: object) -> object:
-    """Return a batch as the trainer gives it to the model: converted, moved, and through the hooks around that."""
+    """Return a batch as the trainer gives it to the model: converted, moved, and passed through the hooks."""
     batch = trainer.precision_plugin.convert_input(batch)
     batch = module._on_before_batch_transfer(batch, dataloader_idx=loader)
     return trainer.strategy.batch_to_device(batch, dataloader_idx=loader)

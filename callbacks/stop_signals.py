@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Let Ctrl-C and a closed terminal end a run between two steps, as SIGTERM does, so that what it saves is whole."""
+"""Let Ctrl-C and a closed terminal end a run between two steps, as SIGTERM does, so that it saves a whole step."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _CHILD: signal.Signals | None = getattr(signal, "SIGCHLD", None)
 class StopSignals(Callback):
     """Finish the step under way at the first SIGINT or SIGHUP; stop at once at the second.
 
-    An interrupt in the middle of an optimizer's update leaves some weights new and some old. Lightning itself waits for
-    the end of the step at SIGTERM, and of the validation, if one is under way; this does the same for SIGINT, and for
-    SIGHUP where nobody ignores or handles it.
+    An interrupt in the middle of an optimizer's update leaves some weights new and some old. At SIGTERM, Lightning
+    itself waits for the end of the step, and of the validation, if one is under way; this callback does the same for
+    SIGINT, and for SIGHUP unless it is ignored or handled.
 
-    A signal to the whole process group ends the loaders' processes too. torch would raise an error wherever the main
-    process is, also in the middle of an update; with this callback it raises where the next batch is fetched.
+    A signal to the whole process group ends the processes of the loaders too. torch would raise an error at any place
+    of the main process, even in the middle of an update; with this callback it raises when the next batch is fetched.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class StopSignals(Callback):
         self._process = os.getpid()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take SIGINT and SIGHUP over; only the main thread can."""
+        """Set the handlers of SIGINT and SIGHUP; only the main thread can."""
         watch_steps(trainer)
         if threading.current_thread() is not threading.main_thread():
             return
@@ -48,22 +48,22 @@ class StopSignals(Callback):
             self._take(_HANGUP)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
-        """See to the loaders' processes, which are there by now."""
+        """Guard against ended processes of the loaders, which exist by now."""
         self._guard_children()
 
     def save_between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop here if asked to: all hooks of the last step have run, and none of the next."""
+        """Stop here if a signal was received: all hooks of the last step have run, and none of the next."""
         if self.received is not None:
             self._interrupt()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back."""
+        """Restore the handlers of the signals."""
         self._release()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Note an interrupt, and let Lightning give the signals back when everything is saved.
+        """Record an interrupt, and let Lightning restore the handlers when everything is saved.
 
-        It calls no other hook after this one, and remembers the handlers of a moment after `on_fit_start`.
+        Lightning calls no other hook after this one, and would restore the handlers that were set in `on_fit_start`.
         """
         if isinstance(exception, KeyboardInterrupt):
             self.received = self.received or signal.SIGINT
@@ -75,7 +75,7 @@ class StopSignals(Callback):
         signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a loader's process, which the main one ends
+        if os.getpid() != self._process:  # a process of a loader, which the main process ends
             return
         if self.received is not None:
             self._interrupt()
@@ -83,13 +83,13 @@ class StopSignals(Callback):
         rank_zero_info("Stopping after this step (and its validation, if one is under way); Ctrl-C again: at once.")
 
     def _interrupt(self) -> None:
-        """Stop here, and let no further signal disturb what is saved on the way out."""
+        """Stop here, and ignore further signals while the run is saved."""
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     def _guard_children(self) -> None:
-        """Put a guard before torch's handler of ended processes, once a loader has set it."""
+        """Wrap torch's handler of ended processes, once a loader has set it."""
         if _CHILD is None or threading.current_thread() is not threading.main_thread():
             return
         present = signal.getsignal(_CHILD)
@@ -103,7 +103,7 @@ class StopSignals(Callback):
         except RuntimeError:
             if is_in_a_loader(frame):  # no step is under way
                 raise
-            # otherwise the next fetch finds its process dead and says so
+            # otherwise the next fetch finds that its process has ended and raises
 
     def _release(self) -> None:
         for number, before in self._before.items():

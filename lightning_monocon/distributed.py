@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All-gather of rows over the ranks of a process group, uneven row counts included.
+"""Gather rows over the ranks of a process group, which may hold different numbers of them.
 
-`RowGather` holds the layout of a batch that is spread over ranks and moves rows without gradients; `gather_rows` is
-its differentiable form. Both leave a single process alone: without an initialised process group they do nothing.
+`RowGather` holds the layout of a batch that is spread over ranks and gathers rows without gradients; `gather_rows` is
+its differentiable form. In a single process, without an initialised process group, nothing is gathered.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# torch 2.13 gave the collective a new name and warns of the old one, the only one in 2.10; a build without
+# torch 2.13 renamed the collective and warns about the old name, the only one in 2.10; a build without
 # `torch.distributed` has neither
 _all_gather: Any = getattr(dist, "all_gather_single", None) or getattr(dist, "all_gather_into_tensor", None)
 
 
 class RowGather:
-    """The rows of a batch spread over ranks: who holds which, and how to bring them together.
+    """Hold the layout of a batch that is spread over ranks, and gather its rows.
 
-    Building one is a collective call (the ranks exchange their row counts) and waits for the device, because the
+    The constructor is a collective call (the ranks exchange their row counts) and waits for the device, because the
     counts give shapes. Rank `r` holds the rows `start` to `start + counts[r]` of the gathered batch.
 
     Args:
         count: Rows on this rank, 0 allowed.
-        device: Where the rows are; the counts travel over the same backend.
+        device: Device of the rows; the counts are exchanged over the same backend.
         group: Process group; None is the default group.
     """
 
@@ -62,7 +62,7 @@ class RowGather:
 
 
 class _GatherRows(torch.autograd.Function):
-    """Gather forward; backward sums the ranks' gradients and keeps the slice of the local rows."""
+    """Gather rows forward; backward, sum the gradients of the ranks and keep the slice of the local rows."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, layout: RowGather) -> Tensor:  # noqa: ANN401  (torch types ctx no better)
@@ -83,6 +83,13 @@ _gather: Callable[[Tensor, RowGather], Tensor] = _GatherRows.apply
 def is_distributed(group: dist.ProcessGroup | None = None) -> bool:
     """Return whether a process group is initialised and has more than one rank."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1
+
+
+def world() -> tuple[int, int]:
+    """Return ``(rank, world size)`` of this process; ``(0, 1)`` without a process group."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
 
 
 def gather_rows(rows: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MonoCon: an encoder, a head and a supervised contrastive loss in one LightningModule.
+"""Define MonoCon: an encoder, a head and a supervised contrastive loss in one LightningModule.
 
 Source: arXiv 2509.22931 and the settings of its author's published code. The schedule is in `schedule.py`.
 """
@@ -25,8 +25,8 @@ from lightning_monocon.runs.checkpoints import PlainCheckpointIO, read_checkpoin
 from lightning_monocon.training.batches import (
     PositivesWatch,
     check_features,
+    check_one_input,
     check_rows,
-    class_labels,
     inputs_and_labels,
     naming_drop_last,
     naming_keywords,
@@ -37,7 +37,7 @@ from lightning_monocon.training.strategies import AccumulationWatch, check_chunk
 
 
 class Embedded(TypedDict):
-    """What `validation_step`, `test_step` and `predict_step` return for a batch of ``B`` inputs."""
+    """Hold what `validation_step`, `test_step` and `predict_step` return for a batch of ``B`` inputs."""
 
     embeddings: Tensor
     """The head's output ``(B, D_out)``, float32, not normalised."""
@@ -50,8 +50,9 @@ class Embedded(TypedDict):
 class MonoCon(TwoPhaseModule):
     """Train an encoder and a head with a supervised contrastive loss.
 
-    Batches are ``(inputs, labels)`` with ``B`` integer labels; `forward` maps inputs to embeddings ``(B, D_out)``, not
-    normalised. Give the trainer ``max_epochs = warmup_epochs + joint epochs``.
+    Batches are ``(inputs, labels)`` with ``B`` integer labels, or a mapping that holds the labels under a name such as
+    ``"labels"``; `forward` maps inputs to embeddings ``(B, D_out)``, not normalised. Give the trainer
+    ``max_epochs = warmup_epochs + joint epochs``.
 
     Args:
         encoder: Maps a batch of inputs to features ``(B, D)``.
@@ -66,13 +67,13 @@ class MonoCon(TwoPhaseModule):
         lr_encoder: Joint learning rate of the encoder.
         lr_head: Joint learning rate of the head.
         lr_warmup: Warm-up learning rate of the head.
-        warmup_epochs: Epochs with a frozen encoder; there are none where the head has no parameters.
+        warmup_epochs: Epochs with a frozen encoder; 0 is taken if the head has no parameters.
         weight_decay: AdamW's decay; on the squared weights of the monotonic head it acts like an L1 shrink.
         decay_head: Whether the head's weights decay too.
         bn_while_frozen: ``"update"`` keeps the frozen encoder in train mode, so batch-norm statistics move and dropout
             is live (as the reference does); ``"freeze"`` puts it in eval mode.
         chunk_size: Samples that are embedded at a time in training, for batches larger than memory; loss and gradient
-            are those of the whole batch (`lightning_monocon.training.chunks`). ``None`` embeds it at once.
+            are those of the whole batch (`lightning_monocon.training.chunks`). ``None`` embeds the batch at once.
 
     Raises:
         ValueError: If a name is unknown, a rate is negative, or the width of the encoder's output is not known.
@@ -102,6 +103,7 @@ class MonoCon(TwoPhaseModule):
             lr_encoder, lr_head, lr_warmup, warmup_epochs, weight_decay, decay_head, bn_while_frozen
         ).checked()
         super().__init__(schedule)
+
         self.encoder = encoder
         if isinstance(head, nn.Module):
             self.head = head
@@ -112,6 +114,7 @@ class MonoCon(TwoPhaseModule):
             out_features = width if nested and out_features is None else out_features
             self.head_spec = head_spec(head, width, out_features, head_options)
             self.head = build_head(self.head_spec)
+
         if loss is not None and nested:
             raise ValueError(
                 "`nested` must be False where `loss` is given: it changes the default loss only. Pass "
@@ -119,13 +122,15 @@ class MonoCon(TwoPhaseModule):
             )
         ours = NestedSupConLoss(temperature) if nested else SupConLoss(temperature)
         self.loss = ours if loss is None else loss
+
         self.start_phase()
         self.empty_batches = 0
         self._watch_positives = PositivesWatch()
         self._watch_accumulation = AccumulationWatch()
         check_chunk_size(chunk_size)
         self.chunk_size = chunk_size
-        # Not `save_hyperparameters`: Lightning's command line would merge what a checkpoint says into its
+
+        # Not `save_hyperparameters`: Lightning's command line would merge the checkpoint's hyper-parameters into its
         # configuration, import paths included. These plain values go into the checkpoint under our own key.
         self.description: dict[str, Any] = {
             "encoder": encoder_spec(encoder),
@@ -136,9 +141,9 @@ class MonoCon(TwoPhaseModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Let nothing but plain values of local files in; check that trainer, schedule and `chunk_size` fit.
+        """Read checkpoints as plain values from local files only; check trainer, schedule and `chunk_size`.
 
-        Lightning's default reader downloads a URL and runs what is in it. A reader of your own stays.
+        Lightning's default reader downloads a URL and runs the code in it. A reader of your own is kept.
 
         Raises:
             ValueError: If the trainer's ``max_epochs`` leaves no joint epoch.
@@ -152,18 +157,18 @@ class MonoCon(TwoPhaseModule):
             check_chunked_training(self.trainer, [self.encoder, self.head])
 
     def on_fit_start(self) -> None:
-        """Log the description as hyper-parameters, with that of the data where the data module has one."""
+        """Log the description as hyper-parameters, with that of the data module if it has one."""
         data = getattr(getattr(self.trainer, "datamodule", None), "description", None)
         for logger in self.loggers:
             logger.log_hyperparams(self.description | ({"data": data} if data else {}))
 
     def configure_model(self) -> None:
-        """Shard encoder and head where the strategy is `ModelParallelStrategy`."""
+        """Shard encoder and head if the strategy is `ModelParallelStrategy`."""
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
             shard(self, [self.encoder, self.head])
 
     def on_train_epoch_start(self) -> None:
-        """Enter the phase of the current epoch; say once what accumulation does not do."""
+        """Enter the phase of the current epoch; warn once about accumulated gradients."""
         super().on_train_epoch_start()
         self._watch_accumulation(self.trainer.accumulate_grad_batches)
 
@@ -175,14 +180,15 @@ class MonoCon(TwoPhaseModule):
         return check_features(self.encoder(inputs), cast("int | None", self.head_spec.get("in_features")))
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor | None:
-        """Return the contrastive loss of one batch, ``None`` for an empty one, which is skipped and counted.
+        """Return the contrastive loss of one batch; ``None`` for an empty one, which is skipped and counted.
 
         Raises:
             TypeError: If the labels are not integers.
-            ValueError: If the batch is no pair, its parts do not fit, or batch norm meets a single input.
+            ValueError: If the batch has no labels or two inputs, its parts do not fit, or batch norm gets one input.
         """
+        check_one_input(batch)
         inputs, labels = inputs_and_labels(batch)
-        if not len(class_labels(labels)):
+        if not len(labels):
             self._skip_empty(batch_idx)
             return None
         if labels.device.type == "cpu" or batch_idx == 0:  # elsewhere reading them makes the host wait
@@ -200,7 +206,7 @@ class MonoCon(TwoPhaseModule):
         return embed_in_chunks(self, [self.encoder, self.head], inputs, rows, self.chunk_size)
 
     def _skip_empty(self, batch_idx: int) -> None:
-        if self.trainer.world_size > 1:  # the others would wait for this rank's gradients for ever
+        if self.trainer.world_size > 1:  # the other ranks would wait forever for the gradients of this one
             raise ValueError(
                 f"`batch` must not be empty on one of several ranks; batch {batch_idx} is, on rank "
                 f"{self.global_rank}. Let the sampler give every rank as many inputs."
@@ -209,18 +215,8 @@ class MonoCon(TwoPhaseModule):
         self.log("train/empty_batches", 1.0, on_step=False, on_epoch=True, batch_size=1, reduce_fx="sum")
 
     def validation_step(self, batch: tuple[Any, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Embedded:
-        """Return embeddings, features and labels for the callbacks that judge them."""
-        return self._embed(batch)
-
-    def test_step(self, batch: tuple[Any, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Embedded:
-        """Return embeddings, features and labels for the callbacks that judge them."""
-        return self._embed(batch)
-
-    def predict_step(self, batch: tuple[Any, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Embedded:
-        """Return embeddings, features and labels of one batch."""
-        return self._embed(batch)
-
-    def _embed(self, batch: tuple[Any, Tensor]) -> Embedded:
+        """Return embeddings, features and labels of one batch, for callbacks that judge or write them."""
+        check_one_input(batch)
         inputs, labels = inputs_and_labels(batch)
         with naming_keywords(self.encoder, inputs):
             features = self._encode(inputs)
@@ -228,19 +224,21 @@ class MonoCon(TwoPhaseModule):
         check_rows(embeddings, labels)
         return {"embeddings": embeddings.float(), "features": features.float(), "labels": labels}
 
+    test_step = predict_step = validation_step
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the phase and the description."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["monocon"].update(self.description)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the phase; refuse the checkpoint of another head.
+        """Restore the phase, and refuse the checkpoint of another head.
 
         Raises:
             ValueError: If the checkpoint's head is not this model's.
         """
         stored = checkpoint.get("monocon", {}).get("head")
-        # an earlier version wrote the name of the wrapper where a head of one's own was compiled
+        # an earlier version wrote the name of the wrapper for a compiled head of the user's own
         wrapped = own_head_spec(self.head) if self.head_spec.keys() == {"arm"} else self.head_spec
         if stored not in (self.head_spec, wrapped):
             raise ValueError(
@@ -252,7 +250,7 @@ class MonoCon(TwoPhaseModule):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> _IncompatibleKeys:
-        """Load weights; those of a compiled encoder or head fit the plain one, and the other way round.
+        """Load weights, of a compiled encoder or head also into the plain one, and the other way round.
 
         Args:
             state_dict: Weights by name.
@@ -277,9 +275,9 @@ class MonoCon(TwoPhaseModule):
         Args:
             checkpoint_path: A local file.
             map_location: Where the weights go.
-            encoder: The encoder, where it is not one of `lightning_monocon.encoders.REGISTRY`.
-            head: The head, where it was a module of your own.
-            loss: The loss, where it was a module of your own; it is not needed to embed.
+            encoder: The encoder, if it is not one of `lightning_monocon.encoders.REGISTRY`.
+            head: The head, if it was a module of your own.
+            loss: The loss, if it was a module of your own; it is not needed to embed.
 
         Raises:
             ValueError: If the file is not a checkpoint of this package, or a module that it cannot name is missing.
@@ -292,6 +290,7 @@ class MonoCon(TwoPhaseModule):
                 "`encoder` must be given: the checkpoint was trained with an encoder of your own, which only you can "
                 "build. Pass `encoder=<the same architecture>`."
             )
+
         model = cls(
             encoder if encoder is not None else build_encoder(cast("EncoderSpec", spec)),
             **head_arguments(stored["head"], head),
@@ -299,6 +298,7 @@ class MonoCon(TwoPhaseModule):
             loss=loss,
             **(stored["loss"] or {}),
         )
+
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
         return model.eval()

@@ -143,7 +143,7 @@ def test_bad_arguments(arguments: dict[str, Any], sentence: str) -> None:
 
 @pytest.mark.parametrize("batch", [torch.zeros(4, 6), (torch.zeros(4, 6),), (torch.zeros(4, 6), [0, 1, 2, 3])])
 def test_missing_labels(batch: Any) -> None:
-    with pytest.raises(ValueError, match=r"`batch` must be \(inputs, labels\) with one integer label per input, got"):
+    with pytest.raises(ValueError, match=r"`batch` must hold its labels as one tensor \(B,\) of integers: .* got"):
         MonoCon(nn.Linear(6, 8)).training_step(batch, 0)
 
 

@@ -111,7 +111,8 @@ def test_no_module_has_a_second_name() -> None:
     assert not {"callbacks", "recipes"} & set(sys.modules)
 
 
-def test_wheel_holds_one_top_level_package(built: tuple[Path, Path, Path]) -> None:
+def test_wheel_holds_one_top_level_package(root: Path, built: tuple[Path, Path, Path]) -> None:
+    templates = {str(path.relative_to(root)) for path in (root / "lightning_monocon" / "scorecard").rglob("*.jinja")}
     for wheel in (built[0], built[2]):
         files = zipfile.ZipFile(wheel).namelist()
         assert {name.split("/")[0] for name in files} == {
@@ -120,6 +121,7 @@ def test_wheel_holds_one_top_level_package(built: tuple[Path, Path, Path]) -> No
         }
         assert "lightning_monocon/py.typed" in files
         assert {f"lightning_monocon/recipes/{name}.yaml" for name in recipes.names()} <= set(files)
+        assert templates and templates <= set(files)
         assert any(name.endswith("dist-info/licenses/LICENSE") for name in files)
 
 

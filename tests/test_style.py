@@ -65,3 +65,8 @@ def test_rows_and_labels_are_refused_in_one_place() -> None:
         "lightning_monocon/kernels/supcon/checks.py",
         "lightning_monocon/training/batches.py",
     }
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "callbacks").glob("[!_]*.py")), ids=_name)
+def test_each_callback_has_its_tests(path: Path) -> None:
+    assert (ROOT / "tests" / "callbacks" / f"test_{path.name}").is_file()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `monocon`.
+"""Run the command `monocon`.
 
-`monocon --version` and `monocon recipes` answer without importing torch or Lightning; every other
-command imports its home when it is called.
+Every command imports its module when it is called, so that `monocon --version` and `monocon recipes`, and the help of
+commands without a trainer, need neither torch nor Lightning.
 """
 
 import sys
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from lightning_monocon import recipes
+from lightning_monocon.cli.config import stop
 from lightning_monocon.cli.mistakes import in_one_sentence
-from lightning_monocon.cli.words import stop
 
 __all__ = ["main"]
 
@@ -30,21 +30,30 @@ _HOMES = {
 _HELP = """\
 usage: monocon COMMAND [OPTIONS]
 
-  fit          train:                         monocon fit --config digits
-  validate     metrics on the validation part of a checkpoint
-  test         metrics on the test part of a checkpoint
-  predict      embeddings of a checkpoint
-  compare      train the rivals, then judge:  monocon compare --config digits --out OUT
-  score        judge embeddings from files:   monocon score gallery.parquet query.parquet
-  export       small vectors for everyone:    monocon export --ckpt CKPT --config digits --out OUT
-  landscape    merge watched runs, weigh laws: monocon landscape runs/a runs/b --out OUT
+  fit          train a model on a recipe
+                 monocon fit --config digits
+  validate     judge a checkpoint on the validation part of the data
+  test         judge a checkpoint on the test part of the data
+  predict      write the embeddings of a checkpoint
+  compare      train a model and its rivals, and judge them
+                 monocon compare --config digits --out OUT
+  score        judge embeddings from files
+                 monocon score gallery.parquet query.parquet
+  export       write a model of small vectors that needs nothing of this package
+                 monocon export --ckpt CKPT --config digits --out OUT
+  landscape    merge the semantic landscapes of runs, and fit laws
+                 monocon landscape runs/a runs/b --out OUT
   recipes      list the packaged recipes; `monocon recipes NAME` prints one
 
-`monocon COMMAND --help` lists the options of a command. `--config` takes the name of a packaged
-recipe or the path of a YAML file. A YAML file names classes to import: treat it as code, or run it
-with --strict-imports, which imports nothing but this package, torch.nn, torch.optim, torch.utils.data
-and lightning.pytorch; --allow-import NAME adds to them, --allow-remote-config takes a URL. With the
-environment variable MONOCON_TRACEBACK=1 an error shows where it was raised.
+`monocon COMMAND --help` lists the options of a command. A flag may be written
+with dashes or with underscores: --run-dir or --run-dir.
+
+`--config` takes the name of a packaged recipe or the path of a YAML file. A
+YAML file names classes to import: treat it as code, or run it with
+--strict-imports, which allows only this package, torch.nn, torch.optim,
+torch.utils.data and lightning.pytorch; --allow-import NAME adds to them, and
+--allow-remote-config allows a URL. With the environment variable
+MONOCON_TRACEBACK=1 an error shows where it was raised.
 """
 
 
@@ -72,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _recipes(words: list[str]) -> None:
-    """List the recipes with one line each, or print the one that is named."""
+    """List the recipes, one a line, or print the one that is named."""
     if {"-h", "--help"} & set(words):
         print("usage: monocon recipes [NAME]\n\nList the packaged recipes, or print the file of one.")
     elif len(words) > 1:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run of a comparison: an arm, a seed, a folder."""
+"""Train one run of a comparison: an arm, a seed, a folder."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ import os
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_monocon.cli.compared_arms import head_options, parse_arm
-from lightning_monocon.cli.parts import read_recipe
+from lightning_monocon.cli.compared_arms import parse_arm
 from lightning_monocon.runs import files
 
 if TYPE_CHECKING:
     from lightning_monocon.cli.trainer import MonoConCLI
 
 _STARTED = "started.json"
-"""Written before a run's first step: the folder is this comparison's."""
+"""This file is written before the first step of a run: the folder belongs to this comparison."""
 _SPEC = "spec.json"
-"""Written after its last: the run is finished."""
+"""This file is written after the last step: the run is finished."""
 _LOG = "log.txt"
 _LAYOUT = 2
-"""Of what a run leaves: since 2 the embeddings of the best checkpoint, too."""
+"""Version of the files that a run leaves; since 2 the embeddings of the best checkpoint are among them."""
 
 
 @dataclass(frozen=True)
 class ArmRun:
-    """What one process of a comparison trains.
+    """Describe what one process of a comparison trains.
 
     Attributes:
         arm: One of `lightning_monocon.cli.compared_arms.ARMS`.
-        seed: Seed of weights, order and augmentation.
+        seed: The seed of weights, order and augmentation.
         recipe: The recipe's file.
         overrides: Further options of `monocon fit`.
         out: The comparison's folder.
+        config: The whole configuration that `monocon fit` makes of recipe and options.
     """
 
     arm: str
@@ -53,15 +53,16 @@ class ArmRun:
     recipe: Path
     overrides: tuple[str, ...]
     out: Path
+    config: Mapping[str, Any] = field(repr=False)
 
     @property
     def folder(self) -> Path:
-        """The run's own folder."""
+        """Return the run's own folder."""
         return self.out / "runs" / f"{self.arm}-seed{self.seed}"
 
     @property
     def finished(self) -> bool:
-        """Whether the folder holds this run, finished.
+        """Return whether the folder holds this run, finished.
 
         Raises:
             ValueError: If it holds a run of other settings, or anything that `monocon compare` did not write.
@@ -90,7 +91,7 @@ class ArmRun:
         return epochs_done(self.folder) > 0 or any((self.folder / "checkpoints").glob("*.ckpt"))
 
     def _stored(self, name: str) -> dict[str, Any] | None:
-        """Return the settings in a file of the folder; ``None`` without one."""
+        """Return the settings in a file of the folder, or ``None`` if there is no such file."""
         file = self.folder / name
         if not file.is_file():
             return None
@@ -106,7 +107,7 @@ class ArmRun:
         return content
 
     def _refuse_what_is_not_ours(self) -> None:
-        """See that the folder is missing or empty, but for what a kill leaves while its first file is written."""
+        """Check that the folder is missing or empty, but for what a kill leaves while its first file is written."""
         if not self.folder.exists():
             return
         started = self.folder / _STARTED
@@ -120,42 +121,35 @@ class ArmRun:
 
     @property
     def epochs(self) -> int:
-        """Epochs the trainer will make."""
-        return int(option(self.arguments(), "--trainer.max_epochs") or self._configured("trainer", "max_epochs"))
-
-    def arguments(self) -> list[str]:
-        """Return the words behind ``monocon``.
+        """Return how many epochs the run is trained for.
 
         Every arm gets the same number of joint epochs; the encoder alone has no head to warm up.
         """
+        warmup = self.config["model"]["warmup_epochs"] if parse_arm(self.arm).head == "none" else 0
+        return int(self.config["trainer"]["max_epochs"] - warmup)
+
+    def arguments(self) -> list[str]:
+        """Return the words after ``monocon``."""
         arm = parse_arm(self.arm)
         words = ["fit", "--config", str(self.recipe), "--seed_everything", str(self.seed), *self.overrides]
-        words += arm.words(head_options(self._recipe(), self.overrides))
+        words += arm.words(self.config["model"]["head_options"] or {})
         if arm.head == "none":
-            warmup = int(option(self.overrides, "--model.warmup_epochs") or self._configured("model", "warmup_epochs"))
-            epochs = int(option(self.overrides, "--trainer.max_epochs") or self._configured("trainer", "max_epochs"))
-            words += ["--model.warmup_epochs", "0", "--trainer.max_epochs", str(epochs - warmup)]
-        return [*words, "--run_dir", str(self.folder), "--report", "false", *_QUIET]
-
-    def _configured(self, section: str, name: str) -> int:
-        value = (self._recipe().get(section) or {}).get(name)
-        if not isinstance(value, int):
-            raise ValueError(
-                f"`--config` must set `{section}.{name}` to an integer, so that all arms train equally long; "
-                f"{self.recipe.name} has {value!r}."
-            )
-        return value
-
-    def _recipe(self) -> dict[str, Any]:
-        return read_recipe(self.recipe)
+            words += ["--model.warmup_epochs", "0", "--trainer.max_epochs", str(self.epochs)]
+        return [*words, "--run-dir", str(self.folder), "--report", "false", *_QUIET]
 
     def _spec(self) -> dict[str, Any]:
-        recipe = hashlib.sha256(self.recipe.read_bytes()).hexdigest()
-        spec = {**asdict(self), "recipe": recipe, "overrides": list(self.overrides), "out": None}
-        return {**spec, "version": version("lightning-monocon"), "layout": _LAYOUT}
+        return {
+            "arm": self.arm,
+            "seed": self.seed,
+            "recipe": hashlib.sha256(self.recipe.read_bytes()).hexdigest(),
+            "overrides": list(self.overrides),
+            "out": None,
+            "version": version("lightning-monocon"),
+            "layout": _LAYOUT,
+        }
 
     def train(self) -> None:
-        """Train, embed gallery and test query, write both; all output goes to the folder's log.
+        """Train, then embed gallery and test queries and write both; all output goes to the folder's log.
 
         A run that was stopped is resumed from its newest checkpoint; nothing in its folder is deleted.
         """
@@ -210,7 +204,7 @@ def _embed(run: ArmRun, cli: MonoConCLI, stage: str, name: str) -> None:
 
 
 def _best_checkpoint(cli: MonoConCLI) -> str:
-    """Return the file of the best epoch by validation; empty where none was kept."""
+    """Return the file of the best epoch by validation, or an empty text if none was kept."""
     callbacks = cli.trainer.checkpoint_callbacks
     paths = [getattr(each, "best_model_path", "") for each in callbacks if getattr(each, "monitor", None)]
     return next((str(path) for path in paths if path), "")
@@ -232,17 +226,6 @@ def _into_log(path: Path) -> Iterator[None]:
         finally:
             for logger, (handlers, propagate) in zip(loggers, saved, strict=True):
                 logger.handlers, logger.propagate = handlers, propagate
-
-
-def option(words: Sequence[str], name: str) -> str | None:
-    """Return the last value of an option, written ``--name value`` or ``--name=value``."""
-    found = None
-    for i, word in enumerate(words):
-        if word == name and i + 1 < len(words):
-            found = words[i + 1]
-        elif word.startswith(name + "="):
-            found = word.removeprefix(name + "=")
-    return found
 
 
 def epochs_done(folder: Path) -> int:
@@ -281,7 +264,7 @@ def train_unless_stopping(run: ArmRun) -> None:
 
 
 def _end_with_parent() -> None:
-    """Let this worker end when the comparison is killed: else it would train on, in a folder the next one takes."""
+    """End this worker when the comparison is killed: it would train on in a folder that the next comparison uses."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`monocon compare`: train the arms on one recipe and say which embedding is best at which size."""
+"""Run `monocon compare`: train the arms on one recipe and say which embedding is best at which size."""
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, redirect_stdout
-from difflib import get_close_matches
 from io import StringIO
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -19,13 +18,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from lightning_monocon.cli.arm_run import ArmRun, cores, epochs_done, option, start_worker, train_unless_stopping
-from lightning_monocon.cli.compared_arms import ARMS, DEFAULT
-from lightning_monocon.cli.parts import read_recipe
-from lightning_monocon.cli.words import OneSentenceParser, expanded, resolve_recipes, stop
+from lightning_monocon.cli.arm_run import ArmRun, cores, epochs_done, start_worker, train_unless_stopping
+from lightning_monocon.cli.compared_arms import ARMS, DEFAULT, parse_arm
+from lightning_monocon.cli.config import recipe_file, refusing
+from lightning_monocon.cli.options import CommandParser
+from lightning_monocon.cli.yaml_files import parse_yaml
 
 _POLL_SECONDS = 0.5
-_MISSPELT = 0.85
 
 
 def run(args: Sequence[str]) -> None:
@@ -37,52 +36,17 @@ def run(args: Sequence[str]) -> None:
     Raises:
         SystemExit: With status 2 if an option does not fit, 1 if a run failed.
     """
-    parser = _parser()
-    options, overrides = parser.parse_known_args(list(args)[1:])
-    _refuse_misspelt(overrides, [name for action in parser._actions for name in action.option_strings])
+    options, overrides = parser().parse(args[1:])
+    out = Path(options.out)
     try:
-        runs = plan(options.config, options.arms, options.seeds, overrides, Path(options.out))
-        _check_overrides(runs[0])
-        with _only_one(Path(options.out)):
-            train(runs, options.jobs or cores())
-            _report(Path(options.out), options.arms, options.config, overrides)
-    except ValueError as error:
-        print(f"monocon compare: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except RuntimeError as error:
-        print(f"monocon compare: error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
+        with refusing("compare"):
+            runs = plan(options.config, options.arms, options.seeds, overrides, out)
+            with _only_one(out):
+                train(runs, options.jobs or cores())
+                _report(out, options.arms, runs[0].config, Path(options.config).stem)
     except KeyboardInterrupt:
         print("monocon compare: stopped; nothing is lost, and the same command resumes.", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
-
-
-def _refuse_misspelt(overrides: Sequence[str], own: Sequence[str]) -> None:
-    """Refuse an option that nearly is one of this command before it goes to `monocon fit`.
-
-    Raises:
-        SystemExit: With status 2 if there is one.
-    """
-    for word in overrides:
-        option = word.partition("=")[0]
-        if meant := option.startswith("--") and get_close_matches(option, own, n=1, cutoff=_MISSPELT):
-            stop(f"`{option}` is not an option of `monocon compare`; did you mean `{meant[0]}`?")
-
-
-def _check_overrides(first: ArmRun) -> None:
-    """Let `monocon fit` read the options of a run before the first one is trained.
-
-    Raises:
-        SystemExit: With status 2 and a sentence, if one of them does not fit.
-    """
-    from lightning_monocon.cli.trainer import run as fit
-
-    try:
-        with redirect_stdout(StringIO()):
-            fit([*first.arguments(), "--print_config"])
-    except SystemExit as stopped:
-        if stopped.code:
-            raise
 
 
 def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequence[str], out: Path) -> list[ArmRun]:
@@ -94,17 +58,40 @@ def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequ
     for name, values in (("--arms", arms), ("--seeds", seeds)):
         if len(set(values)) < len(values):
             raise ValueError(f"`{name}` must not repeat a value, got {' '.join(map(str, values))}.")
-    recipe = Path(resolve_recipes(["--config", config])[1])
+    recipe = Path(recipe_file(config))
     if not recipe.is_file():
         raise ValueError(f"`--config` must be a recipe's name or an existing file, got {config!r}.")
-    runs = [ArmRun(arm, seed, recipe, tuple(overrides), out) for seed in seeds for arm in arms]
-    for each in runs:
-        each.arguments()
-    _check_classes(recipe)
-    return runs
+    for arm in arms:
+        parse_arm(arm)  # an unknown one is refused before Lightning is imported
+    resolved = _resolved(recipe, overrides)
+    if resolved["trainer"]["max_epochs"] is None:
+        raise ValueError(
+            "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
+            f"{recipe.name} has None."
+        )
+    _check_classes(resolved)
+    return [ArmRun(arm, seed, recipe, tuple(overrides), out, resolved) for seed in seeds for arm in arms]
 
 
-def _check_classes(recipe: Path) -> None:
+def _resolved(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the whole configuration that `monocon fit` makes of a recipe and further options.
+
+    Raises:
+        SystemExit: With status 2 and a sentence, if one of them does not fit.
+    """
+    from lightning_monocon.cli.trainer import run as fit
+
+    printed = StringIO()
+    try:
+        with redirect_stdout(printed):
+            fit(["fit", "--config", str(recipe), *overrides, "--print_config"])
+    except SystemExit as stopped:
+        if stopped.code:
+            raise
+    return parse_yaml(printed.getvalue(), "the configuration")
+
+
+def _check_classes(config: Mapping[str, Any]) -> None:
     """Refuse data of this package without classes before anything is trained.
 
     Raises:
@@ -112,13 +99,13 @@ def _check_classes(recipe: Path) -> None:
     """
     from lightning_monocon import data
 
-    section = read_recipe(recipe).get("data")
-    path = str(section.get("class_path") if isinstance(section, dict) else section)
-    kind = getattr(data, path.rpartition(".")[2], None) if path.startswith("lightning_monocon.data.") else None
+    module, _, name = config["data"]["class_path"].rpartition(".")
+    kind = getattr(data, name, None) if module.startswith("lightning_monocon.data") else None
     if getattr(kind, "has_classes", True) is False:
         raise ValueError(
-            f"`--config` must name data with classes, by which neighbours are judged; {path} has single sentences. "
-            "Train the recipe and its `_mlp` and `_encoder` twins with `monocon fit`, and compare `val/spearman`."
+            f"`--config` must name data with classes, by which neighbours are judged; {module}.{name} has single "
+            "sentences. Train the recipe and its `_mlp` and `_encoder` twins with `monocon fit`, and compare "
+            "`val/spearman`."
         )
 
 
@@ -176,18 +163,17 @@ def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[Any]) -> None:
     bar.refresh()
 
 
-def _report(out: Path, arms: Sequence[str], config: str, overrides: Sequence[str]) -> None:
+def _report(out: Path, arms: Sequence[str], config: Mapping[str, Any], recipe: str) -> None:
+    """Judge the runs, write and print the scorecard, and mirror it to W&B where the runs are mirrored."""
+    from lightning_monocon.cli.mirror import mirror
     from lightning_monocon.scorecard.runs import score_runs, write
 
     scorecard, drawn = score_runs(out, arms)
     write(out, scorecard, drawn)
     print(scorecard.table())
     print(f"\nWritten to {out}/: scorecard.html, scorecard.md, scorecard.json and the figures.")
-    if mode := option(overrides, "--wandb"):
-        from lightning_monocon.cli.mirror import mirror
-
-        group = option(overrides, "--wandb_group") or Path(config).stem
-        mirror(out, scorecard, drawn, mode=mode, project=option(overrides, "--wandb_project"), group=group)
+    group = config["wandb_group"] or recipe
+    mirror(out, scorecard, drawn, mode=config["wandb"], project=config["wandb_project"], group=group)
 
 
 @contextmanager
@@ -203,24 +189,23 @@ def _only_one(out: Path) -> Iterator[None]:
         yield
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = OneSentenceParser(
-        "monocon compare",
-        description="Train the arms on one recipe and say which embedding is best at which size. "
-        "Finished runs in --out are used again. Other options go to `monocon fit`; --wandb mirrors the scorecard too.",
-        epilog="arms:\n" + "\n".join(f"  {name:<16} {what}" for name, what in ARMS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    arms = [textwrap.fill(f"  {name:<17}{said}", 80, subsequent_indent=" " * 19) for name, said in ARMS.items()]
+    found = CommandParser(
+        "compare",
+        usage="--config RECIPE --out FOLDER [OPTIONS]",
+        about="Train the arms on one recipe and say which embedding is best at which size. Finished runs in --out are "
+        "used again. All other options go to `monocon fit`; --wandb mirrors the scorecard as well.",
+        more="\n".join(["arms:", *arms, ""]),
+        file="--options",
+        paths=("out",),
+        passes_on="--",
     )
-    parser.add_argument("--config", required=True, help="a recipe's name or file")
-    parser.add_argument("--out", type=expanded, required=True, help="folder for runs, table and figures")
-    parser.add_argument(
-        "--arms",
-        nargs="+",
-        default=list(DEFAULT),
-        metavar="ARM",
-        help=f"see below (default: {' '.join(DEFAULT)})",
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=0, help="runs at a time (default: one per core)")
-    return parser
+    add = found.add_argument
+    add("--config", type=str, required=True, help="A packaged recipe's name or a YAML file.")
+    add("--out", type=str, required=True, help="The folder of runs, tables and figures.")
+    add("--arms", nargs="+", type=str, default=list(DEFAULT), help="The arms to train; see below.")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="The seeds of each arm.")
+    add("--jobs", type=int, default=0, help="Runs at a time; 0 stands for one per core.")
+    return found

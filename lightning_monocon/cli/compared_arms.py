@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arms of a comparison by name: what each changes in the words of `monocon fit`."""
+"""Name the arms of a comparison, and say what each changes in the options of `monocon fit`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARMS = {
     "matryoshka": "a linear head trained on nested prefixes and cut to a prefix; also matryoshka-mlp, "
     "matryoshka-monotonic and matryoshka-encoder",
 }
-"""Arms that can be compared, and what they are."""
+"""The arms that can be compared, and what they are."""
 
 DEFAULT = (
     "encoder",
@@ -32,7 +32,7 @@ DEFAULT = (
     "linear-4",
     "matryoshka",
 )
-"""What is compared if nobody says otherwise."""
+"""The arms that are compared by default."""
 
 _NESTED_HEADS = {"": "linear", "linear": "linear", "mlp": "mlp", "monotonic": "monotonic", "encoder": "none"}
 _SHARED = ("hidden_features", "num_layers", "activation", "precision", "backend")
@@ -41,13 +41,13 @@ _SHARED = ("hidden_features", "num_layers", "activation", "precision", "backend"
 
 @dataclass(frozen=True)
 class ComparedArm:
-    """One arm.
+    """Describe one arm.
 
     Attributes:
-        head: of `MonoCon`.
-        init: start of the head; None leaves it as it is.
-        width: dimensions of a bottleneck; None leaves the recipe's.
-        nested: trained on nested prefixes, and cut to a prefix.
+        head: The head of `MonoCon`.
+        init: The start of the head; None leaves it as it is.
+        width: The dimensions of a bottleneck; None leaves the recipe's.
+        nested: Whether it is trained on nested prefixes, and cut to a prefix.
     """
 
     head: str
@@ -59,7 +59,7 @@ class ComparedArm:
         """Return the options of `fit` that make this arm of a recipe.
 
         Args:
-            options: the recipe's ``head_options``, meant for its monotonic head.
+            options: The ``head_options`` of the recipe, which are meant for its monotonic head.
         """
         words = ["--model.head", self.head]
         if self.head in ("none", "linear"):
@@ -103,25 +103,3 @@ def _starts(kind: str) -> Sequence[str]:
     from lightning_monocon.heads.init import FreeInit, Init  # brings torch, which help does not need
 
     return get_args(Init) if kind == "monotonic" else [start for start in get_args(FreeInit) if start != "default"]
-
-
-def head_options(recipe: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the ``head_options`` of a recipe, as the further options of `fit` change them.
-
-    Raises:
-        ValueError: If they are not a mapping.
-    """
-    import yaml
-
-    found = dict((recipe.get("model") or {}).get("head_options") or {})
-    flag = "--model.head_options"
-    words = iter(overrides)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name == flag or name.startswith(flag + "."):
-            value = yaml.safe_load(value if equals else next(words, ""))
-            change = {name.removeprefix(flag + "."): value} if name != flag else value or {}
-            if not isinstance(change, dict):
-                raise ValueError(f"`{flag}` must be a mapping such as {{init: identity}}, got {value!r}.")
-            found = {**found, **change} if name != flag else change
-    return found

@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a YAML file may import: a configuration names classes, and naming one imports it.
+"""Limit what a YAML file may import: a configuration names classes, and naming a class imports its module.
 
-The rules are jsonargparse's, which holds them for the whole process; so they are set while a command of `monocon`
-parses and runs, never at import, and taken back afterwards.
+jsonargparse keeps these rules for the whole process, so they are set while a command of `monocon` parses and runs,
+never at import, and taken back afterwards.
 
-- By default a deny list: jsonargparse's own (the standard library's ways to run, load and write) and `DENIED`. A class
-  of a module that nobody thought of can still be named, and naming it runs that module.
-- ``--strict-imports``: nothing but `ALLOWED` and what ``--allow-import`` adds.
-- Configurations are read from this machine only; ``--allow-remote-config`` lifts that.
+- The default is a deny list: jsonargparse's own (the standard library's ways to run, load and write) and `DENIED`. A
+  class of a module that is on neither list can still be named, and naming it runs that module.
+- ``--strict-imports`` allows only `ALLOWED` and what ``--allow-import`` adds.
+- Configurations are read from this machine only, unless ``--allow-remote-config`` is given.
 
-The options count on the command line alone: a file can't grant itself anything.
+The options count on the command line alone: a file cannot grant itself anything.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from lightning_monocon.cli.words import stop
+from lightning_monocon.cli.config import OptionParser, stop
 
 STRICT, ALLOW, REMOTE = "--strict-imports", "--allow-import", "--allow-remote-config"
 
 DENIED = [
-    # what runs or loads code, by the names under which it can be had
+    # what runs or loads code, by the names under which it can be imported
     *("torch.hub", "torch.load", "torch.serialization", "torch.jit", "torch.package", "torch.utils.cpp_extension"),
     *("torch.multiprocessing", "torch.distributed.run", "torch.distributed.launch", "torch.distributed.elastic"),
     *("joblib", "dill", "cloudpickle", "pandas.read_pickle", "pandas.io.pickle", "numpy.load", "numpy.lib"),
@@ -34,12 +35,12 @@ ALLOWED = ["lightning_monocon", "torch.nn", "torch.optim", "torch.utils.data", "
 
 
 class ImportPolicy(NamedTuple):
-    """What the words of a command grant.
+    """Hold what the command line permits.
 
     Attributes:
-        strict: Whether only what is allowed may be imported.
+        strict: Whether only allowed names may be imported.
         allowed: Packages or names that the user allows beyond the rules.
-        remote: Whether a configuration may lie on another machine.
+        remote: Whether a configuration may be read from another machine.
     """
 
     strict: bool = False
@@ -48,13 +49,19 @@ class ImportPolicy(NamedTuple):
 
     @contextmanager
     def enforced(self) -> Iterator[None]:
-        """Hold jsonargparse to the policy as long as the context lasts."""
-        from jsonargparse import _common, set_parsing_settings
-
+        """Make jsonargparse follow the policy while a command parses and runs."""
         # Lightning's command line switches remote reading on when it is imported, so it has to come first.
-        import lightning.pytorch.cli  # noqa: F401  # isort: skip
+        import lightning.pytorch.cli  # noqa: F401
 
-        settings = _common.parsing_settings
+        with self.parsing():
+            yield
+
+    @contextmanager
+    def parsing(self) -> Iterator[None]:
+        """Make jsonargparse follow the policy as long as the context lasts, in which nobody imports Lightning."""
+        from jsonargparse import _common, _optionals, set_parsing_settings
+
+        settings, remote = _common.parsing_settings, "s" in _optionals._get_config_read_mode()
         saved = dict(settings)  # there is no public way to take a rule back
         try:
             # a class path in a free dictionary stays a dictionary; older releases of jsonargparse have no such setting
@@ -70,7 +77,7 @@ class ImportPolicy(NamedTuple):
         finally:
             settings.clear()
             settings.update(saved)
-            set_parsing_settings(config_read_mode_fsspec_enabled=True)  # as Lightning left it
+            set_parsing_settings(config_read_mode_fsspec_enabled=remote)
 
 
 def import_policy(words: Sequence[str]) -> tuple[ImportPolicy, list[str]]:
@@ -86,20 +93,17 @@ def import_policy(words: Sequence[str]) -> tuple[ImportPolicy, list[str]]:
         >>> import_policy(["fit", "--strict-imports", "--allow-import", "mine", "--config", "digits"])
         (ImportPolicy(strict=True, allowed=('mine',), remote=False), ['fit', '--config', 'digits'])
     """
-    allowed: list[str] = []
-    rest: list[str] = []
-    todo = list(words)
-    while todo:
-        word = todo.pop(0)
-        if word == ALLOW:
-            if not todo or todo[0].startswith("-"):
-                stop(f"`{ALLOW}` must be followed by a package, module or class, such as {ALLOW} my_package")
-            allowed.append(_checked(todo.pop(0)))
-        elif word.startswith(ALLOW + "="):
-            allowed.append(_checked(word.partition("=")[2]))
-        elif word not in (STRICT, REMOTE):
-            rest.append(word)
-    return ImportPolicy(STRICT in words, tuple(allowed), REMOTE in words), rest
+    parser = OptionParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(STRICT, action="store_true", dest="strict")
+    parser.add_argument(ALLOW, action="append", dest="allowed", default=[], type=_checked)
+    parser.add_argument(REMOTE, action="store_true", dest="remote")
+    try:
+        found, rest = parser.parse_known_args(list(words))
+    except argparse.ArgumentError as error:
+        if error.argument_name != ALLOW:
+            stop(str(error))
+        stop(f"`{ALLOW}` must be followed by a package, module or class, such as {ALLOW} my_package")
+    return ImportPolicy(found.strict, tuple(found.allowed), found.remote), rest
 
 
 def _checked(name: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which weights `monocon validate | test | predict` take, and that it is said."""
+"""Choose the weights that `monocon validate | test | predict` take, and say which they are."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_monocon.cli.words import stop
+from lightning_monocon.cli.config import stop
 
 
 def check_judged_checkpoint(command: str, options: Namespace) -> None:
-    """See that there is a checkpoint, unless untrained weights are asked for, and say which weights are taken.
+    """Check that there is a checkpoint, unless untrained weights are asked for, and say which weights are taken.
 
     Args:
         command: ``"validate"``, ``"test"`` or ``"predict"``.
@@ -38,5 +38,5 @@ def check_judged_checkpoint(command: str, options: Namespace) -> None:
 
 
 def _example(run_dir: str | None) -> str:
-    """The option as it should be given, with the run's own folder where the configuration names one."""
+    """Return the option as it should be given, with the run's own folder where the configuration names one."""
     return f"--ckpt_path {Path(run_dir or 'RUN') / 'checkpoints' / 'last.ckpt'}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`monocon landscape RUN...`: merge the landscapes of runs, fit the laws, write the report."""
+"""Run `monocon landscape RUN...`: merge the landscapes of runs, fit the laws, write the report."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_monocon.cli.words import expanded_path
-from lightning_monocon.runs.files import WriteError, probe
-from lightning_monocon.watching.figure import draw_graph
-from lightning_monocon.watching.files import read_tracker, write_graph
-from lightning_monocon.watching.report import Run, report
+from lightning_monocon.cli.config import stop
+from lightning_monocon.cli.options import CommandParser
 
 REPORT, FIGURE = "report.md", "graph.png"
 
@@ -26,22 +23,48 @@ def run(args: Sequence[str]) -> None:
         SystemExit: With status 2 if a run has no whole landscape, the runs cannot be merged, or the folder of the
             report cannot be written.
     """
-    parser = argparse.ArgumentParser("monocon landscape", description=__doc__)
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=expanded_path, help="folder of a run with a landscape")
-    parser.add_argument(
-        "--out", type=expanded_path, default=Path("landscape"), help="folder of the report (default: landscape)"
-    )
-    options = parser.parse_args(list(args)[1:])
-    made = not options.out.exists()
+    options, _ = parser().parse(args[1:])
+    if not options.get("runs"):
+        stop("`monocon landscape` needs at least one RUN, the folder of a run with a landscape")
+    write_report([Path(run) for run in options.runs], Path(options.out))
+
+
+def write_report(runs: Sequence[Path], out: Path) -> None:
+    """Write the report on some runs, their merged graph and its figure, and print the report."""
+    from lightning_monocon.runs.files import WriteError, probe, whole, write_text
+    from lightning_monocon.watching.figure import draw_graph
+    from lightning_monocon.watching.files import read_tracker, write_graph
+    from lightning_monocon.watching.report import Run, report
+
+    made = not out.exists()
     try:
-        probe(options.out)
-        text, merged = report([Run(path.name, *read_tracker(path)) for path in options.runs])
+        probe(out)
+        text, merged = report([Run(path.name, *read_tracker(path)) for path in runs])
     except (ValueError, WriteError) as error:
-        if made and options.out.is_dir():
-            options.out.rmdir()  # nothing is in it yet
-        parser.error(str(error))
-    write_graph(merged, options.out)
-    (options.out / REPORT).write_text(text, encoding="utf-8")
-    draw_graph(merged).savefig(options.out / FIGURE, dpi=130)
+        if made and out.is_dir():
+            out.rmdir()  # nothing is in it yet
+        stop(str(error))
+
+    write_graph(merged, out)
+    write_text(out / REPORT, text)
+    with whole(out / FIGURE) as path:
+        draw_graph(merged).savefig(path, dpi=130, format="png")
     print(text)
-    print(f"Written to {options.out}.")
+    print(f"Written to {out}.")
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    found = CommandParser(
+        "landscape",
+        usage="RUN... [OPTIONS]",
+        about="Merge the semantic landscapes of runs, fit the laws that enough runs allow, and write a report.",
+        paths=("runs", "out"),
+    )
+    # no word at all leaves the runs of the options' file
+    absent = argparse.SUPPRESS
+    found.add_argument(
+        "runs", metavar="RUN", nargs="*", type=str, default=absent, help="The folder of a run with a landscape."
+    )
+    found.add_argument("--out", type=str, default="landscape", help="The folder of the report.")
+    return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loggers of `monocon fit`: whatever the configuration asks for, and Weights & Biases as a mirror."""
+"""Choose the loggers of `monocon fit`: those of the configuration, and Weights & Biases as a mirror."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightning_monocon.loggers.wandb import MirrorLogger, WandbMode
 
 
 def add_wandb_arguments(parser: LightningArgumentParser) -> None:
-    """Add the options about Weights & Biases; a recipe may set them like any other key."""
+    """Add the options of Weights & Biases; a recipe may set them like any other key."""
     group = parser.add_argument_group(WANDB)
     group.add_argument(
         "--wandb",
@@ -23,13 +23,13 @@ def add_wandb_arguments(parser: LightningArgumentParser) -> None:
         default="off",
         help="Mirror the run to Weights & Biases: online, offline (send later), disabled (as W&B's mode) or off.",
     )
-    group.add_argument("--wandb_project", type=str, default="monocon", help="W&B project.")
-    group.add_argument("--wandb_group", type=str, default=None, help="W&B group. Default: the name of the recipe.")
+    group.add_argument("--wandb-project", type=str, default="monocon", help="W&B project.")
+    group.add_argument("--wandb-group", type=str, default=None, help="W&B group (default: the name of the recipe).")
     group.add_argument(
-        "--wandb_tags", type=list[str], default=[], help="W&B tags beside the arm's, the encoder's and the data's."
+        "--wandb-tags", type=list[str], default=[], help="W&B tags beside those of arm, encoder and data."
     )
     group.add_argument(
-        "--wandb_model", type=bool, default=False, help="Log the best and the last checkpoint as an artifact."
+        "--wandb-model", type=bool, default=False, help="Log the best and the last checkpoint as an artifact."
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One sentence for each mistake: what jsonargparse says of an option on many lines, and what this package raises."""
+"""Explain each mistake in one sentence: a long report of jsonargparse, or an error that this package raises."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from difflib import SequenceMatcher
 from types import TracebackType
 
-TRACEBACK = "MONOCON_TRACEBACK"
-"""Environment variable: set it to see where an error was raised."""
+from lightning_monocon.cli.config import TRACEBACK, refuse
+
 _ALIKE = 0.6
 _UNKNOWN_WORDS = re.compile(r"unrecognized arguments: (?P<words>.*)", re.DOTALL)
 _UNKNOWN_KEY = re.compile(
@@ -24,14 +24,14 @@ _UNKNOWN_CLASS = re.compile(
     r"module '(?P<module>[^']+)' has no attribute '(?P<missing>\w+)'|Expected a dot import path string: (?P<name>\w+)"
 )
 _MISSING = re.compile(r"the following arguments are required: (?P<names>.*)")
-_KEY = re.compile(r'Parser key "(?P<key>[^"]+)":\s*')
+_KEY = re.compile(r'Parser key "(?P<key>[^"]+)"(?: element \d+)?:\s*')
 _TYPES = re.compile(r"Subtypes: \[(?P<types>.*)\]\n|Expected an? (?P<type>.*?)\. Got value: (?P<value>.*)")
 _VALUE = re.compile(r"Given value: (?P<value>.*)", re.DOTALL)
 
 
 @contextmanager
 def in_one_sentence() -> Iterator[None]:
-    """Print what this package or Lightning refuses as one sentence, and leave any other error with its traceback.
+    """Print what this package or Lightning refuses as one sentence; any other error keeps its traceback.
 
     Raises:
         SystemExit: With status 1 where the run failed (RuntimeError), else 2.
@@ -42,12 +42,11 @@ def in_one_sentence() -> Iterator[None]:
         refusal = _refusal(error)
         if refusal is None or os.environ.get(TRACEBACK):
             raise
-        print(f"monocon: error: {' '.join(str(refusal).split())}", file=sys.stderr)
-        raise SystemExit(1 if isinstance(refusal, RuntimeError) else 2) from error
+        refuse(refusal)
 
 
 def _refusal(error: Exception) -> BaseException | None:
-    """Return the error whose text is a sentence meant for the user; ``None`` if it is a bug, or code of the user's."""
+    """Return the error whose text is a sentence for the user; ``None`` for a bug, or an error in the user's code."""
     found: BaseException | None = error
     while found is not None:
         package, by_raise = _origin(found)
@@ -72,13 +71,14 @@ def _origin(error: BaseException) -> tuple[str, bool]:
     return package, place.tb_frame.f_code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
-def explain(message: str, command: str, options: Iterable[str]) -> str:
+def explain(message: str, command: str, options: Iterable[str], has_recipe: bool = True) -> str:
     """Return jsonargparse's report on an option or a configuration as one sentence.
 
     Args:
         message: The report.
-        command: Such as ``monocon fit``.
+        command: The command, such as ``monocon fit``.
         options: The names of all options, without their dashes.
+        has_recipe: Whether the command's configuration is a recipe; otherwise it holds options of the command.
 
     Example:
         >>> explain("unrecognized arguments: --model.hed mlp", "monocon fit", ["model.head", "run_dir"])
@@ -87,14 +87,18 @@ def explain(message: str, command: str, options: Iterable[str]) -> str:
     names = list(options)
     if found := _UNKNOWN_WORDS.search(message):
         word = found["words"].split()[0].partition("=")[0]
-        return _unknown_word(word, command, names)
+        return _unknown_word(word, command, names, has_recipe)
     if found := _UNKNOWN_ARGUMENT.search(message):
         return _unknown_argument(found["path"], found["name"])
     if (found := _UNKNOWN_KEY.match(message)) is not None:
         key = f"{found['group']}.{found['key']}" if found["group"] else found["key"]
-        return f"`{key}` is not a key of a recipe{_did_you_mean(nearest(key, names), command)}"
+        kind = "a key of a recipe" if has_recipe else f"an option of `{command}`"
+        keys = [name.replace("-", "_") for name in names]
+        return f"`{key}` is not {kind}{_did_you_mean(nearest(key, keys), command)}"
     if found := _MISSING.search(message):
-        return _missing(found["names"].replace(f"{command.split()[-1]}.", ""), command)
+        return _missing(found["names"].replace(f"{command.split()[-1]}.", ""), command, has_recipe)
+    if message.startswith("argument "):
+        return f"{message}; `{command} --help` lists the options"
     return _misfit(message)
 
 
@@ -119,9 +123,9 @@ def _did_you_mean(name: str | None, command: str) -> str:
     return f"; did you mean `{name}`?" if name else f"; `{command} --help` lists the options"
 
 
-def _unknown_word(word: str, command: str, names: list[str]) -> str:
+def _unknown_word(word: str, command: str, names: list[str], has_recipe: bool) -> str:
     if not word.startswith("-"):
-        return f"`{command}` takes options only, such as --config NAME; got {word!r}"
+        return f"`{command}` takes options only, such as --{'config NAME' if has_recipe else names[0]}; got {word!r}"
     name = nearest(word.lstrip("-"), names)
     return f"`{word}` is not an option of `{command}`{_did_you_mean(name and '--' + name, command)}"
 
@@ -141,7 +145,10 @@ def _unknown_argument(path: str, name: str) -> str:
     )
 
 
-def _missing(names: str, command: str) -> str:
+def _missing(names: str, command: str, has_recipe: bool) -> str:
+    if not has_recipe:
+        given = ", ".join("--" + name.replace("_", "-") for name in names.split(", "))
+        return f"`{command}` needs more options: give {given}; `{command} --help` says what they are"
     return (
         f"`{command}` needs a recipe: give a packaged one, such as `{command} --config digits` (`monocon recipes` "
         f"lists them), or a YAML file of your own; what is missing: {names}"
@@ -149,7 +156,7 @@ def _missing(names: str, command: str) -> str:
 
 
 def _misfit(message: str) -> str:
-    """A value that does not fit its option, or whatever else, on one line."""
+    """Return what jsonargparse says of a value that does not fit its option, or of anything else, on one line."""
     key = _KEY.search(message)
     name, meant = f"`{key['key']}`" if key else "the configuration", ""
     if (found := _UNKNOWN_CLASS.search(message)) and (kind := found["missing"] or found["name"]):
@@ -169,7 +176,7 @@ def _misfit(message: str) -> str:
 
 
 def _readable(types: str) -> str:
-    """Types as jsonargparse names them, in words.
+    """Return types in words, from the names that jsonargparse gives them.
 
     Example:
         >>> _readable("<class 'int'>, <class 'NoneType'>")
@@ -193,7 +200,7 @@ def _classes_of(module: str) -> list[str]:
 
 
 def _known_classes() -> list[str]:
-    """Names of every class that a recipe may give in short."""
+    """Return the names of all classes that a recipe may give without their modules."""
     from lightning.pytorch import Callback, LightningDataModule
     from lightning.pytorch.loggers import Logger
     from torch import nn

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refuse a null where an argument does not take one; jsonargparse lets it through to whatever trips over it."""
+"""Refuse a null where an argument does not take one; jsonargparse accepts it, and some later code fails."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _TAKEN = {"seed_everything"}  # Lightning chooses the seed itself
 
 
 def check_nulls(parser: argparse.ArgumentParser, options: Namespace) -> None:
-    """See that no option is null, unless its type or its default says that it may be.
+    """Check that no option is null, unless its type or its default says that it may be.
 
     Args:
-        parser: Of the command.
+        parser: The parser of the command.
         options: What it parsed.
 
     Raises:
@@ -35,7 +35,7 @@ def check_nulls(parser: argparse.ArgumentParser, options: Namespace) -> None:
 
 
 def _check(key: str, value: object, hint: object, default: object) -> None:
-    """Check one value, and what is in it."""
+    """Check one value, and the values inside it."""
     if value is None and default is not None and not _takes_null(hint):
         usual = "" if default in (inspect.Parameter.empty, argparse.SUPPRESS) else f" for the default, {default!r}"
         raise ValueError(f"`{key}` must be {_words(hint)}; got null. Leave the key out{usual}, or give a value.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Let a command outlive its terminal: what it prints is lost then, and nothing else."""
+"""Let a command outlive its terminal: it loses what it prints, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TextIO, cast
 
 
 class LastingStream(io.TextIOBase):
-    """A stream of text that goes nowhere once its reader is gone, in place of an error at each write.
+    """Write text to a stream, and nowhere once its reader is gone, instead of raising an error at each write.
 
     Args:
         stream: Standard output or standard error.
@@ -40,7 +40,7 @@ class LastingStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # read-only here
-        """The encoding of the stream."""
+        """Return the encoding of the stream."""
         return self.stream.encoding
 
     def __getattr__(self, name: str) -> object:
@@ -58,7 +58,7 @@ class LastingStream(io.TextIOBase):
 
 @contextmanager
 def outliving_output() -> Iterator[None]:
-    """Make standard output and standard error last; where one is closed from the start, it goes nowhere."""
+    """Keep standard output and standard error usable; one that is closed from the start goes nowhere."""
     before = sys.stdout, sys.stderr
     for number in range(3):  # the next file that is opened would take the place of a closed one
         _occupy(number)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `monocon predict` writes: a folder of shards, or one small file."""
+"""Choose what `monocon predict` writes: a folder of shards, or one small file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_monocon.callbacks import EmbeddingWriter, ShardWriter
+from lightning_monocon.cli.config import stop
 from lightning_monocon.cli.parser import OUTPUT
-from lightning_monocon.cli.words import stop
 from lightning_monocon.runs.scratch import check_folder
 
 _ONE_FILE = ".safetensors"
@@ -25,11 +25,11 @@ def add_predict_arguments(parser: LightningArgumentParser) -> None:
         "--out",
         type=str,
         default="embeddings",
-        help="Folder of shards, resumed after a kill; or one FILE.safetensors of gallery and query.",
+        help="A folder of shards, which is resumed after a kill; or one FILE.safetensors of gallery and query.",
     )
-    group.add_argument("--shard_rows", type=int, default=65_536, help="Rows of a shard.")
+    group.add_argument("--shard-rows", type=int, default=65_536, help="Rows of a shard.")
     group.add_argument(
-        "--shard_kind",
+        "--shard-kind",
         type=Literal["safetensors", "parquet"],
         default="safetensors",
         help="File format of the shards.",
@@ -37,7 +37,7 @@ def add_predict_arguments(parser: LightningArgumentParser) -> None:
 
 
 def check_out(options: Namespace) -> None:
-    """See that ``--out`` can be written, before the work.
+    """Check that ``--out`` can be written before anything is computed.
 
     Raises:
         SystemExit: With status 2 if it cannot.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which checkpoint a run goes on from, and what it says when it is stopped."""
+"""Choose the checkpoint that a run resumes from, and say how to resume a run that was stopped."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_monocon.callbacks.rolling_checkpoint import RollingCheckpoint
 from lightning_monocon.callbacks.stop_signals import StopSignals
+from lightning_monocon.cli.config import refuse, stop
 from lightning_monocon.cli.parser import SAVING
-from lightning_monocon.cli.words import stop
 from lightning_monocon.data.workers import dead_worker
 from lightning_monocon.runs.checkpoints import newest_good
 from lightning_monocon.runs.files import WriteError
@@ -29,29 +29,29 @@ _GIGABYTE = 10**9
 
 
 def add_resume_arguments(parser: LightningArgumentParser) -> None:
-    """Add the options on how a run is saved and gone on with."""
+    """Add the options on saving and resuming a run."""
     group = parser.add_argument_group(SAVING)
     group.add_argument(
         "--resume",
         type=str,
         default=None,
-        help="'auto': go on from the newest whole checkpoint in --run_dir, or start there; or a checkpoint.",
+        help="'auto' resumes from the newest whole checkpoint in --run-dir, or starts there; or give a checkpoint.",
     )
     group.add_argument(
-        "--allow_drift", type=bool, default=False, help="Go on although settings differ from the checkpoint's."
+        "--allow-drift", type=bool, default=False, help="Resume although settings differ from the checkpoint's."
     )
     group.add_argument("--keep", type=int, default=2, help="Number of last checkpoints to keep.")
     group.add_argument(
-        "--keep_gb", type=float | None, default=None, help="Bound of their size in all; the newest is always kept."
+        "--keep-gb", type=float | None, default=None, help="Limit on their total size; the newest is always kept."
     )
     group.add_argument(
-        "--save_every_n_steps", type=int | None, default=None, help="Steps between checkpoints, in place of seconds."
+        "--save-every-n-steps", type=int | None, default=None, help="Steps between checkpoints, instead of seconds."
     )
     group.add_argument(
-        "--save_every_n_seconds",
+        "--save-every-n-seconds",
         type=float,
         default=10.0,
-        help="Seconds between checkpoints, or 100 times what one takes, if that is more.",
+        help="Seconds between checkpoints, or 100 times as long as one takes, whichever is more.",
     )
 
 
@@ -72,7 +72,7 @@ def rolling_checkpoint(
             None if every_n_steps is not None else every_n_seconds,
         )
     except ValueError as error:
-        stop(f"{error} (--keep, --keep_gb, --save_every_n_steps, --save_every_n_seconds)")
+        stop(f"{error} (--keep, --keep-gb, --save-every-n-steps, --save-every-n-seconds)")
 
 
 def checkpoint_to_resume(folder: RunFolder, asked: str) -> Path | None:
@@ -96,7 +96,7 @@ def checkpoint_to_resume(folder: RunFolder, asked: str) -> Path | None:
         folder.release()
         stop(f"`--resume auto`: {error}")
     for file in torn:
-        instead = f"going on from {found.name}" if found else "there is no other, the run starts anew"
+        instead = f"resuming from {found.name}" if found else "there is no other, so the run starts again"
         size = file.stat().st_size
         rank_zero_warn(f"{str(file)!r} ({size} bytes) is cut short or altered and is left out; {instead}.")
     if found is None:
@@ -105,14 +105,14 @@ def checkpoint_to_resume(folder: RunFolder, asked: str) -> Path | None:
 
 
 def resume_command(folder: Path) -> str:
-    """Return the command that goes on with the run in a folder, with the settings it was started with."""
-    words = ["monocon", "fit", "--config", str(folder / "config.yaml"), "--run_dir", str(folder), "--resume", AUTO]
+    """Return the command that resumes the run in a folder with the settings it was started with."""
+    words = ["monocon", "fit", "--config", str(folder / "config.yaml"), "--run-dir", str(folder), "--resume", AUTO]
     return shlex.join(words)
 
 
 @contextmanager
 def resumable(trainer: Trainer, folder: Path) -> Iterator[None]:
-    """Say how to go on when training is stopped, and leave with the status that the cause asks for.
+    """Say how to resume when training is stopped, and exit with the status of the cause.
 
     Raises:
         SystemExit: With status 143 at SIGTERM, 130 at SIGINT, 129 at SIGHUP, 1 where nothing can be written.
@@ -122,18 +122,18 @@ def resumable(trainer: Trainer, folder: Path) -> Iterator[None]:
         with writing_or_stopping():
             yield
     except SIGTERMException:
-        _say_how_to_go_on(trainer, folder)
+        _say_how_to_resume(trainer, folder)
         raise SystemExit(128 + signal.SIGTERM) from None
     except KeyboardInterrupt:  # a second Ctrl-C, where Lightning no longer expects one
-        _say_how_to_go_on(trainer, folder)
+        _say_how_to_resume(trainer, folder)
         raise SystemExit(128 + (_received(trainer) or signal.SIGINT)) from None
     except SystemExit as error:
-        _say_how_to_go_on(trainer, folder)
+        _say_how_to_resume(trainer, folder)
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         raise SystemExit(128 + (_received(trainer) or signal.SIGINT)) from None
     except Exception as error:
-        _say_how_to_go_on(trainer, folder)
+        _say_how_to_resume(trainer, folder)
         reason, number = dead_worker(error), _received(trainer)
         # a signal to all processes of a run ends loaders and other ranks as well, and their absence is no fault
         if number is not None and (reason is not None or trainer.world_size > 1):
@@ -146,7 +146,7 @@ def resumable(trainer: Trainer, folder: Path) -> Iterator[None]:
 
 
 def _leave_if_asked(trainer: Trainer) -> None:
-    """Leave with the status of a signal that came after the last step, such as while the report was written.
+    """Exit with the status of a signal that came after the last step, such as while the report was written.
 
     No step was left to stop at, so everything is whole.
     """
@@ -169,16 +169,15 @@ def _received(trainer: Trainer) -> int | None:
 
 @contextmanager
 def writing_or_stopping() -> Iterator[None]:
-    """Where something cannot be written, print the one sentence that says so and leave with status 1."""
+    """Print one sentence and exit with status 1 where something cannot be written."""
     try:
         yield
     except WriteError as error:
-        print(f"monocon: error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
+        refuse(error)
 
 
-def _say_how_to_go_on(trainer: Trainer, folder: Path) -> None:
-    """Print the command, once a run has made a step: what stops it before would stop it again.
+def _say_how_to_resume(trainer: Trainer, folder: Path) -> None:
+    """Print the command, if the run has made a step: what stops it before its first step would stop it again.
 
     Where the folder was moved, the sentence that stops the run says what to do.
     """

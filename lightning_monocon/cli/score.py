@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`monocon score`: what embeddings from files are worth, whoever trained the model."""
+"""Run `monocon score`: judge embeddings from files, whoever trained the model."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from lightning_monocon.cli.words import expanded, expanded_path
+from jsonargparse import Namespace
+
+from lightning_monocon.cli.config import refusing
+from lightning_monocon.cli.options import CommandParser
 
 _ROLES = ("gallery", "gallery_labels", "query", "query_labels")
 
 _LAYOUTS = """\
-FILE... is one file, two, or four; .safetensors, .npz, .npy or .parquet:
-  one    with gallery, gallery_labels, query and query_labels, or the folder that `monocon predict` writes
-  two    gallery, query: each with embeddings and labels (or embedding and label)
-  four   gallery, gallery labels, query, query labels: an array or column each
-Where an array or column has another name, say which: train.parquet:vector. Columns of lists of numbers
-are embeddings; labels are integers or strings. A baseline's files may hold embeddings alone. Other arrays
-and columns are not read.
+FILE... is one, two or four files (.safetensors, .npz, .npy or .parquet):
+  one    gallery, gallery_labels, query and query_labels in one file, or the
+         folder that `monocon predict` writes
+  two    gallery, query: each with embeddings and labels, or embedding and label
+  four   gallery, gallery labels, query, query labels: one array or column each
+If an array or column has another name, add it to the file's, such as
+train.parquet:vector. Columns of lists of numbers are embeddings; labels are
+integers or strings. The files of a baseline may hold embeddings alone. Other
+arrays and columns are not read.
 """
 
 
@@ -31,24 +36,22 @@ def run(args: Sequence[str]) -> None:
     Raises:
         SystemExit: With status 2 if a file or an option does not fit.
     """
-    options = _parser().parse_args(list(args)[1:])
-    try:
+    options, _ = parser().parse(args[1:])
+    with refusing("score"):
         print(score(options))
-    except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
-        print(f"monocon score: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
     if options.out is not None:
         print(f"Written to {options.out}/: scorecard.html, scorecard.md, scorecard.json and the figures.")
 
 
-def score(options: argparse.Namespace) -> str:
+def score(options: Namespace) -> str:
     """Read the files, score them, write what is asked for, and return the scorecard as text."""
     files = _files(options)  # before anything heavy is imported
     from dataclasses import replace
 
     from lightning_monocon.scorecard.files import load_files
     from lightning_monocon.scorecard.origin import origin_of
-    from lightning_monocon.scorecard.runs import draw, write
+    from lightning_monocon.scorecard.render.figures import draw
+    from lightning_monocon.scorecard.runs import write
     from lightning_monocon.scorecard.scoring import NULL_PAIRS, scorecard_of
 
     data = load_files(files)
@@ -59,19 +62,20 @@ def score(options: argparse.Namespace) -> str:
         by_name = {card.baseline: baseline, data.arm: data}
         drawn = draw(card, [by_name[arm.name] or data for arm in card.arms])
         origin = replace(origin_of(), data=", ".join(map(str, files)))
-        write(options.out, replace(card, origin=origin), drawn)
+        write(Path(options.out), replace(card, origin=origin), drawn)
     told = (
         "" if baseline is None or card.nulls else f"\nNull models left out: more than {NULL_PAIRS:,} pairs of rows.\n"
     )
     return card.table() + told
 
 
-def _files(options: argparse.Namespace) -> list[str]:
-    """The files, given one after another or one by one."""
-    named = [getattr(options, role) for role in _ROLES]
-    if any(named) and options.files:
+def _files(options: Namespace) -> list[str]:
+    """Return the files, whether they are given in a row or each by its own option."""
+    named = [options[role] for role in _ROLES]
+    files: list[str] = options.get("files") or []
+    if any(named) and files:
         raise ValueError(
-            "`files` must be given either as FILE... or with --gallery, --gallery-labels, --query and --query-labels, "
+            "Pass the files either as FILE... or with --gallery, --gallery-labels, --query and --query-labels, "
             "not both."
         )
     if any(named) and not all(named):
@@ -80,35 +84,34 @@ def _files(options: argparse.Namespace) -> list[str]:
             "`--gallery`, `--gallery-labels`, `--query` and `--query-labels` must be given together; give also "
             f"{missing.replace('_', '-')}."
         )
-    return named if all(named) else options.files
+    return named if all(named) else files
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "monocon score",
-        description="Score embeddings from files: n99, k-NN accuracy, accuracy against kept dimensions and bytes, and "
-        "a verdict.",
-        epilog=_LAYOUTS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    found = CommandParser(
+        "score",
+        usage="FILE... [OPTIONS]",
+        about="Score embeddings from files: n99, k-NN accuracy, accuracy against kept dimensions and bytes, and a "
+        "verdict.",
+        more=_LAYOUTS,
+        paths=("files", *_ROLES, "baseline", "out"),
     )
-    parser.add_argument("files", metavar="FILE", nargs="*", type=expanded, help="embeddings and labels; see below")
+    add = found.add_argument
+    # no word at all leaves the files of the options' file
+    absent = argparse.SUPPRESS
+    add("files", metavar="FILE", nargs="*", type=str, default=absent, help="Embeddings and labels; see below.")
     for role in _ROLES:
-        parser.add_argument(
-            f"--{role.replace('_', '-')}",
-            metavar="FILE",
-            type=expanded,
-            help="instead of FILE..., with the other three",
-        )
-    parser.add_argument(
+        text = f"The {role.replace('_', ' ')} alone; give all four of these options instead of FILE..."
+        add(f"--{role.replace('_', '-')}", type=str | None, default=None, help=text)
+    add(
         "--baseline",
-        metavar="FILE",
         nargs="+",
-        type=expanded,
-        help="another model's embeddings of the same rows, in the same order: whether an embedding is compact is a "
-        "comparison",
+        type=str,
+        help="Another model's embeddings of the same rows, in the same order: whether an embedding is compact is a "
+        "comparison.",
     )
-    parser.add_argument("--dims", metavar="K", nargs="+", type=int, help="kept dimensions (default: 1, 2, 3, 4, ...)")
-    parser.add_argument("--name", help="of the embeddings, in tables and figures (default: the first file's)")
-    parser.add_argument("--out", type=expanded_path, help="folder for scorecard.html, .md, .json and the figures")
-    return parser
+    add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")
+    add("--name", type=str | None, default=None, help="A name for tables and figures (default: the first file's).")
+    add("--out", type=str | None, default=None, help="A folder for scorecard.html, .md, .json and the figures.")
+    return found

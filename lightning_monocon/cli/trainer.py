@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`monocon fit | validate | test | predict`: LightningCLI with recipes by name and one folder a run."""
+"""Run `monocon fit | validate | test | predict`: LightningCLI with recipes by name and one folder a run."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume, NaNGuard, RunRecord, RunReport, StopSignals
 from lightning_monocon.callbacks.best_checkpoint import BestCheckpoint
 from lightning_monocon.callbacks.nan_guard import NanPolicy
+from lightning_monocon.cli.config import expanded, stop
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.judged import check_judged_checkpoint
 from lightning_monocon.cli.loggers import add_wandb_arguments, loggers
@@ -37,7 +38,6 @@ from lightning_monocon.cli.resume import (
     rolling_checkpoint,
     writing_or_stopping,
 )
-from lightning_monocon.cli.words import expanded, resolve_recipes, stop
 from lightning_monocon.cli.yaml_files import strict_yaml
 from lightning_monocon.loggers.wandb import MirrorLogger, finishing_runs
 from lightning_monocon.module import MonoCon
@@ -59,13 +59,12 @@ def run(args: Sequence[str]) -> MonoConCLI:
     Raises:
         SystemExit: With status 2 if an option does not exist or its value does not fit.
     """
-    # Lightning 2.6.6 calls what torch 2.13 and jsonargparse 4.49 deprecate; the user can't mend it.
+    # Lightning 2.6.6 calls what torch 2.13 and jsonargparse 4.49 deprecate, which is not the user's to fix
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    words = resolve_recipes(args)
-    policy, rest = import_policy(words)
+    policy, rest = import_policy(args)
     with (
         outliving_output(),
-        _as_process_arguments(words),
+        _as_process_arguments(list(args)),
         policy.enforced(),
         strict_yaml(),
         warnings.catch_warnings(),
@@ -74,12 +73,13 @@ def run(args: Sequence[str]) -> MonoConCLI:
         warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # the process's have the policy's too
         warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # `RunFolder` watches it
-        if args[0] != "fit":  # only a run that goes on needs the callbacks that wrote the checkpoint
+        if args[0] != "fit":  # only a run that is resumed needs the callbacks that wrote the checkpoint
             warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
         return MonoConCLI(
             MonoCon,
             LightningDataModule,
             parser_class=MonoConParser,
+            parser_kwargs={args[0]: {"remote": policy.remote}},
             subclass_mode_data=True,
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -115,11 +115,11 @@ class MonoConCLI(LightningCLI):
         """
         run = parser.add_argument_group(RUN)
         run.add_argument(
-            "--run_dir", type=str, default=None, help="The run's own folder. Default: runs/<date and time>."
+            "--run-dir", type=str, default=None, help="The run's own folder (default: runs/<date and time>)."
         )
-        run.add_argument("--report", type=bool, default=True, help="End the run with its scorecard and figures.")
+        run.add_argument("--report", type=bool, default=True, help="Write scorecard and figures when the run ends.")
         run.add_argument(
-            "--nan_policy", type=NanPolicy, default="raise", help="At a step with NaN or infinity: stop, or skip it."
+            "--nan-policy", type=NanPolicy, default="raise", help="At a step with NaN or infinity: raise, or skip it."
         )
         add_resume_arguments(parser)
         add_wandb_arguments(parser)
@@ -129,7 +129,7 @@ class MonoConCLI(LightningCLI):
             nargs="?",
             const=True,
             default=False,
-            help="Take the weights that the recipe starts from, untrained.",
+            help="Take untrained weights, as the recipe starts from them.",
         )
         add_predict_arguments(parser)
 
@@ -198,7 +198,7 @@ class MonoConCLI(LightningCLI):
         )
 
     def before_fit(self) -> None:
-        """Take the run's folder, before anything is written to it, and find what to go on from."""
+        """Claim the run's folder before anything is written to it, and find the checkpoint to resume from."""
         options = self.config_init["fit"]
         if getattr(rank_zero_only, "rank", 0) == 0:
             with writing_or_stopping():
@@ -208,7 +208,7 @@ class MonoConCLI(LightningCLI):
             options.ckpt_path = None if found is None else str(found)
 
     def fit(self, **kwargs: Any) -> None:  # noqa: ANN401  # Lightning hands its arguments over
-        """Train; whatever stops it, say how to go on."""
+        """Train; whatever stops the training, print the command that resumes it."""
         try:
             with resumable(self.trainer, self.run_dir):
                 self.trainer.fit(**kwargs)
@@ -216,7 +216,7 @@ class MonoConCLI(LightningCLI):
             self.record.folder.release()
 
     def _checkpoints(self) -> list[Callback]:
-        """Keep the last ones, warm-up included, and the best by validation."""
+        """Keep the last checkpoints, those of the warm-up included, and the best by validation."""
         options, folder = self.config[str(self.subcommand)], self.record.folder.checkpoints
         last = rolling_checkpoint(
             folder, options.keep, options.keep_gb, options.save_every_n_steps, options.save_every_n_seconds
@@ -254,7 +254,7 @@ class SaveRunConfig(SaveConfigCallback):
 
 
 def _check_resume(options: Namespace, said: Collection[str]) -> None:
-    """See that the run has one place to begin from; the command line outdoes a file, such as that of an earlier start.
+    """Check that the run has one place to begin from; the command line overrides a file, such as an earlier run's.
 
     Raises:
         SystemExit: With status 2 if it has two, or lacks the folder to look in.
@@ -264,7 +264,7 @@ def _check_resume(options: Namespace, said: Collection[str]) -> None:
             stop("`--resume` and `--ckpt_path` both name a checkpoint; give one of them")
         options["ckpt_path" if "--resume" in said else "resume"] = None
     if options.resume is not None and options.run_dir is None:
-        stop("`--resume` must be given with the run's folder: --run_dir")
+        stop("`--resume` must be given with the run's folder: --run-dir")
 
 
 def _as_list(value: object) -> list[Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YAML as every command reads and writes it: no key twice, and a text is read back as the text it was."""
+"""Read and write YAML for every command: refuse a key that is there twice, and read a text back as the text it was."""
 
 from __future__ import annotations
 
@@ -10,36 +10,54 @@ from typing import Any
 
 import yaml
 
+_RECIPE = "a recipe, a mapping with keys such as model and data"
+
 
 class ConfigError(ValueError, yaml.YAMLError):  # type: ignore[misc]  # PyYAML ships no types
-    """A YAML file cannot be used; the text says which file, where, and why."""
+    """Report a YAML file that cannot be used; the text says which file, where, and why."""
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the content of a YAML file, with numbers read as `monocon fit` reads them.
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """Return a recipe, or the ``config.yaml`` of a run, as plain values, with numbers as `monocon fit` reads them.
 
     Raises:
-        ConfigError: If the file is not a YAML mapping, or holds a key twice.
+        ValueError: If the file is missing, is not a YAML mapping, or holds a key twice.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = Path(folder) / "recipe.yaml"
         ...     _ = file.write_text("model: {lr_head: 1e-3}")
-        ...     read_yaml(file)
+        ...     read_recipe(file)
         {'model': {'lr_head': 0.001}}
     """
+    if not Path(path).is_file():
+        raise ValueError(f"`--config` must be a recipe's name or an existing file, got {str(path)!r}.")
+    return parse_yaml(Path(path).read_text(encoding="utf-8"), f"`--config` {str(path)!r}")
+
+
+def parse_yaml(text: str, file: str) -> dict[str, Any]:
+    """Return the content of a YAML mapping.
+
+    Args:
+        text: The YAML.
+        file: The file that it comes from, as the sentence on a mistake calls it.
+    """
     with strict_yaml():
-        content: dict[str, Any] = _load(path.read_text(encoding="utf-8"), str(path))
+        content: dict[str, Any] = _load(text, file)
         return content
 
 
 @contextmanager
-def strict_yaml() -> Iterator[None]:
+def strict_yaml(flag: str = "--config", content: str = _RECIPE) -> Iterator[None]:
     """Let jsonargparse read and write YAML by the rules of this module as long as the context lasts.
 
     jsonargparse keeps one reader and one writer for the process, so they are set while a command runs and taken back
     afterwards.
+
+    Args:
+        flag: The option that names the files, for the sentences on a file that cannot be used.
+        content: What they must hold.
     """
     from jsonargparse import _loaders_dumpers as kept  # there is no public way to ask for a dumper, or take one back
     from jsonargparse import set_dumper, set_loader
@@ -52,7 +70,11 @@ def strict_yaml() -> Iterator[None]:
         kept.dumpers,
     )
     saved: list[dict[str, Any]] = [dict(part) for part in parts]
-    set_loader("yaml", _load, exceptions=(yaml.YAMLError,))
+
+    def load(text: str, path: str = "") -> object:
+        return _load(text, path and f"`{flag}` {path!r}", content)
+
+    set_loader("yaml", load, exceptions=(yaml.YAMLError,))
     set_dumper("yaml", _dump)
     try:
         yield
@@ -62,25 +84,32 @@ def strict_yaml() -> Iterator[None]:
             part.update(before)
 
 
-def _load(text: str, path: str = "") -> Any:  # noqa: ANN401  # whatever the file holds
-    """Return what jsonargparse makes of the text, unless a key is in it twice."""
+def _load(text: str, file: str, expected: str = _RECIPE) -> Any:  # noqa: ANN401  # whatever the file holds
+    """Return what jsonargparse makes of the text, unless a key is in it twice.
+
+    Args:
+        text: YAML.
+        file: The file that it comes from, as the sentence on a mistake calls it; empty for a value.
+        expected: What the file must hold.
+    """
+    name = file or "the value"
     from jsonargparse import _loaders_dumpers
 
     try:
-        _refuse_doubled_keys(text, path)
+        _refuse_doubled_keys(text, name)
         content = _loaders_dumpers.yaml_load(text)  # type: ignore[no-untyped-call]  # jsonargparse leaves it untyped
     except ConfigError:
         raise
     except yaml.YAMLError as error:
-        raise ConfigError(f"{_named(path)} is not valid YAML: {_in_one_line(error)}") from error
-    if path and not isinstance(content, dict):
+        raise ConfigError(f"{name} is not valid YAML: {_in_one_line(error)}") from error
+    if file and not isinstance(content, dict):
         found = "is empty" if content is None or not text.strip() else f"holds a value of type {type(content).__name__}"
-        raise ConfigError(f"{_named(path)} must hold a recipe, a mapping with keys such as model and data; it {found}")
+        raise ConfigError(f"{name} must hold {expected}; it {found}")
     return content
 
 
-def _refuse_doubled_keys(text: str, path: str) -> None:
-    """Compare the keys of each mapping; PyYAML alone keeps the last of two and drops the first without a word.
+def _refuse_doubled_keys(text: str, file: str) -> None:
+    """Compare the keys of each mapping; PyYAML keeps the last of two equal keys and drops the first silently.
 
     Raises:
         ConfigError: If two are equal.
@@ -99,7 +128,7 @@ def _refuse_doubled_keys(text: str, path: str) -> None:
                 if value in lines:
                     where = f"on lines {lines[value]} and {line}" if line != lines[value] else f"twice on line {line}"
                     raise ConfigError(
-                        f"{_named(path)} has the key {'.'.join((*name, key.value))!r} {where}, and only one of them "
+                        f"{file} has the key {'.'.join((*name, key.value))!r} {where}, and only one of them "
                         "would count; join the two, or remove one"
                     )
                 lines[value] = line
@@ -108,7 +137,7 @@ def _refuse_doubled_keys(text: str, path: str) -> None:
 
 
 def _mappings(root: yaml.Node | None) -> Iterator[tuple[yaml.MappingNode, tuple[str, ...]]]:
-    """Yield each mapping below a node once, with the keys that lead to it; an alias may close a circle."""
+    """Yield each mapping below a node once, with the keys that lead to it; an alias may close a cycle."""
     seen: set[int] = set()
     todo: list[tuple[yaml.Node | None, tuple[str, ...]]] = [(root, ())]
     while todo:
@@ -123,12 +152,8 @@ def _mappings(root: yaml.Node | None) -> Iterator[tuple[yaml.MappingNode, tuple[
             todo += [(child, (*name, str(i))) for i, child in enumerate(node.value)]
 
 
-def _named(path: str) -> str:
-    return f"`--config` {path!r}" if path else "the value"
-
-
 def _in_one_line(error: yaml.YAMLError) -> str:
-    """What PyYAML says, with the line and the column, without its picture of the text."""
+    """Return what PyYAML says, with the line and the column, without its excerpt of the text."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark is None or problem is None:
         return " ".join(str(error).split())
@@ -136,7 +161,7 @@ def _in_one_line(error: yaml.YAMLError) -> str:
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML ships no types
-    """PyYAML's writer, which quotes what jsonargparse would read as something else than text."""
+    """Write YAML as PyYAML does, but quote what jsonargparse would not read back as text."""
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:

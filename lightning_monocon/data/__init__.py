@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LightningDataModules with a gallery and a query set."""
+"""Load data by LightningDataModules with a gallery and a query set."""
 
 from lightning_monocon.data.balanced import ClassBalancedBatchSampler
 from lightning_monocon.data.digits import DigitsData

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches with the same number of samples of every class in them, as a function of (seed, epoch).
+"""Draw batches with the same number of samples of every class in them, as a function of (seed, epoch).
 
 Classes are dealt like cards, and within each class its samples: a deck is shuffled, dealt from the top, shuffled again
-when it runs out, and no hand holds a card twice. So at any moment of an epoch two classes, and two samples of a class,
-have been dealt equally often to within one.
+when it runs out, and no hand holds a card twice. Therefore at any moment of an epoch two classes, and two samples of a
+class, have been dealt equally often to within one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DistributedSampler, Sampler
 
-from lightning_monocon.data import sampling
 from lightning_monocon.data.keyed_random import key
+from lightning_monocon.distributed import world
 
 _REPEAT = 1 << 32
 """Added to the epoch in a key for each time that the sample has been dealt before in the epoch."""
 
 
 def deal(cards: int, hand: int, hands: int, generator: torch.Generator) -> Tensor:
-    """Return hands dealt from a deck that is shuffled anew whenever it runs out, ``(hands, hand)``.
+    """Return hands dealt from a deck that is shuffled again whenever it runs out, ``(hands, hand)``.
 
     No hand holds a card twice, and any two cards have been dealt equally often to within one at any moment.
 
@@ -32,13 +32,13 @@ def deal(cards: int, hand: int, hands: int, generator: torch.Generator) -> Tenso
         cards: Cards in the deck, at least ``hand``.
         hand: Cards in a hand.
         hands: Number of hands.
-        generator: Of the shuffles.
+        generator: Generator of the shuffles.
     """
     rest = torch.empty(0, dtype=torch.int64)
     dealt, count = [rest.view(0, hand)], 0
     while count < hands:
         deck = torch.randperm(cards, generator=generator)
-        if len(rest):  # the hand begun with these takes none of them again: they go to the back
+        if len(rest):  # the hand that begins with these takes none of them again: they go to the back
             held = torch.zeros(cards, dtype=torch.bool)
             held[rest] = True
             held = held[deck]
@@ -50,7 +50,7 @@ def deal(cards: int, hand: int, hands: int, generator: torch.Generator) -> Tenso
 
 
 class BalancedSampler(DistributedSampler[tuple[int, int]]):
-    """The keys of `ClassBalancedBatchSampler`, one at a time: ``batch_size`` in a row are a batch.
+    """Yield the keys of `ClassBalancedBatchSampler` one at a time: ``batch_size`` in a row are a batch.
 
     It derives from PyTorch's `DistributedSampler`, so a trainer leaves it alone:
     ``DataLoader(dataset, sampler=batches.sampler, batch_size=batches.batch_size, drop_last=True)``.
@@ -58,7 +58,7 @@ class BalancedSampler(DistributedSampler[tuple[int, int]]):
 
     def __init__(self, labels: NDArray[np.int64], batch_size: int, per_class: int, seed: int) -> None:
         self.batch_size, self.per_class = batch_size, per_class
-        rank, ranks = sampling.world()
+        rank, ranks = world()
         names, owner, counts = np.unique(labels, return_inverse=True, return_counts=True)
         _check_sizes(len(labels), len(names), batch_size, per_class, ranks)
         _check_classes(names, counts, per_class)
@@ -92,16 +92,18 @@ class BalancedSampler(DistributedSampler[tuple[int, int]]):
         return iter(list(zip(epochs.flatten().tolist(), indices.flatten().tolist(), strict=True)))
 
     def _epoch(self) -> tuple[Tensor, Tensor]:
-        """Return the epoch of each key and the sample, in the order of the global batches; the same on every rank."""
+        """Return epoch and sample of each key, in the order of the global batches; the same on every rank."""
         groups = self.batch_size // self.per_class
-        # the ranks' batches of one step are one contrast set: they share no class where there are enough of them
+        # the ranks' batches of one step are one contrast set: they share no class if there are enough classes
         together = groups * self.num_replicas
         hand = together if together <= len(self._members) else groups
         visits = self.batches * together
         generator = torch.Generator().manual_seed(key(self.seed, self.epoch))
+
         classes = deal(len(self._members), hand, -(-visits // hand), generator).flatten()[:visits]
         indices = torch.empty(visits, self.per_class, dtype=torch.int64)
         epochs = torch.empty_like(indices)
+
         order = classes.argsort(stable=True)
         bounds = torch.bincount(classes, minlength=len(self._members)).cumsum(0)[:-1]
         for members, rows in zip(self._members, order.tensor_split(bounds.tolist()), strict=True):
@@ -113,28 +115,28 @@ class BalancedSampler(DistributedSampler[tuple[int, int]]):
 
 
 class ClassBalancedBatchSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of ``batch_size / per_class`` distinct classes with ``per_class`` distinct samples each.
+    """Yield batches of ``batch_size / per_class`` distinct classes with ``per_class`` distinct samples each.
 
     The order is a function of (seed, epoch) and the ranks' batches of one step are parts of one global batch. An epoch
-    has as many batches as the data fill; every class comes equally often to within one visit, so with uneven classes
-    the samples of a rare one repeat (each under a key of its own, so that the repetition is augmented anew) and those
-    of a common one are not all seen. Yields lists of ``(epoch, index)`` keys, as `EpochSampler` yields keys.
+    has as many batches as the data fill; every class occurs equally often to within one visit, so with uneven classes
+    the samples of a rare class repeat (each under a key of its own, so that it is augmented again) and those of a
+    common class are not all seen. It yields lists of ``(epoch, index)`` keys, as `EpochSampler` yields keys.
 
     Under several ranks Lightning replaces samplers that it does not know. Either build the loader as
     ``DataLoader(dataset, sampler=batches.sampler, batch_size=batches.batch_size, drop_last=True)``, which needs no
     setting, or pass ``batch_sampler=batches`` and set ``Trainer(use_distributed_sampler=False)``; without the setting
-    the second way is refused, never replaced.
+    the second way is refused.
 
     Args:
         labels: Class of each sample, ``(N,)``.
         batch_size: Samples per batch and rank.
         per_class: Samples of each class in a batch.
         seed: Seed of the order.
-        drop_last: PyTorch's word for what is always so here: there is no short batch.
+        drop_last: PyTorch's argument, which must be True: there is no short batch.
 
     Raises:
         ValueError: If the sizes do not fit each other or the data, or a class has too few samples.
-        RuntimeError: If a trainer tries to put its own sampler in.
+        RuntimeError: If a trainer tries to replace the sampler.
     """
 
     def __init__(
@@ -146,9 +148,9 @@ class ClassBalancedBatchSampler(Sampler[list[tuple[int, int]]]):
         *,
         drop_last: bool = True,
     ) -> None:
-        if isinstance(labels, Sampler):  # the shape of Lightning's call when it rebuilds a batch sampler
+        if isinstance(labels, Sampler):  # this is how Lightning rebuilds a batch sampler
             raise RuntimeError(
-                "The trainer wants to replace the order of `ClassBalancedBatchSampler` by its own, and batches would "
+                "The trainer would replace the order of `ClassBalancedBatchSampler` by its own, and batches would "
                 "no longer be balanced. Build the loader with `DataLoader(dataset, sampler=batches.sampler, "
                 "batch_size=batches.batch_size, drop_last=True)`, or set Trainer(use_distributed_sampler=False)."
             )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scikit-learn's handwritten digits: 1797 real 8 x 8 images in ten classes, no download."""
+"""Load scikit-learn's handwritten digits: 1797 real 8 x 8 images in ten classes, without a download."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FULL_SCALE = 16.0  # load_digits counts dark pixels in 4 x 4 cells: 0 to 16
 
 
 class DigitImages(Dataset[Batch]):
-    """Images ``(N, 1, 8, 8)`` in [0, 1] and labels ``(N,)``; a whole batch is fetched at once.
+    """Hold images ``(N, 1, 8, 8)`` in [0, 1] and labels ``(N,)``, and fetch a whole batch at once.
 
     An ``(epoch, index)`` key asks for an augmented image, a plain index for the image as it is.
     """
@@ -59,7 +59,7 @@ def augment(images: NDArray[np.float32], random: NDArray[np.float64], erasing: f
         erasing: Share of the images that lose a rectangle of two or three pixels a side.
 
     Returns:
-        New images of the same shape; what is shifted in or erased is 0, the background.
+        New images of the same shape; pixels that are shifted in or erased are 0, the background.
     """
     height, width = images.shape[-2:]
     rows, columns = np.arange(height), np.arange(width)
@@ -77,12 +77,12 @@ def augment(images: NDArray[np.float32], random: NDArray[np.float64], erasing: f
 
 
 def _as_is(batch: object) -> object:
-    """Collate nothing, for `DigitImages.__getitems__` returns whole batches; a named function, so workers pickle it."""
+    """Return a batch as it is, since `DigitImages` returns whole batches; a named function can be pickled."""
     return batch
 
 
 class DigitsData(SplitData[DigitImages]):
-    """Digits with a stratified split into train, validation and test.
+    """Load digits with a stratified split into train, validation and test.
 
     Validation, test and prediction loaders come in pairs: the gallery (train images, not augmented) and the query.
 
@@ -90,10 +90,10 @@ class DigitsData(SplitData[DigitImages]):
         batch_size: Images per step and rank.
         test_size: Share of all images kept for the test.
         val_size: Share of the rest kept for validation.
-        split_seed: Seed of the split; leave it alone to compare runs.
-        seed: Seed of order and augmentation; ``None`` takes the run's (`seed_everything`), or 0 without one.
+        split_seed: Seed of the split; keep it to compare runs.
+        seed: Seed of order and augmentation; ``None`` takes that of `seed_everything`, or 0 without one.
         erasing: Share of the train images that lose a small rectangle.
-        num_workers: Loader processes.
+        num_workers: Number of loader processes.
 
     Raises:
         ValueError: If a share is not in (0, 1), or the batch does not fit the train split.

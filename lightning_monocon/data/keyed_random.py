@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random numbers that are a function of their key, not of a hidden state.
+"""Draw random numbers that are a function of their key, not of a hidden state.
 
 A generator that is advanced sample by sample gives different augmentations after a resume, with another number of
-workers, or when somebody else draws one number. Here every number is a hash of (seed, epoch, sample, draw), so a
+workers, or when other code draws one number. Here every number is a hash of (seed, epoch, sample, draw), so a
 sample's augmentation in epoch 7 is the same wherever and whenever it is computed. The mixer is SplitMix64 (Steele,
 Lea & Flood, OOPSLA 2014), vectorised over samples.
 """
@@ -27,7 +27,7 @@ def key(*parts: int | str) -> int:
 
 
 def run_seed(seed: int | None) -> int:
-    """Return ``seed``, or where it is ``None`` the run's (`lightning.seed_everything`), or 0 without one."""
+    """Return ``seed``; for ``None``, the seed of `lightning.seed_everything`, or 0 without one."""
     return seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
 
 
@@ -35,7 +35,7 @@ def uniform(seed: int, epochs: NDArray[np.int64], indices: NDArray[np.int64], dr
     """Return keyed uniforms in [0, 1).
 
     Args:
-        seed: The run's seed.
+        seed: Seed of the run.
         epochs: Epoch of each sample, shape ``(B,)``.
         indices: Position of each sample in the data set, shape ``(B,)``.
         draws: Number of uniforms per sample.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addition modulo p, all p^2 pairs: the task on which networks memorise first and generalise much later."""
+"""Load addition modulo p, all p^2 pairs: a task that networks first memorise and learn much later."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Batch: TypeAlias = tuple[Tensor, ...]
 
 
 class ModularAddition(LightningDataModule):
-    """Pairs ``(a, b)`` of residues, labelled ``(a + b) mod p``; every step sees the whole train set.
+    """Load pairs ``(a, b)`` of residues, labelled ``(a + b) mod p``; every step takes the whole train set.
 
-    Full batches are deterministic, so that a run is a function of the seed of its weights.
+    Full batches are deterministic, so a run is a function of the seed of its weights.
 
     Args:
         modulus: Number of residues p.
         train_share: Share of the p^2 pairs to train on. At p = 59, 0.5 groks and 0.12 never does.
         steps: Steps in an epoch, each on the whole train set.
-        split_seed: Of the split.
+        split_seed: Seed of the split.
 
     Raises:
         ValueError: If the share leaves one of the two sets empty.
@@ -39,7 +39,7 @@ class ModularAddition(LightningDataModule):
         self.num_classes, self.train_share, self.steps, self.split_seed = modulus, train_share, steps, split_seed
 
     def setup(self, stage: str) -> None:
-        """Make the table of sums and split it; the same for every stage."""
+        """Build the table of sums and split it; the same for every stage."""
         residues = torch.arange(self.num_classes)
         pairs = torch.cartesian_prod(residues, residues)
         order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(self.split_seed))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rest of a loader whose first rows are done."""
+"""Shorten a loader by its first rows, which are done."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lightning_monocon.data.sampling import ShardSampler
 class RemainingSampler(DistributedSampler[Any]):
     """Leave out the first samples of another sampler.
 
-    A `DistributedSampler` by descent, so that Lightning does not replace it; the other one knows rank and world size.
+    It derives from `DistributedSampler`, so that Lightning does not replace it; the other one knows rank and ranks.
 
     Args:
-        sampler: Gives its samples in the same order each time.
-        done: How many of this rank's samples are left out.
+        sampler: Sampler with the same order each time.
+        done: Number of samples of this rank that are left out.
     """
 
     def __init__(self, sampler: ShardSampler | DistributedSampler[Any], done: int) -> None:
@@ -30,7 +30,7 @@ class RemainingSampler(DistributedSampler[Any]):
         return max(len(self.sampler) - self.done, 0)
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield what remains."""
+        """Yield the remaining samples."""
         return iter(list(self.sampler)[self.done :])
 
 
@@ -38,8 +38,8 @@ def remaining(loader: DataLoader[Any], done: int) -> DataLoader[Any]:
     """Return a loader over the rows of this rank behind the first ``done``.
 
     Args:
-        loader: Goes over a data set with a length, in order.
-        done: Rows of this rank that are left out.
+        loader: Loader over a data set with a length, in order.
+        done: Number of rows of this rank that are left out.
 
     Raises:
         ValueError: If the loader shuffles, or has no sampler to shorten.
@@ -65,12 +65,12 @@ def remaining(loader: DataLoader[Any], done: int) -> DataLoader[Any]:
 
 
 def _in_order(sampler: Sampler[Any] | object, dataset: object) -> ShardSampler | DistributedSampler[Any]:
-    # PyTorch's own repeats samples at the end, which would be rows twice in the corpus
+    # PyTorch's own sampler repeats samples at the end, which would be rows twice in the corpus
     if isinstance(sampler, SequentialSampler) or (type(sampler) is DistributedSampler and not sampler.shuffle):
         return ShardSampler(len(cast("Sized", dataset)))
     if isinstance(sampler, DistributedSampler) and not sampler.shuffle:
         return sampler
     raise ValueError(
-        f"`predict_dataloader` must keep the order of the data set, so that a killed run can go on; got "
+        f"`predict_dataloader` must keep the order of the data set, so that a killed run can be resumed; got "
         f"{type(sampler).__name__}. Leave out `shuffle` and `sampler`."
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samplers whose order is a function of (seed, epoch) and which know rank and world size.
+"""Draw samples in an order that is a function of (seed, epoch), for each rank its share.
 
-They derive from `torch.utils.data.DistributedSampler`, so Lightning recognises them and does not wrap or replace them.
+The samplers derive from `torch.utils.data.DistributedSampler`, so Lightning does not wrap or replace them.
 """
 
 from __future__ import annotations
@@ -9,25 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 
 from lightning_monocon.data.keyed_random import key
-
-
-def world() -> tuple[int, int]:
-    """Return ``(rank, world size)`` of this process; ``(0, 1)`` without a process group."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
+from lightning_monocon.distributed import world
 
 
 class EpochSampler(DistributedSampler[tuple[int, int]]):
     """Shuffle as a function of (seed, epoch) and yield ``(epoch, index)`` keys.
 
     Every rank draws the same permutation and takes its own share; the tail that does not divide by the world size is
-    left out, so that all ranks make the same number of steps. The epoch travels with the index because workers may
-    prefetch before `set_epoch` is called.
+    left out, so that all ranks make the same number of steps. The epoch is part of the key because workers may prefetch
+    before `set_epoch` is called.
 
     Args:
         size: Number of samples in the data set.
@@ -73,7 +66,7 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
 class ShardSampler(DistributedSampler[int]):
     """Give every rank its share of the data set, in order, each sample exactly once.
 
-    Unlike PyTorch's own it never pads: a row counted twice would be its own nearest neighbour.
+    Unlike PyTorch's own sampler it never pads: a row that counts twice would be its own nearest neighbour.
 
     Args:
         size: Number of samples in the data set.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What data modules share: the seed of their order, the place to resume at, and loaders of gallery and query."""
+"""Provide the base of data modules: the seed of the order, the place to resume at, gallery and query loaders."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Part = TypeVar("Part", bound=Sized)
 
 
 class KeyedData(LightningDataModule):
-    """A data module whose order is a function of (seed, epoch), so that it can go on within an epoch.
+    """Load data in an order that is a function of (seed, epoch), so that a run can resume within an epoch.
 
     Args:
-        seed: Seed of order and augmentation; ``None`` takes the run's (`seed_everything`), or 0 without one.
+        seed: Seed of order and augmentation; ``None`` takes that of `seed_everything`, or 0 without one.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -29,7 +29,7 @@ class KeyedData(LightningDataModule):
 
     @property
     def seed(self) -> int:
-        """Seed of order and augmentation."""
+        """Return the seed of order and augmentation."""
         return run_seed(self._seed)
 
     def resume_at(self, epoch: int, batch: int) -> None:
@@ -37,13 +37,13 @@ class KeyedData(LightningDataModule):
         self._resume = (epoch, batch)
 
     def _start(self) -> tuple[int, int]:
-        """Return epoch and batch that the next train loader starts at; the one after it starts afresh."""
+        """Return epoch and batch at which the next train loader starts; the one after it starts at the beginning."""
         start, self._resume = self._resume, (0, 0)
         return start
 
 
 class SplitData(KeyedData, Generic[Part]):
-    """A `KeyedData` with the labelled parts ``train``, ``val`` and ``test``.
+    """Load the labelled parts ``train``, ``val`` and ``test``.
 
     Validation, test and prediction loaders come in pairs: the gallery (train samples, not augmented) and the query.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stratified splits that are a function of seed and labels alone, and a hash that tells one from another.
+"""Split data by class as a function of seed and labels only, and identify a split by a hash.
 
 The order within a class comes from keyed hashes, not from a generator, so a split does not change with the version of a
 library.
@@ -25,7 +25,7 @@ def stratified_split(labels: Indices, size: int, seed: int) -> tuple[Indices, In
     Args:
         labels: Class of each sample, shape ``(N,)``, non-negative.
         size: Samples in ``part``.
-        seed: Chooses which.
+        seed: Seed of the choice.
 
     Raises:
         ValueError: If one of the two would be empty, or a class would be missing from ``rest``.
@@ -37,6 +37,7 @@ def stratified_split(labels: Indices, size: int, seed: int) -> tuple[Indices, In
     """
     if not 0 < size < len(labels):
         raise ValueError(f"`size` must leave samples on both sides, got {size} of {len(labels)}.")
+
     counts = np.bincount(labels)
     quotas = _quotas(counts, size)
     if lost := np.flatnonzero((counts > 0) & (quotas == counts)).tolist():
@@ -44,6 +45,7 @@ def stratified_split(labels: Indices, size: int, seed: int) -> tuple[Indices, In
             f"`labels` must hold more samples of class {lost[0]} than a split takes, got {counts[lost[0]]}. "
             "Take a smaller part, or leave the class out."
         )
+
     draws = _draws(np.arange(len(labels)), seed)[:, 0]
     chosen = np.zeros(len(labels), dtype=bool)
     for label, quota in enumerate(quotas):
@@ -53,7 +55,7 @@ def stratified_split(labels: Indices, size: int, seed: int) -> tuple[Indices, In
 
 
 def shuffled(indices: Indices, seed: int) -> Indices:
-    """Return the indices in an order that depends on nothing but them and the seed."""
+    """Return the indices in an order that depends only on them and the seed."""
     return indices[np.argsort(_draws(indices, seed)[:, 1], kind="stable")]
 
 
@@ -68,7 +70,7 @@ def split_hash(labels: Indices, *parts: Indices) -> str:
 
 
 def _draws(indices: Indices, seed: int) -> NDArray[np.float64]:
-    """Return two uniforms per index: one chooses, one orders, for what was not chosen is no fair order of itself."""
+    """Return two uniforms per index, one to choose and one to order: the first is not uniform among the unchosen."""
     return uniform(seed, np.zeros_like(indices), indices, 2)
 
 

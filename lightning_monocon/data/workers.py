@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong with loaders: processes that die, and data sets that give no batch."""
+"""Recognise faults of loaders: processes that die, and data sets that give no batch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _CUT_OFF = (ConnectionResetError, BrokenPipeError, EOFError)
 
 
 def dead_worker(error: BaseException) -> str | None:
-    """Return a sentence if ``error`` came of a loader's process that raised or was killed, else ``None``.
+    """Return a sentence if ``error`` was caused by a loader's process that raised or was killed, else ``None``.
 
-    An error raised while that one was handled counts too: Lightning's clean-up can fail for want of the loader.
+    An error that was raised while that one was handled counts too: Lightning's clean-up can fail without the loader.
 
     Example:
         >>> dead_worker(RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed."))
@@ -34,7 +34,7 @@ def dead_worker(error: BaseException) -> str | None:
 
 
 def is_in_a_loader(frame: FrameType | None) -> bool:
-    """Return whether the main process is fetching a batch, as its frames tell; ending a loader is not fetching."""
+    """Return whether the main process is fetching a batch, by its frames; ending a loader is not fetching."""
     fetching = False
     while frame is not None:
         if _is_of_torch(frame):
@@ -59,11 +59,11 @@ def _is_of_torch(frame: FrameType) -> bool:
 
 
 def require_batches(trainer: Trainer) -> None:
-    """See that the train loader gives at least one batch.
+    """Check that the train loader gives at least one batch.
 
     Raises:
         ValueError: If the data set is smaller than one batch and the last short batch is dropped: Lightning would make
-            no step and call that success.
+            no step and report success.
     """
     if trainer.num_training_batches or not trainer.limit_train_batches:
         return
@@ -72,10 +72,10 @@ def require_batches(trainer: Trainer) -> None:
         if isinstance(part, DataLoader) and len(part) == 0:
             size, batch = len(part.dataset), part.batch_size  # type: ignore[arg-type]  # a loader of known length
             raise ValueError(
-                f"`batch_size` must not exceed the data set where the last short batch is dropped; got batches of "
+                f"`batch_size` must not exceed the data set if the last short batch is dropped; got batches of "
                 f"{batch} from {size} samples{_ranks(trainer)}, which makes none. Lower it, or set drop_last=False."
             )
-    raise ValueError("the train loader must give at least one batch, and gives none; look at its data set and sampler.")
+    raise ValueError("The train loader must give at least one batch; got none. Check its data set and sampler.")
 
 
 def _ranks(trainer: Trainer) -> str:

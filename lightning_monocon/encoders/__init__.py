@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What turns an input into a feature vector, and the closed registry that rebuilds it from a checkpoint.
+"""Turn inputs into feature vectors, by encoders that a closed registry rebuilds from a checkpoint.
 
 A checkpoint names its encoder by a registered name and plain arguments, never by an import path: loading a file must
-not import what the file says, nor read or download what it names. So a description may hold sizes and words of closed
-lists; where pretrained weights come from is the caller's to say, in the constructor.
+not import, read or download anything that the file names. A description therefore holds only sizes and words of closed
+lists; the caller chooses the source of pretrained weights, in the constructor.
 """
 
 from __future__ import annotations
@@ -60,20 +60,20 @@ _DESCRIBED: dict[str, tuple[str, ...]] = {
     "text": ("config", "pooling", "length_groups"),
     "sentence_transformers": ("config", "steps", "length_groups"),
 }
-"""The constructor's arguments that a description may hold: none of them makes an encoder read or download anything."""
+"""Arguments that a description may hold: with none of them an encoder reads or downloads anything."""
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What an encoder of the registry offers beyond `nn.Module`."""
+    """Describe what an encoder of the registry has beyond `nn.Module`."""
 
     @property
     def out_features(self) -> int:
-        """Number of features per input."""
+        """Return the number of features per input."""
         ...
 
     def spec(self) -> Mapping[str, object]:
-        """Return the constructor's arguments as plain values, without anything that downloads weights."""
+        """Return the constructor's arguments as plain values, without sources of weights."""
         ...
 
 
@@ -97,6 +97,7 @@ def build_encoder(spec: Mapping[str, object]) -> nn.Module:
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in REGISTRY:
         raise ValueError(f"`spec` must name a registered encoder ({', '.join(REGISTRY)}), got {name!r}.")
+
     for argument, value in arguments.items():
         if argument not in _DESCRIBED[name] or not _is_plain(value):
             raise ValueError(
@@ -106,6 +107,7 @@ def build_encoder(spec: Mapping[str, object]) -> nn.Module:
             )
     if name in ("transformers_image", "text", "sentence_transformers") and not isinstance(arguments.get("config"), str):
         raise ValueError(f"`spec` must hold the architecture of a {name} encoder as `config`; got {sorted(arguments)}.")
+
     try:
         return REGISTRY[name](**arguments)
     except TypeError as error:
@@ -124,7 +126,7 @@ def feature_dim(encoder: nn.Module, in_features: int | None = None) -> int:
     """Return the width of the encoder's output: the argument if given, else ``encoder.out_features``.
 
     Raises:
-        ValueError: If neither says it.
+        ValueError: If neither gives it.
     """
     width = in_features if in_features is not None else getattr(unwrapped(encoder), "out_features", None)
     if not isinstance(width, int) or width < 1:

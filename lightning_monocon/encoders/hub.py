@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optional packages and pretrained weights: where one is missing, one clear sentence instead of a long traceback."""
+"""Load optional packages and pretrained weights, with one clear sentence if one is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def optional_package(name: str, extra: str) -> ModuleType:
 
     Args:
         name: The module to import.
-        extra: The extra that brings it.
+        extra: The extra that installs it.
 
     Raises:
         ModuleNotFoundError: If it is not installed; the message names the extra.
@@ -32,10 +32,10 @@ def optional_package(name: str, extra: str) -> ModuleType:
 
 
 def is_local(name: str) -> bool:
-    """Return whether to load a model from this machine alone: from a folder, or since its hub does not answer.
+    """Return whether to load a model from this machine only: from a folder, or because its hub does not answer.
 
-    The hub's client asks five times for every file, half a minute each, even for files that it has kept. One question
-    beforehand spares that.
+    The hub's client asks five times for every file, half a minute each, even for files in its cache. One request
+    beforehand avoids that.
 
     Args:
         name: A folder, or a name on the Hugging Face hub.
@@ -49,22 +49,22 @@ def is_local(name: str) -> bool:
     try:
         hub.HfApi().model_info(name, timeout=_PATIENCE)
     except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError):
-        return False  # what is wrong with the name, the loader says
-    except Exception:  # no answer; with which error depends on the client's version, which changes its HTTP library
+        return False  # the loader reports what is wrong with the name
+    except Exception:  # no answer; the error depends on the HTTP library of the client's version
         return True
     return False
 
 
 @contextmanager
 def reachable(argument: str, source: str) -> Iterator[None]:
-    """Say in one sentence that a model could not be had.
+    """Report in one sentence that a model could not be loaded.
 
     Args:
         argument: Name of the user's argument.
         source: Its value, a path or the name of a model.
 
     Raises:
-        RuntimeError: If what runs inside fails to read a file or to reach a hub.
+        RuntimeError: If the block fails to read a file or to reach a hub.
     """
     try:
         yield
@@ -72,6 +72,6 @@ def reachable(argument: str, source: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:200]
         raise RuntimeError(
             f"`{argument}` must be a local file or folder, or name a model of a hub that can be reached; {source!r} "
-            f"could not be had ({type(error).__name__}: {reason}). Download it where there is a network and give its "
-            "path."
+            f"could not be loaded ({type(error).__name__}: {reason}). Download it on a machine with a network and "
+            "give its path."
         ) from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trunk that learns arithmetic modulo p: shared embedding, concatenation, linear layer, square."""
+"""Encode pairs of residues for arithmetic modulo p: shared embedding, concatenation, linear layer, square."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ModularEncoder(nn.Module):
 
     @property
     def out_features(self) -> int:
-        """Number of features per pair."""
+        """Return the number of features per pair."""
         return self.width
 
     def spec(self) -> dict[str, int]:

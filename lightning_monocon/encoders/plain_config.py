@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Architectures of `transformers` as plain values: what a file may say of one, and how it is built.
+"""Describe architectures of `transformers` by plain values, and build models from such descriptions.
 
 A configuration of transformers can name more than sizes: a folder or hub model to start from, a backbone to download,
-a kernel to fetch and run, code that comes with a model. A description therefore holds numbers and the words of closed
-lists, and nothing else; a name of anything that would have to be read from somewhere is refused.
+a kernel to fetch and run, code that comes with a model. A description therefore holds only numbers and words of closed
+lists; the name of anything that would have to be read from elsewhere is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lightning_monocon.encoders.hub import optional_package
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Not part of the architecture: where it came from, code or kernels to fetch, how weights are kept, names of classes.
+# Not part of the architecture: its origin, code or kernels to fetch, the storage of weights, names of classes.
 _LEFT_OUT = {
     "architectures",
     "attn_implementation",
@@ -39,13 +39,13 @@ _LEFT_OUT = {
 }
 _FETCHES = ("trust_remote_code", "use_pretrained_backbone", "backbone_kwargs")
 _BACKBONE = "backbone"
-"""Asked for at a hub while the configuration is built, whatever word it is."""
+"""Requested from a hub while the configuration is built, whatever its value."""
 _SOURCE = re.compile(
     r"(.*_)?(backbone|paths?|files?|folder|dir|checkpoint|weights|repo|repo_id|url|dataset|model_name)"
 )
-"""Names of values that say where to read from; the words of the closed lists could be folders, too."""
+"""Names of values that name a source; words of the closed lists could be folders, too."""
 _ELSEWHERE = "timm_"
-"""Types of model that hand a name to timm, which takes names of hub models and folders."""
+"""Types of models that pass a name to timm, which accepts hub models and folders."""
 
 _WORDS = frozenset(
     # activations, by the names that transformers has had for them
@@ -66,22 +66,22 @@ _STAGE = re.compile(r"stem|stage\d+")
 
 
 def architecture(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration without what is not part of the architecture, in its parts too."""
+    """Return only the architecture of a configuration, and of its parts."""
     return {name: _inner(value) for name, value in values.items() if not _left_out(name)}
 
 
 def described(values: Mapping[str, Any]) -> str:
-    """Return the architecture as JSON: what `fresh_model` builds the same model from."""
+    """Return the architecture as JSON, from which `fresh_model` builds the same model."""
     return json.dumps(architecture(values), sort_keys=True)
 
 
 def fresh_model(config: str, extra: str, dtype: str = "float32") -> PreTrainedModel:
-    """Build the model that `described` describes, with fresh weights; nothing is read or fetched.
+    """Build the model of a description with fresh weights; nothing is read or fetched.
 
     Args:
         config: The architecture as JSON.
-        extra: The extra that brings transformers.
-        dtype: Of the weights.
+        extra: The extra that installs transformers.
+        dtype: Data type of the weights.
 
     Raises:
         ValueError: If ``config`` names no architecture that transformers knows, or holds more than plain values.
@@ -92,7 +92,7 @@ def fresh_model(config: str, extra: str, dtype: str = "float32") -> PreTrainedMo
         values = architecture(json.loads(config))
         _check_plain(values)
         built = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
-        _check_plain(architecture(built.to_dict()))  # what is not said takes the default, which may name something too
+        _check_plain(architecture(built.to_dict()))  # missing values take the default, which may name something too
         model: PreTrainedModel = transformers.AutoModel.from_config(built, trust_remote_code=False, dtype=dtype)
         return model
     except _Named as error:
@@ -119,7 +119,7 @@ def check_plain(values: Mapping[str, Any]) -> None:
 
 
 class _Named(Exception):
-    """A value that is not plain; the text says where it stands."""
+    """Report a value that is not plain; the text names its place."""
 
 
 def _left_out(name: str) -> bool:
@@ -134,7 +134,7 @@ def _inner(value: object) -> object:
 
 def _check_plain(values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
     """Refuse a backbone by name, and a word that is neither the default of its kind of model nor in a closed list."""
-    if values.get("model_type"):  # a part that is no model of its own has none, or ""
+    if values.get("model_type"):  # a part that is not a model has none, or ""
         defaults = _defaults(values["model_type"])
     for name, value in values.items():
         usual = (defaults or {}).get(name)
@@ -148,7 +148,7 @@ def _check_plain(values: Mapping[str, Any], defaults: Mapping[str, Any] | None =
 
 
 def _defaults(kind: object) -> Mapping[str, Any]:
-    """Return what the configuration of a kind of model holds where nothing is said."""
+    """Return the default configuration of a kind of model."""
     from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -158,7 +158,7 @@ def _defaults(kind: object) -> Mapping[str, Any]:
         raise _Named(f"model_type = {kind!r}")
     try:
         return architecture(AutoConfig.for_model(kind).to_dict())
-    except Exception:  # a few kinds have no defaults, and say so each in its own way
+    except Exception:  # a few kinds have no defaults, and each raises an error of its own
         return {}
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Modules inside a wrapper, and the names of their parameters with and without it.
+"""Find modules inside wrappers, and the names of their parameters with and without them.
 
-`torch.compile` and the data-parallel classes of torch keep the module under a name of their own, so that every
-parameter in it has another name than without them.
+`torch.compile` and the data-parallel classes of torch keep the module under a name of their own, which changes the
+name of every parameter in it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 Value = TypeVar("Value")
 
 _INSIDE = ("_orig_mod", "module")
-"""Where `torch.compile` and the data-parallel classes keep the module."""
+"""Attributes in which `torch.compile` and the data-parallel classes keep the module."""
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -34,7 +34,7 @@ def unwrap_all(module: nn.Module) -> nn.Module:
 
 
 def plain_names(module: nn.Module) -> dict[str, str]:
-    """Return, for each name of the module's state dict, the name that it would have without wrappers."""
+    """Return the name without wrappers for each name of the module's state dict."""
     inside = {
         f"{name}.{part}" if name else part
         for name, each in module.named_modules()
@@ -44,12 +44,12 @@ def plain_names(module: nn.Module) -> dict[str, str]:
 
 
 def named_as(state: Mapping[str, Value], names: Iterable[str]) -> dict[str, Value]:
-    """Return a state dict under the names that a model has, where both differ only by wrappers.
+    """Return a state dict under the names of a model, if both differ only by wrappers.
 
     Args:
-        state: As it was stored, with or without wrappers.
-        names: Of the model that it is for, with or without wrappers. A name without a partner stays as it is, and so
-            do all where leaving out the wrappers would make two names one.
+        state: State dict as it was stored, with or without wrappers.
+        names: Names of the model to load it into, with or without wrappers. A name without a counterpart stays as it
+            is, and so do all if removing the wrappers would make two names equal.
 
     Example:
         >>> named_as({"encoder._orig_mod.weight": 1, "head.bias": 2}, ["encoder.weight", "head.bias"])
@@ -62,11 +62,11 @@ def named_as(state: Mapping[str, Value], names: Iterable[str]) -> dict[str, Valu
         reduced = [_reduced(name, parts) for name in state]
         if len(targets) == len(wanted) and len(set(reduced)) == len(reduced):
             options.append({targets.get(short, name): state[name] for short, name in zip(reduced, state, strict=True)})
-    return max(options, key=lambda found: len(found.keys() & set(wanted)))  # the first of those that fit as well
+    return max(options, key=lambda found: len(found.keys() & set(wanted)))  # the first of equally good ones
 
 
 def _inside(module: nn.Module) -> str | None:
-    """Return the name under which a wrapper keeps its module; ``None`` for a module that is no wrapper."""
+    """Return the name under which a wrapper keeps its module; ``None`` for a module that is not a wrapper."""
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return "module"
     # the class of `torch.compile`, without importing the compiler

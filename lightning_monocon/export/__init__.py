@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ship the small vectors: cut a trained model to the dimensions that count, and write it in forms that load anywhere.
+"""Cut a trained model to the dimensions that count, and write it in forms that load anywhere.
 
 ``export_model`` writes a folder in the layout of the Hugging Face hub (safetensors, ONNX, ``torch.export`` and, for
 text, sentence-transformers), ``load`` reads it back, and ``check_same_space`` keeps vectors of two models apart.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of an export that hold weights and facts: ``config.json``, ``head.safetensors``, ``model.safetensors``."""
+"""Write and read the weights and facts of an export: ``config.json``, ``head.safetensors``, ``model.safetensors``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.stack import LayerSpec, rebuild, stack_tensors
 from lightning_monocon.export.stamp import KEY, OLD, Stamp, chain_hash, description_hash, hash_values, parse_stamp
 from lightning_monocon.export.traced import ONNX, PT2, stamp_of_onnx, stamp_of_pt2
+from lightning_monocon.runs.files import whole, write_text
 
 CONFIG, HEAD, ENCODER = "config.json", "head.safetensors", "model.safetensors"
 CARD, VECTORS = "README.md", "vectors.safetensors"
@@ -30,16 +31,16 @@ _PART = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What ``config.json`` says.
+    """Hold what ``config.json`` says.
 
     Attributes:
-        stamp: of the space.
-        layers: of the chain from features to vectors.
-        inputs: names of the inputs.
-        encoder: the encoder as plain values; None where only its author can build it.
-        calibration_rows: rows of the gallery that the codes were calibrated on.
-        facts: figures for people: the projection, what was measured, how far each form is from the native model.
-        files: sha256 of every other file that a form reads, by its path; empty in the layout before.
+        stamp: Of the space.
+        layers: Of the chain from features to vectors.
+        inputs: Names of the inputs.
+        encoder: The encoder as plain values; None where only its author can build it.
+        calibration_rows: Rows of the gallery that the codes were calibrated on.
+        facts: Figures for people: the projection, what was measured, how far each form is from the native model.
+        files: Sha256 of every other file that a form reads, by its path; empty in the layout before.
     """
 
     stamp: Stamp
@@ -64,7 +65,7 @@ def write_description(description: Description, folder: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     values = {name: getattr(description, name) for name in Description.__dataclass_fields__}
     content[KEY] = {**values, "stamp": json.loads(description.stamp.as_json())}
-    path.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_description(folder: Path) -> Description:
@@ -187,7 +188,7 @@ def _check_files_listed(files: object, path: Path) -> None:
 
 def write_head(stack: nn.Sequential, calibration: Calibration, stamp: Stamp, folder: Path) -> None:
     """Write the chain from features to vectors, and the calibration."""
-    save_file({**stack_tensors(stack), **calibration.tensors()}, folder / HEAD, _metadata(stamp))
+    write_tensors(folder / HEAD, {**stack_tensors(stack), **calibration.tensors()}, _metadata(stamp))
 
 
 def read_head(description: Description, folder: Path) -> tuple[nn.Sequential, dict[str, Tensor]]:
@@ -199,7 +200,13 @@ def read_head(description: Description, folder: Path) -> tuple[nn.Sequential, di
 def write_encoder(encoder: nn.Module, stamp: Stamp, folder: Path) -> None:
     """Write the encoder's weights."""
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in encoder.state_dict().items()}
-    save_file(tensors, folder / ENCODER, _metadata(stamp))
+    write_tensors(folder / ENCODER, tensors, _metadata(stamp))
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a ``.safetensors`` file, whole or not at all."""
+    with whole(path) as file:
+        save_file(tensors, file, metadata)
 
 
 def read_tensors(path: Path) -> tuple[str | None, dict[str, Tensor]]:
@@ -222,7 +229,7 @@ def read_tensors(path: Path) -> tuple[str | None, dict[str, Tensor]]:
 def stamp_weights(folder: Path, stamp: Stamp) -> None:
     """Write the stamp into every ``.safetensors`` file that another library left in a folder."""
     for path in folder.rglob("*.safetensors"):
-        save_file(read_tensors(path)[1], path, _metadata(stamp))
+        write_tensors(path, read_tensors(path)[1], _metadata(stamp))
 
 
 def stamp_of(path: str | Path) -> Stamp:

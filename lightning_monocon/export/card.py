@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model card: what the vectors are, what the cut cost, and how each form is loaded, with the figures measured."""
+"""Write the model card: what the vectors are, what the cut cost, and how to load each form."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from lightning_monocon.export.artefact import HEAD, Description
 from lightning_monocon.export.measure import Line, Loss
 from lightning_monocon.export.traced import ONNX, PT2
-from lightning_monocon.scorecard.render.tables import Table
 
+Cells = tuple[str, ...]
 _LIBRARY = "sentence-transformers"
 
 _NATIVE = """\
@@ -83,11 +83,11 @@ def model_card(
     """Return ``README.md``, with the header that the Hugging Face hub reads.
 
     Args:
-        description: of the artefact.
-        lines: what was measured.
-        losses: what the export costs against the encoder and the head's whole output, and the codes against float32.
-        rows: rows of the gallery and of the queries that it was measured on.
-        doubts: what speaks against using it.
+        description: Of the artefact.
+        lines: What was measured.
+        losses: What the export costs against the encoder and the head's whole output, and the codes against float32.
+        rows: Rows of the gallery and of the queries that it was measured on.
+        doubts: What speaks against using it.
     """
     stamp, facts = description.stamp, description.facts
     parts = [
@@ -102,7 +102,7 @@ def model_card(
         "## What was measured",
         f"{rows[0]} gallery rows, {rows[1]} queries. *Neighbours kept*: share of the ten nearest by the head's whole "
         "output that are among the ten found.",
-        measured_table(lines).as_markdown(),
+        _markdown(*measured_table(lines)),
         "\n".join(f"- {lost.sentence()}" for lost in losses),
         "The rival in the table is the encoder alone, cut to as many numbers by PCA: if it does as well, use that.",
         "## Loading",
@@ -125,13 +125,18 @@ def _front_matter(forms: Sequence[str]) -> str:
     return f"---\nlibrary_name: {_LIBRARY if text else 'lightning-monocon'}\npipeline_tag: {task}\ntags:\n{listed}\n---"
 
 
-def measured_table(lines: Sequence[Line]) -> Table:
-    """One row per way to store the vectors, with what the queries find."""
+def measured_table(lines: Sequence[Line]) -> tuple[Cells, tuple[Cells, ...]]:
+    """Return the header and one row for each way to store the vectors, with what the queries find."""
     header = ("stored", "numbers", "bytes", "5-NN %", "Recall@1 %", "Recall@5 %", "Recall@10 %", "neighbours kept %")
-    return Table(header, tuple(map(_row, lines)))
+    return header, tuple(map(_row, lines))
 
 
-def _row(line: Line) -> tuple[str, ...]:
+def _markdown(header: Cells, rows: Sequence[Cells]) -> str:
+    rule = ("---", *("---:" for _ in header[1:]))
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *rows))
+
+
+def _row(line: Line) -> Cells:
     most = 0 if line.recall_hits is None else line.recall_hits.shape[1]
     recall = (_percent(line.recall(r)) if r <= most else "n/a" for r in (1, 5, 10))
     kept = _percent(line.neighbours_kept)
@@ -143,7 +148,7 @@ def _percent(share: float) -> str:
 
 
 def _loading(description: Description) -> list[str]:
-    """A section of code per form, and how far each was from the native model."""
+    """Return a section of code for each form, and the largest differences from the native model."""
     stamp, names = description.stamp, description.inputs
     checks: Mapping[str, float] = description.facts["largest_difference"]
     outputs = "vectors, codes" if stamp.storage != "float32" else "vectors,"

@@ -45,7 +45,7 @@ def differences(prepared: Prepared, forms: Sequence[str], folder: Path, toleranc
 
 
 def runners(prepared: Prepared, forms: Sequence[str], folder: Path) -> dict[str, Run]:
-    """What runs each form from its file; the plain weights first."""
+    """Return the functions that run each form from its file, the plain weights first."""
     tensors = read_tensors(folder / HEAD)[1]
     stack = rebuild(describe(prepared.stack), tensors)
     openers: dict[str, Callable[[], Run]] = {
@@ -58,13 +58,13 @@ def runners(prepared: Prepared, forms: Sequence[str], folder: Path) -> dict[str,
 
 
 def open_onnx(folder: Path) -> Run:
-    """Return what runs the ONNX form."""
+    """Return a function that runs the ONNX form."""
     session = onnx_session(folder / ONNX)
     return lambda inputs: run_onnx(session, inputs)
 
 
 def open_pt2(folder: Path) -> Run:
-    """Return what runs the ``.pt2`` form."""
+    """Return a function that runs the ``.pt2`` form."""
     program = torch.export.load(folder / PT2).module()
 
     def run(inputs: Inputs) -> tuple[Tensor, ...]:
@@ -76,7 +76,7 @@ def open_pt2(folder: Path) -> Run:
 
 
 def open_sentence_transformer(folder: Path) -> Run:
-    """Return what runs the sentence-transformers form on tokenised text."""
+    """Return a function that runs the sentence-transformers form on tokenised text."""
     model = load_sentence_transformer(folder)
 
     def run(inputs: Inputs) -> tuple[Tensor, ...]:
@@ -89,5 +89,5 @@ def open_sentence_transformer(folder: Path) -> Run:
 
 
 def first_row(inputs: Inputs) -> Inputs:
-    """The first row alone: a batch of one must do too."""
+    """Return the first row alone, because a batch of one must work too."""
     return inputs[:1] if isinstance(inputs, Tensor) else {name: tensor[:1] for name, tensor in inputs.items()}

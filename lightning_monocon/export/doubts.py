@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a model is worth shipping: its head and its vectors against the encoder alone, in the scorecard's words."""
+"""Doubt whether a model is worth shipping: judge its head and its vectors against the encoder alone."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,18 +12,22 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.export.gallery import Embedded
-from lightning_monocon.export.measure import Line, loss
-from lightning_monocon.scorecard.embeddings import EmbeddingSet
-from lightning_monocon.scorecard.scores import measure
-from lightning_monocon.scorecard.verdict import ACCURACY_LOSS, COLLAPSED_SHARE, RULES, RULES_BY_WORD, judge
-
-_DOUBTFUL = ("collapsed", "under-trained")
-_JUDGED = 5_000
-"""Queries that the verdict is given on; more would change it no more."""
+from lightning_monocon.export.measure import Judge, Line, cut, loss
+from lightning_monocon.functional.checks import DegenerateSampleWarning
+from lightning_monocon.functional.effective_dimension import effective_dimension
+from lightning_monocon.functional.red_flags import (
+    ACCURACY_LOSS,
+    ALL_EQUAL,
+    COLLAPSED,
+    COLLAPSED_SHARE,
+    COMPACT_RATIO,
+    NO_SKILL,
+    UNDER_TRAINED,
+)
 
 
 class Doubt(NamedTuple):
-    """What speaks against shipping a model.
+    """State one reason against shipping a model.
 
     Attributes:
         sentence: The doubt, with its figures.
@@ -35,7 +40,7 @@ class Doubt(NamedTuple):
 
 
 def doubts(searched: Embedded, query: Embedded, lines: Sequence[Line]) -> tuple[Doubt, ...]:
-    """Say what speaks against shipping a model; nothing if nothing does, or without labels that both sides share.
+    """Return the reasons against shipping a model; none without labels that both sides share.
 
     Args:
         searched: Rows that the queries search.
@@ -47,7 +52,7 @@ def doubts(searched: Embedded, query: Embedded, lines: Sequence[Line]) -> tuple[
         return ()
     found = []
     word, reason = _verdict(searched, query, encoder, whole)
-    if word in _DOUBTFUL:
+    if word:
         sentence = f"The head's output is {word} ({reason}): {_figures(encoder, whole)}."
         found.append(Doubt(sentence, refused=word == "collapsed"))
     if _skill(shipped, searched) < COLLAPSED_SHARE * _skill(encoder, searched):
@@ -66,27 +71,36 @@ def refusal(found: Sequence[Doubt]) -> str:
 
 
 def _verdict(searched: Embedded, query: Embedded, encoder: Line, whole: Line) -> tuple[str, str]:
-    if encoder.knn_hits is not None:
-        arms = [_set(searched, query, name) for name in ("embeddings", "features")]
-        arm = measure(arms[0], dims=(1,))
-        found = judge([arm], [measure(arms[1], dims=(1,), extra=(arm.n99,))])
-        if found.facts is None:
-            return found.word, found.reason
-        # both embed the same rows: if fewer of them differ under the head, it has made them equal
-        rules = (rule for rule in RULES if rule.word != "smaller sample" and rule.applies(found.facts))
-        rule = next(rules)
-        return rule.word, rule.reason
-    lost = loss(encoder, whole)
-    if _skill(whole, searched) < COLLAPSED_SHARE * _skill(encoder, searched):
-        return "collapsed", "it keeps less than half of what the encoder finds"
-    if lost.low > 0 and lost.points > 100 * ACCURACY_LOSS:
-        return "under-trained", RULES_BY_WORD["under-trained"].reason
-    return "", ""
+    """Return the word and the reason for a head that has collapsed or is under-trained; empty ones for any other."""
+    if encoder.knn_hits is None:
+        if _skill(whole, searched) < COLLAPSED_SHARE * _skill(encoder, searched):
+            return "collapsed", "it keeps less than half of what the encoder finds"
+        return _loss_as_verdict(encoder, whole)
+
+    n99, before = _n99(searched.embeddings), _n99(searched.features)
+    if n99 == 0:
+        return "collapsed", ALL_EQUAL
+    kept = whole
+    if n99 < whole.dims:
+        rows = cut(searched.embeddings, query.embeddings, n99)
+        kept = Judge(searched, query).line("head, cut", rows, "float32")
+
+    reached, own = _skill(kept, searched), _skill(whole, searched)
+    if own <= 0 or reached < COLLAPSED_SHARE * own or reached < NO_SKILL * _skill(encoder, searched):
+        return "collapsed", COLLAPSED
+    return _loss_as_verdict(encoder, kept) if n99 <= COMPACT_RATIO * before else ("", "")
 
 
-def _set(searched: Embedded, query: Embedded, name: str) -> EmbeddingSet:
-    rows: Tensor = getattr(query, name)[:_JUDGED]
-    return EmbeddingSet(getattr(searched, name), searched.labels, rows, query.labels[:_JUDGED], arm=name)
+def _loss_as_verdict(encoder: Line, kept: Line) -> tuple[str, str]:
+    lost = loss(encoder, kept)
+    found = lost.low > 0 and lost.points > 100 * ACCURACY_LOSS
+    return ("under-trained", UNDER_TRAINED) if found else ("", "")
+
+
+def _n99(rows: Tensor) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateSampleWarning)  # of equal rows, which are a doubt of their own
+        return int(effective_dimension(rows).nan_to_num(0.0))
 
 
 def _skill(line: Line, searched: Embedded) -> float:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One pass of a trained module over the gallery: its sums, and a sample of its rows to calibrate and to judge on."""
+"""Embed a gallery in one pass: its sums, and a sample of its rows to calibrate and to judge on."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _NAMES = ("features", "embeddings", "labels")
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """What a module makes of a data set.
+    """Hold what a module makes of a data set.
 
     Attributes:
-        moments: of the L2-normalised embeddings of all rows.
+        moments: Of the L2-normalised embeddings of all rows.
         features: ``(n, F)`` the encoder's output on a sample of the rows, float32.
         embeddings: ``(n, D)`` the head's output on the same rows, float32, not normalised.
         labels: ``(n,)``.
-        example: inputs of a few rows of the first batch.
+        example: Inputs of a few rows of the first batch.
     """
 
     moments: Moments = field(repr=False)
@@ -41,7 +41,7 @@ class Embedded:
 
     @property
     def rows(self) -> int:
-        """Rows of the data set; the sample may have fewer."""
+        """Number of rows of the data set; the sample may have fewer."""
         return int(self.moments.rows)
 
 
@@ -49,10 +49,10 @@ def embed_rows(model: LightningModule, batches: Iterable[object], most: int, see
     """Embed a data set; leave the model as it was.
 
     Args:
-        model: its ``validation_step`` returns ``features``, ``embeddings`` and ``labels`` of a batch.
+        model: Its ``validation_step`` returns ``features``, ``embeddings`` and ``labels`` of a batch.
         batches: ``(inputs, labels)``.
-        most: rows to keep, drawn uniformly from all; memory grows with these alone.
-        seed: of the draw.
+        most: Rows to keep, drawn uniformly from all; memory grows with these alone.
+        seed: Of the draw.
 
     Raises:
         ValueError: If there is no batch, or a row is not finite.
@@ -72,7 +72,7 @@ def embed_rows(model: LightningModule, batches: Iterable[object], most: int, see
 
 
 class _Sample:
-    """A uniform sample of rows that arrive in batches: each row draws a number, those with the smallest stay."""
+    """Sample rows uniformly as they arrive in batches: each row draws a number, those with the smallest stay."""
 
     def __init__(self, most: int, seed: int) -> None:
         self._most = most

@@ -42,13 +42,13 @@ LoadedForm = Literal["safetensors", "onnx", "pt2", "sentence-transformers"]
 
 @dataclass(frozen=True, eq=False)
 class Embedder:
-    """A loaded export: call it on inputs.
+    """Embed inputs with a loaded export.
 
     Attributes:
-        stamp: of the space.
-        head: folded head and projection, the encoder's output ``(N, F)`` to vectors ``(N, k)``.
-        calibration: vectors to codes.
-        form: what runs.
+        stamp: Of the space.
+        head: Folded head and projection, the encoder's output ``(N, F)`` to vectors ``(N, k)``.
+        calibration: Vectors to codes.
+        form: What runs.
     """
 
     stamp: Stamp
@@ -69,15 +69,15 @@ def load(
     expect: Stamp | str | Path | None = None,
     encoder: nn.Module | None = None,
 ) -> Embedder:
-    """Load the folder that :func:`~lightning_monocon.export.export_model` wrote.
+    """Load the folder that `lightning_monocon.export.export_model` wrote.
 
     Args:
-        path: the folder.
-        form: which of its forms runs. ``"safetensors"`` is plain weights and nothing else; a ``.pt2`` file is a
-            program, so take one only from those whose code you would run.
-        expect: the space that it must be of: a stamp, or an artefact that carries one.
-        encoder: the encoder's architecture, for the form ``"safetensors"``, where it is not one of this package.
-            Without it the stamp, the head and the calibration can be had, and only a call raises.
+        path: The folder.
+        form: Which of its forms runs. ``"safetensors"`` is plain weights and nothing else. A ``.pt2`` file is a
+            program: load one only from people whose code you would run.
+        expect: The space that it must be of: a stamp, or an artefact that carries one.
+        encoder: The encoder's architecture, for the form ``"safetensors"``, where it is not one of this package.
+            Without it the stamp, the head and the calibration are available, and only a call raises.
 
     Raises:
         FileNotFoundError: If the folder or the form's file is missing.
@@ -148,7 +148,7 @@ def _encoder(folder: Path, description: Description, encoder: nn.Module | None) 
 
 
 def _named_alike(encoder: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names as the encoder has them: a sentence-transformers folder keeps those of the model inside it."""
+    """Return the tensors by the encoder's names; a sentence-transformers folder has those of the model inside it."""
     names = encoder.state_dict().keys()
     prefixes = {name[: -len(key)] for key in tensors for name in names if name.endswith("." + key)}
     for prefix in ("", *sorted(prefixes)):

@@ -28,18 +28,18 @@ from lightning_monocon.runs.digest import hash_tensors
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A trained model, cut and calibrated, on the CPU in eval mode.
+    """Hold a trained model, cut and calibrated, on the CPU in eval mode.
 
     Attributes:
         encoder: a frozen copy.
         head: a frozen copy, not folded: what the forms are compared with.
-        stack: folded head and projection, features to vectors.
-        projection: of the gallery.
-        calibration: of the codes.
-        gallery: what the model makes of the rows that everything is fitted on.
-        searched: what it makes of the rows that the queries search; the gallery, unless others were given.
-        query: what the model makes of held-out rows.
-        stamp: of the space.
+        stack: Folded head and projection, features to vectors.
+        projection: Of the gallery.
+        calibration: Of the codes.
+        gallery: What the model makes of the rows that everything is fitted on.
+        searched: What it makes of the rows that the queries search; the gallery, unless others were given.
+        query: What the model makes of held-out rows.
+        stamp: Of the space.
     """
 
     encoder: nn.Module
@@ -59,12 +59,12 @@ class Prepared:
 
     @property
     def input_names(self) -> list[str]:
-        """Names of the inputs; a single tensor is called ``inputs``."""
+        """Names of the inputs; a single tensor is named ``inputs``."""
         return _input_names(self.gallery.example)
 
     @torch.no_grad()
     def native(self, inputs: Inputs) -> Tensor:
-        """What the trained model itself gives, ``(N, k)`` float64: own encoder and head, the rest in float64."""
+        """Return the trained model's own vectors, ``(N, k)`` float64: its encoder and head, the rest in float64."""
         rows = unit_rows(self.head(self.encoder(inputs)).double())
         return unit_rows((rows - self.projection.mean) @ self.projection.basis.T)
 
@@ -74,20 +74,20 @@ def prepare(
     gallery: Iterable[object],
     query: Iterable[object],
     dim: float = 0.99,
-    storage: Storage = "float32",
+    dtype: Storage = "float32",
     sample: int = 50_000,
     searched: Iterable[object] | None = None,
 ) -> Prepared:
     """Fit the projection on the gallery, fold the head into stock layers, calibrate the codes.
 
     Args:
-        model: the trained module; it is left as it was.
-        gallery: batches ``(inputs, labels)``, read once.
-        query: batches of held-out rows, read once.
-        dim: share of the gallery's variance in (0, 1), or a number of dimensions.
-        storage: how a number is kept.
-        sample: rows of the gallery that calibrate, and rows of each that judge; the projection is fitted on all.
-        searched: batches that the queries search instead of the gallery.
+        model: The trained module; it is left as it was.
+        gallery: Batches ``(inputs, labels)``, read once.
+        query: Batches of held-out rows, read once.
+        dim: Share of the gallery's variance in (0, 1), or a number of dimensions.
+        dtype: Storage type of a number.
+        sample: Rows of the gallery that calibrate, and rows of each that judge; the projection is fitted on all.
+        searched: Batches that the queries search instead of the gallery.
 
     Raises:
         ValueError: If ``dim`` exceeds the gallery's rank, or the head cannot be folded.
@@ -101,14 +101,14 @@ def prepare(
     projection = fit_projection(found.moments, dim)
     stack = vector_stack(folded, projection)
     with torch.no_grad():
-        calibration = Calibration.fit(stack(found.features), storage)
+        calibration = Calibration.fit(stack(found.features), dtype)
     stamp = Stamp(
         model=model_hash(encoder, stack),
         basis=basis_hash(stack),
         calibration=hash_tensors(calibration.tensors()),
         dimension=len(projection.basis),
         full_dimension=len(projection.mean),
-        storage=storage,
+        storage=dtype,
         config={"encoder": encoder_spec(encoder), "head": dict(model.head_spec)},
         version=version("lightning-monocon"),
         chain=chain_hash(describe(stack)),
@@ -118,12 +118,12 @@ def prepare(
 
 
 def basis_hash(stack: nn.Sequential) -> str:
-    """Hash of the projection in a chain: its last linear layer."""
+    """Return the hash of the projection in a chain, its last linear layer."""
     return hash_tensors(_linears(stack)[-1].state_dict())
 
 
 def model_hash(encoder: nn.Module, stack: nn.Sequential) -> str:
-    """Hash of the encoder and of the chain before the projection."""
+    """Return the hash of the encoder and of the chain before the projection."""
     names = plain_names(encoder)
     weights = {f"encoder.{names[name]}": tensor for name, tensor in encoder.state_dict().items()}
     for i, layer in enumerate(_linears(stack)[:-1]):

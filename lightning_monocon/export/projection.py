@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The projection: how many principal components of the gallery a vector keeps, and which.
+"""Choose the principal components of the gallery that a vector keeps.
 
 Fitted on sums (count, mean and co-moment of the unit rows), so a gallery of any size costs one pass and D x D numbers.
 """
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from lightning_monocon.functional.effective_dimension import components_for
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.functional.spectrum import components_from_moments
-from lightning_monocon.scorecard.frontier import numerical_rank
+from lightning_monocon.functional.spectrum import components_from_moments, numerical_rank
 
 _FLOAT32_NOISE = (8 * torch.finfo(torch.float32).eps) ** 2
 """Variance that a few rounding errors of float32 leave in any direction of unit rows."""
@@ -22,14 +21,14 @@ _FLOAT32_NOISE = (8 * torch.finfo(torch.float32).eps) ** 2
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Centring and the leading principal components.
+    """Hold the mean and the leading principal components of a gallery.
 
     Attributes:
         mean: ``(D,)`` float64, of the gallery's unit rows.
         basis: ``(k, D)`` float64, one unit direction a row, by falling variance.
-        explained: share of the variance along them.
-        rank: principal directions of the gallery that hold more than rounding error.
-        rows: rows of the gallery.
+        explained: Share of the variance along them.
+        rank: Principal directions of the gallery that hold more than rounding error.
+        rows: Rows of the gallery.
     """
 
     mean: Tensor = field(repr=False)
@@ -39,7 +38,7 @@ class Projection:
     rows: int
 
     def layer(self) -> nn.Linear:
-        """Centring and projection as one stock layer, for unit rows; float32."""
+        """Return centring and projection as one stock layer, for unit rows; float32."""
         layer = nn.Linear(self.basis.shape[1], self.basis.shape[0])
         layer.load_state_dict({"weight": self.basis.float(), "bias": (-self.basis @ self.mean).float()})
         return layer.requires_grad_(False)
@@ -49,7 +48,7 @@ def fit_projection(statistics: Moments, dim: float) -> Projection:
     """Choose the components to keep.
 
     Args:
-        statistics: moments of the gallery's L2-normalised rows, ``(N, D)``.
+        statistics: Moments of the gallery's L2-normalised rows, ``(N, D)``.
         dim: a share of the variance in (0, 1), such as 0.99, or a whole number of components.
 
     Raises:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far apart two right forms of one model may be: what the rounding of float32 explains, no more.
+"""Decide how far apart two correct forms of one model may be: as far as the rounding of float32 explains.
 
 An error of the head's output stays what it is at unit length, but centring takes away what the rows have in common, and
 the second unit length stretches what is left: a row whose centred part has length r carries its error 1 / r times.
@@ -32,11 +32,11 @@ _MOST = 1 / 254
 
 
 class Rounding(NamedTuple):
-    """What float32 does to the vectors of a few rows.
+    """Hold what the rounding of float32 does to the vectors of a few rows.
 
     Attributes:
-        measured: largest difference of any number between the model in float32 and in float64.
-        explained: how far two right forms may be apart.
+        measured: Largest difference of any number between the model in float32 and in float64.
+        explained: How far apart two correct forms may be.
     """
 
     measured: float

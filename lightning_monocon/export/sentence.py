@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sentence-transformers form: the folder itself is a model of stock modules, and loads where nothing of ours is.
+"""Write the sentence-transformers form: the folder is a model of stock modules, and loads without this package.
 
 Transformer, Pooling (and Normalize where the encoder ends in one), then a Dense per linear layer of the chain, and a
 Normalize where it takes unit length. Classes are named as sentence-transformers 2 to 6 all know them, and nothing in
@@ -25,6 +25,7 @@ from lightning_monocon.encoders.text.model import TextEncoder
 from lightning_monocon.encoders.text.sentence_transformers_model import SentenceTransformersEncoder
 from lightning_monocon.encoders.text.tokenizer import load_tokenizer
 from lightning_monocon.export.stack import UnitLength
+from lightning_monocon.runs.files import write_text
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -48,7 +49,7 @@ _OWN = (TextEncoder, SentenceTransformersEncoder)
 
 
 def is_text(encoder: nn.Module) -> bool:
-    """Whether an encoder can become the first modules of a sentence-transformers model."""
+    """Return whether an encoder can become the first modules of a sentence-transformers model."""
     return _shipped(encoder) is not None or isinstance(encoder, _OWN)
 
 
@@ -64,16 +65,16 @@ def write_sentence_transformer(
 
     Args:
         encoder: a text encoder of this package, or a module that holds a ``SentenceTransformer``.
-        stack: features to vectors.
-        folder: where to.
+        stack: Features to vectors.
+        folder: Where to.
         scratch: a folder for files on the way.
-        tokenizer: name or folder of the tokenizer; a module that holds a ``SentenceTransformer`` has its own.
-        max_length: longest text in tokens; by default the tokenizer's.
+        tokenizer: Name or folder of the tokenizer; a module that holds a ``SentenceTransformer`` has its own.
+        max_length: Longest text in tokens; by default the tokenizer's.
 
     Raises:
         ModuleNotFoundError: Without sentence-transformers.
-        RuntimeError: If the tokenizer can't be had.
-        ValueError: If the tokenizer is not named, or the encoder is no text encoder.
+        RuntimeError: If the tokenizer cannot be loaded.
+        ValueError: If the tokenizer is not named, or the encoder is not a text encoder.
     """
     library = optional_package("sentence_transformers", "text")
     with tempfile.TemporaryDirectory(dir=scratch) as files:
@@ -166,7 +167,7 @@ def _modules(stack: Iterable[nn.Module]) -> list[nn.Module]:
 
 
 def _shipped(encoder: nn.Module) -> list[nn.Module] | None:
-    """The modules of a sentence-transformers model, if the encoder is or holds one; Router and the like stay whole."""
+    """Return the modules of the sentence-transformers model that the encoder is or holds, a Router as a whole."""
     for part in (encoder, *encoder.children()):
         home = type(part).__module__.partition(".")[0]
         if home == "sentence_transformers" and isinstance(part, nn.Sequential):
@@ -175,7 +176,7 @@ def _shipped(encoder: nn.Module) -> list[nn.Module] | None:
 
 
 def _built(encoder: nn.Module, tokenizer: str | None, scratch: Path) -> list[nn.Module]:
-    """Transformer, Pooling and what else follows, by way of a folder: their Transformer reads nothing else."""
+    """Build Transformer, Pooling and what follows by way of a folder: their Transformer reads nothing else."""
     if not isinstance(encoder, _OWN):
         raise ValueError(
             "`forms` may name 'sentence-transformers' only for a text encoder of this package or a module that holds a "
@@ -199,7 +200,7 @@ def _built(encoder: nn.Module, tokenizer: str | None, scratch: Path) -> list[nn.
 
 
 def _model_arguments(transformer: nn.Module) -> dict[str, bool]:
-    """Leave out the pooler of BERT's kin where the encoder has none, or its absence would be reported at each load."""
+    """Leave out the pooler of BERT and similar models if the encoder has none, or each load would report it missing."""
     takes = "add_pooling_layer" in inspect.signature(type(transformer).__init__).parameters
     return {"add_pooling_layer": False} if takes and getattr(transformer, "pooler", None) is None else {}
 
@@ -238,4 +239,4 @@ def _read(path: Path) -> Any:  # noqa: ANN401  # any JSON value
 
 
 def _write(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2) + "\n")

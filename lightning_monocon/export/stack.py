@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Head, centring and projection as stock layers: features in, small unit vectors out.
+"""Build the head, centring and projection of stock layers: features in, small unit vectors out.
 
-``Linear, LeakyReLU, Linear`` (the head, its weights mapped once and for all), unit length, ``Linear`` (centring and
+``Linear, LeakyReLU, Linear`` (the head, its weights already mapped), unit length, ``Linear`` (centring and
 projection), unit length. Any program that multiplies matrices can run it.
 """
 
@@ -41,7 +41,7 @@ class UnitLength(nn.Module):
 
 
 class Exported(nn.Module):
-    """Encoder and stack as one module, for tracing: inputs to vectors, and to codes where they are stored as such."""
+    """Run encoder and stack as one module, for tracing: inputs to vectors, and to codes where those are stored."""
 
     def __init__(self, encoder: nn.Module, stack: nn.Module, calibration: Calibration) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def vector_stack(head: Sequence[nn.Module], projection: Projection) -> nn.Sequen
 
 
 def describe(stack: nn.Sequential) -> list[LayerSpec]:
-    """Return the chain as plain values, from which :func:`rebuild` makes it again."""
+    """Return the chain as plain values, from which `rebuild` makes it again."""
     numbers, specs = count(), list[LayerSpec]()
     for layer in stack:
         if isinstance(layer, nn.Linear):
@@ -95,7 +95,7 @@ def describe(stack: nn.Sequential) -> list[LayerSpec]:
 
 
 def stack_tensors(stack: nn.Sequential) -> dict[str, Tensor]:
-    """Return the weights under the names of :func:`describe`."""
+    """Return the weights under the names of `describe`."""
     found: dict[str, Tensor] = {}
     for spec, layer in zip(describe(stack), stack, strict=True):
         if isinstance(layer, nn.Linear):
@@ -105,7 +105,7 @@ def stack_tensors(stack: nn.Sequential) -> dict[str, Tensor]:
 
 
 def rebuild(specs: Sequence[Mapping[str, object]], tensors: Mapping[str, Tensor]) -> nn.Sequential:
-    """Return the chain that :func:`describe` described, with its weights.
+    """Return the chain that `describe` described, with its weights.
 
     Raises:
         ValueError: If a layer is unknown, or a weight is missing or of another shape.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stamp: which space a vector belongs to, written into every file of an export.
+"""Stamp every file of an export with the space that its vectors belong to.
 
 Two vectors may be compared only if the same weights made them, along the same basis, cut to the same dimension and
 stored alike. Nothing in the numbers themselves says so, and a search over mixed spaces answers, wrongly, without an
-error. So every artefact carries the hashes, and whoever joins two of them asks :func:`check_same_space`.
+error. So every artefact carries the hashes, and whoever joins two of them asks `check_same_space`.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ _NEW = ("format", "chain")
 
 @dataclass(frozen=True)
 class Stamp:
-    """What has to agree before two artefacts, or the vectors they made, may meet.
+    """Hold what must agree before the vectors of two artefacts may be compared.
 
     Attributes:
-        model: hash of the encoder's and the head's weights.
-        basis: hash of the projection's weights.
-        calibration: hash of the calibration; that of nothing for float32.
-        dimension: numbers in a vector.
-        full_dimension: numbers in the head's output, before the cut.
-        storage: how a number is kept: ``"float32"``, ``"int8"`` or ``"binary"``.
-        config: encoder and head as plain values, for people; the hashes decide.
-        version: of the package that wrote the artefact.
-        normalisation: the steps behind the head.
-        chain: hash of the layers from features to vectors, their order, kinds, sizes and type of number.
-        description: hash of the encoder's description and the names of the inputs; files of one export share it, those
+        model: Hash of the encoder's and the head's weights.
+        basis: Hash of the projection's weights.
+        calibration: Hash of the calibration; that of nothing for float32.
+        dimension: Numbers in a vector.
+        full_dimension: Numbers in the head's output, before the cut.
+        storage: How a number is kept: ``"float32"``, ``"int8"`` or ``"binary"``.
+        config: Encoder and head as plain values, for people; the hashes decide.
+        version: Of the package that wrote the artefact.
+        normalisation: The steps behind the head.
+        chain: Hash of the layers from features to vectors, their order, kinds, sizes and type of number.
+        description: Hash of the encoder's description and the names of the inputs; files of one export share it, those
             of one space need not.
-        format: :data:`FORMAT`.
+        format: `FORMAT`.
     """
 
     model: str
@@ -74,7 +74,7 @@ class Stamp:
         return f"{self.model[:8]}-{self.basis[:8]}-{self.dimension}-{self.storage}"
 
     def as_json(self) -> str:
-        """The stamp as one line of JSON, the same for the same stamp."""
+        """Return the stamp as one line of JSON, the same for the same stamp."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
@@ -82,8 +82,8 @@ def parse_stamp(content: object, source: object) -> Stamp:
     """Return the stamp that a file holds, as JSON text or as the mapping in it.
 
     Args:
-        content: text, mapping, or None where a file has none.
-        source: the file, for the error.
+        content: Text, mapping, or None where a file has none.
+        source: The file, for the error.
 
     Raises:
         ValueError: If it is missing, damaged, or of another version.
@@ -104,23 +104,23 @@ def parse_stamp(content: object, source: object) -> Stamp:
 
 
 def chain_hash(layers: object, normalisation: str = NORMALISATION) -> str:
-    """Hash of the chain from features to vectors."""
+    """Return the hash of the chain from features to vectors."""
     return hash_values({"layers": layers, "dtype": DTYPE, "normalisation": normalisation})
 
 
 def description_hash(encoder: object, inputs: object, calibration_rows: int) -> str:
-    """Hash of what is said of the encoder and of its inputs."""
+    """Return the hash of what is said of the encoder and of its inputs."""
     return hash_values({"encoder": encoder, "inputs": inputs, "calibration_rows": calibration_rows})
 
 
 def hash_values(values: object) -> str:
-    """SHA-256 of plain values, the same for the same values."""
+    """Return the SHA-256 of plain values, the same for the same values."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differences(first: Stamp, second: Stamp) -> list[str]:
-    """What keeps two stamps from being of one space, in words; nothing if they are. Configs and versions may differ.
+    """Return in words what keeps two stamps from being of one space; configs and versions may differ.
 
     A stamp of the layout before is compared by what it covers.
     """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The traced forms: ``torch.export`` (one ``.pt2``) and ONNX, both end to end, from inputs to vectors and codes.
+"""Write the traced forms, ``torch.export`` (one ``.pt2``) and ONNX, from inputs to vectors and codes.
 
-Any number of rows goes through; with tokenised text any length, too. Both files carry the stamp.
+They take any number of rows and, of tokenised text, any length. Both files carry the stamp.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def trace(module: Exported, example: Inputs) -> ExportedProgram:
     """Trace encoder and stack with a free number of rows, and a free length where the inputs are tensors by name.
 
     Args:
-        module: in eval mode, on the CPU.
-        example: inputs of at least two rows; images keep their size.
+        module: In eval mode, on the CPU.
+        example: Inputs of at least two rows; images keep their size.
 
     Raises:
-        ValueError: If the encoder does what cannot be traced, with what the tracer said.
+        ValueError: If the encoder cannot be traced, with what the tracer said.
     """
     free = torch.export.Dim.DYNAMIC
     shapes = {0: free} if isinstance(example, Tensor) else {name: {0: free, 1: free} for name in example}
@@ -134,7 +134,7 @@ def need(package: str) -> ModuleType:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hush what torch's exporter says of itself: a deprecation inside it, and operators of absent packages."""
+    """Silence what torch's exporter reports about itself: a deprecation, and operators of absent packages."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of small vectors, stamped, so that vectors of two spaces cannot be joined unnoticed."""
+"""Write and read files of small vectors, stamped so that vectors of two spaces cannot be joined unnoticed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from lightning_monocon.export.artefact import read_tensors, stamp_of
+from lightning_monocon.export.artefact import read_tensors, stamp_of, write_tensors
 from lightning_monocon.export.prepare import Prepared
 from lightning_monocon.export.stamp import KEY, Stamp, differences, parse_stamp
 
@@ -24,20 +23,19 @@ def write_vectors(prepared: Prepared, path: Path) -> None:
         with torch.no_grad():
             tensors[name] = prepared.calibration.codes(prepared.stack(rows.features)).contiguous()
         tensors[f"{name}_labels"] = rows.labels.contiguous()
-    save_file(tensors, path, {"format": "pt", KEY: prepared.stamp.as_json()})
+    write_tensors(path, tensors, {"format": "pt", KEY: prepared.stamp.as_json()})
 
 
 def save_vectors(path: str | Path, stamp: Stamp, **tensors: Tensor) -> Path:
     """Write tensors of one space to a ``.safetensors`` file with its stamp.
 
     Args:
-        path: the file.
-        stamp: of the model that made them, ``load(folder).stamp``.
-        tensors: vectors or codes, and whatever belongs to them, by name.
+        path: The file.
+        stamp: Of the model that made them, ``load(folder).stamp``.
+        tensors: Vectors or codes, and whatever belongs to them, by name.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, {KEY: stamp.as_json()})
+    write_tensors(path, {name: tensor.contiguous() for name, tensor in tensors.items()}, {KEY: stamp.as_json()})
     return path
 
 
@@ -45,8 +43,8 @@ def load_vectors(path: str | Path, expect: Stamp | str | Path | None = None) -> 
     """Read such a file.
 
     Args:
-        path: the file.
-        expect: the space that it must be of: a stamp, or an artefact that carries one.
+        path: The file.
+        expect: The space that it must be of: a stamp, or an artefact that carries one.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -60,11 +58,11 @@ def load_vectors(path: str | Path, expect: Stamp | str | Path | None = None) -> 
 
 
 def check_same_space(first: Stamp | str | Path, second: Stamp | str | Path) -> None:
-    """Refuse two artefacts whose vectors must not meet.
+    """Refuse two artefacts whose vectors must not be compared.
 
     Args:
         first: a stamp, a folder of an export, or one of its files, or a file of vectors.
-        second: the same.
+        second: The same.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a trained module to a folder that makes small vectors: prepare, write each form, read it back, measure."""
+"""Export a trained module: prepare it, write each form, read it back, and measure what it costs."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from lightning_monocon.export.vectors import write_vectors
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.module import MonoCon
+from lightning_monocon.runs.files import write_text
 from lightning_monocon.runs.scratch import filled, resolved_target
 
 Form = Literal["onnx", "pt2", "sentence-transformers"]
@@ -45,19 +46,19 @@ Form = Literal["onnx", "pt2", "sentence-transformers"]
 
 
 class DoubtfulExportWarning(UserWarning):
-    """A model was exported although its vectors are hardly worth it."""
+    """Warn that a model was exported although its vectors are hardly worth it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Export:
-    """What :func:`export_model` wrote.
+    """Hold what `export_model` wrote.
 
     Attributes:
-        folder: where.
-        description: what ``config.json`` says.
-        lines: accuracy and bytes before and after.
-        losses: of the export against the encoder and the head's whole output, and of the codes against float32.
-        doubts: what speaks against shipping it; the card has it first.
+        folder: Where.
+        description: What ``config.json`` says.
+        lines: Accuracy and bytes before and after.
+        losses: Of the export against the encoder and the head's whole output, and of the codes against float32.
+        doubts: What speaks against shipping it; the card has it first.
     """
 
     folder: Path
@@ -73,7 +74,7 @@ class Export:
 
     @property
     def stamp(self) -> Stamp:
-        """Of the space."""
+        """Stamp of the space."""
         return self.description.stamp
 
 
@@ -84,7 +85,7 @@ def export_model(
     out: str | Path,
     *,
     dim: float = 0.99,
-    storage: Storage = "float32",
+    dtype: Storage = "float32",
     searched: Iterable[object] | None = None,
     forms: Sequence[Form] | None = None,
     tokenizer: str | None = None,
@@ -93,27 +94,29 @@ def export_model(
     tolerance: float | None = None,
     sample: int = 50_000,
     even_so: bool = False,
+    storage: Storage | None = None,
 ) -> Export:
     """Write a trained model that makes small vectors, in forms that need none of this package.
 
     Args:
-        model: the trained module.
-        gallery: batches ``(inputs, labels)``: the projection and the codes are fitted on these rows, in one pass.
-        query: batches of held-out rows, on which the loss is measured.
+        model: The trained module.
+        gallery: Batches ``(inputs, labels)``: the projection and the codes are fitted on these rows, in one pass.
+        query: Batches of held-out rows, on which the loss is measured.
         out: a folder that does not exist or is empty, a mount point or a link to one, too. Without a folder it appears
             whole or not at all; into an empty one the files move at the end, ``config.json`` last.
-        dim: share of the gallery's variance to keep, in (0, 1), or a number of dimensions.
-        storage: ``"float32"``, ``"int8"`` or ``"binary"``.
-        searched: batches that the queries search instead of the gallery, when the loss is measured: for pairs, the
+        dim: Share of the gallery's variance to keep, in (0, 1), or a number of dimensions.
+        dtype: Storage type of a number: ``"float32"``, ``"int8"`` or ``"binary"``.
+        searched: Batches that the queries search instead of the gallery, when the loss is measured: for pairs, the
             other sides, labelled alike.
         forms: ``"onnx"``, ``"pt2"`` and, for text, ``"sentence-transformers"``; by default all that the encoder has.
-        tokenizer: name or folder of the tokenizer that the sentence-transformers form takes.
-        max_length: longest text in tokens that the sentence-transformers form takes.
-        vectors: write the small vectors of the sampled rows as well, with their labels.
-        tolerance: most that any number of any form may differ from the native model; by default what the rounding of
+        tokenizer: Name or folder of the tokenizer that the sentence-transformers form takes.
+        max_length: Longest text in tokens that the sentence-transformers form takes.
+        vectors: Write the small vectors of the sampled rows as well, with their labels.
+        tolerance: Most that any number of any form may differ from the native model; by default what the rounding of
             float32 explains.
-        sample: gallery rows to calibrate and to measure on, drawn from all; as many queries.
-        even_so: export a model that has collapsed or finds less than half, with a warning.
+        sample: Gallery rows to calibrate and to measure on, drawn from all; as many queries.
+        even_so: Export a model that has collapsed or finds less than half, with a warning.
+        storage: The former name of ``dtype``.
 
     Raises:
         FileExistsError: If ``out`` holds something.
@@ -123,10 +126,11 @@ def export_model(
         ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, a name is unknown, or the model
             has collapsed or its vectors find less than half of what the encoder finds.
     """
-    chosen = _chosen(model, storage, forms)
+    dtype = storage or dtype
+    chosen = _chosen(model, dtype, forms)
     target = resolved_target("out", out)
     with filled("out", target, last=CONFIG) as folder:
-        prepared = prepare(model, gallery, query, dim, storage, sample, searched)
+        prepared = prepare(model, gallery, query, dim, dtype, sample, searched)
         allowed = checked_tolerance(rounding(prepared), tolerance)
         lines = _measured(prepared)
         found = _doubts(prepared, lines, even_so)
@@ -135,7 +139,7 @@ def export_model(
         write_description(description, folder)
         losses = _losses(lines)
         counts = len(prepared.searched.labels), len(prepared.query.labels)
-        (folder / CARD).write_text(model_card(description, lines, losses, counts, found), encoding="utf-8")
+        write_text(folder / CARD, model_card(description, lines, losses, counts, found))
         if vectors:
             write_vectors(prepared, folder / VECTORS)
     return Export(Path(out), description, lines, losses, found)
@@ -157,7 +161,7 @@ def _doubts(prepared: Prepared, lines: Sequence[Line], even_so: bool) -> tuple[s
 
 
 def _losses(lines: Sequence[Line]) -> tuple[Loss, ...]:
-    """What ships against the encoder, the cut against the head's whole output, and the codes against float32."""
+    """Return what is lost: exported against encoder, the cut against the whole output, codes against float32."""
     encoder, _, whole, exported, *codes = lines
     pairs = [
         (encoder, lines[-1]),
@@ -203,8 +207,8 @@ def _described(prepared: Prepared, forms: Sequence[Form], largest: dict[str, flo
     )
 
 
-def _chosen(model: MonoCon, storage: Storage, forms: Sequence[Form] | None) -> tuple[Form, ...]:
-    check_choice("storage", storage, get_args(Storage))
+def _chosen(model: MonoCon, dtype: Storage, forms: Sequence[Form] | None) -> tuple[Form, ...]:
+    check_choice("dtype", dtype, get_args(Storage))
     text = is_text(unwrapped(model.encoder))
     chosen = tuple(form for form in get_args(Form) if text or form != "sentence-transformers")
     if forms is None:

@@ -7,7 +7,8 @@ or a large offset then costs no digits, so float32 products are enough to *choos
 
 1. a tile of scores :math:`2\,q\cdot g - |g|^2`, of which the best ``k + 8`` are kept;
 2. the candidates' distances in float64 *decide*, equal distances by the smaller gallery index;
-3. a query whose last candidate is within rounding of its k-th is searched again in float64.
+3. a query whose last candidate is within rounding of its k-th is searched again: every row whose score is within
+   rounding of the k-th is measured in float64.
 
 So the result is that of a float64 brute-force search, at the price of a float32 one. Memory beyond the inputs: one
 float32 copy of them and a few tiles.
@@ -26,11 +27,12 @@ from lightning_monocon.functional.unit_rows import binary_scale, tame_rows
 
 DistanceName = Literal["cosine", "euclidean"]
 
-_QUERY_TILE = 1024
-_GALLERY_TILE = 4096
+_QUERY_TILE = 256
+_GALLERY_TILE = 16384
 _ROW_TILE = 1024  # float64 rows that are prepared at a time
 _EXACT_ENTRIES = 1 << 21  # float64 entries of one exact tile: 16 MB
-_EXACT_QUERIES = 16  # searched again together
+_EXACT_QUERIES = 256  # searched again together
+_LAST = 1 << 62  # added to the indices that come last of equal distances
 _MARGIN = 8  # candidates beyond k that float32 keeps for float64 to judge
 
 
@@ -133,49 +135,77 @@ def _candidates(query: Tensor, gallery: _Points, count: int) -> tuple[Tensor, Te
     return scores, indices
 
 
-def _decide(squared: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k smallest ``squared`` distances and their ``indices``, equal ones by the smaller index."""
-    indices, order = indices.sort(dim=1)
+def _decide(squared: Tensor, indices: Tensor, k: int, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the k smallest ``squared`` distances and their ``indices``, equal ones as `neighbours` orders them."""
+    order = torch.where(indices < first[:, None], indices + _LAST, indices).argsort(dim=1)
     squared, position = squared.gather(1, order).sort(dim=1, stable=True)
-    return squared[:, :k], indices.gather(1, position[:, :k])
+    return squared[:, :k], indices.gather(1, order.gather(1, position[:, :k]))
 
 
-def _squared_distances(query: Tensor, gallery: _Points, indices: Tensor) -> Tensor:
-    """Return float64 squared distances ``(Q, m)`` of each query ``(Q, D)`` to its own candidates."""
-    squared = torch.empty(indices.shape, dtype=torch.float64, device=query.device)
-    height = max(1, _EXACT_ENTRIES // (indices.shape[1] * query.shape[1]))
-    for start in range(0, len(query), height):
-        chosen = indices[start : start + height]
-        difference = _unit(gallery, chosen.flatten()).view(*chosen.shape, -1).sub_(query[start : start + height, None])
-        squared[start : start + height] = difference.square_().sum(dim=2) + gallery.penalty[chosen]
-    return squared
+def _kept(squared: Tensor, indices: Tensor, k: int, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `_decide` does, by ascending index as ``indices`` must be: sorting many rows would take longer."""
+    kth = squared.kthvalue(k, dim=1, keepdim=True).values
+    nearer, tied, late = squared < kth, squared == kth, indices < first[:, None]
+    wanted = k - nearer.sum(1, keepdim=True)
+    wanted_late = wanted - (tied & ~late).sum(1, keepdim=True)
+    passed = (tied & late).sum(1, keepdim=True)
+    place = tied.cumsum(1)
+    nearer |= tied & torch.where(late, place <= wanted_late, place - passed <= wanted)
+    return squared[nearer].view(-1, k), indices[nearer].view(-1, k)
 
 
-def _search_exactly(query: Tensor, gallery: _Points, k: int, forbidden: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return what a float64 search over the whole gallery finds for a few queries ``(Q, D)``."""
-    best = torch.empty(len(query), 0, dtype=torch.float64, device=query.device)
-    indices = torch.empty(len(query), 0, dtype=torch.int64, device=query.device)
-    height = max(1, _EXACT_ENTRIES // (len(query) * query.shape[1]))
-    for start in range(0, len(gallery.rows), height):
-        rows = torch.arange(start, min(start + height, len(gallery.rows)), device=query.device)
-        every = rows.expand(len(query), -1)
-        squared = (_unit(gallery, rows)[None] - query[:, None]).square_().sum(dim=2) + gallery.penalty[rows]
-        if forbidden is not None:
-            squared.masked_fill_(every == forbidden[:, None], torch.inf)
-        best, indices = _decide(torch.cat([best, squared], 1), torch.cat([indices, every], 1), k)
-    return best, indices
+def _pair_distances(query: Tensor, gallery: _Points, number: Tensor, row: Tensor) -> Tensor:
+    """Return float64 squared distances ``(P,)`` between the queries ``number`` and the gallery rows ``row``."""
+    height = max(1, _EXACT_ENTRIES // query.shape[1])
+    parts = zip(torch.split(number, height), torch.split(row, height), strict=True)
+    return torch.cat([(_unit(gallery, g) - query[q]).square_().sum(dim=1) + gallery.penalty[g] for q, g in parts])
 
 
-def _search_tile(query: _Points, tile: slice, gallery: _Points, k: int, exclude_self: bool) -> Neighbours:
+class _Unsure(NamedTuple):
+    """Hold queries whose nearest rows float32 cannot tell."""
+
+    rows: Tensor  # (Q, D) float64
+    scaled: Tensor  # (Q, D) float32, as `_candidates` takes them
+    least: Tensor  # (Q,) float32 score below which no row is among the nearest
+    first: Tensor  # (Q,) rows of the gallery that come first of equally near ones
+    own: Tensor | None  # (Q,) rows of the gallery that they are, which they must not find
+
+
+def _search_again(query: _Unsure, gallery: _Points, k: int) -> tuple[Tensor, Tensor]:
+    """Return what a float64 search over the whole gallery finds, measuring only what float32 cannot rule out."""
+    best = torch.full((len(query.rows), k), torch.inf, dtype=torch.float64, device=query.rows.device)
+    indices = torch.full(best.shape, -1, device=best.device)
+    for start in range(0, len(gallery.rows), _GALLERY_TILE):
+        tile = slice(start, min(start + _GALLERY_TILE, len(gallery.rows)))
+        reached = torch.mm(query.scaled, gallery.centred[tile].T).sub_(gallery.square[tile]) >= query.least[:, None]
+        if query.own is not None:
+            reached &= torch.arange(start, tile.stop, device=best.device) != query.own[:, None]
+
+        number, row = torch.nonzero(reached, as_tuple=True)
+        count = reached.sum(1)
+        place = torch.arange(len(number), device=best.device) - (count.cumsum(0) - count)[number]
+        squared = best.new_full((len(count), int(count.max())), torch.inf)
+        squared[number, place] = _pair_distances(query.rows, gallery, number, row + start)
+        found = torch.full(squared.shape, tile.stop, device=best.device)
+        found[number, place] = row + start
+        best, indices = _kept(torch.cat([best, squared], 1), torch.cat([indices, found], 1), k, query.first)
+    return _decide(best, indices, k, query.first)
+
+
+def _search_tile(
+    query: _Points, tile: slice, gallery: _Points, k: int, exclude_self: bool, first: Tensor
+) -> Neighbours:
     """Return squared distances and indices for one tile of queries."""
+    first = first[tile]
     scaled = query.centred[tile] * 2.0
     own = torch.arange(tile.start, tile.start + len(scaled), device=scaled.device) if exclude_self else None
     scores, indices = _candidates(scaled, gallery, min(k + _MARGIN + int(exclude_self), len(gallery.rows)))
     exact = _unit(query, tile)
-    squared = _squared_distances(exact, gallery, indices)
+    number = torch.arange(len(indices), device=indices.device).repeat_interleave(indices.shape[1])
+    squared = _pair_distances(exact, gallery, number, indices.flatten()).view(indices.shape)
     if own is not None:
         squared.masked_fill_(indices == own[:, None], torch.inf)
-    best, chosen = _decide(squared, indices, k)
+    best, chosen = _decide(squared, indices, k, first)
     if scores.shape[1] < len(gallery.rows):
         # float32 scores err by about eps sqrt(D) |q| |g|; beyond four times that no row outside can beat the k-th.
         largest = gallery.square.max()
@@ -185,12 +215,21 @@ def _search_tile(query: _Points, tile: slice, gallery: _Points, k: int, exclude_
         unsure = torch.nonzero(kth - scores[:, -1] <= slack).flatten()
         for start in range(0, len(unsure), _EXACT_QUERIES):
             some = unsure[start : start + _EXACT_QUERIES]
-            few = None if own is None else own[some]
-            best[some], chosen[some] = _search_exactly(exact[some], gallery, k, few)
+            asked = _Unsure(
+                exact[some], scaled[some], (kth - slack)[some], first[some], None if own is None else own[some]
+            )
+            best[some], chosen[some] = _search_again(asked, gallery, k)
     return Neighbours(best, chosen)
 
 
-def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: DistanceName = "cosine") -> Neighbours:
+def neighbours(
+    gallery: Tensor,
+    query: Tensor | None,
+    k: int = 5,
+    metric: DistanceName = "cosine",
+    *,
+    first: Tensor | None = None,
+) -> Neighbours:
     """Return the k nearest gallery rows of every query row, exactly, nearest first.
 
     Equal distances are ordered by the smaller gallery index (scikit-learn leaves that order open). A row of zeros has
@@ -201,6 +240,8 @@ def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: Distan
         query: ``(N, D)``, or None: every gallery row queries the others, itself left out.
         k: How many, 1 to M (M - 1 for ``query=None``).
         metric: ``"cosine"`` or ``"euclidean"``.
+        first: ``(N,)`` for each query the gallery index from which equal distances are ordered, and on from 0 after the
+            last; 0 by default.
 
     Raises:
         TypeError: If an input is not a floating-point tensor.
@@ -223,8 +264,9 @@ def neighbours(gallery: Tensor, query: Tensor | None, k: int = 5, metric: Distan
     scale = _scale(rows, metric)
     points, centre = _prepared(rows, metric, None, scale)
     queries = points if exclude_self else _prepared(asked, metric, centre, scale)[0]
+    first = torch.zeros(len(asked), dtype=torch.int64, device=device) if first is None else first.to(device)
     found = [
-        _search_tile(queries, slice(start, start + _QUERY_TILE), points, k, exclude_self)
+        _search_tile(queries, slice(start, start + _QUERY_TILE), points, k, exclude_self, first)
         for start in range(0, len(asked), _QUERY_TILE)
     ]
     empty = torch.empty(0, k, dtype=torch.float64, device=device)

@@ -2,7 +2,8 @@
 """Find the reasons to distrust the headline figures of an embedding.
 
 Effective dimension and reconstruction error are won by collapse, by a constant shift and by a small or padded sample.
-Each rule looks at one of these ways, needs no baseline, and speaks with its figures.
+Each rule of `red_flags` looks at one of these ways, needs no baseline, and gives its figures. The thresholds of the
+metrics, the callbacks, the scorecard's verdicts and the export's doubts are all here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,33 @@ ROWS_PER_FEATURE = 10
 """Distinct rows per feature below which the effective dimension still grows with the sample."""
 
 REPEATED_SHARE = 0.05
-"""Share of repeated rows worth a word: three standard errors of the estimate of distinct rows in a large sample."""
+"""Share of repeated rows that is worth a word.
+
+`EmbeddingReport` estimates the distinct rows of a large sample with a standard error of 1.6 %, the scorecard counts
+them. At three standard errors both say the same, and no sample without repeats is accused.
+"""
+
+LEAKED_SHARE = 0.01
+"""Share of queries that are rows of the gallery which is worth a word; they are counted, and each finds itself."""
+
+NO_SKILL = 0.1
+"""Of the baseline's accuracy above chance, the share below which an embedding has learnt nothing to speak of."""
+
+COLLAPSED_SHARE = 0.5
+"""Of an embedding's own accuracy above chance, the share that must survive in its effective dimension."""
+
+COMPACT_RATIO = 0.8
+"""An effective dimension must fall below this share of the baseline's: another seed moves it by a tenth."""
+
+ACCURACY_LOSS = 0.01
+"""Accuracy that may be lost beyond noise, one point; more is a trade, not compactness."""
+
+COLLAPSED = "the dimensions that hold 99 % of the variance do not hold the classes"
+UNDER_TRAINED = (
+    "fewer dimensions, but less accuracy: a short run looks like this, and so does too narrow a model; train longer "
+    "before n99 means anything"
+)
+ALL_EQUAL = "all rows of the gallery are equal"
 
 
 class RedFlag(NamedTuple):

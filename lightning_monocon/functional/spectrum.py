@@ -66,6 +66,17 @@ def squared_singular_values(statistics: Moments, centred: bool) -> Tensor:
     return squares.flip(0).clamp_min(0.0)
 
 
+def numerical_rank(variances: Tensor) -> int:
+    """Return how many principal directions of unit rows hold more than rounding error.
+
+    Args:
+        variances: ``(D,)`` float64 eigenvalues of the covariance of L2-normalised rows.
+    """
+    # Unit rows have second moment 1, so rounding leaves about D eps of variance in any direction.
+    floor = len(variances) * torch.finfo(torch.float64).eps
+    return int((variances > floor).sum())
+
+
 def explained_variance(embeddings: Tensor, normalize: bool = True) -> Tensor:
     """Return the variance along each principal component, ``(D,)`` float64, descending.
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,10 +12,13 @@ from torch import Tensor
 from lightning_monocon.functional.checks import check_embeddings, check_labels
 from lightning_monocon.functional.knn_accuracy import check_classes
 from lightning_monocon.functional.neighbour_scores import scores_from_labels
-from lightning_monocon.functional.neighbours import neighbours
+from lightning_monocon.functional.neighbours import DistanceName, neighbours
 from lightning_monocon.functional.recall_at_k import check_ks
+from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
 from lightning_monocon.functional.unit_rows import unit_rows
+
+_TILE = 8192  # rows that are taken to float64 at a time
 
 
 def check_dims(dims: int | Sequence[int], width: int | None = None) -> tuple[int, ...]:
@@ -28,22 +32,59 @@ def check_dims(dims: int | Sequence[int], width: int | None = None) -> tuple[int
     return found
 
 
+def projected(rows: Tensor, axes: PrincipalComponents, dim: int) -> Tensor:
+    """Return the first ``dim`` principal coordinates of the unit rows, ``(N, dim)`` float64."""
+    directions = axes.components[:dim].nan_to_num(0.0).T  # rows that are all equal have no directions
+    parts = (part.to(axes.mean.device).to(torch.float64) for part in torch.split(rows, _TILE))
+    return torch.cat([(unit_rows(part) - axes.mean) @ directions for part in parts])
+
+
 def truncated(rows: Tensor, axes: PrincipalComponents, dim: int) -> Tensor:
-    """Return the first ``dim`` principal coordinates of the unit rows, ``(N, dim)`` float64; uncut rows for all."""
-    rows = rows.to(axes.mean.device).to(torch.float64)
-    if dim == rows.shape[1]:
-        return rows
-    return (unit_rows(rows) - axes.mean) @ axes.components[:dim].T
+    """Return the rows cut to their first ``dim`` principal coordinates; the rows themselves for all D."""
+    return rows if dim == rows.shape[1] else projected(rows, axes, dim)
+
+
+class Ties(NamedTuple):
+    """Order the rows that a cut has made equally near to a query.
+
+    Cut rows are often equally near: in one dimension a cosine is only a sign, and short codes repeat. By the smaller
+    row number, as `neighbours` has it, a gallery that is sorted by class would answer the first class to all queries.
+    So the gallery is ordered by a hash of its uncut unit rows (equal ones by label), and each query begins at a place
+    of its own, a hash of the uncut query. The result is the same in any order of the rows, and no label is favoured.
+
+    Attributes:
+        order: ``(M,)`` rows of the gallery.
+        first: ``(N,)`` for each query the place in ``order`` from which equally near rows are counted.
+    """
+
+    order: Tensor
+    first: Tensor
+
+    def nearest(self, gallery: Tensor, query: Tensor, k: int, metric: DistanceName = "cosine") -> Tensor:
+        """Return the k nearest rows ``(N, k)`` of the cut gallery for every cut query, nearest first."""
+        found = neighbours(gallery[self.order.to(gallery.device)], query, k, metric, first=self.first).indices
+        return self.order.to(found.device)[found]
+
+
+def ties_of(gallery: Tensor, gallery_labels: Tensor, query: Tensor) -> Ties:
+    """Return the order of equally near rows for a gallery ``(M, D)`` and queries ``(N, D)`` before the cut."""
+    keys, places = _direction_keys(gallery), _direction_keys(query)
+    order = gallery_labels.to(keys.device).argsort(stable=True)
+    return Ties(order[keys[order].argsort(stable=True)], places % len(gallery))
+
+
+def _direction_keys(rows: Tensor) -> Tensor:
+    return torch.cat([row_keys(unit_rows(part.to(torch.float64))) for part in torch.split(rows, _TILE)])
 
 
 def curve_of(
     gallery: Tensor, gallery_labels: Tensor, query: Tensor, query_labels: Tensor, dims: Sequence[int], k: int
 ) -> dict[int, dict[str, Tensor]]:
     """Return the scores for each of ``dims``; arguments are checked."""
-    axes = principal_components(gallery)
+    axes, ties = principal_components(gallery), ties_of(gallery, gallery_labels, query)
     curve = {}
     for dim in dims:
-        found = neighbours(truncated(gallery, axes, dim), truncated(query, axes, dim), k).indices
+        found = ties.nearest(truncated(gallery, axes, dim), truncated(query, axes, dim), k)
         nearest = gallery_labels.to(found.device)[found]
         curve[dim] = scores_from_labels(nearest, query_labels.to(found.device), k, (1,))
     return curve
@@ -56,7 +97,8 @@ def truncation_curve(
 
     Rows are L2-normalised, centred on the gallery's mean and projected to its principal axes; neighbours are ranked
     by the cosine of the projected rows. With all D dimensions nothing is cut, so the vectors are used as they are:
-    the cosine of the embeddings, uncentred. The query takes no part in fitting.
+    the cosine of the embeddings, uncentred. The query takes no part in fitting. Which of equally near rows are found
+    depends on a hash of the rows and not on their order.
 
     Args:
         gallery: ``(M, D)``, any floating dtype.

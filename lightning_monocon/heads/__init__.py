@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Heads that map an encoder's features to the embedding: monotonic, its unconstrained twin, and a linear bottleneck.
+r"""Map the features of an encoder to the embedding: by a monotonic head, its unconstrained twin, or a bottleneck.
 
-All of them take features of shape (..., in_features), floating, and return (..., out_features). All are a *float32
+All heads take floating-point features of shape (..., in_features) and return (..., out_features). All are a *float32
 island*: they sum in and return float32 under any autocast and for 16-bit inputs or weights (float64 if the input or a
-weight is float64). A monotonic head that starts like the reference spreads its outputs over 1e-4 of their length,
-which rounding to bfloat16 would erase.
+weight is float64). A monotonic head with the reference initialisation spreads its outputs over 1e-4 of their
+length, which rounding to bfloat16 would erase.
 """
 
 from lightning_monocon.heads.monotonic import MonotonicMLP

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the heads ask of their constructor's arguments."""
+"""Check the arguments of the heads."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arms of the paper's comparison: which head stands on the encoder, by name."""
+"""Build the head of each arm of the paper's comparison by name."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def build_head(spec: HeadSpec) -> nn.Module:
 
 
 def own_head_spec(head: nn.Module) -> HeadSpec:
-    """Return what a checkpoint says of a head of the user's own: its class."""
+    """Return the entry of a checkpoint for a head of the user's own: its class."""
     home = type(head).__module__
-    if home.startswith("lightning_monocon.heads."):  # the path that users import it by, whatever file it is in
+    if home.startswith("lightning_monocon.heads."):  # the path by which users import it, whatever its file
         home = "lightning_monocon.heads"
     return {"arm": f"{home}.{type(head).__qualname__}"}
 
@@ -64,11 +64,11 @@ def head_arguments(spec: HeadSpec, head: nn.Module | None = None) -> dict[str, A
     """Return the arguments of `MonoCon` that rebuild the head of a checkpoint.
 
     Args:
-        spec: What the checkpoint says of its head.
-        head: The head, where it was a module of the user's own.
+        spec: Entry of the checkpoint for its head.
+        head: The head, if it was a module of the user's own.
 
     Raises:
-        ValueError: If it was one and is not given.
+        ValueError: If such a head is not given.
     """
     if head is not None:
         return {"head": head}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Provide what all heads share: linear layers with an activation between them, summed in float32."""
+"""Provide the base of all heads: linear layers with an activation between them, summed in float32."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, NEG
 
 
 class Head(nn.Module):
-    """Linear layers of the given widths with ``activation`` between them; `parametrization` maps every weight."""
+    """Chain linear layers of the given widths with ``activation`` between; `parametrization` maps every weight."""
 
     parametrization: Parametrization = "none"
     monotone: Tensor | None
@@ -40,12 +40,12 @@ class Head(nn.Module):
 
     @property
     def layers(self) -> list[nn.Linear]:
-        """The layers, input side first; their weights are raw."""
+        """Return the layers, input side first; their weights are raw."""
         return [*cast("Iterable[nn.Linear]", self.hidden_layers), self.output_layer]
 
     @property
     def effective_weights(self) -> list[Tensor]:
-        """The weights that multiply the features, one (N_l, N_{l-1}) per layer, float32 at least; differentiable."""
+        """Return the differentiable weights that multiply the features, (N_l, N_{l-1}) per layer, float32 at least."""
         first, *rest = [
             layer.weight.to(torch.promote_types(layer.weight.dtype, torch.float32)) for layer in self.layers
         ]
@@ -71,7 +71,7 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> nn.Sequential:
-        """Return a copy made of stock layers only, for inference and export; float32 at least, as the head computes."""
+        """Return a copy of stock layers only, for inference and export; float32 at least, as the head computes."""
         modules: list[nn.Module] = []
         for layer, weight in zip(self.layers, self.effective_weights, strict=True):
             stock = nn.Linear(layer.in_features, layer.out_features, device=weight.device, dtype=weight.dtype)
@@ -86,12 +86,12 @@ class Head(nn.Module):
         The reference start of `MonotonicMLP` shows an effective dimension of 1: a collapse.
 
         Raises:
-            ValueError: Fewer than two rows, or a number that is not finite.
+            ValueError: If there are fewer than two rows, or a number is not finite.
         """
         return init_report(x, self(x), self.effective_weights)
 
     def extra_repr(self) -> str:
-        """Show what the children's sizes do not."""
+        """Return the options that the sizes of the children do not show."""
         return f"activation={self.activation!r}, backend={self.backend!r}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Falsifying a claim of monotonicity by trial."""
+"""Try to falsify a claim of monotonicity."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 
 
 class CounterExample(NamedTuple):
-    """Two inputs that are ordered while an output is not."""
+    """Hold two inputs that are ordered while an output is not."""
 
     lower: Tensor
-    """(K,): an input."""
+    """An input ``(K,)``."""
     upper: Tensor
-    """(K,): the same input moved in the claimed directions."""
+    """The same input ``(K,)``, moved in the claimed directions."""
     output: int
     """The output that fell."""
     drop: float
-    """By how much it fell, greater than 0; NaN where an output is NaN."""
+    """Amount by which it fell, greater than 0; NaN if an output is NaN."""
 
 
 class NotMonotoneError(RuntimeError):
-    """A head that claims to be monotone is not; `counterexample` shows where."""
+    """Report that a head which claims to be monotone is not; `counterexample` shows where."""
 
     def __init__(self, counterexample: CounterExample) -> None:
         super().__init__(
@@ -51,46 +51,49 @@ def find_counterexample(
     nothing proves nothing; a head from this package is monotone by construction.
 
     Args:
-        function: Maps (n, K) to (n, D).
+        function: Function that maps (n, K) to (n, D).
         x: Rows to start from, (N, K) with N >= 1, finite.
-        directions: (K,) of +1, -1 and 0; features with 0 never move.
+        directions: Directions (K,) of +1, -1 and 0; features with 0 never move.
         n: Number of pairs.
         tolerance: Falls below this share of the largest output count as rounding.
         generator: Source of the trials, on the device of ``x``.
 
     Raises:
-        ValueError: ``x`` has a wrong shape, no row, or a number that is not finite; or ``n`` < 1.
+        ValueError: If ``x`` has a wrong shape, no row, or a number that is not finite; or if ``n`` < 1.
     """
     _check_rows("x", x, len(directions))
     if n < 1 or x.ndim != 2 or len(x) == 0:
         raise ValueError(f"`n` must be at least 1 and `x` (rows, features) with a row; got {n} and {tuple(x.shape)}.")
+
     uniform = _uniform(n, x, generator)
     lower = x[torch.arange(n, device=x.device) % len(x)]
     chosen = uniform(x.shape[1]) < uniform(1)
     chosen.scatter_(1, (uniform(1) * x.shape[1]).long(), True)
     size = 10 ** (4 * uniform(1) - 3) * x.std().nan_to_num(0).clamp_min(1e-3)
     upper = lower + directions * chosen * uniform(x.shape[1]) * size
+
     before, after = function(lower), function(upper)
     drop = before - after
     # NaN compares false: the negation counts it as a violation
     bad = ~(drop <= tolerance * before.abs().max().clamp_min(1))
     if not bool(bad.any()):
         return None
+
     index = int(torch.where(bad, drop, -torch.inf).nan_to_num(torch.inf).argmax())
     row, output = divmod(index, drop.shape[1])
     return CounterExample(lower[row], upper[row], output, float(drop[row, output]))
 
 
 def box_corners(lower: Tensor, upper: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the corners of the box where a function monotone in ``directions`` is least and greatest.
+    """Return the corners of the box at which a function monotone in ``directions`` is least and greatest.
 
     Args:
-        lower: (..., K), finite.
-        upper: The same shape, nowhere below ``lower``, and equal to it in features of direction 0.
-        directions: (K,) of +1, -1 and 0.
+        lower: Lower corner (..., K), finite.
+        upper: Upper corner of the same shape, nowhere below ``lower``, and equal to it in features of direction 0.
+        directions: Directions (K,) of +1, -1 and 0.
 
     Raises:
-        ValueError: A shape or a value breaks these rules.
+        ValueError: If a shape or a value breaks these rules.
     """
     _check_rows("lower", lower, len(directions))
     _check_rows("upper", upper, len(directions))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Starting weights for a stack of monotone layers.
+r"""Initialise the weights of a stack of monotone layers.
 
 Every initialisation is written for the *effective* weight (the one that multiplies the input); `raw_weight` then
-inverts the parametrisation, so that each of them starts the same network whatever ``g`` is.
+inverts the parametrisation, so that the initial network is the same for every ``g``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lightning_monocon.kernels.monotone_linear.reference import Activation, Para
 
 Init = Literal["reference", "identity", "lognormal"]
 FreeInit = Literal["default", "squared", "identity", "lognormal"]
-"""Starts of an unconstrained head: its own, or the effective weights of a monotonic one."""
+"""Initialisations of an unconstrained head: its own, or the effective weights of a monotonic one."""
 
 SMALLEST = 1e-8
 """Least effective weight: exp and softplus have no zero, and a square's gradient vanishes at it."""
@@ -48,9 +48,9 @@ def raw_weight(effective: Tensor, parametrization: Parametrization, signs: Tenso
     Magnitudes below 1e-8 become 1e-8. Columns with sign 0 are their own raw weight; with ``"none"`` all are.
 
     Args:
-        effective: Wanted effective weight; its sign follows ``signs`` in every signed column.
+        effective: The effective weight; its sign follows ``signs`` in every signed column.
         parametrization: The map to invert.
-        signs: (K,) of +1, -1 and 0, or None for all +1.
+        signs: Signs (K,) of +1, -1 and 0, or None for all +1.
     """
     if parametrization == "none":
         return effective
@@ -89,7 +89,7 @@ def initialize_(
 
 
 def _reference_(layer: nn.Linear, parametrization: Parametrization, signs: Tensor | None) -> None:
-    """`nn.Linear`'s default as the raw weight of ``g(w) = w^2``; the other maps get the same effective weight."""
+    """Take `nn.Linear`'s default as the raw weight of ``g(w) = w^2``; other maps get the same effective weight."""
     if parametrization == "square":
         return
     default = layer.weight.clone()

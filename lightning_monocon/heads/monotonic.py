@@ -19,20 +19,20 @@ from lightning_monocon.kernels.monotone_linear.reference import Positive
 
 
 class MonotonicMLP(Head):
-    r"""A network whose every output is monotone in every input: MonoCon's head.
+    r"""Map features to an embedding whose every output is monotone in every input: MonoCon's head.
 
     .. math::
         z_0 = x,\quad z_l = \phi(z_{l-1} g(W_l)^T + b_l),\quad y = z_L g(W_{out})^T + b_{out},\quad g \ge 0
 
-    Every output is non-decreasing in every feature (non-increasing, or free, where ``monotone`` says so); with
-    LeakyReLU, ReLU or no activation it is also convex in them, where no feature is free. Both hold *before* L2
-    normalisation; after it neither does. With ELU or tanh the output is monotone and not convex.
+    Every output is non-decreasing in every feature (or non-increasing, or free, as ``monotone`` defines); with
+    LeakyReLU, ReLU or no activation it is also convex in them, if no feature is free. Both hold *before* L2
+    normalisation; after it neither does. With ELU or tanh the output is monotone but not convex.
 
     Weights are mapped in `forward`, so parameters keep the reference's names (``hidden_layers.<i>.weight``,
     ``output_layer.bias``, ...) and its checkpoints load with ``strict=True``. Weight decay acts on the raw weight: on
     ``w^2`` it shrinks like an L1 penalty.
 
-    Initialisations; each gives the same effective weights whatever the parametrisation:
+    Each initialisation gives the same effective weights for every parametrisation:
 
     - ``"reference"``: `nn.Linear`'s default, squared. Rows of the effective weight sum to about 1/3 at any width, so
       units average their inputs and the untrained output is nearly one-dimensional. Free columns keep the default
@@ -53,13 +53,13 @@ class MonotonicMLP(Head):
         parametrization: ``g``: ``"square"`` (the paper), ``"exp"``, ``"softplus"`` or ``"abs"``.
         activation: ``phi``: ``"leaky_relu"``, ``"relu"``, ``"elu"``, ``"tanh"`` or ``"linear"``.
         init: ``"reference"``, ``"identity"`` or ``"lognormal"``.
-        monotone: Direction per feature, (in_features,): +1 non-decreasing, -1 non-increasing, 0 free (exactly: the
-            other features stay monotone). None means all +1. When given it is part of the state dict.
-        precision: How products are taken; see `lightning_monocon.kernels.monotone_linear.monotone_mlp`.
+        monotone: Direction per feature, (in_features,): +1 non-decreasing, -1 non-increasing, 0 free (the other
+            features stay exactly monotone). None means all +1. If given, it is part of the state dict.
+        precision: Precision of products; see `lightning_monocon.kernels.monotone_linear.monotone_mlp`.
         backend: ``"auto"``, ``"torch"`` or ``"triton"``; see there.
 
     Raises:
-        ValueError: A size is not a positive integer, a name is unknown, or ``monotone`` has a wrong shape or value.
+        ValueError: If a size is not a positive integer, a name is unknown, or ``monotone`` has a wrong shape or value.
 
     Example:
         >>> head = MonotonicMLP(4, monotone=[1, 1, -1, 0])
@@ -91,7 +91,7 @@ class MonotonicMLP(Head):
         initialize_(self.layers, init, parametrization, activation, self.monotone)
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew, as the constructor does."""
+        """Draw the parameters again, as the constructor does."""
         for layer in self.layers:
             layer.reset_parameters()
         initialize_(self.layers, self.init, self.parametrization, self.activation, self.monotone)
@@ -104,7 +104,7 @@ class MonotonicMLP(Head):
 
         Raises:
             NotMonotoneError: With the worst pair found as its `counterexample`.
-            ValueError: ``x`` has a wrong shape, no row, or a number that is not finite; or ``n`` < 1.
+            ValueError: If ``x`` has a wrong shape, no row, or a number that is not finite; or if ``n`` < 1.
         """
         found = find_counterexample(self, x.double(), self._directions_like(x), n, generator=generator)
         if found is not None:
@@ -113,21 +113,21 @@ class MonotonicMLP(Head):
     def bounds(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return the exact least and greatest output over the box from ``lower`` to ``upper``, in two forward passes.
 
-        Both are attained, at the box's two corners that the directions name (up to rounding of the forward pass).
+        Both are attained at the two corners of the box that the directions name, up to rounding of the forward pass.
 
         Args:
-            lower: (..., in_features), finite.
-            upper: The same shape, nowhere below ``lower``, and equal to it in free features: a free feature's
-                extremes may lie inside its interval and differ from output to output.
+            lower: Lower corner (..., in_features), finite.
+            upper: Upper corner of the same shape, nowhere below ``lower``, and equal to it in free features: the
+                extremes of a free feature may lie inside its interval and differ from output to output.
 
         Raises:
-            ValueError: A shape or a value breaks these rules.
+            ValueError: If a shape or a value breaks these rules.
         """
         least, greatest = box_corners(lower, upper, self._directions_like(lower))
         return self(least), self(greatest)
 
     def extra_repr(self) -> str:
-        """Show what the children's sizes do not."""
+        """Return the options that the sizes of the children do not show."""
         return f"parametrization={self.parametrization!r}, init={self.init!r}, {super().extra_repr()}"
 
     def _directions_like(self, x: Tensor) -> Tensor:

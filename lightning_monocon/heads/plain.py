@@ -13,14 +13,14 @@ from lightning_monocon.kernels.monotone_linear import Activation, Backend, Preci
 
 
 class LinearHead(Head):
-    """A linear bottleneck: the simplest rival at ``out_features`` dimensions.
+    """Map features by one linear layer: a bottleneck, the simplest rival at ``out_features`` dimensions.
 
     Args:
         in_features: Width of the encoder's features.
         out_features: Width of the embedding.
 
     Raises:
-        ValueError: A size is not a positive integer.
+        ValueError: If a size is not a positive integer.
 
     Example:
         >>> import torch
@@ -34,7 +34,7 @@ class LinearHead(Head):
 
 
 class MLPHead(Head):
-    """The unconstrained twin of `MonotonicMLP`: the same sizes, parameter names and activation, free weights.
+    """Map features by the unconstrained twin of `MonotonicMLP`: same sizes, names and activation, free weights.
 
     Args:
         in_features: Width D of the encoder's features.
@@ -43,13 +43,13 @@ class MLPHead(Head):
         num_layers: Number of hidden layers, at least 1.
         activation: After every hidden layer: ``"leaky_relu"``, ``"relu"``, ``"elu"``, ``"tanh"`` or ``"linear"``.
         init: ``"default"`` is `nn.Linear`'s. ``"squared"``, ``"identity"`` and ``"lognormal"`` start from the effective
-            weights of a `MonotonicMLP` (``"squared"`` from its ``"reference"``): with one seed both heads are the same
-            function at first, and what they become apart is the constraint's doing.
-        precision: How products are taken; see `lightning_monocon.kernels.monotone_linear.monotone_mlp`.
+            weights of a `MonotonicMLP` (``"squared"`` from its ``"reference"``): with one seed both heads start as the
+            same function, and only the constraint makes them differ.
+        precision: Precision of products; see `lightning_monocon.kernels.monotone_linear.monotone_mlp`.
         backend: ``"auto"``, ``"torch"`` or ``"triton"``; see there.
 
     Raises:
-        ValueError: A size is not a positive integer, or a name is unknown.
+        ValueError: If a size is not a positive integer, or a name is unknown.
 
     Example:
         >>> import torch

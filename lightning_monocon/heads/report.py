@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How widely a head spreads a batch before any training: the figures that tell a healthy start from a collapsed one."""
+"""Measure how widely a head spreads a batch before training, to tell a good start from a collapsed one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_monocon.functional.mean_cosine import mean_cosine
 
 
 class Spread(NamedTuple):
-    """How a batch fills its space."""
+    """Hold figures of how a batch fills its space."""
 
     singular_ratio: float
     """Largest over second singular value of the rows as they are; infinite for one feature or one row."""
@@ -25,7 +25,7 @@ class Spread(NamedTuple):
 
 
 class InitReport(NamedTuple):
-    """A head's start: the row sums of its effective weights, and the spread before and after it."""
+    """Hold the row sums of a head's effective weights, and the spread of a batch before and after the head."""
 
     row_sums: tuple[float, ...]
     """Mean row sum of the effective weight, one per layer; a row of positive weights averages its inputs."""
@@ -43,7 +43,7 @@ def spread(rows: Tensor) -> Spread:
     """Return how ``rows`` (N, D), N >= 2, fill their space; computed in float64, without a gradient.
 
     Raises:
-        TypeError: If ``rows`` is no floating tensor.
+        TypeError: If ``rows`` is not a floating-point tensor.
         ValueError: If the shape is wrong, there are fewer than two rows, or one is not finite.
     """
     if rows.ndim != 2 or len(rows) < 2:

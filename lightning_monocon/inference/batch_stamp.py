@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell the rows of loaders apart by one digest: which rows they are, and what the model is given of them."""
+"""Identify the rows of a loader by one digest: which rows they are, and what the model gets of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PROBED = 8
 def stamp_rows(loader: DataLoader[Any], transfer: Callable[[Any], Any]) -> str:
     """Return a digest of a loader's number of rows, their ids, and a few of them as the model gets them.
 
-    The rows lie evenly between the first and the last. Where they come out otherwise the second time, transforms draw
-    at random, and the digest covers number and ids alone. Without a length it is empty.
+    The rows lie evenly between the first and the last. If reading them again gives other values, a transform is random,
+    and the digest covers only number and ids. For a data set without a length it is empty.
 
     Args:
-        loader: Goes over a data set with a length.
-        transfer: What the trainer does with a batch before the model gets it.
+        loader: Loader over a data set with a length.
+        transfer: Applied to a batch as the trainer does before the model gets it.
     """
     dataset: Any = loader.dataset
     if not hasattr(dataset, "__len__"):
@@ -43,7 +43,7 @@ def _some_rows(loader: DataLoader[Any]) -> object:
         loader.dataset,
         batch_size=len(rows),
         sampler=rows,
-        # a file that is opened at the first row must not be opened here and then be shared with forked workers
+        # a file that is opened at the first row must not be opened here and then shared with forked workers
         num_workers=min(loader.num_workers, 1),
         collate_fn=loader.collate_fn,
         worker_init_fn=loader.worker_init_fn,

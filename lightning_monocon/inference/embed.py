@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embed a data set with a trained module, without leaving a trace in it."""
+"""Embed a data set with a trained module, without changing its state."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _NUMBERS = "the place of each row in the data"
 def embed(
     module: LightningModule, loader: Iterable[object], limit: int | None = None, *, each_once: bool = True
 ) -> dict[str, Tensor]:
-    """Return what `validation_step` returns, over a whole loader and over all ranks, on the CPU.
+    """Return the output of `validation_step` over a whole loader and over all ranks, on the CPU.
 
-    The module is in eval mode meanwhile; modes and random state are as before afterwards.
+    The module is in eval mode meanwhile; its modes and the random states are restored.
 
     Args:
-        module: Its `validation_step` returns a mapping of tensors ``(B, ...)``.
-        loader: Batches for `validation_step`; each rank its own share.
-        limit: Batches that a rank takes at most; None for all.
-        each_once: Leave out the rows that another rank has too.
+        module: Module whose `validation_step` returns a mapping of tensors ``(B, ...)``.
+        loader: Batches for `validation_step`; each rank has its own share.
+        limit: Most batches that a rank takes; None for all.
+        each_once: Whether to leave out the rows that another rank has too.
 
     Returns:
         One tensor ``(N, ...)`` per key; from several ranks in the order of the data set.
 
     Raises:
         RuntimeError: If another rank has failed.
-        ValueError: If the loader is empty on all ranks, or it can't be told which rows several ranks have.
+        ValueError: If the loader is empty on all ranks, or it is unknown which rows several ranks share.
     """
     share = shares([loader])[0] if each_once else Share()
     parts: list[dict[str, Tensor]] = []
@@ -45,14 +45,14 @@ def embed(
     try:
         with untouched(module), torch.inference_mode():
             parts += _embedded(module, islice(loader, limit), share)
-    except Exception as error:  # the other ranks wait: they must hear of it
+    except Exception as error:  # the other ranks wait for this one and must learn of its failure
         failure = error
 
     every = over_ranks(None if failure else parts)
     if failure is not None:
         raise failure
     if None in every:
-        raise RuntimeError(f"Rank {every.index(None)} has failed to embed its share; its own message says why.")
+        raise RuntimeError(f"Rank {every.index(None)} has failed to embed its share; see its own error message.")
     check_apart([share])
     rows = concatenate([part for one in every for part in one or ()])
     order = rows.pop(_NUMBERS).argsort(stable=True)
@@ -60,7 +60,7 @@ def embed(
 
 
 def _embedded(module: LightningModule, batches: Iterable[object], share: Share) -> Iterator[dict[str, Tensor]]:
-    """Yield the rows of each batch that count, and their numbers, on the CPU."""
+    """Yield the rows of each batch that are not counted elsewhere, and their numbers, on the CPU."""
     for index, batch in enumerate(batches):
         moved = module.transfer_batch_to_device(batch, module.device, 0)
         part = cast("Mapping[str, Tensor]", module.validation_step(moved, index))
@@ -73,7 +73,7 @@ def _embedded(module: LightningModule, batches: Iterable[object], share: Share) 
 
 
 def has_classes(trainer: Trainer) -> bool:
-    """Return whether labels of the trainer's data are classes, as they are unless its data module says otherwise."""
+    """Return whether the labels of the trainer's data are classes; only a data module can declare that they are not."""
     return bool(getattr(getattr(trainer, "datamodule", None), "has_classes", True))
 
 
@@ -90,9 +90,9 @@ def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Put the module in eval mode; afterwards restore every submodule's mode and all random states.
+    """Put the module in eval mode; afterwards restore the mode of every submodule and all random states.
 
-    Those are the states of Python, NumPy, torch and the devices that the module lies on.
+    These are the states of Python, NumPy, torch and the devices of the module.
     """
     modes = {part: part.training for part in module.modules()}
     with kept_random_states(parameter.device for parameter in module.parameters()):

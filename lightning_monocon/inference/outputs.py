@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take the rows that a callback judges: from what a step returns, or from what a submodule has computed in it."""
+"""Take the rows that a callback judges, from the output of a step or of a submodule within it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def named_submodule(module: nn.Module, layer: str) -> nn.Module:
     except AttributeError as error:
         names = ", ".join(name for name, _ in module.named_children())
         raise ValueError(
-            f"`layer` must name a submodule of {type(module).__name__}, such as {names or 'none, for it has none'}; "
+            f"`layer` must name a submodule of {type(module).__name__}, such as {names or 'none, since it has none'}; "
             f"got {layer!r}."
         ) from error
 
@@ -33,8 +33,8 @@ def as_rows(output: object, source: str) -> Tensor:
     """Return an output ``(B, D)``, or ``(B, D, 1, 1)`` as pooling leaves it, as rows ``(B, D)``.
 
     Args:
-        output: What a module or step has returned.
-        source: Who returned it, for the message.
+        output: Output of a module or step.
+        source: Name of that module or step, for the message.
 
     Raises:
         ValueError: If it is not one row of floating-point numbers per input.
@@ -52,10 +52,10 @@ def as_rows(output: object, source: str) -> Tensor:
 
 
 class LayerTap:
-    """Keep what a submodule returned last, until the end of the context that `open` returns, or `close`.
+    """Keep the last output of a submodule, until the end of the context that `open` returns, or until `close`.
 
     Args:
-        layer: The submodule's name; None keeps nothing.
+        layer: Name of the submodule; None keeps nothing.
     """
 
     def __init__(self, layer: str | None) -> None:
@@ -70,10 +70,10 @@ class LayerTap:
         self.close()
 
     def open(self, module: nn.Module) -> Self:
-        """Listen to a module's submodule.
+        """Start to record the outputs of a submodule.
 
         Raises:
-            ValueError: If it has none of that name.
+            ValueError: If there is no submodule of that name.
         """
         self.close()
         if self.layer is not None:
@@ -81,7 +81,7 @@ class LayerTap:
         return self
 
     def close(self) -> None:
-        """Listen no more, and forget what was heard."""
+        """Stop recording, and drop what was recorded."""
         self._found.clear()
         if self._handle is not None:
             self._handle.remove()
@@ -91,7 +91,7 @@ class LayerTap:
         """Return the submodule's last output as rows ``(B, D)``.
 
         Raises:
-            ValueError: If it has not run, or its output is no rows.
+            ValueError: If it has not run, or its output does not consist of rows.
         """
         if not self._found:
             raise ValueError(
@@ -107,7 +107,7 @@ def taken(outputs: object, key: str) -> Tensor:
     """Return the rows that a step has returned under ``key``.
 
     Raises:
-        ValueError: If it has not, or they are no rows.
+        ValueError: If there is no such entry, or it does not consist of rows.
     """
     if not isinstance(outputs, Mapping) or key not in outputs:
         raise ValueError(
@@ -118,7 +118,7 @@ def taken(outputs: object, key: str) -> Tensor:
 
 
 def monitored(module: LightningModule) -> set[str]:
-    """Return the names of the metrics that callbacks and schedulers of the run look at."""
+    """Return the names of the metrics that callbacks and schedulers of the run monitor."""
     trainer = module.trainer
     names = [getattr(callback, "monitor", None) for callback in trainer.callbacks]  # type: ignore[attr-defined]  # a property of Lightning's that its annotations hide
     names += [config.monitor for config in trainer.lr_scheduler_configs]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw random numbers without anybody noticing."""
+"""Draw random numbers without changing the random states."""
 
 from __future__ import annotations
 

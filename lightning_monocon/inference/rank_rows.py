@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the rows that several ranks, or one rank twice, would count again.
+"""Find the rows that several ranks, or one rank twice, would count more than once.
 
 PyTorch's `DistributedSampler`, which Lightning gives to ordinary loaders, repeats samples until all ranks have equally
 many; a loader without it gives every sample to every rank. A figure over all ranks must count each sample once.
@@ -19,19 +19,20 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from lightning_monocon.distributed import world
 from lightning_monocon.inference.random_states import kept_random_states
 from lightning_monocon.runs.digest import hash_tensors
 from lightning_monocon.training.batches import tensors_in
 
 Keys: TypeAlias = list[list[Hashable]]
-"""What the data set is asked for, batch by batch."""
+"""Keys that are requested from the data set, batch by batch."""
 
 Value = TypeVar("Value")
 
 
 def over_ranks(value: Value) -> list[Value]:
-    """Return what each rank has passed, in the order of the ranks; all of them must call it."""
-    _, ranks = _place()
+    """Return the value of each rank, in the order of the ranks; every rank must call it."""
+    _, ranks = world()
     if ranks == 1:
         return [value]
     values: list[Any] = [None] * ranks
@@ -56,13 +57,13 @@ def loaders_of(loaders: object) -> list[object]:
 
 
 class Share:
-    """The rows that this rank gets from one loader.
+    """Know the rows that this rank gets from one loader.
 
     Args:
-        keys: What the loader asks the data set for; None where only the loader knows.
-        repeated: For each key whether the sample is counted elsewhere.
+        keys: Keys that the loader requests from the data set; None if they are unknown.
+        repeated: For each key, whether the sample is counted elsewhere.
         rank: This rank.
-        ranks: How many there are.
+        ranks: Number of ranks.
     """
 
     def __init__(
@@ -71,19 +72,19 @@ class Share:
         self._keys, self._repeated, self._rank, self._ranks = keys, repeated, rank, ranks
         self._seen = 0
         self.opening: str | None = None
-        """Digest of the first batch, where that is all that tells whether the ranks read the same data."""
+        """Digest of the first batch, if only that shows whether the ranks read the same data."""
 
     def look_at(self, batch: object, index: int) -> None:
-        """Take note of a batch before it is judged."""
+        """Record a batch before it is judged."""
         if self._keys is None and self._ranks > 1 and index == 0:
             tensors = {str(place): tensor for place, tensor in enumerate(tensors_in(batch)) if tensor.numel()}
             self.opening = hash_tensors(tensors) if tensors else None
 
     def fresh(self, index: int, rows: int) -> Tensor | None:
-        """Return the mask ``(rows,)`` of the rows of a batch that count, None where all of them do.
+        """Return the mask ``(rows,)`` of the rows of a batch that are not counted elsewhere; None if all are.
 
         Raises:
-            ValueError: If some samples of the batch are repeated, and which rows are theirs is not known.
+            ValueError: If some samples of the batch are repeated, and it is unknown which rows belong to them.
         """
         repeated = self._repeated[index] if self._keys is not None and self._repeated else ()
         if not any(repeated):
@@ -98,7 +99,7 @@ class Share:
         return ~torch.tensor(repeated)
 
     def numbers(self, index: int, rows: int) -> Tensor:
-        """Return a number ``(rows,)`` for each row of a batch, where possible that of its sample in the data set."""
+        """Return a number ``(rows,)`` for each row of a batch, if possible the index of its sample in the data set."""
         start, self._seen = self._seen, self._seen + rows
         if self._keys is None:
             return (start + torch.arange(rows)) * self._ranks + self._rank
@@ -112,13 +113,13 @@ def shares(loaders: Sequence[object], *, numbered: bool = False) -> list[Share]:
     """Return this rank's share of each loader; every rank must call it.
 
     Args:
-        loaders: As this rank goes through them.
-        numbered: Whether the rows' numbers are asked for; otherwise a single process does not look at the samplers.
+        loaders: Loaders of this rank.
+        numbered: Whether the numbers of the rows are needed; otherwise a single process does not read the samplers.
 
     Raises:
-        ValueError: On every rank, if there are several and some rank can't tell the order of a loader.
+        ValueError: On every rank, if there are several and the order of a loader is unknown on one of them.
     """
-    rank, ranks = _place()
+    rank, ranks = world()
     if ranks == 1 and not numbered:
         return [Share() for _ in loaders]
     listed = [_listed(loader) for loader in loaders]
@@ -133,7 +134,7 @@ def shares(loaders: Sequence[object], *, numbered: bool = False) -> list[Share]:
 
 
 def check_apart(parts: Sequence[Share]) -> None:
-    """Check, where no sampler tells it, that no two ranks have read the same data; every rank must call it.
+    """Check loaders without a sampler: no two ranks may have read the same data. Every rank must call it.
 
     Raises:
         ValueError: On every rank, if the first batches of two ranks are equal.
@@ -148,18 +149,11 @@ def check_apart(parts: Sequence[Share]) -> None:
             )
 
 
-def _place() -> tuple[int, int]:
-    """Return this process's rank and how many there are."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
-
-
 def _listed(loader: object) -> Keys | str | None:
-    """Return what a loader asks its data set for, None where it has no sampler, or a sentence where that can't be told.
+    """Return the keys that a loader requests, None if it has no sampler, or a sentence if they cannot be found out.
 
-    The sampler is listed twice: where both lists agree, its order is a function of what it holds, and so is the order
-    that the loader goes in.
+    The sampler is listed twice: if both lists agree, its order is a function of its state, and so is the order of the
+    loader.
     """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return None
@@ -198,7 +192,7 @@ def _number(key: Hashable) -> int:
 
 
 def _share(every: Sequence[Keys | None], rank: int) -> Share:
-    """Return a rank's share: of equal samples the first one counts, and of those at one place the lowest rank's."""
+    """Return the share of a rank: of equal samples the first one counts, at equal places that of the lowest rank."""
     mine, ranks = every[rank], len(every)
     if mine is None:
         return Share(None, (), rank, ranks)

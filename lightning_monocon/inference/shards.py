@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An embedded corpus as a folder of shards: written piece by piece, gone on with after a kill, read as a stream.
+"""Write an embedded corpus as a folder of shards, piece by piece, resume it after a kill, and read it as a stream.
 
-The folder holds ``space.json`` (which model, how many ranks, which layout), the shards, and one index a rank,
-``index-<rank>.jsonl``: a line for each finished shard with its rows and checksum, and a last line that says that the
-rank is done. A line is written after its shard is whole on the disk, so what an index names can be read.
+The folder holds ``space.json`` (model, number of ranks, layout), the shards, and one index for each rank,
+``index-<rank>.jsonl``: a line for each finished shard with its rows and checksum, and a last line when the rank is
+done. A line is written after its shard is whole on the disk, so everything that an index names can be read.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _SPACE = "space.json"
 
 
 class Rows(NamedTuple):
-    """Some embedded rows."""
+    """Hold embedded rows."""
 
     ids: Ids
     """Names of the rows ``(N,)``: positions in the data set, or its own ids."""
     embeddings: NDArray[np.float32]
     """Embeddings ``(N, D)``."""
     labels: NDArray[np.int64] | None
-    """Labels ``(N,)``, where the data set has any."""
+    """Labels ``(N,)``, if the data set has any."""
 
 
 class Entry(NamedTuple):
-    """One finished shard."""
+    """Describe one finished shard."""
 
     file: str
     part: str
@@ -59,22 +59,22 @@ class Entry(NamedTuple):
 
 
 def model_stamp(model: nn.Module) -> str:
-    """Return a digest of a model's parameters and buffers: equal for equal weights, wherever they are."""
+    """Return a digest of the parameters and buffers of a model: equal for equal weights on any device."""
     return hash_tensors({name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)})
 
 
 class ShardFolder:
-    """The share of one rank in a folder that is being written.
+    """Write the share of one rank to a folder of shards.
 
     Args:
-        path: The folder; made if missing.
-        space: What its shards share.
-        rank: This process.
+        path: The folder; created if missing.
+        space: What its shards have in common.
+        rank: Rank of this process.
 
     Raises:
         ValueError: If the folder holds shards of another model, layout or number of ranks.
-        RuntimeError: If another process writes this rank's share.
-        OSError: If there can be no such folder.
+        RuntimeError: If another process writes the share of this rank.
+        OSError: If the folder cannot be created.
     """
 
     def __init__(self, path: Path, space: Space, rank: int = 0) -> None:
@@ -83,16 +83,18 @@ class ShardFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable("out", path, error) from error
+
         self._lock = FileLock(path / f".{rank:05d}.lock")
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RuntimeError(f"`out` must not be in use; {str(path)!r} is being written. Choose another.") from None
-        # whoever writes these files holds this rank's lock
+        # every writer of these files holds the lock of this rank
         files.remove_leftovers(path, rf".+-{rank:05d}-\d{{5}}\.\w+|index-{rank:05d}\.jsonl")
         self._agree()
+
         written = _entries(self._index)
-        # rows are counted to know where to go on, so what comes after a damaged shard is written again too
+        # the place to resume at is the number of rows, so shards behind a damaged one are written again too
         self.entries = list(takewhile(lambda entry: not _damage(path, entry), written))
         self.done = _is_done(self._index) and len(self.entries) == len(written)
         """Whether this rank has written everything."""
@@ -112,7 +114,7 @@ class ShardFolder:
         self._write_index()
 
     def close(self, done: bool) -> None:
-        """Give the folder back; say in the index whether everything is there."""
+        """Release the folder, and record in the index whether everything is written."""
         self.done |= done
         self._write_index()
         self._lock.release()
@@ -127,7 +129,7 @@ class ShardFolder:
         files.write(self._index, "".join(line + "\n" for line in lines).encode())
 
     def _agree(self) -> None:
-        with FileLock(self.path / ".space.lock"):  # the ranks start together
+        with FileLock(self.path / ".space.lock"):  # the ranks start at the same time
             file = self.path / _SPACE
             files.remove_leftovers(self.path, re.escape(_SPACE))
             if not file.exists():
@@ -142,7 +144,7 @@ class ShardFolder:
 
 
 class Shards:
-    """A finished folder of shards, read as a stream.
+    """Read a finished folder of shards as a stream.
 
     Args:
         path: The folder.
@@ -157,22 +159,24 @@ class Shards:
         file = self.path / _SPACE
         if not file.is_file():
             raise FileNotFoundError(f"`path` must be a folder of shards written by `monocon predict`; got {path!r}.")
+
         stored = json.loads(file.read_text(encoding="utf-8"))
         if stored.get("format") not in READABLE:
             raise ValueError(f"`path` must have the layout {FORMAT!r}; {path!r} has {stored.get('format')!r}.")
         self.space = Space(**stored)
+
         indexes = [self.path / f"index-{rank:05d}.jsonl" for rank in range(self.space.ranks)]
         missing = [rank for rank, index in enumerate(indexes) if not _is_done(index)]
         if missing:
             raise ValueError(
                 f"`path` must be finished; {path!r} lacks rows of rank {', '.join(map(str, missing))}. Run the same "
-                "`monocon predict` again: it goes on."
+                "`monocon predict` again to resume it."
             )
         self.entries = [entry for index in indexes for entry in _entries(index)]
 
     @property
     def parts(self) -> list[str]:
-        """Names of the parts: ``gallery`` and ``query``, or ``rows``."""
+        """Return the names of the parts: ``gallery`` and ``query``, or ``rows``."""
         return sorted({entry.part for entry in self.entries})
 
     def __len__(self) -> int:
@@ -184,7 +188,7 @@ class Shards:
 
         Args:
             part: One of `parts`.
-            verify: Whether each file's checksum is compared before its rows are given out.
+            verify: Whether to check the checksum of each file before its rows are yielded.
 
         Raises:
             ValueError: If there is no such part, or a shard is damaged.
@@ -215,7 +219,7 @@ def _encode(rows: Rows, space: Space) -> bytes:
         return _encode_parquet(rows, space)
     if rows.ids.dtype.kind != "i":
         raise ValueError(
-            f"`kind` must be 'parquet' for ids that are no integers; got 'safetensors' and ids such as {rows.ids[0]!r}."
+            f"`kind` must be 'parquet' for ids that are not integers; got 'safetensors' and ids like {rows.ids[0]!r}."
         )
     tensors: dict[str, NDArray[Any]] = {"ids": rows.ids, "embeddings": np.ascontiguousarray(rows.embeddings)}
     if rows.labels is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Describe what all shards of a corpus share, so that no two embeddings are mixed in one."""
+"""Describe what all shards of a corpus have in common, so that embeddings of two models are never mixed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VERSION = "settings.settings"
 
 @dataclass(frozen=True)
 class Space:
-    """What all shards of a folder share.
+    """Describe what all shards of a folder have in common.
 
     Attributes:
         model: Digest of the weights; see `model_stamp`.
@@ -30,8 +30,8 @@ class Space:
         kind: File format of the shards.
         rows: Rows of a full shard.
         format: Layout of the folder.
-        settings: What else decides the values: the precision and the plain arguments of the model's parts.
-        data: Digest of each part's rows, as the model gets them; see `lightning_monocon.inference.batch_stamp`.
+        settings: The other settings that decide the values: the precision and the plain arguments of the model.
+        data: Digest of the rows of each part, as the model gets them; see `lightning_monocon.inference.batch_stamp`.
     """
 
     model: str
@@ -44,10 +44,10 @@ class Space:
 
 
 def space_differences(stored: dict[str, Any], present: dict[str, Any]) -> list[str]:
-    """Return a phrase for each value of two ``space.json`` that differs; the first of many."""
+    """Return a phrase for each value that differs between two ``space.json``; of many, the first ones."""
     one, other = _by_name(stored), _by_name(present)
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    if "settings" in stored and one.get(_VERSION) != other.get(_VERSION):  # of an earlier version, which knows less
+    if "settings" in stored and one.get(_VERSION) != other.get(_VERSION):  # an earlier version holds fewer settings
         names = [name for name in names if not name.startswith("settings.") or (name in one and name in other)]
     found = [f"{name} {one.get(name)!r}, not {other.get(name)!r}" for name in names[:_LISTED]]
     return found if len(names) <= _LISTED else [*found, f"and {len(names) - _LISTED} more"]

@@ -30,6 +30,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from lightning_monocon.runs.files import write_text
+
 Backend = Literal["auto", "triton", "torch"]
 Table = Mapping[str, int]
 
@@ -170,11 +172,7 @@ def measure(operation: str, tensor: Tensor, steps: Mapping[str, Callable[[], obj
         dist.broadcast_object_list(choice, src=0)
     _measured()[key(operation, architecture(tensor.device), tensor)] = choice[0]
     if not ranks or dist.get_rank() == 0:
-        path = cache_path()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(_measured(), indent=1))
-        part.replace(path)
+        write_text(cache_path(), json.dumps(_measured(), indent=1))
     return choice[0]
 
 

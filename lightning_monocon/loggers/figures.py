@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One adapter for what loggers do not agree on: figures, tables and the summary of a run."""
+"""Hand figures, tables and the summary of a run to any logger, each in its own way."""
 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,7 +13,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_monocon.runs.record import RecordLogger
+from lightning_monocon.loggers.record import RecordLogger
+from lightning_monocon.runs.files import whole, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,10 +24,10 @@ Rows: TypeAlias = Sequence[Sequence[str | int | float | None]]
 
 @rank_zero_only
 def log_figure(logger: Logger, name: str, figure: Figure) -> None:
-    """Hand a figure to a logger; one that cannot take it is passed over.
+    """Hand a figure to a logger, or do nothing if the logger takes none.
 
     Args:
-        logger: W&B and TensorBoard take the image, CSV a PNG in its folder.
+        logger: W&B and TensorBoard take the image, `CSVLogger` a PNG in its folder.
         name: Key or file name, such as ``"spectrum"``.
         figure: The figure.
     """
@@ -36,20 +38,19 @@ def log_figure(logger: Logger, name: str, figure: Figure) -> None:
     elif isinstance(logger, TensorBoardLogger):
         logger.experiment.add_figure(f"figures/{name}", figure, close=False)
     elif isinstance(logger, CSVLogger):
-        folder = Path(logger.log_dir) / "figures"
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / f"{name}.png")
+        with whole(Path(logger.log_dir) / "figures" / f"{name}.png") as path:
+            figure.savefig(path, format="png")
 
 
 @rank_zero_only
 def log_table(logger: Logger, name: str, columns: Sequence[str], rows: Rows) -> None:
-    """Hand a table to a logger; one that cannot take it is passed over.
+    """Hand a table to a logger, or do nothing if the logger takes none.
 
     Args:
-        logger: W&B takes a table, TensorBoard a text in Markdown, CSV a file in its folder.
+        logger: W&B takes a table, TensorBoard a text in Markdown, `CSVLogger` a file in its folder.
         name: Key, such as ``"landscape/events"``.
         columns: The header.
-        rows: One sequence a row, as many values as ``columns``.
+        rows: One sequence for each row, with as many values as ``columns``.
     """
     if isinstance(logger, WandbLogger):
         logger.log_table(key=name, columns=list(columns), data=[list(row) for row in rows])
@@ -57,23 +58,22 @@ def log_table(logger: Logger, name: str, columns: Sequence[str], rows: Rows) -> 
         lines = [columns, ["---"] * len(columns), *([str(value) for value in row] for row in rows)]
         logger.experiment.add_text(name, "\n".join("| " + " | ".join(line) + " |" for line in lines))
     elif isinstance(logger, CSVLogger):
-        path = Path(logger.log_dir) / f"{name.replace('/', '_')}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([columns, *rows])
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([columns, *rows])
+        write_text(Path(logger.log_dir) / f"{name.replace('/', '_')}.csv", text.getvalue())
 
 
 @rank_zero_only
 def log_summary(logger: Logger, values: Mapping[str, int | float | str]) -> None:
-    """Hand a run's final figures to a logger.
+    """Hand the final figures of a run to a logger.
 
     Args:
-        logger: W&B takes them into the run's summary, NaN as the text "NaN"; the record takes them as an event;
-            TensorBoard and CSV take the numbers as scalars. Any other logger is passed over.
+        logger: W&B adds them to the summary of the run, NaN as the text "NaN"; the record takes them as an event;
+            TensorBoard and `CSVLogger` take the numbers as scalars. Any other logger is skipped.
         values: Numbers and words by name.
     """
     if isinstance(logger, WandbLogger):
-        # a NaN that is set in a summary, unlike one that is logged, becomes null: the figure would look absent
+        # a NaN in a summary, unlike a logged one, becomes null, as if the figure were absent
         logger.experiment.summary.update({name: "NaN" if value != value else value for name, value in values.items()})
     elif isinstance(logger, RecordLogger):
         logger.log_event("scorecard", **values)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights & Biases as a mirror of a run: it may be absent, and the run goes on."""
+"""Mirror a run in Weights & Biases, which may be out of reach without stopping the run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from lightning_monocon.runs.files import write_text
+
 if TYPE_CHECKING:
     from wandb.sdk.lib import RunDisabled
     from wandb.wandb_run import Run
@@ -22,22 +24,21 @@ if TYPE_CHECKING:
 WandbMode = Literal["off", "disabled", "offline", "online"]
 
 _ID = "wandb_id"
-_TIMEOUT = 30  # seconds to reach the service; W&B's own 90 would hold up a run that needs none of it
-_STEP = "trainer/global_step"
+_TIMEOUT = 30  # seconds to reach the service; W&B's own 90 would delay a run that does not need it
 
 
 class MirrorLogger(WandbLogger):
-    """A WandbLogger that goes offline where the service cannot be had, and resumes the run of its folder.
+    """Log to Weights & Biases, offline if the service is not reachable, and resume the run of the folder.
 
     Validation and test metrics are drawn over epochs, everything else over optimizer steps; the step of W&B itself is
-    never set. The best value of each validation metric is not guessed: `RunReport` writes the summary.
+    never set. W&B does not choose the best value of a validation metric: `RunReport` writes the summary.
 
     Args:
-        folder: The run's folder; W&B's files and the run's id are kept there.
+        folder: Folder of the run, which keeps the files of W&B and the id of the run.
         mode: ``"online"``, ``"offline"`` (send later with ``wandb sync``) or ``"disabled"`` (nothing is written).
         project: W&B project.
-        group: Runs that are looked at together, such as the seeds of a recipe.
-        tags: Words to find the run by.
+        group: Name of runs that belong together, such as the seeds of a recipe.
+        tags: Words by which the run can be found.
         log_model: Whether the best and the last checkpoint become an artifact when the run ends.
     """
 
@@ -68,7 +69,7 @@ class MirrorLogger(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Run | RunDisabled:
-        """The W&B run, started on first use."""
+        """Return the W&B run, which is started on first use."""
         if self._experiment is None:
             import wandb
 
@@ -79,11 +80,11 @@ class MirrorLogger(WandbLogger):
                 run = begin(self)
             except wandb.Error as error:
                 rank_zero_warn(
-                    f"Weights & Biases cannot be had at {wandb.setup().settings.base_url} ({_first_line(error)}). "
-                    f"Training goes on, and the run is kept offline in {self._wandb_init['dir']}: send it later with "
+                    f"Weights & Biases is not reachable at {wandb.setup().settings.base_url} ({_first_line(error)}). "
+                    f"Training continues, and the run is kept offline in {self._wandb_init['dir']}: send it later with "
                     "`wandb sync`."
                 )
-                wandb.teardown()  # its service holds the id of the run that failed, and remembers the key
+                wandb.teardown()  # its service holds the id of the run that failed, and keeps the key
                 self._wandb_init["mode"] = "offline"
                 run = begin(self)
             run.define_metric("epoch", hidden=True)
@@ -108,7 +109,7 @@ class MirrorLogger(WandbLogger):
 
 @contextmanager
 def finishing_runs() -> Iterator[None]:
-    """Finish the W&B run that begins inside, with the status of what happened; a process may train several runs."""
+    """Finish the W&B run that begins inside, with its exit status; a process may train several runs."""
     try:
         yield
     except BaseException:
@@ -118,19 +119,18 @@ def finishing_runs() -> Iterator[None]:
 
 
 def _finish(status: int) -> None:
-    wandb = sys.modules.get("wandb")  # nothing to finish where nobody imported it
+    wandb = sys.modules.get("wandb")  # if it was not imported, there is nothing to finish
     if wandb is not None and wandb.run is not None:
         wandb.finish(exit_code=status)
 
 
 def _run_id(folder: Path) -> str:
-    """Return the id kept in the folder, a new one where there is none."""
+    """Return the id that is kept in the folder, or a new one."""
     file = folder / _ID
     if file.is_file():
         return file.read_text(encoding="utf-8").strip()
-    folder.mkdir(parents=True, exist_ok=True)
     chosen = uuid.uuid4().hex[:8]
-    file.write_text(chosen + "\n", encoding="utf-8")
+    write_text(file, chosen + "\n")
     return chosen
 
 

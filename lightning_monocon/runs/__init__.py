@@ -8,5 +8,5 @@ __all__: list[str] = []
 
 def __getattr__(name: str) -> object:
     """Return a name that this module held while it was a file, with a warning that says where it is now."""
-    homes = {"RECORD": "runs.record", "RecordLogger": "runs.record", "RunFolder": "runs.folder"}
+    homes = {"RECORD": "runs.record", "RecordLogger": "loggers.record", "RunFolder": "runs.folder"}
     return moved_name(__name__, name, homes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the plain arguments that objects were made with: a dropout rate in an encoder, a smoothing in a loss."""
+"""Find the plain arguments of objects, such as a dropout rate in an encoder or a smoothing in a loss."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Plain: TypeAlias = bool | int | float | str | None
 Settings: TypeAlias = dict[str, Plain]
 
 FORMAT = 3
-"""Version of the settings; those of an earlier one know less, and are compared by what they know."""
+"""Version of the settings; an earlier version holds fewer of them, and only those are compared."""
 
 _DEPTH, _LONG = 4, 64
 _CONTAINERS = (Mapping, list, tuple, set, frozenset)
@@ -32,15 +32,15 @@ _COMPILED = "_orig_mod"  # the name under which `torch.compile` keeps what it wr
 
 
 def module_arguments(module: nn.Module, prefix: str, known: Iterable[str] = ()) -> Settings:
-    """Return the plain arguments of a module, and types and those of its parts, as one text a part, by dotted name.
+    """Return the plain arguments of a module and of its parts, one text for each part, by dotted name.
 
-    What else an attribute holds (a mapping, an object, a tensor) has an entry of its own below that of its part.
+    Anything else that an attribute holds (a mapping, an object, a tensor) has an entry of its own below its part.
 
     Args:
-        module: Its own entry holds arguments of its constructor only; entries of its parts hold every public plain
-            attribute, because a part may keep an argument under another name.
+        module: The module. Its own entry holds arguments of its constructor only; entries of its parts hold every
+            public plain attribute, because a part may keep an argument under another name.
         prefix: First word of the names.
-        known: Names of settings that need not be said again, such as ``"model.loss.temperature"``.
+        known: Names of settings that are not repeated, such as ``"model.loss.temperature"``.
 
     Example:
         >>> module_arguments(nn.Sequential(nn.Dropout(0.5)), "model")
@@ -48,7 +48,8 @@ def module_arguments(module: nn.Module, prefix: str, known: Iterable[str] = ()) 
     """
     found: Settings = {}
     said, last = set(known), {name.rsplit(".", 1)[-1] for name in known}
-    shared: set[tuple[str, str]] = set()  # a configuration that many parts keep is said once
+    shared: set[tuple[str, str]] = set()  # a configuration that many parts keep is listed once
+
     for name, part in module.named_modules():
         if hasattr(part, _COMPILED):
             continue
@@ -69,12 +70,12 @@ def module_arguments(module: nn.Module, prefix: str, known: Iterable[str] = ()) 
 
 
 def other_contents(value: object, every: bool = False) -> dict[str, str]:
-    """Return what an object's attributes hold that is no plain argument, by name.
+    """Return what an object's attributes hold beside plain arguments, by name.
 
     Args:
         value: A callback, a module or a part of one.
         every: Whether every public attribute counts, not only arguments of the constructor. Tensors of a module always
-            do; the state of a metric and buffers that a checkpoint restores do not.
+            count; the state of a metric and buffers that a checkpoint restores never do.
     """
     names = set(inspect.signature(type(value).__init__).parameters)
     metric = getattr(value, "_defaults", ()) if isinstance(value, nn.Module) else ()
@@ -98,9 +99,9 @@ def constructor_arguments(value: object) -> str | None:
 
 
 def described(value: object, depth: int = _DEPTH) -> str | None:
-    """Return a text that is equal for objects that compute the same, or ``None`` where nothing is known of one.
+    """Return a text that is equal for objects that compute the same, or ``None`` for an object of an unknown kind.
 
-    Known are plain values, short containers of known things, functions and classes by name, and other objects
+    The text covers plain values, short containers of them, functions and classes by name, and other objects
     (transforms, for example) by their public attributes.
     """
     if isinstance(value, _UNKNOWN) or (isinstance(value, _CONTAINERS) and len(value) > _LONG):
@@ -151,7 +152,7 @@ def _attributes(value: object) -> Iterator[tuple[str, object]]:
 
 
 def _word(value: object) -> str | None:
-    """Return the text of a plain value, a sequence of such, a function or a class."""
+    """Return the text of a plain value, a sequence of plain values, a function or a class."""
     if isinstance(value, list | tuple):
         return described(value) if all(_word(part) is not None for part in value) else None
     plain = value is None or isinstance(value, bool | int | float | str | Enum | torch.dtype)

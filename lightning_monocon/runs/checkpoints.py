@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write checkpoints that are old or new, never half, and read them without running anything that is in them."""
+"""Write checkpoints that are old or new, never half, and read them without running any code in them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: torch.device | s
     """Return the content of a local checkpoint, loaded with ``weights_only=True``.
 
     Args:
-        path: A file on this machine; where it has a sidecar ``<name>.sha256``, its digest is checked first.
+        path: A file on this machine; if it has a sidecar ``<name>.sha256``, its digest is checked first.
         map_location: Where the tensors go.
 
     Raises:
@@ -53,16 +53,18 @@ def load_plain(file: Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
     """
     if not file.is_file():
         raise FileNotFoundError(f"`path` must be an existing checkpoint, got {str(file)!r}.")
+
     reason = damage(file)
     if reason is None:
         try:
             content = torch.load(file, map_location=map_location, weights_only=True)
-        except Exception as error:  # from damaged bytes the unpickler raises whatever it stumbles over
+        except Exception as error:  # the unpickler raises many kinds of errors on damaged bytes
             reason = _in_short(error)
         else:
             if isinstance(content, dict):
                 return content
             reason = f"it holds a {type(content).__name__}, not a dictionary"
+
     raise ValueError(
         f"`path` must be a whole checkpoint of plain values and tensors; {str(file)!r} ({file.stat().st_size} bytes) "
         f"is damaged or holds code: {reason}. {_instead(file)}"
@@ -72,15 +74,15 @@ def load_plain(file: Path, map_location: MapLocation = "cpu") -> dict[str, Any]:
 def newest_good(folder: Path) -> tuple[Path | None, list[Path]]:
     """Return the checkpoint of a folder to resume from, and the damaged ones that are newer.
 
-    It is the newest whole one that resumes exactly; where none does, the newest whole one, and `ExactResume` says that
-    something is missing from it. A file without a sidecar is opened to see whether it is whole; one with a sidecar is
-    known by its digest.
+    It is the newest whole checkpoint that resumes exactly; if there is none, the newest whole one, and `ExactResume`
+    warns that something is missing from it. A file with a sidecar is checked by its digest; one without is opened.
 
     Raises:
-        ValueError: If a file is whole, but nothing safe can read it: a run that starts again would write over it.
+        ValueError: If a file is whole but cannot be read safely: a run that starts again would overwrite it.
     """
     torn: list[Path] = []
     inexact: tuple[Path, list[Path]] | None = None
+
     for file in _newest_first(folder):
         reason = _fault(file)
         if reason is None:
@@ -95,35 +97,36 @@ def newest_good(folder: Path) -> tuple[Path | None, list[Path]]:
             )
         else:
             torn.append(file)
+
     return inexact or (None, torn)
 
 
 def _resumes_exactly(file: Path) -> bool:
-    """Whether a checkpoint was written between two steps; one that does not say is believed."""
+    """Return whether a checkpoint was written between two steps; one without that entry is assumed to be."""
     content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     return bool(content.get("callbacks", {}).get("ExactResume", {}).get("exact", True))
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """Checkpoints of a folder by time; of two written at once, the one whose name says that it is the last."""
+    """Return the checkpoints of a folder by time; of two written at once, ``last.ckpt`` comes first."""
     found = [file for file in folder.glob("*.ckpt") if file.is_file()]
     return sorted(found, key=lambda file: (file.stat().st_mtime_ns, file.stem == "last", file.name), reverse=True)
 
 
 def _fault(file: Path) -> str | None:
-    """Say why a checkpoint cannot be resumed from; ``None`` if it can."""
+    """Return why a checkpoint cannot be resumed from; ``None`` if it can."""
     reason = damage(file)
     if reason is not None:
         return reason
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # from damaged bytes the unpickler raises whatever it stumbles over
+    except Exception as error:  # the unpickler raises many kinds of errors on damaged bytes
         return _in_short(error)
     return None if isinstance(content, dict) else f"it holds a {type(content).__name__}, not a dictionary"
 
 
 def _is_intact(file: Path) -> bool:
-    """Whether a file is as it was written: by its digest, or by the checksums that torch keeps within it."""
+    """Return whether a file is as it was written, by its digest or by the checksums that torch keeps within it."""
     if sidecar(file).exists():
         return damage(file) is None
     try:
@@ -134,7 +137,7 @@ def _is_intact(file: Path) -> bool:
 
 
 def _instead(file: Path) -> str:
-    """Say which checkpoint of the folder to take in place of a damaged one."""
+    """Return a sentence that names the checkpoint to take instead of a damaged one."""
     others = [other for other in _newest_first(file.parent) if other.name != file.name]
     older = [other for other in others if other.stat().st_mtime_ns <= file.stat().st_mtime_ns] or others
     good = next((other for other in older if _fault(other) is None), None)
@@ -142,7 +145,7 @@ def _instead(file: Path) -> str:
 
 
 def _in_short(error: Exception) -> str:
-    """What torch says of a file, without its advice to load it all the same."""
+    """Return torch's message about a file, without its advice to load the file unsafely."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return next((line for line in lines if "GLOBAL" in line), lines[0].split(". ")[0]).rstrip(".")
 
@@ -150,12 +153,12 @@ def _in_short(error: Exception) -> str:
 class DurableCheckpointIO(TorchCheckpointIO):
     """Write checkpoints so that a kill, a full disk or a power cut leaves the old file or the new one.
 
-    Lightning stages a checkpoint in ``$TMPDIR`` and moves it, which is a copy where that is another disk, and flushes
-    nothing. Here it is serialised to memory, written beside its name, flushed, renamed, and its sha256 kept in
-    ``<name>.sha256``. Loading checks that digest first and takes plain values and tensors only (``weights_only=True``),
-    whatever it is asked for.
+    Lightning writes a checkpoint to ``$TMPDIR`` and moves it, which is a copy if that is another disk, and flushes
+    nothing. Here it is serialised to memory, written beside its name, flushed and renamed, and its sha256 is kept in
+    ``<name>.sha256``. Loading checks that digest first and accepts plain values and tensors only
+    (``weights_only=True``), whatever the arguments.
 
-    ``Trainer(plugins=[DurableCheckpointIO()])`` is all that a script needs; the command always has it.
+    A script needs ``Trainer(plugins=[DurableCheckpointIO()])``; the command always uses it.
 
     Example:
         >>> import tempfile
@@ -168,7 +171,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
     """
 
     def __init__(self) -> None:
-        self._folders: dict[Path, tuple[int, int]] = {}  # which folder each path was when it was first written to
+        self._folders: dict[Path, tuple[int, int]] = {}  # the identity of each folder when it was first written to
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: object = None
@@ -191,7 +194,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self.note(file.parent)
 
     def note(self, folder: Path) -> None:
-        """Remember a folder as it is now; where it is moved away later, no other one is made in its place."""
+        """Remember which folder a path names, so that no new folder is created in its place if it is moved away."""
         if (identity := _identity(folder)) is not None:
             self._folders.setdefault(folder, identity)
 
@@ -201,12 +204,12 @@ class DurableCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., Any] | torch.device | str | dict[str, str] | None = "cpu",
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Return the content of a local checkpoint whose digest is the one in its sidecar, where it has one.
+        """Return the content of a local checkpoint, after checking its digest if it has a sidecar.
 
         Args:
             path: The file.
             map_location: Where the tensors go.
-            weights_only: Lightning's argument; nothing but ``True`` ever happens.
+            weights_only: Lightning's argument; it is always taken as ``True``.
 
         Raises:
             ValueError: If the path is a URL, or the file is damaged or holds code; an older good one is named.
@@ -220,12 +223,12 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
 
 class PlainCheckpointIO(TorchCheckpointIO):
-    """Write as Lightning does and read as `DurableCheckpointIO` does; what a `MonoCon` falls back on."""
+    """Write as Lightning does and read as `DurableCheckpointIO` does; `MonoCon` uses it by default."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: object = None
     ) -> None:
-        """Write a checkpoint, unless it holds what `load_checkpoint` would refuse.
+        """Write a checkpoint, unless it holds something that `load_checkpoint` would refuse.
 
         Raises:
             WriteError: If the checkpoint holds anything but plain values and tensors.
@@ -237,9 +240,9 @@ class PlainCheckpointIO(TorchCheckpointIO):
 
 
 def probe_checkpoint_folders(trainer: Trainer) -> None:
-    """Write to every folder that a checkpoint callback will write to, before the first step, and look at the states.
+    """Check before the first step that checkpoint callbacks can write to their folders, and that states are plain.
 
-    Without it a run whose checkpoints cannot be written trains to its end and leaves nothing.
+    Otherwise a run whose checkpoints cannot be written would train to its end and leave nothing.
 
     Raises:
         WriteError: If a folder cannot be written to, or a state that will be saved is not plain.
@@ -264,7 +267,7 @@ def _states(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it elsewhere
         try:
             found["callbacks"][callback.state_key] = callback.state_dict()
-        except Exception:  # a state that does not exist yet is looked at when it is saved
+        except Exception:  # a state that does not exist yet is checked when it is saved
             continue
     return found
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Describe what an attribute holds beside plain values: mappings, objects, tensors, what a function encloses."""
+"""Describe what an attribute holds beside plain values: mappings, objects, tensors, the closure of a function."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _UNKNOWN = (PurePath, Dataset, DataLoader, Sampler)
 _NAMESPACES = argparse.Namespace | SimpleNamespace
 # objects of these packages hold state of the process, such as locks, loggers and trainers
 _OPAQUE = {*sys.stdlib_module_names, "torch", "numpy", "lightning", "pytorch_lightning", "lightning_fabric"}
-# where something lies or runs, and what is printed: neither changes a value
+# where something is stored or runs, and what is printed: neither changes a value
 NOT_OF_THE_VALUES = {"training", "root", "folder", "path", "name_or_path", "cache", "verbose", "inplace"}
 _NOT_OF_THE_CONTENTS = {*NOT_OF_THE_VALUES, "device", "num_workers"}
 
@@ -40,7 +40,7 @@ _NOT_OF_THE_CONTENTS = {*NOT_OF_THE_VALUES, "device", "num_workers"}
 def contents(value: object, depth: int = _DEPTH) -> str | None:
     """Return a text that is equal for equal contents in every process; ``None`` for paths and data sets.
 
-    An object is described by its public attributes, one of the standard library or a framework by its type alone.
+    An object is described by its public attributes; one of the standard library or of a framework by its type alone.
 
     Example:
         >>> contents({"rate": 0.1, "sizes": (1, 2)})
@@ -60,7 +60,7 @@ def contents(value: object, depth: int = _DEPTH) -> str | None:
 
 
 def tensor_contents(value: Array) -> str | None:
-    """Return shape, type and digest; ``None`` for what a forward pass left behind. Of a large one a sample is hashed.
+    """Return shape, type and digest, of a large tensor that of a sample; ``None`` for what a forward pass left behind.
 
     Example:
         >>> tensor_contents(torch.zeros(2, 3))
@@ -105,6 +105,7 @@ def _of_an_object(value: object, depth: int) -> str:
     if inspect.isroutine(value) or isinstance(value, type):
         enclosed = ", ".join(_enclosed(value))
         return f"{getattr(value, '__qualname__', kind.__name__)}{f'({enclosed})' if enclosed else ''}"
+
     opaque = kind.__module__.split(".")[0] in _OPAQUE and not isinstance(value, _NAMESPACES)
     if opaque or isinstance(value, nn.Module) or not depth:
         return kind.__qualname__
@@ -117,7 +118,7 @@ def _of_an_object(value: object, depth: int) -> str:
 
 
 def _enclosed(function: object) -> Iterator[str]:
-    """Yield the plain values that a function made by another one keeps, such as a decay."""
+    """Yield the plain values in the closure of a function, such as a decay."""
     inner = inspect.unwrap(function) if callable(function) else function  # `torch.no_grad` wraps it, for example
     names = getattr(getattr(inner, "__code__", None), "co_freevars", ())
     for name, cell in zip(names, getattr(inner, "__closure__", None) or (), strict=False):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell tensors apart by one digest: what vectors of one model, and only they, have in common."""
+"""Identify tensors, such as the weights of a model, by one digest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes, whatever the order of the names."""
+    """Return the SHA-256 of names, types, shapes and bytes, in any order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are old or new, never half: written beside their name, flushed to the disk, then renamed onto it.
+"""Write files that are old or new, never half: beside their name, flushed to the disk, then renamed onto it.
 
-Each file has a sidecar ``<name>.sha256`` in the format of ``sha256sum``, so that a torn or altered file is known as
-such before anything in it is believed. Two files cannot be renamed at once; while a file is replaced its sidecar
-therefore names both digests, and a kill at any instant leaves a file that its sidecar knows.
+Every file of the package is written here. A file that can be made again is written by `whole` or `write_text`. One
+that cannot, such as a checkpoint, is written by `write` and has a sidecar ``<name>.sha256`` in the format of
+``sha256sum``, by which a torn or altered file is recognised before it is read. Two files cannot be renamed at once;
+while a file is replaced its sidecar therefore names both digests, and a kill at any instant leaves a file that its
+sidecar knows.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +29,7 @@ _LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe-\d+")
 
 
 class WriteError(RuntimeError):
-    """Something could not be written; the text says what, what is left, and what to do."""
+    """Report a failed write: what failed, what is left on the disk, and what to do."""
 
 
 def sidecar(path: Path) -> Path:
@@ -37,11 +41,11 @@ def write(path: Path, data: bytes | memoryview) -> None:
     """Replace ``path`` by ``data``, and its sidecar with it.
 
     Args:
-        path: The file; its folder is made if missing.
-        data: Everything that it shall hold.
+        path: The file; its folder is created if missing.
+        data: The whole content of the file.
 
     Raises:
-        WriteError: If there is no room, or writing is not allowed; what was there before is untouched.
+        WriteError: If there is no room, or writing is not allowed; the earlier file is untouched.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,9 +56,10 @@ def write(path: Path, data: bytes | memoryview) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a name beside ``path`` to write to; the file takes its place, flushed, when the block ends well.
+    """Yield a name beside ``path`` to write to; the new file replaces ``path`` when the block ends without an error.
 
-    For files that can be made again, and so have no sidecar. If the block raises, what was there before is untouched.
+    The file is flushed and has the permissions that any new file has here: some libraries write files that only their
+    owner may read. If the block raises, the earlier file is untouched.
 
     Raises:
         OSError: If there is no room, or writing is not allowed.
@@ -62,17 +67,66 @@ def whole(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _ordinary_mode(temporary)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+
+        _settle(temporary, mode)  # safetensors 0.8 writes 0600 whatever the umask (safetensors/safetensors#782)
         os.replace(temporary, path)
         _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` in UTF-8, line ends as they are; the folder is created if missing.
+
+    Raises:
+        OSError: If there is no room, or writing is not allowed; the earlier file is untouched.
+    """
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def settle(folder: Path) -> None:
+    """Flush every file below ``folder`` and give it ordinary permissions, for libraries that write a whole folder."""
+    mode = _ordinary_mode(folder / f".probe-{os.getpid()}")
+    for home, _, names in os.walk(folder):
+        for name in names:
+            _settle(Path(home, name), mode)
+        _flush_folder(Path(home))
+
+
+def append_row(path: Path, row: Mapping[str, object]) -> None:
+    """Append a row of JSON to ``path``, which is opened for each row: nothing waits in a buffer when a kill comes.
+
+    Raises:
+        WriteError: If there is no room, or writing is not allowed.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, default=str, allow_nan=False) + "\n")
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def drop_half_row(path: Path) -> None:
+    """Cut off a last row without its newline: the next row would join it, and neither could be read.
+
+    A last row that is complete gets its newline instead.
+    """
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        complete = content.rfind(b"\n") + 1
+        if _is_json(content[complete:]):
+            file.write(b"\n")
+        elif complete < len(content):
+            file.truncate(complete)
+
+
 def copy(source: Path, target: Path) -> None:
-    """Give the content of ``source`` a second name, and the sidecar with it; where it can be, as a hard link.
+    """Give ``source`` and its sidecar a second name: a hard link where the file system has them, a copy elsewhere.
 
     Raises:
         WriteError: If there is no room, or writing is not allowed.
@@ -94,13 +148,13 @@ def copy(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file and its sidecar, in this order; either may be missing."""
+    """Remove a file, then its sidecar; either may be missing."""
     for name in (path, sidecar(path)):
         name.unlink(missing_ok=True)
 
 
 def digests(path: Path) -> set[str]:
-    """Return the digests that the sidecar of ``path`` names: none without one, two while the file is replaced."""
+    """Return the digests in the sidecar of ``path``: none without a sidecar, two while the file is replaced."""
     try:
         text = sidecar(path).read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
@@ -109,7 +163,7 @@ def digests(path: Path) -> set[str]:
 
 
 def damage(path: Path) -> str | None:
-    """Say what is wrong with a file, as far as its sidecar can tell; ``None`` if nothing is, or without a sidecar."""
+    """Return what its sidecar says is wrong with a file: ``None`` if nothing is, or if there is no sidecar."""
     if not sidecar(path).exists():
         return None
     found = _digest(path)
@@ -119,7 +173,7 @@ def damage(path: Path) -> str | None:
 
 
 def probe(folder: Path) -> None:
-    """Write a small file to ``folder`` and remove it, so that a run fails before its first step rather than after.
+    """Write a small file to ``folder`` and remove it, so that a run fails before its first step and not after it.
 
     Raises:
         WriteError: If that fails.
@@ -133,46 +187,47 @@ def probe(folder: Path) -> None:
     finally:
         try:
             path.unlink(missing_ok=True)
-        except OSError:  # said above
+        except OSError:  # the error above is reported
             pass
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Return the temporary files that kills have left; only whoever holds the folder may remove them.
+    """Return the temporary files that killed processes left; only the holder of the folder may remove them.
 
-    They are known by the form of their names, which ends in the number of a process: other hidden files are not ours.
+    They are recognised by their names, which end in the number of a process: other hidden files are not ours.
     """
     return [file for file in folder.glob(".*") if _LEFTOVER.fullmatch(file.name) and file.is_file()]
 
 
 def remove_leftovers(folder: Path, names: str, running: bool = True) -> None:
-    """Remove the temporary files that kills have left of some files and of their sidecars.
+    """Remove the temporary files that killed processes left of some files and of their sidecars.
 
     Args:
-        folder: Of the files.
-        names: A regular expression for their whole names.
-        running: Whether to remove those of processes that run on this machine, too: for whoever holds a lock that all
-            who write these files must hold.
+        folder: Folder of the files.
+        names: Regular expression that matches the whole name of a file.
+        running: Whether to remove those of running processes as well: only for a caller that holds a lock which every
+            writer of these files must hold.
     """
     known = re.compile(rf"\.(?:{names})(?:{re.escape(SIDECAR)})?\.(\d+)\.tmp")
     for file in leftovers(folder):
         match = known.fullmatch(file.name)
-        if match and (running or not _is_running(int(match[1]))):
+        if match and (running or not is_running(int(match[1]))):
             file.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Return whether a process of this machine runs, by its number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # a process of another user
         return True
     return True
 
 
 def explain(error: OSError, path: Path) -> WriteError:
-    """Return one sentence on a failed write: what, where, what is left, what to do."""
+    """Return an error that says of a failed write what failed, where, what is left and what to do."""
     folder = path.parent
     if error.errno in _NO_ROOM:
         return WriteError(
@@ -181,14 +236,13 @@ def explain(error: OSError, path: Path) -> WriteError:
         )
     if error.errno == errno.ENOENT:
         return WriteError(
-            f"cannot write {path.name!r} to {str(folder)!r}: the folder was moved or removed while it was written to; "
-            "what it held is where it is now, and nothing else was written: resume there with --run_dir and "
-            "--resume auto"
+            f"cannot write {path.name!r} to {str(folder)!r}: the folder was moved or removed during the run, and "
+            "nothing was written after that: resume where the folder is now with --run-dir and --resume auto"
         )
     if error.errno in _NOT_ALLOWED:
         return WriteError(
             f"cannot write {path.name!r} to {str(folder)!r} ({error.strerror}); nothing was overwritten: choose a "
-            "folder that this user may write to (`--run_dir`, or the checkpoint callback's `dirpath`)"
+            "folder that this user may write to (`--run-dir`, or the checkpoint callback's `dirpath`)"
         )
     return WriteError(f"cannot write {path.name!r} to {str(folder)!r}: {error}; earlier checkpoints are intact")
 
@@ -221,6 +275,23 @@ def _write_sidecar(path: Path, known: list[str]) -> None:
     os.replace(temporary, target)
 
 
+def _ordinary_mode(path: Path) -> int:
+    """Return the permissions of a new file: create one and remove it, for only a file shows what the folder adds."""
+    path.unlink(missing_ok=True)
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode
+
+
+def _settle(path: Path, mode: int) -> None:
+    """Set the permissions of a file and flush it."""
+    if stat.S_IMODE(path.stat().st_mode) != mode:
+        path.chmod(mode)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 def _flushed(path: Path, data: bytes | memoryview) -> None:
     with path.open("wb") as file:
         file.write(data)
@@ -242,6 +313,14 @@ def _flush_folder(folder: Path) -> None:
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _digest(path: Path) -> str:

@@ -10,21 +10,21 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lightning_monocon.runs.files import explain, leftovers, probe
-from lightning_monocon.runs.record import RECORD, drop_half_row
+from lightning_monocon.runs.files import drop_half_row, explain, is_running, leftovers, probe, write_text
+from lightning_monocon.runs.record import RECORD
 
 _OWNER_BEGINS = '{"pid": '
 _ORPHANS_NOTICE = 120.0  # they look every five seconds, on a busy machine less often
 
 
 class RunFolder:
-    """A run's folder, held by one process at a time.
+    """Hold the folder of a run for one process at a time.
 
-    The lock is the operating system's and ends with the process, however it ends; ``owner.json`` beside it says who
-    holds it. What a killed run has left behind is taken over.
+    The lock belongs to the operating system and ends with the process, however it ends; ``owner.json`` beside it names
+    the process that holds it. The folder of a killed run is taken over.
 
     Args:
-        path: The folder; made if missing.
+        path: The folder; created if missing.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -33,43 +33,45 @@ class RunFolder:
 
     @property
     def record(self) -> Path:
-        """The append-only record."""
+        """Return the path of the append-only record."""
         return self.path / RECORD
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the run's checkpoints."""
+        """Return the folder of the run's checkpoints."""
         return self.path / "checkpoints"
 
     def claim(self, resume: bool) -> None:
-        """Take the folder for this process, and mend what a kill has left: half a row, half a file.
+        """Take the folder for this process, and clear away what a kill has left: half a row, half a file.
 
         Args:
-            resume: Whether the run goes on with what the folder holds.
+            resume: Whether the run resumes what the folder holds.
 
         Raises:
-            RuntimeError: If another process writes there, it holds a run and this is a new one, or it cannot be written
-                to.
+            RuntimeError: If another process holds the folder, if it holds a run and this is a new one, or if it cannot
+                be written to.
         """
         if self._lock.is_locked:
             return
+
         probe(self.path)
         self._acquire()
         reason = self._not_ours(resume)
         if reason is not None:
             self._lock.release()
             raise RuntimeError(reason)
+
         for file in (*leftovers(self.path), *leftovers(self.checkpoints)):
             file.unlink(missing_ok=True)
         drop_half_row(self.record)
         try:
-            self._owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+            write_text(self._owner, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         except OSError as error:
             self.release()
             raise explain(error, self._owner) from error
 
     def release(self) -> None:
-        """Give the folder back; a second call does nothing."""
+        """Release the folder; a second call does nothing."""
         if self._lock.is_locked:
             self._owner.unlink(missing_ok=True)
         self._lock.release()
@@ -79,7 +81,7 @@ class RunFolder:
         return self.path / "owner.json"
 
     def _not_ours(self, resume: bool) -> str | None:
-        """Say why this run may not write here: what the folder holds would be overwritten; ``None`` if it may."""
+        """Return why this run may not write here, which would overwrite something; ``None`` if it may."""
         if not resume and (self.record.exists() or any(self.checkpoints.glob("*.ckpt"))):
             return (
                 f"`run_dir` must be a new folder; {str(self.path)!r} already holds a run. Choose another, or resume "
@@ -96,32 +98,20 @@ class RunFolder:
     def _acquire(self) -> None:
         holder = self._holder()
         # the loader processes of a killed run hold its lock until they notice
-        patience = _ORPHANS_NOTICE if holder is not None and _has_ended(*holder) else 0
+        ended = holder is not None and holder[1] == socket.gethostname() and not is_running(holder[0])
+        patience = _ORPHANS_NOTICE if ended else 0
         try:
             self._lock.acquire(timeout=patience)
         except Timeout:
             who = "another run" if holder is None else f"pid {holder[0]} on {holder[1]}"
             raise RuntimeError(
-                f"`run_dir` must not be in use; {str(self.path)!r} is being written by {who}. Choose another --run_dir."
+                f"`run_dir` must not be in use; {str(self.path)!r} is being written by {who}. Choose another --run-dir."
             ) from None
 
     def _holder(self) -> tuple[int, str] | None:
-        """Process and host of whoever holds the folder, or held it when it was killed."""
+        """Return process and host of the run that holds the folder, or held it when it was killed."""
         try:
             stored = json.loads(self._owner.read_text(encoding="utf-8"))
             return int(stored["pid"]), str(stored["host"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-
-def _has_ended(pid: int, host: str) -> bool:
-    """Whether a process of this machine is no more; of another machine nobody knows."""
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False

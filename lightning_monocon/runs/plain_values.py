@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serialise a checkpoint so that it can be read again without running anything that is in it."""
+"""Serialise a checkpoint so that it can be read again without running any code in it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch.serialization import skip_data
 
-# NumPy's scalars that compute as the types of Python do; a float32 does not, so it is no float after a resume
+# NumPy's scalars that compute as Python's types do; a float32 does not, so it must not become a float on resume
 _SAME_IN_PYTHON = (np.bool_, np.integer, np.float64, np.complex128, np.str_, np.bytes_)
 _CONTAINERS = (dict, list, tuple)
 _State = TypeVar("_State")
 
 
 def serialized(checkpoint: dict[str, Any], name: str) -> BytesIO:
-    """Return the bytes of a checkpoint after reading them as a resume will: plain values and tensors only.
+    """Return the bytes of a checkpoint, after reading them as a resume will: plain values and tensors only.
 
     Args:
-        checkpoint: As `plain` returns it.
+        checkpoint: A checkpoint as `plain` returns it.
         name: What is written, for the error.
 
     Raises:
@@ -30,7 +30,7 @@ def serialized(checkpoint: dict[str, Any], name: str) -> BytesIO:
     """
     try:
         return _read_back(checkpoint)
-    except Exception as error:  # the pickler and the unpickler raise whatever they stumble over
+    except Exception as error:  # the pickler and the unpickler raise many kinds of errors
         found = _culprit(checkpoint, "checkpoint")
         if found is None:
             raise
@@ -44,7 +44,7 @@ def serialized(checkpoint: dict[str, Any], name: str) -> BytesIO:
 
 
 def plain(value: _State) -> _State:
-    """Return a state with each NumPy scalar that Python has a type for in that type; the state itself is not changed.
+    """Return a state with NumPy scalars as plain Python values; the state itself is not changed.
 
     Example:
         >>> plain({"best": np.float64(0.5), "epochs": [np.int64(3), 4]})
@@ -64,7 +64,7 @@ def plain(value: _State) -> _State:
 
 
 def _endless(value: object) -> str:
-    """Say which part of a state contains itself, found without recursion; else which is nested most deeply."""
+    """Return which part of a state contains itself, found without recursion, or which is nested most deeply."""
     todo: list[tuple[str, object, dict[int, str]]] = [("checkpoint", value, {})]
     deepest, depth = "checkpoint", 0
     while todo:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lightning's counters and metrics, set to where a run is.
+"""Set Lightning's counters and metrics to the position of a run.
 
-Lightning 2.6.6 keeps four counters an epoch and four a batch and guesses from them, on resume, at which hook a
-checkpoint was written. After a checkpoint from the last batch of an epoch the next epoch is never counted as begun, so
-that the *second* resume makes too many steps. A run's position is one pair (epoch, batch); here every counter is
-rewritten to what it is between two steps at that position, before Lightning reads it.
+On resume, Lightning 2.6.6 guesses from four counters for the epoch and four for the batch at which hook a checkpoint
+was written. After a checkpoint from the last batch of an epoch, the next epoch is never counted as begun, and the
+*second* resume makes too many steps. The position of a run is one pair (epoch, batch); this module rewrites every
+counter to its value between two steps at that position, before Lightning reads it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def repair(
 
     Args:
         fit_loop: ``checkpoint["loops"]["fit_loop"]``.
-        position: Of the checkpoint.
-        batches: Number of batches before the position, over all epochs; ``None`` where the checkpoint does not say.
-        validated: Where a validation was under way: epoch, and batches before it. Lightning then resumes with it.
+        position: Position of the checkpoint.
+        batches: Number of batches before the position, over all epochs; ``None`` if the checkpoint does not hold it.
+        validated: Position of a validation that was under way, with which Lightning then resumes.
     """
     epoch, batch = validated or position
     begun = epoch + (batch > 0)
@@ -44,12 +44,14 @@ def repair(
     if batches is not None:
         steps["total"].update(dict.fromkeys(("ready", "started", "processed", "completed"), batches))
     steps["is_last_batch"] = epoch != position.epoch
+
     if validated is not None:
         half = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
         validation = fit_loop["epoch_loop.val_loop.batch_progress"]
         validation["total"].update(half)
-        validation["current"].update(half)  # or the batches that it had made would be left out of the next
+        validation["current"].update(half)  # otherwise its finished batches would be left out of the next
         validation["is_last_batch"] = False
+
     optimizer = fit_loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]
     if optimizer["completed"]:  # 0 under manual optimisation, where the module counts
         # Lightning counts a step for its loggers when its validation is done
@@ -60,8 +62,8 @@ def repair(
 def between_epochs(trainer: Trainer) -> None:
     """Begin an epoch as an uninterrupted run does.
 
-    A run with `max_steps` always resumes as if in the middle of an epoch; at the first batch it would take the last
-    epoch's validation for a pending one.
+    A run with `max_steps` always resumes as if in the middle of an epoch; at the first batch it would treat the
+    validation of the last epoch as pending.
     """
     loop = trainer.fit_loop.epoch_loop
     loop._restarting = loop.val_loop._restarting = False
@@ -70,12 +72,12 @@ def between_epochs(trainer: Trainer) -> None:
 def within_epoch(trainer: Trainer, pending: bool) -> None:
     """Train the rest of an epoch as an uninterrupted run does.
 
-    While its loops are marked as restarting, Lightning takes the validation before the next batch for one to make up
-    for, counts a step for it, and leaves out schedulers that follow a metric at the end of the epoch.
+    While its loops are marked as restarting, Lightning treats the validation before the next batch as pending, counts
+    a step for it, and leaves out schedulers that follow a metric at the end of the epoch.
 
     Args:
-        trainer: Its epoch has been resumed, and its counters have been read.
-        pending: Whether there is a validation to make up for, before the next batch.
+        trainer: The trainer, after its epoch was resumed and its counters were read.
+        pending: Whether a validation is still to be run before the next batch.
     """
     trainer.fit_loop._restarting = False
     if not pending:
@@ -83,15 +85,15 @@ def within_epoch(trainer: Trainer, pending: bool) -> None:
 
 
 def skip_sanity_check(trainer: Trainer) -> None:
-    """Leave out the check of the validation, which may move the state of the checkpoint.
+    """Skip the sanity check of the validation, which may change the state of the checkpoint.
 
-    Lightning leaves it out on a resume within an epoch only.
+    Lightning skips it only on a resume within an epoch.
     """
     trainer.num_sanity_val_steps = 0
 
 
-def fetch_anew(trainer: Trainer) -> None:
-    """Let the loop make a new iterator of its loader, as at the start of every epoch but the first of a fit."""
+def fetch_again(trainer: Trainer) -> None:
+    """Let the loop create a new iterator of its loader, as at the start of every epoch but the first of a fit."""
     trainer.fit_loop._resuming_from_checkpoint = False
 
 
@@ -112,8 +114,9 @@ def forget_loader(trainer: Trainer) -> None:
 def start_epoch_again(trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
     """Run ``on_train_epoch_start`` for an epoch that is resumed within, and keep every state of the checkpoint.
 
-    Lightning leaves the hook out, and with it what it sets outside the checkpoint: a number of batches to accumulate, a
-    part of the model in eval mode, an attribute that follows the epoch. What it moves is in the checkpoint, moved.
+    Lightning skips the hook, and with it everything that the hook sets outside the checkpoint: a number of batches to
+    accumulate, a part of the model in eval mode, an attribute that follows the epoch. State that the hook changes is
+    already changed in the checkpoint.
     """
     with keeping_state(trainer, pl_module, "on_train_epoch_start", checkpoint):
         call._call_callback_hooks(trainer, "on_train_epoch_start")
@@ -126,7 +129,7 @@ def known_metrics(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def know_metrics(trainer: Trainer, metrics: dict[str, Tensor]) -> None:
-    """Give the trainer the latest values of an earlier process."""
+    """Set the latest values of the trainer to those of an earlier process."""
     device = trainer.strategy.root_device
     trainer._logger_connector._callback_metrics.update({name: value.to(device) for name, value in metrics.items()})
 
@@ -137,20 +140,20 @@ def batches(trainer: Trainer) -> int:
 
 
 def running_values(trainer: Trainer) -> dict[str, tuple[Tensor, ...]]:
-    """Return what this epoch has logged so far, by key: sum and weight of a mean, or the largest, smallest or sum.
+    """Return what this epoch has logged so far, by key: sum and weight of a mean, or a maximum, minimum or sum.
 
-    Lightning replaces these tensors and never changes them, so they stay what they are now.
+    Lightning replaces these tensors and never changes them in place, so they need no copy.
     """
     return {key: _parts(result) for key, result in _accumulated(trainer).items() if result.is_tensor}
 
 
 def add_to_values(trainer: Trainer, earlier: dict[str, list[float | int]]) -> None:
-    """Add what an interrupted epoch had logged to what its resumption has, so that its metrics are whole."""
+    """Add the values of an interrupted epoch to those since its resume, so that metrics cover the whole epoch."""
     results = _accumulated(trainer)
     for key in earlier.keys() & results.keys():
         result, (value, *weight) = results[key], earlier[key]
         if not result.is_tensor or len(_parts(result)) != len(earlier[key]):
-            continue  # it is logged in another way than it was
+            continue  # it is logged in another way than before
         if result.meta.is_max_reduction or result.meta.is_min_reduction:
             result.value = result.meta.reduce_fx(result.value, torch.full_like(result.value, value))
         else:
@@ -160,7 +163,7 @@ def add_to_values(trainer: Trainer, earlier: dict[str, list[float | int]]) -> No
 
 
 def forgetful_metrics(trainer: Trainer) -> list[str]:
-    """Return the names under which this epoch has logged metrics whose state is not in a checkpoint."""
+    """Return the names of the logged metrics of this epoch whose state is not in a checkpoint."""
     return sorted(
         result.meta.name
         for result in _accumulated(trainer).values()
@@ -174,7 +177,7 @@ def _parts(result: _ResultMetric) -> tuple[Tensor, ...]:
 
 
 def _accumulated(trainer: Trainer) -> dict[str, Any]:
-    """The results of the train loop that are accumulated over an epoch; tensors only by a reduction that is known."""
+    """Return the results that the train loop accumulates over an epoch; tensors only if their reduction is known."""
     return {
         key: result
         for key, result in trainer.fit_loop.epoch_loop._results.items()
@@ -187,7 +190,7 @@ def _is_reduced(meta: _Metadata) -> bool:
 
 
 def _set(progress: Counters, **values: int) -> None:
-    """Set the counters of the present loop, and those over all loops by the same difference."""
+    """Set the counters of the current loop, and change those over all loops by the same difference."""
     for name, value in values.items():
         progress["total"][name] += value - progress["current"][name]
         progress["current"][name] = value

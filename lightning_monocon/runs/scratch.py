@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder that is filled out of sight and then appears under its name, whole.
+"""Fill a folder out of sight, then let it appear under its name as a whole.
 
-It is filled in a scratch folder on the same file system. Whoever fills one holds a lock in it, which the system frees
-when the process ends, however it ends: a scratch folder with our mark and a free lock was left by a kill, and nothing
-else is ever removed.
+It is filled in a scratch folder on the same file system. The process that fills it holds a lock in it, which the system
+releases when the process ends, however it ends. A scratch folder with our mark and a free lock was left by a kill, and
+nothing else is ever removed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lightning_monocon.runs import files
+
 _INFIX = ".monocon-scratch-"
 _LOCK, _MARK, _CONTENT = "lock", "mark", "content"
 _SIGNATURE = "lightning-monocon/scratch/1\n"
 
 
 def resolved_target(argument: str, path: str | Path) -> Path:
-    """Return the folder that a path stands for, links followed, after clearing away what killed processes left.
+    """Return the folder that a path names, with links followed, after removing what killed processes left.
 
     Args:
         argument: Name of the user's argument, for the error.
@@ -45,18 +47,18 @@ def resolved_target(argument: str, path: str | Path) -> Path:
 
 @contextmanager
 def filled(argument: str, target: Path, last: str) -> Iterator[Path]:
-    """Yield an empty folder to fill; its content appears as ``target`` when the block ends well.
+    """Yield an empty folder to fill; its content appears as ``target`` when the block ends without an error.
 
-    Where there is no such folder yet, one rename makes it. An empty one stays what it is (it may be a mount point or
-    somebody's working directory), and the content moves into it.
+    If the target does not exist, one rename creates it. An empty target is kept (it may be a mount point or a working
+    directory), and the content moves into it.
 
     Args:
         argument: Name of the user's argument, for the error.
-        target: As `resolved_target` returned it.
-        last: Name of the file that moves last, and without which the content counts as nothing.
+        target: The folder as `resolved_target` returned it.
+        last: Name of the file that moves last, and without which the content is not valid.
 
     Raises:
-        OSError: If nothing can be written there; it is tried before the block begins.
+        OSError: If nothing can be written there; this is checked before the block begins.
     """
     inside = target.is_dir()
     made = [] if inside else _make_parents(argument, target)
@@ -65,10 +67,12 @@ def filled(argument: str, target: Path, last: str) -> Iterator[Path]:
         scratch = _new_scratch(argument, target, target if inside else target.parent)
         lock = FileLock(scratch / _LOCK)
         with lock.acquire(timeout=0):
-            (scratch / _MARK).write_text(_SIGNATURE, encoding="ascii")
+            files.write_text(scratch / _MARK, _SIGNATURE)
             content = scratch / _CONTENT
             content.mkdir()
             yield content
+
+            files.settle(content)
             if inside:
                 _move_into(content, target, last)
             else:
@@ -82,7 +86,7 @@ def filled(argument: str, target: Path, last: str) -> Iterator[Path]:
 
 
 def remove_leftovers(home: Path, name: str) -> None:
-    """Remove the scratch folders for ``name`` in ``home`` whose processes are gone."""
+    """Remove the scratch folders for ``name`` in ``home`` whose processes have ended."""
     for scratch in home.glob(f".{glob_free(name)}{_INFIX}*") if home.is_dir() else ():
         if scratch.is_symlink() or not _is_ours(scratch):
             continue
@@ -94,14 +98,14 @@ def remove_leftovers(home: Path, name: str) -> None:
 
 
 def check_folder(argument: str, path: Path) -> None:
-    """Try whether a folder can be made and written to; what is made for that is removed again.
+    """Check that a folder can be created and written to; folders created for the check are removed again.
 
     Args:
         argument: Name of the user's argument, for the error.
         path: The folder.
 
     Raises:
-        OSError: If not.
+        OSError: If it cannot.
     """
     made: list[Path] = []
     try:
@@ -113,12 +117,12 @@ def check_folder(argument: str, path: Path) -> None:
         raise unwritable(argument, path, error) from error
     finally:
         for folder in made:
-            with suppress(OSError):  # it was not made, or somebody has written there
+            with suppress(OSError):  # it was not created, or another process has written there
                 folder.rmdir()
 
 
 def unwritable(argument: str, target: Path, error: OSError) -> OSError:
-    """Return an error that says in one sentence that a folder cannot be written."""
+    """Return an error that a folder cannot be written, in one sentence."""
     return type(error)(
         f"`{argument}` must be a folder that can be written; {target} is not ({error.strerror}). Choose another."
     )
@@ -139,7 +143,7 @@ def _is_ours(scratch: Path) -> bool:
 
 
 def _make_parents(argument: str, target: Path) -> list[Path]:
-    """Make the folders above the target; return those that were not there, the innermost first."""
+    """Create the folders above the target; return those that were missing, the innermost first."""
     made = [folder for folder in target.parents if not folder.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

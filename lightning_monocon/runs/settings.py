@@ -38,7 +38,7 @@ _OF_THE_TRAINER = (
     "gradient_clip_val",
     "limit_train_batches",
     "overfit_batches",
-    # a validation's figures decide what follows them: a schedule on a plateau, an early stop, the best checkpoint
+    # the figures of a validation decide on a plateau schedule, an early stop and the best checkpoint
     "limit_val_batches",
     "check_val_every_n_epoch",
     "val_check_interval",
@@ -46,7 +46,7 @@ _OF_THE_TRAINER = (
     "reload_dataloaders_every_n_epochs",
 )
 _WATCHES = (BasePredictionWriter, Checkpoint, DeviceStatsMonitor, LearningRateMonitor, ModelSummary, ProgressBar, Timer)
-# how the data is fetched, and where from: neither changes a batch
+# how and from where the data is fetched: neither changes a batch
 _NOT_OF_THE_DATA = {
     "trainer",
     "num_workers",
@@ -65,15 +65,15 @@ _NOT_OF_THE_DATA = {
 def run_settings(trainer: Trainer, pl_module: LightningModule, seed: int) -> Settings:
     """Return every setting that decides where a run ends, as plain values by dotted name.
 
-    Taken are the seed, the world size, the precision, the trainer's limits, the module's ``description``
+    These are the seed, the world size, the precision, the limits of the trainer, the ``description`` of the module
     (`lightning_monocon.MonoCon` has one) or its hyper-parameters, the plain arguments of its parts, such as a dropout
-    in the encoder or a smoothing in the loss, those of the data module and its transforms, and those of callbacks that
-    may change training.
+    rate in the encoder or a smoothing in the loss, those of the data module and its transforms, and those of callbacks
+    that may change training.
 
     Args:
-        trainer: With its data module, if any.
+        trainer: The trainer, with its data module, if any.
         pl_module: The module.
-        seed: The run's.
+        seed: Seed of the run.
     """
     found: Settings = {"settings": FORMAT, "seed": seed, "world_size": trainer.world_size}
     found |= precision_settings(trainer)
@@ -92,7 +92,7 @@ def run_settings(trainer: Trainer, pl_module: LightningModule, seed: int) -> Set
 
 
 def precision_settings(trainer: Trainer) -> Settings:
-    """Return the precision of the model and of float32 products."""
+    """Return the precision of the model and of float32 matrix products."""
     return {"precision": str(trainer.precision), "float32_matmul_precision": torch.get_float32_matmul_precision()}
 
 
@@ -112,7 +112,7 @@ def _of_the_callbacks(callbacks: list[Callback]) -> Settings:
 
 
 def _of_the_data(data: object) -> Settings:
-    """Return what a data module's public attributes say of its batches: plain values, transforms, augmentations."""
+    """Return the public attributes of a data module that decide its batches: plain values and transforms."""
     public = {name: value for name, value in vars(data).items() if not name.startswith("_")}
     kept = {name: value for name, value in public.items() if name not in _NOT_OF_THE_DATA}
     found = _flat("data", kept)
@@ -127,7 +127,7 @@ def _of_the_data(data: object) -> Settings:
 def differences(stored: Mapping[str, Plain], present: Mapping[str, Plain]) -> list[str]:
     """Return one phrase for each setting that is not what it was, such as ``"seed: 0 in the checkpoint, 5 now"``.
 
-    Of a long list the first are returned, and how many there are beside them.
+    If the list is long, the first phrases are returned, and how many more there are.
 
     Example:
         >>> differences({"seed": 0, "data.batch_size": 64}, {"seed": 5, "data.batch_size": 64})
@@ -146,7 +146,7 @@ def differences(stored: Mapping[str, Plain], present: Mapping[str, Plain]) -> li
 
 
 def _is_a_callback_of_one(name: str, stored: Mapping[str, Plain], present: Mapping[str, Plain]) -> bool:
-    """Whether a callback came or went; Lightning itself warns where one with a state did."""
+    """Return whether a callback came or went; Lightning itself warns about one with a state."""
     return name.startswith("callbacks.") and not (name in stored and name in present)
 
 

@@ -11,10 +11,12 @@ from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, measure_frontier
 from lightning_monocon.scorecard.ranking import Comparison, Winner, compare, winner
+from lightning_monocon.scorecard.render.figures import draw
 from lightning_monocon.scorecard.render.schema import as_json
-from lightning_monocon.scorecard.runs import draw, report
+from lightning_monocon.scorecard.render.text import as_text
+from lightning_monocon.scorecard.runs import report
 from lightning_monocon.scorecard.scores import Score, measure
-from lightning_monocon.scorecard.scoring import score, score_files
+from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files
 from lightning_monocon.scorecard.verdict import Verdict
 
 __all__ = [
@@ -24,11 +26,13 @@ __all__ = [
     "Effect",
     "EmbeddingSet",
     "Frontier",
+    "JudgedScore",
     "Score",
     "Scorecard",
     "Verdict",
     "Winner",
     "as_json",
+    "as_text",
     "build",
     "byte_winner",
     "compare",

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scorecard: arms with their scores and verdicts, and the winner at every size."""
+"""Build the scorecard: arms with their scores and verdicts, and the winner at every size."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 
@@ -13,26 +14,25 @@ from lightning_monocon.runs.record import History
 from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_budgets, byte_winner
 from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
-from lightning_monocon.scorecard.flags import flags, training_flags
 from lightning_monocon.scorecard.frontier import Measure, default_dims
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.origin import Origin
 from lightning_monocon.scorecard.ranking import Winner, winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
 from lightning_monocon.scorecard.smallest import Smallest, smallest_form
-from lightning_monocon.scorecard.verdict import Verdict, judge
+from lightning_monocon.scorecard.verdict import Verdict, flags, judge, training_flags
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """One way of making embeddings, with one score per seed.
+    """Hold one way of making embeddings, with one score per seed.
 
     Attributes:
-        name: in tables and figures.
-        scores: one per seed, seeds ascending.
-        verdict: against the baseline.
-        flags: what to know before believing the figures, over all seeds.
-        histories: records of the training runs, in the order of the scores; empty where there are none.
+        name: Its name in tables and figures.
+        scores: One score per seed, seeds ascending.
+        verdict: The verdict on all seeds together, against the baseline.
+        flags: What to know before believing the figures, over all seeds.
+        histories: Records of the training runs, in the order of the scores; empty where there are none.
     """
 
     name: str
@@ -43,46 +43,46 @@ class Arm:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds that were scored."""
+        """Return the seeds that were scored."""
         return tuple(score.seed for score in self.scores)
 
     @property
     def width(self) -> int:
-        """Dimensions of the vectors."""
+        """Return the number of dimensions of the vectors."""
         return self.scores[0].dim
 
     @property
     def label(self) -> str:
-        """Name in figures and tables of kept dimensions, which says how the vectors are cut where PCA does not."""
+        """Return the name for kept dimensions, which says so where the vectors are cut to a prefix."""
         return f"{self.name} (prefix)" if self.scores[0].reading == "prefix" else self.name
 
     def spread(self, name: str) -> tuple[float, float]:
-        """Mean and standard deviation over seeds of a figure of :class:`Score`; NaN deviation of a single seed."""
+        """Return mean and standard deviation over seeds of a figure of :class:`Score`; NaN deviation of one seed."""
         return mean_and_deviation([float(getattr(score, name)) for score in self.scores])
 
     def accuracy(self, k: int, measure: Measure = "knn_accuracy") -> tuple[float, float]:
-        """Mean and standard deviation over seeds of the accuracy within ``k`` dimensions."""
+        """Return mean and standard deviation over seeds of the accuracy within ``k`` dimensions."""
         lines = [score.frontier for score in self.scores]
         return mean_and_deviation([float(getattr(line, measure)[line.index(k)]) for line in lines])
 
 
 @dataclass(frozen=True, eq=False)
 class Scorecard:
-    """What ``monocon compare`` found.
+    """Hold everything that a comparison found.
 
     Attributes:
-        baseline: name of the arm that the others are judged against; its curve is the rival "encoder + PCA-k".
-        arms: the baseline first.
-        dims: numbers of kept dimensions of the tables.
-        winners: best arm by 5-NN accuracy at each of ``dims``.
-        nulls: null models made from the baseline's first seed, judged like any arm.
-        byte_winners: best arm within powers of two bytes per vector.
-        effects: what constraint and start do, where arms that differ in nothing else are at hand.
-        stage: which checkpoints the embeddings are of.
-        alternative: the same arms under the other checkpoint rule, without null models and bytes; None if unknown.
-        smallest: the fewest bytes within the noise of the whole baseline; None if nothing smaller was measured, or the
+        baseline: Name of the arm that the others are judged against; cut by PCA, it is their rival at every size.
+        arms: All arms, the baseline first.
+        dims: Numbers of kept dimensions of the tables.
+        winners: The best arm by 5-NN accuracy at each of ``dims``.
+        nulls: Null models made from the baseline's first seed, judged like any arm.
+        byte_winners: The best arm within powers of two bytes per vector.
+        effects: What constraint and start do, where arms that differ in nothing else are present.
+        stage: Which checkpoints the embeddings are of.
+        alternative: The same arms under the other checkpoint rule, without null models and bytes; None if unknown.
+        smallest: The fewest bytes within the noise of the whole baseline; None if nothing smaller was measured, or the
             baseline itself finds no more than chance.
-        origin: data, recipe, encoder, version, date and command; None before the card is written.
+        origin: Data, recipe, encoder, version, date and command; None before the card is written.
     """
 
     baseline: str
@@ -98,10 +98,10 @@ class Scorecard:
     origin: Origin | None = None
 
     def arm(self, name: str) -> Arm:
-        """The arm of that name.
+        """Return the arm of that name.
 
         Raises:
-            KeyError: naming the arms there are.
+            KeyError: If there is none; the error names the arms that exist.
         """
         for arm in self.arms:
             if arm.name == name:
@@ -109,10 +109,10 @@ class Scorecard:
         raise KeyError(f"`name` must be that of an arm, {', '.join(arm.name for arm in self.arms)}; got {name!r}.")
 
     def table(self) -> str:
-        """The whole scorecard as plain text for a terminal."""
-        from lightning_monocon.scorecard.render.text import as_text  # the report knows the card, so the card asks late
-
-        return as_text(self)
+        """Return the scorecard as plain text; prefer :func:`lightning_monocon.scorecard.as_text`, which this calls."""
+        # By name: the report is made from the card, so the card must not import it.
+        text: str = import_module("lightning_monocon.scorecard.render.text").as_text(self)
+        return text
 
 
 def build(
@@ -127,15 +127,15 @@ def build(
     """Score arms, judge each against the baseline, and name the winner at each size.
 
     Args:
-        sets: for each arm its embeddings, one set per seed.
-        baseline: the arm that the others must beat.
-        histories: for each arm the records of its runs, in the same order.
-        brief: leave out null models and rounded vectors, which take half of the time.
-        dims: numbers of dimensions of the tables, as far as an arm has them, instead of the usual ones.
-        with_nulls: score the null models too; on many rows they take longer than the arms.
+        sets: For each arm, its embeddings, one set per seed.
+        baseline: The arm that the others must beat.
+        histories: For each arm, the records of its runs, in the same order.
+        brief: Whether to leave out null models and rounded vectors, which take half of the time.
+        dims: Numbers of dimensions of the tables, as far as an arm has them, instead of the usual ones.
+        with_nulls: Whether to score the null models too; on many rows they take longer than the arms.
 
     Raises:
-        ValueError: if the baseline is not among the arms, an arm has no embeddings or two of one seed, or arms were
+        ValueError: If the baseline is not among the arms, an arm has no embeddings or two of one seed, or arms were
             judged on different queries.
     """
     _check(sets, baseline)
@@ -166,7 +166,7 @@ def _byte_winners(scores: Mapping[str, Sequence[Score]], width: int) -> tuple[By
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and standard deviation with N - 1 (NaN below two values)."""
+    """Return the mean, and the standard deviation with N - 1 (NaN below two values)."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a monotonic head owes to its constraint, and what to its start: arms that differ in one thing only.
+"""Tell what a monotonic head owes to its constraint and what to its start, from arms that differ in one thing only.
 
 The reference start makes a head's output nearly one-dimensional, constraint or not. So a compact monotonic arm proves
 nothing about monotonicity until a free head that starts as the same function, trained alike, is less compact.
@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lightning_monocon.scorecard.noise import seed_interval
-from lightning_monocon.scorecard.ranking import Comparison, compare
+from lightning_monocon.scorecard.ranking import Comparison, compare, seed_interval
 from lightning_monocon.scorecard.scores import Score
 
 Cause = Literal["constraint", "start"]
@@ -30,19 +29,19 @@ PAIRS: tuple[tuple[Cause, str, str], ...] = (
     ("start", "mlp-identity", "mlp"),
     ("start", "mlp-lognormal", "mlp"),
 )
-"""Arms that differ in one thing: what it is, the arm that has it, the arm that has it not."""
+"""Arms that differ in one thing: what it is, the arm that has it, the arm that does not."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one thing does: ``arm`` has it, ``twin`` has it not, all else is equal.
+    """Hold the effect of one thing: ``arm`` has it, ``twin`` does not, all else is equal.
 
     Attributes:
         n99: means over the seeds that both have, of ``arm`` and of ``twin``.
         n99_interval: 95 % interval of their difference over seeds (Student's t), a step wider at each end.
-        seeds: number of paired seeds.
-        kept: accuracy of ``arm`` against ``twin`` when both keep the smaller n99.
-        whole: the same at full width.
+        seeds: Number of paired seeds.
+        kept: Accuracy of ``arm`` against ``twin`` when both keep the smaller n99.
+        whole: The same at full width.
     """
 
     cause: Cause
@@ -61,7 +60,7 @@ class Effect:
 
 
 def effects(arms: Mapping[str, Sequence[Score]]) -> tuple[Effect, ...]:
-    """The effects that the arms at hand can tell apart, in the order of :data:`PAIRS`."""
+    """Return the effects that the given arms can tell apart, in the order of `PAIRS`."""
     return tuple(_effect(cause, arms[arm], arms[twin]) for cause, arm, twin in PAIRS if {arm, twin} <= set(arms))
 
 

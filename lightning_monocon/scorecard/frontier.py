@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy against kept dimensions: what an embedding is worth when only k numbers of it are stored.
+"""Measure accuracy against kept dimensions: what an embedding is worth when only k numbers of it are stored.
 
-The protocol. Rows are L2-normalised and centred on the gallery's mean, then projected to the gallery's top-k principal
-components; neighbours are ranked by the cosine of the projected rows, that is, the k numbers are L2-normalised again.
-The query takes no part in fitting. Embeddings that were trained with nested prefixes are cut as they are meant to be:
-the first k numbers, neither centred nor projected, by cosine. With k = D nothing is cut, so the vectors are used as
-they are: cosine of the embeddings, uncentred. In one dimension a cosine is only a sign, so k = 1 says little.
+The protocol is that of `lightning_monocon.functional.truncation_curve`, and its functions do the work.
+Embeddings that were trained with nested prefixes are cut as they are meant to be: the first k numbers, neither centred
+nor projected, by cosine. In one dimension a cosine is only a sign, so k = 1 says little.
 """
 
 from __future__ import annotations
@@ -18,12 +16,10 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.knn_accuracy import majority_vote
-from lightning_monocon.functional.neighbours import neighbours
-from lightning_monocon.functional.quantisation import Rounding, Storage, vector_bytes
-from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
-from lightning_monocon.functional.unit_rows import unit_rows
+from lightning_monocon.functional.quantisation import Storage, fit_quantiser, vector_bytes
+from lightning_monocon.functional.spectrum import PrincipalComponents, numerical_rank, principal_components
+from lightning_monocon.functional.truncation_curve import projected, ties_of, truncated
 from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
-from lightning_monocon.scorecard.neighbours import nearest_along
 
 Measure = Literal["knn_accuracy", "recall_at_1"]
 """What arms are compared by: the 5-NN vote, or the share of queries whose nearest neighbour is right."""
@@ -34,14 +30,14 @@ RECALL_AT = (1, 2, 5, 10, 20, 50)
 
 @dataclass(frozen=True, eq=False)
 class Frontier:
-    """Accuracy of one embedding at each number of kept dimensions.
+    """Hold the accuracy of one embedding at each number of kept dimensions.
 
     Attributes:
         dims: K increasing numbers of kept dimensions.
         knn_hits: ``(K, Q)`` bool: the 5-NN vote is right for this query.
         recall_hits: ``(K, Q)`` bool: the nearest neighbour has the query's label.
-        recall: for each of ``dims`` the share of queries with their label among the r nearest, by r.
-        storage: how the coordinates are kept.
+        recall: For each of ``dims`` the share of queries with their label among the r nearest, by r.
+        storage: How the coordinates are kept.
     """
 
     dims: tuple[int, ...]
@@ -51,7 +47,7 @@ class Frontier:
     storage: Storage = "float32"
 
     def hits(self, measure: Measure) -> Tensor:
-        """The ``(K, Q)`` hits that a measure counts."""
+        """Return the ``(K, Q)`` hits that a measure counts."""
         return self.knn_hits if measure == "knn_accuracy" else self.recall_hits
 
     @property
@@ -70,12 +66,12 @@ class Frontier:
         return _shares(self.recall_hits)
 
     def index(self, budget: int) -> int:
-        """Position in ``dims`` of the most dimensions within ``budget``.
+        """Return the position in ``dims`` of the most dimensions within ``budget``.
 
         An arm that has fewer dimensions than the budget (a narrow bottleneck) competes with all it has.
 
         Raises:
-            ValueError: if the budget is below the smallest of ``dims``.
+            ValueError: If the budget is below the smallest of ``dims``.
         """
         inside = [i for i, k in enumerate(self.dims) if k <= budget]
         if not inside:
@@ -84,7 +80,7 @@ class Frontier:
 
 
 def default_dims(width: int) -> tuple[int, ...]:
-    """Kept dimensions that tables and figures use: 1, 2, 3, 4, 6, 8, 12, 16, 24, ... below ``width``, and ``width``.
+    """Return the kept dimensions of tables and figures: 1, 2, 3, 4, 6, 8, 12, 16, ... below ``width``, and ``width``.
 
     Example:
         >>> default_dims(16)
@@ -98,22 +94,11 @@ def default_dims(width: int) -> tuple[int, ...]:
 
 
 def affordable_dims(rank: int, width: int) -> tuple[int, ...]:
-    """The default numbers of dimensions, less those beyond the rank; the full width always stays.
+    """Return the default numbers of dimensions without those beyond the rank; the full width always stays.
 
     Prefixes obey it too, so that every arm has the same sizes: none needs more numbers than its rank.
     """
     return tuple(k for k in default_dims(width) if k <= max(rank, 1) or k == width)
-
-
-def numerical_rank(variances: Tensor) -> int:
-    """Principal directions of unit rows that hold more than rounding error.
-
-    Args:
-        variances: ``(D,)`` float64 eigenvalues of the covariance of L2-normalised rows.
-    """
-    # Unit rows have second moment 1, so rounding leaves about D eps of variance in any direction.
-    floor = len(variances) * torch.finfo(torch.float64).eps
-    return int((variances > floor).sum())
 
 
 def measure_frontier(
@@ -122,42 +107,44 @@ def measure_frontier(
     """Measure 5-NN accuracy and Recall@r for each number of kept dimensions.
 
     Args:
-        data: gallery and queries.
-        dims: numbers of dimensions to keep; by default :func:`default_dims` up to the gallery's rank, and D.
-        basis: principal components of the gallery's unit rows, if they are known already.
+        data: Gallery and queries.
+        dims: Numbers of dimensions to keep; by default `default_dims` up to the gallery's rank, and D.
+        basis: Principal components of the gallery's unit rows, if they are known already.
 
     Raises:
-        ValueError: if a number is below 1, above D, or above the gallery's rank.
+        ValueError: If a number is below 1, above D, or above the gallery's rank.
     """
     basis = principal_components(data.gallery) if basis is None else basis
     rank, width = numerical_rank(basis.variances), data.dim
     kept = affordable_dims(rank, width) if dims is None else _checked(tuple(sorted(set(dims))), rank, width)
-    cut = tuple(k for k in kept if k < width)
-    found = []
-    if cut:
-        found.append(nearest_along(*_coordinates(data, basis, cut[-1]), cut, _count(data)))
-    if kept[-1] == width:
-        found.append(neighbours(data.gallery, data.query, _count(data)).indices[None])
-    return _judged(data, kept, torch.cat(found), "float32")
+    ties = ties_of(data.gallery, data.gallery_labels, data.query)
+    found = [ties.nearest(*_coordinates(data, basis, k), _count(data)) for k in kept]
+    return _judged(data, kept, torch.stack(found), "float32")
 
 
-def measure_rounded(data: EmbeddingSet, storage: Storage, basis: PrincipalComponents) -> Frontier:
-    """Measure the frontier when each kept coordinate is rounded as in storage, at powers of two up to the rank.
+def measure_rounded(data: EmbeddingSet, dtype: Storage, basis: PrincipalComponents) -> Frontier:
+    """Measure the frontier of decoded int8 or binary codes, at powers of two up to the rank.
 
-    Unlike :func:`measure_frontier` it projects at full width too, and it centres prefixes: coordinates must be centred
+    Unlike `measure_frontier` it projects at full width too, and it centres prefixes: coordinates must be centred
     to be rounded.
     """
     limit = max(1, numerical_rank(basis.variances))
     powers = tuple(1 << i for i in range(limit.bit_length()))
     # Below 8 bits a byte is not full: of those sizes only the most is worth measuring.
-    kept = powers if storage != "binary" else powers[3:] or powers[-1:]
-    gallery, query = _centred(data, basis, kept[-1])
-    rounding = Rounding.fit(gallery, storage)
-    return _judged(data, kept, nearest_along(rounding(gallery), rounding(query), kept, _count(data)), storage)
+    kept = powers if dtype != "binary" else powers[3:] or powers[-1:]
+
+    axes = basis if data.reading == "pca" else basis._replace(components=torch.eye(data.dim, dtype=basis.mean.dtype))
+    gallery, query = (projected(rows, axes, kept[-1]).float() for rows in (data.gallery, data.query))
+    quantiser = fit_quantiser(gallery, dtype)
+    gallery, query = (quantiser.decode(quantiser.codes(rows)) for rows in (gallery, query))
+
+    ties = ties_of(data.gallery, data.gallery_labels, data.query)
+    found = [ties.nearest(gallery[:, :k], query[:, :k], _count(data), quantiser.metric) for k in kept]
+    return _judged(data, kept, torch.stack(found), dtype)
 
 
-def _judged(data: EmbeddingSet, kept: tuple[int, ...], found: Tensor, storage: Storage) -> Frontier:
-    """What the neighbours ``found`` ``(K, Q, neighbours)`` get right."""
+def _judged(data: EmbeddingSet, kept: tuple[int, ...], found: Tensor, dtype: Storage) -> Frontier:
+    """Return what the neighbours ``found`` ``(K, Q, neighbours)`` get right."""
     matches = data.gallery_labels[found]
     truth = data.query_labels
     right = matches == truth[:, None]
@@ -167,7 +154,7 @@ def _judged(data: EmbeddingSet, kept: tuple[int, ...], found: Tensor, storage: S
         knn_hits=votes.view(right.shape[:2]) == truth,
         recall_hits=right[..., 0],
         recall=tuple(_recall(line) for line in right),
-        storage=storage,
+        storage=dtype,
     )
 
 
@@ -176,17 +163,10 @@ def _count(data: EmbeddingSet) -> int:
 
 
 def _coordinates(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> tuple[Tensor, Tensor]:
-    """Gallery and queries cut to k numbers, as the embeddings are meant to be read."""
+    """Return gallery and queries cut to k numbers, as the embeddings are meant to be read."""
     if data.reading == "prefix":
         return data.gallery[:, :k], data.query[:, :k]
-    return _centred(data, basis, k)
-
-
-def _centred(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> tuple[Tensor, Tensor]:
-    """Gallery and queries along the first k principal components, or the first k centred numbers of unit rows."""
-    axes = basis.components if data.reading == "pca" else torch.eye(data.dim, dtype=basis.mean.dtype)
-    directions = axes[:k].nan_to_num(0.0)  # rows that are all equal have no directions
-    return _project(data.gallery, basis.mean, directions), _project(data.query, basis.mean, directions)
+    return truncated(data.gallery, basis, k), truncated(data.query, basis, k)
 
 
 def _recall(right: Tensor) -> dict[int, float]:
@@ -205,13 +185,6 @@ def _checked(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
             f"got {empty}."
         )
     return dims
-
-
-def _project(rows: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
-    """Coordinates ``(rows, k)`` of L2-normalised rows along ``basis``, in the dtype of ``rows``."""
-    # Centring in float64: in a narrow cone the mean is all but a ten-thousandth of every row.
-    parts = [((unit_rows(part.double()) - mean) @ basis.T).to(rows.dtype) for part in torch.split(rows, 8192)]
-    return torch.cat(parts)
 
 
 def _shares(hits: Tensor) -> tuple[float, ...]:

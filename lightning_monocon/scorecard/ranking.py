@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which arm is best at each number of kept dimensions, and whether that is more than noise.
+"""Name the best arm at each number of kept dimensions, and say whether its lead is more than noise.
 
-Two arms are compared in pairs: the same seed (so the same split) and the same query. Two sources of noise are asked,
-queries and seeds (:mod:`lightning_monocon.scorecard.noise`), and a difference counts only if neither explains it; the
-interval shown is the hull of both.
+Two arms are compared in pairs: the same seed (so the same split) and the same query. There are two sources of noise,
+and a difference counts only if neither explains it; the interval shown is the hull of both.
+
+* Queries: a bootstrap, all seeds together (`lightning_monocon.functional.bootstrap`).
+* Seeds: Student's t interval over the mean difference of each seed, from two seeds on. One seed says nothing about
+  training noise, and a report on one seed must say so.
 
 Each size is judged alone at 95 %: of twenty comparisons between equal arms, one is expected to look distinguishable.
 """
@@ -17,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.bootstrap import CONFIDENCE, query_interval
 from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.scorecard.frontier import Measure
-from lightning_monocon.scorecard.noise import query_interval, seed_interval
 from lightning_monocon.scorecard.scores import Score
 
 Storages = tuple[Storage, Storage]
@@ -29,15 +32,15 @@ FLOATS: Storages = ("float32", "float32")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Accuracy of ``arm`` at ``k`` kept dimensions minus accuracy of ``other`` at ``other_k``.
+    """Hold the accuracy of ``arm`` at ``k`` kept dimensions minus that of ``other`` at ``other_k``.
 
     Attributes:
-        difference: mean over seeds and queries, as a share (0.01 is one point).
-        low: lower end of the interval.
-        high: upper end of the interval.
-        seeds: number of paired seeds.
-        query_interval: the interval over queries alone, which is never wider than ``low`` to ``high``.
-        storages: how the coordinates of ``arm`` and of ``other`` are kept.
+        difference: Mean over seeds and queries, as a share (0.01 is one point).
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        seeds: Number of paired seeds.
+        query_interval: The interval over queries alone, which is never wider than ``low`` to ``high``.
+        storages: Storage types of the coordinates of ``arm`` and of ``other``.
     """
 
     arm: str
@@ -58,12 +61,21 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Form:
+    """Hold one way to store an arm's vectors: at most ``k`` coordinates in ``storage``, and the accuracy it gives."""
+
+    storage: Storage
+    k: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Winner:
-    """The best arm at a budget of ``k`` dimensions, with its margin over every other arm.
+    """Hold the best arm at a budget of ``k`` dimensions, with its margin over every other arm.
 
     Attributes:
-        accuracy: mean over seeds.
-        margins: winner against each other arm, the runner-up first.
+        accuracy: Mean over seeds.
+        margins: Winner against each other arm, the runner-up first.
     """
 
     k: int
@@ -99,16 +111,16 @@ def compare(
     """Compare two arms, paired by seed and by query, each within its budget of dimensions.
 
     Args:
-        arm: scores of one arm, one per seed.
-        other: scores of the other arm; seeds that only one of them has are left out.
-        k: dimensions that ``arm`` may keep.
-        other_k: dimensions that ``other`` may keep; ``k`` by default.
-        measure: what is compared.
-        seed: of the resampling, which is the same for every call.
-        storages: how the coordinates of the two are kept.
+        arm: Scores of one arm, one per seed.
+        other: Scores of the other arm; seeds that only one of them has are left out.
+        k: Dimensions that ``arm`` may keep.
+        other_k: Dimensions that ``other`` may keep; ``k`` by default.
+        measure: What is compared.
+        seed: Of the resampling, which is the same for every call.
+        storages: Storage types of the coordinates of the two.
 
     Raises:
-        ValueError: if the arms share no seed, or were judged on other queries.
+        ValueError: If the arms share no seed, or were judged on other queries.
     """
     pairs = _pairs(arm, other)
     other_k = k if other_k is None else other_k
@@ -131,19 +143,41 @@ def compare(
     )
 
 
+def seed_interval(means: Sequence[float]) -> tuple[float, float]:
+    """Return Student's t interval of the mean over seeds; with one seed the point itself."""
+    from scipy.stats import t  # half a second to import, and needed only here
+
+    centre, seeds = float(np.mean(means)), len(means)
+    if seeds == 1:
+        return centre, centre
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * np.std(means, ddof=1) / seeds**0.5)
+    return centre - reach, centre + reach
+
+
 def winner(arms: Mapping[str, Sequence[Score]], k: int, measure: Measure = "knn_accuracy", seed: int = 0) -> Winner:
     """Name the arm with the highest mean accuracy at ``k`` dimensions; of equals, the one that is listed first.
 
     Args:
-        arms: for each arm its scores, one per seed.
-        k: dimensions that each arm may keep.
-        measure: what is compared.
-        seed: of the resampling.
+        arms: For each arm its scores, one per seed.
+        k: Dimensions that each arm may keep.
+        measure: What is compared.
+        seed: Of the resampling.
     """
-    accuracy = {name: float(np.mean([_share(s, k, measure) for s in scores])) for name, scores in arms.items()}
-    first, *rest = sorted(accuracy, key=lambda name: -accuracy[name])
-    margins = tuple(compare(arms[first], arms[name], k, k, measure, seed) for name in rest)
-    return Winner(k=k, arm=first, accuracy=accuracy[first], margins=margins)
+    forms = {name: Form("float32", k, float(np.mean([_share(s, k, measure) for s in arms[name]]))) for name in arms}
+    first, margins = ranked(arms, forms, measure, seed)
+    return Winner(k=k, arm=first, accuracy=forms[first].accuracy, margins=margins)
+
+
+def ranked(
+    arms: Mapping[str, Sequence[Score]], forms: Mapping[str, Form], measure: Measure = "knn_accuracy", seed: int = 0
+) -> tuple[str, tuple[Comparison, ...]]:
+    """Return the arm whose form is most accurate, and its margins over the others, the runner-up first."""
+    first, *rest = sorted(forms, key=lambda name: -forms[name].accuracy)
+    best = forms[first]
+    return first, tuple(
+        compare(arms[first], arms[name], best.k, forms[name].k, measure, seed, (best.storage, forms[name].storage))
+        for name in rest
+    )
 
 
 def _pairs(arm: Sequence[Score], other: Sequence[Score]) -> list[tuple[Score, Score]]:
@@ -163,15 +197,15 @@ def _pairs(arm: Sequence[Score], other: Sequence[Score]) -> list[tuple[Score, Sc
     return pairs
 
 
-def hits(score: Score, k: int, measure: Measure = "knn_accuracy", storage: Storage = "float32") -> Tensor:
-    """Which queries ``(Q,)`` are right within ``k`` dimensions kept in ``storage``.
+def hits(score: Score, k: int, measure: Measure = "knn_accuracy", dtype: Storage = "float32") -> Tensor:
+    """Return which queries ``(Q,)`` are right within ``k`` dimensions kept in storage type ``dtype``.
 
     Raises:
-        ValueError: if the storage was not measured.
+        ValueError: If the storage type was not measured.
     """
-    line = score.line(storage)
+    line = score.line(dtype)
     if line is None:
-        raise ValueError(f"`storages` must have been measured; {score.arm} has no {storage} vectors: rounded=True.")
+        raise ValueError(f"`storages` must have been measured; {score.arm} has no {dtype} vectors: rounded=True.")
     return line.hits(measure)[line.index(k)]
 
 

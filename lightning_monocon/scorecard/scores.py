@@ -1,73 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything the scorecard says about one embedding, from gallery and queries alone."""
+"""Score one embedding from its gallery and queries alone."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from lightning_monocon.functional.bootstrap import CONFIDENCE
 from lightning_monocon.functional.checks import DegenerateSampleWarning
-from lightning_monocon.functional.effective_dimension import effective_dimension
+from lightning_monocon.functional.effective_dimension import components_for, effective_dimension
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
-from lightning_monocon.functional.jackknife import grouped_moments
+from lightning_monocon.functional.jackknife import grouped_moments, jackknife_interval
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
-from lightning_monocon.functional.moments import merge_all, moments
+from lightning_monocon.functional.moments import Moments, merge_all, moments
 from lightning_monocon.functional.quantisation import ROUNDED, Storage
 from lightning_monocon.functional.reconstruction_error import reconstruction_from_moments
-from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
-from lightning_monocon.functional.total_variance import total_variance_from_moments
-from lightning_monocon.scorecard.dimension import GROUPS, VARIANCE, dimension_interval
-from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
-from lightning_monocon.scorecard.frontier import (
-    Frontier,
-    affordable_dims,
-    measure_frontier,
-    measure_rounded,
+from lightning_monocon.functional.spectrum import (
+    PrincipalComponents,
+    components_from_moments,
     numerical_rank,
+    variances_from_moments,
 )
+from lightning_monocon.functional.total_variance import total_variance_from_moments
+from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
+from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, measure_frontier, measure_rounded
 
-if TYPE_CHECKING:
-    from lightning_monocon.scorecard.verdict import Verdict
+VARIANCE = 0.99
+"""Share of the variance that the effective dimension n99 explains."""
+
+GROUPS = 10
+"""Groups of rows that are left out in turn; each takes every tenth row, so that a sorted gallery is mixed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """Metrics and frontier of one embedding.
+    """Hold the metrics and the frontier of one embedding.
 
     The spectral figures are those of L2-normalised rows: spectrum, n99, rank, total variance, mean cosine and
     correlation of the gallery; RMSE and FVU fit the gallery's top-n99 subspace and judge the queries.
 
     Attributes:
-        arm: name of the model.
-        seed: seed of its training run.
-        stage: which checkpoint.
-        reading: how its vectors are cut to fewer dimensions.
-        n: rows of the gallery. n99 grows with it, so n99 is compared at equal n only.
-        n_query: rows of the queries.
-        dim: width D of the vectors.
-        classes: different labels in the gallery.
-        distinct: different rows in the gallery; n99 counts repeated rows as evidence, wrongly.
-        leaked: queries that are rows of the gallery, bit by bit, and so find themselves.
-        chance: accuracy of always answering the gallery's most common label.
+        arm: Name of the model.
+        seed: Seed of its training run.
+        stage: Which checkpoint.
+        reading: How its vectors are cut to fewer dimensions.
+        n: Rows of the gallery. n99 grows with it, so n99 is compared at equal n only.
+        n_query: Rows of the queries.
+        dim: Width D of the vectors.
+        classes: Different labels in the gallery.
+        distinct: Different rows in the gallery; n99 counts repeated rows as evidence, wrongly.
+        leaked: Queries that are rows of the gallery, bit by bit, and so find themselves.
+        chance: Accuracy of always answering the gallery's most common label.
         n99: fewest principal components with 99 % of the variance; 0 if all rows are equal.
         n99_interval: its 95 % interval over other rows, as many (delete-group jackknife).
-        rank: principal directions with more than rounding error.
+        rank: Principal directions with more than rounding error.
         knn_accuracy: 5-NN accuracy at full width by cosine.
-        recall: share of queries with a right label among the k nearest, by k, at full width by cosine.
-        rmse: root mean square of what the top n99 components leave of the queries, per entry.
-        fvu: the same as a fraction of the queries' variance. RMSE falls when all rows move together, FVU does not.
-        total_variance: sum of the spectrum, between 0 (all rows equal) and 1.
-        mean_cosine: mean cosine between different rows.
-        feature_correlation: root mean square correlation between different features.
+        recall: Share of queries with a right label among the k nearest, by k, at full width by cosine.
+        rmse: Root mean square of what the top n99 components leave of the queries, per entry.
+        fvu: The same as a fraction of the queries' variance. RMSE falls when all rows move together, FVU does not.
+        total_variance: Sum of the spectrum, between 0 (all rows equal) and 1.
+        mean_cosine: Mean cosine between different rows.
+        feature_correlation: Root mean square correlation between different features.
         spectrum: ``(D,)`` float64 eigenvalues of the covariance, descending.
-        frontier: accuracy against kept dimensions.
-        rounded: the same when coordinates are kept as int8 and as single bits; empty if not asked for.
+        frontier: Accuracy against kept dimensions.
+        rounded: The same when coordinates are kept as int8 and as single bits; empty if not asked for.
         query_labels: ``(Q,)`` labels that pair the queries of two scores.
-        verdict: what the embedding is, in words; None before it was judged.
     """
 
     arm: str
@@ -95,11 +98,10 @@ class Score:
     rounded: tuple[Frontier, ...]
     query_labels: Tensor
     reading: Reading = "pca"
-    verdict: Verdict | None = None
 
-    def line(self, storage: Storage) -> Frontier | None:
-        """The frontier in one storage; None if it was not measured."""
-        return next((line for line in (self.frontier, *self.rounded) if line.storage == storage), None)
+    def line(self, dtype: Storage) -> Frontier | None:
+        """Return the frontier in one storage type; None if it was not measured."""
+        return next((line for line in (self.frontier, *self.rounded) if line.storage == dtype), None)
 
     @property
     def recall_at_1(self) -> float:
@@ -112,7 +114,7 @@ class Score:
         return self.recall[5]
 
     def knn_accuracy_at(self, budget: int) -> float:
-        """5-NN accuracy with at most ``budget`` kept dimensions."""
+        """Return the 5-NN accuracy with at most ``budget`` kept dimensions."""
         return self.frontier.knn_accuracy[self.frontier.index(budget)]
 
 
@@ -122,13 +124,13 @@ def measure(
     """Score a checked set of embeddings.
 
     Args:
-        data: gallery and queries of one model.
-        dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... up to the rank, and D.
-        extra: further kept dimensions, used as far as the embedding has them; n99 always is.
-        rounded: measure int8 and binary vectors as well.
+        data: Gallery and queries of one model.
+        dims: Kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... up to the rank, and D.
+        extra: Further kept dimensions, used as far as the embedding has them; n99 always is.
+        rounded: Measure int8 and binary vectors as well.
 
     Raises:
-        ValueError: if ``dims`` names dimensions that the embedding does not have.
+        ValueError: If ``dims`` names dimensions that the embedding does not have.
     """
     figures, basis = _spectral(data)
     rank, n99 = figures["rank"], figures["n99"]
@@ -151,7 +153,7 @@ def measure(
         knn_accuracy=line.knn_accuracy[-1],
         recall=line.recall[-1],
         frontier=line,
-        rounded=tuple(measure_rounded(data, storage, basis) for storage in ROUNDED) if rounded else (),
+        rounded=tuple(measure_rounded(data, dtype, basis) for dtype in ROUNDED) if rounded else (),
         query_labels=data.query_labels,
         reading=data.reading,
         **figures,
@@ -159,14 +161,14 @@ def measure(
 
 
 def effective_dimensions(sets: Iterable[EmbeddingSet]) -> set[int]:
-    """The n99 of each gallery, as :func:`measure` finds it."""
+    """Return the n99 of each gallery, as `measure` finds it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateSampleWarning)
         return {int(effective_dimension(data.gallery, VARIANCE).nan_to_num(0.0)) for data in sets}
 
 
 def _spectral(data: EmbeddingSet) -> tuple[dict[str, Any], PrincipalComponents]:
-    """Figures of the spectrum; rows that are all equal have few of them (NaN), but they are scored all the same."""
+    """Return the figures of the spectrum and its axes; of rows that are all equal most figures are NaN."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateSampleWarning)  # the verdict says it, once and in words
         groups = grouped_moments(data.gallery, GROUPS, normalize=True)
@@ -187,6 +189,35 @@ def _spectral(data: EmbeddingSet) -> tuple[dict[str, Any], PrincipalComponents]:
     return figures, basis
 
 
+def dimension_interval(groups: Sequence[Moments]) -> tuple[float, float]:
+    """Return the 95 % interval of n99 over other samples of as many rows: a delete-group jackknife.
+
+    n99 moves in whole steps, which a jackknife cannot follow, so the reach is that of the fractional dimension, where
+    the cumulative share, drawn as straight lines between whole k, crosses 99 %. It says nothing about larger samples:
+    n99 grows with the rows.
+
+    Args:
+        groups: Moments of at least two groups of unit rows.
+    """
+    variances = variances_from_moments(merge_all(groups))
+    centre = float(components_for(variances, VARIANCE).nan_to_num(0.0))
+    if centre == 0:  # all rows are equal
+        return 0.0, 0.0
+    _, low, high = jackknife_interval(groups, _fractional, CONFIDENCE)
+    reach = float(high - low) / 2
+    return max(1.0, centre - reach), min(float(len(variances)), centre + reach)
+
+
+def _fractional(statistics: Moments) -> Tensor:
+    """Return where the cumulative share of the variance crosses 99 %, between whole numbers of components."""
+    share = pad(variances_from_moments(statistics).nan_to_num(0.0).cumsum(0), (1, 0))
+    share = share / share[-1].clamp_min(torch.finfo(share.dtype).tiny)
+    above = int(torch.searchsorted(share, VARIANCE).clamp(1, len(share) - 1))
+    below = share[above - 1]
+    step = (share[above] - below).clamp_min(torch.finfo(share.dtype).tiny)
+    return above - 1 + (VARIANCE - below) / step
+
+
 def _hashes(rows: Tensor) -> Iterator[int]:
-    """One number per row, equal for rows that are equal bit by bit."""
+    """Return one number for each row, equal for rows that are equal bit by bit."""
     return (hash(row.tobytes()) for row in rows.numpy())

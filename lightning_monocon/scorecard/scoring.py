@@ -4,23 +4,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lightning_monocon.functional.spectrum import explained_variance
+from lightning_monocon.functional.spectrum import explained_variance, numerical_rank
 from lightning_monocon.scorecard.card import Arm, Scorecard, build
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
 from lightning_monocon.scorecard.files import load_files
-from lightning_monocon.scorecard.flags import flags
-from lightning_monocon.scorecard.frontier import default_dims, numerical_rank
+from lightning_monocon.scorecard.frontier import default_dims
 from lightning_monocon.scorecard.ranking import winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
 from lightning_monocon.scorecard.smallest import smallest_form
-from lightning_monocon.scorecard.verdict import judge, judge_alone
+from lightning_monocon.scorecard.verdict import Verdict, flags, judge, judge_alone
 
 NULL_PAIRS = 50_000_000
 """Pairs of a gallery row and a query up to which null models are scored: the rows of the untrained head lie in so
 narrow a cone that their neighbours have to be searched in float64."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JudgedScore(Score):
+    """Hold a score and the verdict on it, as :func:`score` returns them together.
+
+    Attributes:
+        verdict: What the embedding is, in words.
+    """
+
+    verdict: Verdict
 
 
 def score(
@@ -32,7 +42,7 @@ def score(
     baseline: EmbeddingSet | None = None,
     dims: Iterable[int] | None = None,
     arm: str = "embeddings",
-) -> Score:
+) -> JudgedScore:
     """Score any embeddings and say what they are.
 
     Args:
@@ -72,7 +82,7 @@ def score(
 
 def score_files(
     files: Sequence[str | Path], baseline: Sequence[str | Path] | None = None, dims: Iterable[int] | None = None
-) -> Score:
+) -> JudgedScore:
     """Score embeddings from one, two or four files; see :mod:`lightning_monocon.scorecard.files` for what they hold.
 
     Args:
@@ -105,7 +115,7 @@ def scorecard_of(
     """
     if baseline is None:
         found = score_set(data, None, dims)
-        arm = Arm(data.arm, (found,), found.verdict or judge_alone(found), flags(found))
+        arm = Arm(data.arm, (found,), found.verdict, flags(found))
         kept = default_dims(data.dim) if dims is None else found.frontier.dims
         winners = tuple(winner({data.arm: [found]}, k) for k in kept)
         smallest = smallest_form({data.arm: [found]}, data.arm)
@@ -118,15 +128,17 @@ def scorecard_of(
     return build(rivals, baseline=name, dims=wanted, with_nulls=len(data.gallery) * len(data.query) <= NULL_PAIRS)
 
 
-def score_set(data: EmbeddingSet, baseline: EmbeddingSet | None = None, dims: Iterable[int] | None = None) -> Score:
+def score_set(
+    data: EmbeddingSet, baseline: EmbeddingSet | None = None, dims: Iterable[int] | None = None
+) -> JudgedScore:
     """Score a checked set of embeddings, as :func:`score` does."""
     found = measure(data, dims, rounded=True)
     if baseline is None:
-        return replace(found, verdict=judge_alone(found))
+        return JudgedScore(**vars(found), verdict=judge_alone(found))
     _same_rows(data, baseline)
     # The verdict asks the baseline at full width and at the n99 of the other; a whole frontier would double the time.
     rival = measure(replace(baseline, seed=data.seed), dims=(1,), extra=effective_dimensions([data]))
-    return replace(found, verdict=judge([found], [rival]))
+    return JudgedScore(**vars(found), verdict=judge([found], [rival]))
 
 
 def _within_rank(data: EmbeddingSet, dims: tuple[int, ...]) -> None:

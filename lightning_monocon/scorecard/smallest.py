@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the fewest bytes at which an embedding is still within the noise of the whole baseline.
 
-A form is an arm, a storage and a number of kept coordinates, as the frontiers measured them. It is within the noise
-unless the queries alone show a loss: as in the verdicts, two seeds that disagree must not pass a loss off as noise.
-That no loss is shown is no proof that there is none, so the interval is always reported with it.
+A form is an arm, a storage type and a number of kept coordinates, as the frontiers measured them. It is within the
+noise unless the queries alone show a loss: as in the verdicts, two seeds that disagree must not pass a loss off as
+noise. That no loss is shown does not prove that there is none, so the interval is always reported with it.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import get_args
 
-from lightning_monocon.functional.quantisation import ROUNDED, Storage, vector_bytes
-from lightning_monocon.scorecard.byte_ranking import Form
-from lightning_monocon.scorecard.ranking import Comparison, compare
+from lightning_monocon.functional.quantisation import Storage, vector_bytes
+from lightning_monocon.scorecard.ranking import Comparison, Form, compare
 from lightning_monocon.scorecard.scores import Score
 
 
 @dataclass(frozen=True)
 class Smallest:
-    """The smallest form within the noise of the whole baseline, or the nearest form where none is.
+    """Hold the smallest form within the noise of the whole baseline, or the nearest form if none is.
 
     Attributes:
-        arm: whose vectors they are; the baseline's own may be the smallest, too.
-        storage: how a coordinate is kept.
-        k: coordinates.
-        bytes: of one vector.
-        accuracy: mean over the seeds that the baseline has too.
-        within: whether the form is within the noise; if not, no smaller one than the whole is, and this one is nearest.
-        margin: the form against the whole baseline.
-        whole: the baseline's vectors as they are: coordinates, bytes and accuracy.
-        storages: that were measured.
+        arm: Whose vectors they are; the baseline's own may be the smallest, too.
+        storage: Storage type of a coordinate.
+        k: Coordinates.
+        bytes: Of one vector.
+        accuracy: Mean over the seeds that the baseline has too.
+        within: Whether the form is within the noise; if not, no smaller one than the whole is, and this one is nearest.
+        margin: The form against the whole baseline.
+        whole: The baseline's vectors as they are: coordinates, bytes and accuracy.
+        storages: Storage types that were measured.
     """
 
     arm: str
@@ -50,8 +50,8 @@ def smallest_form(arms: Mapping[str, Sequence[Score]], baseline: str) -> Smalles
     """Return the smallest form within the noise; None if nothing smaller was measured, or the baseline has no skill.
 
     Args:
-        arms: for each arm its scores, one per seed.
-        baseline: name of the arm whose whole vectors the others are held against.
+        arms: For each arm its scores, one per seed.
+        baseline: Name of the arm whose whole vectors the others are held against.
     """
     whole = arms[baseline]
     if not has_skill(whole):
@@ -69,7 +69,7 @@ def smallest_form(arms: Mapping[str, Sequence[Score]], baseline: str) -> Smalles
 
 
 def has_skill(scores: Sequence[Score]) -> bool:
-    """Whether an arm finds more than always answering the commonest label would, by twice the queries' deviation."""
+    """Return whether an arm beats always answering the commonest label by twice the queries' deviation."""
     chance = fmean(score.chance for score in scores)
     noise = 2 * math.sqrt(chance * (1 - chance) / scores[0].n_query)
     return fmean(score.knn_accuracy for score in scores) - chance > noise
@@ -78,7 +78,7 @@ def has_skill(scores: Sequence[Score]) -> bool:
 def _ascending(
     arms: Mapping[str, Sequence[Score]], whole: Sequence[Score], limit: int
 ) -> Iterator[tuple[str, list[Score], Form]]:
-    """Forms of fewer bytes than the limit, the smallest first, of equal ones the most accurate first."""
+    """Yield the forms of fewer bytes than the limit, the smallest first, of equal ones the most accurate first."""
     seeds = {score.seed for score in whole}
     found = []
     for name, scores in arms.items():
@@ -90,18 +90,17 @@ def _ascending(
 
 
 def _forms(scores: Sequence[Score]) -> Iterator[Form]:
-    """Every form of an arm that was measured for all of its seeds."""
-    for storage in _measured([scores]):
-        lines = [line for score in scores if (line := score.line(storage))]
+    """Yield every form of an arm that was measured for all of its seeds."""
+    for dtype in _measured([scores]):
+        lines = [line for score in scores if (line := score.line(dtype))]
         for k in lines[0].dims:
             if all(k in line.dims for line in lines):
-                yield Form(storage, k, fmean(line.knn_accuracy[line.dims.index(k)] for line in lines))
+                yield Form(dtype, k, fmean(line.knn_accuracy[line.dims.index(k)] for line in lines))
 
 
 def _measured(arms: Sequence[Sequence[Score]]) -> tuple[Storage, ...]:
-    """The storages that all scores of all arms were measured in."""
-    every: tuple[Storage, ...] = ("float32", *ROUNDED)
-    return tuple(kind for kind in every if all(score.line(kind) for scores in arms for score in scores))
+    """Return the storage types that all scores of all arms were measured in."""
+    return tuple(dtype for dtype in get_args(Storage) if all(score.line(dtype) for scores in arms for score in scores))
 
 
 def _smallest(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check batches, labels and what a module makes of them where they enter, before torch fails deeper down."""
+"""Check batches, labels and the outputs of modules where they enter, before torch fails deeper down."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_SINGLES = 0.5
 """Share of anchors without a positive above which a batch is worth a warning."""
 
 LABEL_NAMES = ("labels", "label", "targets", "target", "y")
-"""Under which a batch that is a mapping may hold its labels."""
+"""Names under which a mapping may hold the labels of a batch."""
 
 
 def tensors_in(batch: object) -> Iterator[Tensor]:
@@ -34,55 +34,55 @@ def tensors_in(batch: object) -> Iterator[Tensor]:
 
 
 def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
-    """Split a batch into its inputs, whatever they are, and its labels.
-
-    Raises:
-        ValueError: If it is not a pair, or its labels are no tensor.
-    """
-    if not isinstance(batch, tuple | list) or len(batch) != 2 or not isinstance(batch[1], Tensor):
-        found = [type(part).__name__ for part in batch] if isinstance(batch, tuple | list) else type(batch).__name__
-        raise ValueError(
-            f"`batch` must be (inputs, labels) with one integer label per input, got {found}. Let the data set return "
-            "labels too, and the collate function a tensor of them; pairs take the pair's number as label."
-        )
-    return batch[0], batch[1]
-
-
-def inputs_and_classes(batch: object) -> tuple[Any, Tensor]:
-    """Split a batch of anybody's data set into its inputs and its class labels ``(B,)``.
+    """Split a batch into its inputs, whatever they are, and its class labels ``(B,)``.
 
     A mapping holds the labels under one of `LABEL_NAMES`, and its other entries are the inputs. The first part of a
     tuple or list is the inputs, and the labels are the first part behind it that is a tensor with one integer per
     input.
 
     Raises:
-        ValueError: If there is no such tensor.
+        TypeError: If the only tensor that could be labels does not hold integers.
+        ValueError: If there is no such tensor, or the only one is not one-dimensional.
     """
     inputs: object = None
-    found: list[Tensor] = []
+    parts: list[object] = []
     if isinstance(batch, Mapping):
-        found = [batch[name] for name in LABEL_NAMES if _are_classes(batch.get(name))]
+        parts = [batch[name] for name in LABEL_NAMES if name in batch]
         inputs = {name: part for name, part in batch.items() if name not in LABEL_NAMES}
     elif isinstance(batch, tuple | list) and batch:
-        inputs, *rest = batch
-        found = [part for part in rest if _are_classes(part)]
-    if not found:
+        inputs, *parts = batch
+
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    for labels in tensors:
+        if labels.ndim == 1 and not _is_no_integer(labels):
+            return inputs, labels
+
+    if len(tensors) == 1:
+        return inputs, class_labels(tensors[0])  # raises an error that names the fault
+    raise ValueError(
+        "`batch` must hold its labels as one tensor (B,) of integers: behind the inputs in a tuple or list, or in a "
+        f"mapping under {', '.join(LABEL_NAMES)}; got {described(batch)}. Let the data set return labels (the number "
+        "of the pair, for pairs) and the collate function a tensor of them; or, for a callback that watches, let the "
+        "step return `labels`."
+    )
+
+
+def check_one_input(batch: object) -> None:
+    """Refuse a tuple or list with two inputs, such as two views: all but the first would be ignored.
+
+    Raises:
+        ValueError: If a part behind the first has more than one dimension, or is a mapping.
+    """
+    parts = batch[1:] if isinstance(batch, tuple | list) and len(batch) > 2 else ()
+    if any(isinstance(part, Mapping) or (isinstance(part, Tensor) and part.ndim > 1) for part in parts):
         raise ValueError(
-            "A batch must hold its labels as one tensor (B,) of integers: behind the inputs in a tuple or list, or in "
-            f"a mapping under {', '.join(LABEL_NAMES)}; got {described(batch)}. Let the data set give them "
-            "in that form, or return `labels` from the step."
+            f"`batch` must hold one input per label; got {described(batch)}. Concatenate two views along the batch and "
+            "repeat their labels, or return them as one mapping."
         )
-    return inputs, found[0]
-
-
-def _are_classes(part: object) -> bool:
-    if not isinstance(part, Tensor) or part.ndim != 1:
-        return False
-    return not (part.is_floating_point() or part.is_complex() or part.dtype == torch.bool)
 
 
 def described(value: object) -> str:
-    """Return what a batch, or the output of a module, consists of.
+    """Return in words what a batch, or the output of a module, consists of.
 
     Example:
         >>> described(torch.zeros(2, 3)), described({"a": 1, "b": 2}), described((torch.zeros(2), "c"))
@@ -101,31 +101,37 @@ def class_labels(labels: Tensor) -> Tensor:
     """Return ``labels`` if they are integers ``(B,)``; which integers does not matter.
 
     Raises:
-        TypeError: If they are floating, complex or boolean.
-        ValueError: If they are not one-dimensional; one-hot rows and columns are told apart.
+        TypeError: If they are floating-point, complex or boolean.
+        ValueError: If they are not one-dimensional; the message differs for one-hot rows and for columns.
     """
     got = f"got shape {tuple(labels.shape)} and dtype {labels.dtype}"
-    if labels.ndim == 2:  # before the dtype: one-hot rows are often floating
-        mend = "one-hot rows become class numbers by `labels.argmax(1)`"
+    if labels.ndim == 2:  # before the dtype: one-hot rows are often floating-point
+        remedy = "one-hot rows become class numbers by `labels.argmax(1)`"
         if labels.shape[1] == 1:
-            mend = "a column becomes a row of numbers by `labels.squeeze(1)`"
-        raise ValueError(f"`labels` must hold one integer per input, shape (B,); {got}: {mend}.")
+            remedy = "a column becomes a row of numbers by `labels.squeeze(1)`"
+        raise ValueError(f"`labels` must hold one integer per input, shape (B,); {got}: {remedy}.")
     if labels.ndim != 1:
         raise ValueError(f"`labels` must hold one integer per input, shape (B,); {got}.")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"`labels` must be integers, for they are compared; {got}. Cast class numbers with `.long()`.")
+    if _is_no_integer(labels):
+        raise TypeError(
+            f"`labels` must be integers, since they are compared; {got}. Cast class numbers with `.long()`."
+        )
     return labels
 
 
+def _is_no_integer(labels: Tensor) -> bool:
+    return labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
+
+
 def check_features(features: object, width: int | None) -> Tensor:
-    """Return what an encoder has returned if it is floating-point rows ``(B, width)``.
+    """Return the output of an encoder if it is floating-point rows ``(B, width)``.
 
     Args:
         features: The encoder's output.
-        width: ``in_features``; None where only the head knows it.
+        width: ``in_features``; None if only the head knows it.
 
     Raises:
-        ValueError: If it is something else; the sentence says what to wrap the encoder in.
+        ValueError: If it is something else; the message says what to wrap the encoder in.
     """
     if not isinstance(features, Tensor) or features.ndim != 2 or not features.is_floating_point():
         raise ValueError(
@@ -141,7 +147,7 @@ def check_features(features: object, width: int | None) -> Tensor:
 
 
 def _wrapping(output: object) -> str:
-    """Return what makes rows of an encoder's output."""
+    """Return the advice that turns an encoder's output into rows."""
     if hasattr(output, "last_hidden_state"):
         return (
             "Build a model of transformers by name or folder with TextEncoder or TransformersImageEncoder of "
@@ -160,17 +166,17 @@ def _wrapping(output: object) -> str:
 
 @contextmanager
 def naming_keywords(encoder: nn.Module, inputs: object) -> Iterator[None]:
-    """Say of an encoder that takes its inputs by keyword, as the models of transformers do, what to wrap it in.
+    """Explain what to wrap an encoder in that takes its inputs by keyword, as the models of transformers do.
 
     Raises:
-        TypeError: Where it fails on a mapping whose keys are arguments of its `forward`.
+        TypeError: If the encoder fails on a mapping whose keys are arguments of its `forward`.
     """
     try:
         yield
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         names = inspect.signature(encoder.forward).parameters
         taken = [str(name) for name in inputs if name in names] if isinstance(inputs, Mapping) else []
-        if not taken or len(names) == 1:  # that one may be called as an entry is, and take them all
+        if not taken or len(names) == 1:  # a single argument may have the name of an entry, and take them all
             raise
         raise TypeError(
             f"`encoder` must take the inputs of a batch as one argument; {type(encoder).__name__} takes "
@@ -193,17 +199,17 @@ def check_rows(embeddings: Tensor, labels: Tensor) -> None:
         )
     if len(labels) != len(embeddings):
         raise ValueError(
-            f"`labels` must hold {len(embeddings)} integers, one per embedding; got {len(labels)}. Look at the collate "
+            f"`labels` must hold {len(embeddings)} integers, one per embedding; got {len(labels)}. Check the collate "
             "function: inputs and labels must come from the same samples."
         )
 
 
 @contextmanager
 def naming_drop_last(labels: Tensor) -> Iterator[None]:
-    """Say of batch norm's error at a batch of one what mends it.
+    """Add the remedy to the error that batch norm raises at a batch of one.
 
     Raises:
-        ValueError: Where batch norm raises it.
+        ValueError: If batch norm raises it.
     """
     try:
         yield
@@ -217,7 +223,7 @@ def naming_drop_last(labels: Tensor) -> Iterator[None]:
 
 
 def share_without_positive(labels: Tensor) -> float:
-    """Return the share of anchors whose label nobody else in the batch has; 0 for no labels.
+    """Return the share of anchors whose label no other input of the batch has; 0 for no labels.
 
     Example:
         >>> share_without_positive(torch.tensor([3, 3, 5, 7]))
@@ -228,14 +234,14 @@ def share_without_positive(labels: Tensor) -> float:
 
 
 class PositivesWatch:
-    """Warn once where most anchors of a batch have no positive: they teach nothing."""
+    """Warn once if most anchors of a batch have no positive: they do not contribute to the loss."""
 
     def __init__(self) -> None:
         self.warned = False
-        self._largest = 2  # what an epoch leaves over says little of its batches
+        self._largest = 2  # the smaller last batch of an epoch says little about the others
 
     def __call__(self, labels: Tensor) -> None:
-        """Look at the labels ``(B,)`` of one batch of one rank; several ranks contrast with each other's batches."""
+        """Check the labels ``(B,)`` of one batch; not on several ranks, which contrast with each other's batches."""
         if self.warned or len(labels) < self._largest or is_distributed():
             return
         self._largest = len(labels)
@@ -245,6 +251,6 @@ class PositivesWatch:
             warnings.warn(
                 f"{share:.0%} of the {len(labels)} inputs of a batch are alone with their label, so they have no "
                 "positive and count as 0 in the loss. Use larger batches, a sampler that draws several inputs per "
-                "class, or pairs. (Said once.)",
+                "class, or pairs. (This warning is given once.)",
                 stacklevel=2,
             )

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell callbacks when a fit is between two steps.
 
-Lightning has no hook there. In ``on_train_batch_end`` the module's own hook, the validation and the schedulers are
-still to come; in ``on_train_batch_start`` the hooks of other callbacks have already run, those of the epoch's start
-included. State that such a hook moves is missing from a checkpoint of the first place and is moved twice after one of
-the second. The methods of Lightning's loops that end a step and an epoch are therefore extended here.
+Lightning has no hook there. After ``on_train_batch_end`` the module's own hook, the validation and the schedulers
+still have to run; before ``on_train_batch_start`` the hooks of other callbacks have already run, including those of the
+start of the epoch. State that such a hook changes is missing from a checkpoint of the first kind and is changed twice
+after one of the second. This module therefore extends the methods of Lightning's loops that end a step and an epoch.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _OF_THE_LOOP = "_monocon_steps"
 
 
 class Position(NamedTuple):
-    """The next step."""
+    """Name the next step."""
 
     epoch: int
     batch: int
 
 
 class Phase(Enum):
-    """What has happened since a fit was last between two steps."""
+    """Name what has happened since a fit was last between two steps."""
 
     BETWEEN = auto()
     """Nothing is finished; a step, or an epoch, may have begun."""
@@ -42,34 +42,36 @@ class Phase(Enum):
 
 
 class Steps:
-    """Where the fit of one trainer is.
+    """Follow the fit of one trainer from step to step.
 
     A callback of the trainer that has one of these methods is called with the trainer and its module:
 
     - ``epoch_begins`` before ``on_train_epoch_start`` of any callback;
-    - ``batches_begin`` before the first batch of an epoch, or of the rest of one, is fetched;
+    - ``batches_begin`` before the first batch of an epoch, or of its resumed part, is fetched;
     - ``before_validation`` before ``on_validation_start`` of any callback;
-    - ``between_steps`` when all hooks of a step have run, those of the end of its epoch included, and none of the next;
-    - ``save_between_steps`` right after that, when every callback has done what it does between two steps;
+    - ``between_steps`` when all hooks of a step have run, with those of the end of its epoch, and none of the next;
+    - ``save_between_steps`` right after that, when ``between_steps`` has run for every callback;
     - ``after_last_step`` before ``on_train_end`` of any callback.
 
-    Use `watch_steps` to get the only one of a trainer.
+    Use `watch_steps` to get the single instance of a trainer.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self.phase = Phase.BETWEEN
         self.position = Position(0, 0)
-        """The next step, when the fit was last between two."""
+        """The next step, as of the last time that the fit was between two."""
         self.exact = False
         """Whether a checkpoint that is written now resumes exactly."""
         self.with_gradients = False
-        """Whether it has to hold the gradients that are being accumulated."""
+        """Whether such a checkpoint has to hold the accumulated gradients."""
+
         fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
         self._start_epoch, self._end_epoch = fit.on_advance_start, fit.on_advance_end
         self._start_batches, self._end_step = epoch.on_run_start, epoch.on_advance_end
         self._validate = epoch.val_loop.run
         self._end_run = fit.on_run_end
+
         replaced: dict[Any, dict[str, Any]] = {
             fit: {
                 "on_advance_start": self._epoch_starts,
@@ -84,24 +86,24 @@ class Steps:
 
     @property
     def accumulating(self) -> bool:
-        """Whether gradients wait for the optimizer's step."""
+        """Return whether gradients wait for the step of the optimizer."""
         return self._trainer.fit_loop.epoch_loop._should_accumulate()
 
     @property
     def begun(self) -> tuple[int, int]:
-        """Number of epochs and batches whose hooks have begun."""
+        """Return the number of epochs and of batches whose hooks have begun."""
         loop = self._trainer.fit_loop
         return loop.epoch_progress.total.ready, loop.epoch_loop.batch_progress.total.ready
 
     @property
     def stepped(self) -> bool:
-        """Whether the batch under way is the last of an optimizer's step and has been trained on."""
+        """Return whether the current batch is the last of an optimizer's step and has been trained on."""
         batches: Any = self._trainer.fit_loop.epoch_loop.batch_progress.current
         return batches.processed != batches.completed and not self.accumulating
 
     def _epoch_starts(self) -> None:
-        self.phase = Phase.BETWEEN  # whatever an earlier fit of this trainer ended in
-        # a loader that is made anew draws random numbers: now, so that what draws next does not depend on it
+        self.phase = Phase.BETWEEN  # an earlier fit of this trainer may have ended in another phase
+        # a new loader draws random numbers: create it now, so that later draws do not depend on it
         self._trainer.fit_loop.setup_data()
         self._call("epoch_begins")
         self._start_epoch()
@@ -116,7 +118,7 @@ class Steps:
         try:
             self._end_step(data_fetcher)
         except SIGTERMException:
-            if self.phase is Phase.STEP_DONE:  # raised behind all that belongs to the step, not in its validation
+            if self.phase is Phase.STEP_DONE:  # raised after everything that belongs to the step, not in its validation
                 self._announce(Position(self._trainer.current_epoch, epoch.batch_progress.current.ready))
             raise
         if not epoch.done:
@@ -126,7 +128,7 @@ class Steps:
         self.phase = Phase.STEP_DONE
         try:
             self._end_epoch()
-        except SIGTERMException:  # raised behind all that belongs to the epoch
+        except SIGTERMException:  # raised after everything that belongs to the epoch
             self._announce(self._after_epoch())
             raise
         self._announce(self._after_epoch())
@@ -137,7 +139,7 @@ class Steps:
         self._end_run()
 
     def _after_epoch(self) -> Position:
-        """Where to continue: within the epoch if the run has ended there, as it does at `max_steps`."""
+        """Return where to continue: within the epoch if the run has ended there, as it does at `max_steps`."""
         epoch, loop = self._trainer.current_epoch, self._trainer.fit_loop.epoch_loop
         if loop._num_ready_batches_reached():
             return Position(epoch, 0)
@@ -160,7 +162,7 @@ class Steps:
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
-        """Let checkpoints be exact; accumulated gradients differ by rank, and only one rank alone stores them."""
+        """Mark checkpoints as exact; accumulated gradients differ by rank and are stored only by a single rank."""
         self.with_gradients = self.accumulating and self._trainer.world_size == 1
         self.exact = self.with_gradients or not self.accumulating
         try:
@@ -175,7 +177,7 @@ class Steps:
 
 
 def callbacks_of(trainer: Trainer) -> list[Callback]:
-    """Return the callbacks of a trainer, which Lightning declares nowhere."""
+    """Return the callbacks of a trainer, an attribute that Lightning does not declare."""
     found: list[Callback] = vars(trainer)["callbacks"]
     return found
 

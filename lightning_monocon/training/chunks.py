@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Embed a batch in chunks with the memory of one chunk, and the gradient of the whole batch.
 
-A contrastive loss couples all samples of a batch, but only through their embeddings. So (GradCache: Gao, Zhang, Han &
-Callan 2021, arXiv 2101.06983) every chunk is embedded without a graph; the loss of all embeddings gives
-:math:`g_i = \partial L / \partial e_i`; and in the backward pass each chunk is embedded once more, with a graph, to
-give :math:`\sum_i g_i \, \partial e_i / \partial \theta`. The price is one forward pass more.
+A contrastive loss couples all samples of a batch, but only through their embeddings. Therefore (GradCache: Gao, Zhang,
+Han & Callan 2021, arXiv 2101.06983) every chunk is embedded without a graph; the loss of all embeddings gives
+:math:`g_i = \partial L / \partial e_i`; and in the backward pass each chunk is embedded again, with a graph, to
+give :math:`\sum_i g_i \, \partial e_i / \partial \theta`. The cost is one more forward pass.
 
-The second pass repeats the first: same random numbers, same autocast; buffers (running statistics) are put back after
-it. All of it is one autograd node between parameters and embeddings, so whatever follows (loss scaling, clipping,
-accumulation, DistributedDataParallel's one all-reduce) sees an ordinary gradient.
+The second pass repeats the first with the same random numbers and the same autocast; buffers (running statistics) are
+restored after it. Both passes are one autograd node between parameters and embeddings, so loss scaling, clipping,
+accumulation and the all-reduce of DistributedDataParallel see an ordinary gradient.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def embed_in_chunks(
 ) -> Tensor:
     """Return the embeddings ``(rows, D)`` of a batch, embedded chunk by chunk, forward and backward.
 
-    Chunks are as even as can be. The gradient is with respect to the parameters alone, not the inputs.
+    Chunks are as even as possible. The gradient is with respect to the parameters only, not the inputs.
 
     Args:
         embed: Maps inputs of n samples to ``(n, D)``.
-        modules: Hold all parameters and buffers that ``embed`` uses.
+        modules: Modules that hold all parameters and buffers that ``embed`` uses.
         inputs: A tensor, or a mapping, tuple or list of what may be inputs; the first dimension of every tensor (or the
             length of a list of strings) is the batch. Plain values go to every chunk.
         rows: Samples in the batch.
@@ -44,12 +44,12 @@ def embed_in_chunks(
 
     Raises:
         ValueError: If a tensor of the inputs does not have ``rows`` rows.
-        TypeError: If a part of the inputs can't be cut.
+        TypeError: If a part of the inputs cannot be split.
     """
     every = dict.fromkeys(chain.from_iterable(module.parameters() for module in modules))
     parameters = [parameter for parameter in every if parameter.requires_grad]
     if rows <= chunk_size or not parameters or not torch.is_grad_enabled():
-        # one chunk has nothing to save; without a gradient there is nothing to repeat
+        # one chunk saves no memory; without a gradient nothing is repeated
         parts = [inputs] if rows <= chunk_size else _chunks(inputs, rows, chunk_size)
         return torch.cat([embed(part) for part in parts]) if len(parts) > 1 else embed(parts[0])
     buffers = list(chain.from_iterable(module.buffers() for module in modules))
@@ -59,19 +59,19 @@ def embed_in_chunks(
 
 
 class _Autocast(NamedTuple):
-    """An autocast state."""
+    """Hold the state of autocast on one type of device."""
 
     device_type: str
     enabled: bool
     dtype: torch.dtype
 
     def again(self) -> torch.autocast:
-        # without the cache: it would hand weights that the pass without a graph has cast to the pass with one
+        # no cache: weights that were cast in the pass without a graph must not be reused in the pass with one
         return torch.autocast(self.device_type, self.dtype, self.enabled, cache_enabled=False)
 
 
 class _Passes:
-    """The two passes over the chunks of one batch."""
+    """Run the two passes over the chunks of one batch."""
 
     def __init__(
         self, embed: Callable[[Any], Tensor], chunks: list[Any], parameters: list[nn.Parameter], buffers: list[Tensor]
@@ -119,12 +119,12 @@ class _Passes:
 
 
 class _Cached(torch.autograd.Function):
-    """Embeddings as a function of the parameters."""
+    """Compute embeddings as a function of the parameters."""
 
     @staticmethod
     def forward(ctx: Context, passes: _Passes, *parameters: Tensor) -> Tensor:
         ctx.passes = passes
-        ctx.save_for_backward(*parameters)  # so that changing one before the backward pass is noticed
+        ctx.save_for_backward(*parameters)  # so that a change before the backward pass is detected
         return passes.forward()
 
     @staticmethod
@@ -141,7 +141,7 @@ def _random_state(device: torch.device) -> RandomState:
 
 @contextmanager
 def _repeating(state: RandomState, device: torch.device) -> Iterator[None]:
-    """Draw the random numbers that followed a state, and leave the generators as they were."""
+    """Draw the random numbers that followed a state again, and restore the generators afterwards."""
     cpu, other = state
     devices = [] if other is None else [device.index or 0]
     with torch.random.fork_rng(devices, device_type="cuda" if other is None else device.type):

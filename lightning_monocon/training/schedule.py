@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Warm-up and joint training in one ``fit``.
+"""Train in two phases, warm-up and joint, in one ``fit``.
 
-1. *warmup*: the encoder is frozen, the head alone learns (AdamW, cosine to 0); nothing is validated, and
-   `EarlyStopping` and a `ModelCheckpoint` that wait for a validation are held back, so neither patience nor the best
-   checkpoint knows of it;
+1. *warmup*: the encoder is frozen and only the head learns (AdamW, cosine to 0); nothing is validated, and
+   `EarlyStopping` and a `ModelCheckpoint` that wait for a validation are held back, so the warm-up affects neither
+   patience nor the best checkpoint;
 2. *joint*: a **fresh** AdamW with an encoder group and a head group, cosine to 0.
 
-Not Lightning's `BaseFinetuning`: it adds groups to one optimizer and freezes again on resume
+This is not Lightning's `BaseFinetuning`, which adds groups to one optimizer and freezes again on resume
 (Lightning-AI/pytorch-lightning#21901). Here the phase is a string in the checkpoint, restored before
 `configure_optimizers`, and the switch is made at the start of training *and* of every epoch, because a run resumed
 from the last batch of an epoch never sees the next epoch's start.
@@ -32,7 +32,7 @@ Phase = Literal["warmup", "joint"]
 
 
 class Schedule(NamedTuple):
-    """Rates and lengths of the two phases; see `lightning_monocon.MonoCon` for each."""
+    """Hold the rates and lengths of the two phases; `lightning_monocon.MonoCon` documents each."""
 
     lr_encoder: float = 2e-4
     lr_head: float = 2e-4
@@ -43,7 +43,7 @@ class Schedule(NamedTuple):
     bn_while_frozen: Literal["update", "freeze"] = "update"
 
     def checked(self) -> Self:
-        """Return itself.
+        """Return the schedule itself after checking it.
 
         Raises:
             ValueError: If a rate or a length is negative, or ``bn_while_frozen`` is unknown.
@@ -56,7 +56,7 @@ class Schedule(NamedTuple):
 
 
 class TwoPhaseModule(LightningModule):
-    """A LightningModule with an ``encoder`` and a ``head`` that follows a `Schedule`.
+    """Train an ``encoder`` and a ``head`` by a `Schedule`.
 
     Args:
         schedule: Rates and lengths of the phases.
@@ -72,9 +72,9 @@ class TwoPhaseModule(LightningModule):
         self._limit_val_batches: int | float | None = None
 
     def start_phase(self) -> None:
-        """Begin with the warm-up, or with the joint phase where there is no warm-up or no head to warm up.
+        """Begin with the warm-up, or with the joint phase if there is no warm-up or the head has no parameters.
 
-        Encoder parameters that come frozen stay frozen in both phases.
+        Encoder parameters that are frozen at the start stay frozen in both phases.
         """
         self._encoder_trainable = frozenset(n for n, p in self.encoder.named_parameters() if p.requires_grad)
         trainable = any(True for _ in self.head.parameters())
@@ -86,24 +86,26 @@ class TwoPhaseModule(LightningModule):
 
         Raises:
             ValueError: If the trainer's ``max_epochs`` leaves no joint epoch.
-            RuntimeError: If the strategy is not one the warm-up was tested with.
+            RuntimeError: If the warm-up was not tested with the strategy.
         """
         if stage != "fit":
             return
         if getattr(self.trainer, "fast_dev_run", False):
-            # a joint step exercises everything that a warm-up step does
+            # a joint step covers everything that a warm-up step does
             self.warmup_epochs = 0
             self._enter("joint")
+
         epochs = self.trainer.max_epochs
         if epochs is None or epochs <= self.warmup_epochs:
             raise ValueError(
                 f"`max_epochs` must exceed the {self.warmup_epochs} warm-up epochs, which come on top of the joint "
                 f"ones; got {epochs}. Set max_epochs = warmup_epochs + joint epochs, or warmup_epochs=0."
             )
+
         strategy = self.trainer.strategy
         if self.warmup_epochs and not isinstance(strategy, DDPStrategy | SingleDeviceStrategy):
             raise RuntimeError(
-                f"A warm-up was not tested with {type(strategy).__name__}: sharded parameters must be wrapped anew "
+                f"A warm-up was not tested with {type(strategy).__name__}: sharded parameters must be wrapped again "
                 "when the encoder is unfrozen. Use strategy='ddp', or warmup_epochs=0."
             )
 
@@ -111,7 +113,7 @@ class TwoPhaseModule(LightningModule):
         """Return AdamW and a cosine to 0 for the current phase."""
         plan = self.schedule
         head_decay = plan.weight_decay if plan.decay_head else 0.0
-        # whatever is not the encoder learns with the head: a learnt temperature, say
+        # everything but the encoder learns with the head, such as a learnt temperature
         others = [p for name, p in self.named_parameters() if not name.startswith("encoder.")]
         head = {"params": others, "weight_decay": head_decay, "name": "head"}
         if self.phase == "warmup":
@@ -150,7 +152,7 @@ class TwoPhaseModule(LightningModule):
         self._enter(checkpoint["monocon"]["phase"])
 
     def on_fit_end(self) -> None:
-        """See that there was something to train on; Lightning calls this although it made no step.
+        """Check that there was something to train on; Lightning calls this even if it made no step.
 
         Raises:
             ValueError: If the train loader gives no batch.
@@ -158,11 +160,11 @@ class TwoPhaseModule(LightningModule):
         require_batches(self.trainer)
 
     def freeze_by_phase(self) -> None:
-        """Let the encoder's parameters require gradients as the phase asks, whatever else has set them."""
+        """Set which encoder parameters require gradients in this phase, whatever else has changed that."""
         self._enter(self.phase)
 
     def teardown(self, stage: str) -> None:
-        """Give the trainer its validation back, should training end within the warm-up."""
+        """Restore the trainer's validation if training ends within the warm-up."""
         if stage == "fit":
             self._allow_validation()
 
@@ -177,7 +179,7 @@ class TwoPhaseModule(LightningModule):
         self._allow_validation()
         strategy = self.trainer.strategy
         if isinstance(strategy, DDPStrategy):
-            # DDP reduces only what required a gradient when it wrapped: wrap anew, or the encoders drift apart.
+            # DDP reduces only what required a gradient when it wrapped: wrap again, or the encoders drift apart.
             strategy.model = self
             strategy.configure_ddp()
         strategy.setup_optimizers(self.trainer)
@@ -194,7 +196,7 @@ class TwoPhaseModule(LightningModule):
 
 
 class _Release(Checkpoint):
-    """The last to be asked at the end of an epoch: give the trainer its callbacks back."""
+    """Restore the callbacks of the trainer; this runs last at the end of an epoch."""
 
     def __init__(self, callbacks: list[Callback]) -> None:
         self.callbacks = callbacks
@@ -204,10 +206,10 @@ class _Release(Checkpoint):
 
 
 def hold_back(trainer: Trainer) -> None:
-    """Leave out of the present hook the callbacks that have nothing to judge at the end of a warm-up epoch.
+    """Leave callbacks that have nothing to judge at the end of a warm-up epoch out of the current hook.
 
-    `EarlyStopping` waits whatever it monitors: it would end the run before its joint phase. A `ModelCheckpoint` waits
-    while there is no such metric; by the training loss, or by no metric, it saves as ever.
+    `EarlyStopping` always waits, or it could end the run before its joint phase. A `ModelCheckpoint` waits until its
+    metric exists; one that monitors the training loss, or nothing, saves as usual.
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it untyped
     asked = [callback for callback in callbacks if not _waits(trainer, callback)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Put back what hooks have moved since the last step, and tell who may have moved what cannot be put back."""
+"""Restore the state that hooks have changed since the last step, and find changes that cannot be undone."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ Switches = dict[str, dict[str, bool]]
 
 
 class StepState:
-    """The buffers of a module and the options of its optimizers, as they are now.
+    """Keep the buffers of a module and the options of its optimizers.
 
-    Weights and moments are not copied: before the optimizer's update nothing but a hook moves them, and `same_weights`
-    tells whether one has.
+    Weights and moments are not copied: before the update of the optimizer only a hook can change them, and
+    `same_weights` tells whether one has.
     """
 
     def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -67,7 +67,7 @@ class StepState:
         return _versions(pl_module) == self._versions
 
     def put_back(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give buffers and options of the optimizers their values back."""
+        """Restore the buffers and the options of the optimizers."""
         with torch.no_grad():
             for name, buffer in pl_module.named_buffers():
                 if name in self._buffers:
@@ -79,13 +79,13 @@ class StepState:
 
 
 def fingerprint(pl_module: LightningModule) -> list[Tensor]:
-    """Return the norm of every weight: cheap, and not the same once averaged weights have been put in their place."""
+    """Return the norm of every weight, a cheap test for weights that were replaced, by averaged ones for example."""
     weights = [parameter.detach() for parameter in pl_module.parameters()]
     return list(torch._foreach_norm(weights))  # pyright: ignore[reportPrivateImportUsage]
 
 
 def switches(pl_module: LightningModule) -> Switches:
-    """Return what training sets on parameters and parts and no `state_dict` holds."""
+    """Return which parameters require gradients and which parts are in training mode; no `state_dict` holds that."""
     return {
         "requires_grad": {name: parameter.requires_grad for name, parameter in pl_module.named_parameters()},
         "training": {name: part.training for name, part in pl_module.named_modules()},
@@ -93,7 +93,7 @@ def switches(pl_module: LightningModule) -> Switches:
 
 
 def set_switches(pl_module: LightningModule, to: Switches) -> None:
-    """Set them to what they were; names that the module lacks, or that are not there, are left alone."""
+    """Restore `switches`; names that only one side has are ignored."""
     for name, parameter in pl_module.named_parameters():
         parameter.requires_grad_(to.get("requires_grad", {}).get(name, parameter.requires_grad))
     for name, part in pl_module.named_modules():
@@ -103,7 +103,7 @@ def set_switches(pl_module: LightningModule, to: Switches) -> None:
 def stateful(callbacks: Iterable[Callback], hooks: Iterable[str]) -> list[Callback]:
     """Return the callbacks from outside this package that run in one of these hooks and keep a state.
 
-    A `Checkpoint` is not among them: its state tells which files it has written, and they are written.
+    A `Checkpoint` is not among them: its state names the files that it has written, which stays true.
     """
     hooks = tuple(hooks)
     return [
@@ -121,7 +121,7 @@ def overrides(owner: object, method: str) -> bool:
 
 
 def copied_states(callbacks: Iterable[Callback]) -> dict[str, Any]:
-    """Return copies of the states that callbacks return, by key; not of those that they add to a checkpoint."""
+    """Return copies of the states of callbacks, by key, without those that they add to a checkpoint themselves."""
     return {
         callback.state_key: copy.deepcopy(callback.state_dict())
         for callback in callbacks
@@ -130,7 +130,7 @@ def copied_states(callbacks: Iterable[Callback]) -> dict[str, Any]:
 
 
 def is_foreign(owner: object, method: str) -> bool:
-    """Return whether a callback or module overrides a method, and not in this package."""
+    """Return whether a callback or module overrides a method outside this package."""
     return overrides(owner, method) and _defined_in(owner, method).split(".")[0] != _OURS
 
 
@@ -139,7 +139,7 @@ def _defined_in(owner: object, method: str) -> str:
 
 
 def kept_checkpoint(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint that a hook cannot move, for a second load; weights and moments are not copied."""
+    """Return a copy of a checkpoint for a second load; weights and moments are not copied."""
     return {name: value if name in _LARGE else copy.deepcopy(value) for name, value in checkpoint.items()}
 
 
@@ -147,13 +147,13 @@ def kept_checkpoint(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def keeping_state(
     trainer: Trainer, pl_module: LightningModule, hook: str, checkpoint: dict[str, Any]
 ) -> Iterator[None]:
-    """Run a hook for what it sets outside the checkpoint; weights and states are afterwards as they were before.
+    """Run a hook for what it sets outside the checkpoint, and restore all weights and states afterwards.
 
     Args:
-        trainer: Its run has been resumed.
+        trainer: Trainer of a resumed run.
         pl_module: The module that is trained.
         hook: Name of the hook.
-        checkpoint: What the run was resumed from, for those that add their state to it by ``on_save_checkpoint``.
+        checkpoint: Checkpoint of the resume, for objects that add their state to it by ``on_save_checkpoint``.
     """
     tensors = {name: tensor.detach().clone() for name, tensor in _named_tensors(pl_module)}
     extra = [
@@ -182,29 +182,31 @@ def keeping_state(
 
 
 def _load_again(trainer: Trainer, pl_module: LightningModule, hook: str, checkpoint: dict[str, Any]) -> None:
-    """Let those that add their own state to checkpoints, and may have moved it in a hook, load it a second time."""
+    """Let objects that add their own state to checkpoints, and may have changed it in a hook, load it again."""
     callbacks = [one for one in stateful(callbacks_of(trainer), [hook]) if is_foreign(one, "on_load_checkpoint")]
     loads: list[tuple[object, Callable[[dict[str, Any]], None]]]
     loads = [(one, partial(one.on_load_checkpoint, trainer, pl_module)) for one in callbacks]
     if is_foreign(pl_module, "on_load_checkpoint") and is_foreign(pl_module, "on_save_checkpoint"):
         loads = [(pl_module, pl_module.on_load_checkpoint), *loads]
+
     parts = [(module, _parts(module)) for module in pl_module.modules()] if loads else []
     for owner, load in loads:
         try:
             load(checkpoint)
-        except Exception as error:  # whatever somebody's method raises at a second call
+        except Exception as error:  # a second call may raise anything
             rank_zero_warn(
                 f"`{type(owner).__name__}.on_load_checkpoint` must be able to run twice for an exact resume within an "
                 f"epoch, the second time after `{hook}`; it raised {type(error).__name__}: {error}. What the hook has "
-                "moved of its state stays moved; keep that state in a buffer or in `state_dict`."
+                "changed of its state stays changed; keep that state in a buffer or in `state_dict`."
             )
-    for module, by_kind in parts:  # a part that is built at a load is in no optimizer at the second
+
+    for module, by_kind in parts:  # a part that is built at the second load is in no optimizer
         for kind, found in by_kind.items():
             vars(module)[kind].update(found)
 
 
 def _stateful_data(trainer: Trainer) -> list[LightningDataModule]:
-    """Return the data module if it keeps a state, and not one of this package, which no hook moves."""
+    """Return the data module if it keeps a state; those of this package have none that a hook changes."""
     data: LightningDataModule | None = getattr(trainer, "datamodule", None)
     if data is None or not is_foreign(data, "state_dict") or not is_foreign(data, "load_state_dict"):
         return []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trainer and a contrastive batch larger than memory must know of each other."""
+"""Check that a trainer's strategy fits contrastive batches that are larger than memory."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def check_chunk_size(chunk_size: int | None) -> None:
 
 
 def check_chunked_training(trainer: Trainer, modules: list[nn.Module]) -> None:
-    """Check that a strategy leaves parameters where a chunk finds them, and warn of batch norm.
+    """Check that a strategy does not shard parameters, and warn about batch norm.
 
     Args:
-        trainer: About to fit.
+        trainer: Trainer that is about to fit.
         modules: Encoder and head.
 
     Raises:
@@ -37,7 +37,7 @@ def check_chunked_training(trainer: Trainer, modules: list[nn.Module]) -> None:
     if not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
         raise RuntimeError(
             f"`chunk_size` must be None with {type(trainer.strategy).__name__}: chunks are embedded again in the "
-            "backward pass, where sharded parameters are not at hand. Use strategy='ddp', or drop chunk_size."
+            "backward pass, where sharded parameters are not available. Use strategy='ddp', or drop chunk_size."
         )
     if any(isinstance(layer, _BatchNorm) for module in modules for layer in module.modules()):
         rank_zero_warn(
@@ -51,12 +51,12 @@ def shard(module: LightningModule, parts: list[nn.Module]) -> None:
     """Shard the parameters of some parts over the ranks (FSDP 2), each part on its own.
 
     Args:
-        module: Set up with `ModelParallelStrategy`, whose mesh it knows.
-        parts: Encoder and head; parts without parameters, or sharded before, are left alone.
+        module: Module that was set up with `ModelParallelStrategy` and knows its mesh.
+        parts: Encoder and head; parts without parameters, or already sharded, are skipped.
 
     Raises:
-        ValueError: If the mesh has a tensor dimension, or a parameter outside the parts learns: nobody would average
-            its gradient over the ranks.
+        ValueError: If the mesh has a tensor dimension, or a parameter outside the parts learns, whose gradient would
+            not be averaged over the ranks.
     """
     mesh = module.device_mesh
     if mesh is None or mesh["tensor_parallel"].size() > 1:
@@ -64,6 +64,7 @@ def shard(module: LightningModule, parts: list[nn.Module]) -> None:
             "`strategy` must shard over data-parallel ranks only; got tensor-parallel ones, Lightning's default. Use "
             "ModelParallelStrategy(data_parallel_size=<devices>, tensor_parallel_size=1)."
         )
+
     inside = {id(parameter) for part in parts for parameter in part.parameters()}
     outside = [name for name, p in module.named_parameters() if p.requires_grad and id(p) not in inside]
     if outside:
@@ -71,24 +72,25 @@ def shard(module: LightningModule, parts: list[nn.Module]) -> None:
             f"`loss` must not learn where parameters are sharded, got {', '.join(outside)}. Take a temperature that is "
             "a number, or strategy='ddp'."
         )
+
     for part in parts:
         if any(True for _ in part.parameters()) and not isinstance(part, FSDPModule):
             fully_shard(part, mesh=mesh["data_parallel"])
 
 
 class AccumulationWatch:
-    """Warn once that accumulated gradients are no larger contrastive batch."""
+    """Warn once that accumulating gradients does not enlarge the contrastive batch."""
 
     def __init__(self) -> None:
         self.warned = False
 
     def __call__(self, batches: int) -> None:
-        """Look at the number of batches whose gradients are accumulated in the coming epoch."""
+        """Check the number of batches whose gradients are accumulated in the next epoch."""
         if batches < 2 or self.warned:
             return
         self.warned = True
         rank_zero_warn(
             f"`accumulate_grad_batches` = {batches} adds no negatives: each of the {batches} batches is contrasted "
-            "with itself alone. For a larger contrastive batch raise the batch size instead, with `chunk_size` where "
-            "memory is short. (Said once.)"
+            "with itself alone. For a larger contrastive batch raise the batch size instead, with `chunk_size` if "
+            "memory is short. (This warning is given once.)"
         )

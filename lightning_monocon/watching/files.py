@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,7 +13,7 @@ import networkx as nx
 import torch
 
 from lightning_monocon.landscape import LandscapeTracker
-from lightning_monocon.runs.files import whole
+from lightning_monocon.runs.files import whole, write_text
 
 FOLDER = "landscape"
 EVENTS, GRAPHML, GRAPH, TRAJECTORY = "events.jsonl", "landscape.graphml", "landscape.json", "trajectory.csv"
@@ -30,26 +31,24 @@ def write_landscape(tracker: LandscapeTracker, folder: Path, settings: Settings)
         folder: Folder of the files; it is made if it is missing.
         settings: Settings of the run.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(event.to_dict(), allow_nan=False) + "\n" for event in tracker.events)
-    _write_text("".join(lines), folder / EVENTS)
+    write_text(folder / EVENTS, "".join(lines))
     write_graph(tracker.graph(), folder)
     columns = tracker.trajectory.columns()
-    with whole(folder / TRAJECTORY) as path, path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+    write_text(folder / TRAJECTORY, text.getvalue())
     with whole(folder / STATE) as path:
         torch.save({**_portable(tracker), "settings": settings}, path)
 
 
 def write_graph(graph: nx.DiGraph, folder: Path) -> None:
     """Write a graph of scalars as GraphML and as node-link JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(nx.generate_graphml(graph)) + "\n"
-    _write_text(text, folder / GRAPHML)
+    write_text(folder / GRAPHML, "\n".join(nx.generate_graphml(graph)) + "\n")
     plain = nx.node_link_data(graph, edges="links")
-    _write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", folder / GRAPH)
+    write_text(folder / GRAPH, json.dumps(plain, indent=1, allow_nan=False) + "\n")
 
 
 def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
@@ -81,11 +80,6 @@ def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
 def _in_short(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0].split('. ')[0][:120]}".removesuffix(": ")
-
-
-def _write_text(text: str, path: Path) -> None:
-    with whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _portable(tracker: LandscapeTracker) -> dict[str, Any]:

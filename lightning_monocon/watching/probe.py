@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from lightning_monocon.inference.embed import untouched
 from lightning_monocon.inference.outputs import LayerTap, as_rows
-from lightning_monocon.training.batches import inputs_and_classes
+from lightning_monocon.training.batches import inputs_and_labels
 
 CHUNK = 512
 FEWEST = 3
@@ -53,7 +53,7 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
         chosen = _stratified(known[name], half, seed)
         digest.update(np.asarray(chosen, dtype=np.int64).tobytes())
         for start in range(0, len(chosen), CHUNK):
-            inputs, found = inputs_and_classes(_fetch(loader, chosen[start : start + CHUNK]))
+            inputs, found = inputs_and_labels(_fetch(loader, chosen[start : start + CHUNK]))
             batches.append(inputs)
             labels.append(found.cpu().long())
     every = torch.cat(labels)
@@ -88,7 +88,7 @@ def labels_of(loader: DataLoader[Any]) -> list[int]:
     labels: list[int] = []
     for start in range(0, size, CHUNK):
         batch = _fetch(loader, list(range(start, min(start + CHUNK, size))))
-        labels += inputs_and_classes(batch)[1].tolist()
+        labels += inputs_and_labels(batch)[1].tolist()
     return labels
 
 

@@ -121,5 +121,5 @@ def test_a_rank_without_rows_does_not_keep_the_others_waiting(ranks: list[dict[s
 
 
 def test_a_rank_that_fails_tells_the_others(ranks: list[dict[str, Any]]) -> None:
-    told = "Rank 1 has failed to embed its share; its own message says why."
+    told = "Rank 1 has failed to embed its share; see its own error message."
     assert [rank["failing"] for rank in ranks] == [told, "only here", told]

@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+from helpers.plain_runs import trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
@@ -151,3 +152,26 @@ def test_a_checkpoint_without_this_callback_is_left_alone(tmp_path: Path) -> Non
     checkpoint = {"loops": {"fit_loop": {}}, "callbacks": {}}
     ExactResume(seed=0).on_load_checkpoint(L.Trainer(accelerator="cpu", logger=False), Fragile(Noisy()), checkpoint)
     assert checkpoint == {"loops": {"fit_loop": {}}, "callbacks": {}}
+
+
+class Dropping(MonoCon):
+    """MonoCon with dropout, whose mask shows what the random state was."""
+
+    def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor:
+        self.masks = [*getattr(self, "masks", []), nn.functional.dropout(torch.ones(50), 0.5)]
+        return super().training_step(batch, batch_idx)
+
+
+def test_exact_resume_keys_the_randomness_of_a_step() -> None:
+    class Meddler(L.Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            torch.rand(7)
+
+    masks = []
+    for callbacks in ([ExactResume(seed=3)], [ExactResume(seed=3), Meddler()]):
+        torch.manual_seed(0)
+        module = Dropping(SmallCNN(1, (4, 8)), warmup_epochs=0)
+        trainer(*callbacks, limit_val_batches=0).fit(module, datamodule=DigitsData(seed=3))
+        masks.append(torch.stack(module.masks))
+    assert torch.equal(*masks)
+    assert len(masks[0].unique(dim=0)) == len(masks[0])

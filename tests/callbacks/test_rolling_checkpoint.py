@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_monocon.callbacks import BestCheckpoint, RollingCheckpoint
+from lightning_monocon.callbacks import RollingCheckpoint
 from lightning_monocon.runs.checkpoints import DurableCheckpointIO, PlainCheckpointIO, newest_good
 from lightning_monocon.runs.files import WriteError
 
@@ -123,19 +123,6 @@ def test_a_folder_that_cannot_be_made_stops_the_run_before_its_first_step(tmp_pa
 def test_bad_bounds(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         RollingCheckpoint("folder", **options)
-
-
-def test_the_best_is_remembered_when_the_folder_has_moved(tmp_path: Path) -> None:
-    before, after = BestCheckpoint(str(tmp_path / "old")), BestCheckpoint(str(tmp_path / "new"))
-    score = torch.tensor(0.9)
-    path = str(tmp_path / "old" / "best.ckpt")
-    before.best_k_models, before.best_model_path, before.best_model_score = {path: score}, path, score
-    before.kth_best_model_path, before.kth_value = path, score
-    after.load_state_dict(before.state_dict())
-    moved = str(tmp_path / "new" / "best.ckpt")
-    assert after.best_model_path == after.kth_best_model_path == moved
-    assert after.best_k_models == {moved: score}
-    assert after.best_model_score == score
 
 
 class Stateful(L.Callback):

@@ -10,7 +10,7 @@ from pathlib import Path
 import lightning.pytorch as L
 import pytest
 import torch
-from helpers.picture_geometry import check_texts, drawn
+from helpers.plain_runs import Plain, clusters, loader, trainer
 from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -20,9 +20,8 @@ from lightning_monocon.callbacks import EmbeddingMetrics, RunRecord, RunReport
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.module import MonoCon
-from lightning_monocon.runs.record import History, read_history
+from lightning_monocon.runs.record import read_history
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard
-from lightning_monocon.scorecard.render.figures import training_figure
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of training batches", "ignore:The '.*_dataloader' does not have many"
@@ -92,11 +91,8 @@ def test_a_run_that_recorded_nothing_by_epoch_leaves_no_empty_picture(tmp_path: 
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_where_no_accuracy_was_recorded_the_correlation_is_drawn() -> None:
-    run = History({"val/spearman": {0: -0.2, 1: 0.8}, "train/loss": {0: 3.0, 1: 1.0}})
-    figure = training_figure({"head": [run]})
-    assert figure is not None
-    check_texts(drawn(figure))
-    left, right = figure.axes
-    assert left.get_ylabel() == "Spearman correlation" and [*left.lines[0].get_ydata()] == [-0.2, 0.8]
-    assert left.get_ylim()[0] < -0.2 and left.get_xlim() == right.get_xlim()
+def test_rows_that_cannot_be_scored_do_not_fail_a_finished_run(tmp_path: Path) -> None:
+    rows, _ = clusters(26, 0)
+    one_class = loader((rows, torch.zeros(26, dtype=torch.long)))
+    with pytest.warns(UserWarning, match="The run has no scorecard: `gallery_labels` must hold at least 2 classes"):
+        trainer(RunReport(str(tmp_path))).fit(Plain(), one_class, [one_class, one_class])

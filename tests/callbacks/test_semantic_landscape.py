@@ -207,7 +207,7 @@ def test_an_error_stops_the_landscape_and_not_the_run(tmp_path: Path) -> None:
     callback = watch(layer="trunk.9")
     with pytest.warns(
         UserWarning,
-        match="goes on: ValueError: `layer` must name a submodule of Foreign, such as trunk, out; got 'trunk.9'",
+        match="continues: ValueError: `layer` must name a submodule of Foreign, such as trunk, out; got 'trunk.9'",
     ):
         model = fit(tmp_path, callback)
     assert len(model.seen) == 20

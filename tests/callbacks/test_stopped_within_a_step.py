@@ -63,7 +63,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return fit(tmp_path_factory.mktemp("whole"), val_check_interval=3, rolling=Seldom)
 
 
-@pytest.mark.filterwarnings("ignore:No checkpoint is written of what the failure left")
+@pytest.mark.filterwarnings("ignore:No checkpoint is written after the failure")
 @pytest.mark.parametrize(
     ("method", "count", "step"),
     [
@@ -88,7 +88,7 @@ def test_a_failure_leaves_nothing_that_resumes_otherwise(
     assert saved == step
 
 
-@pytest.mark.filterwarnings("ignore:No checkpoint is written of what the failure left")
+@pytest.mark.filterwarnings("ignore:No checkpoint is written after the failure")
 def test_averaged_weights_are_not_saved_for_the_trained_ones(tmp_path: Path) -> None:
     average = EMAWeightAveraging(decay=0.9)
     truth = fit(tmp_path / "whole", average, val_check_interval=3, rolling=Seldom)

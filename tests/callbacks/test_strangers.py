@@ -167,8 +167,8 @@ def test_classes_that_take_turns_are_on_both_sides() -> None:
 @pytest.mark.parametrize(
     ("form", "options", "reason"),
     [
-        ("alone", {}, "A batch must hold its labels as one tensor .* got a torch.float32 tensor of shape"),
-        ("scored", {}, "A batch must hold its labels as one tensor .* got list of Tensor, Tensor"),
+        ("alone", {}, "`batch` must hold its labels as one tensor .* got a torch.float32 tensor of shape"),
+        ("scored", {}, r"`labels` must be integers, .* got shape \(\d+,\) and dtype torch.float64"),
         ("tuple", {"classes": 1}, "`gallery_labels` must hold at least two classes; all"),
         ("tuple", {"size": 8}, "`k` must be an integer from 1 to [234], the rows of the gallery; got 5"),
     ],
@@ -202,7 +202,7 @@ def test_rows_without_variance_have_no_dimension() -> None:
 def test_what_is_monitored_and_cannot_be_computed_is_nan() -> None:
     stopping = EarlyStopping("val/knn_accuracy", check_finite=False)
     run = trainer(EmbeddingMetrics(layer="model"), stopping, max_epochs=1, num_sanity_val_steps=0)
-    with pytest.warns(UserWarning, match="k-NN accuracy and recall are not logged: A batch must hold its labels"):
+    with pytest.warns(UserWarning, match="k-NN accuracy and recall are not logged: `batch` must hold its labels"):
         run.fit(Finetuner(), loader(), loader(form="alone"))
     assert {name for name, value in run.callback_metrics.items() if value.isnan()} == {"val/knn_accuracy"}
 
@@ -270,7 +270,7 @@ def test_the_guard_watches_a_layer_and_leaves_no_hook() -> None:
 def test_two_of_a_kind_log_under_their_own_names(kind: Any) -> None:
     guarded = {"after_epoch": 9} if kind is CollapseGuard else {}
     one, other = (kind(layer=layer, on_error="raise", **guarded) for layer in ("model", "classification_head"))
-    with pytest.raises(ValueError, match=f"`name` must tell two {kind.__name__} apart"):
+    with pytest.raises(ValueError, match=f"`name` must differ between two {kind.__name__}, or they log under"):
         trainer(one, other).validate(Finetuner(), loader(), verbose=False)
     other.name = "scores"
     run = trainer(one, other)

@@ -200,7 +200,9 @@ def test_an_error_inside_leaves_the_run_alive_with_one_warning(
     name: str, alone: dict[int, dict[str, Tensor]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(INSIDES[name], broken)
-    with pytest.warns(UserWarning, match=f"{name} stops watching and the run goes on: ArithmeticError: broken") as told:
+    with pytest.warns(
+        UserWarning, match=f"{name} stops watching and the run continues: ArithmeticError: broken"
+    ) as told:
         module, trainer = fit(
             tmp_path, MID_EPOCH, EVERY[name](tmp_path, MID_EPOCH), BestCheckpoint(str(tmp_path), "shown")
         )

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from filelock import FileLock
 from helpers.patience import PATIENCE
 from oracles import wandb_log
 
+from lightning_monocon import recipes
 from lightning_monocon.cli import main
-from lightning_monocon.cli.arm_run import ArmRun
 from lightning_monocon.cli.compare import plan
-from lightning_monocon.cli.compared_arms import head_options, parse_arm
 from lightning_monocon.cli.mirror import mirror
 from lightning_monocon.scorecard.runs import score_runs
 
@@ -220,50 +220,30 @@ def _children(pid: int) -> list[int]:
     return [*found, *(each for child in found for each in _children(child))]
 
 
-@pytest.mark.parametrize(
-    "arm",
-    ["linear", "linear-0", "linear-x", "encoder-3", "pca", "mlp-reference", "mlp-", "monotonic-squared", "matryoshka-"],
-)
-def test_unknown_arms(arm: str) -> None:
-    with pytest.raises(ValueError, match=rf"`--arms` must be of encoder, mlp, .*, matryoshka \(K: .* got '{arm}'"):
-        parse_arm(arm)
+def test_head_options_are_those_that_fit_makes_of_recipe_and_command_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(Path(recipes.path("digits")).read_text() + "\n")
+    change = yaml.safe_load(recipe.read_text())
+    change["model"]["head_options"] = {"num_layers": 2}
+    recipe.write_text(yaml.safe_dump(change))
 
+    def options(arm: str, *words: str) -> str:
+        (run,) = plan(str(recipe), [arm], [0], words, tmp_path)
+        arguments = run.arguments()
+        return arguments[arguments.index("--model.head_options", len(words) + 5) + 1]
 
-@pytest.mark.parametrize(
-    ("arm", "words"),
-    [
-        ("encoder", "--model.head none --model.out_features null"),
-        ("linear-8", "--model.head linear --model.out_features 8"),
-        ("mlp-squared", '--model.head mlp --model.head_options {"init": "squared"}'),
-        ("monotonic-lognormal", '--model.head monotonic --model.head_options {"init": "lognormal"}'),
-        ("matryoshka", "--model.head linear --model.out_features null --model.nested true"),
-        ("matryoshka-monotonic", "--model.head monotonic --model.nested true"),
-        ("matryoshka-encoder", "--model.head none --model.out_features null --model.nested true"),
-    ],
-)
-def test_what_each_arm_changes(arm: str, words: str) -> None:
-    assert " ".join(parse_arm(arm).words({})) == words
-
-
-def test_options_of_the_monotonic_head_reach_the_heads_that_have_them() -> None:
-    options = {"num_layers": 2, "parametrization": "abs"}
-    assert parse_arm("monotonic-identity").words(options)[-1] == (
-        '{"num_layers": 2, "parametrization": "abs", "init": "identity"}'
+    assert options("monotonic") == '{"num_layers": 2}'
+    assert options("monotonic-identity", "--model.head_options.activation=relu") == (
+        '{"num_layers": 2, "activation": "relu", "init": "identity"}'
     )
-    assert parse_arm("mlp").words(options)[-1] == '{"num_layers": 2}'
-    assert parse_arm("linear-4").words(options)[-2:] == ["--model.head_options", "null"]
+    assert options("mlp", "--model.head_options", "{parametrization: abs}") == "null"
 
 
-def test_head_options_of_recipe_and_command_line_are_joined() -> None:
-    recipe = {"model": {"head_options": {"num_layers": 2}}}
-    assert head_options(recipe, []) == {"num_layers": 2}
-    assert head_options(recipe, ["--model.head_options.init=identity", "--x", "1"]) == {
-        "num_layers": 2,
-        "init": "identity",
-    }
-    assert head_options(recipe, ["--model.head_options", "{init: identity}"]) == {"init": "identity"}
-    with pytest.raises(ValueError, match=r"`--model.head_options` must be a mapping .* got 'identity'"):
-        head_options(recipe, ["--model.head_options=identity"])
+def test_wandb_is_asked_for_as_in_fit(tmp_path: Path) -> None:
+    words = ["--wandb=offline", "--wandb-group", "mine"]
+    (run,) = plan("digits", ["encoder"], [0], words, tmp_path)
+    assert (run.config["wandb"], run.config["wandb_group"]) == ("offline", "mine")
+    assert run.config["wandb_project"] == "monocon"
 
 
 def test_arms_and_seeds_must_not_repeat(tmp_path: Path) -> None:
@@ -273,22 +253,47 @@ def test_arms_and_seeds_must_not_repeat(tmp_path: Path) -> None:
 
 def test_a_recipe_without_a_length(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
-    recipe.write_text("model: {warmup_epochs: 1}\n")
+    recipe.write_text("model: {encoder: SmallCNN}\ndata: DigitsData\n")
     with pytest.raises(ValueError, match=r"`--config` must set `trainer.max_epochs` to an integer, .* has None"):
         plan(str(recipe), ["encoder"], [0], [], tmp_path)
 
 
 def test_the_words_of_each_arm(tmp_path: Path) -> None:
-    recipe = tmp_path / "r.yaml"
-    recipe.write_text("trainer: {max_epochs: 30}\nmodel: {warmup_epochs: 10}\n")
-    words = {arm: ArmRun(arm, 2, recipe, (), tmp_path).arguments() for arm in ("encoder", "mlp", "linear-4")}
-    assert words["encoder"][words["encoder"].index("--trainer.max_epochs") + 1] == "20"
+    runs = plan("digits", ["encoder", "mlp", "linear-4"], [2], [], tmp_path)
+    words = {run.arm: run.arguments() for run in runs}
+    assert words["encoder"][words["encoder"].index("--trainer.max_epochs") + 1] == "200"
     assert words["mlp"][words["mlp"].index("--model.head") + 1] == "mlp"
     assert words["linear-4"][words["linear-4"].index("--model.out_features") + 1] == "4"
-    assert ArmRun("encoder", 2, recipe, ("--trainer.max_epochs=12",), tmp_path).epochs == 2
+    assert [run.epochs for run in runs] == [200, 210, 210]
+    assert plan("digits", ["encoder"], [2], ["--trainer.max_epochs=12"], tmp_path)[0].epochs == 2
 
 
 def test_data_without_classes_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`--config` must name data with classes, .*SNLIData has single sentences"):
         plan("snli", ["encoder"], [0], [], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--arm", "encoder"], "`--arm` is not an option of `monocon compare`; did you mean `--arms`?"),
+        (["--seed=0"], "`--seed` is not an option of `monocon compare`; did you mean `--seeds`?"),
+        (
+            ["--model.temprature", "1"],
+            "`--model.temprature` is not an option of `monocon fit`; did you mean `--model.temp",
+        ),
+        (["--jobs", "two"], "`jobs` must be int; got 'two'"),
+        (["--seeds", "0", "one"], "`seeds` must be int; got 'one'"),
+        (["--jobs"], "argument --jobs: expected one argument; `monocon compare --help` lists the options"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_anything_is_trained(
+    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "--config", "digits", "--out", str(tmp_path / "out"), *words, *SHORT])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert sentence in error and len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()

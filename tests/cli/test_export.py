@@ -86,14 +86,13 @@ def test_an_encoder_of_ones_own_is_built_from_the_recipe(tmp_path: Path) -> None
     [
         (["--dim", "17"], "`dim` must not exceed 16, the gallery's rank"),
         (["--dim", "1.5"], "`dim` must be a share of the variance between 0 and 1 or a whole number; got 1.5"),
-        (["--model.lr", "1"], "`monocon export` has no option --model.lr"),
         (["--data.batch_size", "many"], "`data` must describe a LightningDataModule"),
         (["--config", "nowhere.yaml"], "`--config` must be a recipe's name or an existing file"),
         (["--ckpt", "nowhere.ckpt"], "`path` must be an existing checkpoint"),
         (["--ckpt", "https://example.org/x.ckpt"], "`path` must be a file on this machine, got the URL"),
         (["--forms", "sentence-transformers"], "`forms` must be of onnx, pt2 for a SmallCNN"),
     ],
-    ids=["rank", "neither", "option", "override", "config", "ckpt", "URL", "form"],
+    ids=["rank", "neither", "override", "config", "ckpt", "URL", "form"],
 )
 def test_what_does_not_fit_is_named(
     words: list[str], sentence: str, ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

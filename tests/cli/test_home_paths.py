@@ -15,10 +15,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_options_that_are_paths_are_expanded(home: Path) -> None:
-    compared = compare._parser().parse_args(["--config=digits", "--out=~/o"])
-    exported = export._parser().parse_args(["--config=digits", "--ckpt=~/c.ckpt", "--out=~/o", "--tokenizer=~/t"])
-    scored = score._parser().parse_args(["~/g.npz", "~/q.npz", "--baseline=~/b.npz", "--gallery=~/g.npy", "--out=~/o"])
-    assert compared.out == exported.out == str(scored.out) == str(home / "o")
+    compared, _ = compare.parser().parse(["--config=digits", "--out=~/o"])
+    exported, _ = export.parser().parse(["--config=digits", "--ckpt=~/c.ckpt", "--out=~/o", "--tokenizer=~/t"])
+    scored, _ = score.parser().parse(["~/g.npz", "~/q.npz", "--baseline=~/b.npz", "--gallery=~/g.npy", "--out=~/o"])
+    assert compared.out == exported.out == scored.out == str(home / "o")
     assert (exported.ckpt, exported.tokenizer) == (str(home / "c.ckpt"), str(home / "t"))
     assert scored.files == [str(home / "g.npz"), str(home / "q.npz")]
     assert (scored.baseline, scored.gallery) == ([str(home / "b.npz")], str(home / "g.npy"))

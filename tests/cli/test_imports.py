@@ -12,7 +12,6 @@ from reliability.hostile import PLANTED, YAML, refused, trap
 
 from lightning_monocon.cli.imports import ALLOWED, DENIED, ImportPolicy, import_policy
 from lightning_monocon.cli.trainer import run
-from lightning_monocon.cli.words import resolve_recipes
 
 SHORT = ["--trainer.fast_dev_run=true", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 DENIED_PAYLOADS = ["os.system", "Popen", "tag", "compiler", "hub", "instantiator"]
@@ -82,7 +81,8 @@ def test_a_configuration_elsewhere_needs_a_word(tmp_path: Path, capsys: pytest.C
         for option in ("--trainer", "--model", "--data"):  # jsonargparse reads a file for each of these too
             assert refused(lambda option=option: run(words_of(tmp_path, option, url)))
         assert planted.asked == 0
-    assert resolve_recipes(["fit", "--config", "https://host/x.yaml", "--allow-remote-config"])[2].startswith("https:")
+        assert refused(lambda: run(words_of(tmp_path, "--config", url, "--allow-remote-config", "--x")))
+        assert planted.asked > 0
 
 
 def test_the_words_of_the_policy() -> None:

@@ -41,7 +41,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wandb") / "run"
     options = ["--wandb", "offline", "--wandb_tags", "[mine]", "--wandb_model", "true"]
     fit(folder, "--trainer.max_epochs=2", "--report=false", *options)
-    with pytest.warns(UserWarning, match="goes on with other settings"):  # an epoch more
+    with pytest.warns(UserWarning, match="resumes with other settings"):  # an epoch more
         fit(folder, *options, "--resume", "auto", "--allow_drift", "true")
     return folder
 
@@ -129,7 +129,7 @@ def test_a_run_goes_on_without_the_service(
     wandb = pytest.importorskip("wandb")
     wandb.teardown()  # it reads the environment once in a process
     folder = tmp_path / "run"
-    with pytest.warns(UserWarning, match="Weights & Biases cannot be had " + reason):
+    with pytest.warns(UserWarning, match="Weights & Biases is not reachable " + reason):
         fit(folder, "--wandb", "online", "--report=false")
     wandb.teardown()
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")

@@ -42,7 +42,10 @@ def one_sentence(words: list[str], capsys: pytest.CaptureFixture[str], status: i
             ["--config", "digits", "--trainer.max_epochs", "many"],
             "`trainer.max_epochs` must be int or null; got 'many'",
         ),
-        (["--config", "digits", "--run_dir"], "argument --run_dir: expected one argument"),
+        (
+            ["--config", "digits", "--run_dir"],
+            "argument --run-dir: expected one argument; `monocon fit --help` lists the",
+        ),
         (
             ["--config", "digits", "--trainer.max_epochs=2", "--run_dir=r"],
             "`max_epochs` must exceed the 10 warm-up epochs",
@@ -109,12 +112,6 @@ def test_a_mistake_in_a_recipe_is_one_sentence(
     assert "key" not in sentence or "twice" not in sentence or "'r.yaml'" in said
 
 
-def test_a_section_that_is_null_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "r.yaml").write_text("trainer: null")
-    said = one_sentence(["fit", "--config", "digits", "--config", str(tmp_path / "r.yaml")], capsys)
-    assert said == "`trainer` must be a mapping of arguments; got null. Leave the key out for the defaults."
-
-
 def test_what_a_run_refuses_is_one_sentence(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder with a run in it, one that is in use, and settings that drifted."""
     finished = Path(shutil.copytree(finished, tmp_path / "run"))  # a refusal is recorded
@@ -146,26 +143,3 @@ def test_an_error_of_the_users_own_code_keeps_its_traceback(tmp_path: Path, monk
         patch.setenv("MONOCON_TRACEBACK", "1")
         (tmp_path / "r.yaml").write_text("model: {head: null}")
         main([*words, "--config", str(tmp_path / "r.yaml")])
-
-
-@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
-def test_the_help_of_a_command_has_its_own_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main([command, "--help"])
-    assert stopped.value.code == 0
-    text = capsys.readouterr().out
-    assert text.startswith(f"usage: monocon {command} --config RECIPE [OPTIONS]\n")
-    assert len(text.splitlines()) < 150 and max(map(len, text.splitlines())) <= 120
-    own = {"fit": "--save_every_n_steps", "predict": "--shard_rows"}.get(command, "--untrained")
-    others = {"--save_every_n_steps", "--shard_rows", "--untrained", "--wandb"} - {own, "--untrained"}
-    assert f"\n  {own} " in text
-    assert not [name for name in others - ({"--wandb"} if command == "fit" else set()) if f"\n  {name}" in text]
-    assert "\nthe model:\n" in text and "\n  --model.temperature " in text
-
-
-def test_help_all_lists_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["fit", "--help-all"])
-    assert stopped.value.code == 0
-    text = capsys.readouterr().out
-    assert "--trainer.gradient_clip_val" in text and "--shard_rows" in text and "--model.temperature" in text

@@ -52,9 +52,10 @@ def test_one_file_alone(tmp_path: Path, after: Arrays, capsys: pytest.CaptureFix
     save_file(after, tmp_path / "mine.safetensors")
     main(["score", str(tmp_path / "mine.safetensors"), "--dims", "2", "4"])
     text = capsys.readouterr().out
-    assert "mine, alone. Gallery 400 rows, queries 200, 8 classes" in text
-    assert "mine: not judged: compact is a comparison: give a baseline" in text
-    assert "Checkpoints" not in text
+    said = " ".join(text.split())
+    assert "describes mine alone. The gallery has 400 rows, and there are 200 queries in 8 classes" in said
+    assert "mine: not judged (compact is a comparison: give a baseline" in said
+    assert "checkpoint rule" not in said
     table = next(line for line in text.splitlines() if line.startswith("5-NN % at k"))
     assert table.split()[5:] == ["2", "4", "7", "12"]  # and n99
 
@@ -69,8 +70,8 @@ def test_a_baseline_and_the_report(
     files = [str(tmp_path / f"{part}.npy") for part in ("gallery", "query")]
     main(["score", str(tmp_path / "after.npz"), "--baseline", *files, "--name", "new", "--out", str(out)])
     text = capsys.readouterr().out
-    assert "Baseline: gallery." in text
-    assert "new: compact; " in text
+    assert "The baseline is gallery." in " ".join(text.split())
+    assert "new: compact. " in text
     assert "Null models" in text
     assert f"Written to {out}/" in text
     card = json.loads((out / "scorecard.json").read_text())
@@ -92,8 +93,8 @@ def test_the_folder_that_predict_writes_against_one_without_labels(
         shards.close(done=True)
     main(["score", str(tmp_path / "small"), "--baseline", str(tmp_path / "old"), "--dims", "3"])
     text = capsys.readouterr().out
-    assert "Baseline: old." in text
-    assert "small: compact; " in text
+    assert "The baseline is old." in " ".join(text.split())
+    assert "small: compact. " in text
     assert "`files` must hold labels; " in refused([tmp_path / "old"], capsys)
 
 
@@ -126,7 +127,7 @@ def test_columns_of_parquet_by_name(
         words += [f"--{part}", f"{path}:vector", f"--{part}-labels", f"{path}:kind"]
     base = [f"{tmp_path}/{part}.parquet:old" for part in ("gallery", "query")]
     main(["score", *words, "--name", "new", "--dims", "3", "--baseline", *base])
-    assert "new: compact; " in capsys.readouterr().out
+    assert "new: compact. " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

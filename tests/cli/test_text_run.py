@@ -134,7 +134,7 @@ def test_early_stopping_watches_spearman(words: list[str], tmp_path: Path) -> No
 def test_a_module_of_the_users_own(words: list[str], tmp_path: Path) -> None:
     own = [word for word in words if not word.startswith(("--config", "--model.encoder"))]
     data = ["--data=lightning_monocon.data.SNLIData", "--trainer.callbacks+=SentenceSimilarity"]
-    options = ["--model.encoder=tiny_text.BagOfWords", "--model.warmup_epochs=1", "--run_dir", str(tmp_path / "run")]
-    run(["fit", *data, *own, *options])
-    model = MonoCon.load_from_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt", encoder=BagOfWords())
-    assert model.encoder.out_features == 16
+    model = ["--model.encoder=helpers.tiny_text.BagOfWords", "--model.warmup_epochs=1"]
+    run(["fit", *data, *own, *model, "--run-dir", str(tmp_path / "run")])
+    loaded = MonoCon.load_from_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt", encoder=BagOfWords())
+    assert loaded.encoder.out_features == 16

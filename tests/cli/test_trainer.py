@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,9 @@ import torch
 import yaml
 from helpers.short_run import SHORT, rows
 
-from lightning_monocon.callbacks import RunReport
 from lightning_monocon.cli import main
 from lightning_monocon.cli.trainer import run
-from lightning_monocon.cli.words import resolve_recipes
 from lightning_monocon.inference.shards import Shards
-from lightning_monocon.scorecard import EmbeddingSet
 
 METRICS = {
     "effective_dimension",
@@ -88,67 +84,6 @@ def test_validate_and_test_print_the_metrics(finished: Path, command: str, capsy
     run([command, "--config", "digits", "--ckpt_path", checkpoint, *SHORT])
     stage = "val" if command == "validate" else "test"
     assert f"{stage}/knn_accuracy" in capsys.readouterr().out
-
-
-def test_predict_writes_gallery_and_query(finished: Path, tmp_path: Path) -> None:
-    checkpoint, out = str(finished / "checkpoints" / "last.ckpt"), tmp_path / "embeddings.safetensors"
-    run(["predict", "--config", "digits", "--ckpt_path", checkpoint, "--out", str(out), *SHORT])
-    data = EmbeddingSet.load(out)
-    assert data.gallery.shape == (1131, 64)
-    assert data.query.shape == (540, 64)
-
-
-def test_predict_writes_a_folder_of_shards(finished: Path, tmp_path: Path) -> None:
-    checkpoint, out = str(finished / "checkpoints" / "last.ckpt"), tmp_path / "corpus"
-    words = ["--out", str(out), "--shard_rows", "500", "--shard_kind", "parquet"]
-    run(["predict", "--config", "digits", "--ckpt_path", checkpoint, *words, *SHORT])
-    assert Shards(out).read("gallery").embeddings.shape == (1131, 64)
-    assert len(list(out.glob("gallery-*.parquet"))) == 3
-
-
-def test_resume_goes_on_in_the_same_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    run(["fit", "--config", "digits", "--run_dir", str(folder), "--report", "false", *SHORT, "--trainer.max_epochs=2"])
-    last = str(folder / "checkpoints" / "last.ckpt")
-    again = ["fit", "--config", "digits", "--run_dir", str(folder), "--report", "false", *SHORT, "--ckpt_path", last]
-    with pytest.raises(ValueError, match=r"these differ: trainer\.max_epochs: 2 in the checkpoint, 3 now"):
-        run(again)
-    with pytest.warns(UserWarning, match="goes on with other settings than its checkpoint's: trainer.max_epochs: 2"):
-        run([*again, "--allow_drift", "true"])
-    epochs = [row["epoch"] for row in rows(folder) if "train/loss" in row.get("metrics", {})]
-    assert epochs == [0, 1, 2]
-    events = [row["event"] for row in rows(folder) if row.get("event") in ("start", "resume", "end", "failure")]
-    assert events == ["start", "end", "resume", "failure", "resume", "end"]
-    assert (folder / "config-1.yaml").is_file()
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
-def test_a_signal_while_the_report_is_written_leaves_it_whole_and_is_said(
-    number: signal.Signals,
-    status: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    write = RunReport._report
-
-    def interrupted(*args: Any) -> None:
-        signal.raise_signal(number)
-        write(*args)
-
-    monkeypatch.setattr(RunReport, "_report", interrupted)
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    try:
-        with pytest.raises(SystemExit) as stopped:
-            run(["fit", "--config", "digits", "--run_dir", str(tmp_path / "run"), *SHORT])
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert stopped.value.code == status
-    assert json.loads((tmp_path / "run" / "scorecard.json").read_text())["arms"]
-    assert (tmp_path / "run" / "dynamics.png").is_file()
-    said = capsys.readouterr().err
-    assert f"{number.name} was received after the last step of training; the run is finished." in said
-    assert "Go on with:" not in said
 
 
 def test_a_checkpoint_of_another_head_is_refused(finished: Path, tmp_path: Path) -> None:
@@ -227,12 +162,3 @@ def test_a_remote_checkpoint_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         run(["test", "--config", "digits", "--ckpt_path", "https://host/x.ckpt"])
     assert "`--ckpt_path` must be a local file, got the URL 'https://host/x.ckpt'" in capsys.readouterr().err
-
-
-def test_paths_are_left_alone(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    words = ["fit", "--config", str(file), "-c", "digits", "--config=digits_mlp"]
-    resolved = resolve_recipes(words)
-    assert resolved[2] == str(file)
-    assert resolved[4].endswith("recipes/digits.yaml")
-    assert resolved[5].startswith("--config=/")

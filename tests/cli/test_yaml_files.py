@@ -7,8 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_monocon.cli.parts import read_recipe
-from lightning_monocon.cli.yaml_files import ConfigError, read_yaml, strict_yaml
+from lightning_monocon.cli.yaml_files import ConfigError, read_recipe, strict_yaml
 
 
 @pytest.mark.parametrize(
@@ -51,13 +50,13 @@ def test_what_cannot_be_a_recipe_is_refused_with_its_name_and_lines(text: str, s
 def test_what_is_no_doubled_key(text: str, content: object, tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(text)
-    assert read_yaml(file) == content
+    assert read_recipe(file) == content
 
 
 def test_an_alias_that_closes_a_circle_ends(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text("a: &x\n  b: *x\n")
-    content = read_yaml(file)
+    content = read_recipe(file)
     assert content["a"]["b"] is content["a"]
 
 

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import chisquare
 from torch.utils.data import BatchSampler, SequentialSampler
 
-from lightning_monocon.data import ClassBalancedBatchSampler, sampling
+from lightning_monocon.data import ClassBalancedBatchSampler, balanced
 from lightning_monocon.data.balanced import deal
 
 EVEN = np.arange(240) % 12  # 12 classes of 20
@@ -80,14 +80,14 @@ def test_the_ranks_share_what_one_rank_would_draw(monkeypatch: pytest.MonkeyPatc
     whole = batches(EVEN, 48, 4)
     shares = []
     for rank in range(ranks):
-        monkeypatch.setattr(sampling, "world", lambda rank=rank: (rank, ranks))
+        monkeypatch.setattr(balanced, "world", lambda rank=rank: (rank, ranks))
         shares.append(batches(EVEN, 48 // ranks, 4))
     assert {len(share) for share in shares} == {len(whole)}
     assert [[index for part in parts for index in part] for parts in zip(*shares, strict=True)] == whole
 
 
 def test_more_ranks_than_classes_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "world", lambda: (1, 2))
+    monkeypatch.setattr(balanced, "world", lambda: (1, 2))
     for batch in batches(EVEN, 48, 4):  # 24 groups a step, 12 classes
         assert set(Counter(EVEN[batch]).values()) == {4}
 
@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_refused(labels: list[int], batch_size: int, per_cl
 
 def test_replacement_and_short_batches_are_refused() -> None:
     with pytest.raises(
-        RuntimeError, match=r"wants to replace the order .*, or set Trainer\(use_distributed_sampler=False"
+        RuntimeError, match=r"would replace the order .*, or set Trainer\(use_distributed_sampler=False"
     ):
         ClassBalancedBatchSampler(SequentialSampler(range(9)), batch_size=8, drop_last=True)
     with pytest.raises(ValueError, match="`drop_last` must be True"):

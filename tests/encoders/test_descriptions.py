@@ -196,7 +196,7 @@ def test_words_of_an_architecture_are_kept() -> None:
         ({"name": "small_cnn", "widths": 3.5}, r"`spec` must describe a small_cnn encoder; "),
         (
             {"name": "sentence_transformers", "config": json.dumps(BERT), "steps": [{"type": "Pooling", "path": "x"}]},
-            r"`steps` must hold the arguments of their classes; Pooling says: ",
+            r"`steps` must hold the arguments of their classes; Pooling raises: ",
         ),
     ],
     ids=["no config", "list", "tensor", "number", "step"],

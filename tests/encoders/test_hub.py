@@ -61,7 +61,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Hub, "dumb", True)
-    with pytest.raises(RuntimeError, match=r"'known/model' could not be had \(.*"):
+    with pytest.raises(RuntimeError, match=r"'known/model' could not be loaded \(.*"):
         TextEncoder("known/model")
     assert Hub.asked == 1
     assert "thrown while requesting" not in caplog.text  # nor did the client go on to ask elsewhere

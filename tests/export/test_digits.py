@@ -44,7 +44,7 @@ FORMS = ("safetensors", "onnx", "pt2")
 def exported(trained: MonoCon, digits: LightningDataModule, tmp_path_factory: pytest.TempPathFactory) -> Export:
     gallery, query = digits.test_dataloader()
     out = tmp_path_factory.mktemp("export") / "int8"
-    return export_model(trained, gallery, query, out, dim=6, storage="int8", vectors=True)
+    return export_model(trained, gallery, query, out, dim=6, dtype="int8", vectors=True)
 
 
 @pytest.fixture(scope="module")
@@ -221,8 +221,10 @@ def test_exports_that_cannot_be_are_refused(
         export_model(trained, gallery, query, exported.folder)
     with pytest.raises(ValueError, match=r"`forms` must be of onnx, pt2 for a SmallCNN; got sentence-transformers"):
         export_model(trained, gallery, query, tmp_path / "x", forms=["sentence-transformers"])
-    with pytest.raises(ValueError, match=r"`storage` must be one of 'float32', 'int8', 'binary'; got 'int4'"):
-        export_model(trained, gallery, query, tmp_path / "x", storage="int4")
+    with pytest.raises(ValueError, match=r"`dtype` must be one of 'float32', 'int8', 'binary'; got 'int4'"):
+        export_model(trained, gallery, query, tmp_path / "x", dtype="int4")
+    with pytest.raises(ValueError, match=r"`dtype` must be one of 'float32', 'int8', 'binary'; got 'int2'"):
+        export_model(trained, gallery, query, tmp_path / "x", storage="int2")  # the former name
     with pytest.raises(RuntimeError, match=r"`--tolerance` .* is 0, but the rounding of float32 alone moves"):
         export_model(trained, gallery, query, tmp_path / "x", tolerance=0.0, forms=[])
     assert list(tmp_path.iterdir()) == []
@@ -244,7 +246,7 @@ def test_an_encoder_of_ones_own(tmp_path: Path) -> None:
     torch_generator = torch.Generator().manual_seed(0)
     model = MonoCon(Own(), head="none", in_features=8)
     batches = [({"ids": torch.randint(50, (20, 5), generator=torch_generator)}, torch.arange(20) % 4) for _ in range(4)]
-    written = export_model(model, batches, batches[:1], tmp_path / "own", dim=4, storage="binary", forms=["pt2"])
+    written = export_model(model, batches, batches[:1], tmp_path / "own", dim=4, dtype="binary", forms=["pt2"])
     inputs = {"ids": torch.randint(50, (3, 9), generator=torch_generator)}  # another length
     expected = load(written.folder, "pt2")(inputs)
     alone = load(written.folder)
@@ -262,7 +264,7 @@ def test_an_encoder_of_ones_own(tmp_path: Path) -> None:
 
 def test_a_sample_of_the_gallery_calibrates(trained: MonoCon, digits: LightningDataModule, tmp_path: Path) -> None:
     gallery, query = digits.test_dataloader()
-    written = export_model(trained, gallery, query, tmp_path / "some", dim=3, storage="int8", forms=[], sample=300)
+    written = export_model(trained, gallery, query, tmp_path / "some", dim=3, dtype="int8", forms=[], sample=300)
     assert written.description.calibration_rows == 300
     assert written.description.facts["gallery_rows"] == 1131
     assert "300 gallery rows, 300 queries" in (tmp_path / "some" / "README.md").read_text()

@@ -28,7 +28,7 @@ NEW = ("chain", "description")
 def exported(trained: MonoCon, digits: LightningDataModule, tmp_path_factory: pytest.TempPathFactory) -> Export:
     gallery, query = digits.test_dataloader()
     out = tmp_path_factory.mktemp("whole") / "out"
-    return export_model(trained, gallery, query, out, dim=6, storage="int8", forms=["pt2"])
+    return export_model(trained, gallery, query, out, dim=6, dtype="int8", forms=["pt2"])
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_compiled_encoder_makes_the_same_export(
     compiled = MonoCon(SmallCNN(widths=(8, 16, 16)), head_options={"init": "identity"})
     compiled.load_state_dict(trained.state_dict())
     compiled.encoder = torch.compile(compiled.encoder, backend="eager")
-    written = export_model(compiled.eval(), gallery, query, tmp_path / "out", dim=6, storage="int8", forms=["pt2"])
+    written = export_model(compiled.eval(), gallery, query, tmp_path / "out", dim=6, dtype="int8", forms=["pt2"])
     assert written.stamp.model == exported.stamp.model
     images = torch.rand(3, 1, 8, 8)
     torch.testing.assert_close(load(written.folder)(images), load(written.folder, "pt2")(images), rtol=0, atol=1e-5)

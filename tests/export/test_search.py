@@ -31,7 +31,7 @@ def names(
     """What the page's code leaves behind."""
     out = tmp_path_factory.mktemp("search") / "OUT"
     gallery, query = digits.test_dataloader()
-    export_model(trained, gallery, query, out, dim=8, storage="int8", forms=[], vectors=True)
+    export_model(trained, gallery, query, out, dim=8, dtype="int8", forms=[], vectors=True)
     text = (root / "docs" / "search.md").read_text(encoding="utf-8")
     found: dict[str, Any] = {}
     for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):

@@ -69,7 +69,7 @@ def exported(model: MonoCon, tmp_path_factory: pytest.TempPathFactory) -> Export
         batches(SENTENCES[::2]),
         out,
         dim=16,
-        storage="binary",
+        dtype="binary",
         tokenizer=PACKAGED,
         max_length=64,
     )

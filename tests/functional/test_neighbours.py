@@ -193,3 +193,16 @@ def test_wrong_input_is_named() -> None:
         neighbours(gallery, query.index_fill(0, torch.tensor([2]), torch.nan))
     with pytest.raises(ValueError, match="`query` must have 3 features like the rows before; got 2"):
         neighbours(gallery, query[:, :2])
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("width", [1, 3, 6])
+def test_equal_distances_begin_at_each_querys_own_row(width: int) -> None:
+    signs = torch.randn(290, width, generator=torch.Generator().manual_seed(0)).sign()
+    gallery, query = signs[:250], signs[250:]
+    first = torch.randint(250, (40,), generator=torch.Generator().manual_seed(1))
+    found = neighbours(gallery, query, 9, "euclidean", first=first)
+    distances = (query.numpy()[:, None] != gallery.numpy()[None]).sum(2)
+    for q, (line, start) in enumerate(zip(found.indices, first, strict=True)):
+        places = (np.arange(250) - int(start)) % 250
+        np.testing.assert_array_equal(line.numpy(), np.lexsort((places, distances[q]))[:9])

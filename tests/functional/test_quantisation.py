@@ -1,68 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
-from lightning_monocon.functional import principal_components
-from lightning_monocon.functional.quantisation import Rounding, vector_bytes
-from lightning_monocon.scorecard import EmbeddingSet, measure
+from lightning_monocon.export import Calibration
+from lightning_monocon.functional.neighbours import DistanceName
+from lightning_monocon.functional.quantisation import Storage, fit_quantiser, vector_bytes
+from lightning_monocon.functional.spectrum import PrincipalComponents
+from lightning_monocon.functional.truncation_curve import Ties
+from lightning_monocon.scorecard import EmbeddingSet
 from lightning_monocon.scorecard.frontier import measure_rounded
 
-Planted = Callable[..., EmbeddingSet]
-Digits = tuple[Tensor, Tensor, Tensor, Tensor]
+
+def test_int8_is_calibrated_on_the_gallery_and_clips_the_rest() -> None:
+    quantiser = fit_quantiser(torch.tensor([[127.0, 0.0], [-12.7, 0.0]]), "int8")
+    codes = quantiser.codes(torch.tensor([[3.4, 0.0], [500.0, 0.0], [-500.0, 0.0]]))
+    assert codes.tolist() == [[3, 0], [127, 0], [-127, 0]]
+    torch.testing.assert_close(quantiser.decode(codes), torch.tensor([[3.0, 0.0], [127.0, 0.0], [-127.0, 0.0]]))
 
 
-def test_int8_agrees_with_a_search_over_the_integers(digits: Digits) -> None:
-    gallery, labels, query, truth = digits
-    rows = [normalize(part.double().numpy()) for part in (gallery, query)]
-    pca = PCA(svd_solver="full").fit(rows[0])
-    scores = [pca.transform(part) for part in rows]
-    step = np.abs(scores[0]).max(0) / 127
-    line = measure_rounded(EmbeddingSet(*digits), "int8", principal_components(gallery))
-    assert line.bytes == line.dims == (1, 2, 4, 8, 16, 32)  # the rank is 61
-    for k, found in list(zip(line.dims, line.knn_accuracy, strict=True))[2:]:
-        stored = [np.clip(np.rint(part[:, :k] / step[:k]), -127, 127) * step[:k] for part in scores]
-        voters = KNeighborsClassifier(5, metric="cosine", algorithm="brute").fit(stored[0], labels.numpy())
-        # float32 coordinates on the edge of a step may round the other way
-        assert found == pytest.approx(voters.score(stored[1], truth.numpy()), abs=2.01 / len(truth)), k
+@pytest.mark.parametrize("dtype", ["int8", "binary"])
+def test_what_is_scored_is_what_is_shipped(dtype: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randint(-2, 3, (60, 16), generator=generator).float()  # a fifth of all coordinates is exactly 0
+    labels = torch.arange(60) % 5
+    axes = PrincipalComponents(torch.zeros(16).double(), torch.eye(16).double(), torch.ones(16).double())
+    searched: list[tuple[Tensor, Tensor]] = []
 
+    def nearest(self: Ties, gallery: Tensor, query: Tensor, k: int, metric: DistanceName) -> Tensor:
+        searched.append((gallery, query))
+        return torch.zeros(len(query), k, dtype=torch.int64)
 
-def test_binary_ranks_by_hamming_distance(planted: Planted) -> None:
-    data = planted(rank=32, dim=32, noise=0.3)
-    basis = principal_components(data.gallery)
-    line = measure_rounded(data, "binary", basis)
-    assert (line.dims, line.bytes) == ((8, 16, 32), (1, 2, 4))
-    unit = [normalize(part.double().numpy()) for part in (data.gallery, data.query)]
-    signs = [(part - basis.mean.numpy()) @ basis.components.numpy().T >= 0 for part in unit]
-    distance = (signs[1][:, None] != signs[0][None]).sum(-1)
-    nearest = distance.min(1)
-    right = data.gallery_labels.numpy()[None] == data.query_labels.numpy()[:, None]
-    at_least = np.mean([(right[q] | (distance[q] > nearest[q])).all() for q in range(len(right))])
-    at_most = np.mean([(right[q] & (distance[q] == nearest[q])).any() for q in range(len(right))])
-    assert at_least <= line.recall_at_1[-1] <= at_most  # ties are broken one way or the other
-
-
-def test_a_narrow_arm_is_stored_in_what_it_has(planted: Planted) -> None:
-    card = measure(planted(rank=4, dim=4), rounded=True)
-    assert [(line.storage, line.dims) for line in card.rounded] == [("int8", (1, 2, 4)), ("binary", (4,))]
-    assert measure(planted(rank=4, dim=4)).rounded == ()
-
-
-def test_rounding_is_calibrated_on_the_gallery_and_clips_the_rest() -> None:
-    rounding = Rounding.fit(torch.tensor([[127.0, 0.0], [-12.7, 0.0]]), "int8")
-    expected = torch.tensor([[3.0, 0.0], [127.0, 0.0], [-127.0, 0.0]])
-    torch.testing.assert_close(rounding(torch.tensor([[3.4, 0.0], [500.0, 0.0], [-500.0, 0.0]])), expected)
-    rows = torch.tensor([[0.3, -2.0]])
-    assert Rounding.fit(rows, "binary")(rows).tolist() == [[1.0, -1.0]]
-    assert Rounding.fit(rows, "float32")(rows) is rows
+    monkeypatch.setattr(Ties, "nearest", nearest)
+    measure_rounded(EmbeddingSet(rows[:40], labels[:40], rows[40:], labels[40:]), dtype, axes)
+    unit = normalize(rows.double().numpy()).astype(np.float32)
+    shipped = Calibration.fit(torch.from_numpy(unit[:40]), dtype)
+    for scored, part in zip(searched[-1], (unit[:40], unit[40:]), strict=True):
+        codes = shipped.codes(torch.from_numpy(part))
+        torch.testing.assert_close(scored, shipped.decode(codes), rtol=0, atol=0)
+        if dtype == "binary":
+            np.testing.assert_array_equal(codes.numpy(), np.packbits(part > 0, axis=1))
 
 
 @pytest.mark.parametrize(("dims", "sizes"), [(1, (4, 1, 1)), (9, (36, 9, 2)), (512, (2048, 512, 64))])

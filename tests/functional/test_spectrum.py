@@ -21,6 +21,7 @@ from lightning_monocon.functional import (
     reconstruction_error,
     total_variance,
 )
+from lightning_monocon.functional.spectrum import numerical_rank
 
 SHAPES = [(300, 40), (30, 64), (9, 9), (5001, 7), (2, 3), (64, 2)]
 
@@ -187,3 +188,7 @@ def test_rows_that_are_not_finite(bad: float) -> None:
     for found in (warned, moments(spoilt, nan_strategy="ignore")):
         for first, second in zip(found, moments(x), strict=True):
             assert torch.equal(first, second)
+
+
+def test_rank_ignores_rounding() -> None:
+    assert numerical_rank(torch.tensor([0.5, 1e-3, 1e-9, 1e-16, 0.0], dtype=torch.float64)) == 3

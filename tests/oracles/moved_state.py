@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_monocon.callbacks import BestCheckpoint, ExactResume, RollingCheckpoint
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import KeyedData
-from lightning_monocon.runs.record import RecordLogger
+from lightning_monocon.loggers.record import RecordLogger
 
 EPOCHS, BATCHES, ROWS = 3, 7, 4
 

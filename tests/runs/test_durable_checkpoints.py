@@ -250,7 +250,7 @@ def test_a_folder_that_is_moved_away_is_not_made_again(tmp_path: Path) -> None:
     plugin = DurableCheckpointIO()
     plugin.save_checkpoint({"value": 1}, folder / "last.ckpt")
     (tmp_path / "run").rename(tmp_path / "moved")
-    sentence = r"cannot write 'last\.ckpt' to .*: the folder was moved or removed .*: resume there with --run_dir"
+    sentence = r"cannot write 'last\.ckpt' to .*: the folder was moved or removed .*: resume where .* with --run-dir"
     with pytest.raises(files.WriteError, match=sentence):
         plugin.save_checkpoint({"value": 2}, folder / "last.ckpt")
     assert not (tmp_path / "run").exists()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lightning_monocon.loggers.record import RecordLogger
 from lightning_monocon.runs.folder import RunFolder
-from lightning_monocon.runs.record import RecordLogger
 
 
 def test_a_folder_is_held_by_one_and_names_who(tmp_path: Path) -> None:

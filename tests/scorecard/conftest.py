@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from lightning_monocon.scorecard import EmbeddingSet
+from lightning_monocon.scorecard import EmbeddingSet, Scorecard, build
 
 Planted = Callable[..., EmbeddingSet]
 
@@ -52,3 +53,25 @@ def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     pixels, labels = load_digits(return_X_y=True)
     x, y = torch.from_numpy(pixels).float(), torch.from_numpy(labels)
     return x[:1200], y[:1200], x[1200:], y[1200:]
+
+
+@pytest.fixture(scope="session")
+def sets(planted: Planted) -> dict[str, list[EmbeddingSet]]:
+    """A baseline, its equal twin, a better narrow arm and a flat one; three seeds."""
+
+    def arm(name: str, **how: object) -> list[EmbeddingSet]:
+        return [planted(arm=name, seed=seed, **how) for seed in (2, 0, 1)]
+
+    flat = [replace(data, arm="flat", gallery=torch.ones_like(data.gallery)) for data in arm("flat")]
+    return {
+        "twin": arm("twin", noise=1.2, draw=1),
+        "encoder": arm("encoder", noise=1.2),
+        "narrow": arm("narrow", noise=0.2, rank=4, dim=4, draw=2),
+        "flat": flat,
+    }
+
+
+@pytest.fixture(scope="session")
+def card(sets: dict[str, list[EmbeddingSet]]) -> Scorecard:
+    """Their scorecard."""
+    return build(sets)

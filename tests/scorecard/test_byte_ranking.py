@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from lightning_monocon.functional.quantisation import dims_within, vector_bytes
-from lightning_monocon.scorecard import EmbeddingSet, Score, Scorecard, build, compare, measure
+from lightning_monocon.scorecard import EmbeddingSet, Score, compare, measure
 from lightning_monocon.scorecard.byte_ranking import best_form, byte_budgets, byte_winner
-from lightning_monocon.scorecard.render.sentences import byte_lines
 
 Planted = Callable[..., EmbeddingSet]
 
@@ -71,20 +70,6 @@ def test_vectors_that_were_not_rounded_cannot_be_compared_as_such(planted: Plant
 def test_budgets_end_at_the_full_width(width: int, budgets: tuple[int, ...]) -> None:
     assert byte_budgets(width) == budgets
     assert [dims_within(b, "binary") for b in budgets[:3]] == [8, 16, 32]
-
-
-def test_the_words_name_storage_dimensions_and_noise(planted: Planted) -> None:
-    sets = {
-        "encoder": [planted(seed=seed, noise=2.0) for seed in range(3)],
-        "sharp": [planted(arm="sharp", seed=seed, noise=0.4, draw=1) for seed in range(3)],
-        "twin": [planted(arm="twin", seed=seed, noise=0.4, draw=1) for seed in range(3)],
-    }
-    card = build(sets)
-    lines = byte_lines(card)
-    assert isinstance(card, Scorecard) and [best.bytes for best in card.byte_winners] == [1, 2, 4, 8, 16, 32, 64]
-    assert lines[0].startswith("1") and " as " in lines[0] and "dimensions (" in lines[0]
-    assert all("leads, but within the noise of twin (+0.0 points, 95 %" in line for line in lines)
-    assert lines[-1].endswith("; ahead of encoder")
 
 
 def test_ties_of_storage_do_not_depend_on_the_seed_order(arms: dict[str, list[Score]]) -> None:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lightning_monocon.metrics import EmbeddingReport
 from lightning_monocon.scorecard import EmbeddingSet, Score, measure, score
-from lightning_monocon.scorecard.flags import flags
 from lightning_monocon.scorecard.nulls import NULL_MODELS, repeated_rows, shifted_cone, subsample, untrained_head
-from lightning_monocon.scorecard.verdict import RULES, judge, judge_alone
+from lightning_monocon.scorecard.verdict import RULES, flags, judge, judge_alone
 
 Planted = Callable[..., EmbeddingSet]
 Digits = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -150,6 +150,19 @@ def test_repeated_rows_leaks_and_small_samples_are_flagged(planted: Planted) -> 
     assert small.startswith("small sample (159 rows, fewer than 10 x 16)")
     (cone,) = flags(measure(shifted_cone(data)))
     assert cone.startswith("narrow cone (mean cosine 0.99")
+
+
+@pytest.mark.parametrize(("repeated", "found"), [(9, set()), (24, {"repeated_rows"})], ids=["3 %", "8 %"])
+def test_the_scorecard_and_the_metrics_raise_the_same_flags(repeated: int, found: set[str], planted: Planted) -> None:
+    data = planted(rows=(300, 100))
+    gallery = torch.cat([data.gallery[repeated:], data.gallery[-repeated:]])
+    labels = torch.cat([data.gallery_labels[repeated:], data.gallery_labels[-repeated:]])
+    report = EmbeddingReport()
+    report.update(embeddings=gallery, role="gallery")
+    report.update(embeddings=data.query, role="query")
+    assert {flag.name for flag in report.report().flags} == found
+    said = flags(measure(replace(data, gallery=gallery, gallery_labels=labels)))
+    assert {text.split(" (")[0].replace(" ", "_") for text in said} == found
 
 
 def test_every_rule_has_its_own_word_and_a_reason_and_the_last_always_applies() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hostile batches and labels: each has one sentence that names what was given and what mends it."""
+"""Check that each hostile batch has one sentence that names what was given and the remedy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import lightning.pytorch as L
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from lightning_monocon import MonoCon
 from lightning_monocon.training.batches import share_without_positive
+from lightning_monocon.watching.probe import labels_of
 
 ROWS = 8
 NUMBERS = torch.arange(ROWS) % 4
@@ -38,10 +40,10 @@ def step(labels: Any, rows: int = ROWS) -> Tensor | None:
         (ONE_HOT.float(), ValueError, r"got shape \(8, 4\) and dtype torch.float32: one-hot rows become"),
         (NUMBERS[:, None], ValueError, r"got shape \(8, 1\) .*a column becomes a row of numbers by `labels.squeeze"),
         (torch.tensor(3), ValueError, r"`labels` must hold one integer per input, shape \(B,\); got shape \(\)"),
-        (NUMBERS[:-1], ValueError, r"`labels` must hold 8 integers, one per embedding; got 7. Look at the collate"),
+        (NUMBERS[:-1], ValueError, r"`labels` must hold 8 integers, one per embedding; got 7. Check the collate"),
         (NUMBERS.repeat(2), ValueError, r"`labels` must hold 8 integers, one per embedding; got 16"),
-        (NUMBERS.tolist(), ValueError, r"`batch` must be \(inputs, labels\) .* got \['Tensor', 'list'\]"),
-        (None, ValueError, r"`batch` must be \(inputs, labels\) .* got \['Tensor', 'NoneType'\]"),
+        (NUMBERS.tolist(), ValueError, r"`batch` must hold its labels as one tensor .* got tuple of Tensor, list"),
+        (None, ValueError, r"`batch` must hold its labels as one tensor .* got tuple of Tensor, NoneType"),
     ],
     ids=[
         *("float32", "float16", "complex", "bool", "one-hot", "floating one-hot", "column", "scalar"),
@@ -51,6 +53,69 @@ def step(labels: Any, rows: int = ROWS) -> Tensor | None:
 def test_wrong_labels(labels: Any, kind: type[Exception], sentence: str) -> None:
     with pytest.raises(kind, match=sentence):
         step(labels)
+
+
+FORMS: dict[str, Any] = {
+    "tuple": lambda x, y: (x, y),
+    "list": lambda x, y: [x, y],
+    "names behind": lambda x, y: (x, y, ["a.png"] * len(y)),
+    "dict": lambda x, y: {"image": x, "target": y},
+}
+CALLERS = {
+    "loss": lambda batch: Reading().training_step(batch, 0),
+    "embedding": lambda batch: Reading().predict_step(batch, 0)["labels"],
+    "probe": lambda batch: labels_of(DataLoader(Whole(batch), batch_size=None, collate_fn=lambda items: items[0])),
+}
+
+
+class Reading(MonoCon):
+    """Reads its inputs from a mapping too."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(nn.Linear(6, 8))
+
+    def log(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def _encode(self, inputs: Any) -> Tensor:
+        return super()._encode(inputs["image"] if isinstance(inputs, dict) else inputs)
+
+
+class Whole(Dataset[Any]):
+    """One batch as the only item."""
+
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Any:
+        return self.batch
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_caller_reads_a_batch_by_one_rule(form: str, caller: str) -> None:
+    inputs = torch.randn(ROWS, 6, generator=torch.Generator().manual_seed(1))
+    found = torch.as_tensor(CALLERS[caller](FORMS[form](inputs, NUMBERS)))
+    usual = torch.as_tensor(CALLERS[caller]((inputs, NUMBERS)))
+    assert torch.equal(found, usual)
+    assert caller == "loss" or torch.equal(found, NUMBERS)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("batch", [torch.zeros(ROWS, 6), (torch.zeros(ROWS, 6),), {"image": torch.zeros(ROWS, 6)}])
+def test_every_caller_refuses_a_batch_without_labels(batch: Any, caller: str) -> None:
+    with pytest.raises(ValueError, match=r"`batch` must hold its labels as one tensor \(B,\) of integers: .* got "):
+        CALLERS[caller](batch)
+
+
+@pytest.mark.parametrize("caller", ["loss", "embedding"])
+def test_two_views_are_not_silently_one(caller: str) -> None:
+    with pytest.raises(ValueError, match=r"`batch` must hold one input per label; got tuple of Tensor, Tensor, Tensor"):
+        CALLERS[caller]((torch.zeros(ROWS, 6), torch.zeros(ROWS, 6), NUMBERS))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)

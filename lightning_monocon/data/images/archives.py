@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files in which MNIST-like data sets and CIFAR are published, and their download."""
+"""Read and download the files in which MNIST-like data sets and CIFAR are published."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read_cifar_binary(files: Sequence[Path], label_bytes: int, classes: Sequence
 
 
 def read_cifar_python(files: Sequence[Path], label_key: str, classes: Sequence[str]) -> ImageTable:
-    """Return the images of CIFAR's pickled files, of which nothing but arrays and plain values is loaded.
+    """Return the images of CIFAR's pickled files, from which only arrays and plain values are loaded.
 
     Raises:
         ValueError: If a file holds anything else, or a label is out of range.
@@ -91,7 +91,7 @@ def read_plain_pickle(path: Path) -> dict[str, Any]:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Rebuilds arrays, and nothing else."""
+    """Unpickle arrays and plain values only."""
 
     _ALLOWED = frozenset(
         (module, name)
@@ -100,7 +100,7 @@ class _PlainUnpickler(pickle.Unpickler):
     )
 
     def find_class(self, module: str, name: str) -> object:
-        """Return an allowed name."""
+        """Return the class of an allowed name."""
         if (module, name) not in self._ALLOWED:
             raise pickle.UnpicklingError(f"it names {module}.{name}")
         if module.startswith("numpy.") and name == "_reconstruct":
@@ -116,7 +116,7 @@ def download(dataset: str, root: Path) -> None:
     """Let torchvision download and unpack a data set of its own into ``root``.
 
     Raises:
-        RuntimeError: If torchvision does not import, or the data set can't be had.
+        RuntimeError: If torchvision does not import, or the download fails.
     """
     kind = getattr(import_torchvision("torchvision.datasets"), dataset)
     try:
@@ -124,6 +124,6 @@ def download(dataset: str, root: Path) -> None:
             kind(str(root), train=train, download=True)
     except OSError as error:
         raise RuntimeError(
-            f"`download` needs a network; {dataset} could not be had ({type(error).__name__}: {error}). Put its files "
-            f"into {str(root)!r}, or give their folder as `root`."
+            f"`download` needs a network; {dataset} could not be downloaded ({type(error).__name__}: {error}). Put its "
+            f"files into {str(root)!r}, or give their folder as `root`."
         ) from error

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every image data module shares: split, gallery and query, order, augmentation, resume."""
+"""Provide the base of image data modules: split, gallery and query, order, augmentation, resume."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, get_args
@@ -28,36 +29,35 @@ _Part: TypeAlias = tuple[ImageTable, Indices]
 
 
 class ImageData(SplitData[ImageSet]):
-    """Images with a stratified split of the train part into train and validation, and a test part.
+    """Load images with a stratified split of the train part into train and validation, and a test part.
 
     Validation, test and prediction loaders come in pairs: the gallery (train images, not augmented) and the query.
-    Order and augmentation are functions of (seed, epoch, sample), whoever computes them. A subclass says where the
-    images are.
+    Order and augmentation are functions of (seed, epoch, sample) in any process. A subclass reads the images.
 
     Args:
         root: Folder of the data.
         batch_size: Images per step and rank.
-        val_size: Share of the train images kept for validation, where there is no part of its own for it.
-        train_size: How many of the train images to use, a stratified part, before the split; ``None`` uses all.
-        split_seed: Seed of part and split; leave it alone to compare runs.
-        seed: Seed of order and augmentation; ``None`` takes the run's (`seed_everything`), or 0 without one.
+        val_size: Share of the train images kept for validation, if the data have no part for it.
+        train_size: Number of train images to use, a stratified part, before the split; ``None`` uses all.
+        split_seed: Seed of part and split; keep it to compare runs.
+        seed: Seed of order and augmentation; ``None`` takes that of `seed_everything`, or 0 without one.
         mean: Mean of each channel of images in [0, 1]; ``None`` takes the data set's own default.
-        std: Standard deviation of each channel; likewise.
+        std: Standard deviation of each channel, with the same default.
         trivial: Whether to augment by TrivialAugmentWide.
         erasing: Share of the train images that lose a rectangle.
         augment_on: ``"cpu"`` augments image by image in the workers; ``"device"`` sends bytes and augments the batch
-            where the model is. Both make the same images.
+            on the device of the model. Both give the same images.
         per_class: Images of each class in a batch; ``None`` draws without regard to classes.
-        num_workers: Loader processes.
-        on_error: What becomes of an image that does not decode: ``"refuse"`` raises and names it, ``"skip"`` leaves it
-            out, warns and counts it in `description`.
+        num_workers: Number of loader processes.
+        on_error: Action for an image that does not decode: ``"raise"`` an error that names it, or ``"skip"``, which
+            leaves it out, warns and counts it in `description`.
         cache: Folder for the decoded images, so that they are decoded once on a machine; ``None`` keeps none.
         leave_out_repeats: Whether to leave out validation and test images whose pixels are those of a train image (and
             test images whose pixels are those of a validation image); `description` counts them.
-        download: Whether to let torchvision download a data set that is not there.
+        download: Whether to let torchvision download a data set that is missing.
 
     Raises:
-        ValueError: If a share or a size is impossible, a name is unknown, or the data are not there or damaged.
+        ValueError: If a share or a size is impossible, a name is unknown, or the data are missing or damaged.
     """
 
     default_mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)  # ImageNet's
@@ -81,7 +81,7 @@ class ImageData(SplitData[ImageSet]):
         augment_on: Place = "cpu",
         per_class: int | None = None,
         num_workers: int = 0,
-        on_error: OnError = "refuse",
+        on_error: OnError = "raise",
         cache: str | None = None,
         leave_out_repeats: bool = False,
         download: bool = False,
@@ -91,8 +91,13 @@ class ImageData(SplitData[ImageSet]):
             raise ValueError(f"`val_size` must lie strictly between 0 and 1, got {val_size}. Try 0.1.")
         if batch_size < 2:
             raise ValueError(f"`batch_size` must be at least 2 to hold a pair, got {batch_size}. Try 256.")
+
+        if on_error == "refuse":
+            warnings.warn("`on_error='refuse'` is now called 'raise'; write that.", DeprecationWarning, stacklevel=2)
+            on_error = "raise"
         check_choice("augment_on", augment_on, get_args(Place))
-        check_choice("on_error", on_error, get_args(OnError))
+        check_choice("on_error", on_error, ("raise", "skip"))
+
         self.root, self.cache = Path(root), None if cache is None else Path(cache)
         self.batch_size, self.num_workers, self.per_class = batch_size, num_workers, per_class
         self.val_size, self.train_size, self.split_seed = val_size, train_size, split_seed
@@ -100,29 +105,32 @@ class ImageData(SplitData[ImageSet]):
             mean or self.default_mean, std or self.default_std, trivial=trivial, erasing=erasing
         )
         self.augment_on: Place = augment_on
-        self.on_error: OnError = on_error
+        # checkpoints and caches of release 0.1.0 hold the older word, and must be known again
+        self.on_error: OnError = "refuse" if on_error == "raise" else on_error
         self.download = download
         self.leave_out_repeats = leave_out_repeats
         self._tables: dict[Role, ImageTable] = {}
 
     def roles(self) -> tuple[Role, ...]:
-        """Return the parts that `read` knows; a part of the train images validates where ``"val"`` is none of them."""
+        """Return the parts that `read` knows; without ``"val"``, a part of the train images serves for validation."""
         return "train", "test"
 
     def read(self, role: Role) -> ImageTable:
-        """Return the images of a part; what a subclass must say."""
+        """Return the images of a part; a subclass must define it."""
         raise NotImplementedError
 
     def fetch(self) -> None:
-        """Download what is not there; a subclass that can does.
+        """Download missing files; a subclass may define it.
 
         Raises:
             ValueError: If there is nothing to download.
         """
-        raise ValueError(f"`download` must be False for {type(self).__name__}: nobody offers its images.")
+        raise ValueError(
+            f"`download` must be False for {type(self).__name__}, whose images are not published anywhere."
+        )
 
     def prepare_data(self) -> None:
-        """Download and fill the cache, where asked for; one process of a machine does it for all."""
+        """Download and fill the cache, if requested; one process of a machine does it for all."""
         if self.download:
             self.fetch()
         if self.cache is not None:
@@ -133,16 +141,20 @@ class ImageData(SplitData[ImageSet]):
         self._read_all()
         train, test = self._tables["train"], self._tables["test"]
         self.num_classes = len(train.classes)
+
         rest, val, held_out = self._split(train)
         tested = np.arange(len(test.labels))
         self.left_out = 0
         """Images that `leave_out_repeats` left out."""
+
         if self.leave_out_repeats:
             held_out, tested = self._without_repeats((train, rest), (val, held_out), (test, tested))
+
         parts = ((train, rest), (val, held_out), (test, tested))
         self.split_hash = split_hash(train.labels, rest, *([held_out] if val is train else []))
         """Hexadecimal digits that tell this split of the train images from any other."""
-        # not in the order of the files, which is often that of the classes: the first batches would show one alone
+
+        # not in the order of the files, often that of the classes: the first batches would hold a single class
         self.train, self.val, self.test = (
             ImageSet(table, shuffled(indices, self.split_seed), self.augmentation, self.seed, self.augment_on)
             for table, indices in parts
@@ -194,7 +206,7 @@ class ImageData(SplitData[ImageSet]):
 
     @property
     def description(self) -> dict[str, int | str]:
-        """What the data are, as plain values: for the log and the checkpoint, after `setup`."""
+        """Return a description of the data as plain values, for the log and the checkpoint, after `setup`."""
         return {
             "dataset": type(self).__name__,
             "classes": self.num_classes,
@@ -209,7 +221,7 @@ class ImageData(SplitData[ImageSet]):
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """The image files that were left out, each with the reason."""
+        """Return the image files that were left out, each with the reason."""
         return tuple(name for table in self._tables.values() for name in table.unreadable)
 
     def state_dict(self) -> dict[str, Any]:
@@ -217,7 +229,7 @@ class ImageData(SplitData[ImageSet]):
         return dict(self.description) if hasattr(self, "train") else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuse to go on with another split, which would validate on images that were trained on.
+        """Refuse to resume with another split, which would validate on images that were trained on.
 
         Raises:
             ValueError: If a resumed run's split is not that of its checkpoint.
@@ -231,7 +243,7 @@ class ImageData(SplitData[ImageSet]):
             )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Return ``(images, labels)``, augmented here where the loader left that to the device."""
+        """Return ``(images, labels)``, augmented here if the loader left that to the device."""
         inputs, labels = batch
         return (inputs if isinstance(inputs, Tensor) else self.augmentation.batch(*inputs)), labels
 
@@ -260,5 +272,5 @@ class ImageData(SplitData[ImageSet]):
             num_workers=self.num_workers,
             collate_fn=as_is,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=train and self.num_workers > 0,  # the epoch travels with the index
+            persistent_workers=train and self.num_workers > 0,  # the epoch is part of the key
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CIFAR-10 and CIFAR-100 in whichever form they lie there."""
+"""Load CIFAR-10 and CIFAR-100 in any of their forms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CIFAR_SIDE = 32
 
 
 class _Archive(NamedTuple):
-    """How one of CIFAR's two data sets is published."""
+    """Describe how one of CIFAR's two data sets is published."""
 
     dataset: str
     binary: str
@@ -33,7 +33,7 @@ class _CIFAR(ImageData):
     _archive: ClassVar[_Archive]
 
     def fetch(self) -> None:
-        """Let torchvision download what is not there."""
+        """Let torchvision download missing files."""
         if not self._found():
             download(self._archive.dataset, self.root)
 
@@ -45,6 +45,7 @@ class _CIFAR(ImageData):
                 f"`root` must hold one of the folders {archive.python}, {archive.binary}, or train and test; "
                 f"{str(self.root)!r} has none. Pass download=True, or another folder."
             )
+
         if found == archive.python:
             files = [self.root / found / name for name in archive.python_files[role]]
             file, key = archive.python_names
@@ -75,9 +76,9 @@ class _CIFAR(ImageData):
 
 
 class CIFAR10Data(_CIFAR):
-    """CIFAR-10: 50 000 and 10 000 colour images of 32 x 32 in ten classes (Krizhevsky, 2009).
+    """Load CIFAR-10: 50 000 and 10 000 colour images of 32 x 32 in ten classes (Krizhevsky, 2009).
 
-    Looked for under ``root`` in this order: the official archive unpacked (``cifar-10-batches-py`` or
+    It is searched under ``root`` in this order: the official archive unpacked (``cifar-10-batches-py`` or
     ``cifar-10-batches-bin``), then folders ``train`` and ``test`` of image files: a folder for each class, or a file
     for each class with its 32 x 32 images stacked from top to bottom, such as ``train/frog.webp``. The arguments are
     those of `ImageData`; mean and standard deviation are by default ImageNet's, as in the reference.
@@ -97,9 +98,9 @@ class CIFAR10Data(_CIFAR):
 
 
 class CIFAR100Data(_CIFAR):
-    """CIFAR-100: 50 000 and 10 000 colour images of 32 x 32 in a hundred classes (Krizhevsky, 2009), fine labels.
+    """Load CIFAR-100: 50 000 and 10 000 colour images of 32 x 32 in a hundred classes (Krizhevsky, 2009), fine labels.
 
-    Looked for under ``root`` in this order: the official archive unpacked (``cifar-100-python`` or
+    It is searched under ``root`` in this order: the official archive unpacked (``cifar-100-python`` or
     ``cifar-100-binary``), then folders ``train`` and ``test`` of image files: a folder for each class, or a file
     for each class with its 32 x 32 images stacked from top to bottom, such as ``train/apple.webp``. The arguments are
     those of `ImageData`; mean and standard deviation are by default ImageNet's, as in the reference.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fashion-MNIST from its four published files."""
+"""Load Fashion-MNIST from its four published files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lightning_monocon.data.images.table import ImageTable
 
 
 class FashionMNISTData(ImageData):
-    """Fashion-MNIST: 60 000 and 10 000 grey images of 28 x 28 in ten classes (Xiao et al., 2017, arXiv 1708.07747).
+    """Load Fashion-MNIST: 60 000 and 10 000 grey images of 28 x 28 in ten classes (Xiao et al., 2017).
 
-    The four published IDX files, gzipped or not, lie in ``root`` or where torchvision puts them,
-    ``root/FashionMNIST/raw``. The arguments are those of `ImageData`; mean and standard deviation are by default those
-    of the train images.
+    See arXiv 1708.07747. The four published IDX files, gzipped or not, are in ``root`` or where torchvision puts
+    them, ``root/FashionMNIST/raw``. The arguments are those of `ImageData`; mean and standard deviation are by default
+    those of the train images.
     """
 
     default_mean, default_std = (0.2860,), (0.3530,)
@@ -28,7 +28,7 @@ class FashionMNISTData(ImageData):
     _PREFIX: ClassVar[dict[Role, str]] = {"train": "train", "test": "t10k"}
 
     def fetch(self) -> None:
-        """Let torchvision download what is not there."""
+        """Let torchvision download missing files."""
         try:
             self._file("t10k-labels-idx1-ubyte")
         except ValueError:

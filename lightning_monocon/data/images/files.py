@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files in folders named after their classes, or strips of images in files named after them."""
+"""Read image files in folders named after their classes, or strips of images in files named after them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from lightning_monocon.data.images.layout import images_under, is_image, subfold
 from lightning_monocon.data.images.pixels import UnknownRange, ValueRange, read_picture
 from lightning_monocon.data.images.table import ImageTable
 
-OnError = Literal["skip", "refuse"]
+OnError = Literal["raise", "skip", "refuse"]  # "refuse" is the older word for "raise"
 
 _SHOWN = 5  # names in a message; the rest are counted
-_DARK = 16  # what the largest of 12 bits, 4095, becomes when it is scaled as a value of 16 bits
+_DARK = 16  # the largest 12-bit value, 4095, when it is scaled as a value of 16 bits
 
 
 class ImageFile(NamedTuple):
-    """A file, and the class that its folder or its name says."""
+    """Name a file and its class, from its folder or its name."""
 
     path: Path
     label: str
@@ -34,8 +34,8 @@ def image_files(folder: Path) -> list[ImageFile]:
     """Return the image files of a folder, sorted by class and name.
 
     A subfolder is a class and its files are images, searched to any depth. Without subfolders a file is a class:
-    ``apple.webp``, or ``apple-0.webp`` and ``apple-1.webp``. Files without the suffix of an image are passed over, and
-    so are hidden files and folders, and those that tools leave (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``).
+    ``apple.webp``, or ``apple-0.webp`` and ``apple-1.webp``. Files without the suffix of an image are skipped, and so
+    are hidden files and folders, and those that tools leave (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``).
     """
     folders = subfolders(folder)
     if not folders:
@@ -51,20 +51,19 @@ def read_folder(
     strips: bool = False,
     channels: int = 3,
     classes: Sequence[str] | None = None,
-    on_error: OnError = "refuse",
+    on_error: OnError = "raise",
     value_range: ValueRange | None = None,
 ) -> ImageTable:
     """Decode a folder of images.
 
     Args:
-        folder: What `image_files` understands.
+        folder: Folder in a form that `image_files` reads.
         size: Height and width. A larger or smaller image is scaled (its shorter side, bilinear) and cut to its centre.
-            ``None`` demands that all have the same size.
+            ``None`` requires that all have the same size.
         strips: Whether a file holds images of ``size`` stacked from top to bottom; they are not scaled.
         channels: 3 for colour, 1 for grey.
-        classes: The classes, in the order of their numbers; default the names that are found, sorted.
-        on_error: What becomes of a file that does not decode: ``"refuse"`` raises, ``"skip"`` leaves it out and warns
-            once.
+        classes: The classes, in the order of their numbers; by default the sorted names that are found.
+        on_error: Action for a file that does not decode: ``"raise"`` an error, or ``"skip"`` it with one warning.
         value_range: Values that become black and white in images of more than 8 bits; see `eight_bit`.
 
     Raises:
@@ -80,6 +79,7 @@ def read_folder(
             f"Labels must be among the {len(names)} classes of the train images; {str(folder)!r} has {len(unknown)} "
             f"others: {_some(unknown)}."
         )
+
     with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
         decoded = list(pool.map(lambda file: _decode(file.path, size, strips, channels, value_range), files))
     kept = [(images, file.label) for images, file in zip(decoded, files, strict=True) if not isinstance(images, str)]
@@ -89,6 +89,7 @@ def read_folder(
     _demand_one_size((images for images, _ in kept), folder)
     if empty := sorted({file.label for file in files} - {label for _, label in kept}):
         raise ValueError(f"No image of the class {empty[0]!r} decodes. Fix its files or remove the class.")
+
     labels = np.repeat([names.index(label) for _, label in kept], [len(images) for images, _ in kept])
     images = np.concatenate([images for images, _ in kept])
     _warn_of_darkness(images, folder)
@@ -108,20 +109,20 @@ def _decode(
         pixels = np.asarray(picture)
     except UnknownRange as error:
         raise ValueError(
-            f"`value_range` must be (black, white), such as (0, 1), for images of {error} values, which do not say "
-            f"which of them is white; {str(path)!r} is one. Pass it to ImageFolderData, or save the images with 8 bits."
+            f"`value_range` must be (black, white), such as (0, 1), for images of {error} values, which have no "
+            f"value that means white; {str(path)!r} is one. Pass it to ImageFolderData, or save the images with 8 bits."
         ) from error
     except Exception as error:  # Pillow raises errors of any type for a damaged file; the message names it
         return f"{type(error).__name__}: {error}"
     height, width = pixels.shape[:2]
     if strips and size is not None and (width != size or height % size):
-        return f"{width} x {height} pixels are no strip of {size} x {size} images"
+        return f"{width} x {height} pixels are not a strip of {size} x {size} images"
     return pixels.reshape(-1, size if strips and size else height, width, channels)
 
 
 def _report(failed: tuple[str, ...], total: int, on_error: OnError) -> None:
     what = f"{len(failed)} of {total} image files do not decode: {_some(failed)}"
-    if on_error == "refuse":
+    if on_error != "skip":
         raise ValueError(f"{what}. Fix or remove them, or pass on_error='skip'.")
     warnings.warn(f"{what}. They are left out.", stacklevel=3)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of images as a data module."""
+"""Load a folder of images as a data module."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from lightning_monocon.data.splits import stratified_split
 
 
 class ImageFolderData(ImageData):
-    """Any folder of images with a subfolder for each class.
+    """Load any folder of images with a subfolder for each class.
 
-    With the subfolder ``train`` in ``root``, this holds the classes, and so does each other part. ``test`` beside it is
+    If ``root`` has a subfolder ``train``, this holds the classes, and so does each other part. ``test`` beside it is
     the test part; without one it is ``eval``, ``val``, ``valid``, ``validation`` or ``dev``. Beside a test part, one of
-    these validates. Case does not matter, and ``training_set`` is a train part too. Otherwise ``root`` holds the
-    classes. Where there is no other part, a stratified part of the images becomes the test set.
+    these is used for validation. Case does not matter, and ``training_set`` is a train part too. Otherwise ``root``
+    holds the classes. If there is no other part, a stratified part of the images becomes the test set.
 
-    An image is turned as its orientation tag says and laid over white where it is transparent. Images of 16 bits are
-    scaled to 8, images of floating values only with a ``value_range``.
+    An image is turned by its orientation tag, and transparent pixels are laid over white. Images of 16 bits are scaled
+    to 8; images of floating-point values need a ``value_range``.
 
     Args:
         root: Folder of the data.
         batch_size: Images per step and rank.
-        image_size: Height and width, to which images are scaled and cut. ``None`` demands that all have one size.
+        image_size: Height and width, to which images are scaled and cut. ``None`` requires that all have one size.
         channels: 3 for colour, 1 for grey; mean and deviation have as many values.
-        test_size: Share of the images kept for the test, where there is no folder for it.
+        test_size: Share of the images kept for the test, if there is no folder for it.
         value_range: Values that become black and white in images of more than 8 bits, such as ``(0, 1)`` for floating
-            ones or ``(0, 4095)`` for 12-bit values in 16-bit files; ``None`` takes the whole range of 16 bits and
-            refuses floating and 32-bit values, which have none.
+            point or ``(0, 4095)`` for 12-bit values in 16-bit files; ``None`` takes the whole range of 16 bits and
+            refuses floating-point and 32-bit values, which have no such range.
         kwargs: The other arguments of `ImageData`.
 
     Raises:
-        ValueError: If a value is outside its rule, or the data are not there or damaged.
+        ValueError: If a value breaks its rule, or the data are missing or damaged.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class ImageFolderData(ImageData):
             kwargs = {**dict.fromkeys(("mean", "std")), **kwargs}
             kwargs["mean"] = kwargs["mean"] or (sum(self.default_mean) / 3,)
             kwargs["std"] = kwargs["std"] or (sum(self.default_std) / 3,)
+
         super().__init__(root, batch_size, **kwargs)
         if channels not in (1, 3) or not 0 < test_size < 1 or (image_size is not None and image_size < 1):
             raise ValueError(
@@ -64,14 +65,15 @@ class ImageFolderData(ImageData):
             )
         if value_range is not None and not -math.inf < value_range[0] < value_range[1] < math.inf:
             raise ValueError(f"`value_range` must be two finite numbers in ascending order, got {value_range}.")
+
         self.image_size, self.channels, self.test_size = image_size, channels, test_size
-        # one form of it, whoever wrote it, for it is part of the cache's key
+        # one form of it, since it is part of the key of the cache
         self.value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
         self._held_back: ImageTable | None = None
         self._parts: dict[Role, Path] | None = None
 
     def roles(self) -> tuple[Role, ...]:
-        """Return the parts, among them ``"val"`` where there are folders for validation and for the test."""
+        """Return the parts, with ``"val"`` if there are folders for validation and for the test."""
         return ("train", "val", "test") if "val" in self._folders() else ("train", "test")
 
     def read(self, role: Role) -> ImageTable:
@@ -88,10 +90,10 @@ class ImageFolderData(ImageData):
         return ImageTable(whole.images[rest], whole.labels[rest], whole.classes, whole.unreadable)
 
     def _folders(self) -> dict[Role, Path]:
-        """Return the folders of the parts; none where ``root`` holds the classes."""
+        """Return the folders of the parts; none if ``root`` holds the classes."""
         if self._parts is None:
             if not self.root.is_dir():
-                raise ValueError(f"`root` must be a folder of images, got {str(self.root)!r}, which is none.")
+                raise ValueError(f"`root` must be a folder of images; got {str(self.root)!r}, which is not a folder.")
             self._parts = find_parts(self.root)
         return self._parts
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell classes from the parts of a data set, and both from what tools leave in folders."""
+"""Distinguish classes from the parts of a data set, and both from what tools leave in folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SUFFIXES = frozenset(
     ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split(),
 )
 
-# of desktops, notebooks, archives and network storage; names that start with a dot are passed over in any case
+# of desktops, notebooks, archives and network storage; names that start with a dot are always skipped
 _TOOL_FOLDERS = frozenset(
     "__macosx __pycache__ @eadir @recycle @recently-snapshot @sharebin @tmp #recycle #snapshot $recycle.bin "
     "lost+found".split()
@@ -62,8 +62,7 @@ def find_parts(root: Path) -> dict[Role, Path]:
     """Return the folders that are parts of a data set, such as ``train`` and ``valid``.
 
     There are none if the folders are classes. A name counts in any case and with words such as *set* or *images*
-    (``Training_Set``). Where one held-out part lies beside the train part it is the test part; a second one is for
-    validation.
+    (``Training_Set``). A single held-out part beside the train part is the test part; a second one is for validation.
 
     Raises:
         ValueError: If folders look like parts but are incomplete, ambiguous, or inside the classes.
@@ -74,14 +73,17 @@ def find_parts(root: Path) -> dict[Role, Path]:
     if not named:
         _refuse_disguised_parts(root, others)
         return {}
+
     nested = [folder for folder in named if holds_classes(folder)]
     if others and not nested and not {"train"} < {_part(folder.name) for folder in named}:
         return {}  # a class may well be called train, or valid
+
     parts: dict[str, Path] = {}
     for folder in named:
         first = parts.setdefault(_part(folder.name) or "", folder)
         if first != folder:
             raise ValueError(f"`root` must hold one folder for each part; {_has(root, [first, folder])}. Join them.")
+
     if "train" not in parts or (others and len(nested) < 2):
         raise ValueError(
             f"`root` must hold either a folder for each class, or train/ and test/ with the classes in them; "
@@ -91,7 +93,7 @@ def find_parts(root: Path) -> dict[Role, Path]:
 
 
 def _assigned(root: Path, parts: dict[str, Path], others: list[Path]) -> dict[Role, Path]:
-    """Return which part tests and which validates, and warn about what is left out."""
+    """Return the folders for train, test and validation, and warn about those that are left out."""
     held_out = [parts[name] for name in ("test", "eval", "val") if name in parts]
     roles: dict[Role, Path] = {"train": parts["train"]}
     if held_out:
@@ -108,19 +110,21 @@ def _assigned(root: Path, parts: dict[str, Path], others: list[Path]) -> dict[Ro
 
 
 def _refuse_disguised_parts(root: Path, folders: list[Path]) -> None:
-    """Raise if folders would be read as classes that are parts by their inside, whatever their names are."""
+    """Raise if folders would be read as classes, although their content shows that they are parts."""
     nested = [folder for folder in folders if holds_classes(folder)]
     if len(folders) == 1 and nested:
         raise ValueError(
             f"`root` must hold a folder for each class; {_has(root, folders)} alone, with further folders of images. "
             f"Move them up, or pass root={str(folders[0])!r}."
         )
+
     hinted = {_PART_OF_WORD.get(word) for folder in nested for word in _words(folder.name)} - {None}
     if "train" in hinted and len(hinted) > 1:
         raise ValueError(
             f"`root` must hold parts named train and test, or else classes; {_has(root, nested)}, which hold folders "
             "of images. Rename them, or pass the folder of the classes."
         )
+
     inside = [{_part(folder.name) for folder in subfolders(outer)} - {None} for outer in folders]
     if folders and all(len(found) > 1 for found in inside):
         raise ValueError(
@@ -135,7 +139,7 @@ def _has(root: Path, folders: list[Path]) -> str:
 
 
 def _part(name: str) -> str | None:
-    """Return the part that a folder's name stands for."""
+    """Return the part that the name of a folder means."""
     words = [word for word in _words(name) if word not in _FILLERS]
     return _PART_OF_WORD.get(words[0].removesuffix("set")) if len(words) == 1 else None
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn an image file of any of Pillow's modes into 8-bit pixels, each mode by a rule of its own.
 
-Pillow's own `convert` clips 16-bit and floating values to 0 to 255, which makes such images white or black, and drops
-transparency, which uncovers whatever colour lies under it.
+Pillow's own `convert` clips 16-bit and floating-point values to 0 to 255, which makes such images white or black, and
+drops transparency, which shows the hidden colour of transparent pixels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TURNS = {
 
 
 class UnknownRange(ValueError):
-    """The values of an image do not say which of them is white; the text is the kind of values."""
+    """Report an image without a value that means white; the text is the kind of its values."""
 
 
 def read_picture(path: Path, channels: int, value_range: ValueRange | None = None) -> Image:
@@ -48,7 +48,7 @@ def read_picture(path: Path, channels: int, value_range: ValueRange | None = Non
 
     Raises:
         UnknownRange: If the image needs a ``value_range``.
-        Exception: Whatever Pillow raises for a file that it cannot decode.
+        Exception: Any error that Pillow raises for a file that it cannot decode.
     """
     from PIL import Image
 
@@ -120,5 +120,5 @@ def _orientation(picture: Image) -> int:
         return 1
     try:
         return int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a damaged tag says nothing about the pixels, and Pillow raises one of many errors for it
+    except Exception:  # a damaged tag does not affect the pixels, and Pillow raises one of many errors for it
         return 1

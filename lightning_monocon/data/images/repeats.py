@@ -15,8 +15,8 @@ def pixel_digests(images: NDArray[np.uint8], part: Indices) -> list[bytes]:
     """Return a digest of each image of a part, the same for images with the same pixels.
 
     Args:
-        images: ``(N, H, W, C)``; read one by one, for they may lie in a file that is larger than memory.
-        part: Which of them, ``(n,)``.
+        images: Images ``(N, H, W, C)``; read one by one, since their file may be larger than memory.
+        part: Indices of the part, ``(n,)``.
     """
     return [hashlib.sha256(images[i].tobytes()).digest() for i in part]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A part of a table of images as a PyTorch data set that is fetched batch by batch."""
+"""Serve a part of a table of images as a PyTorch data set that is fetched batch by batch."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Place = Literal["cpu", "device"]
 
 
 class ImageSet(Dataset[Batch]):
-    """Images of a table; a plain index asks for the image as it is, an ``(epoch, index)`` key for an augmented one.
+    """Serve images of a table: a plain index returns the image as it is, an ``(epoch, index)`` key an augmented one.
 
-    As it is, a batch is ``(images, labels)``: float32 ``(B, C, H, W)``, normalised, and ``(B,)``. Augmented by the
-    worker, image by image, it is the same; for the device it is ``((uint8 images, uniforms (B, DRAWS)), labels)``.
+    A batch is ``(images, labels)``: float32 ``(B, C, H, W)``, normalised, and ``(B,)``. Augmented by the worker, image
+    by image, it has the same form; for the device it is ``((uint8 images, uniforms (B, DRAWS)), labels)``.
 
     Args:
         table: The images.
-        part: Which of them, in the order of this set's indices.
-        augmentation: Augments and normalises.
+        part: Indices of the part in the table, in the order of this set.
+        augmentation: Augmentation and normalisation.
         seed: Seed of the augmentation.
-        augment_on: Who augments.
+        augment_on: Where to augment, ``"cpu"`` or ``"device"``.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ImageSet(Dataset[Batch]):
 
 
 def as_is(batch: object) -> object:
-    """Collate nothing, for `ImageSet` returns whole batches; a named function, so workers pickle it."""
+    """Return a batch as it is, since `ImageSet` returns whole batches; a named function can be pickled."""
     return batch
 
 

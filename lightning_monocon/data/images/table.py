@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoded images with their labels, checked once."""
+"""Hold decoded images with their labels, checked once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 
 class ImageTable(NamedTuple):
-    """``N`` images of one size with their classes."""
+    """Hold ``N`` images of one size with their classes."""
 
     images: NDArray[np.uint8]
     """``(N, H, W, C)``, 0 to 255."""
@@ -23,14 +23,14 @@ class ImageTable(NamedTuple):
     """Files that were left out because they did not decode, each with the reason."""
 
     def checked(self, source: str) -> Self:
-        """Return itself.
+        """Return the table itself after checking it.
 
         Args:
-            source: Where it comes from, for the message.
+            source: Origin of the images, for the message.
 
         Raises:
-            ValueError: If there are no images, as many labels as images are missing, pixels are not bytes, or a label
-                is out of range.
+            ValueError: If there are no images, there is not one label per image, pixels are not bytes, or a label is
+                out of range.
         """
         if self.images.dtype != np.uint8:
             raise ValueError(f"Pixels must be uint8 values from 0 to 255; those of {source} are {self.images.dtype}.")

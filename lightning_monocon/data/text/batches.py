@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of sentences: which pairs, in which order, under which labels, and tokenized."""
+"""Draw, label and tokenize batches of sentences."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ TokenBatch: TypeAlias = tuple[dict[str, Tensor], Tensor]
 
 
 class PairSet(Dataset[Texts]):
-    """Pairs of sentences; a batch of ``B`` pairs is the ``B`` first sentences and then the ``B`` second ones.
+    """Serve pairs of sentences; a batch of ``B`` pairs is the ``B`` first sentences and then the ``B`` second ones.
 
-    Items are asked for as ``(label, index)``, as `PairSampler` yields them; both sentences take the label.
+    An item is ``(label, index)``, as `PairSampler` yields it; both sentences get the label.
     """
 
     def __init__(self, pairs: SentencePair) -> None:
@@ -51,7 +51,7 @@ class PairSet(Dataset[Texts]):
 
 
 class SentenceSet(Dataset[Texts]):
-    """Single sentences ``texts`` with their ``labels`` ``(N,)``."""
+    """Serve single sentences ``texts`` with their ``labels`` ``(N,)``."""
 
     def __init__(self, texts: Sequence[str], labels: NDArray[np.int64]) -> None:
         self.texts, self.labels = list(texts), labels
@@ -77,8 +77,8 @@ class SentenceSet(Dataset[Texts]):
 class PairSampler(EpochSampler):
     """Shuffle pairs as a function of (seed, epoch) and label them by the sentences of the whole step.
 
-    A step's pairs, those of all ranks together, share a label where sentences connect them. So each rank knows what
-    the others hold without asking, and a caption that two ranks repeat is no false negative. Yields
+    The pairs of a step, on all ranks together, share a label if sentences connect them. So each rank knows the pairs of
+    the others without communication, and a caption that two ranks repeat is not a false negative. It yields
     ``(label, index)``.
 
     Args:
@@ -111,11 +111,11 @@ class PairSampler(EpochSampler):
 
 
 class Tokenized:
-    """Collate sentences and labels into what an encoder reads: short batches stay short.
+    """Collate sentences and labels into the inputs of an encoder, padded to the longest sentence of the batch.
 
     Args:
-        tokenizer: Of the encoder's model.
-        max_length: Tokens of a sentence; longer ones are cut.
+        tokenizer: Tokenizer of the encoder's model.
+        max_length: Most tokens of a sentence; longer ones are cut.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels by sentence identity: what is said twice in a batch is no false negative."""
+"""Label sentences by identity, so that a sentence that occurs twice in a batch is not a false negative."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 
 def normalized(text: str) -> str:
-    """Return the text with one form of each character, one case and single spaces: what makes two texts the same."""
+    """Return the text with one form of each character, one case and single spaces, to compare texts."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
@@ -30,7 +30,7 @@ def pair_labels(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[
     """Return one label per pair, the same for pairs that are connected by sentences they share.
 
     The pairs are the edges of a graph of sentences; a label is the smallest sentence number of a connected component.
-    So labels of different batches never clash by accident, and the loss may gather them over ranks.
+    Labels of different batches therefore never clash, and the loss may gather them over ranks.
 
     Args:
         first: Sentence numbers of one side, ``(B,)``.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs of sentences from csv, tsv, jsonl and parquet files, gzipped or not."""
+"""Read pairs of sentences from csv, tsv, jsonl and parquet files, gzipped or not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SentencePair(NamedTuple):
-    """Columns of sentences, row by row."""
+    """Hold two columns of sentences, row by row."""
 
     first: list[str]
     second: list[str]
@@ -29,7 +29,7 @@ class SentencePair(NamedTuple):
 
 
 class ScoredPair(NamedTuple):
-    """Pairs of sentences and how alike people found them."""
+    """Hold pairs of sentences and their human scores of similarity."""
 
     pairs: SentencePair
     scores: NDArray[np.float64]
@@ -40,19 +40,19 @@ def read_pairs(
 ) -> SentencePair:
     """Return the pairs of a file.
 
-    The ending says the format: csv (quoted where needed), tsv and txt (tabs, no quoting), jsonl or ndjson, parquet; a
-    further ``.gz`` is unpacked on the way. Text is UTF-8, with or without a byte-order mark. Rows are counted from 0,
+    The suffix decides the format: csv (quoted where needed), tsv and txt (tabs, no quoting), jsonl or ndjson, parquet;
+    a further ``.gz`` is unpacked. Text is UTF-8, with or without a byte-order mark. Rows are counted from 0,
     without the header.
 
     Args:
         path: The file.
         columns: Names of the two columns of sentences.
-        filter_column: Keep the rows whose value in this column is ``filter_value``; others are not looked at.
+        filter_column: Column whose value must be ``filter_value``; other rows are skipped.
         filter_value: That value, as text.
 
     Raises:
-        ValueError: If the file is no such table, lacks a column or has it twice, has no row to keep, or a cell is no
-            text.
+        ValueError: If the file is not such a table, lacks a column or has it twice, has no row to keep, or a cell is
+            not text.
         FileNotFoundError: If there is no such file.
         ModuleNotFoundError: If pyarrow is not installed.
     """
@@ -83,7 +83,7 @@ def read_scored(path: str | Path, columns: Sequence[str]) -> ScoredPair:
     try:
         scores = table[score].cast(pyarrow.float64()).to_numpy().astype(np.float64)
     except pyarrow.ArrowException as error:
-        raise ValueError(f"`columns` must name a column of numbers; {score!r} of {path} is none: {error}.") from error
+        raise ValueError(f"`columns` must name a column of numbers; {score!r} of {path} is not: {error}.") from error
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise ValueError(f"`columns` must name a column of finite numbers; {score!r} of {path} has none in row {row}.")
@@ -91,7 +91,7 @@ def read_scored(path: str | Path, columns: Sequence[str]) -> ScoredPair:
 
 
 def _kept(table: Table, column: str, value: str, path: str | Path) -> NDArray[np.bool_]:
-    """Return for each row whether its value in a column is, as text, the one that is asked for."""
+    """Return for each row whether its value in a column, as text, is the wanted one."""
     pyarrow, compute = optional_package("pyarrow", "text"), optional_package("pyarrow.compute", "text")
     try:
         values = table[column].cast(pyarrow.large_string())

@@ -22,7 +22,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _Found(NamedTuple):
-    """The names of all columns of a file, as often as they occur, and a table that holds at least those asked for."""
+    """Hold the names of all columns of a file, with repetitions, and a table with at least the wanted ones."""
 
     names: list[str]
     table: Any  # pyarrow ships no types
@@ -32,7 +32,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> Table:
     """Return the columns of a file as a pyarrow table, each once; text in any layout is ``string`` or ``large_string``.
 
     Raises:
-        ValueError: If the file is no such table, lacks a column or has it twice, has no row, or text is not UTF-8.
+        ValueError: If the file is not such a table, lacks a column or has it twice, has no row, or text is not UTF-8.
         FileNotFoundError: If there is no such file.
         ModuleNotFoundError: If pyarrow is not installed.
     """
@@ -41,14 +41,17 @@ def read_columns(path: Path, columns: Sequence[str]) -> Table:
         raise ValueError(f"`path` must end in {', '.join(_KINDS)}, or one of these and .gz; got {str(path)!r}.")
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be a file of pairs; there is none at {str(path)!r}.")
+
     pyarrow = optional_package("pyarrow", "text")
     try:
         found = _reader(endings[-1])(path, columns)
     except (pyarrow.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise ValueError(f"`path` must be a whole {endings[-1]} table; {str(path)!r} is not: {error}.") from error
+
     _check_names(found.names, columns, path)
     if found.table.num_rows == 0:
         raise ValueError(f"`path` must hold pairs; {str(path)!r} has a header and no row.")
+
     names = list(dict.fromkeys(columns))
     table = pyarrow.table({name: _plain_text(found.table[name], name, path) for name in names})
     if endings[-1] in (".csv", ".tsv", ".txt"):
@@ -90,7 +93,7 @@ def _read_text(path: Path, columns: Sequence[str], *, quoted: bool) -> _Found:
     parse = csv.ParseOptions(
         delimiter="," if quoted else "\t", quote_char='"' if quoted else False, newlines_in_values=quoted
     )
-    # as text, whatever it looks like: "None" and "2020" are sentences too; `_plain_text` says where it is not UTF-8
+    # always as text: "None" and "2020" are sentences too; `_plain_text` finds the row that is not UTF-8
     types = {name: pyarrow.string() for name in columns}
     convert = csv.ConvertOptions(column_types=types, strings_can_be_null=False, check_utf8=False)
     table = csv.read_csv(pyarrow.input_stream(path, compression="detect"), parse_options=parse, convert_options=convert)
@@ -98,9 +101,9 @@ def _read_text(path: Path, columns: Sequence[str], *, quoted: bool) -> _Found:
 
 
 def _read_json_lines(path: Path, columns: Sequence[str]) -> _Found:
-    """Return the columns that are asked for and there; a row without a key has nothing in that column.
+    """Return the wanted columns that exist; a row without a key has no value in that column.
 
-    Not pyarrow's reader: it wants one type in every column, in those too that nobody asks for.
+    pyarrow's reader is not used, since it requires one type in every column, even in those that are not wanted.
     """
     rows = list(_json_rows(path, columns))
     names = list(dict.fromkeys(name for row in rows for name in row)) if rows else list(columns)
@@ -132,7 +135,7 @@ def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that knows which of its keys it held more than once; the last value counts."""
+    """Hold a JSON object and the keys that it had more than once; the last value counts."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -148,7 +151,7 @@ def _json_array(values: list[Any], name: str, path: Path) -> Array:
         row = next(row for row, value in enumerate(values) if isinstance(value, str) and _LONE_SURROGATE.search(value))
         raise ValueError(
             f"`columns` must name columns of text; {name!r} of {str(path)!r} has half of a surrogate pair in row "
-            f"{row}, which is no character. Remove or replace it."
+            f"{row}, which is not a character. Remove or replace it."
         ) from error
     except (pyarrow.ArrowException, OverflowError) as error:
         raise ValueError(
@@ -163,6 +166,7 @@ def _plain_text(column: ChunkedArray, name: str, path: Path) -> ChunkedArray:
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
     if str(kind) not in ("string", "large_string", "string_view"):  # pyarrow 15 has no `is_string_view`
         return column
+
     try:
         column.validate(full=True)
         if types.is_string(column.type) or types.is_large_string(column.type):

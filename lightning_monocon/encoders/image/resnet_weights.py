@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of a residual network with basic layers, under the names that torchvision or transformers gave them."""
+"""Read the weights of a residual network with basic layers, under the names of torchvision or transformers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def transformers_name(name: str) -> str:
         if match := re.fullmatch(pattern, name):
             numbers = [int(group) - 1 for group in match.groups() if group.isdigit()]  # torchvision counts from 1
             return match.expand(template.format(*numbers[:1], *numbers[2:3]))
-    raise ValueError(f"`weights` must hold a ResNet with basic layers; {name!r} is no parameter of one.")
+    raise ValueError(f"`weights` must hold a ResNet with basic layers; {name!r} is not one of its parameters.")
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

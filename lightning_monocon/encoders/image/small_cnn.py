@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image encoders."""
+"""Encode small images by a small convolutional network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class SmallCNN(nn.Module):
-    """A convolutional encoder for small images: 3 x 3 convolution, batch norm and ReLU per stage.
+    """Encode small images by stages of 3 x 3 convolution, batch norm and ReLU.
 
     A max-pool halves the resolution after each of the first stages; the output is the last stage's global average.
 
@@ -29,13 +29,16 @@ class SmallCNN(nn.Module):
                 f"`in_channels` and `widths` must be positive, got {in_channels} and {tuple(widths)}. "
                 "Try `widths=(16, 32, 64)`."
             )
+
         self.pools = max(len(widths) - 2, 0) if pools is None else pools
         if not 0 <= self.pools < len(widths):
             raise ValueError(
                 f"`pools` must lie between 0 and {len(widths) - 1}, as the average takes the last of {len(widths)} "
                 f"stages; got {pools}."
             )
+
         self.in_channels, self.widths = in_channels, tuple(widths)
+
         layers: list[nn.Module] = []
         for stage, width in enumerate(widths):
             layers += [
@@ -50,7 +53,7 @@ class SmallCNN(nn.Module):
 
     @property
     def out_features(self) -> int:
-        """Number of features per image."""
+        """Return the number of features per image."""
         return self.widths[-1]
 
     def spec(self) -> dict[str, int | list[int]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any classification model of torchvision by name, without its classifier."""
+"""Encode images by any classification model of torchvision, without its classifier."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lightning_monocon.encoders.hub import reachable
 
 
 class TorchvisionEncoder(nn.Module):
-    """A classification model of torchvision, cut before its last linear layer.
+    """Encode images by a classification model of torchvision, cut before its last linear layer.
 
     torchvision must be a build for the installed torch; one for another build fails to import. `ResNet` needs none.
 
     Args:
-        model: Its name, such as ``"resnet50"`` or ``"convnext_tiny"``.
+        model: Name of the model, such as ``"resnet50"`` or ``"convnext_tiny"``.
         weights: A name that torchvision knows, such as ``"DEFAULT"`` or ``"IMAGENET1K_V1"`` (downloaded once).
 
     Raises:
-        RuntimeError: If torchvision does not import, or the weights can't be had.
-        ValueError: If it has no such model, or the model ends in no linear layer.
+        RuntimeError: If torchvision does not import, or the weights cannot be loaded.
+        ValueError: If it has no such model, or the model does not end in a linear layer.
     """
 
     def __init__(self, model: str = "resnet34", weights: str | None = None) -> None:
@@ -34,6 +34,7 @@ class TorchvisionEncoder(nn.Module):
                 f"`model` and `weights` must be known to torchvision, got {model!r} and {weights!r}: that model is "
                 "not one of `torchvision.models.list_models(module=torchvision.models)`, the classification models."
             )
+
         try:
             with reachable("weights", str(weights)):
                 self.network: nn.Module = models.get_model(model, weights=weights)
@@ -41,12 +42,13 @@ class TorchvisionEncoder(nn.Module):
             raise ValueError(
                 f"`model` and `weights` must be known to torchvision, got {model!r} and {weights!r}: {error}"
             ) from error
+
         self.model = model
         self._out_features = _cut_classifier(self.network, model)
 
     @property
     def out_features(self) -> int:
-        """Number of features per image."""
+        """Return the number of features per image."""
         return self._out_features
 
     def spec(self) -> dict[str, object]:

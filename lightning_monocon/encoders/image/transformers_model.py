@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any image model of transformers, by name or folder."""
+"""Encode images by any image model of transformers, by name or folder."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
 class TransformersImageEncoder(nn.Module):
-    """An image model of transformers' `AutoModel`: ResNet, ViT, ConvNeXt, Swin, DINOv2 and others.
+    """Encode images by a model of transformers' `AutoModel`: ResNet, ViT, ConvNeXt, Swin, DINOv2 and others.
 
-    A folder needs no network. Code that comes with a model is never run. Images arrive prepared: size, mean and
-    standard deviation are the data module's matter.
+    A folder needs no network. Code that comes with a model is never run. The data module must prepare the images: size,
+    mean and standard deviation.
 
     Args:
         model: A local folder, or the name of a model on the hub.
@@ -35,7 +35,7 @@ class TransformersImageEncoder(nn.Module):
 
     Raises:
         ValueError: If not exactly one of ``model`` and ``config`` is given, or the pooling does not fit.
-        RuntimeError: If the model can't be had.
+        RuntimeError: If the model cannot be loaded.
         ModuleNotFoundError: If transformers is not installed.
     """
 
@@ -56,6 +56,7 @@ class TransformersImageEncoder(nn.Module):
         if config is not None:
             self.network = _from_config(config)
             return
+
         transformers = optional_package("transformers", "vision")
         options: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
         options["local_files_only"] = is_local(str(model))
@@ -65,16 +66,18 @@ class TransformersImageEncoder(nn.Module):
             else:
                 found = transformers.AutoConfig.from_pretrained(model, **options)
                 self.network = transformers.AutoModel.from_config(found, trust_remote_code=False)
-        self.train()  # as any new module; transformers hands pretrained ones out in eval mode
+        self.train()  # as any new module; transformers returns pretrained ones in eval mode
 
     @property
     def out_features(self) -> int:
-        """Number of features per image."""
+        """Return the number of features per image."""
         config = self.network.config
         sizes = getattr(config, "hidden_sizes", None)
         width = getattr(config, "hidden_size", None) or (sizes[-1] if sizes else None)
         if not isinstance(width, int):
-            raise ValueError(f"`model` must say its width; {type(config).__name__} has none. Pass `in_features`.")
+            raise ValueError(
+                f"`model` must have a width in its configuration; {type(config).__name__} has none. Pass `in_features`."
+            )
         return width
 
     def spec(self) -> dict[str, object]:
@@ -101,7 +104,7 @@ def _from_config(config: str) -> PreTrainedModel:
     try:
         dtype = json.loads(config).get("dtype") or "float32"
     except (ValueError, AttributeError):
-        dtype = "float32"  # what is wrong with the JSON, `fresh_model` says
+        dtype = "float32"  # `fresh_model` reports what is wrong with the JSON
     if dtype not in _DTYPES:
         raise ValueError(f"`config` must have a dtype of {', '.join(_DTYPES)}; got {dtype!r}.")
     return fresh_model(config, "vision", dtype)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text models of `transformers`: with their weights, or from a description that a checkpoint holds."""
+"""Load text models of `transformers`, with their weights or from the description in a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightning_monocon.encoders.text.source import locate
 
 
 class Config(Protocol):
-    """What is needed of a `transformers` configuration."""
+    """Describe the attributes of a `transformers` configuration that are used here."""
 
     hidden_size: int
     vocab_size: int
@@ -29,10 +29,10 @@ class Config(Protocol):
 def pretrained(name: str, revision: str | None = None) -> nn.Module:
     """Return the text model of that name, in eval mode and float32.
 
-    float32 whatever the file holds: AdamW on half-precision weights loses small steps.
+    It is float32 whatever the file holds, since AdamW on half-precision weights loses small steps.
 
     Raises:
-        RuntimeError: If it is neither on this machine nor to be had from the hub.
+        RuntimeError: If it is neither on this machine nor reachable on the hub.
         ModuleNotFoundError: If transformers is not installed.
     """
     transformers = optional_package("transformers", "text")
@@ -55,16 +55,16 @@ def fresh(config: str) -> nn.Module:
 
 
 def trunk(model: nn.Module) -> nn.Module:
-    """Return the part of a model that makes token features.
+    """Return the part of a model that computes token features.
 
-    Of an encoder-decoder it is the encoder. The pooler on top of BERT's kin is dropped: nothing here uses it, and DDP
+    Of an encoder-decoder it is the encoder. The pooler of BERT-like models is dropped: nothing here uses it, and DDP
     would wait for its gradients.
     """
     part = model
     if getattr(model.config, "is_encoder_decoder", False):
         part = model.get_encoder()  # type: ignore[operator]  # a method of transformers' models
     if isinstance(getattr(part, "pooler", None), nn.Module):
-        part.pooler = None  # type: ignore[assignment]  # their forward asks whether there is one
+        part.pooler = None  # type: ignore[assignment]  # their forward checks whether there is one
     return part
 
 
@@ -72,7 +72,7 @@ def text_config(model: nn.Module, name: str) -> Config:
     """Return the model's configuration.
 
     Raises:
-        ValueError: If the model is no text model of one width.
+        ValueError: If the model is not a text model of a single width.
     """
     config = model.config
     sizes = {key: getattr(config, key, None) for key in ("hidden_size", "vocab_size")}
@@ -107,12 +107,12 @@ class TransformerOfTexts(nn.Module):
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of tokens that the model has an embedding for."""
+        """Return the number of tokens that the model has an embedding for."""
         return self._config.vocab_size
 
     @property
     def max_tokens(self) -> int | None:
-        """Longest text that the model has positions for; ``None`` without a limit."""
+        """Return the longest text that the model has positions for; ``None`` without a limit."""
         return getattr(self._config, "max_position_embeddings", None)
 
     def forward(self, inputs: Inputs) -> Tensor:

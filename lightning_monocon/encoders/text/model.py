@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any text model of transformers as an encoder."""
+"""Encode texts by any text model of transformers."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class TextEncoder(TransformerOfTexts):
         pooling: ``"mean"``, ``"cls"`` (the first token) or ``"last"`` (the last one).
         revision: Branch, tag or commit on the hub.
         length_groups: Parts of a batch that are padded apart, sorted by length; on a CPU 4 halves the time of a step.
-        config: The architecture as JSON instead of ``model``, with fresh weights and nothing read or downloaded: what
-            a checkpoint stores.
+        config: The architecture as JSON instead of ``model``, as a checkpoint stores it, with fresh weights; nothing is
+            read or downloaded.
 
     Raises:
-        ValueError: If not exactly one of ``model`` and ``config`` is given, ``pooling`` is unknown, or the model is no
-            text model.
-        RuntimeError: If the model can't be had.
+        ValueError: If not exactly one of ``model`` and ``config`` is given, ``pooling`` is unknown, or the model is
+            not a text model.
+        RuntimeError: If the model cannot be loaded.
         ModuleNotFoundError: If transformers is not installed.
     """
 
@@ -49,11 +49,11 @@ class TextEncoder(TransformerOfTexts):
         transformer = pretrained(str(model), revision) if config is None else fresh(config)
         super().__init__(transformer, model or "config", length_groups)
         self.pooling: Pooling = pooling
-        self.train()  # as any new module; transformers hands models out in eval mode
+        self.train()  # as any new module; transformers returns models in eval mode
 
     @property
     def out_features(self) -> int:
-        """Number of features per text."""
+        """Return the number of features per text."""
         return self._config.hidden_size
 
     def spec(self) -> dict[str, object]:

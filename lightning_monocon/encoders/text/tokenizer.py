@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenizers, and whether one fits a model."""
+"""Load tokenizers, and check that one fits a model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lightning_monocon.encoders.text.source import locate
 
 
 class Tokenizer(Protocol):
-    """What is needed of a tokenizer of transformers."""
+    """Describe the attributes of a tokenizer of transformers that are used here."""
 
     pad_token_id: int | None
 
     def __call__(
         self, text: list[str], *, padding: bool, truncation: bool, max_length: int, return_tensors: Literal["pt"]
     ) -> Mapping[str, Tensor]:
-        """Return ``input_ids``, ``attention_mask`` and what else the model takes, each ``(B, T)``."""
+        """Return ``input_ids``, ``attention_mask`` and the other inputs of the model, each ``(B, T)``."""
         ...
 
     def get_vocab(self) -> dict[str, int]:
@@ -30,23 +30,23 @@ class Tokenizer(Protocol):
 
 @runtime_checkable
 class ReadsTokens(Protocol):
-    """An encoder that says which tokens it can read."""
+    """Describe an encoder that declares which tokens it can read."""
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of tokens that it has an embedding for."""
+        """Return the number of tokens that it has an embedding for."""
         ...
 
     @property
     def max_tokens(self) -> int | None:
-        """Longest text that it has positions for; ``None`` without a limit."""
+        """Return the longest text that it has positions for; ``None`` without a limit."""
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> Tokenizer:
     """Return the tokenizer of a folder, of an installed package (see `locate`) or of the hub.
 
     Raises:
-        RuntimeError: If it can't be had.
+        RuntimeError: If it cannot be loaded.
         ValueError: If it has no padding token.
         ModuleNotFoundError: If transformers is not installed.
     """
@@ -65,7 +65,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Tokenizer:
 
 
 def check_fit(tokenizer: Tokenizer, name: str, max_length: int, encoder: object) -> None:
-    """Check that an encoder can read what a tokenizer writes; one that does not say is taken on trust.
+    """Check that an encoder can read the output of a tokenizer; other encoders than `ReadsTokens` are not checked.
 
     Raises:
         ValueError: If the tokenizer knows tokens that the encoder has no embedding for, or texts may be too long.

@@ -13,7 +13,6 @@ must multiply like the interrupted one.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from lightning_monocon.kernels.context import Context
 from lightning_monocon.kernels.dispatch import cache_path
 from lightning_monocon.kernels.monotone_linear import library, reference
 from lightning_monocon.kernels.monotone_linear.reference import NEGATIVE_SLOPE, Activation, Plan
+from lightning_monocon.runs.files import write_text
 
 SMALLEST_PRODUCT = 2**23  # M N K of a layer: below, the calls cost more time than is saved
 FASTER = 1.2
@@ -163,10 +163,7 @@ def _read(path: Path) -> dict[str, bool]:
 
 def _write(path: Path, found: dict[str, bool]) -> None:
     """Save the result; if the disk refuses, only this process remembers it."""
-    part = path.with_suffix(f".{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(found, indent=1))
-        part.replace(path)
+        write_text(path, json.dumps(found, indent=1))
     except OSError:
         return

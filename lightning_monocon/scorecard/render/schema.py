@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scorecard as plain JSON, with a version.
+"""Turn a scorecard into plain JSON, with a version.
 
-Layout (version 2); shares are fractions, not per cent; a figure that does not exist is null:
+This is version 2 of the layout. Shares are fractions, not per cent, and a figure that does not exist is null:
 
 * ``schema``: name and version of this layout.
-* ``origin``: ``data``, ``recipe``, ``encoder``, ``version`` of this package, ``date`` and ``command``, each empty where
-  unknown; null in a card that was not written.
+* ``origin``: ``data``, ``recipe``, ``encoder``, ``version`` of this package, ``date`` and ``command``, each empty if it
+  is unknown; null in a card that was not written.
 * ``smallest``: the fewest bytes within the noise of the whole baseline, or null: ``arm``, ``storage``, ``k``,
   ``bytes``, ``accuracy``, ``within`` (false: none is, and this one is nearest), ``margin`` (against the whole, as
   ``margins[]``), ``whole`` (its coordinates, bytes and accuracy) and ``storages`` that were measured.
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
-* ``stage``: which checkpoints the embeddings are of, ``"last"`` or ``"best"`` (by validation).
+* ``stage``: the checkpoints that made the embeddings, ``"last"`` or ``"best"`` (by validation).
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
   with every figure of ``Score``, its ``reading`` (``"pca"`` or ``"prefix"``: how it is cut to k numbers), ``spectrum``,
   ``frontier`` (``storage``, ``dims``, ``bytes`` per vector, ``knn_accuracy``, ``recall_at_1``, ``recall``: by
-  neighbours, one mapping per kept dimension), and ``rounded[]``, the frontier of int8 and of binary vectors.
+  neighbours, one mapping per kept dimension), ``rounded[]``, the frontier of int8 and of binary vectors, and
+  ``verdict``, which repeats that of an arm without a baseline and else is null.
 * ``nulls[]``: null models, as ``arms[]``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
   other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``distinguishable``,
@@ -25,7 +26,7 @@ Layout (version 2); shares are fractions, not per cent; a figure that does not e
 * ``alternative``: the same arms under the other checkpoint rule, as this object without ``schema``, ``origin`` and
   ``smallest``, or null.
 
-Version 1 knew one way of cutting vectors; its reader would take prefixes for principal components.
+Version 1 had only one way to cut vectors, so its readers would take prefixes for principal components.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from lightning_monocon.scorecard.causes import Effect
 from lightning_monocon.scorecard.frontier import Frontier
 from lightning_monocon.scorecard.ranking import Comparison, Winner
 from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.scoring import JudgedScore
 from lightning_monocon.scorecard.smallest import Smallest
 from lightning_monocon.scorecard.verdict import Verdict
 
@@ -48,7 +50,7 @@ SCHEMA = "lightning-monocon/scorecard/2"
 
 
 def as_json(card: Scorecard) -> dict[str, Any]:
-    """The scorecard as dicts, lists, strings and finite numbers."""
+    """Return the scorecard as dicts, lists, strings and finite numbers."""
     heading = {
         "schema": SCHEMA,
         "origin": asdict(card.origin) if card.origin else None,
@@ -72,13 +74,13 @@ def _card(card: Scorecard) -> dict[str, Any]:
 
 
 def score_as_json(score: Score) -> dict[str, Any]:
-    """One score; the labels that pair its queries are left out."""
+    """Return one score; the labels that pair its queries are left out."""
     figures = {field.name: getattr(score, field.name) for field in fields(score)}
     del figures["query_labels"]
     figures["spectrum"] = score.spectrum.tolist()
     figures["frontier"] = _frontier(score.frontier)
     figures["rounded"] = [_frontier(line) for line in score.rounded]
-    figures["verdict"] = _verdict(score.verdict) if score.verdict else None
+    figures["verdict"] = _verdict(score.verdict) if isinstance(score, JudgedScore) else None
     return _finite(figures)
 
 

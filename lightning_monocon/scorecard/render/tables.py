@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cells of the scorecard's tables, and the same table as plain text or as Markdown."""
+"""Build the tables of the scorecard, and print a table as plain text or as Markdown."""
 
 from __future__ import annotations
 
@@ -18,48 +18,59 @@ SCIENTIFIC = 1e-4
 
 
 @dataclass(frozen=True)
+class Marked:
+    """Hold the text of a cell and the mark that follows it, which is a space where others of its row have one."""
+
+    text: str
+    mark: str
+
+    def __str__(self) -> str:
+        return self.text + self.mark
+
+
+@dataclass(frozen=True)
 class Table:
-    """Header and rows of text; the first column is aligned left, the others right."""
+    """Hold a header and rows of cells; the first column is aligned left, the others right."""
 
     header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str | Marked, ...], ...]
 
     def as_text(self) -> str:
-        """Aligned columns, two spaces apart."""
-        lines = [self.header, *self.rows]
+        """Return aligned columns, two spaces apart."""
+        lines = [self.header, *(tuple(map(str, row)) for row in self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.header))]
         rule = "  ".join("-" * width for width in widths)
         first, *others = [_aligned(line, widths) for line in lines]
         return "\n".join([first, rule, *others])
 
     def as_markdown(self) -> str:
-        """A GitHub table."""
+        """Return a GitHub table."""
         rule = ("---", *("---:" for _ in self.header[1:]))
-        return "\n".join("| " + " | ".join(line) + " |" for line in (self.header, rule, *self.rows))
+        return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (self.header, rule, *self.rows))
 
 
 def accuracy_table(card: Scorecard) -> Table:
-    """One row per arm: n99 beside the accuracy in as many dimensions, the rival's, and the accuracy at full width."""
+    """Return one row per arm: n99 beside the accuracy in as many dimensions, the rival's, and that at full width."""
     header = ("arm", "D", "n99", "at n99 %", "PCA rival %", "5-NN %", "R@1 %", "R@5 %")
     return Table(header, tuple(_accuracy_row(card, arm) for arm in card.arms))
 
 
 def shape_table(card: Scorecard) -> Table:
-    """One row per arm: what the embedding looks like, and the word for it."""
+    """Return one row per arm: the errors, spread and correlation of its vectors, and its verdict."""
     header = ("arm", "RMSE", "FVU %", "total variance", "mean cosine", "RMS corr.", "verdict")
     return Table(header, tuple(_shape_row(arm) for arm in card.arms))
 
 
 def frontier_table(card: Scorecard) -> Table:
-    """5-NN accuracy in per cent by kept dimensions: a row per arm, a column per size, the best and its ties marked."""
-    rows = []
-    for arm in card.arms:
-        cells = [arm.label]
-        for best in card.winners:
-            mark = BEST if arm.name == best.arm else TIED if arm.name in best.ties else " "
-            cells.append(f"{100 * arm.accuracy(best.k)[0]:.1f}{mark}")
-        rows.append(tuple(cells))
-    return Table(("5-NN % at k =", *(str(k) for k in card.dims)), tuple(rows))
+    """Return 5-NN accuracy in per cent by kept dimensions: a row per arm, a column per size, the best ones marked."""
+    header = ("5-NN % at k =", *(str(k) for k in card.dims))
+    return Table(header, tuple((arm.label, *_frontier_cells(card, arm)) for arm in card.arms))
+
+
+def _frontier_cells(card: Scorecard, arm: Arm) -> tuple[str | Marked, ...]:
+    marks = (BEST if arm.name == best.arm else TIED if arm.name in best.ties else " " for best in card.winners)
+    shares = (f"{100 * arm.accuracy(best.k)[0]:.1f}" for best in card.winners)
+    return tuple(map(Marked, shares, marks))
 
 
 def _accuracy_row(card: Scorecard, arm: Arm) -> tuple[str, ...]:
@@ -74,7 +85,7 @@ def _accuracy_row(card: Scorecard, arm: Arm) -> tuple[str, ...]:
 
 
 def _dimension(arm: Arm) -> str:
-    """n99 over seeds; of a single seed with its interval over rows."""
+    """Return n99 over seeds, or that of a single seed with its interval over rows."""
     score, *more = arm.scores
     if more:
         return spread(*arm.spread("n99"), digits=1)
@@ -94,19 +105,19 @@ def _shape_row(arm: Arm) -> tuple[str, ...]:
 
 
 def _errors(arm: Arm) -> tuple[str, str]:
-    """RMSE and FVU, in brackets where they say nothing."""
+    """Return RMSE and FVU, in brackets where they are 0 by definition."""
     if nothing_left_out(arm.scores):
         return "(0)", "(0)"
     return significant(*arm.spread("rmse")), spread(*arm.spread("fvu"), digits=2, scale=100)
 
 
 def nothing_left_out(scores: Sequence[Score]) -> bool:
-    """Whether n99 is the whole width for every seed, so that RMSE and FVU are 0 by definition."""
+    """Return whether n99 is the whole width for every seed, so that RMSE and FVU are 0 by definition."""
     return all(score.n99 == score.dim for score in scores)
 
 
 def spread(mean: float, deviation: float, *, digits: int, scale: float = 1.0) -> str:
-    """Mean and standard deviation over seeds.
+    """Write a mean and its standard deviation over seeds.
 
     Example:
         >>> spread(0.9876, 0.0021, digits=1, scale=100)
@@ -121,7 +132,7 @@ def spread(mean: float, deviation: float, *, digits: int, scale: float = 1.0) ->
 
 
 def signed(value: float) -> str:
-    """A difference with its sign, one digit.
+    """Write a difference with its sign and one digit after the point.
 
     Example:
         >>> signed(0.25), signed(-3.0), signed(-0.01)
@@ -132,7 +143,7 @@ def signed(value: float) -> str:
 
 
 def significant(mean: float, deviation: float) -> str:
-    """Mean with three significant digits, and its standard deviation to the same place: for any magnitude.
+    """Write a mean of any magnitude with three significant digits, and its standard deviation to the same place.
 
     Example:
         >>> significant(0.00672, 0.0004), significant(0.0, float("nan"))

@@ -1,111 +1,79 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole scorecard as text for a terminal and as Markdown."""
+"""Print the outline of a scorecard as text for a terminal, and as Markdown or HTML from a template."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from textwrap import fill
+from collections.abc import Iterable
+from functools import cache
+from textwrap import TextWrapper
+from typing import TYPE_CHECKING
 
 from lightning_monocon.scorecard.card import Scorecard
-from lightning_monocon.scorecard.render.sentences import (
-    LEGEND,
-    STAGES,
-    best_lines,
-    bottom_line,
-    byte_lines,
-    effect_lines,
-    headline,
-    null_lines,
-    rule_lines,
-    title,
-    verdict_lines,
-)
-from lightning_monocon.scorecard.render.tables import BEST, TIED, accuracy_table, frontier_table, shape_table
+from lightning_monocon.scorecard.render.outline import Section, outline
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _COLUMNS = 110
-"""Characters at which the words wrap in a terminal."""
-
-NULLS = "Made from the baseline; none of them may be called compact."
-CAUSES = "Each line sets two arms side by side that differ in one thing only."
+"""Characters at which sentences wrap in a terminal."""
 
 
 def as_text(card: Scorecard) -> str:
-    """The whole scorecard for a terminal."""
-    mark = f"{BEST} best at this size   {TIED} within the noise of the best"
-    parts = [
-        headline(card),
-        fill(bottom_line(card), _COLUMNS),
-        accuracy_table(card).as_text(),
-        shape_table(card).as_text(),
-        frontier_table(card).as_text() + f"\n{mark}",
-        _section("Best at each size", best_lines(card)),
-        _section("Best at each number of bytes", byte_lines(card)),
-        _section("Verdicts", verdict_lines(card)),
-        _section("Constraint against initialisation", effect_lines(card)),
-        _section(other_rule(card), rule_lines(card)),
-        _section("Null models, made from the baseline: none of them may be called compact", null_lines(card)),
-        _section("How to read this", LEGEND),
-    ]
+    """Return the whole scorecard for a terminal, which shows no figures."""
+    report = outline(card)
+    summary = [_wrapped(str(sentence)) for sentence in report.summary]
+    origin = "\n".join(_wrapped(f"{name}: {value}", hang=4) for name, value in report.origin)
+    parts = [report.title, *summary, origin, *map(_section, report.sections)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def as_markdown(card: Scorecard, figures: Sequence[tuple[str, str]] = ()) -> str:
-    """The whole scorecard as Markdown, with the figures ``(file name, caption)`` at the end."""
-    marks = f"`{BEST}` best at this size, `{TIED}` within the noise of the best."
-    parts = [
-        f"# {title(card)}",
-        bottom_line(card),
-        headline(card),
-        _origin(card),
-        accuracy_table(card).as_markdown(),
-        shape_table(card).as_markdown(),
-        _chapter("Best at each size", best_lines(card), frontier_table(card).as_markdown(), marks),
-        _chapter("Best at each number of bytes", byte_lines(card)),
-        _chapter("Verdicts", verdict_lines(card)),
-        _chapter("Constraint against initialisation", effect_lines(card), CAUSES),
-        _chapter(other_rule(card), rule_lines(card), *_other_table(card)),
-        _chapter("Null models", null_lines(card), NULLS),
-        _chapter("How to read this", LEGEND),
-        _pictures(figures),
-    ]
-    return "\n\n".join(filter(None, parts)) + "\n"
+def _section(section: Section) -> str:
+    said = [str(sentence) for sentence in (section.intro, *section.sentences) if sentence]
+    lines = [section.title, *(_wrapped(text, indent=2, hang=4) for text in said)]
+    return "\n\n".join(["\n".join(lines), *(table.as_text() for table in section.tables)])
 
 
-def other_rule(card: Scorecard) -> str:
-    """Title of the section on the other checkpoint rule."""
-    stage = card.alternative.stage if card.alternative else ""
-    return f"Under the other checkpoint rule: {STAGES.get(stage, stage)}"
+def _wrapped(text: str, indent: int = 0, hang: int = 0) -> str:
+    """Break a paragraph into lines, but neither at the hyphen of a name nor before a per cent sign."""
+    wrapper = TextWrapper(_COLUMNS, " " * indent, " " * hang, break_on_hyphens=False, break_long_words=False)
+    return wrapper.fill(unbroken(text)).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def _other_table(card: Scorecard) -> tuple[str, ...]:
-    return (frontier_table(card.alternative).as_markdown(),) if card.alternative else ()
+def as_markdown(card: Scorecard, figures: Iterable[str] = ()) -> str:
+    """Return the whole scorecard as Markdown.
+
+    Args:
+        card: The scorecard.
+        figures: File names of the figures that lie beside it.
+    """
+    return template("card.md.jinja").render(report=outline(card, figures))
 
 
-def _section(title: str, lines: Iterable[str]) -> str:
-    """A titled paragraph; nothing without lines."""
-    wrapped = [fill(line, _COLUMNS, initial_indent="  ", subsequent_indent="    ") for line in lines]
-    return "\n".join([title, *wrapped]) if wrapped else ""
+@cache
+def template(name: str) -> Template:
+    """Return a template of this folder; one of HTML escapes what is put into it."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # only a report needs it
+
+    environment = Environment(
+        loader=PackageLoader("lightning_monocon.scorecard.render", "."),
+        autoescape=name.endswith(".html.jinja"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(code=_code, unbroken=unbroken)
+    return environment.get_template(name)
 
 
-def _chapter(title: str, lines: Sequence[str], *rest: str) -> str:
-    """A heading, its lines as bullets and whatever follows; nothing without lines."""
-    return "\n\n".join([f"## {title}", "\n".join(f"- {line}" for line in lines), *rest]) if lines else ""
-
-
-def _origin(card: Scorecard) -> str:
-    """Data, recipe, encoder, date and command as a list; nothing where the card does not know them."""
-    lines = card.origin.lines() if card.origin else []
-    return "\n".join(f"- {name}: {_code(value)}" for name, value in lines)
+def unbroken(text: str) -> str:
+    """Put a no-break space before every per cent sign, which must not begin a line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _code(value: str) -> str:
-    """A value as code, in which nothing is markup; quoted by more backticks than it holds."""
+    """Quote a value as Markdown code, in which nothing is markup, by more backticks than it holds."""
     ticks = "`" * (1 + max(map(len, re.findall("`+", value)), default=0))
     pad = " " if "`" in value else ""
     return f"{ticks}{pad}{value}{pad}{ticks}"
-
-
-def _pictures(figures: Sequence[tuple[str, str]]) -> str:
-    shown = [f"![{caption}]({name})\n\n*{caption}*" for name, caption in figures]
-    return "\n\n".join(["## Figures", *shown]) if shown else ""

@@ -74,7 +74,7 @@ def test_a_class_of_which_nothing_decodes(tmp_path: Path) -> None:
 def test_a_strip_of_another_size(tmp_path: Path) -> None:
     strips(tmp_path)
     Image.fromarray(pixels(1, 48)[0]).save(tmp_path / "chair.webp")
-    with pytest.raises(ValueError, match=r"1 of 3 .*chair.webp \(48 x 48 pixels are no strip of 32 x 32 images\)"):
+    with pytest.raises(ValueError, match=r"1 of 3 .*chair.webp \(48 x 48 pixels are not a strip of 32 x 32 images\)"):
         read_folder(tmp_path, size=32, strips=True)
 
 

@@ -210,7 +210,7 @@ def test_torchvision_is_asked_for_what_is_missing(tmp_path: Path) -> None:
     for packed in raw.glob("*.gz"):  # torchvision looks for what it has unpacked
         packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
     FashionMNISTData(str(tmp_path), download=True).prepare_data()  # all there: nothing is fetched
-    with pytest.raises(RuntimeError, match=r"`download` needs a network; CIFAR10 could not be had \(URLError: "):
+    with pytest.raises(RuntimeError, match=r"`download` needs a network; CIFAR10 could not be downloaded \(URLError: "):
         CIFAR10Data(str(tmp_path / "none"), download=True).prepare_data()
 
 
@@ -220,13 +220,21 @@ def test_torchvision_is_asked_for_what_is_missing(tmp_path: Path) -> None:
         (CIFAR10Data, {"val_size": 1.0}, r"`val_size` must lie strictly between 0 and 1, got 1.0"),
         (CIFAR10Data, {"batch_size": 1}, r"`batch_size` must be at least 2 to hold a pair, got 1"),
         (CIFAR10Data, {"augment_on": "gpu"}, r"`augment_on` must be one of 'cpu', 'device'; got 'gpu'"),
-        (CIFAR10Data, {"on_error": "ignore"}, r"`on_error` must be one of 'skip', 'refuse'; got 'ignore'"),
+        (CIFAR10Data, {"on_error": "ignore"}, r"`on_error` must be one of 'raise', 'skip'; got 'ignore'"),
         (ImageFolderData, {"channels": 2}, r"`channels` must be 1 or 3"),
     ],
 )
 def test_bad_arguments(kind: Any, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         kind("nowhere", **options)
+
+
+def test_the_older_word_for_raise_is_taken_with_a_warning_and_is_the_same_setting() -> None:
+    """A run whose checkpoint says "refuse" is resumed by a recipe that says nothing, or "raise"."""
+    with pytest.warns(DeprecationWarning, match="is now called 'raise'"):
+        older = CIFAR10Data("nowhere", on_error="refuse")
+    assert older.on_error == CIFAR10Data("nowhere", on_error="raise").on_error == CIFAR10Data("nowhere").on_error
+    assert older.on_error == "refuse"
 
 
 def test_data_that_are_not_there(root: Path, tmp_path: Path) -> None:

@@ -117,7 +117,9 @@ def test_no_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", unreachable)
-    sentence = r"`weights` must be a local file or folder, or name a model of a hub .*; 'torchvision' could not be had"
+    sentence = (
+        r"`weights` must be a local file or folder, or name a model of a hub .*; 'torchvision' could not be loaded"
+    )
     with pytest.raises(RuntimeError, match=sentence):
         ResNet("torchvision")
 

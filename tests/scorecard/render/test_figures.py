@@ -157,18 +157,6 @@ def test_panels_by_epoch_have_one_axis_of_epochs(
     assert left.get_ylabel() == right.get_ylabel()
 
 
-def test_accuracy_and_loss_over_epochs_are_those_of_the_record(planted: Planted) -> None:
-    sets = _arms(planted, ("encoder", "mlp"))
-    runs = [History({"train/loss": {0: 4.0, 1: 2.0}, "val/knn_accuracy": {1: share}}) for share in (0.5, 0.7)]
-    card = build(sets, "encoder", {"encoder": runs, "mlp": []}, with_nulls=False)
-    accuracy, loss = _panels(draw(card, [found[0] for found in sets.values()])["training.png"])
-    (line,) = accuracy.lines
-    assert (list(line.get_xdata()), list(line.get_ydata())) == ([1], [pytest.approx(60.0)])
-    (line,) = loss.lines
-    assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 1], [4.0, 2.0])
-    assert (accuracy.get_ylabel(), loss.get_ylabel()) == ("5-NN accuracy (%)", "loss")
-
-
 def test_figures_by_epoch_are_left_out_where_nothing_was_recorded(planted: Planted) -> None:
     sets = _arms(planted, ("encoder", "mlp"), seeds=1)
     card = build(sets, "encoder", {"encoder": [History({"lr": {0: 1.0}})], "mlp": [History({})]}, with_nulls=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TrivialAugmentWide and RandomErasing, per sample with Pillow or for a whole batch on its device."""
+"""Augment by TrivialAugmentWide and RandomErasing, per sample with Pillow or for a whole batch on its device."""
 
 from lightning_monocon.data.images.augmentation.image import ImageAugmentation
 

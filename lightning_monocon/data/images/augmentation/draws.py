@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From uniforms to operations, magnitudes and rectangles: for one sample in plain Python, for a batch in torch.
+"""Turn uniforms into operations, magnitudes and rectangles, for a sample in plain Python, for a batch in torch.
 
 TrivialAugmentWide (Müller & Hutter, ICCV 2021, arXiv 2103.10158) draws one of 14 operations, one of 31 magnitudes and
 a sign; the ranges are those of torchvision's ``TrivialAugmentWide``. RandomErasing (Zhong et al., AAAI 2020, arXiv
@@ -47,7 +47,7 @@ _WIDEST |= dict.fromkeys(("Brightness", "Color", "Contrast", "Sharpness"), 0.99)
 
 
 class Erasing(NamedTuple):
-    """How RandomErasing draws."""
+    """Hold the settings of RandomErasing."""
 
     share: float
     """Share of the images that lose a rectangle."""
@@ -64,10 +64,10 @@ def index(name: str) -> int:
 
 @lru_cache
 def magnitudes(device: torch.device) -> Tensor:
-    """Return the magnitudes without sign, shape ``(14, 31)``, float64; kept per device, for a transfer waits.
+    """Return the magnitudes without sign, shape ``(14, 31)``, float64; cached by device, since a transfer waits.
 
-    Shears are slopes, translations whole pixels, rotations degrees, the enhancements what is added to the factor 1,
-    posterising the bits that stay and solarising the threshold.
+    Shears are slopes, translations whole pixels, rotations degrees, enhancements the difference of the factor from 1;
+    posterising has the number of bits that are kept, solarising the threshold.
     """
     rows = {name: torch.linspace(0, widest, BINS) for name, widest in _WIDEST.items()}  # float32, as torchvision's
     for name in ("TranslateX", "TranslateY"):
@@ -93,13 +93,13 @@ def operation(random: NDArray[np.float64]) -> tuple[str, float]:
 
 
 def rectangle(random: NDArray[np.float64], height: int, width: int, erasing: Erasing) -> tuple[int, int, int, int]:
-    """Return one sample's rectangle ``(top, left, height, width)``; all 0 where nothing is erased.
+    """Return one sample's rectangle ``(top, left, height, width)``; all 0 if nothing is erased.
 
     Args:
         random: Uniforms in [0, 1), shape ``(DRAWS,)``.
-        height: Of the image.
-        width: Of the image.
-        erasing: How to draw.
+        height: Height of the image.
+        width: Width of the image.
+        erasing: Settings of the draw.
     """
     if random[3] >= erasing.share:
         return 0, 0, 0, 0
@@ -126,13 +126,13 @@ def operations(random: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rectangles(random: Tensor, height: int, width: int, erasing: Erasing) -> Tensor:
-    """Return the rectangles ``(top, left, height, width)``, shape ``(B, 4)``; all 0 where nothing is erased.
+    """Return the rectangles ``(top, left, height, width)``, shape ``(B, 4)``; all 0 if nothing is erased.
 
     Args:
         random: Uniforms in [0, 1), shape ``(B, DRAWS)``, on any device.
-        height: Of the images.
-        width: Of the images.
-        erasing: How to draw.
+        height: Height of the images.
+        width: Width of the images.
+        erasing: Settings of the draw.
     """
     low, high = map(math.log, erasing.ratio)
     pixels = height * width * (erasing.scale[0] + (erasing.scale[1] - erasing.scale[0]) * random[:, 4 : 4 + TRIES])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference's augmentation of images, per sample and per batch, driven by the same uniforms."""
+"""Augment images as the reference does, per sample or per batch, from the same uniforms."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from lightning_monocon.data.images.augmentation import draws, pillow, tensors
 
 
 class ImageAugmentation:
-    """TrivialAugmentWide, normalisation, RandomErasing: for one image with Pillow, or for a batch on its device.
+    """Apply TrivialAugmentWide, normalisation and RandomErasing to an image with Pillow or to a batch on its device.
 
-    Both take a sample's uniforms from outside (`lightning_monocon.data.keyed_random.uniform` of seed, epoch and
+    Both take the uniforms of a sample as an argument (`lightning_monocon.data.keyed_random.uniform` of seed, epoch and
     sample) and return the same image for the same uniforms, to the bit on a CPU. Operations, magnitudes and the
     erasing algorithm are torchvision's; nearest neighbour, black fill.
 
@@ -31,7 +31,7 @@ class ImageAugmentation:
         ratio: Least and greatest height over width of the rectangle.
 
     Raises:
-        ValueError: If a value is outside its rule.
+        ValueError: If a value breaks its rule.
 
     Example:
         >>> import numpy as np
@@ -58,6 +58,7 @@ class ImageAugmentation:
     ) -> None:
         self.mean, self.std, self.trivial = tuple(mean), tuple(std), trivial
         self.erasing = draws.Erasing(erasing, (scale[0], scale[1]), (ratio[0], ratio[1]))
+
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             raise ValueError(
                 "`mean` and `std` must hold one value per channel, 1 or 3 each; got "
@@ -66,7 +67,7 @@ class ImageAugmentation:
         if not all(value > 0 for value in self.std):
             raise ValueError(f"`std` must be positive, got {list(self.std)}. A constant channel takes 1.")
         if not 0 <= erasing <= 1:
-            raise ValueError(f"`erasing` is a share of the images and must be in [0, 1], got {erasing}.")
+            raise ValueError(f"`erasing` must be a share of the images in [0, 1], got {erasing}.")
         if not 0 <= scale[0] <= scale[1] <= 1:
             raise ValueError(f"`scale` must be two shares of the area in ascending order, got {scale}.")
         if not 0 < ratio[0] <= ratio[1]:
@@ -76,7 +77,7 @@ class ImageAugmentation:
         """Return one augmented image ``(C, H, W)``, float32, normalised.
 
         Args:
-            image: uint8, ``(H, W, C)``.
+            image: Image ``(H, W, C)``, uint8.
             random: Uniforms in [0, 1), shape ``(DRAWS,)``.
 
         Raises:
@@ -104,8 +105,8 @@ class ImageAugmentation:
         On an accelerator nothing here makes the host wait.
 
         Args:
-            images: uint8, ``(B, C, H, W)``, on any device.
-            random: Uniforms in [0, 1), shape ``(B, DRAWS)``, on the same device; float64 where the device has it, for
+            images: Images ``(B, C, H, W)``, uint8, on any device.
+            random: Uniforms in [0, 1), shape ``(B, DRAWS)``, on the same device; float64 if the device has it, since
                 float32 puts a few draws in a million into the next bin.
 
         Raises:
@@ -130,7 +131,7 @@ class ImageAugmentation:
         """Return the images normalised and not augmented, float32.
 
         Args:
-            images: uint8, ``(..., C, H, W)``.
+            images: Images ``(..., C, H, W)``, uint8.
         """
         mean, std = _statistics(self.mean, self.std, images.device)
         return images.float().div_(255).sub_(mean).div_(std)
@@ -146,5 +147,5 @@ class ImageAugmentation:
 
 @lru_cache
 def _statistics(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation ``(C, 1, 1)`` on a device; kept, for a transfer waits."""
+    """Return mean and deviation ``(C, 1, 1)`` on a device; cached, since a transfer waits."""
     return tuple(torch.tensor(values, dtype=torch.float32, device=device)[:, None, None] for values in (mean, std))  # type: ignore[return-value]  # two of them

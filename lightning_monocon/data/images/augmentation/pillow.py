@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The 14 operations on one Pillow image: the reference, as torchvision applies them to Pillow images."""
+"""Apply the 14 operations to one Pillow image, as torchvision does: the reference."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The 14 operations on a batch of uint8 images, on its device, to the bit as Pillow does them.
+"""Apply the 14 operations to a batch of uint8 images on its device, to the bit as Pillow does.
 
 Three families share a pass each: whatever moves pixels is one gather, whatever blends with a degenerate image is one
 blend, whatever maps grey levels is one look-up table. No pass looks at values on the host, so a GPU never waits; on a
@@ -24,7 +24,7 @@ def transform(images: Tensor, number: Tensor, magnitude: Tensor) -> Tensor:
     """Return the images, each after its own operation.
 
     Args:
-        images: uint8, ``(B, C, H, W)`` with 1 or 3 channels.
+        images: Images ``(B, C, H, W)``, uint8, with 1 or 3 channels.
         number: Numbers of the operations in `draws.OPERATIONS`, ``(B,)``.
         magnitude: As `draws.operations` gives them, ``(B,)``.
 
@@ -63,12 +63,12 @@ def _where_due(
 
 
 def _looking_is_free(images: Tensor) -> bool:
-    """Return whether the host may look at values without waiting for a device."""
+    """Return whether the host may read values without waiting for a device."""
     return images.device.type == "cpu"
 
 
 def _move(images: Tensor, number: Tensor, magnitude: Tensor) -> Tensor:
-    """Shear, translate, rotate: output pixel (x, y) is the input pixel under an affine map, or black."""
+    """Shear, translate or rotate: output pixel (x, y) is the input pixel under an affine map, or black."""
     height, width = images.shape[2:]
     a, b, c, d, e, f = (_fixed(part) for part in _matrices(number, magnitude, height, width))
     x, y = torch.arange(width, device=images.device), torch.arange(height, device=images.device)[:, None]
@@ -103,7 +103,7 @@ def _fixed(value: Tensor) -> Tensor:
 
 
 def _blend(images: Tensor, number: Tensor, magnitude: Tensor) -> Tensor:
-    """Brightness, colour, contrast, sharpness: between, or beyond, a degenerate image and the image."""
+    """Change brightness, colour, contrast or sharpness: blend a degenerate image with the image."""
     grey = _luma(images)
     pixels = grey.shape[2] * grey.shape[3]
     mean = (2 * grey.flatten(1).sum(dim=1, dtype=torch.int64) + pixels) // (2 * pixels)
@@ -131,7 +131,7 @@ def _smooth(images: Tensor) -> Tensor:
         return smooth
     lines = smooth[:, :, :-2] + smooth[:, :, 1:-1] + smooth[:, :, 2:]
     box = lines[..., :-2] + lines[..., 1:-1] + lines[..., 2:]
-    inner = (2 * (box + 4 * smooth[:, :, 1:-1, 1:-1]) + 13) // 26  # rounds: half a step is no integer of 13ths
+    inner = (2 * (box + 4 * smooth[:, :, 1:-1, 1:-1]) + 13) // 26  # rounds: half a step is not an integer of 13ths
     return torch.nn.functional.pad(inner, (1, 1, 1, 1)) + smooth * _border(smooth)
 
 
@@ -143,7 +143,7 @@ def _border(images: Tensor) -> Tensor:
 
 
 def _map_levels(images: Tensor, number: Tensor, magnitude: Tensor) -> Tensor:
-    """Posterise, solarise, stretch the contrast, equalise: a table of 256 levels for each image and channel."""
+    """Posterise, solarise, stretch the contrast or equalise by a table of 256 levels for each image and channel."""
     levels = torch.arange(256, device=images.device)
     kind, amount = number[:, None, None], magnitude[:, None, None]
     pixels = images.flatten(2).long()

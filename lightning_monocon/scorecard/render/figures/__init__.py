@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the scorecard as Matplotlib ``Figure`` objects; nothing here touches pyplot or a display."""
+"""Draw a scorecard as Matplotlib ``Figure`` objects; nothing here touches pyplot or a display."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lightning_monocon.scorecard.card import Scorecard
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.render.figures.correlation import correlation_figure
 from lightning_monocon.scorecard.render.figures.dynamics import dynamics_figure
 from lightning_monocon.scorecard.render.figures.frontier import frontier_figure
@@ -12,13 +17,42 @@ from lightning_monocon.scorecard.render.figures.storage import storage_figure
 from lightning_monocon.scorecard.render.figures.style import save
 from lightning_monocon.scorecard.render.figures.training import training_figure
 
-__all__ = [
-    "correlation_figure",
-    "dynamics_figure",
-    "frontier_figure",
-    "recall_figure",
-    "save",
-    "spectrum_figure",
-    "storage_figure",
-    "training_figure",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["CAPTIONS", "draw", "save", "training_figure"]
+
+CAPTIONS = {
+    "frontier.png": "5-NN accuracy against kept dimensions. Every arm is cut by PCA, or to a prefix where its label "
+    "says so. Bands span the seeds, and rings mark each arm's n99.",
+    "storage.png": "5-NN accuracy against bytes per vector, with coordinates kept as float32, int8 or single bits.",
+    "recall.png": "Share of queries that have their label among the r nearest neighbours.",
+    "spectrum.png": "Variance that the first k principal components leave unexplained (the grey line is the 1 % that "
+    "defines n99), and the variance along each component.",
+    "correlation.png": "Absolute correlation between features, ordered by clustering, for the first seed of each arm.",
+    "training.png": "Validation accuracy and training loss by epoch, as the runs recorded them. A run whose curves "
+    "still move at its end stopped too early. Losses of different kinds have no common scale. Bands span the seeds.",
+    "dynamics.png": "Effective dimension by epoch at the output of the encoder below each head, and at the embedding. "
+    "An arm without a head has only the latter. Bands span the seeds.",
+}
+"""What each figure of a scorecard shows, by file name."""
+
+
+def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
+    """Return all figures by file name, for files and for loggers.
+
+    Args:
+        card: The scorecard.
+        sets: One set of embeddings per arm, in the order of the card.
+    """
+    named = dict(zip((arm.name for arm in card.arms), sets, strict=True))
+    drawn = {
+        "frontier.png": frontier_figure(card),
+        "storage.png": storage_figure(card),
+        "recall.png": recall_figure(card),
+        "spectrum.png": spectrum_figure(card),
+        "correlation.png": correlation_figure(named),
+        "training.png": training_figure({arm.name: arm.histories for arm in card.arms}),
+        "dynamics.png": dynamics_figure(card),
+    }
+    return {name: figure for name, figure in drawn.items() if figure is not None}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feature correlation maps, one per arm, features ordered so that correlated ones stand together."""
+"""Draw the correlation between features, one map per arm, ordered so that correlated features are neighbours."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 _COLUMNS = 4
 _INCHES = 2.7
-_LETTERS = 28  # that fit above a map
+_LETTERS = 28  # as many fit above a map
 
 
 def correlation_figure(sets: Mapping[str, EmbeddingSet]) -> Figure:
-    """One map per arm of the absolute correlation between features of the gallery's unit rows.
+    """Return one map per arm of the absolute correlation between features of the gallery's unit rows.
 
-    Features that do not vary are left out. Order by average linkage on 1 - |correlation|, leaves reordered so that
-    neighbours are close.
+    Features that do not vary are left out. The others are ordered by average linkage on 1 - |correlation|, with the
+    leaves arranged so that neighbours are close.
 
     Args:
-        sets: for each arm one set of embeddings.
+        sets: For each arm, one set of embeddings.
     """
     rows = -(-len(sets) // _COLUMNS)
     columns = -(-len(sets) // rows)
     titles = {name: fill(name, _LETTERS) for name in sets}
     height = _INCHES + 0.2 + 0.25 * max(title.count("\n") + 1 for title in titles.values())
-    figure, panels = new_figure(rows, columns, width=_INCHES * columns + 0.9, height=height * rows)
+    figure, panels = new_figure(rows, columns=columns, width=_INCHES * columns + 0.9, height=height * rows)
     image = None
     for panel, (name, data) in zip(panels, sets.items(), strict=False):
         correlation = clustered_correlation(data)
@@ -53,7 +53,7 @@ def correlation_figure(sets: Mapping[str, EmbeddingSet]) -> Figure:
 
 
 def clustered_correlation(data: EmbeddingSet) -> np.ndarray:
-    """Correlation matrix ``(d, d)`` of the d features that vary, in the order of a hierarchical clustering."""
+    """Return the correlation ``(d, d)`` of the d features that vary, in the order of a hierarchical clustering."""
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 

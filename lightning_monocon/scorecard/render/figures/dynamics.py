@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training dynamics: effective dimension by epoch at the encoder's output and at the head's."""
+"""Draw the effective dimension by epoch, at the output of the encoder and at that of the head."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PANELS = ((ENCODER + _N99, "encoder output, below the head"), (EMBEDDING + _N99
 
 
 def dynamics_figure(card: Scorecard) -> Figure | None:
-    """Left: n99 of the output of each head's encoder; right: n99 of the embedding. None if no run recorded it.
+    """Return a figure of n99 below each head (left) and of the embedding (right); None if no run recorded either.
 
     Both panels have the same axes.
     """

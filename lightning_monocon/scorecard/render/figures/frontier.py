@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy against kept dimensions, one line per arm: the figure that decides."""
+"""Draw accuracy against kept dimensions, one line per arm: the figure that decides."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 _ZOOM = 5.0
-"""Points of accuracy below the best that the right panel shows: most arms agree in all but these."""
+"""Points of accuracy below the best that the right panel shows; most arms differ only there."""
 
 
 def frontier_figure(card: Scorecard) -> Figure:
-    """Mean 5-NN accuracy over seeds against kept dimensions: everything, and the top five points.
+    """Return a figure of mean 5-NN accuracy against kept dimensions (left), and of its upper five points (right).
 
-    The band spans the seeds; a ring marks each arm's n99.
+    The bands span the seeds, and a ring marks each arm's n99.
     """
     figure, panels = new_figure(columns=2, width=9.0, height=4.3)
     for panel in panels:

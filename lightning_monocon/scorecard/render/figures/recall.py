@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recall@r: how many neighbours one must look at to meet the right label."""
+"""Draw Recall@r: how many neighbours one must look at to find the right label."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def recall_figure(card: Scorecard) -> Figure:
-    """Left: at full width. Right: every arm cut to as few dimensions as the most compact arm claims to need."""
+    """Return a figure at full width (left), and with every arm cut to what the most compact one needs (right)."""
     k = _cut(card)
     figure, panels = new_figure(columns=2, width=9.0, height=4.0)
     for panel, budget, title in zip(panels, (None, k), ("full width", f"cut to k = {k}"), strict=True):
@@ -40,7 +40,7 @@ def recall_figure(card: Scorecard) -> Figure:
 
 
 def _cut(card: Scorecard) -> int:
-    """The fewest dimensions that an arm called compact needs, or 8, rounded up to a size of the tables."""
+    """Return the fewest dimensions that a compact arm needs, or else 8, rounded up to a size of the tables."""
     compact = [max(score.n99 for score in arm.scores) for arm in card.arms if arm.verdict.word == "compact"]
     wanted = max(2, min(compact, default=8))
     return next((k for k in card.dims if k >= wanted), card.dims[-1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spectrum of each arm: how the variance is spread over principal components."""
+"""Draw the spectrum of each arm: how the variance is spread over principal components."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_monocon.scorecard.card import Arm, Scorecard
-from lightning_monocon.scorecard.dimension import VARIANCE
 from lightning_monocon.scorecard.render.figures.style import dimension_axis, legend_above, line_style, new_figure
+from lightning_monocon.scorecard.scores import VARIANCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def spectrum_figure(card: Scorecard) -> Figure:
-    """Left: share of variance that is not yet explained by k components. Right: the eigenvalues themselves.
+    """Return a figure of the variance that k components leave unexplained (left), and of the eigenvalues (right).
 
-    The unexplained share is drawn on a logarithmic axis, where the last per cent, which decides n99, is visible.
+    The unexplained share has a logarithmic axis, on which the last per cent, which decides n99, is visible.
     """
     figure, (left, right) = new_figure(columns=2, width=9.0, height=4.0)
     for index, arm in enumerate(card.arms):
@@ -43,6 +43,6 @@ def spectrum_figure(card: Scorecard) -> Figure:
 
 
 def _mean_spectrum(arm: Arm) -> np.ndarray:
-    """Eigenvalues ``(D,)`` averaged over seeds; zeros where all rows are equal."""
+    """Return the eigenvalues ``(D,)`` averaged over seeds; zeros where all rows are equal."""
     mean: np.ndarray = np.mean([score.spectrum.nan_to_num(0.0).numpy() for score in arm.scores], axis=0)
     return mean

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy against bytes per vector, for 4-byte, 1-byte and 1-bit coordinates."""
+"""Draw accuracy against bytes per vector, for coordinates of four bytes, one byte and one bit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _TITLES = ("float32: 4 bytes a coordinate", "int8: 1 byte", "binary: 1 bit")
 
 
 def storage_figure(card: Scorecard) -> Figure | None:
-    """One panel per storage, the same axes in all: read along a vertical line to compare at equal bytes."""
+    """Return a figure with a panel for each storage; None if int8 and binary vectors were not measured.
+
+    All panels have the same axes, so that a vertical line compares them at equal bytes.
+    """
     if not all(score.rounded for arm in card.arms for score in arm.scores):
         return None
     figure, panels = new_figure(columns=3, width=10.5, height=4.0)

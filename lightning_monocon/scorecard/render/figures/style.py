@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One look for all figures: an arm keeps its colour, dash and marker everywhere, and prints well in black and white."""
+"""Give all figures one look: an arm has the same colour, dash and marker in each, distinct in black and white too."""
 
 from __future__ import annotations
 
@@ -22,14 +22,11 @@ _COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-WIDTH = 6.4
-"""Inches: one column of a page at 10 pt."""
-
 DPI = 150
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Keywords of ``Axes.plot`` for the arm at this place of the scorecard."""
+    """Return keywords of ``Axes.plot`` for the arm at this place of the scorecard."""
     i = index % len(_COLOURS)
     turned = (index + index // len(_COLOURS)) % len(_COLOURS)  # a second round of colours has other dashes and markers
     return {
@@ -42,8 +39,11 @@ def line_style(index: int) -> dict[str, Any]:
     }
 
 
-def new_figure(rows: int = 1, columns: int = 1, width: float = WIDTH, height: float = 4.0) -> tuple[Figure, list[Axes]]:
-    """An empty figure and its axes, row by row, without pyplot: no display, no global state, safe in threads."""
+def new_figure(rows: int = 1, *, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure of a size in inches, and its axes, row by row.
+
+    It is made without pyplot, so it needs no display, has no global state and is safe in threads.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -56,7 +56,7 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = WIDTH, height: fl
 
 
 def dimension_axis(panel: Axes, ticks: Sequence[int], label: str) -> None:
-    """A base-2 logarithmic x axis with plain numbers at powers of two."""
+    """Set a base-2 logarithmic x axis with plain numbers at powers of two."""
     from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
     panel.set_xscale("log", base=2)
@@ -68,13 +68,13 @@ def dimension_axis(panel: Axes, ticks: Sequence[int], label: str) -> None:
 
 
 _ROOM = 0.03
-"""Of the height of the axes: a marker on 100 % or on 0 % may stand out by this much, and still touches no title."""
+"""Share of the height by which a marker on 100 % or on 0 % may extend beyond the axes without touching a title."""
 
 
 def percent_axis(panel: Axes, low: float, high: float, label: str) -> None:
     """Set a y axis of percentages from ``low`` to ``high``, but never beyond 0 and 100 %.
 
-    Markers on 0 and on 100 % are seen whole. Call it when everything is drawn.
+    Markers on 0 and on 100 % stay visible as a whole. Call this function after everything is drawn.
     """
     from matplotlib.transforms import Bbox, TransformedBbox
 
@@ -87,12 +87,12 @@ def percent_axis(panel: Axes, low: float, high: float, label: str) -> None:
 
 
 def lowest_point(panels: Sequence[Axes]) -> float:
-    """The lowest value of any line in any of the panels."""
+    """Return the lowest value of any line in any of the panels."""
     return min(float(np.min(line.get_ydata())) for panel in panels for line in panel.lines)
 
 
 def epoch_axes(panels: Sequence[Axes]) -> None:
-    """Give all panels one and the same x axis of epochs, which holds every line in any of them."""
+    """Give all panels the same x axis of epochs, on which every line of any of them fits."""
     from matplotlib.ticker import MaxNLocator
 
     last = max((float(np.max(line.get_xdata())) for panel in panels for line in panel.lines), default=1.0)
@@ -105,15 +105,15 @@ def epoch_axes(panels: Sequence[Axes]) -> None:
 def draw_history(
     panel: Axes, name: str, histories: Sequence[History], metric: str, index: int, scale: float = 1.0
 ) -> None:
-    """Draw a metric of an arm's runs by epoch, the mean and the span of the seeds; nothing where it is not recorded.
+    """Draw a metric of an arm by epoch, as the mean and span of its seeds; nothing where it is not recorded.
 
     Args:
-        panel: where it is drawn.
-        name: of the arm.
-        histories: records of its runs.
-        metric: that is drawn.
-        index: place of the arm in the scorecard, which gives it its look.
-        scale: by which the values are multiplied.
+        panel: The axes to draw on.
+        name: Name of the arm.
+        histories: Records of its runs.
+        metric: The metric to draw.
+        index: Place of the arm in the scorecard, which decides its look.
+        scale: Factor by which the values are multiplied.
     """
     epochs, *lines = mean_line(histories, metric)
     if not epochs:
@@ -127,11 +127,11 @@ def draw_history(
 
 
 def legend_above(figure: Figure, *panels: Axes) -> None:
-    """One legend for all panels, above them, where it covers no line, in as many columns as fit.
+    """Put one legend above all panels, where it covers no line, in as many columns as fit.
 
     Args:
-        figure: the figure.
-        panels: those whose lines it names, each name once.
+        figure: The figure.
+        panels: The panels whose lines it names, each name once.
     """
     named: dict[str, Artist] = {}
     for panel in panels:
@@ -144,7 +144,7 @@ def legend_above(figure: Figure, *panels: Axes) -> None:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a PNG whole or not at all, and return its path."""
+    """Write a PNG completely or not at all, and return its path."""
     path = Path(path)
     with whole(path) as file:
         figure.savefig(file, dpi=DPI, format="png")

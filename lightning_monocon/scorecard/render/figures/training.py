@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy and loss by epoch: whether the runs had finished learning when they stopped."""
+"""Draw accuracy and loss by epoch, which show whether the runs had finished learning when they stopped."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _ACCURACY, _SIMILARITY, _LOSS = EMBEDDING + "knn_accuracy", EMBEDDING + "spearma
 
 
 def training_figure(runs: Mapping[str, Sequence[History]]) -> Figure | None:
-    """Left: accuracy on the validation rows; right: the training loss. None if no run recorded either.
+    """Return a figure of validation accuracy (left) and training loss (right); None if no run recorded either.
 
-    Data without classes are judged by Spearman's correlation with the similarity of sentences, which takes the left
-    panel where no accuracy was recorded.
+    Where no accuracy was recorded, because the data have no classes, the left panel shows Spearman's correlation with
+    the similarity of sentences.
 
     Args:
-        runs: for each arm the records of its runs.
+        runs: For each arm, the records of its runs.
     """
     is_similarity = not _recorded(runs, _ACCURACY) and _recorded(runs, _SIMILARITY)
     metric, scale = (_SIMILARITY, 1.0) if is_similarity else (_ACCURACY, 100.0)

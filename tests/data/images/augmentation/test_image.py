@@ -189,7 +189,7 @@ def test_the_input_is_left_alone() -> None:
     [
         ({"mean": [0.5, 0.5]}, "one value per channel, 1 or 3 each; got 2 and 1"),
         ({"std": [0.0]}, "`std` must be positive"),
-        ({"erasing": 1.5}, r"must be in \[0, 1\], got 1.5"),
+        ({"erasing": 1.5}, r"must be a share of the images in \[0, 1\], got 1.5"),
         ({"scale": (0.3, 0.2)}, "`scale` must be two shares"),
         ({"ratio": (0.0, 3.0)}, "`ratio` must be two positive"),
     ],

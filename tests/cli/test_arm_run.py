@@ -107,24 +107,13 @@ def test_a_run_that_failed_before_its_first_step_may_be_made_with_other_settings
         _ = failing.finished
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--arm", "encoder"], "`--arm` is not an option of `monocon compare`; did you mean `--arms`?"),
-        (["--seed=0"], "`--seed` is not an option of `monocon compare`; did you mean `--seeds`?"),
-        (
-            ["--model.temprature", "1"],
-            "`--model.temprature` is not an option of `monocon fit`; did you mean `--model.temp",
-        ),
-        (["--jobs", "two"], "argument --jobs: invalid int value: 'two'; `monocon compare --help` lists the options"),
-    ],
-)
-def test_a_mistake_is_one_sentence_before_anything_is_trained(
-    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["compare", "--config", "digits", "--out", str(tmp_path / "out"), *words, *SHORT])
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err
-    assert sentence in error and len(error.splitlines()) == 1
-    assert not (tmp_path / "out").exists()
+def test_epochs_are_counted_by_the_rows_of_the_record(tmp_path: Path) -> None:
+    """Not by a word in the text: a row may mention the loss and record none, and a resumed run has an epoch twice."""
+    lines = [
+        {"event": "hyperparameters", "values": {"monitor": "train/loss"}},
+        *({"epoch": epoch, "metrics": {"train/loss": 0.5}} for epoch in (0, 1, 1)),
+        {"epoch": 1, "metrics": {"val/train/loss": 1.0}},
+    ]
+    (tmp_path / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"epoch": 2, "metr')
+    assert arm_run.epochs_done(tmp_path) == 2
+    assert arm_run.epochs_done(tmp_path / "nowhere") == 0

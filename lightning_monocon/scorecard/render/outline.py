@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""State once which sections a report has, and in which order, for the terminal, Markdown and HTML alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from lightning_monocon.scorecard.card import Scorecard
+from lightning_monocon.scorecard.render.figures import CAPTIONS
+from lightning_monocon.scorecard.render.sentences import (
+    CAUSES,
+    LEGEND,
+    MARKS,
+    NULLS,
+    STAGES,
+    Sentence,
+    best_lines,
+    bottom_line,
+    byte_lines,
+    effect_lines,
+    headline,
+    null_lines,
+    rule_lines,
+    title,
+    verdict_lines,
+)
+from lightning_monocon.scorecard.render.tables import Table, accuracy_table, frontier_table, shape_table
+
+
+@dataclass(frozen=True)
+class Section:
+    """Hold what a printer shows under one heading, in this order.
+
+    Attributes:
+        title: The heading.
+        intro: A remark on what follows; empty if there is none.
+        sentences: Entries of a list.
+        tables: Tables.
+        figures: File names and captions.
+    """
+
+    title: str
+    intro: str = ""
+    sentences: Sequence[Sentence] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Hold a whole report.
+
+    Attributes:
+        title: Its heading.
+        summary: The bottom line, and what was compared.
+        origin: Names and values: data, recipe, encoder, date and command.
+        sections: Its sections, none of them empty.
+    """
+
+    title: str
+    summary: Sequence[Sentence]
+    origin: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
+
+
+def outline(card: Scorecard, figures: Iterable[str] = ()) -> Outline:
+    """Return the report of a scorecard.
+
+    Args:
+        card: The scorecard.
+        figures: File names of the figures that are shown.
+    """
+    origin = card.origin.lines() if card.origin else ()
+    filled = [part for part in _sections(card, figures) if part.sentences or part.tables or part.figures]
+    return Outline(title(card), (bottom_line(card), headline(card)), origin, filled)
+
+
+def _sections(card: Scorecard, figures: Iterable[str]) -> Iterator[Section]:
+    """Yield every section that a report may have; those that do not apply are empty."""
+    yield Section("Verdicts", sentences=verdict_lines(card))
+    yield Section("Best at each size", MARKS, best_lines(card), [frontier_table(card)])
+    yield Section("Best at each number of bytes", sentences=byte_lines(card))
+    yield Section("Measurements", tables=[accuracy_table(card), shape_table(card)])
+    yield Section("Figures", figures=[(name, CAPTIONS[name]) for name in figures])
+    yield Section("Constraint against initialisation", CAUSES, effect_lines(card))
+    if card.alternative:
+        stage = STAGES.get(card.alternative.stage, card.alternative.stage)
+        tables = [frontier_table(card.alternative)]
+        yield Section(f"Under the other checkpoint rule: {stage}", MARKS, rule_lines(card), tables)
+    yield Section("Null models", NULLS, null_lines(card))
+    yield Section("How to read this", sentences=LEGEND)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from lightning_monocon.cli.compared_arms import parse_arm
+
+
+@pytest.mark.parametrize(
+    "arm",
+    ["linear", "linear-0", "linear-x", "encoder-3", "pca", "mlp-reference", "mlp-", "monotonic-squared", "matryoshka-"],
+)
+def test_unknown_arms(arm: str) -> None:
+    with pytest.raises(ValueError, match=rf"`--arms` must be of encoder, mlp, .*, matryoshka \(K: .* got '{arm}'"):
+        parse_arm(arm)
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        ("encoder", "--model.head none --model.out_features null"),
+        ("linear-8", "--model.head linear --model.out_features 8"),
+        ("mlp-squared", '--model.head mlp --model.head_options {"init": "squared"}'),
+        ("monotonic-lognormal", '--model.head monotonic --model.head_options {"init": "lognormal"}'),
+        ("matryoshka", "--model.head linear --model.out_features null --model.nested true"),
+        ("matryoshka-monotonic", "--model.head monotonic --model.nested true"),
+        ("matryoshka-encoder", "--model.head none --model.out_features null --model.nested true"),
+    ],
+)
+def test_what_each_arm_changes(arm: str, words: str) -> None:
+    assert " ".join(parse_arm(arm).words({})) == words
+
+
+def test_options_of_the_monotonic_head_reach_the_heads_that_have_them() -> None:
+    options = {"num_layers": 2, "parametrization": "abs"}
+    assert parse_arm("monotonic-identity").words(options)[-1] == (
+        '{"num_layers": 2, "parametrization": "abs", "init": "identity"}'
+    )
+    assert parse_arm("mlp").words(options)[-1] == '{"num_layers": 2}'
+    assert parse_arm("linear-4").words(options)[-2:] == ["--model.head_options", "null"]

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from lightning_monocon import recipes
+from lightning_monocon.cli import main
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["recipes"], ["recipes", "digits"]])
+def test_what_needs_neither_torch_nor_lightning(words: list[str]) -> None:
+    code = f"import sys\nfrom lightning_monocon.cli import main\nmain({words!r})\nassert 'torch' not in sys.modules"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    expected = {"--help": "usage: monocon COMMAND", "--version": f"monocon {version('lightning-monocon')}"}
+    assert told.stdout.startswith(
+        expected.get(words[0], recipes.path("digits").read_text() if words[1:] else "cifar10")
+    )
+    assert words[0] != "--help" or max(map(len, told.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["fitt"],
+            "`COMMAND` must be one of fit, validate, test, predict, compare, score,",
+        ),
+        (["recipes", "digitz"], "got 'digitz'; did you mean 'digits'?"),
+        (["recipes", "a", "b"], "`monocon recipes` takes at most one name; got 'a b'"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("monocon: error: ") and sentence in error and len(error.splitlines()) == 1
