@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers.patience import PATIENCE
+from helpers.scripts import run_two_ranks
 from torch.testing import assert_close
 
 from lightning_monocon.distributed import gather_rows, is_distributed
@@ -28,14 +26,7 @@ SPEC.loader.exec_module(ranks)
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two ranks computed for every case."""
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-W", "error::FutureWarning", str(SCRIPT)]
-    processes = [subprocess.Popen([*command, str(rank), "2", str(folder)], stderr=subprocess.PIPE) for rank in (0, 1)]
-    try:
-        errors = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    run_two_ranks(SCRIPT, folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+from helpers import plain_runs
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -18,14 +19,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def trainer(**options: Any) -> L.Trainer:
-    return L.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **{"max_epochs": 2, **options},
-    )
+    return plain_runs.trainer(**{"max_epochs": 2, **options})
 
 
 def loader(rows: int = 32, classes: int = 4) -> DataLoader[tuple[torch.Tensor, ...]]:

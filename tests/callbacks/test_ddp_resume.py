@@ -2,13 +2,11 @@
 """Resume on two real gloo ranks from checkpoints within epochs and between them."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.patience import PATIENCE
+from helpers.scripts import run_ranks
 
 from lightning_monocon.runs.checkpoints import newest_good
 
@@ -18,9 +16,7 @@ SCRIPT = Path(__file__).parents[1] / "processes" / "ddp_resume.py"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("ranks")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run([sys.executable, SCRIPT, place], env=clean, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_ranks(SCRIPT, place)
     return place
 
 

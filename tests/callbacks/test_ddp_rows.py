@@ -2,15 +2,12 @@
 """Each sample counts once on three real gloo ranks, however the loaders deal them out: the figures of one process."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers.patience import PATIENCE
+from helpers.scripts import run_ranks
 from processes import ddp_rows
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -26,9 +23,7 @@ pytestmark = [
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What three ranks of 22 gallery and 10 query samples found; neither number divides by three."""
     folder = tmp_path_factory.mktemp("ranks")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run([sys.executable, SCRIPT, folder], env=clean, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_ranks(SCRIPT, folder)
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(ddp_rows.RANKS)]
 
 

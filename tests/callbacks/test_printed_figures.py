@@ -2,6 +2,7 @@
 import lightning.pytorch as L
 import pytest
 import torch
+from helpers import plain_runs
 
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import EmbeddingMetrics
@@ -11,15 +12,7 @@ from lightning_monocon.encoders import SmallCNN
 
 @pytest.fixture
 def trainer() -> L.Trainer:
-    return L.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        max_epochs=1,
-        callbacks=[EmbeddingMetrics()],
-    )
+    return plain_runs.trainer(EmbeddingMetrics())
 
 
 def model() -> MonoCon:

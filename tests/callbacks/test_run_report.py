@@ -30,17 +30,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 def _fit_once(callback: L.Callback, folder: Path) -> None:
     rows = DataLoader(TensorDataset(torch.randn(8, 4), torch.arange(8) % 2), batch_size=8)
-    trainer = L.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        callbacks=[callback],
-    )
-    trainer.fit(MonoCon(nn.Linear(4, 4), head="linear", in_features=4, out_features=2, warmup_epochs=0), rows, rows)
+    module = MonoCon(nn.Linear(4, 4), head="linear", in_features=4, out_features=2, warmup_epochs=0)
+    trainer(callback, default_root_dir=folder).fit(module, rows, rows)
 
 
 def test_encoder_and_head_are_drawn_by_their_own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,17 +42,10 @@ def test_encoder_and_head_are_drawn_by_their_own_records(tmp_path: Path, monkeyp
         return seen["figures"]
 
     monkeypatch.setattr(package, "draw", watched)
-    trainer = L.Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[EmbeddingMetrics(), RunRecord(str(tmp_path)), RunReport(str(tmp_path), on_error="raise")],
-    )
+    report = RunReport(str(tmp_path), on_error="raise")
+    run = trainer(EmbeddingMetrics(), RunRecord(str(tmp_path)), report, max_epochs=2)
     encoder = SmallCNN(in_channels=1, widths=(4, 8))
-    trainer.fit(MonoCon(encoder, head="linear", out_features=3, warmup_epochs=0), DigitsData(batch_size=256))
+    run.fit(MonoCon(encoder, head="linear", out_features=3, warmup_epochs=0), DigitsData(batch_size=256))
     record = read_history(tmp_path / "record.jsonl")
     below, above = (record.line(f"val/{where}knn_accuracy") for where in ("encoder/", ""))
     assert below != above and len(below[0]) == 2

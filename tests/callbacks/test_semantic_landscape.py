@@ -16,10 +16,11 @@ import networkx as nx
 import pytest
 import torch
 from helpers.patience import PATIENCE
+from helpers.plain_runs import four_classes
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from lightning_monocon.callbacks import semantic_landscape
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape, is_due
@@ -61,14 +62,6 @@ class Foreign(L.LightningModule):
         return torch.optim.Adam(self.parameters(), 3e-2)
 
 
-def data(rows: int, seed: int, *, shuffle: bool = False) -> DataLoader[Any]:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(rows) % 4
-    inputs = torch.randn(rows, 8, generator=generator) + 2 * torch.eye(8)[labels]
-    order = torch.Generator().manual_seed(9)
-    return DataLoader(TensorDataset(inputs, labels), batch_size=16, shuffle=shuffle, generator=order)
-
-
 def fit(
     folder: Path, *callbacks: L.Callback, model: Foreign | None = None, ckpt: str | None = None, **options: Any
 ) -> Foreign:
@@ -82,7 +75,7 @@ def fit(
         callbacks=list(callbacks),
         **{"max_epochs": 4, "logger": False, "enable_checkpointing": False, **options},
     )
-    trainer.fit(module, data(80, 0, shuffle=True), data(60, 1), ckpt_path=ckpt)
+    trainer.fit(module, four_classes(80, 0, shuffle=True), four_classes(60, 1), ckpt_path=ckpt)
     return module
 
 
@@ -155,13 +148,13 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
         L.seed_everything(3, verbose=False)
         model = Foreign()
         model.trunk[3].p = 0.0  # type: ignore[assignment]
-        loader = DataLoader(data(80, 0).dataset, batch_size=16)
+        loader = DataLoader(four_classes(80, 0).dataset, batch_size=16)
         saver = ModelCheckpoint(tmp_path, filename=f"e{epochs}", save_on_train_epoch_end=True)
         trainer = L.Trainer(
             accelerator="cpu", max_epochs=epochs, logger=False, callbacks=[callback, saver], default_root_dir=tmp_path,
             enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
         )  # fmt: skip
-        trainer.fit(model, loader, data(60, 1), ckpt_path=ckpt, weights_only=True if ckpt else None)
+        trainer.fit(model, loader, four_classes(60, 1), ckpt_path=ckpt, weights_only=True if ckpt else None)
 
     whole, first, second = watch(), watch(), watch()
     run(6, None, whole)

@@ -6,19 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.short_run import SHORT
 from oracles import wandb_log
 
 from lightning_monocon.cli.trainer import run
 from lightning_monocon.loggers.figures import log_summary
 from lightning_monocon.loggers.wandb import MirrorLogger, finishing_runs
 
-SHORT = [
-    "--trainer.max_epochs=3",
-    "--model.warmup_epochs=1",
-    "--trainer.check_val_every_n_epoch=1",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-]
 SCALARS = ("train/loss", "val/effective_dimension", "val/encoder/knn_accuracy")
 FIGURES = ("frontier", "spectrum", "correlation", "dynamics")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.sentence_files import write_pairs
+from helpers.short_run import GEOMETRY
 from helpers.tiny_text import BagOfWords, save_model
 from scipy.stats import spearmanr
 
@@ -17,16 +18,6 @@ from lightning_monocon import MonoCon
 from lightning_monocon.cli.trainer import run
 from lightning_monocon.data import SNLIData
 from lightning_monocon.inference.shards import Shards
-
-GEOMETRY = {
-    "effective_dimension",
-    "feature_correlation",
-    "constant_features",
-    "total_variance",
-    "mean_cosine",
-    "rmse",
-    "fvu",
-}
 
 
 @pytest.fixture(scope="module")

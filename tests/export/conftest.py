@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
+from helpers.plain_runs import trainer
+from lightning.pytorch import LightningDataModule
 
 from lightning_monocon import MonoCon
 from lightning_monocon.data import DigitsData
@@ -27,12 +28,5 @@ def trained() -> MonoCon:
         model = MonoCon(
             SmallCNN(widths=(8, 16, 16)), head_options=options, warmup_epochs=1, lr_encoder=5e-3, lr_head=5e-3
         )
-        Trainer(
-            max_epochs=6,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        ).fit(model, datamodule=DigitsData(batch_size=128, seed=0))
+        trainer(max_epochs=6).fit(model, datamodule=DigitsData(batch_size=128, seed=0))
     return model.eval()

@@ -36,28 +36,15 @@ def drawn(
 
 ROWS, WIDTH, DECAY = st.integers(2, 60), st.integers(2, 24), st.floats(0.0, 2.0)
 SEED = st.integers(0, 2**16)
+SHAPE = {"rows": ROWS, "width": WIDTH, "rank": WIDTH, "decay": DECAY, "seed": SEED}
 HOSTILE = st.builds(
     drawn,
-    rows=ROWS,
-    width=WIDTH,
-    rank=WIDTH,
-    decay=DECAY,
     offset=st.sampled_from([0.0, 1.0, 1e4]),
     scale=st.sampled_from([1e-12, 1.0, 1e12]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
-    seed=SEED,
+    **SHAPE,
 )
-PLAIN = st.builds(
-    drawn,
-    rows=ROWS,
-    width=WIDTH,
-    rank=WIDTH,
-    decay=DECAY,
-    offset=st.just(1.0),
-    scale=st.just(1.0),
-    dtype=st.just(torch.float64),
-    seed=SEED,
-)
+PLAIN = st.builds(drawn, offset=st.just(1.0), scale=st.just(1.0), dtype=st.just(torch.float64), **SHAPE)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

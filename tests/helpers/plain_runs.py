@@ -53,3 +53,11 @@ def clusters(rows: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def loader(data: tuple[Tensor, Tensor]) -> DataLoader[tuple[Tensor, ...]]:
     return DataLoader(TensorDataset(*data), batch_size=13)
+
+
+def four_classes(rows: int, seed: int, *, shuffle: bool = False) -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(rows) % 4
+    inputs = torch.randn(rows, 8, generator=generator) + 2 * torch.eye(8)[labels]
+    order = torch.Generator().manual_seed(9)
+    return DataLoader(TensorDataset(inputs, labels), batch_size=16, shuffle=shuffle, generator=order)

@@ -14,6 +14,16 @@ SHORT = [
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]
+GEOMETRY = {
+    "effective_dimension",
+    "feature_correlation",
+    "constant_features",
+    "total_variance",
+    "mean_cosine",
+    "rmse",
+    "fvu",
+}
+"""The metrics that need no labels."""
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

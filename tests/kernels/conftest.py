@@ -27,6 +27,14 @@ def kernel_device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device("cuda")
 
 
+@pytest.fixture(params=["torch", "triton"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The implementation inside the operator; on a CPU the kernels need the interpreter."""
+    if request.param == "triton" and not is_interpreting():
+        pytest.skip("Triton's interpreter is off: no Triton here, or TRITON_INTERPRET is not 1")
+    return request.param
+
+
 @pytest.fixture
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fill what `torch.empty` and its kin return with NaN: a cell that a kernel forgets to write shows."""

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.patience import PATIENCE
+from helpers.scripts import run_two_ranks
 
 from lightning_monocon.kernels import dispatch
 from lightning_monocon.kernels.dispatch import key, measure, use_triton
@@ -78,14 +76,7 @@ def test_a_broken_file_of_measurements_is_as_good_as_none(content: str, tmp_path
 
 
 def test_ranks_take_the_word_of_rank_0_and_it_alone_writes(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error::FutureWarning", str(Path(__file__).with_name("ranks.py"))]
-    processes = [subprocess.Popen([*command, str(rank), "2", str(tmp_path)], stderr=subprocess.PIPE) for rank in (0, 1)]
-    try:
-        errors = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    run_two_ranks(Path(__file__).with_name("ranks.py"), tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert (first["alone"], second["alone"]) == ("torch", "triton")
     for rank in (first, second):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from helpers.plain_runs import trainer
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MetricCollection
@@ -50,16 +51,8 @@ def test_states_are_exact_at_every_precision(precision: Any, tmp_path: Path) -> 
     generator = torch.Generator().manual_seed(0)
     data = TensorDataset(torch.randn(300, 6, generator=generator), torch.randint(4, (300,), generator=generator))
     module = Probe()
-    trainer = Trainer(
-        accelerator="cpu",
-        precision=precision,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
-    logged = trainer.validate(module, [DataLoader(data, batch_size=64), DataLoader(data, batch_size=64)], verbose=False)
+    run = trainer(precision=precision, default_root_dir=tmp_path)
+    logged = run.validate(module, [DataLoader(data, batch_size=64), DataLoader(data, batch_size=64)], verbose=False)
     state = module.metrics["TotalVariance"].statistics("gallery")
     truth = moments(torch.cat(module.seen))
     torch.testing.assert_close(state.rows, torch.tensor(300.0, dtype=torch.float64))

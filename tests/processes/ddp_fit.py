@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lightning.pytorch as L
 import torch
+from two_ranks import trainer
 
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume
@@ -20,21 +21,11 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     L.seed_everything(0, verbose=False)
     model = MonoCon(SmallCNN(1, (4, 8)), warmup_epochs=1, lr_warmup=1e-3, lr_encoder=3e-3, lr_head=3e-3)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=2,
-        strategy="ddp",
-        max_epochs=3,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[EmbeddingMetrics(), ExactResume(seed=0)],
-    )
-    trainer.fit(model, datamodule=DigitsData(batch_size=128, seed=0))
-    metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
-    state = {"weights": model.state_dict(), "metrics": metrics, "steps": trainer.global_step, "phase": model.phase}
-    torch.save(state, folder / f"rank{trainer.global_rank}.pt")
+    run = trainer(EmbeddingMetrics(), ExactResume(seed=0), max_epochs=3)
+    run.fit(model, datamodule=DigitsData(batch_size=128, seed=0))
+    metrics = {name: value.item() for name, value in run.callback_metrics.items()}
+    state = {"weights": model.state_dict(), "metrics": metrics, "steps": run.global_step, "phase": model.phase}
+    torch.save(state, folder / f"rank{run.global_rank}.pt")
 
 
 if __name__ == "__main__":

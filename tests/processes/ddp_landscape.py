@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lightning.pytorch as L
 import torch
+from two_ranks import trainer
 
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape
@@ -20,21 +21,10 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     L.seed_everything(0, verbose=False)
     watch = SemanticLandscape(probe=100, schedule=1, budget=None)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=2,
-        strategy="ddp",
-        max_epochs=3,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[watch],
-        default_root_dir=folder,
-    )
-    trainer.fit(MonoCon(SmallCNN(1, (4, 8)), warmup_epochs=1), datamodule=DigitsData(batch_size=128, seed=0))
+    run = trainer(watch, max_epochs=3, default_root_dir=folder)
+    run.fit(MonoCon(SmallCNN(1, (4, 8)), warmup_epochs=1), datamodule=DigitsData(batch_size=128, seed=0))
     evaluations = 0 if watch.tracker is None else len(watch.tracker.trajectory)
-    (folder / f"rank{trainer.global_rank}").write_text(str(evaluations))
+    (folder / f"rank{run.global_rank}").write_text(str(evaluations))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lightning.pytorch as L
 import torch
+from two_ranks import trainer
 
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import EmbeddingMetrics, SentenceSimilarity
@@ -20,21 +21,11 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     L.seed_everything(0, verbose=False)
     model = MonoCon(TextEncoder(str(folder / "model")), warmup_epochs=1, lr_warmup=1e-3, lr_encoder=3e-3, lr_head=3e-3)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=2,
-        strategy="ddp",
-        max_epochs=2,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[EmbeddingMetrics(), SentenceSimilarity()],
-    )
+    run = trainer(EmbeddingMetrics(), SentenceSimilarity(), max_epochs=2)
     data = SNLIData(str(folder / "data"), tokenizer=str(folder / "model"), max_length=32, batch_size=4, seed=0)
-    trainer.fit(model, datamodule=data)
-    metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
-    torch.save({"weights": model.state_dict(), "metrics": metrics}, folder / f"rank{trainer.global_rank}.pt")
+    run.fit(model, datamodule=data)
+    metrics = {name: value.item() for name, value in run.callback_metrics.items()}
+    torch.save({"weights": model.state_dict(), "metrics": metrics}, folder / f"rank{run.global_rank}.pt")
 
 
 if __name__ == "__main__":

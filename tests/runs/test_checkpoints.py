@@ -1,22 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from helpers.gadget import Gadget
 
 from lightning_monocon.runs.checkpoints import read_checkpoint
-
-
-class Gadget:
-    """Pickles to a call that would leave a mark."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.mkdir, (str(self.mark),)
 
 
 def test_code_in_a_checkpoint_does_not_run(tmp_path: Path) -> None:

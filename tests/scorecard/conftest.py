@@ -75,3 +75,18 @@ def sets(planted: Planted) -> dict[str, list[EmbeddingSet]]:
 def card(sets: dict[str, list[EmbeddingSet]]) -> Scorecard:
     """Their scorecard."""
     return build(sets)
+
+
+@pytest.fixture(scope="session")
+def starts() -> dict[str, list[EmbeddingSet]]:
+    """The start makes heads narrow; the constraint does nothing beyond it."""
+
+    def arm(name: str, rank: int, draw: int) -> list[EmbeddingSet]:
+        return [plant(arm=name, seed=seed, rank=rank, draw=draw, noise=0.5) for seed in range(3)]
+
+    return {
+        "encoder": arm("encoder", 16, 0),
+        "mlp": arm("mlp", 14, 1),
+        "mlp-squared": arm("mlp-squared", 6, 2),
+        "monotonic": arm("monotonic", 6, 3),
+    }

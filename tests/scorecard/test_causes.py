@@ -13,23 +13,8 @@ Planted = Callable[..., EmbeddingSet]
 
 
 @pytest.fixture(scope="module")
-def sets(planted: Planted) -> dict[str, list[EmbeddingSet]]:
-    """The start makes heads narrow; the constraint does nothing beyond it."""
-
-    def arm(name: str, rank: int, draw: int) -> list[EmbeddingSet]:
-        return [planted(arm=name, seed=seed, rank=rank, draw=draw, noise=0.5) for seed in range(3)]
-
-    return {
-        "encoder": arm("encoder", 16, 0),
-        "mlp": arm("mlp", 14, 1),
-        "mlp-squared": arm("mlp-squared", 6, 2),
-        "monotonic": arm("monotonic", 6, 3),
-    }
-
-
-@pytest.fixture(scope="module")
-def card(sets: dict[str, list[EmbeddingSet]]) -> Scorecard:
-    return build(sets, brief=True)
+def card(starts: dict[str, list[EmbeddingSet]]) -> Scorecard:
+    return build(starts, brief=True)
 
 
 def test_the_start_is_found_to_be_the_cause(card: Scorecard) -> None:

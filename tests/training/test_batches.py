@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+from helpers.plain_runs import trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -141,20 +142,13 @@ def fit(module: MonoCon, batches: list[tuple[Tensor, Tensor]]) -> L.Trainer:
         def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
             return iter(batches)
 
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    run = trainer()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`training_step` returned `None`")
         warnings.filterwarnings("ignore", "Trying to infer the `batch_size`")
         warnings.filterwarnings("ignore", "You defined a `validation_step`")
-        trainer.fit(module, torch.utils.data.DataLoader(Batches(), batch_size=None))
-    return trainer
+        run.fit(module, torch.utils.data.DataLoader(Batches(), batch_size=None))
+    return run
 
 
 def batch(rows: int, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,11 +160,11 @@ def test_an_empty_batch_is_skipped_and_counted() -> None:
     torch.manual_seed(0)
     with_holes, without = normed(), normed()
     without.load_state_dict(with_holes.state_dict())
-    trainer = fit(with_holes, [empty, full, empty, full])
+    fitted = fit(with_holes, [empty, full, empty, full])
     fit(without, [full, full])
     assert with_holes.empty_batches == 2
-    assert trainer.callback_metrics["train/empty_batches"] == 2
-    assert trainer.callback_metrics["train/loss"].isfinite()
+    assert fitted.callback_metrics["train/empty_batches"] == 2
+    assert fitted.callback_metrics["train/loss"].isfinite()
     for name, value in without.state_dict().items():
         torch.testing.assert_close(with_holes.state_dict()[name], value, rtol=0, atol=0)
 

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import pytest
 import torch
-from helpers.patience import PATIENCE
+from helpers.plain_runs import trainer
+from helpers.scripts import run_ranks
 
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import EmbeddingMetrics
@@ -22,9 +20,7 @@ SCRIPT = Path(__file__).parents[1] / "processes" / "ddp_fit.py"
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What two gloo ranks ended with, after warm-up and joint phase."""
     folder = tmp_path_factory.mktemp("ddp")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run([sys.executable, SCRIPT, folder], env=clean, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_ranks(SCRIPT, folder)
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
@@ -56,16 +52,10 @@ def test_the_metrics_are_those_of_the_whole_data_and_equal_on_both_ranks(ranks: 
         model = MonoCon(SmallCNN(1, (4, 8)), warmup_epochs=0)
         model.load_state_dict(rank["weights"])
         models.append(model.eval())
-    trainer = L.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        callbacks=[EmbeddingMetrics()],
-    )
-    trainer.validate(_Alternating(models), data.val_dataloader(), verbose=False)
+    judge = trainer(EmbeddingMetrics())
+    judge.validate(_Alternating(models), data.val_dataloader(), verbose=False)
     for name, value in metrics.items():
-        assert trainer.callback_metrics[name].item() == pytest.approx(value, rel=1e-5, abs=1e-6), name
+        assert judge.callback_metrics[name].item() == pytest.approx(value, rel=1e-5, abs=1e-6), name
 
 
 class _Alternating(L.LightningModule):

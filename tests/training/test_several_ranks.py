@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What two real gloo ranks make of cached gradients, uneven shards, class-balanced batches and sharded parameters."""
 
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as L
 import pytest
 import torch
-from helpers.patience import PATIENCE
+from helpers.plain_runs import trainer
+from helpers.scripts import run_ranks
 from processes.ranks_fit import judged
 from torch import nn
 
@@ -27,9 +24,7 @@ CLASSES, PER_CLASS, BATCH = 6, 3, 9  # as in the script
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the two ranks wrote."""
     place = tmp_path_factory.mktemp("ranks")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run([sys.executable, SCRIPT, place], env=clean, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_ranks(SCRIPT, place)
     return place
 
 
@@ -125,17 +120,11 @@ def test_metrics_of_sharded_parameters_and_uneven_shards(ranks: list[dict[str, A
     assert found
     encoder = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 8))
     loaded = MonoCon.load_from_checkpoint(folder / "sharded.ckpt", encoder=encoder)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        callbacks=[EmbeddingMetrics()],
-    )
-    trainer.validate(loaded, judged(torch.float32), verbose=False)
+    judge = trainer(EmbeddingMetrics())
+    judge.validate(loaded, judged(torch.float32), verbose=False)
     for name, value in found.items():
         assert ranks[1]["sharded"]["metrics"][name] == value
-        assert trainer.callback_metrics[name].item() == pytest.approx(value, rel=1e-5, abs=1e-6), name
+        assert judge.callback_metrics[name].item() == pytest.approx(value, rel=1e-5, abs=1e-6), name
 
 
 def test_what_sharding_does_not_do_is_refused(ranks: list[dict[str, Any]]) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+from helpers.plain_runs import four_classes
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset, TensorDataset
+from torch.utils.data import DataLoader, Subset
 
 from lightning_monocon.watching.probe import draw_probe, evaluate
 
@@ -27,22 +28,14 @@ class Tiny(L.LightningModule):
         return result
 
 
-def data(rows: int, seed: int, *, shuffle: bool = False) -> DataLoader[Any]:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(rows) % 4
-    inputs = torch.randn(rows, 8, generator=generator) + 2 * torch.eye(8)[labels]
-    order = torch.Generator().manual_seed(9)
-    return DataLoader(TensorDataset(inputs, labels), batch_size=16, shuffle=shuffle, generator=order)
-
-
 @pytest.mark.parametrize(("train", "val", "size"), [(80, 0, 32), (0, 60, 32), (80, 60, 4)])
 def test_a_probe_of_nothing_is_an_error(train: int, val: int, size: int) -> None:
     with pytest.raises(ValueError, match=r"`probe` must take at least 6 inputs, half of them from each set; got "):
-        draw_probe(data(train, 0), data(val, 1), size, 0)
+        draw_probe(four_classes(train, 0), four_classes(val, 1), size, 0)
 
 
 def test_the_probe_is_stratified_hashed_and_fixed_by_its_seed() -> None:
-    train, val = data(80, 0), data(60, 1)
+    train, val = four_classes(80, 0), four_classes(60, 1)
     one, again, other = (draw_probe(train, val, 40, seed) for seed in (0, 0, 1))
     assert one.labels[:20].bincount().tolist() == one.labels[20:].bincount().tolist() == [5, 5, 5, 5]
     assert one.fingerprint == again.fingerprint != other.fingerprint
@@ -55,7 +48,7 @@ def test_evaluation_restores_modes_and_random_states() -> None:
     module.train()
     module.trunk[1].eval()
     before = torch.get_rng_state()
-    rows = evaluate(module, draw_probe(data(80, 0), data(60, 1), 40, 0), layer="trunk")
+    rows = evaluate(module, draw_probe(four_classes(80, 0), four_classes(60, 1), 40, 0), layer="trunk")
     assert rows.shape == (40, 32)
     assert [part.training for part in module.trunk] == [True, False, True]
     assert torch.equal(torch.get_rng_state(), before)
@@ -70,4 +63,4 @@ def test_outputs_that_are_no_rows_are_named() -> None:
     with pytest.raises(
         ValueError, match=r"`forward` must return one row of .* per input, \(B, D\); got dict with logits"
     ):
-        evaluate(Odd(), draw_probe(data(80, 0), data(60, 1), 40, 0))
+        evaluate(Odd(), draw_probe(four_classes(80, 0), four_classes(60, 1), 40, 0))

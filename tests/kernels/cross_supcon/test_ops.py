@@ -18,14 +18,6 @@ from lightning_monocon.losses import CrossSupConLoss
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 
 
-@pytest.fixture(params=["torch", "triton"])
-def backend(request: pytest.FixtureRequest) -> str:
-    """The implementation inside the operator; on a CPU the kernels need the interpreter."""
-    if request.param == "triton" and not dispatch.is_interpreting():
-        pytest.skip("Triton's interpreter is off: no Triton here, or TRITON_INTERPRET is not 1")
-    return request.param
-
-
 def test_a_bank_gets_no_gradient_and_changes_none(backend: str) -> None:
     anchors, contrast, *labels = two_sets()
     both = gradients(cross_supcon(anchors, contrast, *labels, backend=backend), anchors)[0]

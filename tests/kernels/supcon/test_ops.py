@@ -20,14 +20,6 @@ from lightning_monocon.losses import SupConLoss
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 
 
-@pytest.fixture(params=["torch", "triton"])
-def backend(request: pytest.FixtureRequest) -> str:
-    """The implementation inside the operator; on a CPU the kernels need the interpreter."""
-    if request.param == "triton" and not dispatch.is_interpreting():
-        pytest.skip("Triton's interpreter is off: no Triton here, or TRITON_INTERPRET is not 1")
-    return request.param
-
-
 def batch(rows: int = 20, dim: int = 6) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(rows)
     embeddings = torch.randn(rows, dim, generator=generator).requires_grad_()

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
-
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, build
 from lightning_monocon.scorecard.render.sentences import (
     Sentence,
@@ -85,21 +83,6 @@ def test_the_words_name_storage_dimensions_and_noise(planted: Planted) -> None:
     assert lines[0].startswith("1") and " as " in lines[0] and "dimensions (" in lines[0]
     assert all("leads, but is within the noise of twin (+0.0 points, 95 % interval" in line for line in lines)
     assert lines[-1].endswith("; it is ahead of encoder.")
-
-
-@pytest.fixture(scope="module")
-def starts(planted: Planted) -> Sets:
-    """The start makes heads narrow; the constraint does nothing beyond it."""
-
-    def arm(name: str, rank: int, draw: int) -> list[EmbeddingSet]:
-        return [planted(arm=name, seed=seed, rank=rank, draw=draw, noise=0.5) for seed in range(3)]
-
-    return {
-        "encoder": arm("encoder", 16, 0),
-        "mlp": arm("mlp", 14, 1),
-        "mlp-squared": arm("mlp-squared", 6, 2),
-        "monotonic": arm("monotonic", 6, 3),
-    }
 
 
 def test_the_words_say_which_does_it(starts: Sets) -> None:
