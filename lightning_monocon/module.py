@@ -115,14 +115,7 @@ class MonoCon(TwoPhaseModule):
             self.head_spec = head_spec(head, width, out_features, head_options)
             self.head = build_head(self.head_spec)
 
-        if loss is not None and nested:
-            raise ValueError(
-                "`nested` must be False where `loss` is given: it changes the default loss only. Pass "
-                f"loss=NestedSupConLoss(...) instead of {type(loss).__name__}."
-            )
-        ours = NestedSupConLoss(temperature) if nested else SupConLoss(temperature)
-        self.loss = ours if loss is None else loss
-
+        self.loss = _loss_or_default(loss, temperature, nested)
         self.start_phase()
         self.empty_batches = 0
         self._watch_positives = PositivesWatch()
@@ -302,3 +295,19 @@ class MonoCon(TwoPhaseModule):
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
         return model.eval()
+
+
+def _loss_or_default(loss: nn.Module | None, temperature: float, nested: bool) -> nn.Module:
+    """Return the loss that was given, or the supervised contrastive one.
+
+    Raises:
+        ValueError: If a loss is given and ``nested`` too.
+    """
+    if loss is None:
+        return NestedSupConLoss(temperature) if nested else SupConLoss(temperature)
+    if nested:
+        raise ValueError(
+            "`nested` must be False where `loss` is given: it changes the default loss only. Pass "
+            f"loss=NestedSupConLoss(...) instead of {type(loss).__name__}."
+        )
+    return loss

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -34,6 +35,26 @@ def test_code_file(path: Path) -> None:
     assert lines[0] == "# SPDX-License-Identifier: Apache-2.0"
     assert len(lines) <= 400, "split the file where its parts do not belong together"
     assert not [line for line in lines if re.match(r"\s*(import|from) pytorch_lightning\b", line)]
+
+
+def test_functions_are_short() -> None:
+    def length(node: ast.FunctionDef) -> int:
+        documented = ast.get_docstring(node) is not None
+        return node.end_lineno - (node.body[0].end_lineno if documented else node.lineno - 1)
+
+    found = {
+        f"{_name(path)}: {node.name}"
+        for path in PACKAGE
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and length(node) > 50
+        if "triton.jit" not in map(ast.unparse, node.decorator_list)  # a kernel cannot call its parts
+    }
+    assert not found, "split the function"
+
+
+def test_no_module_lies_loose() -> None:
+    loose = {path.name for path in (ROOT / "lightning_monocon").glob("*.py")}
+    assert loose == {"__init__.py", "__main__.py", "distributed.py", "losses.py", "module.py"}, "give it a room"
 
 
 @pytest.mark.parametrize("path", TEXT, ids=_name)
