@@ -71,12 +71,7 @@ class RowsWatcher(Watcher):
 
     @harmless
     def on_validation_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Record the submodule during one batch."""
         self._tap.open(pl_module)

@@ -38,11 +38,7 @@ class EmbeddingWriter(BasePredictionWriter):
             files.remove_leftovers(self.path.parent, re.escape(self.path.name), running=False)
 
     def write_on_epoch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        predictions: Sequence[Any],
-        batch_indices: Sequence[Any],
+        self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
         """Write the file."""
         if len(predictions) != GALLERY_AND_QUERY or not isinstance(predictions[0], list):

@@ -222,12 +222,7 @@ class ExactResume(Callback):
         self._seed_generators(trainer, trainer.current_epoch, batch_idx)
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Record where the next step will be, for a checkpoint that is saved before this one is over."""
         if self._within:

@@ -115,12 +115,7 @@ class NaNGuard(Callback):
             optimizer.zero_grad(set_to_none=True)  # AdamW skips a parameter without gradient, and its decay too
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Check the weights, or count a skipped step."""
         if self._bad is not None:
@@ -218,12 +213,7 @@ class NaNGuard(Callback):
             self._release = None
 
     def _guarded(
-        self,
-        trainer: Trainer,
-        module: LightningModule,
-        step: Callable[..., object],
-        *args: object,
-        **kwargs: object,
+        self, trainer: Trainer, module: LightningModule, step: Callable[..., object], *args: object, **kwargs: object
     ) -> object:
         if self._bad is not None:  # the inputs
             return None

@@ -148,12 +148,7 @@ class SemanticLandscape(Watcher):
 
     @harmless
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Evaluate if the schedule says so."""
         if is_due(self.schedule, trainer.global_step):

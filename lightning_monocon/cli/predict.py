@@ -29,10 +29,7 @@ def add_predict_arguments(parser: LightningArgumentParser) -> None:
     )
     group.add_argument("--shard-rows", type=int, default=65_536, help="Rows of a shard.")
     group.add_argument(
-        "--shard-kind",
-        type=Literal["safetensors", "parquet"],
-        default="safetensors",
-        help="File format of the shards.",
+        "--shard-kind", type=Literal["safetensors", "parquet"], default="safetensors", help="File format of the shards."
     )
 
 

@@ -191,10 +191,7 @@ class MonoConCLI(LightningCLI):
         if not fitting:
             return super().instantiate_trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
         return super().instantiate_trainer(
-            callbacks=callbacks,
-            logger=self._loggers(chosen),
-            default_root_dir=str(self.run_dir),
-            **kwargs,
+            callbacks=callbacks, logger=self._loggers(chosen), default_root_dir=str(self.run_dir), **kwargs
         )
 
     def before_fit(self) -> None:

@@ -223,12 +223,7 @@ def _search_tile(
 
 
 def neighbours(
-    gallery: Tensor,
-    query: Tensor | None,
-    k: int = 5,
-    metric: DistanceName = "cosine",
-    *,
-    first: Tensor | None = None,
+    gallery: Tensor, query: Tensor | None, k: int = 5, metric: DistanceName = "cosine", *, first: Tensor | None = None
 ) -> Neighbours:
     """Return the k nearest gallery rows of every query row, exactly, nearest first.
 

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 Role = Literal["train", "test", "val"]
-SUFFIXES = frozenset(
-    ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split(),
-)
+SUFFIXES = frozenset(".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split())
 
 # of desktops, notebooks, archives and network storage; names that start with a dot are always skipped
 _TOOL_FOLDERS = frozenset(

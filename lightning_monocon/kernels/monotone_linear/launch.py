@@ -123,15 +123,7 @@ def _finish(parts: Tensor, sums: Tensor, weight: Weight) -> tuple[Tensor, Tensor
     dw = torch.empty(n, k, dtype=weight.tensor.dtype, device=parts.device)
     db = torch.empty(n, dtype=torch.float32, device=parts.device)
     finish_dw_kernel[_map_grid(n, k)](
-        parts_ptr=parts,
-        sums_ptr=sums,
-        dw_ptr=dw,
-        db_ptr=db,
-        N=n,
-        K=k,
-        PARTS=count,
-        TILE=MAP_TILE,
-        **weight.arguments,
+        parts_ptr=parts, sums_ptr=sums, dw_ptr=dw, db_ptr=db, N=n, K=k, PARTS=count, TILE=MAP_TILE, **weight.arguments
     )
     return dw, db
 
