@@ -298,11 +298,7 @@ class MonoCon(TwoPhaseModule):
 
 
 def _loss_or_default(loss: nn.Module | None, temperature: float, nested: bool) -> nn.Module:
-    """Return the loss that was given, or the supervised contrastive one.
-
-    Raises:
-        ValueError: If a loss is given and ``nested`` too.
-    """
+    """Return the given loss, or the supervised contrastive one; raise ValueError for a loss beside ``nested``."""
     if loss is None:
         return NestedSupConLoss(temperature) if nested else SupConLoss(temperature)
     if nested:

@@ -74,11 +74,7 @@ def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequ
 
 
 def _resolved(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the whole configuration that `monocon fit` makes of a recipe and further options.
-
-    Raises:
-        SystemExit: With status 2 and a sentence, if one of them does not fit.
-    """
+    """Return the configuration that `monocon fit` makes of a recipe and options; exit with status 2 if one is wrong."""
     from lightning_monocon.cli.trainer import run as fit
 
     printed = StringIO()
@@ -92,11 +88,7 @@ def _resolved(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _check_classes(config: Mapping[str, Any]) -> None:
-    """Refuse data of this package without classes before anything is trained.
-
-    Raises:
-        ValueError: If the recipe's data have none.
-    """
+    """Raise ValueError, before anything is trained, if the recipe's data are of this package and have no classes."""
     from lightning_monocon import data
 
     module, _, name = config["data"]["class_path"].rpartition(".")

@@ -79,11 +79,7 @@ class ComparedArm:
 
 
 def parse_arm(name: str) -> ComparedArm:
-    """Return the arm of that name.
-
-    Raises:
-        ValueError: If it is not one of those that can be compared.
-    """
+    """Return the arm of that name; raise ValueError if it is not one of those that can be compared."""
     kind, dash, detail = name.partition("-")
     if name in ("encoder", "mlp", "monotonic"):
         return ComparedArm("none" if name == "encoder" else name)

@@ -67,11 +67,7 @@ class CommandParser(OptionParser, ArgumentParser):
         self._general = list(self._actions)
 
     def config_file(self, name: str) -> str:
-        """Return the path of a file on this machine: no URL, and no text in place of a file.
-
-        Raises:
-            SystemExit: With status 2 if there is none.
-        """
+        """Return the path of a file on this machine; exit with status 2 for a URL, a text or a missing file."""
         path = expanded(name)
         if not Path(path).is_file():
             stop(f"`{self._file}` must be an existing YAML file with options of the command, got {name!r}")

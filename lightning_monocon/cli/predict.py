@@ -34,11 +34,7 @@ def add_predict_arguments(parser: LightningArgumentParser) -> None:
 
 
 def check_out(options: Namespace) -> None:
-    """Check that ``--out`` can be written before anything is computed.
-
-    Raises:
-        SystemExit: With status 2 if it cannot.
-    """
+    """Check that ``--out`` can be written before anything is computed; exit with status 2 if it cannot."""
     path = Path(options.out)
     one_file = options.out.endswith(_ONE_FILE)
     if not options.out or (one_file and path.is_dir()):

@@ -58,11 +58,7 @@ def add_resume_arguments(parser: LightningArgumentParser) -> None:
 def rolling_checkpoint(
     folder: Path, keep: int, keep_gb: float | None, every_n_steps: int | None, every_n_seconds: float
 ) -> RollingCheckpoint:
-    """Return the callback that the options ask for.
-
-    Raises:
-        SystemExit: With status 2 if a number is below its bound.
-    """
+    """Return the callback that the options ask for; exit with status 2 if a number is below its bound."""
     try:
         return RollingCheckpoint(
             str(folder),

@@ -109,11 +109,7 @@ def _load(text: str, file: str, expected: str = _RECIPE) -> Any:  # noqa: ANN401
 
 
 def _refuse_doubled_keys(text: str, file: str) -> None:
-    """Compare the keys of each mapping; PyYAML keeps the last of two equal keys and drops the first silently.
-
-    Raises:
-        ConfigError: If two are equal.
-    """
+    """Raise ConfigError if two keys of a mapping are equal; PyYAML drops the first silently."""
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()

@@ -105,11 +105,7 @@ def stack_tensors(stack: nn.Sequential) -> dict[str, Tensor]:
 
 
 def rebuild(specs: Sequence[Mapping[str, object]], tensors: Mapping[str, Tensor]) -> nn.Sequential:
-    """Return the chain that `describe` described, with its weights.
-
-    Raises:
-        ValueError: If a layer is unknown, or a weight is missing or of another shape.
-    """
+    """Return the chain that `describe` described; raise ValueError if a layer is unknown or a weight does not fit."""
     return nn.Sequential(*(_layer(spec, tensors) for spec in specs)).eval().requires_grad_(False)
 
 

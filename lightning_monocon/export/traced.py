@@ -61,11 +61,7 @@ def save_pt2(program: ExportedProgram, path: Path, stamp: Stamp) -> None:
 
 
 def save_onnx(program: ExportedProgram, path: Path, stamp: Stamp, inputs: Sequence[str]) -> None:
-    """Write the ``.onnx`` file, the same graph.
-
-    Raises:
-        ModuleNotFoundError: Without onnx and onnxscript.
-    """
+    """Write the ``.onnx`` file, the same graph; raise ModuleNotFoundError without onnx and onnxscript."""
     for package in ("onnx", "onnxscript"):
         need(package)
     outputs = ["embeddings", "codes"][: len(program.graph_signature.user_outputs)]
@@ -105,11 +101,7 @@ def stamp_of_onnx(path: Path) -> Stamp:
 
 
 def stamp_of_pt2(path: Path) -> Stamp:
-    """Read the stamp of a ``.pt2`` file without loading the program.
-
-    Raises:
-        ValueError: If the file is damaged or has no stamp.
-    """
+    """Read a ``.pt2`` file's stamp without loading the program; raise ValueError if the file has no whole one."""
     try:
         with zipfile.ZipFile(path) as archive:
             found = [name for name in archive.namelist() if name.endswith(_STAMP_FILE)]
@@ -119,11 +111,7 @@ def stamp_of_pt2(path: Path) -> Stamp:
 
 
 def need(package: str) -> ModuleType:
-    """Import an optional package.
-
-    Raises:
-        ModuleNotFoundError: With the extra to install.
-    """
+    """Import an optional package; raise ModuleNotFoundError, with the extra to install, if it is missing."""
     try:
         return import_module(package)
     except ModuleNotFoundError as error:

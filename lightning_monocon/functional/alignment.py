@@ -11,11 +11,7 @@ from lightning_monocon.functional.uniformity import unit_float64
 
 
 def alignment_sum(embeddings: Tensor, positives: Tensor, alpha: float) -> Tensor:
-    """Return the sum over pairs of the distance of unit rows to the power ``alpha``.
-
-    Raises:
-        ValueError: If the two do not have one shape.
-    """
+    """Return the sum over pairs of the distance of unit rows to the power ``alpha``; the shapes must be equal."""
     if isinstance(positives, Tensor) and positives.shape != embeddings.shape:
         raise ValueError(
             f"`positives` must have the shape {tuple(embeddings.shape)} of `embeddings`, row by row a positive pair;"

@@ -41,15 +41,8 @@ def alpha_req(embeddings: Tensor, first: int = 1, last: int | None = None, norma
     for embeddings that generalise, larger for collapsed ones. The value depends on the range of components; report it
     with the result.
 
-    Args:
-        embeddings: ``(N, D)``, any floating dtype.
-        first: The first component of the fit, counted from 1.
-        last: The last one; None for all.
-        normalize: Divide every row by its length first.
-
-    Raises:
-        TypeError: If ``embeddings`` is not a floating-point tensor.
-        ValueError: If the shape is wrong, a row is not finite, or the range is empty.
+    Components are counted from 1, and ``last=None`` stands for all; the other arguments and the errors are those of
+    `moments`.
 
     Example:
         >>> rows = torch.diag(torch.arange(1.0, 5.0).pow(-0.75))

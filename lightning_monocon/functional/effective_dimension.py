@@ -37,14 +37,7 @@ def effective_dimension(embeddings: Tensor, variance: float = 0.99, normalize: b
     ``variance`` counts as reached, so exact ties do not hang on rounding. It grows with the sample until N is many
     times D: compare at equal N only. MonoCon calls it compactness.
 
-    Args:
-        embeddings: ``(N, D)``, any floating dtype.
-        variance: The share to explain, in (0, 1].
-        normalize: Divide every row by its length first.
-
-    Raises:
-        TypeError: If ``embeddings`` is not a floating-point tensor.
-        ValueError: If the shape is wrong, a row is not finite, or ``variance`` is outside (0, 1].
+    ``variance`` lies in (0, 1]; the other arguments and the errors are those of `moments`.
 
     Example:
         >>> effective_dimension(torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))

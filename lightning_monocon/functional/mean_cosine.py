@@ -28,12 +28,7 @@ def mean_cosine(embeddings: Tensor) -> Tensor:
 
     Near 0 for embeddings spread over the sphere, near 1 for a narrow cone. A row of zeros has cosine 0 with all.
 
-    Args:
-        embeddings: ``(N, D)``, any floating dtype.
-
-    Raises:
-        TypeError: If ``embeddings`` is not a floating-point tensor.
-        ValueError: If the shape is wrong or a row is not finite.
+    ``embeddings`` and the errors are those of `moments`.
 
     Example:
         >>> mean_cosine(torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 0.0]]))

@@ -26,11 +26,7 @@ class NeuralCollapseResult(NamedTuple):
 
 
 def class_sums(embeddings: Tensor, labels: Tensor | None, num_classes: int, normalize: bool) -> tuple[Tensor, Tensor]:
-    """Return the rows of each class ``(C,)`` and their sums ``(C, D)``, float64.
-
-    Raises:
-        ValueError: If a label is outside 0 ... C - 1.
-    """
+    """Return each class's number of rows ``(C,)`` and their sum ``(C, D)``, float64; labels are 0 ... C - 1."""
     rows = check_embeddings(embeddings)
     known = check_labels(labels, len(rows))
     if len(known) and not (0 <= int(known.min()) and int(known.max()) < num_classes):

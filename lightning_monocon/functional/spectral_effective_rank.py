@@ -35,15 +35,7 @@ def spectral_effective_rank(
     uncentred rows, here without RankMe's epsilon of 1e-7 beside p. ``centred=True`` subtracts the mean first, and
     ``values="eigenvalues"`` takes the squares :math:`s_i^2`: each gives another number for the same embeddings.
 
-    Args:
-        embeddings: ``(N, D)``, any floating dtype.
-        centred: Subtract the mean first.
-        values: ``"singular"`` values or ``"eigenvalues"`` (their squares).
-        normalize: Divide every row by its length first.
-
-    Raises:
-        TypeError: If ``embeddings`` is not a floating-point tensor.
-        ValueError: If the shape is wrong, a row is not finite, or ``values`` is unknown.
+    The other arguments and the errors are those of `moments`.
 
     Example:
         >>> spectral_effective_rank(torch.eye(4))

@@ -20,14 +20,7 @@ def stable_rank(embeddings: Tensor, centred: bool = True, normalize: bool = True
 
     Rudelson & Vershynin (2007). Blind to everything below the largest direction's scale.
 
-    Args:
-        embeddings: ``(N, D)``, any floating dtype.
-        centred: Subtract the mean first.
-        normalize: Divide every row by its length first.
-
-    Raises:
-        TypeError: If ``embeddings`` is not a floating-point tensor.
-        ValueError: If the shape is wrong or a row is not finite.
+    ``centred`` subtracts the mean first; the other arguments and the errors are those of `moments`.
 
     Example:
         >>> import torch

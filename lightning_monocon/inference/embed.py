@@ -78,11 +78,7 @@ def has_classes(trainer: Trainer) -> bool:
 
 
 def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Join the outputs of a module's steps, key by key, on the CPU.
-
-    Raises:
-        ValueError: If there are none.
-    """
+    """Join the outputs of a module's steps, key by key, on the CPU; raise ValueError if there are none."""
     if not parts:
         raise ValueError("`parts` must hold at least one batch, got none: the loader is empty.")
     return {name: torch.cat([part[name].detach().cpu() for part in parts]).clone() for name in parts[0]}

@@ -14,11 +14,7 @@ from lightning_monocon.training.batches import described
 
 
 def named_submodule(module: nn.Module, layer: str) -> nn.Module:
-    """Return the submodule ``layer``.
-
-    Raises:
-        ValueError: If there is none of that name.
-    """
+    """Return the submodule ``layer``; raise ValueError if there is none of that name."""
     try:
         return module.get_submodule(layer)
     except AttributeError as error:
@@ -70,11 +66,7 @@ class LayerTap:
         self.close()
 
     def open(self, module: nn.Module) -> Self:
-        """Start to record the outputs of a submodule.
-
-        Raises:
-            ValueError: If there is no submodule of that name.
-        """
+        """Start to record the outputs of a submodule; raise ValueError if there is no submodule of that name."""
         self.close()
         if self.layer is not None:
             self._handle = named_submodule(module, self.layer).register_forward_hook(self._keep)
@@ -88,11 +80,7 @@ class LayerTap:
             self._handle = None
 
     def rows(self) -> Tensor:
-        """Return the submodule's last output as rows ``(B, D)``.
-
-        Raises:
-            ValueError: If it has not run, or its output does not consist of rows.
-        """
+        """Return the submodule's last output as rows ``(B, D)``; raise ValueError if it has not run or gave no rows."""
         if not self._found:
             raise ValueError(
                 f"`layer` must name a submodule that runs in the step; {self.layer!r} was not called. Name another one."
@@ -104,11 +92,7 @@ class LayerTap:
 
 
 def taken(outputs: object, key: str) -> Tensor:
-    """Return the rows that a step has returned under ``key``.
-
-    Raises:
-        ValueError: If there is no such entry, or it does not consist of rows.
-    """
+    """Return the rows that a step has returned under ``key``; raise ValueError if there are none."""
     if not isinstance(outputs, Mapping) or key not in outputs:
         raise ValueError(
             f"The step must return a mapping with the key {key!r}; got {described(outputs)}. Return one from "

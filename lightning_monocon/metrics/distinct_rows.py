@@ -60,16 +60,7 @@ class DistinctRows(StreamingMetric):
         self.add_state(self._seen, torch.zeros(1, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, embeddings: Tensor, role: Role = "gallery") -> None:
-        """Add rows; those of the other role are not counted.
-
-        Args:
-            embeddings: ``(N, D)``, any floating dtype; ``N`` may be 0.
-            role: Whether they are gallery or query.
-
-        Raises:
-            TypeError: If ``embeddings`` is not a floating-point tensor.
-            ValueError: If the shape or role is wrong.
-        """
+        """Add rows, which may hold any number; those of the other role are not counted."""
         check_role(role)
         rows = check_embeddings(embeddings)
         if role != self.role:

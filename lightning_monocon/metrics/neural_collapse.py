@@ -60,16 +60,9 @@ class NeuralCollapse(SpectralMetric):
     def update(  # type: ignore[override]  # labels come second, as in every metric that reads them
         self, embeddings: Tensor, labels: Tensor | None = None, role: Role = "gallery"
     ) -> None:
-        """Add rows; those of the other role are not held.
+        """Add rows of classes 0 ... C - 1; those of the other role are not held.
 
-        Args:
-            embeddings: ``(N, D)``, any floating dtype; ``N`` may be 0.
-            labels: ``(N,)`` integers, 0 ... C - 1.
-            role: Whether they are gallery or query.
-
-        Raises:
-            TypeError: If ``embeddings`` is not a floating-point tensor, or ``labels`` are missing or not integers.
-            ValueError: If a shape, width, label or role is wrong, or a row is not finite.
+        Arguments and errors are those of `KNNAccuracy.update`.
         """
         check_role(role)
         if role != self.role:

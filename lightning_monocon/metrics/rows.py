@@ -168,16 +168,7 @@ class RowsOfOneRole(RowsMetric):
         self.role: Role = role
 
     def update(self, embeddings: Tensor, role: Role = "gallery") -> None:
-        """Add rows.
-
-        Args:
-            embeddings: ``(N, D)``, float16, bfloat16, float32 or float64; ``N`` may be 0.
-            role: Whether they are gallery or query.
-
-        Raises:
-            TypeError: If ``embeddings`` is not a floating-point tensor.
-            ValueError: If the shape, width or role is wrong, or a row is not finite.
-        """
+        """Add rows; arguments and errors are those of `EffectiveDimension.update`."""
         self._add(role, embeddings)
 
     def reported(self, values: dict[str, Tensor]) -> dict[str, Tensor]:

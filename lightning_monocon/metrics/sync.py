@@ -17,11 +17,7 @@ def is_unset(shape: tuple[int, ...]) -> bool:
 
 
 def common_shape(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the shape that holds a state of each rank, read from those that have data.
-
-    Raises:
-        ValueError: If two of them hold rows of different width.
-    """
+    """Return the shape that holds the state of every rank; raise ValueError if the rows differ in width."""
     known = [shape for shape in shapes if not is_unset(shape)] or shapes
     if len({shape[1:] for shape in known}) > 1:
         widths = sorted({shape[-1] - int(len(shape) == 3) for shape in known})

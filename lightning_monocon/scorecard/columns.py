@@ -18,11 +18,7 @@ Array = NDArray[Any]
 
 
 def import_parquet(path: Path) -> ModuleType:
-    """Return `pyarrow.parquet`, imported for the file at ``path``.
-
-    Raises:
-        ModuleNotFoundError: If pyarrow is not installed.
-    """
+    """Import `pyarrow.parquet` for the file at ``path``; raise ModuleNotFoundError if pyarrow is not installed."""
     try:
         return import_module("pyarrow.parquet")
     except ModuleNotFoundError as error:

@@ -206,11 +206,7 @@ def check_rows(embeddings: Tensor, labels: Tensor) -> None:
 
 @contextmanager
 def naming_drop_last(labels: Tensor) -> Iterator[None]:
-    """Add the remedy to the error that batch norm raises at a batch of one.
-
-    Raises:
-        ValueError: If batch norm raises it.
-    """
+    """Add the remedy to the ValueError that batch norm raises at a batch of one."""
     try:
         yield
     except ValueError as error:

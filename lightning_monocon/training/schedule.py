@@ -43,11 +43,7 @@ class Schedule(NamedTuple):
     bn_while_frozen: Literal["update", "freeze"] = "update"
 
     def checked(self) -> Self:
-        """Return the schedule itself after checking it.
-
-        Raises:
-            ValueError: If a rate or a length is negative, or ``bn_while_frozen`` is unknown.
-        """
+        """Return the schedule; raise ValueError if a rate or length is negative or ``bn_while_frozen`` is unknown."""
         for name in ("lr_encoder", "lr_head", "lr_warmup", "weight_decay", "warmup_epochs"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")

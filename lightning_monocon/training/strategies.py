@@ -12,11 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def check_chunk_size(chunk_size: int | None) -> None:
-    """Check the number of samples that are embedded at a time.
-
-    Raises:
-        ValueError: If it is less than 1.
-    """
+    """Check the number of samples that are embedded at a time; raise ValueError if it is less than 1."""
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(
             f"`chunk_size` must be at least 1, or None to embed the batch as a whole; got {chunk_size}. Take what fits "

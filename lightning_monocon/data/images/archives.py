@@ -22,11 +22,7 @@ _SIDE, _PIXELS = 32, 3 * 32 * 32  # CIFAR
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Return the array of an IDX file of bytes, gzipped or not.
-
-    Raises:
-        ValueError: If it is not such a file, or is cut short.
-    """
+    """Return the array of an IDX file of bytes, gzipped or not; raise ValueError if it is no such file or cut short."""
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         zeros, kind, ndim = struct.unpack(">HBB", raw[:4])

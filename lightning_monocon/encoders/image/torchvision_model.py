@@ -61,11 +61,7 @@ class TorchvisionEncoder(nn.Module):
 
 
 def import_torchvision(name: str) -> ModuleType:
-    """Import a module of torchvision.
-
-    Raises:
-        RuntimeError: If it is missing or was built for another torch.
-    """
+    """Import a module of torchvision; raise RuntimeError if it is missing or was built for another torch."""
     try:
         return import_module(name)
     except (ImportError, RuntimeError, AttributeError) as error:  # a build for another torch fails in all three ways

@@ -69,11 +69,7 @@ def trunk(model: nn.Module) -> nn.Module:
 
 
 def text_config(model: nn.Module, name: str) -> Config:
-    """Return the model's configuration.
-
-    Raises:
-        ValueError: If the model is not a text model of a single width.
-    """
+    """Return the model's configuration; raise ValueError if the model is not a text model of a single width."""
     config = model.config
     sizes = {key: getattr(config, key, None) for key in ("hidden_size", "vocab_size")}
     if not all(isinstance(size, int) for size in sizes.values()):

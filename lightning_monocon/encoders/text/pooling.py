@@ -59,10 +59,6 @@ def in_length_groups(inputs: Inputs, groups: int, embed: Callable[[Inputs], Tens
 
 
 def check_groups(groups: int) -> None:
-    """Check the number of length groups.
-
-    Raises:
-        ValueError: If it is not positive.
-    """
+    """Check the number of length groups; raise ValueError if it is not positive."""
     if groups < 1:
         raise ValueError(f"`length_groups` must be at least 1, got {groups}. Try 4 on a CPU, 1 on a GPU.")

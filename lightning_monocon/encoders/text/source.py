@@ -55,11 +55,7 @@ def locate(name: str) -> tuple[str, bool]:
 
 
 def check_files(folder: Path, expected: dict[str, str]) -> None:
-    """Check that files have the expected sha256.
-
-    Raises:
-        RuntimeError: If a file is missing or differs.
-    """
+    """Check that files have the expected sha256; raise RuntimeError if a file is missing or differs."""
     for name, digest in expected.items():
         file = folder / name
         found = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "no such file"
