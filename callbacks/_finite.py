@@ -100,14 +100,7 @@ def listed(values: Iterable[object]) -> str:
 
 
 def likely_cause(trainer: Trainer, module: LightningModule, place: Place, reason: str = "") -> str:
-    """Return the likely cause of numbers that are not finite, and its remedy.
-
-    Args:
-        trainer: Trainer, for its precision and learning rates.
-        module: Module, for its weights.
-        place: Step, for its inputs.
-        reason: Error message of the loss, if any.
-    """
+    """Return the likely cause of numbers that are not finite, and its remedy; ``reason`` is the loss's error."""
     if bad_rows(place.batch):
         return "bad input: the batch itself holds NaN or infinity. Fix the data or the transform that makes it."
     rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
@@ -151,13 +144,7 @@ class Arrivals:
         self._signs: deque[_Sign] = deque()
 
     def send(self, what: str, value: Tensor, place: Place) -> None:
-        """Start the copy of a 0-d value.
-
-        Args:
-            what: Name of what the value stands for.
-            value: Value on a CUDA device.
-            place: Step that the value belongs to.
-        """
+        """Start the copy of a 0-d value on a CUDA device, which stands for ``what`` at the step ``place``."""
         host = torch.empty((), dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
         copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         copied.record()

@@ -28,13 +28,9 @@ _POLL_SECONDS = 0.5
 
 
 def run(args: Sequence[str]) -> None:
-    """Run the command.
+    """Run the command, which passes options that it does not know to `monocon fit`.
 
-    Args:
-        args: ``["compare", ...]``; options it does not know go to `monocon fit`.
-
-    Raises:
-        SystemExit: With status 2 if an option does not fit, 1 if a run failed.
+    It exits with status 2 if an option does not fit, and with 1 if a run failed.
     """
     options, overrides = parser().parse(args[1:])
     out = Path(options.out)

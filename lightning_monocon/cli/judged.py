@@ -14,12 +14,7 @@ from lightning_monocon.cli.config import stop
 def check_judged_checkpoint(command: str, options: Namespace) -> None:
     """Check that there is a checkpoint, unless untrained weights are asked for, and say which weights are taken.
 
-    Args:
-        command: ``"validate"``, ``"test"`` or ``"predict"``.
-        options: Its parsed options.
-
-    Raises:
-        SystemExit: With status 2 if there is neither, both, or no such file.
+    Exit with status 2 if there is neither, both, or no such file.
     """
     chosen = options.ckpt_path
     if chosen is None and not options.untrained:

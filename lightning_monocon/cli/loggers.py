@@ -34,13 +34,7 @@ def add_wandb_arguments(parser: LightningArgumentParser) -> None:
 
 
 def loggers(asked: Sequence[Logger], options: Namespace, run_dir: Path) -> list[Logger]:
-    """Return the loggers of a run.
-
-    Args:
-        asked: Those of the configuration; a CSV logger in the run's folder where there are none.
-        options: The parsed options of `fit`.
-        run_dir: The run's folder.
-    """
+    """Return the loggers of a run: those of the configuration, or a CSV logger in the run's folder."""
     # a version per resume: CSVLogger deletes what it finds
     chosen: list[Logger] = list(asked) or [CSVLogger(run_dir, name="csv")]
     if options.wandb != "off" and not any(isinstance(logger, WandbLogger) for logger in chosen):

@@ -16,15 +16,7 @@ _TAKEN = {"seed_everything"}  # Lightning chooses the seed itself
 
 
 def check_nulls(parser: argparse.ArgumentParser, options: Namespace) -> None:
-    """Check that no option is null, unless its type or its default says that it may be.
-
-    Args:
-        parser: The parser of the command.
-        options: What it parsed.
-
-    Raises:
-        ValueError: If one is; the sentence names the key.
-    """
+    """Raise ValueError, naming the key, if an option is null and neither its type nor its default allows it."""
     actions = [action for action in parser._actions if action.dest in options or "." in action.dest]
     for group in dict.fromkeys(action.dest.partition(".")[0] for action in actions if "." in action.dest):
         if group in options and options[group] is None:

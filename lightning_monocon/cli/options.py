@@ -74,11 +74,7 @@ class CommandParser(OptionParser, ArgumentParser):
         return path
 
     def parse(self, words: Sequence[str]) -> tuple[Namespace, list[str]]:
-        """Return the options of the command, and the words that it passes on.
-
-        Raises:
-            SystemExit: With status 2 and one sentence if an option does not fit.
-        """
+        """Return the options of the command and the words that it passes on; exit with status 2 if one does not fit."""
         with ImportPolicy().parsing(), strict_yaml(self._file, "options of the command, a mapping"):
             options = self.parse_args(list(words))
         for word in self._passed:

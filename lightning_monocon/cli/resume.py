@@ -74,12 +74,7 @@ def rolling_checkpoint(
 def checkpoint_to_resume(folder: RunFolder, asked: str) -> Path | None:
     """Return the checkpoint that ``--resume`` means; ``None`` where a run has none yet and starts.
 
-    Args:
-        folder: The run's.
-        asked: ``"auto"`` or the path of a checkpoint.
-
-    Raises:
-        SystemExit: With status 2 if there is no such file, or the newest is whole and cannot be read.
+    Exit with status 2 if there is no such file, or the newest is whole and cannot be read.
     """
     if asked != AUTO:
         path = Path(asked)

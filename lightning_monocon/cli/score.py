@@ -28,14 +28,7 @@ arrays and columns are not read.
 
 
 def run(args: Sequence[str]) -> None:
-    """Run the command.
-
-    Args:
-        args: ``["score", ...]``.
-
-    Raises:
-        SystemExit: With status 2 if a file or an option does not fit.
-    """
+    """Run the command; exit with status 2 if a file or an option does not fit."""
     options, _ = parser().parse(args[1:])
     with refusing("score"):
         print(score(options))

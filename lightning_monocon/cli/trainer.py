@@ -48,16 +48,9 @@ _PATHS = ("run_dir", "ckpt_path", "resume", "out")
 
 
 def run(args: Sequence[str]) -> MonoConCLI:
-    """Run one command of the trainer.
+    """Run one command of the trainer and return the finished command line, with its trainer, model and data module.
 
-    Args:
-        args: The command and its options, such as ``["fit", "--config", "digits"]``.
-
-    Returns:
-        The finished command line, with its ``trainer``, ``model`` and ``datamodule``.
-
-    Raises:
-        SystemExit: With status 2 if an option does not exist or its value does not fit.
+    Exit with status 2 if an option does not exist or its value does not fit.
     """
     # Lightning 2.6.6 calls what torch 2.13 and jsonargparse 4.49 deprecate, which is not the user's to fix
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")

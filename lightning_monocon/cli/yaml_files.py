@@ -85,13 +85,7 @@ def strict_yaml(flag: str = "--config", content: str = _RECIPE) -> Iterator[None
 
 
 def _load(text: str, file: str, expected: str = _RECIPE) -> Any:  # noqa: ANN401  # whatever the file holds
-    """Return what jsonargparse makes of the text, unless a key is in it twice.
-
-    Args:
-        text: YAML.
-        file: The file that it comes from, as the sentence on a mistake calls it; empty for a value.
-        expected: What the file must hold.
-    """
+    """Return what jsonargparse makes of the text, unless a key is in it twice; ``file`` is empty for a value."""
     name = file or "the value"
     from jsonargparse import _loaders_dumpers
 

@@ -98,16 +98,7 @@ MOVED = {
 
 
 def moved_name(package: str, name: str, homes: Mapping[str, str]) -> object:
-    """Return a name that a package held while it was one file.
-
-    Args:
-        package: The package, as its ``__name__``.
-        name: The name that was asked for.
-        homes: The module in which each such name is now, within `lightning_monocon`.
-
-    Raises:
-        AttributeError: If ``homes`` does not have the name.
-    """
+    """Return a name that a package held while it was one file; ``homes`` has the module of each such name now."""
     if name not in homes:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
     home = f"{_PACKAGE}.{homes[name]}"

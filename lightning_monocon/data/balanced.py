@@ -26,13 +26,8 @@ _REPEAT = 1 << 32
 def deal(cards: int, hand: int, hands: int, generator: torch.Generator) -> Tensor:
     """Return hands dealt from a deck that is shuffled again whenever it runs out, ``(hands, hand)``.
 
-    No hand holds a card twice, and any two cards have been dealt equally often to within one at any moment.
-
-    Args:
-        cards: Cards in the deck, at least ``hand``.
-        hand: Cards in a hand.
-        hands: Number of hands.
-        generator: Generator of the shuffles.
+    No hand holds a card twice, and any two cards have been dealt equally often to within one at any moment. The deck
+    has at least ``hand`` cards.
     """
     rest = torch.empty(0, dtype=torch.int64)
     dealt, count = [rest.view(0, hand)], 0

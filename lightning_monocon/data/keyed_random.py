@@ -32,17 +32,7 @@ def run_seed(seed: int | None) -> int:
 
 
 def uniform(seed: int, epochs: NDArray[np.int64], indices: NDArray[np.int64], draws: int) -> NDArray[np.float64]:
-    """Return keyed uniforms in [0, 1).
-
-    Args:
-        seed: Seed of the run.
-        epochs: Epoch of each sample, shape ``(B,)``.
-        indices: Position of each sample in the data set, shape ``(B,)``.
-        draws: Number of uniforms per sample.
-
-    Returns:
-        An array of shape ``(B, draws)``.
-    """
+    """Return uniforms in [0, 1), ``(B, draws)``, keyed by the seed, epochs ``(B,)`` and positions ``(B,)``."""
     sample = _mix(_mix(np.uint64(key(seed)) + epochs.astype(np.uint64) * _GOLDEN) + indices.astype(np.uint64) * _GOLDEN)
     state = sample[:, None] + np.arange(1, draws + 1, dtype=np.uint64) * _GOLDEN
     return (_mix(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -35,15 +35,7 @@ class RemainingSampler(DistributedSampler[Any]):
 
 
 def remaining(loader: DataLoader[Any], done: int) -> DataLoader[Any]:
-    """Return a loader over the rows of this rank behind the first ``done``.
-
-    Args:
-        loader: Loader over a data set with a length, in order.
-        done: Number of rows of this rank that are left out.
-
-    Raises:
-        ValueError: If the loader shuffles, or has no sampler to shorten.
-    """
+    """Return a loader over this rank's rows behind the first ``done``; raise ValueError if it has no fixed order."""
     if type(loader.batch_sampler) is not BatchSampler:
         raise ValueError(
             "`predict_dataloader` must make its batches with PyTorch's own `BatchSampler`; got "

@@ -14,15 +14,7 @@ _PATIENCE = 10.0
 
 
 def optional_package(name: str, extra: str) -> ModuleType:
-    """Import a package that an extra of this one installs.
-
-    Args:
-        name: The module to import.
-        extra: The extra that installs it.
-
-    Raises:
-        ModuleNotFoundError: If it is not installed; the message names the extra.
-    """
+    """Import a package that an extra installs; raise ModuleNotFoundError, naming the extra, if it is missing."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -57,15 +49,7 @@ def is_local(name: str) -> bool:
 
 @contextmanager
 def reachable(argument: str, source: str) -> Iterator[None]:
-    """Report in one sentence that a model could not be loaded.
-
-    Args:
-        argument: Name of the user's argument.
-        source: Its value, a path or the name of a model.
-
-    Raises:
-        RuntimeError: If the block fails to read a file or to reach a hub.
-    """
+    """Turn a failure of the block to read a file or to reach a hub into a RuntimeError of one sentence."""
     try:
         yield
     except OSError as error:

@@ -106,16 +106,9 @@ def digest_files(folder: Path) -> dict[str, str]:
 
 
 def check_files(folder: Path, description: Description, names: Iterable[str]) -> None:
-    """Refuse files that are not those that were exported.
+    """Raise FileNotFoundError for a missing file of an export, ValueError for one that was changed or added.
 
-    Args:
-        folder: Of the export.
-        description: Of the export; that of the layout before lists no files, so that nothing is checked.
-        names: Files that a form reads.
-
-    Raises:
-        FileNotFoundError: If one is missing.
-        ValueError: If one was changed or added.
+    The layout before lists no files, so that nothing is checked.
     """
     if description.stamp.format == OLD:
         return

@@ -62,14 +62,9 @@ def rounding(prepared: Prepared) -> Rounding:
 
 
 def checked_tolerance(found: Rounding, tolerance: float | None) -> float:
-    """Return the tolerance to hold the forms to, before any of them is written.
+    """Return the tolerance for the forms, by default what rounding explains.
 
-    Args:
-        found: What rounding does.
-        tolerance: What the caller asks for; None for what rounding explains.
-
-    Raises:
-        RuntimeError: If rounding alone exceeds it, or would change codes.
+    Raise RuntimeError, before a form is written, if rounding alone exceeds it or would change codes.
     """
     if tolerance is not None and found.measured > tolerance:
         raise RuntimeError(

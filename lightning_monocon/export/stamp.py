@@ -79,15 +79,7 @@ class Stamp:
 
 
 def parse_stamp(content: object, source: object) -> Stamp:
-    """Return the stamp that a file holds, as JSON text or as the mapping in it.
-
-    Args:
-        content: Text, mapping, or None where a file has none.
-        source: The file, for the error.
-
-    Raises:
-        ValueError: If it is missing, damaged, or of another version.
-    """
+    """Return the stamp in a text or mapping; raise ValueError if it is missing, damaged or of another version."""
     try:
         values = json.loads(content) if isinstance(content, str) else content
     except json.JSONDecodeError:

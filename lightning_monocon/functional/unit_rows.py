@@ -26,10 +26,6 @@ def binary_scale(rows: Tensor, dim: int = 1) -> Tensor:
     """Return for each row a power of two that brings its largest magnitude to 1 ... 2, of size 1 along ``dim``.
 
     It is a constant to autograd. Rows of zeros, and rows that hold no normal number of their dtype, get 1.
-
-    Args:
-        rows: float32 or float64.
-        dim: The dimension that holds the numbers of a row.
     """
     rows = rows.detach()
     peak = torch.maximum(rows.amax(dim, keepdim=True), -rows.amin(dim, keepdim=True))

@@ -61,15 +61,7 @@ def own_head_spec(head: nn.Module) -> HeadSpec:
 
 
 def head_arguments(spec: HeadSpec, head: nn.Module | None = None) -> dict[str, Any]:
-    """Return the arguments of `MonoCon` that rebuild the head of a checkpoint.
-
-    Args:
-        spec: Entry of the checkpoint for its head.
-        head: The head, if it was a module of the user's own.
-
-    Raises:
-        ValueError: If such a head is not given.
-    """
+    """Return the arguments of `MonoCon` that rebuild a checkpoint's head; raise ValueError if ``head`` is missing."""
     if head is not None:
         return {"head": head}
     options: dict[str, Any] = dict(spec)

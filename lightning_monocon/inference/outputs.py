@@ -26,15 +26,7 @@ def named_submodule(module: nn.Module, layer: str) -> nn.Module:
 
 
 def as_rows(output: object, source: str) -> Tensor:
-    """Return an output ``(B, D)``, or ``(B, D, 1, 1)`` as pooling leaves it, as rows ``(B, D)``.
-
-    Args:
-        output: Output of a module or step.
-        source: Name of that module or step, for the message.
-
-    Raises:
-        ValueError: If it is not one row of floating-point numbers per input.
-    """
+    """Return an output ``(B, D)``, or ``(B, D, 1, 1)`` as pooling leaves it, as rows; raise ValueError for others."""
     if not isinstance(output, Tensor) or not output.is_floating_point() or output.ndim < 2:
         fits = False
     else:

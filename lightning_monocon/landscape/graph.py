@@ -20,13 +20,7 @@ from lightning_monocon.landscape.trajectory import Trajectory
 
 
 def build_graph(trajectory: Trajectory, states: int, events: Iterable[Event]) -> nx.DiGraph:
-    """Return nodes ``0 .. states - 1`` with their statistics, and edges with counts, rates and intervals.
-
-    Args:
-        trajectory: Record of the run.
-        states: Number of states found.
-        events: Events of the run; changes of state become edges.
-    """
+    """Return nodes ``0 .. states - 1`` and the edges of the changes of state, with counts, rates and intervals."""
     graph = nx.DiGraph()
     for state in range(states):
         graph.add_node(state, **node_statistics(trajectory, state))

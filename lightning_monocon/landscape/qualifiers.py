@@ -57,12 +57,7 @@ class GeometryWatch:
     ) -> list[Qualification]:
         """Add one measurement and return what it qualifies.
 
-        Args:
-            step: Step of the evaluation.
-            geometry: Dimensions that were measured.
-            train: Mean train credence.
-            val: Mean validation credence.
-            is_settled: Whether a state is occupied; falls in transit are not ``compaction``.
+        ``train`` and ``val`` are mean credences. While no state is settled, a fall is not ``compaction``.
         """
         early = self._early(step, geometry.effective_rank, val)
         collapse = self._collapse(step, geometry.effective_rank)

@@ -204,17 +204,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., Any] | torch.device | str | dict[str, str] | None = "cpu",
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Return the content of a local checkpoint, after checking its digest if it has a sidecar.
-
-        Args:
-            path: The file.
-            map_location: Where the tensors go.
-            weights_only: Lightning's argument; it is always taken as ``True``.
-
-        Raises:
-            ValueError: If the path is a URL, or the file is damaged or holds code; an older good one is named.
-            FileNotFoundError: If there is no such file.
-        """
+        """Return the content of a checkpoint, as `load_plain` does; ``weights_only`` is always taken as ``True``."""
         return load_plain(_local(path), map_location)
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:

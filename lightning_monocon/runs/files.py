@@ -38,15 +38,7 @@ def sidecar(path: Path) -> Path:
 
 
 def write(path: Path, data: bytes | memoryview) -> None:
-    """Replace ``path`` by ``data``, and its sidecar with it.
-
-    Args:
-        path: The file; its folder is created if missing.
-        data: The whole content of the file.
-
-    Raises:
-        WriteError: If there is no room, or writing is not allowed; the earlier file is untouched.
-    """
+    """Replace ``path`` by ``data``, and its sidecar; if that fails, raise WriteError and leave the file as it was."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, data, hashlib.sha256(data).hexdigest())

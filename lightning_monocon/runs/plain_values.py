@@ -19,15 +19,7 @@ _State = TypeVar("_State")
 
 
 def serialized(checkpoint: dict[str, Any], name: str) -> BytesIO:
-    """Return the bytes of a checkpoint, after reading them as a resume will: plain values and tensors only.
-
-    Args:
-        checkpoint: A checkpoint as `plain` returns it.
-        name: What is written, for the error.
-
-    Raises:
-        TypeError: If the checkpoint holds anything else; the place and the type are named.
-    """
+    """Return a checkpoint's bytes after reading them as a resume will; raise TypeError if it is not plain."""
     try:
         return _read_back(checkpoint)
     except Exception as error:  # the pickler and the unpickler raise many kinds of errors

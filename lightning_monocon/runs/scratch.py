@@ -27,12 +27,7 @@ _SIGNATURE = "lightning-monocon/scratch/1\n"
 def resolved_target(argument: str, path: str | Path) -> Path:
     """Return the folder that a path names, with links followed, after removing what killed processes left.
 
-    Args:
-        argument: Name of the user's argument, for the error.
-        path: A folder that does not exist or is empty.
-
-    Raises:
-        FileExistsError: If it is a file, or a folder that holds something.
+    Raise FileExistsError, naming the ``argument``, if it is a file, or a folder that holds something.
     """
     target = Path(os.path.realpath(path))
     for home in (target.parent, target):
@@ -98,15 +93,7 @@ def remove_leftovers(home: Path, name: str) -> None:
 
 
 def check_folder(argument: str, path: Path) -> None:
-    """Check that a folder can be created and written to; folders created for the check are removed again.
-
-    Args:
-        argument: Name of the user's argument, for the error.
-        path: The folder.
-
-    Raises:
-        OSError: If it cannot.
-    """
+    """Check that a folder can be created and written to, and leave none behind; raise OSError if it cannot."""
     made: list[Path] = []
     try:
         made = [folder for folder in (path, *path.parents) if not folder.exists()]

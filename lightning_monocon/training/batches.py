@@ -124,15 +124,7 @@ def _is_no_integer(labels: Tensor) -> bool:
 
 
 def check_features(features: object, width: int | None) -> Tensor:
-    """Return the output of an encoder if it is floating-point rows ``(B, width)``.
-
-    Args:
-        features: The encoder's output.
-        width: ``in_features``; None if only the head knows it.
-
-    Raises:
-        ValueError: If it is something else; the message says what to wrap the encoder in.
-    """
+    """Return an encoder's output; raise ValueError, with the remedy, unless it is floating-point ``(B, width)``."""
     if not isinstance(features, Tensor) or features.ndim != 2 or not features.is_floating_point():
         raise ValueError(
             "`encoder` must return features (B, D), one row of floating-point numbers per input; got "

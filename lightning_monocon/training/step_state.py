@@ -149,11 +149,7 @@ def keeping_state(
 ) -> Iterator[None]:
     """Run a hook for what it sets outside the checkpoint, and restore all weights and states afterwards.
 
-    Args:
-        trainer: Trainer of a resumed run.
-        pl_module: The module that is trained.
-        hook: Name of the hook.
-        checkpoint: Checkpoint of the resume, for objects that add their state to it by ``on_save_checkpoint``.
+    Objects add their state to the ``checkpoint`` of the resume by ``on_save_checkpoint``.
     """
     tensors = {name: tensor.detach().clone() for name, tensor in _named_tensors(pl_module)}
     extra = [

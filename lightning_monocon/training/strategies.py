@@ -21,15 +21,7 @@ def check_chunk_size(chunk_size: int | None) -> None:
 
 
 def check_chunked_training(trainer: Trainer, modules: list[nn.Module]) -> None:
-    """Check that a strategy does not shard parameters, and warn about batch norm.
-
-    Args:
-        trainer: Trainer that is about to fit.
-        modules: Encoder and head.
-
-    Raises:
-        RuntimeError: If the strategy may shard parameters.
-    """
+    """Raise RuntimeError if a strategy may shard parameters, and warn about batch norm."""
     if not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
         raise RuntimeError(
             f"`chunk_size` must be None with {type(trainer.strategy).__name__}: chunks are embedded again in the "

@@ -24,13 +24,7 @@ Settings: TypeAlias = dict[str, float | int | str]
 
 
 def write_landscape(tracker: LandscapeTracker, folder: Path, settings: Settings) -> None:
-    """Write all files but the figure. Each replaces the one of an earlier call, whole or not at all.
-
-    Args:
-        tracker: Tracker of the run.
-        folder: Folder of the files; it is made if it is missing.
-        settings: Settings of the run.
-    """
+    """Write all files but the figure to the folder. Each replaces the one of an earlier call, whole or not at all."""
     lines = (json.dumps(event.to_dict(), allow_nan=False) + "\n" for event in tracker.events)
     write_text(folder / EVENTS, "".join(lines))
     write_graph(tracker.graph(), folder)

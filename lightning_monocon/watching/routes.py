@@ -26,16 +26,10 @@ class Disc(NamedTuple):
 def route(
     start: Disc, end: Disc, discs: Iterable[Disc], taken: Collection[Path], box: tuple[float, float, float, float]
 ) -> tuple[float, Path]:
-    """Return the bend of an arrow and the points ``(T, 2)`` along it.
+    """Return the bend of an arrow from ``start`` to ``end``, and the points ``(T, 2)`` along it, within ``box``.
 
-    The bend is the one that crosses the fewest points of what is in its way, and among equals the slightest.
-
-    Args:
-        start: Disc from which the arrow leaves.
-        end: Disc to which it points.
-        discs: Discs of all nodes.
-        taken: Paths of the arrows drawn so far.
-        box: Left, bottom, right and top of the area that the arrow may use.
+    The bend is the one that crosses the fewest points of the discs and arrows in its way, and among equals the
+    slightest. The box is left, bottom, right and top.
     """
     others = [disc for disc in discs if disc not in (start, end)]
     paths = {bend: arc(start, end, bend) for bend in _BENDS}

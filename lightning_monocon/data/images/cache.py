@@ -24,14 +24,9 @@ def cache_key(files: Iterable[Path], *options: object) -> str:
 
 
 def cached(folder: Path | None, key: str, decode: Callable[[], ImageTable]) -> ImageTable:
-    """Return the table of ``decode``, from the folder if it is there.
+    """Return the table of ``decode``, from the folder if it is there; without a folder nothing is kept.
 
     Each file is complete or absent, so that processes may share the folder, and a killed one leaves no half table.
-
-    Args:
-        folder: Folder of the arrays; ``None`` keeps nothing.
-        key: Name of the arrays, from `cache_key`.
-        decode: Function that reads the table.
     """
     if folder is None:
         return decode()

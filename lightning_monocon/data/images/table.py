@@ -23,15 +23,7 @@ class ImageTable(NamedTuple):
     """Files that were left out because they did not decode, each with the reason."""
 
     def checked(self, source: str) -> Self:
-        """Return the table itself after checking it.
-
-        Args:
-            source: Origin of the images, for the message.
-
-        Raises:
-            ValueError: If there are no images, there is not one label per image, pixels are not bytes, or a label is
-                out of range.
-        """
+        """Return the table; raise ValueError unless it holds images of bytes with one label each, all in range."""
         if self.images.dtype != np.uint8:
             raise ValueError(f"Pixels must be uint8 values from 0 to 255; those of {source} are {self.images.dtype}.")
         if self.images.ndim != 4 or not len(self.images) or len(self.labels) != len(self.images):  # (N, H, W, C)

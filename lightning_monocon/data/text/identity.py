@@ -27,17 +27,10 @@ def sentence_ids(texts: Iterable[str]) -> NDArray[np.int64]:
 
 
 def pair_labels(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return one label per pair, the same for pairs that are connected by sentences they share.
+    """Return one label per pair, ``(B,)``, the same for pairs that are connected by sentences they share.
 
     The pairs are the edges of a graph of sentences; a label is the smallest sentence number of a connected component.
     Labels of different batches therefore never clash, and the loss may gather them over ranks.
-
-    Args:
-        first: Sentence numbers of one side, ``(B,)``.
-        second: Sentence numbers of the other side, ``(B,)``.
-
-    Returns:
-        ``(B,)``.
     """
     numbers, nodes = np.unique(np.concatenate([first, second]), return_inverse=True)
     ends = nodes.reshape(2, -1)

@@ -54,14 +54,8 @@ def backward(
 ) -> Gradients:
     """Return the gradients of x (None if not needed), of the raw weights and of the biases.
 
-    Args:
-        grad: At the last layer's pre-activation, (M, N_L), float32.
-        inputs: Input of each layer: x, then every output but the last.
-        weights: Raw weights.
-        plan: The plan of the forward pass.
-        precision: The precision of the forward pass.
-        architecture: The architecture of the forward pass.
-        needs_input: Whether the gradient of x is needed.
+    ``grad`` is taken at the last layer's pre-activation, (M, N_L), float32; ``inputs`` holds x, then every output but
+    the last. The plan, precision and architecture are those of the forward pass.
     """
     c = configuration(architecture, resolve(precision))
     raw = _raw(weights, plan)

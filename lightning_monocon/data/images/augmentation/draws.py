@@ -93,14 +93,7 @@ def operation(random: NDArray[np.float64]) -> tuple[str, float]:
 
 
 def rectangle(random: NDArray[np.float64], height: int, width: int, erasing: Erasing) -> tuple[int, int, int, int]:
-    """Return one sample's rectangle ``(top, left, height, width)``; all 0 if nothing is erased.
-
-    Args:
-        random: Uniforms in [0, 1), shape ``(DRAWS,)``.
-        height: Height of the image.
-        width: Width of the image.
-        erasing: Settings of the draw.
-    """
+    """Return the rectangle ``(top, left, height, width)`` of ``(DRAWS,)`` uniforms; all 0 if nothing is erased."""
     if random[3] >= erasing.share:
         return 0, 0, 0, 0
     low, high = map(math.log, erasing.ratio)
@@ -126,14 +119,7 @@ def operations(random: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rectangles(random: Tensor, height: int, width: int, erasing: Erasing) -> Tensor:
-    """Return the rectangles ``(top, left, height, width)``, shape ``(B, 4)``; all 0 if nothing is erased.
-
-    Args:
-        random: Uniforms in [0, 1), shape ``(B, DRAWS)``, on any device.
-        height: Height of the images.
-        width: Width of the images.
-        erasing: Settings of the draw.
-    """
+    """Return the rectangles ``(B, 4)`` of ``(B, DRAWS)`` uniforms on any device; all 0 if nothing is erased."""
     low, high = map(math.log, erasing.ratio)
     pixels = height * width * (erasing.scale[0] + (erasing.scale[1] - erasing.scale[0]) * random[:, 4 : 4 + TRIES])
     ratio = torch.exp(low + (high - low) * random[:, 4 + TRIES : 4 + 2 * TRIES])

@@ -10,13 +10,7 @@ if TYPE_CHECKING:
 
 
 def transform(image: Image, name: str, magnitude: float) -> Image:
-    """Return the image after one operation; nearest neighbour, and black where nothing is known.
-
-    Args:
-        image: Mode ``L`` or ``RGB``.
-        name: One of `draws.OPERATIONS`.
-        magnitude: As `draws.operation` gives it.
-    """
+    """Return an image ``L`` or ``RGB`` after one of `draws.OPERATIONS`; nearest neighbour, black where unknown."""
     from PIL import ImageEnhance, ImageOps
 
     if name == "Identity":

@@ -21,16 +21,7 @@ _ONE = 1 << 16
 
 
 def transform(images: Tensor, number: Tensor, magnitude: Tensor) -> Tensor:
-    """Return the images, each after its own operation.
-
-    Args:
-        images: Images ``(B, C, H, W)``, uint8, with 1 or 3 channels.
-        number: Numbers of the operations in `draws.OPERATIONS`, ``(B,)``.
-        magnitude: As `draws.operations` gives them, ``(B,)``.
-
-    Returns:
-        New images, uint8, ``(B, C, H, W)``.
-    """
+    """Return images ``(B, C, H, W)``, uint8, each after its own operation, as `draws.operations` gives them."""
     first = {"move": index("ShearX"), "blend": index("Brightness"), "map": index("Posterize")}
     moved = (number >= first["move"]) & (number < first["blend"])
     blended = (number >= first["blend"]) & (number < first["map"])

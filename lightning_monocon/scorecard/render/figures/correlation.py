@@ -26,9 +26,6 @@ def correlation_figure(sets: Mapping[str, EmbeddingSet]) -> Figure:
 
     Features that do not vary are left out. The others are ordered by average linkage on 1 - |correlation|, with the
     leaves arranged so that neighbours are close.
-
-    Args:
-        sets: For each arm, one set of embeddings.
     """
     rows = -(-len(sets) // _COLUMNS)
     columns = -(-len(sets) // rows)

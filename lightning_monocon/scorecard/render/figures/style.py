@@ -107,13 +107,7 @@ def draw_history(
 ) -> None:
     """Draw a metric of an arm by epoch, as the mean and span of its seeds; nothing where it is not recorded.
 
-    Args:
-        panel: The axes to draw on.
-        name: Name of the arm.
-        histories: Records of its runs.
-        metric: The metric to draw.
-        index: Place of the arm in the scorecard, which decides its look.
-        scale: Factor by which the values are multiplied.
+    ``index``, the arm's place in the scorecard, decides its look; the values are multiplied by ``scale``.
     """
     epochs, *lines = mean_line(histories, metric)
     if not epochs:

@@ -26,9 +26,6 @@ def training_figure(runs: Mapping[str, Sequence[History]]) -> Figure | None:
 
     Where no accuracy was recorded, because the data have no classes, the left panel shows Spearman's correlation with
     the similarity of sentences.
-
-    Args:
-        runs: For each arm, the records of its runs.
     """
     is_similarity = not _recorded(runs, _ACCURACY) and _recorded(runs, _SIMILARITY)
     metric, scale = (_SIMILARITY, 1.0) if is_similarity else (_ACCURACY, 100.0)
