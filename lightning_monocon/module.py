@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
 from lightning_monocon.encoders.wrapped import named_as, unwrapped
-from lightning_monocon.heads.arms import Arm, HeadSpec, build_head, head_arguments, head_spec, own_head_spec
+from lightning_monocon.heads.arms import Arm, build_head, head_arguments, head_spec, own_head_spec
 from lightning_monocon.losses import NestedSupConLoss, SupConLoss
 from lightning_monocon.runs.checkpoints import PlainCheckpointIO, read_checkpoint
 from lightning_monocon.training.batches import (
@@ -99,15 +99,13 @@ class MonoCon(TwoPhaseModule):
         bn_while_frozen: Literal["update", "freeze"] = "update",
         chunk_size: int | None = None,
     ) -> None:
-        schedule = Schedule(
-            lr_encoder, lr_head, lr_warmup, warmup_epochs, weight_decay, decay_head, bn_while_frozen
-        ).checked()
+        rates = (lr_encoder, lr_head, lr_warmup)
+        schedule = Schedule(*rates, warmup_epochs, weight_decay, decay_head, bn_while_frozen).checked()
         super().__init__(schedule)
 
         self.encoder = encoder
         if isinstance(head, nn.Module):
-            self.head = head
-            self.head_spec: HeadSpec = own_head_spec(unwrapped(head))
+            self.head, self.head_spec = head, own_head_spec(unwrapped(head))
         else:
             width = feature_dim(encoder, in_features)
             # nested prefixes are what narrows such an embedding
