@@ -104,15 +104,7 @@ class MonoCon(TwoPhaseModule):
         super().__init__(schedule)
 
         self.encoder = encoder
-        if isinstance(head, nn.Module):
-            self.head, self.head_spec = head, own_head_spec(unwrapped(head))
-        else:
-            width = feature_dim(encoder, in_features)
-            # nested prefixes are what narrows such an embedding
-            out_features = width if nested and out_features is None else out_features
-            self.head_spec = head_spec(head, width, out_features, head_options)
-            self.head = build_head(self.head_spec)
-
+        self.head, self.head_spec = _head_or_built(head, encoder, in_features, out_features, head_options, nested)
         self.loss = _loss_or_default(loss, temperature, nested)
         self.start_phase()
         self.empty_batches = 0
@@ -293,6 +285,24 @@ class MonoCon(TwoPhaseModule):
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
         return model.eval()
+
+
+def _head_or_built(
+    head: Arm | nn.Module,
+    encoder: nn.Module,
+    in_features: int | None,
+    out_features: int | None,
+    options: HeadOptions | None,
+    nested: bool,
+) -> tuple[nn.Module, HeadSpec]:
+    """Return the head that was given, or build the one of that name, with its description."""
+    if isinstance(head, nn.Module):
+        return head, own_head_spec(unwrapped(head))
+    width = feature_dim(encoder, in_features)
+    if nested and out_features is None:
+        out_features = width  # nested prefixes are what narrows such an embedding
+    spec = head_spec(head, width, out_features, options)
+    return build_head(spec), spec
 
 
 def _loss_or_default(loss: nn.Module | None, temperature: float, nested: bool) -> nn.Module:
