@@ -19,7 +19,15 @@ from typing_extensions import Self
 
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
 from lightning_monocon.encoders.wrapped import named_as, unwrapped
-from lightning_monocon.heads.arms import Arm, build_head, head_arguments, head_spec, own_head_spec
+from lightning_monocon.heads.arms import (
+    Arm,
+    HeadOptions,
+    HeadSpec,
+    build_head,
+    head_arguments,
+    head_spec,
+    own_head_spec,
+)
 from lightning_monocon.losses import NestedSupConLoss, SupConLoss
 from lightning_monocon.runs.checkpoints import PlainCheckpointIO, read_checkpoint
 from lightning_monocon.training.batches import (
