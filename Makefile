@@ -57,7 +57,7 @@ lock: $(DEV)
 	@$(BIN)/python .ci/lock.py
 
 release:
-	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.10 found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
 	@rm -rf build/tools dist
 	@"$(PYTHON)" -m venv build/tools
 	@build/tools/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps \

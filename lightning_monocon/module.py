@@ -19,7 +19,15 @@ from typing_extensions import Self
 
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
 from lightning_monocon.encoders.wrapped import named_as, unwrapped
-from lightning_monocon.heads.arms import Arm, HeadSpec, build_head, head_arguments, head_spec, own_head_spec
+from lightning_monocon.heads.arms import (
+    Arm,
+    HeadOptions,
+    HeadSpec,
+    build_head,
+    head_arguments,
+    head_spec,
+    own_head_spec,
+)
 from lightning_monocon.losses import NestedSupConLoss, SupConLoss
 from lightning_monocon.runs.checkpoints import PlainCheckpointIO, read_checkpoint
 from lightning_monocon.training.batches import (
@@ -99,22 +107,12 @@ class MonoCon(TwoPhaseModule):
         bn_while_frozen: Literal["update", "freeze"] = "update",
         chunk_size: int | None = None,
     ) -> None:
-        schedule = Schedule(
-            lr_encoder, lr_head, lr_warmup, warmup_epochs, weight_decay, decay_head, bn_while_frozen
-        ).checked()
+        rates = (lr_encoder, lr_head, lr_warmup)
+        schedule = Schedule(*rates, warmup_epochs, weight_decay, decay_head, bn_while_frozen).checked()
         super().__init__(schedule)
 
         self.encoder = encoder
-        if isinstance(head, nn.Module):
-            self.head = head
-            self.head_spec: HeadSpec = own_head_spec(unwrapped(head))
-        else:
-            width = feature_dim(encoder, in_features)
-            # nested prefixes are what narrows such an embedding
-            out_features = width if nested and out_features is None else out_features
-            self.head_spec = head_spec(head, width, out_features, head_options)
-            self.head = build_head(self.head_spec)
-
+        self.head, self.head_spec = _head_or_built(head, encoder, in_features, out_features, head_options, nested)
         self.loss = _loss_or_default(loss, temperature, nested)
         self.start_phase()
         self.empty_batches = 0
@@ -295,6 +293,24 @@ class MonoCon(TwoPhaseModule):
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
         return model.eval()
+
+
+def _head_or_built(
+    head: Arm | nn.Module,
+    encoder: nn.Module,
+    in_features: int | None,
+    out_features: int | None,
+    options: HeadOptions | None,
+    nested: bool,
+) -> tuple[nn.Module, HeadSpec]:
+    """Return the head that was given, or build the one of that name, with its description."""
+    if isinstance(head, nn.Module):
+        return head, own_head_spec(unwrapped(head))
+    width = feature_dim(encoder, in_features)
+    if nested and out_features is None:
+        out_features = width  # nested prefixes are what narrows such an embedding
+    spec = head_spec(head, width, out_features, options)
+    return build_head(spec), spec
 
 
 def _loss_or_default(loss: nn.Module | None, temperature: float, nested: bool) -> nn.Module:

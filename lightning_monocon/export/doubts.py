@@ -65,7 +65,7 @@ def refusal(found: Sequence[Doubt]) -> str:
     """Return the sentence that refuses an export for its doubts."""
     against = " ".join(doubt.sentence for doubt in found)
     return (
-        f"`model` must make vectors that are worth shipping. {against} Train longer or otherwise, export the encoder "
+        f"`model` must make vectors that are worth shipping. {against} Train longer or differently, export the encoder "
         "alone (`head='none'`), keep more numbers (`--dim`), or pass `--even-so` (`even_so=True`)."
     )
 

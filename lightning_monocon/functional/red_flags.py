@@ -2,8 +2,8 @@
 """Find the reasons to distrust the headline figures of an embedding.
 
 Effective dimension and reconstruction error are won by collapse, by a constant shift and by a small or padded sample.
-Each rule of `red_flags` looks at one of these ways, needs no baseline, and gives its figures. The thresholds of the
-metrics, the callbacks, the scorecard's verdicts and the export's doubts are all here.
+Each rule of `red_flags` looks at one of these ways, needs no baseline, and gives its figures. Thresholds that several
+of the metrics, callbacks, verdicts of the scorecard and doubts of an export share are here.
 """
 
 from __future__ import annotations
