@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from lightning_monocon.data.keyed_random import uniform
 from lightning_monocon.data.sampling import EpochSampler
@@ -74,11 +74,6 @@ def augment(images: NDArray[np.float32], random: NDArray[np.float64], erasing: f
     in_columns = (columns >= corner[:, 1:]) & (columns < (corner + sides)[:, 1:])
     erased = (random[:, 2] < erasing)[:, None, None] & in_rows[:, :, None] & in_columns[:, None, :]
     return np.where(erased, np.float32(0), shifted)[:, None]
-
-
-def _as_is(batch: object) -> object:
-    """Return a batch as it is, since `DigitImages` returns whole batches; a named function can be pickled."""
-    return batch
 
 
 class DigitsData(SplitData[DigitImages]):
@@ -151,16 +146,3 @@ class DigitsData(SplitData[DigitImages]):
         if epoch or batch:
             sampler.resume(epoch, batch * self.batch_size)
         return self._loader(self.train, sampler, train=True)
-
-    def _loader(
-        self, part: DigitImages, sampler: Sampler[int] | Sampler[tuple[int, int]], *, train: bool = False
-    ) -> DataLoader[Batch]:
-        return DataLoader(
-            part,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=train,
-            num_workers=self.num_workers,
-            collate_fn=_as_is,
-            persistent_workers=False,
-        )

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_monocon.data.keyed_random import run_seed
 from lightning_monocon.data.sampling import ShardSampler
@@ -51,6 +51,8 @@ class SplitData(KeyedData, Generic[Part]):
     train: Part
     val: Part
     test: Part
+    batch_size: int
+    num_workers: int
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """Return gallery and validation query."""
@@ -65,4 +67,21 @@ class SplitData(KeyedData, Generic[Part]):
         return self.test_dataloader()
 
     def _loader(self, part: Part, sampler: Sampler[Any], *, train: bool = False) -> DataLoader[Any]:
-        raise NotImplementedError
+        return DataLoader(
+            cast("Dataset[Any]", part),
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=train,
+            num_workers=self.num_workers,
+            collate_fn=_as_is,
+            **self._loader_options(train),
+        )
+
+    def _loader_options(self, train: bool) -> dict[str, Any]:
+        """Return further arguments of the loaders; a subclass may have some."""
+        return {}
+
+
+def _as_is(batch: object) -> object:
+    """Return a batch as it is, since the parts return whole batches; a named function can be pickled."""
+    return batch

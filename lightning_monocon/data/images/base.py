@@ -11,14 +11,14 @@ from typing import Any, ClassVar, TypeAlias, get_args
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from lightning_monocon.data.balanced import BalancedSampler, ClassBalancedBatchSampler
 from lightning_monocon.data.images.augmentation import ImageAugmentation
 from lightning_monocon.data.images.files import OnError
 from lightning_monocon.data.images.layout import Role
 from lightning_monocon.data.images.repeats import new_images, pixel_digests
-from lightning_monocon.data.images.set import Batch, ImageSet, Place, as_is
+from lightning_monocon.data.images.set import Batch, ImageSet, Place
 from lightning_monocon.data.images.table import ImageTable
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import SplitData
@@ -261,16 +261,6 @@ class ImageData(SplitData[ImageSet]):
                 sampler.resume(epoch, batch)
         return self._loader(self.train, sampler, train=True)
 
-    def _loader(
-        self, part: ImageSet, sampler: Sampler[int] | Sampler[tuple[int, int]], *, train: bool = False
-    ) -> DataLoader[Batch]:
-        return DataLoader(
-            part,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=train,
-            num_workers=self.num_workers,
-            collate_fn=as_is,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=train and self.num_workers > 0,  # the epoch is part of the key
-        )
+    def _loader_options(self, train: bool) -> dict[str, Any]:
+        # workers may stay from epoch to epoch, since the epoch is part of the key
+        return {"pin_memory": torch.cuda.is_available(), "persistent_workers": train and self.num_workers > 0}

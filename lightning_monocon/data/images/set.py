@@ -65,10 +65,5 @@ class ImageSet(Dataset[Batch]):
         return torch.stack([self.augmentation.per_sample(image, draws) for image, draws in pairs]), labels
 
 
-def as_is(batch: object) -> object:
-    """Return a batch as it is, since `ImageSet` returns whole batches; a named function can be pickled."""
-    return batch
-
-
 def _channels_first(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
