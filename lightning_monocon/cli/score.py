@@ -95,7 +95,7 @@ def parser() -> CommandParser:
     absent = argparse.SUPPRESS
     add("files", metavar="FILE", nargs="*", type=str, default=absent, help="Embeddings and labels; see below.")
     for role in _ROLES:
-        text = f"The {role.replace('_', ' ')} alone; pass --gallery, --gallery-labels, --query and --query-labels together."
+        text = f"The {role.replace('_', ' ')} alone; pass the four of these options together."
         add(f"--{role.replace('_', '-')}", type=str | None, default=None, help=text)
     add(
         "--baseline",

@@ -198,12 +198,14 @@ class MonoConCLI(LightningCLI):
             options.ckpt_path = None if found is None else str(found)
 
     def fit(self, **kwargs: Any) -> None:  # noqa: ANN401  # Lightning hands its arguments over
-        """Train; whatever stops the training, print the command that resumes it."""
+        """Train, and print where the run is; whatever stops the training, print the command that resumes it."""
         try:
             with resumable(self.trainer, self.run_dir):
                 self.trainer.fit(**kwargs)
         finally:
             self.record.folder.release()
+        if self.trainer.is_global_zero:
+            print(_finished(self.run_dir, self.trainer))
 
     def _checkpoints(self) -> list[Callback]:
         """Keep the last checkpoints, those of the warm-up included, and the best by validation."""
@@ -261,3 +263,12 @@ def _as_list(value: object) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _finished(folder: Path, trainer: Trainer) -> str:
+    """Return the sentence that ends a run: its last validation, where there was one, and its folder."""
+    judged = ("val/knn_accuracy", "val/spearman", "val/loss")
+    figures = [f"{name} {trainer.callback_metrics[name]:.4g}" for name in judged if name in trainer.callback_metrics]
+    written = [name for name in ("scorecard.json", "record.jsonl", "checkpoints") if (folder / name).exists()]
+    last = f"Last validation: {', '.join(figures)}. " if figures else ""
+    return f"{last}The run is in {folder}: {', '.join(written)}." if written else f"{last}The run kept nothing."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Import modules by the paths that they had before they were moved into rooms, for one release, with a `DeprecationWarning`."""
+"""Import moved modules by their former paths, for one release, with a `DeprecationWarning`."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def test_resume_goes_on_in_the_same_folder(tmp_path: Path) -> None:
     again = ["fit", "--config", "digits", "--run_dir", str(folder), "--report", "false", *SHORT, "--ckpt_path", last]
     with pytest.raises(ValueError, match=r"these differ: trainer\.max_epochs: 2 in the checkpoint, 3 now"):
         run(again)
-    with pytest.warns(UserWarning, match="goes on with other settings than its checkpoint's: trainer.max_epochs: 2"):
+    with pytest.warns(UserWarning, match="resumes with other settings than its checkpoint's: trainer.max_epochs: 2"):
         run([*again, "--allow_drift", "true"])
     epochs = [row["epoch"] for row in rows(folder) if "train/loss" in row.get("metrics", {})]
     assert epochs == [0, 1, 2]

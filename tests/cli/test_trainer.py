@@ -70,6 +70,19 @@ def test_a_checkpoint_of_another_head_is_refused(finished: Path, tmp_path: Path)
         run(["fit", "--config", "digits_mlp", "--ckpt_path", checkpoint, "--run_dir", str(tmp_path / "r"), *SHORT])
 
 
+def test_a_finished_run_says_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    validated = "--trainer.check_val_every_n_epoch=1"
+    run(["fit", "--config", "digits", "--run-dir", str(folder), *SHORT, validated])
+    accuracy = [
+        row["metrics"]["val/knn_accuracy"] for row in rows(folder) if "val/knn_accuracy" in row.get("metrics", {})
+    ]
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"Last validation: val/knn_accuracy {accuracy[-1]:.4g}. The run is in {folder}: scorecard.json, record.jsonl, "
+        "checkpoints."
+    )
+
+
 @pytest.mark.parametrize("name", ["nope", "recipe.yaml.bak"])
 def test_an_unknown_recipe_lists_those_that_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
