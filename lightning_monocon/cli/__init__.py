@@ -46,7 +46,7 @@ usage: monocon COMMAND [OPTIONS]
   recipes      list the packaged recipes; `monocon recipes NAME` prints one
 
 `monocon COMMAND --help` lists the options of a command. A flag may be written
-with dashes or with underscores: --run-dir or --run-dir.
+with dashes or with underscores: --run-dir or --run_dir.
 
 `--config` takes the name of a packaged recipe or the path of a YAML file. A
 YAML file names classes to import: treat it as code, or run it with

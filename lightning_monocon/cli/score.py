@@ -103,7 +103,7 @@ def parser() -> CommandParser:
     add("files", metavar="FILE", nargs="*", type=str, default=absent, help="Embeddings and labels; see below.")
     for role in _ROLES:
         text = f"The {role.replace('_', ' ')} alone; give all four of these options instead of FILE..."
-        add(f"--{role.replace('_', '-')}", type=str | None, default=None, help=text)
+        add(f"--{role.replace('_', '-')}", type=str, help=text)
     add(
         "--baseline",
         nargs="+",
@@ -112,6 +112,6 @@ def parser() -> CommandParser:
         "comparison.",
     )
     add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")
-    add("--name", type=str | None, default=None, help="A name for tables and figures (default: the first file's).")
-    add("--out", type=str | None, default=None, help="A folder for scorecard.html, .md, .json and the figures.")
+    add("--name", type=str, help="A name for tables and figures (default: the first file's).")
+    add("--out", type=str, help="A folder for scorecard.html, .md, .json and the figures.")
     return found
