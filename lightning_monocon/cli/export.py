@@ -143,12 +143,7 @@ def parser() -> CommandParser:
     add("--dim", type=int | float, default=0.99, help="A share of the variance, or a whole number.")
     add("--dtype", type=_Storage, default="float32", help="How a number of an exported vector is stored.")
     add("--forms", nargs="+", type=_Form, help="Forms beside safetensors (default: all that the model allows).")
-    add(
-        "--tokenizer",
-        type=str | None,
-        default=None,
-        help="Name or folder of the tokenizer (default: that of the data).",
-    )
+    add("--tokenizer", type=str, help="Name or folder of the tokenizer (default: that of the data).")
     add("--vectors", **_SWITCH, help="Write the small vectors of gallery and query as well.")
     add("--sample", type=int, default=50_000, help="Rows to calibrate and to measure on.")
     add(

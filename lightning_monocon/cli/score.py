@@ -96,7 +96,7 @@ def parser() -> CommandParser:
     add("files", metavar="FILE", nargs="*", type=str, default=absent, help="Embeddings and labels; see below.")
     for role in _ROLES:
         text = f"The {role.replace('_', ' ')} alone; pass the four of these options together."
-        add(f"--{role.replace('_', '-')}", type=str | None, default=None, help=text)
+        add(f"--{role.replace('_', '-')}", type=str, help=text)
     add(
         "--baseline",
         nargs="+",
@@ -105,6 +105,6 @@ def parser() -> CommandParser:
         "comparison.",
     )
     add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")
-    add("--name", type=str | None, default=None, help="A name for tables and figures (default: the first file's).")
-    add("--out", type=str | None, default=None, help="A folder for scorecard.html, .md, .json and the figures.")
+    add("--name", type=str, help="A name for tables and figures (default: the first file's).")
+    add("--out", type=str, help="A folder for scorecard.html, .md, .json and the figures.")
     return found

@@ -19,6 +19,7 @@ def test_what_needs_neither_torch_nor_lightning(words: list[str]) -> None:
         expected.get(words[0], recipes.path("digits").read_text() if words[1:] else "cifar10")
     )
     assert words[0] != "--help" or max(map(len, told.stdout.splitlines())) <= 80
+    assert words[0] != "--help" or "with dashes or with underscores: --run-dir or --run_dir." in told.stdout
 
 
 @pytest.mark.parametrize(

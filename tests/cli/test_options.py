@@ -160,6 +160,15 @@ def test_what_a_command_prints_of_its_options_it_reads_again(
     assert {**again.as_dict(), file: None} == {**options.as_dict(), file: None}
 
 
+@pytest.mark.parametrize("text", ["null", "#1", "5e5", "007", "a: b", ""])
+def test_a_text_on_the_command_line_is_taken_as_it_is(text: str) -> None:
+    """YAML reads the first two as nothing: a folder of that name would not be written, without a word."""
+    options, _ = score.parser().parse(["f.npz", "--name", text, "--out", text, "--query-labels", text])
+    assert (options.name, options.out, options.query_labels) == (text, text, text)
+    options, _ = export.parser().parse([*NEEDED["export"], "--tokenizer", text])
+    assert options.tokenizer == text
+
+
 def _at_home(value: Any) -> Any:
     if isinstance(value, list):
         return [_at_home(part) for part in value]
