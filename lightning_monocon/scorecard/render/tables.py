@@ -51,7 +51,7 @@ class Table:
 
 def accuracy_table(card: Scorecard) -> Table:
     """Return one row per arm: n99 beside the accuracy in as many dimensions, the rival's, and that at full width."""
-    header = ("arm", "D", "n99", "at n99 %", "PCA rival %", "5-NN %", "R@1 %", "R@5 %")
+    header = ("arm", "D", "n99", "at n99 %", "PCA rival %", "5-NN %", "Recall@1 %", "Recall@5 %")
     return Table(header, tuple(_accuracy_row(card, arm) for arm in card.arms))
 
 
