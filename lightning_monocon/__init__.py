@@ -9,9 +9,10 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lightning_monocon.compat import MovedModules
-
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+
     from lightning_monocon import callbacks, data, encoders, export, functional, landscape, metrics, scorecard
     from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
     from lightning_monocon.losses import CrossSupConLoss, NestedSupConLoss, SupConLoss
@@ -72,4 +73,17 @@ def __dir__() -> list[str]:
 if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt name
     __getattr__ = _resolve
 
-sys.meta_path.insert(0, MovedModules)  # first, or a package's own path would find its moved files a second time
+
+class _OldPaths:
+    """Ask `lightning_monocon.compat` for a module of this package, once the first one is imported."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: "Sequence[str] | None", target: object = None) -> "ModuleSpec | None":
+        if not fullname.startswith("lightning_monocon.") or fullname == "lightning_monocon.compat":
+            return None
+        from lightning_monocon.compat import moved_module
+
+        return moved_module(fullname)
+
+
+sys.meta_path.insert(0, _OldPaths)  # first, or a package's own path would find its moved files a second time

@@ -5,13 +5,10 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # `import lightning_monocon` would wait for them
-    from collections.abc import Mapping, Sequence
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 _PACKAGE = "lightning_monocon"
 
@@ -108,19 +105,13 @@ def moved_name(package: str, name: str, homes: Mapping[str, str]) -> object:
     return value
 
 
-class MovedModules:
-    """Find a module under its old path, and give the module itself: names are not defined twice."""
-
-    @staticmethod
-    def find_spec(fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return a spec for the old path of a module that has moved, ``None`` for any other path."""
-        package, _, name = fullname.partition(".")
-        if package != _PACKAGE or name not in MOVED:
-            return None
-        from importlib.machinery import ModuleSpec
-
-        loader = _Alias(f"{_PACKAGE}.{MOVED[name]}")
-        return ModuleSpec(fullname, loader)  # type: ignore[arg-type]  # `importlib.abc` has the class, and costs 7 ms
+def moved_module(fullname: str) -> ModuleSpec | None:
+    """Return a spec that gives the module itself for its old path, ``None`` for any other path."""
+    package, _, name = fullname.partition(".")
+    if package != _PACKAGE or name not in MOVED:
+        return None
+    loader = _Alias(f"{_PACKAGE}.{MOVED[name]}")
+    return ModuleSpec(fullname, loader)  # type: ignore[arg-type]  # `importlib.abc` has the class, and costs 7 ms
 
 
 class _Alias:
