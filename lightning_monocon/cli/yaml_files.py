@@ -169,6 +169,8 @@ def _is_read_as_text(text: str) -> bool:
         return bool(_loaders_dumpers.yaml_load(text) == text)  # type: ignore[no-untyped-call]
     except yaml.YAMLError:  # punctuation, which PyYAML quotes by itself
         return True
+    except TypeError:  # jsonargparse on a number and a colon, which it takes for the key of a mapping
+        return False
 
 
 def _dump(data: object) -> str:

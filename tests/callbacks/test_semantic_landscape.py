@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +12,8 @@ import lightning.pytorch as L
 import networkx as nx
 import pytest
 import torch
-from helpers.patience import PATIENCE
 from helpers.plain_runs import four_classes
+from helpers.scripts import run_ranks
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
@@ -242,12 +239,7 @@ def test_the_log_schedule_is_even_in_the_logarithm() -> None:
 
 @pytest.mark.slow
 def test_under_two_ranks_the_first_alone_probes(tmp_path: Path) -> None:
-    script = Path(__file__).parent.parent / "processes" / "ddp_landscape.py"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run(
-        [sys.executable, script, tmp_path], env=clean, capture_output=True, text=True, timeout=PATIENCE
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_ranks(Path(__file__).parents[1] / "processes" / "ddp_landscape.py", tmp_path)
     evaluations = [int((tmp_path / f"rank{rank}").read_text()) for rank in range(2)]
     assert evaluations == [13, 0]  # the start and 4 steps a rank in each of 3 epochs
     assert len(read_tracker(tmp_path)[0].trajectory) == 13

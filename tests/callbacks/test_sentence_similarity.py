@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +6,7 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
-from helpers.patience import PATIENCE
+from helpers.scripts import run_ranks
 from helpers.sentence_files import write_pairs
 from helpers.tiny_text import save_model
 from lightning.pytorch.callbacks import EarlyStopping
@@ -130,12 +127,7 @@ def test_two_ranks_judge_as_one(tmp_path: Path) -> None:
 
     save_model(tmp_path / "model")
     write_pairs(tmp_path / "data")
-    script = Path(__file__).parent.parent / "processes" / "ddp_text.py"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
-    done = subprocess.run(
-        [sys.executable, script, tmp_path], env=clean, capture_output=True, text=True, timeout=PATIENCE
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_ranks(Path(__file__).parents[1] / "processes" / "ddp_text.py", tmp_path)
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
     for name, weight in ranks[0]["weights"].items():
         assert torch.equal(weight, ranks[1]["weights"][name]), name

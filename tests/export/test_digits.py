@@ -236,6 +236,7 @@ class Own(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.table = nn.Embedding(50, 8)
+        self.table.weight.data += 3 * nn.functional.one_hot(torch.arange(50) // 12, 8)  # words of a class lie together
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         found: Tensor = self.table(inputs["ids"]).mean(1)
@@ -245,7 +246,9 @@ class Own(nn.Module):
 def test_an_encoder_of_ones_own(tmp_path: Path) -> None:
     torch_generator = torch.Generator().manual_seed(0)
     model = MonoCon(Own(), head="none", in_features=8)
-    batches = [({"ids": torch.randint(50, (20, 5), generator=torch_generator)}, torch.arange(20) % 4) for _ in range(4)]
+    labels = torch.arange(20) % 4
+    draws = [torch.randint(12, (20, 5), generator=torch_generator) for _ in range(4)]
+    batches = [({"ids": 12 * labels[:, None] + drawn}, labels) for drawn in draws]  # each class has words of its own
     written = export_model(model, batches, batches[:1], tmp_path / "own", dim=4, dtype="binary", forms=["pt2"])
     inputs = {"ids": torch.randint(50, (3, 9), generator=torch_generator)}  # another length
     expected = load(written.folder, "pt2")(inputs)

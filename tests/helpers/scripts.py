@@ -14,6 +14,7 @@ from helpers.patience import PATIENCE
 def run_ranks(script: Path, folder: Path) -> None:
     """Run a script whose Trainer starts the other ranks itself; it writes to the folder."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PL_"))}
+    clean["PYTHONPATH"] = str(Path(__file__).parents[1])  # of these helpers, which the script shares
     done = subprocess.run([sys.executable, script, folder], env=clean, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
 

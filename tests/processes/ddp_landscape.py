@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lightning.pytorch as L
 import torch
-from two_ranks import trainer
+from helpers.two_ranks import trainer
 
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The silent trainer of the scripts that fit on two gloo ranks; run as scripts, they import it from beside them."""
+"""Make the silent trainer of the scripts that fit on two gloo ranks."""
 
 from typing import Any
 
