@@ -95,7 +95,7 @@ def seconds(step: Step, device: str = "cpu", steps: int = 1) -> float:
 def interleaved(peers: dict[str, Step], rounds: int, device: str = "cpu", warm_up: int = 1) -> dict[str, list[float]]:
     """Return the times of each peer, taken in turn, so that a busy neighbour slows all alike.
 
-    The order is drawn anew each round (from a fixed seed): a small step is slower after one that empties the caches.
+    The order is drawn again each round (from a fixed seed): a small step is slower after one that empties the caches.
     On a CPU a sample is as many steps as last `SAMPLE_SECONDS`, for the same reason: training repeats one step.
     """
     for step in peers.values():

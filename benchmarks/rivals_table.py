@@ -5,7 +5,7 @@
     python benchmarks/rivals_table.py --split test --seeds 2 3
 
 The rule: of the variants, the one whose worst margin over the best rival at 4, 8 and 16 dimensions is largest, on
-validation queries, means over seeds. The best rival is taken anew at every size.
+validation queries, means over seeds. The best rival is chosen again at every size.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class ImportPolicy(NamedTuple):
 
     @contextmanager
     def parsing(self) -> Iterator[None]:
-        """Make jsonargparse follow the policy as long as the context lasts, in which nobody imports Lightning."""
+        """Make jsonargparse follow the policy within the context, in which Lightning is not imported."""
         from jsonargparse import _common, _optionals, set_parsing_settings
 
         settings, remote = _common.parsing_settings, "s" in _optionals._get_config_read_mode()

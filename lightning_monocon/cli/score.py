@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run `monocon score`: judge embeddings from files, whoever trained the model."""
+"""Run `monocon score`: judge embeddings from files, from any model."""
 
 from __future__ import annotations
 

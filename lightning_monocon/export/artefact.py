@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Mapping
@@ -19,14 +18,13 @@ from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.stack import LayerSpec, rebuild, stack_tensors
 from lightning_monocon.export.stamp import KEY, OLD, Stamp, chain_hash, description_hash, hash_values, parse_stamp
 from lightning_monocon.export.traced import ONNX, PT2, stamp_of_onnx, stamp_of_pt2
-from lightning_monocon.runs.files import whole, write_text
+from lightning_monocon.runs.files import file_digest, whole, write_text
 
 CONFIG, HEAD, ENCODER = "config.json", "head.safetensors", "model.safetensors"
 CARD, VECTORS = "README.md", "vectors.safetensors"
 _NOT_READ = (CARD, VECTORS)
 _UNASKED = (".json", ".jinja", ".safetensors", ".bin", ".model", ".txt")
 """What sentence-transformers and the libraries below it read unasked where they find it in a folder."""
-_PART = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,11 +147,7 @@ def _digest(path: Path) -> str:
     if path.name == CONFIG and path.parent.joinpath(HEAD).is_file():
         content = json.loads(path.read_text(encoding="utf-8"))
         return hash_values({name: value for name, value in content.items() if name != KEY})
-    state = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(_PART):
-            state.update(part)
-    return state.hexdigest()
+    return file_digest(path)
 
 
 def _check_described(description: Description, path: Path) -> None:

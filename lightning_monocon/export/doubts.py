@@ -32,7 +32,7 @@ class Doubt(NamedTuple):
     Attributes:
         sentence: The doubt, with its figures.
         refused: Whether such a model is exported only on demand. An under-trained one is a matter of degree and gets a
-            warning; what has collapsed, or finds less than half, serves nobody by accident.
+            warning; what has collapsed, or finds less than half, is not exported by accident.
     """
 
     sentence: str

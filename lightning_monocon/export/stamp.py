@@ -3,7 +3,7 @@
 
 Two vectors may be compared only if the same weights made them, along the same basis, cut to the same dimension and
 stored alike. Nothing in the numbers themselves says so, and a search over mixed spaces answers, wrongly, without an
-error. So every artefact carries the hashes, and whoever joins two of them asks `check_same_space`.
+error. So every artefact carries the hashes, and `check_same_space` compares them before two are joined.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def effective_dimension(embeddings: Tensor, variance: float = 0.99, normalize: b
         k = \min\Bigl\{k : \sum_{i\le k}\lambda_i \ge v \sum_i \lambda_i\Bigr\}
 
     with :math:`\lambda` the descending eigenvalues of the centred covariance. A cumulative share within 1e-12 of
-    ``variance`` counts as reached, so exact ties do not hang on rounding. It grows with the sample until N is many
+    ``variance`` counts as reached, so exact ties do not depend on rounding. It grows with the sample until N is many
     times D: compare at equal N only. MonoCon calls it compactness.
 
     ``variance`` lies in (0, 1]; the other arguments and the errors are those of `moments`.

@@ -124,7 +124,7 @@ def copy(source: Path, target: Path) -> None:
         WriteError: If there is no room, or writing is not allowed.
     """
     known = digests(source)
-    digest = next(iter(known)) if len(known) == 1 else _digest(source)
+    digest = next(iter(known)) if len(known) == 1 else file_digest(source)
     temporary = _temporary(target)
     try:
         temporary.unlink(missing_ok=True)
@@ -158,7 +158,7 @@ def damage(path: Path) -> str | None:
     """Return what its sidecar says is wrong with a file: ``None`` if nothing is, or if there is no sidecar."""
     if not sidecar(path).exists():
         return None
-    found = _digest(path)
+    found = file_digest(path)
     if found in digests(path):
         return None
     return f"its sha256 is {found[:12]}..., not the one in {sidecar(path).name}: it was cut short or altered"
@@ -315,7 +315,8 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits, read piece by piece."""
     state = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -130,7 +130,7 @@ def _two(sources: Sequence[_Source], labels: EmbeddingSet | None) -> list[Rows]:
 
 
 def _has_labels(source: _Source) -> bool:
-    """Return whether labels come with the embeddings; whoever names an array means that one alone."""
+    """Return whether labels come with the embeddings; a named array is meant alone."""
     return not source.name and not set(_LABELS).isdisjoint(array_names(source.path))
 
 
