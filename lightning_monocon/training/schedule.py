@@ -14,8 +14,10 @@ from the last batch of an epoch never sees the next epoch's start.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal, NamedTuple
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
@@ -171,6 +173,7 @@ class TwoPhaseModule(LightningModule):
             if self._limit_val_batches is None:
                 self._limit_val_batches, self.trainer.limit_val_batches = self.trainer.limit_val_batches, 0
             return
+        _forget_compiled()
         self._enter("joint")
         self._allow_validation()
         strategy = self.trainer.strategy
@@ -189,6 +192,12 @@ class TwoPhaseModule(LightningModule):
         self.phase = phase
         for name, parameter in self.encoder.named_parameters():
             parameter.requires_grad_(phase == "joint" and name in self._encoder_trainable)
+
+
+def _forget_compiled() -> None:
+    """Let compiled code be compiled again: torch 2.10 keeps the graph of frozen parameters, so they never train."""
+    if "torch._dynamo" in sys.modules:  # else nothing is compiled, and the import takes seconds
+        torch.compiler.reset()
 
 
 class _Release(Checkpoint):
