@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from metrics.metric_cases import ANSWERS, assert_same, fed
+from helpers.metric_cases import ANSWERS, assert_same, fed
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 

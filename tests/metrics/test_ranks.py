@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.patience import PATIENCE
-from metrics.metric_ranks import ANSWERS, CASES, rows_of
+from processes.metric_ranks import ANSWERS, CASES, rows_of
 
 from lightning_monocon.functional import (
     effective_dimension,
@@ -31,7 +31,7 @@ from lightning_monocon.metrics import NeighbourOverlap, RetrievalScores
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).with_name("metric_ranks.py")
+    script = Path(__file__).parents[1] / "processes" / "metric_ranks.py"
     ranks = [subprocess.Popen([sys.executable, str(script), str(rank), str(folder)]) for rank in range(3)]
     assert [process.wait(timeout=PATIENCE) for process in ranks] == [0, 0, 0]
     return [torch.load(folder / f"{rank}.pt") for rank in range(3)]

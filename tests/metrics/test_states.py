@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from metrics.metric_cases import EVERY, KNOWN_AT_ONCE, RECONSTRUCTION, SEARCHES, SPECTRAL, assert_same, fed, flat, fresh
+from helpers.metric_cases import EVERY, KNOWN_AT_ONCE, RECONSTRUCTION, SEARCHES, SPECTRAL, assert_same, fed, flat, fresh
 from torchmetrics import Metric
 
 from lightning_monocon.functional import DegenerateSampleWarning

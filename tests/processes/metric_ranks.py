@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of a real gloo group of three: run by test_ranks.py as ``python metric_ranks.py RANK FOLDER``.
+"""One rank of a real gloo group of three: run by tests/metrics/test_ranks.py as ``python metric_ranks.py RANK FOLDER``.
 
 Each case names how many gallery and query rows each rank has; the group of two are ranks 0 and 1.
 """
