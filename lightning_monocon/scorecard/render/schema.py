@@ -43,9 +43,10 @@ from lightning_monocon.scorecard.ranking import Comparison, Winner
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.scoring import JudgedScore
 from lightning_monocon.scorecard.smallest import Smallest
+from lightning_monocon.scorecard.truths import LabelTruth, Truth
 from lightning_monocon.scorecard.verdict import Verdict
 
-SCHEMA = "lightning-monocon/scorecard/2"
+SCHEMA = "lightning-monocon/scorecard/3"
 """Name and version of the layout; the number grows when a reader of the old layout would go wrong."""
 
 
@@ -69,17 +70,28 @@ def _card(card: Scorecard) -> dict[str, Any]:
         "byte_winners": [_byte_winner(winner) for winner in card.byte_winners],
         "effects": [_effect(effect) for effect in card.effects],
         "nulls": [_arm(arm) for arm in card.nulls],
+        "nulls_left_out": list(card.left_out),
+        "truth": _truth(card.truth),
+        "others": [_of_truth(other) for other in card.others],
         "alternative": _card(card.alternative) if card.alternative else None,
     }
+
+
+def _of_truth(card: Scorecard) -> dict[str, Any]:
+    return {"smallest": _smallest(card.smallest) if card.smallest else None, **_card(card)}
 
 
 def score_as_json(score: Score) -> dict[str, Any]:
     """Return one score; the labels that pair its queries are left out."""
     figures = {field.name: getattr(score, field.name) for field in fields(score)}
-    del figures["query_labels"]
+    if isinstance(score.truth, LabelTruth):
+        figures |= {name: getattr(score, name) for name in ("classes", "knn_accuracy", "recall")}
+    figures["values"] = score.figures
+    figures["truth"] = _truth(score.truth)
     figures["spectrum"] = score.spectrum.tolist()
     figures["frontier"] = _frontier(score.frontier)
     figures["rounded"] = [_frontier(line) for line in score.rounded]
+    figures["others"] = [score_as_json(other) for other in score.others] if isinstance(score, JudgedScore) else []
     figures["verdict"] = _verdict(score.verdict) if isinstance(score, JudgedScore) else None
     return _finite(figures)
 
@@ -93,14 +105,33 @@ def _arm(arm: Arm) -> dict[str, Any]:
     }
 
 
+def _truth(truth: Truth) -> dict[str, Any]:
+    return {
+        "kind": truth.kind,
+        "name": truth.name,
+        "measures": list(truth.measures),
+        "unit": truth.unit,
+        "units": truth.units,
+        "warnings": list(truth.warnings),
+    }
+
+
 def _frontier(frontier: Frontier) -> dict[str, Any]:
+    of_labels = (
+        {
+            "knn_accuracy": list(frontier.knn_accuracy),
+            "recall_at_1": list(frontier.recall_at_1),
+            "recall": [{str(r): share for r, share in line.items()} for line in frontier.recall],
+        }
+        if "knn_accuracy" in frontier.values
+        else {}
+    )
     return {
         "storage": frontier.storage,
         "dims": list(frontier.dims),
         "bytes": list(frontier.bytes),
-        "knn_accuracy": list(frontier.knn_accuracy),
-        "recall_at_1": list(frontier.recall_at_1),
-        "recall": [{str(r): share for r, share in line.items()} for line in frontier.recall],
+        **of_labels,
+        "values": {name: list(frontier.means(name)) for name in frontier.values},
     }
 
 

@@ -17,6 +17,7 @@ from lightning_monocon.scorecard.render.figures.style import (
     new_figure,
     percent_axis,
 )
+from lightning_monocon.scorecard.render.words import axis_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def storage_figure(card: Scorecard) -> Figure | None:
     for panel in panels:
         dimension_axis(panel, [1 << i for i in range(most.bit_length())][::2], "bytes per vector")
         panel.set_xlim(0.9, 1.1 * most)
-        percent_axis(panel, floor - 5, 100.0, "5-NN accuracy (%)")
+        percent_axis(panel, floor - 5, 100.0, axis_label(card.truth.measures[0]))
         panel.label_outer()
     legend_above(figure, panels[0])
     return figure
@@ -53,7 +54,7 @@ def _draw(panel: Axes, arm: Arm, index: int, place: int) -> None:
     # Seeds may differ in rank, each has its own n99 among its sizes, and beyond the rank there is nothing to store.
     rank = max(1, min(score.rank for score in arm.scores))
     dims = [k for k in lines[0].dims if k & (k - 1) == 0 and k <= rank and all(k in line.dims for line in lines)]
-    values = np.array([[100 * line.knn_accuracy[line.dims.index(k)] for k in dims] for line in lines])
+    values = np.array([[100 * line.means()[line.dims.index(k)] for k in dims] for line in lines])
     costs = [lines[0].bytes[lines[0].dims.index(k)] for k in dims]
     style = line_style(index)
     panel.plot(costs, values.mean(0), label=arm.label, **style)
