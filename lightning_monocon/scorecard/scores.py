@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lightning_monocon.functional.bootstrap import CONFIDENCE
 from lightning_monocon.functional.checks import DegenerateSampleWarning
 from lightning_monocon.functional.effective_dimension import components_for, effective_dimension
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
 from lightning_monocon.functional.jackknife import grouped_moments, jackknife_interval
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
 from lightning_monocon.functional.moments import Moments, merge_all, moments
+from lightning_monocon.functional.paired_mean import CONFIDENCE
 from lightning_monocon.functional.quantisation import ROUNDED, Storage
 from lightning_monocon.functional.reconstruction_error import reconstruction_from_moments
 from lightning_monocon.functional.spectrum import (
