@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, norm
 
 from lightning_monocon.functional.paired_mean import CONFIDENCE, deviations, paired_mean
-from lightning_monocon.scorecard import EmbeddingSet, Score, measure, winner
+from lightning_monocon.scorecard import EmbeddingSet, Frontier, LabelTruth, Score, measure, winner
 from lightning_monocon.scorecard.ranking import family, float_forms
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -80,15 +80,15 @@ def cards(of: Population, count: int, template: Score, rng: np.random.Generator)
 
 def as_scores(drawn: NDArray[np.bool_], template: Score) -> dict[str, list[Score]]:
     """Return scores of which only the queries they get right matter."""
-    labels = torch.zeros(drawn.shape[-1], dtype=torch.long)
+    truth = LabelTruth(torch.arange(4), torch.zeros(drawn.shape[-1], dtype=torch.long))
     return {
         str(arm): [
             replace(
                 template,
                 arm=str(arm),
                 seed=seed,
-                query_labels=labels,
-                frontier=replace(template.frontier, dims=SIZES, knn_hits=torch.from_numpy(table)),
+                truth=truth,
+                frontier=Frontier(SIZES, {"knn_accuracy": torch.from_numpy(table).double()}),
             )
             for seed, table in enumerate(runs)
         ]

@@ -176,10 +176,7 @@ def test_the_family_of_one_size_is_tukeys(template: Score) -> None:
     assert card.critical.units == pytest.approx(expected, abs=0.05) and card.critical.seeds == card.critical.units
     # a size at which all arms answer alike adds nothing, one at which they answer anew does
     line = {
-        name: [
-            replace(s, frontier=replace(s.frontier, dims=(1, 4), knn_hits=s.frontier.knn_hits.expand(2, -1)))
-            for s in scores
-        ]
+        name: [with_hits(template, s.frontier.hits()[0], arm=name, dims=(1, 4)) for s in scores]
         for name, scores in arms.items()
     }
     assert family(line, [float_forms(line, 1), float_forms(line, 4)]).critical.units == pytest.approx(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from lightning_monocon.functional.paired_mean import paired_mean
-from lightning_monocon.scorecard import EmbeddingSet, Score, Winner, measure, winner
+from lightning_monocon.scorecard import EmbeddingSet, LabelTruth, Score, Winner, measure, winner
 from lightning_monocon.scorecard.ranking import family, float_forms
 from lightning_monocon.scorecard.simultaneous import critical_values, with_seeds_of_all
 
@@ -31,6 +31,7 @@ def card(
 ) -> list[Winner]:
     """Winners at four sizes; the first arm is better by ``lead``, runs differ by one point, sizes go together."""
     hard = 0.7 * rng.standard_normal(queries)
+    asked = LabelTruth(torch.arange(4), torch.zeros(queries, dtype=torch.long))
     scores: dict[str, list[Score]] = {}
     for arm in range(arms):
         own = 0.4 * rng.standard_normal(queries)
@@ -38,9 +39,8 @@ def card(
             share = ACCURACY + (0.01 * rng.standard_normal() if seeds > 1 else 0) + (0 if arm else lead)
             run = 0.5 * rng.standard_normal(queries) + 0.3162 * rng.standard_normal((len(SIZES), queries))
             right = torch.from_numpy(hard + own + run < stats.norm.ppf(min(share, 0.999)))
-            line = replace(template.frontier, dims=SIZES, knn_hits=right, recall_hits=right)
-            labels = torch.zeros(queries, dtype=torch.long)
-            found = replace(template, arm=str(arm), seed=seed, frontier=line, query_labels=labels)
+            line = replace(template.frontier, dims=SIZES, values={"knn_accuracy": right.double()})
+            found = replace(template, arm=str(arm), seed=seed, frontier=line, truth=asked)
             scores.setdefault(str(arm), []).append(found)
     together = family(scores, [float_forms(scores, k) for k in SIZES])
     return [winner(scores, k, card=together) for k in SIZES]
