@@ -194,13 +194,21 @@ class EmbeddingMetrics(RowsWatcher):
             if judges.retrieval is not None:
                 for role in ROLES if len(self._shares) == 1 else (ROLES[loader],):
                     judges.retrieval.update(_chosen(rows, fresh), _chosen(places, fresh), role)
-        if self.overlap and _ENCODER in found:
+        if self.overlap and self._has_encoder(pl_module, found):
             for role, mask in roles:
                 self._compared(pl_module).update(_chosen(found[_OUTPUT], mask), _chosen(found[_ENCODER], mask), role)
 
     def _has_features(self, pl_module: LightningModule, outputs: object) -> bool:
-        same = isinstance(getattr(pl_module, "head", None), nn.Identity)  # the same vectors twice
-        return self.layer is None and isinstance(outputs, Mapping) and "features" in outputs and not same
+        given = self.layer is None and isinstance(outputs, Mapping) and "features" in outputs
+        return given and not _without_head(pl_module)
+
+    def _has_encoder(self, pl_module: LightningModule, found: Mapping[str, Tensor]) -> bool:
+        if _ENCODER not in found and not _without_head(pl_module):
+            raise ValueError(
+                "`overlap` must be False unless the step returns the encoder's output as `features` beside "
+                f"`embeddings`, and `layer` is None; got layer={self.layer!r}. Return `features`, or leave it out."
+            )
+        return _ENCODER in found
 
     def _roles(self, places: Tensor, fresh: Tensor | None, loader: int) -> Iterator[tuple[Role, Tensor | None]]:
         """Yield gallery or query, or both, with the mask of their rows in a batch; None for all rows."""
@@ -300,6 +308,10 @@ class EmbeddingMetrics(RowsWatcher):
         except ValueError as error:  # fewer rows than neighbours
             warnings.warn(f"The overlap with the encoder is not logged: {error}", stacklevel=2)
             return {}
+
+
+def _without_head(pl_module: LightningModule) -> bool:
+    return isinstance(getattr(pl_module, "head", None), nn.Identity)  # the same vectors twice
 
 
 def _unknown(names: tuple[str, ...]) -> dict[str, Tensor]:

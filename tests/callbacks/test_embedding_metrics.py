@@ -107,6 +107,11 @@ class Unlabelled(Plain):
     test_step = validation_step
 
 
+class Applied(Plain):
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
+        return self.layer(batch[0])
+
+
 @pytest.mark.parametrize("stage", ["val", "test"])
 def test_known_answers_and_overlap_agree_with_scikit_learn(stage: str) -> None:
     gallery, query = clusters(100, 0)[0], clusters(41, 1)[0]
@@ -154,6 +159,15 @@ def test_a_loader_that_shuffles_cannot_have_places() -> None:
         ValueError, match=r"or taken for another; got RandomSampler: it gives another order each time\."
     ):
         run.validate(Unlabelled(), [shuffled, unlabelled(rows)], verbose=False)
+
+
+def test_an_overlap_without_the_encoders_output_is_refused() -> None:
+    loaders = [loader(clusters(20, seed)) for seed in (0, 1)]
+    with pytest.raises(ValueError, match=r"`overlap` must be False unless the step returns .*; got layer='layer'\."):
+        trainer(EmbeddingMetrics(on_error="raise", layer="layer", overlap=True)).validate(Applied(), loaders)
+    run = trainer(EmbeddingMetrics(on_error="raise", overlap=True))
+    run.validate(MonoCon(nn.Linear(8, 8), "none", in_features=8), loaders, verbose=False)
+    assert not [name for name in logged(run) if "overlap" in name]  # an encoder alone keeps its own neighbours
 
 
 class AnsweredDigits(DigitsData):
