@@ -36,8 +36,8 @@ class ScorecardEvaluator(SentenceEvaluator):
 
     Args:
         gallery: N sentences that are searched; they fit every basis.
-        gallery_labels: ``(N,)`` integers, their classes.
         query: Q sentences that search, none of them in the gallery.
+        gallery_labels: ``(N,)`` integers, the classes of the gallery.
         query_labels: ``(Q,)`` integers.
         baseline: The model that the trained one is compared with, usually the encoder as it was. It is used here in the
             constructor and not kept. Whether an embedding is compact is a comparison: without a baseline the verdict
@@ -58,10 +58,10 @@ class ScorecardEvaluator(SentenceEvaluator):
     def __init__(
         self,
         gallery: Sequence[str],
-        gallery_labels: Sequence[int],
         query: Sequence[str],
-        query_labels: Sequence[int],
         *,
+        gallery_labels: Sequence[int],
+        query_labels: Sequence[int],
         baseline: SentenceTransformer | None = None,
         budgets: Sequence[int] = (4, 8, 16, 32),
         primary: str = "knn_accuracy",

@@ -50,7 +50,14 @@ def evaluator_for(baseline: Any) -> ScorecardEvaluator:
     gallery, query = SENTENCES[::2], SENTENCES[1::2]
     (texts, labels), (asked, answers) = (zip(*part, strict=True) for part in (gallery, query))
     return ScorecardEvaluator(
-        texts, labels, asked, answers, baseline=baseline, budgets=(2, 8), primary="knn_accuracy@8_bytes", name="toy"
+        texts,
+        asked,
+        gallery_labels=labels,
+        query_labels=answers,
+        baseline=baseline,
+        budgets=(2, 8),
+        primary="knn_accuracy@8_bytes",
+        name="toy",
     )
 
 
