@@ -56,7 +56,7 @@ def evaluator_for(baseline: Any) -> ScorecardEvaluator:
         query_labels=answers,
         baseline=baseline,
         budgets=(2, 8),
-        primary="knn_accuracy@8_bytes",
+        primary="knn_accuracy_in_8_bytes",
         name="toy",
     )
 
@@ -86,7 +86,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             eval_steps=STEPS // 2,
             save_strategy="steps",
             save_steps=STEPS // 2,
-            metric_for_best_model="eval_toy_knn_accuracy@8_bytes",
+            metric_for_best_model="eval_toy_knn_accuracy_in_8_bytes",
             load_best_model_at_end=True,
             report_to="none",
             disable_tqdm=True,
@@ -108,9 +108,9 @@ def test_the_trainer_logs_the_scorecard(run: Run) -> None:
     with (run.folder / "run" / "eval" / "scorecard_toy_results.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [int(line["steps"]) for line in lines] == [STEPS // 2, STEPS]
-    assert run.evaluator.latest is not None
-    assert lines[-1]["verdict"] == run.evaluator.latest.verdict.word != "not judged"
-    for name in ("fvu", "knn_accuracy@n99", "knn_accuracy@8_bytes"):
+    (score,) = run.evaluator.latest
+    assert lines[-1]["verdict"] == score.verdict.word != "not judged"
+    for name in ("fvu", "knn_accuracy_in_n99", "knn_accuracy_in_8_bytes"):
         assert float(lines[-1][name]) == pytest.approx(logged[-1][f"eval_toy_{name}"])
 
 

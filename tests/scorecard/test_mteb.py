@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
 
@@ -29,14 +28,9 @@ from mteb.models import SentenceTransformerEncoderWrapper
 from sentence_transformers import SentenceTransformer
 
 from lightning_monocon.encoders.text.source import PACKAGED, locate
-from lightning_monocon.functional.average_precision import average_precision
-from lightning_monocon.functional.ndcg import ndcg
-from lightning_monocon.functional.neighbours import neighbours
-from lightning_monocon.functional.reciprocal_rank import reciprocal_rank
-from lightning_monocon.functional.relevance import Relevance
-from lightning_monocon.functional.relevant_recall import relevant_recall
-from lightning_monocon.functional.spearman import spearman
-from lightning_monocon.functional.unit_rows import unit_rows
+from lightning_monocon.scorecard import EmbeddingSet
+from lightning_monocon.scorecard.scores import measure_all
+from lightning_monocon.scorecard.truths import GradedTruth, QrelsTruth
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:mteb")  # it calls deprecated names, some of them its own
 
@@ -129,38 +123,37 @@ def beir(shared_data: Path, tmp_path: Path) -> Beir:
     return Beir(corpus, queries, qrels)
 
 
+def embedded(model: Any, texts: Sequence[str]) -> torch.Tensor:
+    return torch.from_numpy(model.encode(list(texts), **ENCODE))
+
+
 def test_graded_pairs(model: Any, shared_data: Path) -> None:
     rows = table(shared_data / "stsb" / "dev.tsv.gz", PAIRS)
     theirs = sts_scores(model, rows)
-    first, second = (
-        unit_rows(torch.from_numpy(model.encode([row[name] for row in rows], **ENCODE)).double())
-        for name in ("sentence1", "sentence2")
-    )
-    graded = torch.tensor([float(row["score"]) for row in rows], dtype=torch.float64)
-    cosine = (first * second).sum(1)
-    assert float(spearman(cosine, graded)) == pytest.approx(theirs["cosine_spearman"], abs=TOLERANCE)
-    assert np.corrcoef(cosine, graded)[0, 1] == pytest.approx(theirs["cosine_pearson"], abs=TOLERANCE)
+    vectors = embedded(model, [row[name] for name in ("sentence1", "sentence2") for row in rows])
+    left = torch.arange(PAIRS)
+    truth = GradedTruth("stsb-dev", left, left + PAIRS, torch.tensor([float(row["score"]) for row in rows]))
+    (score,) = measure_all(EmbeddingSet(vectors, None, vectors, truths=(truth,)))
+    assert score.figures["spearman"] == pytest.approx(theirs["cosine_spearman"], abs=TOLERANCE)
+    assert score.figures["pearson"] == pytest.approx(theirs["cosine_pearson"], abs=TOLERANCE)
 
 
 def test_a_folder_of_queries_with_known_answers(model: Any, beir: Beir) -> None:
     theirs, means = retrieval_scores(model, beir)
-    texts = [f"{line['title']} {line['text']}".strip() for line in beir.corpus]
-    gallery = torch.from_numpy(model.encode(texts, **ENCODE))
-    query = torch.from_numpy(model.encode([line["text"] for line in beir.queries], **ENCODE))
+    gallery = embedded(model, [f"{line['title']} {line['text']}".strip() for line in beir.corpus])
+    query = embedded(model, [line["text"] for line in beir.queries])
     judged = [(int(q[1:]), int(d[1:]), grade) for q, rows in beir.qrels.items() for d, grade in rows.items()]
-    relevance = Relevance(*torch.tensor(judged).unbind(1))
-    found = neighbours(gallery, query, 100).indices
+    truth = QrelsTruth(*torch.tensor(judged).unbind(1), queries=len(query), rows=len(gallery))
+    (score,) = measure_all(EmbeddingSet(gallery, None, query, truths=(truth,)))
+
     answered = [q for q, rows in beir.qrels.items() if any(rows.values())]
-    assert len(answered) < len(theirs) == len(beir.queries)  # its mean counts the others, as 0
-    for name, values in {
-        "ndcg_cut_10": ndcg(found, relevance, 10),
-        **{f"recall_{k}": relevant_recall(found, relevance, k) for k in (1, 10, 100)},
-        "map_cut_100": average_precision(found, relevance, 100),
-    }.items():
+    assert truth.judged.tolist() == [int(q[1:]) for q in answered]
+    assert len(answered) < len(theirs) == len(beir.queries)  # its means count the others, as 0
+    names = {"ndcg@10": "ndcg_cut_10", "map@100": "map_cut_100", **{f"recall@{k}": f"recall_{k}" for k in (1, 10, 100)}}
+    for ours, name in names.items():
         expected = torch.tensor([theirs[q][name] for q in answered], dtype=torch.float64)
-        kept = values[[int(q[1:]) for q in answered]]
-        torch.testing.assert_close(kept, expected, rtol=0, atol=TOLERANCE)
-        assert float(values.nanmean()) == pytest.approx(float(expected.mean()), abs=TOLERANCE)
-    ranks = reciprocal_rank(found, relevance, 10)
-    assert float(ranks.nansum()) / len(ranks) == pytest.approx(means["mrr_at_10"], abs=TOLERANCE)
-    assert float(ndcg(found, relevance, 10).nansum()) / len(ranks) == pytest.approx(means["ndcg_at_10"], abs=5.1e-6)
+        torch.testing.assert_close(score.frontier.values[ours][-1], expected, rtol=0, atol=TOLERANCE)
+        assert score.figures[ours] == pytest.approx(float(expected.mean()), abs=TOLERANCE)
+    share = len(answered) / len(theirs)
+    assert score.figures["mrr@10"] * share == pytest.approx(means["mrr_at_10"], abs=TOLERANCE)
+    assert score.figures["ndcg@10"] * share == pytest.approx(means["ndcg_at_10"], abs=5.1e-6)
