@@ -19,7 +19,7 @@ def optional_package(name: str, extra: str) -> ModuleType:
         return import_module(name)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"`{name}` must be installed for this encoder: pip install 'lightning-monocon[{extra}]' ({error})."
+            f"`{name}` must be installed: pip install 'lightning-monocon[{extra}]' ({error})."
         ) from error
 
 

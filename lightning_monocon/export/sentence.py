@@ -79,7 +79,7 @@ def write_sentence_transformer(
     library = optional_package("sentence_transformers", "text")
     with tempfile.TemporaryDirectory(dir=scratch) as files:
         front = _shipped(encoder) or _built(encoder, tokenizer, Path(files))
-        model = library.SentenceTransformer(modules=[*front, *_modules(stack)], device="cpu")
+        model = library.SentenceTransformer(modules=[*front, *dense_modules(stack)], device="cpu")
         if max_length is not None:
             model.max_seq_length = max_length
         model.eval().save_pretrained(str(folder), create_model_card=False)
@@ -147,8 +147,8 @@ def load_sentence_transformer(folder: Path) -> SentenceTransformer:
         return model
 
 
-def _modules(stack: Iterable[nn.Module]) -> list[nn.Module]:
-    """Dense and Normalize modules for the chain; an activation goes into the Dense before it."""
+def dense_modules(stack: Iterable[nn.Module]) -> list[nn.Module]:
+    """Return Dense and Normalize modules for a chain of stock layers; an activation goes into the Dense before it."""
     library = import_module(_LIBRARY)
     found: list[nn.Module] = []
     layers = list(stack)
