@@ -80,28 +80,32 @@ class TwoPhaseModule(LightningModule):
         self._enter("warmup" if self.warmup_epochs else "joint")
 
     def setup(self, stage: str) -> None:
-        """Check that trainer and schedule fit each other.
-
-        Raises:
-            ValueError: If the trainer's ``max_epochs`` leaves no joint epoch.
-            RuntimeError: If the warm-up was not tested with the strategy.
-        """
+        """Check that trainer and schedule fit each other, as `check_trainer` does."""
         if stage != "fit":
             return
         if getattr(self.trainer, "fast_dev_run", False):
             # a joint step covers everything that a warm-up step does
             self.warmup_epochs = 0
             self._enter("joint")
+        self.check_trainer(self.trainer)
 
-        epochs = self.trainer.max_epochs
-        if epochs is None or epochs <= self.warmup_epochs:
+    def check_trainer(self, trainer: Trainer) -> None:
+        """Check that the trainer leaves epochs to the joint phase, and has a strategy that can change phases.
+
+        Raises:
+            ValueError: If the trainer's ``max_epochs`` leaves no joint epoch.
+            RuntimeError: If the warm-up was not tested with the strategy.
+        """
+        warmup_epochs = 0 if getattr(trainer, "fast_dev_run", False) else self.warmup_epochs
+        epochs = trainer.max_epochs
+        if epochs is None or epochs <= warmup_epochs:
             raise ValueError(
-                f"`max_epochs` must exceed the {self.warmup_epochs} warm-up epochs, which come on top of the joint "
+                f"`max_epochs` must exceed the {warmup_epochs} warm-up epochs, which come on top of the joint "
                 f"ones; got {epochs}. Set max_epochs = warmup_epochs + joint epochs, or warmup_epochs=0."
             )
 
-        strategy = self.trainer.strategy
-        if self.warmup_epochs and not isinstance(strategy, DDPStrategy | SingleDeviceStrategy):
+        strategy = trainer.strategy
+        if warmup_epochs and not isinstance(strategy, DDPStrategy | SingleDeviceStrategy):
             raise RuntimeError(
                 f"A warm-up was not tested with {type(strategy).__name__}: sharded parameters must be wrapped again "
                 "when the encoder is unfrozen. Use strategy='ddp', or warmup_epochs=0."
