@@ -15,8 +15,9 @@ from lightning_monocon.scorecard.render.figures import draw
 from lightning_monocon.scorecard.render.schema import as_json
 from lightning_monocon.scorecard.render.text import as_text
 from lightning_monocon.scorecard.runs import report
-from lightning_monocon.scorecard.scores import Score, measure
+from lightning_monocon.scorecard.scores import Score, measure, measure_all
 from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files
+from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
 from lightning_monocon.scorecard.verdict import Verdict
 
 __all__ = [
@@ -26,9 +27,14 @@ __all__ = [
     "Effect",
     "EmbeddingSet",
     "Frontier",
+    "GradedTruth",
     "JudgedScore",
+    "LabelTruth",
+    "NeighbourTruth",
+    "QrelsTruth",
     "Score",
     "Scorecard",
+    "Truth",
     "Verdict",
     "Winner",
     "as_json",
@@ -39,6 +45,7 @@ __all__ = [
     "draw",
     "effects",
     "measure",
+    "measure_all",
     "measure_frontier",
     "report",
     "score",

@@ -44,12 +44,12 @@ def best_form(scores: Sequence[Score], budget: int) -> Form | None:
         lines = [line for score in scores if (line := score.line(dtype)) and line.dims[0] <= k]
         if len(lines) == len(scores):
             used = max(line.dims[line.index(k)] for line in lines)
-            forms.append(Form(dtype, used, fmean(line.knn_accuracy[line.index(k)] for line in lines)))
+            forms.append(Form(dtype, used, fmean(line.means()[line.index(k)] for line in lines)))
     return max(forms, key=lambda form: form.accuracy, default=None)
 
 
 def byte_winner(arms: Mapping[str, Sequence[Score]], budget: int, seed: int = 0) -> ByteWinner | None:
-    """Name the arm with the highest mean 5-NN accuracy within ``budget`` bytes; of equals, the one listed first.
+    """Name the arm with the highest mean figure within ``budget`` bytes; of equals, the one listed first.
 
     Args:
         arms: For each arm its scores, one per seed, measured with ``rounded=True``.

@@ -60,10 +60,10 @@ class Arm:
         """Return mean and standard deviation over seeds of a figure of :class:`Score`; NaN deviation of one seed."""
         return mean_and_deviation([float(getattr(score, name)) for score in self.scores])
 
-    def accuracy(self, k: int, measure: Measure = "knn_accuracy") -> tuple[float, float]:
-        """Return mean and standard deviation over seeds of the accuracy within ``k`` dimensions."""
+    def accuracy(self, k: int, measure: Measure | None = None) -> tuple[float, float]:
+        """Return mean and standard deviation over seeds of a measure within ``k`` dimensions."""
         lines = [score.frontier for score in self.scores]
-        return mean_and_deviation([float(getattr(line, measure)[line.index(k)]) for line in lines])
+        return mean_and_deviation([line.means(measure)[line.index(k)] for line in lines])
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,9 @@ def build(
     names = [baseline, *(name for name in sets if name != baseline)]
     kept = tuple(sorted(set(dims))) or default_dims(max(data.dim for name in names for data in sets[name]))
     # Every arm is measured at every other arm's n99 as well: n99 is never quoted without its rival at that size.
-    nulls = [] if brief or not with_nulls else [make(_by_seed(sets[baseline])[0]) for make in NULL_MODELS.values()]
+    first = _by_seed(sets[baseline])[0]
+    made = [] if brief or not with_nulls else [make(first) for make in NULL_MODELS.values()]
+    nulls = [data for data in made if data is not None]
     extra = {*kept, *effective_dimensions([*(data for name in names for data in sets[name]), *nulls])}
     scores = {name: [measure(data, extra=extra, rounded=not brief) for data in _by_seed(sets[name])] for name in names}
     width = max(data.dim for runs in scores.values() for data in runs)

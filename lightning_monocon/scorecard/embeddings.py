@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -15,12 +16,15 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_choice, check_labels
 from lightning_monocon.runs.files import whole
+from lightning_monocon.scorecard.truths.labels import NEIGHBOURS, LabelTruth
+from lightning_monocon.scorecard.truths.stored import as_stored, from_stored
+from lightning_monocon.scorecard.truths.truth import Truth
 
-FORMAT = "lightning-monocon/embeddings/1"
+FORMAT = "lightning-monocon/embeddings/2"
 """Layout and version of the file, kept in its metadata."""
 
-NEIGHBOURS = 5
-"""Neighbours that vote in the k-NN classifier; the gallery needs at least as many rows."""
+_READABLE = ("lightning-monocon/embeddings/1", FORMAT)
+"""Layouts that are read; the first has labels, and neither sides nor other truths."""
 
 Reading = Literal["pca", "prefix"]
 """How vectors are cut to k numbers: projected on the gallery's top-k principal components, or the first k as they are
@@ -29,64 +33,97 @@ Reading = Literal["pca", "prefix"]
 Rows: TypeAlias = "Tensor | np.ndarray[Any, Any]"
 """What the public functions take as embeddings or labels."""
 
-_TENSORS = ("gallery", "gallery_labels", "query", "query_labels")
+_ROWS, _LABELS = ("gallery", "query"), ("gallery_labels", "query_labels")
+_SIDE, _TRUTH = "side:", "truth:"
+"""What the names of tensors in a file begin with: further rows, and what a truth knows."""
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingSet:
-    """A labelled gallery (train split) and labelled queries (test split), embedded by one model.
+    """A gallery that is searched (train split) and queries (test split), embedded by one model, with what is known.
+
+    What is known is labels, truths of another kind, or both. A set with neither is judged by its neighbours
+    (:class:`~lightning_monocon.scorecard.truths.NeighbourTruth`).
 
     Args:
         gallery: ``(N, D)`` floating-point embeddings, the rows that are searched and that fit every basis.
-        gallery_labels: ``(N,)`` integers of at least two classes.
+        gallery_labels: ``(N,)`` integers of at least two classes; None if there are no labels.
         query: ``(Q, D)`` floating-point embeddings, the rows that are judged.
-        query_labels: ``(Q,)`` integers, at least one of them a label of the gallery.
+        query_labels: ``(Q,)`` integers, at least one of them a label of the gallery; None if there are no labels.
         arm: name of the model in tables and figures.
         seed: seed of the training run.
         stage: what the embeddings are, for example ``"last"`` or ``"best"`` checkpoint.
         reading: how they are cut to fewer dimensions.
+        truths: what is known besides labels.
+        sides: further rows ``(R, D)`` by name, to which the pairs of a graded truth may refer.
 
-    Half precision becomes float32, and both sides become float64 if one of them is; everything is moved to the CPU.
+    Half precision becomes float32, and all rows become float64 if some of them are; everything is moved to the CPU.
 
     Raises:
         TypeError: for tensors of the wrong kind of numbers.
-        ValueError: for shapes that do not fit, NaN or infinity, too few rows, a single class or an unknown reading.
+        ValueError: for shapes that do not fit, NaN or infinity, too few rows, a single class, labels of one side only,
+            an unknown reading, or truths about other rows.
+
+    Example:
+        >>> from lightning_monocon.scorecard.truths import QrelsTruth
+        >>> one = torch.arange(6)
+        >>> qrels = QrelsTruth(query=one, row=one, grade=torch.ones_like(one), queries=6, rows=6)
+        >>> EmbeddingSet(torch.eye(6), None, torch.eye(6), truths=(qrels,)).judges()[0].measures[0]
+        'ndcg@10'
     """
 
     gallery: Tensor
-    gallery_labels: Tensor
+    gallery_labels: Tensor | None
     query: Tensor
-    query_labels: Tensor
+    query_labels: Tensor | None = None
     arm: str = "embeddings"
     seed: int = 0
     stage: str = "last"
     reading: Reading = "pca"
+    truths: tuple[Truth, ...] = ()
+    sides: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("gallery", "query"):
-            object.__setattr__(self, name, _rows(name, getattr(self, name)))
-        if self.gallery.dtype != self.query.dtype:
-            for name in ("gallery", "query"):
-                object.__setattr__(self, name, getattr(self, name).double())
-        for name in ("gallery", "query"):
-            labels = _labels(f"{name}_labels", getattr(self, f"{name}_labels"), len(getattr(self, name)))
-            object.__setattr__(self, f"{name}_labels", labels)
-        _check_pair(self)
+        rows = {name: _rows(name, getattr(self, name)) for name in _ROWS}
+        sides = {name: _rows(f"sides[{name!r}]", values) for name, values in self.sides.items()}
+        if len({part.dtype for part in (*rows.values(), *sides.values())}) > 1:
+            rows, sides = ({name: part.double() for name, part in group.items()} for group in (rows, sides))
+        for name, part in (*rows.items(), ("sides", sides), ("truths", tuple(self.truths))):
+            object.__setattr__(self, name, part)
+        _check_rows(self)
+        if (self.gallery_labels is None) != (self.query_labels is None):
+            missing = next(name for name in _LABELS if getattr(self, name) is None)
+            raise ValueError(f"`gallery_labels` and `query_labels` must be given together; {missing} is None.")
+        if self.gallery_labels is not None:
+            for name in _ROWS:
+                labels = _labels(f"{name}_labels", getattr(self, f"{name}_labels"), len(getattr(self, name)))
+                object.__setattr__(self, f"{name}_labels", labels)
+            _check_classes(self)
+        _check_truths(self)
 
     @property
     def dim(self) -> int:
         """Width D of the vectors."""
         return self.gallery.shape[1]
 
+    def judges(self) -> tuple[Truth, ...]:
+        """Return everything that is known: the labels if there are any, and the other truths."""
+        if self.gallery_labels is None or self.query_labels is None:
+            return self.truths
+        return (LabelTruth(self.gallery_labels, self.query_labels), *self.truths)
+
     def save(self, path: str | Path) -> Path:
         """Write one ``.safetensors`` file; it appears whole or not at all."""
         path = Path(path)
-        # copies: safetensors refuses tensors that share memory, as slices of one set do
-        tensors = {name: getattr(self, name).clone().contiguous() for name in _TENSORS}
+        tensors = {name: part for name in (*_ROWS, *_LABELS) if (part := getattr(self, name)) is not None}
+        tensors |= {f"{_SIDE}{name}": part for name, part in self.sides.items()}
+        known, described = as_stored(self.truths)
+        tensors |= {f"{_TRUTH}{name}": part for name, part in known.items()}
         names = ("arm", "seed", "stage", "reading")
-        metadata = {"format": FORMAT, **{name: str(getattr(self, name)) for name in names}}
+        metadata = {"format": FORMAT, **{name: str(getattr(self, name)) for name in names}, "truths": described}
         with whole(path) as file:
-            save_file(tensors, file, metadata=metadata)
+            # copies: safetensors refuses tensors that share memory, as slices of one set do
+            save_file({name: part.clone().contiguous() for name, part in tensors.items()}, file, metadata=metadata)
         return path
 
     @classmethod
@@ -104,23 +141,37 @@ class EmbeddingSet:
             with safe_open(path, framework="pt") as file:
                 metadata: dict[str, str] = file.metadata() or {}
                 names = set(file.keys())
-                tensors = {name: file.get_tensor(name) for name in _TENSORS if name in names}
+                kept = [name for name in names if name in (*_ROWS, *_LABELS) or name.startswith((_SIDE, _TRUTH))]
+                tensors = {name: file.get_tensor(name) for name in kept}
         except SafetensorError as error:
             raise ValueError(f"`path` must be a whole .safetensors file; {path} is not: {error}.") from error
-        if missing := [name for name in _TENSORS if name not in tensors]:
+        identity = _identity(path, metadata)
+        # Labels may be missing only where we wrote a set that has none.
+        needed = _ROWS if metadata.get("format") == FORMAT else ("gallery", "gallery_labels", "query", "query_labels")
+        if missing := [name for name in needed if name not in tensors]:
             raise ValueError(
-                f"`path` must hold the tensors {', '.join(_TENSORS)}; {path} lacks {', '.join(missing)} "
+                f"`path` must hold the tensors {', '.join(needed)}; {path} lacks {', '.join(missing)} "
                 f"and holds {', '.join(sorted(names)) or 'nothing'}."
             )
-        return cls(**tensors, **_identity(path, metadata))
+        known = _named(tensors, _TRUTH)
+        return cls(
+            **{name: tensors.get(name) for name in (*_ROWS, *_LABELS)},  # type: ignore[arg-type]
+            **identity,
+            sides=_named(tensors, _SIDE),
+            truths=from_stored(known, metadata.get("truths", "[]")) if metadata.get("format") == FORMAT else (),
+        )
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
 
 
 def _identity(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """Arm, seed and stage from the metadata; a file written by others is named after itself."""
     layout = metadata.get("format", FORMAT)
-    if layout.startswith(FORMAT.rsplit("/", 1)[0]) and layout != FORMAT:
+    if layout.startswith(FORMAT.rsplit("/", 1)[0]) and layout not in _READABLE:
         raise ValueError(f"`path` must have the layout {FORMAT!r}; {path} has {layout!r}: write it again.")
-    ours = metadata if "format" in metadata and layout == FORMAT else {}  # others' "seed" may be a word
+    ours = metadata if "format" in metadata and layout in _READABLE else {}  # others' "seed" may be a word
     return {
         "arm": ours.get("arm", path.stem),
         "seed": int(ours.get("seed", "0")),
@@ -193,17 +244,37 @@ def native(name: str, array: np.ndarray[Any, Any], where: str = "") -> np.ndarra
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _check_pair(data: EmbeddingSet) -> None:
+def _check_rows(data: EmbeddingSet) -> None:
     check_choice("reading", data.reading, get_args(Reading))
-    if data.query.shape[1] != data.dim:
-        raise ValueError(
-            f"`query` must have the gallery's {data.dim} dimensions; got {data.query.shape[1]}: "
-            "embed both with one model."
-        )
+    for name, part in {"query": data.query, **{f"sides[{name!r}]": part for name, part in data.sides.items()}}.items():
+        if part.shape[1] != data.dim:
+            raise ValueError(
+                f"`{name}` must have the gallery's {data.dim} dimensions; got {part.shape[1]}: "
+                "embed both with one model."
+            )
     if len(data.gallery) < NEIGHBOURS:
         raise ValueError(f"`gallery` must have at least {NEIGHBOURS} rows, the voters; got {len(data.gallery)}.")
-    classes = set(data.gallery_labels.tolist())
-    if len(classes) < 2:
+
+
+def _check_classes(data: EmbeddingSet) -> None:
+    known, asked = ({*getattr(data, name).tolist()} for name in _LABELS)
+    if len(known) < 2:
         raise ValueError("`gallery_labels` must hold at least 2 classes, otherwise every neighbour is right; got 1.")
-    if classes.isdisjoint(data.query_labels.tolist()):
+    if known.isdisjoint(asked):
         raise ValueError("`query_labels` must share a class with the gallery; none of its labels occurs there.")
+
+
+def _check_truths(data: EmbeddingSet) -> None:
+    rows = {"gallery": len(data.gallery), "query": len(data.query), **{n: len(part) for n, part in data.sides.items()}}
+    for truth in data.truths:
+        for side, needed, exact in truth.needs():
+            if side not in rows:
+                raise ValueError(
+                    f"`truths` must name rows of the set; {truth.name} names the side {side!r}, and there are "
+                    f"{', '.join(rows)}."
+                )
+            if needed > rows[side] or (exact and needed != rows[side]):
+                raise ValueError(
+                    f"`truths` must be about the rows of the set; {truth.name} needs {'' if exact else 'at least '}"
+                    f"{needed} rows in {side}, and there are {rows[side]}."
+                )

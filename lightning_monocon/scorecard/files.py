@@ -141,6 +141,10 @@ def _with_labels_of(labels: EmbeddingSet, gallery: Rows, query: Rows) -> list[Ro
                 f"`baseline` must hold the same rows in the same order; its {name} has {len(found)} rows, not "
                 f"{len(expected)}."
             )
+    if labels.gallery_labels is None or labels.query_labels is None:
+        raise ValueError(
+            "`baseline` must hold labels where the other embeddings have none; its files have none either."
+        )
     return [gallery, labels.gallery_labels, query, labels.query_labels]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure accuracy against kept dimensions: what an embedding is worth when only k numbers of it are stored.
+"""Measure a truth's figures against kept dimensions: what an embedding is worth when only k numbers of it are stored.
 
 The protocol is that of `lightning_monocon.functional.truncation_curve`, and its functions do the work.
 Embeddings that were trained with nested prefixes are cut as they are meant to be: the first k numbers, neither centred
@@ -8,47 +8,55 @@ nor projected, by cosine. In one dimension a cosine is only a sign, so k = 1 say
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from lightning_monocon.functional.knn_accuracy import majority_vote
 from lightning_monocon.functional.quantisation import Storage, fit_quantiser, vector_bytes
 from lightning_monocon.functional.spectrum import PrincipalComponents, numerical_rank, principal_components
-from lightning_monocon.functional.truncation_curve import projected, ties_of, truncated
-from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
+from lightning_monocon.functional.truncation_curve import projected, truncated
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.truths import Found, Truth
+from lightning_monocon.scorecard.truths.labels import RECALL_AT
+from lightning_monocon.scorecard.truths.order import row_order
 
-Measure = Literal["knn_accuracy", "recall_at_1"]
-"""What arms are compared by: the 5-NN vote, or the share of queries whose nearest neighbour is right."""
+Measure = str
+"""What arms are compared by: a name of :attr:`Truth.measures`, such as ``"knn_accuracy"`` or ``"ndcg@10"``."""
 
-RECALL_AT = (1, 2, 5, 10, 20, 50)
-"""Neighbours among which a right label counts for Recall@r, as far as the gallery has rows."""
+_OLD_NAMES = {"recall_at_1": "recall@1"}
 
 
 @dataclass(frozen=True, eq=False)
 class Frontier:
-    """Hold the accuracy of one embedding at each number of kept dimensions.
+    """Hold what a truth finds of one embedding at each number of kept dimensions.
 
     Attributes:
         dims: K increasing numbers of kept dimensions.
-        knn_hits: ``(K, Q)`` bool: the 5-NN vote is right for this query.
-        recall_hits: ``(K, Q)`` bool: the nearest neighbour has the query's label.
-        recall: For each of ``dims`` the share of queries with their label among the r nearest, by r.
+        values: For each measure of the truth, the first being the one that arms are compared by, ``(K, U)`` float64: a
+            number for each of ``dims`` and each unit (query, or pair of rows).
         storage: How the coordinates are kept.
     """
 
     dims: tuple[int, ...]
-    knn_hits: Tensor
-    recall_hits: Tensor
-    recall: tuple[dict[int, float], ...]
+    values: Mapping[Measure, Tensor]
     storage: Storage = "float32"
 
-    def hits(self, measure: Measure) -> Tensor:
-        """Return the ``(K, Q)`` hits that a measure counts."""
-        return self.knn_hits if measure == "knn_accuracy" else self.recall_hits
+    def hits(self, measure: Measure | None = None) -> Tensor:
+        """Return the ``(K, U)`` numbers of a measure, the first one by default.
+
+        Raises:
+            ValueError: If it was not measured.
+        """
+        name = next(iter(self.values)) if measure is None else _OLD_NAMES.get(measure, measure)
+        if name not in self.values:
+            raise ValueError(f"`measure` must be one of {', '.join(self.values)}; got {measure!r}.")
+        return self.values[name]
+
+    def means(self, measure: Measure | None = None) -> tuple[float, ...]:
+        """Return the mean of a measure over the units, for each of ``dims``; of the first measure by default."""
+        return tuple(self.hits(measure).mean(1).tolist())
 
     @property
     def bytes(self) -> tuple[int, ...]:
@@ -56,14 +64,30 @@ class Frontier:
         return tuple(vector_bytes(k, self.storage) for k in self.dims)
 
     @property
+    def knn_hits(self) -> Tensor:
+        """``(K, Q)`` bool: the 5-NN vote is right for this query. Of labels only, as all that follow."""
+        return self.hits("knn_accuracy") > 0
+
+    @property
+    def recall_hits(self) -> Tensor:
+        """``(K, Q)`` bool: the nearest neighbour has the query's label."""
+        return self.hits("recall@1") > 0
+
+    @property
     def knn_accuracy(self) -> tuple[float, ...]:
         """Share of queries that the 5-NN vote gets right, for each of ``dims``."""
-        return _shares(self.knn_hits)
+        return self.means("knn_accuracy")
 
     @property
     def recall_at_1(self) -> tuple[float, ...]:
         """Share of queries whose nearest neighbour has their label, for each of ``dims``."""
-        return _shares(self.recall_hits)
+        return self.means("recall@1")
+
+    @property
+    def recall(self) -> tuple[dict[int, float], ...]:
+        """For each of ``dims`` the share of queries with their label among the r nearest, by r."""
+        lines = {r: self.means(f"recall@{r}") for r in RECALL_AT if f"recall@{r}" in self.values}
+        return tuple({r: line[place] for r, line in lines.items()} for place in range(len(self.dims)))
 
     def index(self, budget: int) -> int:
         """Return the position in ``dims`` of the most dimensions within ``budget``.
@@ -104,7 +128,7 @@ def affordable_dims(rank: int, width: int) -> tuple[int, ...]:
 def measure_frontier(
     data: EmbeddingSet, dims: Iterable[int] | None = None, basis: PrincipalComponents | None = None
 ) -> Frontier:
-    """Measure 5-NN accuracy and Recall@r for each number of kept dimensions.
+    """Measure what the set's first truth finds for each number of kept dimensions.
 
     Args:
         data: Gallery and queries.
@@ -112,20 +136,35 @@ def measure_frontier(
         basis: Principal components of the gallery's unit rows, if they are known already.
 
     Raises:
-        ValueError: If a number is below 1, above D, or above the gallery's rank.
+        ValueError: If a number is below 1, above D, or above the gallery's rank, or nothing is known of the set.
     """
-    basis = principal_components(data.gallery) if basis is None else basis
-    rank, width = numerical_rank(basis.variances), data.dim
-    kept = affordable_dims(rank, width) if dims is None else _checked(tuple(sorted(set(dims))), rank, width)
-    ties = ties_of(data.gallery, data.gallery_labels, data.query)
-    found = [ties.nearest(*_coordinates(data, basis, k), _count(data)) for k in kept]
-    return _judged(data, kept, torch.stack(found), "float32")
+    return measure_frontiers(data, _first(data), dims, basis)[0]
 
 
 def measure_rounded(data: EmbeddingSet, dtype: Storage, basis: PrincipalComponents) -> Frontier:
-    """Measure the frontier of decoded int8 or binary codes, at powers of two up to the rank.
+    """Measure the frontier of decoded int8 or binary codes, by the set's first truth."""
+    return measure_rounded_frontiers(data, _first(data), dtype, basis)[0]
 
-    Unlike `measure_frontier` it projects at full width too, and it centres prefixes: coordinates must be centred
+
+def measure_frontiers(
+    data: EmbeddingSet,
+    truths: Sequence[Truth],
+    dims: Iterable[int] | None = None,
+    basis: PrincipalComponents | None = None,
+) -> tuple[Frontier, ...]:
+    """Measure what each truth finds, by one search for all; arguments and errors are those of `measure_frontier`."""
+    basis = principal_components(data.gallery) if basis is None else basis
+    rank, width = numerical_rank(basis.variances), data.dim
+    kept = affordable_dims(rank, width) if dims is None else _checked(tuple(sorted(set(dims))), rank, width)
+    return _judged(data, truths, kept, (_cut(data, basis, k) for k in kept), "float32")
+
+
+def measure_rounded_frontiers(
+    data: EmbeddingSet, truths: Sequence[Truth], dtype: Storage, basis: PrincipalComponents
+) -> tuple[Frontier, ...]:
+    """Measure the frontiers of decoded int8 or binary codes, at powers of two up to the rank.
+
+    Unlike `measure_frontiers` it projects at full width too, and it centres prefixes: coordinates must be centred
     to be rounded.
     """
     limit = max(1, numerical_rank(basis.variances))
@@ -134,44 +173,55 @@ def measure_rounded(data: EmbeddingSet, dtype: Storage, basis: PrincipalComponen
     kept = powers if dtype != "binary" else powers[3:] or powers[-1:]
 
     axes = basis if data.reading == "pca" else basis._replace(components=torch.eye(data.dim, dtype=basis.mean.dtype))
-    gallery, query = (projected(rows, axes, kept[-1]).float() for rows in (data.gallery, data.query))
-    quantiser = fit_quantiser(gallery, dtype)
-    gallery, query = (quantiser.decode(quantiser.codes(rows)) for rows in (gallery, query))
+    whole = _each_side(data, lambda rows: projected(rows, axes, kept[-1]).float())
+    quantiser = fit_quantiser(whole.gallery, dtype)
+    coded = _each_side(whole, lambda rows: quantiser.decode(quantiser.codes(rows)))
+    coded = replace(coded, metric=quantiser.metric)
 
-    ties = ties_of(data.gallery, data.gallery_labels, data.query)
-    found = [ties.nearest(gallery[:, :k], query[:, :k], _count(data), quantiser.metric) for k in kept]
-    return _judged(data, kept, torch.stack(found), dtype)
+    return _judged(data, truths, kept, (_narrowed(coded, k) for k in kept), dtype)
 
 
-def _judged(data: EmbeddingSet, kept: tuple[int, ...], found: Tensor, dtype: Storage) -> Frontier:
-    """Return what the neighbours ``found`` ``(K, Q, neighbours)`` get right."""
-    matches = data.gallery_labels[found]
-    truth = data.query_labels
-    right = matches == truth[:, None]
-    votes = majority_vote(matches[..., :NEIGHBOURS].flatten(0, 1))
-    return Frontier(
-        dims=kept,
-        knn_hits=votes.view(right.shape[:2]) == truth,
-        recall_hits=right[..., 0],
-        recall=tuple(_recall(line) for line in right),
-        storage=dtype,
+def _first(data: EmbeddingSet) -> tuple[Truth, ...]:
+    truths = data.judges()[:1]
+    if not truths:
+        raise ValueError(
+            "`data` must have labels or truths; it has neither: add `NeighbourTruth.of(reference)` to its truths."
+        )
+    return truths
+
+
+def _judged(
+    data: EmbeddingSet, truths: Sequence[Truth], kept: tuple[int, ...], forms: Iterable[Found], dtype: Storage
+) -> tuple[Frontier, ...]:
+    """Return a frontier for each truth, from the forms in the order of ``kept``."""
+    depth = max(truth.depth(len(data.gallery)) for truth in truths)
+    ties = row_order(data) if depth else None
+    lines: list[list[dict[Measure, Tensor]]] = [[] for _ in truths]
+    for form in forms:
+        nearest = ties.nearest(form.gallery, form.query, depth, form.metric) if ties else form.nearest
+        for line, truth in zip(lines, truths, strict=True):
+            line.append(truth.judge(replace(form, nearest=nearest)))
+    return tuple(
+        Frontier(kept, {name: torch.stack([values[name] for values in line]) for name in truth.measures}, dtype)
+        for line, truth in zip(lines, truths, strict=True)
     )
 
 
-def _count(data: EmbeddingSet) -> int:
-    return min(RECALL_AT[-1], len(data.gallery))
+def _each_side(data: EmbeddingSet | Found, change: Callable[[Tensor], Tensor]) -> Found:
+    """Return gallery, queries and further sides, each changed."""
+    sides = {name: change(rows) for name, rows in data.sides.items()}
+    return Found(change(data.gallery), change(data.query), sides, getattr(data, "metric", "cosine"))
 
 
-def _coordinates(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> tuple[Tensor, Tensor]:
-    """Return gallery and queries cut to k numbers, as the embeddings are meant to be read."""
+def _narrowed(found: Found, k: int) -> Found:
+    return _each_side(found, lambda rows: rows[:, :k])
+
+
+def _cut(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> Found:
+    """Return the set cut to k numbers, as its embeddings are meant to be read."""
     if data.reading == "prefix":
-        return data.gallery[:, :k], data.query[:, :k]
-    return truncated(data.gallery, basis, k), truncated(data.query, basis, k)
-
-
-def _recall(right: Tensor) -> dict[int, float]:
-    within = right.cumsum(1) > 0  # (Q, neighbours)
-    return {r: float(within[:, r - 1].double().mean()) for r in RECALL_AT if r <= within.shape[1]}
+        return _each_side(data, lambda rows: rows[:, :k])
+    return _each_side(data, lambda rows: truncated(rows, basis, k))
 
 
 def _checked(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
@@ -185,7 +235,3 @@ def _checked(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
             f"got {empty}."
         )
     return dims
-
-
-def _shares(hits: Tensor) -> tuple[float, ...]:
-    return tuple(hits.double().mean(1).tolist())

@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lightning_monocon.functional.unit_rows import unit_rows
-from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.truths.labels import NEIGHBOURS
+from lightning_monocon.scorecard.truths.truth import distinct
 
 CONE_OFFSET = 10.0
 """Length of the constant that is added to unit rows: mean cosine about 0.99, RMSE about ten times lower."""
@@ -32,50 +34,68 @@ def untrained_head(data: EmbeddingSet) -> EmbeddingSet:
         torch.manual_seed(data.seed)
         head = MonotonicMLP(data.dim, init="reference", backend="torch").to(data.gallery.dtype)
     with torch.no_grad():
-        gallery, query = (
-            torch.cat([head(part) for part in torch.split(rows, 4096)]) for rows in (data.gallery, data.query)
+        gallery, query, *others = (
+            torch.cat([head(part) for part in torch.split(rows, 4096)]) for rows in _all_rows(data)
         )
-    return replace(data, gallery=gallery, query=query, arm="untrained head")
+    sides = dict(zip(data.sides, others, strict=True))
+    return replace(data, gallery=gallery, query=query, sides=sides, arm="untrained head")
 
 
 def shifted_cone(data: EmbeddingSet) -> EmbeddingSet:
     """Add one constant direction to every unit row: a lower reconstruction error, the same information."""
     direction = torch.randn(data.dim, generator=torch.Generator().manual_seed(data.seed), dtype=torch.float64)
     offset = CONE_OFFSET * normalize(direction, dim=0)
-    gallery, query = ((unit_rows(rows.double()) + offset).to(rows.dtype) for rows in (data.gallery, data.query))
-    return replace(data, gallery=gallery, query=query, arm="constant-shift cone")
+    gallery, query, *others = ((unit_rows(rows.double()) + offset).to(rows.dtype) for rows in _all_rows(data))
+    sides = dict(zip(data.sides, others, strict=True))
+    return replace(data, gallery=gallery, query=query, sides=sides, arm="constant-shift cone")
 
 
-def subsample(data: EmbeddingSet) -> EmbeddingSet:
+def _all_rows(data: EmbeddingSet) -> tuple[Tensor, ...]:
+    return data.gallery, data.query, *data.sides.values()
+
+
+def subsample(data: EmbeddingSet) -> EmbeddingSet | None:
     """Keep a fifth of the gallery, some of each class: a lower n99, from fewer rows."""
-    kept = _share_of_each_class(data)
-    return replace(data, gallery=data.gallery[kept], gallery_labels=data.gallery_labels[kept], arm="subsample")
+    return _of_rows(data, _fifth(data), "subsample")
 
 
-def repeated_rows(data: EmbeddingSet) -> EmbeddingSet:
+def repeated_rows(data: EmbeddingSet) -> EmbeddingSet | None:
     """Fill the gallery with a fifth of its rows, repeated: as many rows, the lower n99 of a subsample."""
-    kept = _share_of_each_class(data)
-    rows = kept[torch.arange(len(data.gallery)) % len(kept)]
-    return replace(data, gallery=data.gallery[rows], gallery_labels=data.gallery_labels[rows], arm="repeated rows")
+    kept = _fifth(data)
+    return _of_rows(data, kept[torch.arange(len(data.gallery)) % len(kept)], "repeated rows")
 
 
-def _share_of_each_class(data: EmbeddingSet) -> Tensor:
-    """Row numbers of a fifth of the gallery, ascending."""
+def _of_rows(data: EmbeddingSet, rows: Tensor, arm: str) -> EmbeddingSet | None:
+    """Return a gallery of the given rows; None if that is no fewer different ones, or a truth says nothing of it."""
+    truths = [truth.onto(rows) for truth in data.truths]
+    if None in truths or len(distinct(rows)) > 2 * SUBSAMPLE * len(data.gallery) + NEIGHBOURS:
+        return None
+    labels = None if data.gallery_labels is None else data.gallery_labels[rows]
+    known = tuple(truth for truth in truths if truth is not None)
+    return replace(data, gallery=data.gallery[rows], gallery_labels=labels, truths=known, arm=arm)
+
+
+def _fifth(data: EmbeddingSet) -> Tensor:
+    """Row numbers of a fifth of the gallery, ascending, in which every answer that a truth names stays."""
     generator = torch.Generator().manual_seed(data.seed)
     order = torch.randperm(len(data.gallery), generator=generator)
-    # Round-robin over the classes, so that none is lost however few rows are kept.
-    labels = data.gallery_labels[order]
-    turn = torch.zeros_like(labels)
-    for label in set(labels.tolist()):
-        turn[labels == label] = torch.arange(int((labels == label).sum()))
+    if data.gallery_labels is not None:
+        # Round-robin over the classes, so that none is lost however few rows are kept.
+        labels = data.gallery_labels[order]
+        turn = torch.zeros_like(labels)
+        for label in set(labels.tolist()):
+            turn[labels == label] = torch.arange(int((labels == label).sum()))
+        order = order[torch.argsort(turn, stable=True)]
+    answers = distinct(torch.cat([order[:0], *(truth.answers for truth in data.truths)]))
     count = max(NEIGHBOURS, round(SUBSAMPLE * len(order)), 2)
-    return order[torch.argsort(turn, stable=True)[:count]].sort().values
+    others = order[~torch.isin(order, answers)]
+    return torch.cat([answers, others[: max(0, count - len(answers))]]).sort().values
 
 
-NULL_MODELS: Mapping[str, Callable[[EmbeddingSet], EmbeddingSet]] = {
+NULL_MODELS: Mapping[str, Callable[[EmbeddingSet], EmbeddingSet | None]] = {
     "untrained head": untrained_head,
     "constant-shift cone": shifted_cone,
     "subsample": subsample,
     "repeated rows": repeated_rows,
 }
-"""Makers of null models by name."""
+"""Makers of null models by name; None where a truth leaves no room for one, as where every row is an answer."""

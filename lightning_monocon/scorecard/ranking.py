@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lightning_monocon.functional.bootstrap import CONFIDENCE, query_interval
@@ -104,7 +103,7 @@ def compare(
     other: Sequence[Score],
     k: int,
     other_k: int | None = None,
-    measure: Measure = "knn_accuracy",
+    measure: Measure | None = None,
     seed: int = 0,
     storages: Storages = FLOATS,
 ) -> Comparison:
@@ -115,7 +114,7 @@ def compare(
         other: Scores of the other arm; seeds that only one of them has are left out.
         k: Dimensions that ``arm`` may keep.
         other_k: Dimensions that ``other`` may keep; ``k`` by default.
-        measure: What is compared.
+        measure: What is compared; the first measure of their truth by default.
         seed: Of the resampling, which is the same for every call.
         storages: Storage types of the coordinates of the two.
 
@@ -154,13 +153,13 @@ def seed_interval(means: Sequence[float]) -> tuple[float, float]:
     return centre - reach, centre + reach
 
 
-def winner(arms: Mapping[str, Sequence[Score]], k: int, measure: Measure = "knn_accuracy", seed: int = 0) -> Winner:
+def winner(arms: Mapping[str, Sequence[Score]], k: int, measure: Measure | None = None, seed: int = 0) -> Winner:
     """Name the arm with the highest mean accuracy at ``k`` dimensions; of equals, the one that is listed first.
 
     Args:
         arms: For each arm its scores, one per seed.
         k: Dimensions that each arm may keep.
-        measure: What is compared.
+        measure: What is compared; the first measure of their truth by default.
         seed: Of the resampling.
     """
     forms = {name: Form("float32", k, float(np.mean([_share(s, k, measure) for s in arms[name]]))) for name in arms}
@@ -169,7 +168,7 @@ def winner(arms: Mapping[str, Sequence[Score]], k: int, measure: Measure = "knn_
 
 
 def ranked(
-    arms: Mapping[str, Sequence[Score]], forms: Mapping[str, Form], measure: Measure = "knn_accuracy", seed: int = 0
+    arms: Mapping[str, Sequence[Score]], forms: Mapping[str, Form], measure: Measure | None = None, seed: int = 0
 ) -> tuple[str, tuple[Comparison, ...]]:
     """Return the arm whose form is most accurate, and its margins over the others, the runner-up first."""
     first, *rest = sorted(forms, key=lambda name: -forms[name].accuracy)
@@ -189,16 +188,16 @@ def _pairs(arm: Sequence[Score], other: Sequence[Score]) -> list[tuple[Score, Sc
             f"{[s.seed for s in arm]}, {other[0].arm} has {sorted(rivals)}."
         )
     for a, b in pairs:
-        if not torch.equal(a.query_labels, b.query_labels):
+        if a.truth.key != b.truth.key:
             raise ValueError(
                 f"`arm` and `other` must be judged on the same queries; {a.arm} and {b.arm} differ in the "
-                f"labels of seed {a.seed}: embed one split in one order."
+                f"{a.truth.name} of seed {a.seed}: embed one split in one order."
             )
     return pairs
 
 
-def hits(score: Score, k: int, measure: Measure = "knn_accuracy", dtype: Storage = "float32") -> Tensor:
-    """Return which queries ``(Q,)`` are right within ``k`` dimensions kept in storage type ``dtype``.
+def hits(score: Score, k: int, measure: Measure | None = None, dtype: Storage = "float32") -> Tensor:
+    """Return the numbers ``(U,)`` of a measure, one a unit, within ``k`` dimensions kept in storage type ``dtype``.
 
     Raises:
         ValueError: If the storage type was not measured.
@@ -209,5 +208,5 @@ def hits(score: Score, k: int, measure: Measure = "knn_accuracy", dtype: Storage
     return line.hits(measure)[line.index(k)]
 
 
-def _share(score: Score, k: int, measure: Measure) -> float:
+def _share(score: Score, k: int, measure: Measure | None) -> float:
     return float(hits(score, k, measure).double().mean())

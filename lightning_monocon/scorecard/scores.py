@@ -29,7 +29,14 @@ from lightning_monocon.functional.spectrum import (
 )
 from lightning_monocon.functional.total_variance import total_variance_from_moments
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
-from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, measure_frontier, measure_rounded
+from lightning_monocon.scorecard.frontier import (
+    Frontier,
+    Measure,
+    affordable_dims,
+    measure_frontiers,
+    measure_rounded_frontiers,
+)
+from lightning_monocon.scorecard.truths import LabelTruth, NeighbourTruth, Truth
 
 VARIANCE = 0.99
 """Share of the variance that the effective dimension n99 explains."""
@@ -40,7 +47,7 @@ GROUPS = 10
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """Hold the metrics and the frontier of one embedding.
+    """Hold the metrics and the frontier of one embedding, judged by one truth.
 
     The spectral figures are those of L2-normalised rows: spectrum, n99, rank, total variance, mean cosine and
     correlation of the gallery; RMSE and FVU fit the gallery's top-n99 subspace and judge the queries.
@@ -53,24 +60,22 @@ class Score:
         n: Rows of the gallery. n99 grows with it, so n99 is compared at equal n only.
         n_query: Rows of the queries.
         dim: Width D of the vectors.
-        classes: Different labels in the gallery.
         distinct: Different rows in the gallery; n99 counts repeated rows as evidence, wrongly.
         leaked: Queries that are rows of the gallery, bit by bit, and so find themselves.
-        chance: Accuracy of always answering the gallery's most common label.
+        chance: What an answer without skill reaches, such as always the gallery's most common label.
         n99: fewest principal components with 99 % of the variance; 0 if all rows are equal.
         n99_interval: its 95 % interval over other rows, as many (delete-group jackknife).
         rank: Principal directions with more than rounding error.
-        knn_accuracy: 5-NN accuracy at full width by cosine.
-        recall: Share of queries with a right label among the k nearest, by k, at full width by cosine.
         rmse: Root mean square of what the top n99 components leave of the queries, per entry.
         fvu: The same as a fraction of the queries' variance. RMSE falls when all rows move together, FVU does not.
         total_variance: Sum of the spectrum, between 0 (all rows equal) and 1.
         mean_cosine: Mean cosine between different rows.
         feature_correlation: Root mean square correlation between different features.
         spectrum: ``(D,)`` float64 eigenvalues of the covariance, descending.
-        frontier: Accuracy against kept dimensions.
+        frontier: The truth's measures against kept dimensions.
         rounded: The same when coordinates are kept as int8 and as single bits; empty if not asked for.
-        query_labels: ``(Q,)`` labels that pair the queries of two scores.
+        truth: What it was judged by; scores of one truth are compared in pairs.
+        reading: How vectors are cut to fewer dimensions.
     """
 
     arm: str
@@ -79,15 +84,12 @@ class Score:
     n: int
     n_query: int
     dim: int
-    classes: int
     distinct: int
     leaked: int
     chance: float
     n99: int
     n99_interval: tuple[float, float]
     rank: int
-    knn_accuracy: float
-    recall: dict[int, float]
     rmse: float
     fvu: float
     total_variance: float
@@ -96,12 +98,51 @@ class Score:
     spectrum: Tensor
     frontier: Frontier
     rounded: tuple[Frontier, ...]
-    query_labels: Tensor
+    truth: Truth
     reading: Reading = "pca"
 
     def line(self, dtype: Storage) -> Frontier | None:
         """Return the frontier in one storage type; None if it was not measured."""
         return next((line for line in (self.frontier, *self.rounded) if line.storage == dtype), None)
+
+    @property
+    def measure(self) -> Measure:
+        """What arms are compared by: the first measure of the truth."""
+        return self.truth.measures[0]
+
+    @property
+    def figures(self) -> dict[Measure, float]:
+        """Every measure of the truth at full width."""
+        return {name: self.frontier.means(name)[-1] for name in self.frontier.values}
+
+    @property
+    def value(self) -> float:
+        """The first measure of the truth at full width."""
+        return self.frontier.means()[-1]
+
+    def value_at(self, budget: int) -> float:
+        """Return the first measure of the truth with at most ``budget`` kept dimensions."""
+        return self.frontier.means()[self.frontier.index(budget)]
+
+    @property
+    def classes(self) -> int:
+        """Different labels in the gallery; 0 without labels."""
+        return len(set(self.truth.gallery.tolist())) if isinstance(self.truth, LabelTruth) else 0
+
+    @property
+    def query_labels(self) -> Tensor | None:
+        """``(Q,)`` labels of the queries; None without labels."""
+        return self.truth.query if isinstance(self.truth, LabelTruth) else None
+
+    @property
+    def knn_accuracy(self) -> float:
+        """5-NN accuracy at full width by cosine. Of labels only, as all that follow."""
+        return self.frontier.knn_accuracy[-1]
+
+    @property
+    def recall(self) -> dict[int, float]:
+        """Share of queries with a right label among the k nearest, by k, at full width by cosine."""
+        return self.frontier.recall[-1]
 
     @property
     def recall_at_1(self) -> float:
@@ -121,43 +162,64 @@ class Score:
 def measure(
     data: EmbeddingSet, dims: Iterable[int] | None = None, extra: Iterable[int] = (), rounded: bool = False
 ) -> Score:
-    """Score a checked set of embeddings.
+    """Score a checked set of embeddings by the first thing that is known of it; see `measure_all`."""
+    return measure_all(data, dims, extra, rounded)[0]
+
+
+def measure_all(
+    data: EmbeddingSet, dims: Iterable[int] | None = None, extra: Iterable[int] = (), rounded: bool = False
+) -> tuple[Score, ...]:
+    """Score a checked set of embeddings by each of its truths; they share one search and one spectrum.
 
     Args:
-        data: Gallery and queries of one model.
+        data: Gallery and queries of one model. If nothing is known of them, they are judged by their own neighbours at
+            full width.
         dims: Kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... up to the rank, and D.
         extra: Further kept dimensions, used as far as the embedding has them; n99 always is.
         rounded: Measure int8 and binary vectors as well.
 
+    Returns:
+        One score for each of ``data.judges()``, in that order.
+
     Raises:
         ValueError: If ``dims`` names dimensions that the embedding does not have.
     """
+    truths = data.judges() or (NeighbourTruth.of(data),)
     figures, basis = _spectral(data)
     rank, n99 = figures["rank"], figures["n99"]
     wanted = affordable_dims(rank, data.dim) if dims is None else tuple(dims)
     # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
     added = (k for k in (*extra, n99) if 1 <= k <= rank)
-    line = measure_frontier(data, {*wanted, *added, data.dim}, basis)
-    rows = set(_hashes(data.gallery))
-    return Score(
-        arm=data.arm,
-        seed=data.seed,
-        stage=data.stage,
-        n=len(data.gallery),
-        n_query=len(data.query),
-        dim=data.dim,
-        classes=len(set(data.gallery_labels.tolist())),
-        distinct=len(rows),
-        leaked=sum(row in rows for row in _hashes(data.query)),
-        chance=float((data.query_labels == data.gallery_labels.mode().values).double().mean()),
-        knn_accuracy=line.knn_accuracy[-1],
-        recall=line.recall[-1],
-        frontier=line,
-        rounded=tuple(measure_rounded(data, dtype, basis) for dtype in ROUNDED) if rounded else (),
-        query_labels=data.query_labels,
-        reading=data.reading,
-        **figures,
+    whole = measure_frontiers(data, truths, {*wanted, *added, data.dim}, basis)
+    coded = [measure_rounded_frontiers(data, truths, dtype, basis) for dtype in ROUNDED] if rounded else []
+    facts = _facts(data)
+    return tuple(
+        Score(
+            **facts,
+            **figures,
+            truth=truth,
+            chance=truth.chance,
+            frontier=whole[place],
+            rounded=tuple(lines[place] for lines in coded),
+        )
+        for place, truth in enumerate(truths)
     )
+
+
+def _facts(data: EmbeddingSet) -> dict[str, Any]:
+    """Return what a score says of the rows themselves."""
+    rows = set(_hashes(data.gallery))
+    return {
+        "arm": data.arm,
+        "seed": data.seed,
+        "stage": data.stage,
+        "n": len(data.gallery),
+        "n_query": len(data.query),
+        "dim": data.dim,
+        "distinct": len(rows),
+        "leaked": sum(row in rows for row in _hashes(data.query)),
+        "reading": data.reading,
+    }
 
 
 def effective_dimensions(sets: Iterable[EmbeddingSet]) -> set[int]:

@@ -153,6 +153,8 @@ def _within_rank(data: EmbeddingSet, dims: tuple[int, ...]) -> None:
 def _same_rows(data: EmbeddingSet, baseline: EmbeddingSet) -> None:
     for name in ("gallery_labels", "query_labels"):
         ours, theirs = getattr(data, name), getattr(baseline, name)
+        if ours is None or theirs is None:
+            continue
         if len(ours) != len(theirs):
             raise ValueError(
                 f"`baseline` must hold the same rows in the same order; its {name} are {len(theirs)}, not {len(ours)}."

@@ -69,10 +69,14 @@ def smallest_form(arms: Mapping[str, Sequence[Score]], baseline: str) -> Smalles
 
 
 def has_skill(scores: Sequence[Score]) -> bool:
-    """Return whether an arm beats always answering the commonest label by twice the queries' deviation."""
-    chance = fmean(score.chance for score in scores)
-    noise = 2 * math.sqrt(chance * (1 - chance) / scores[0].n_query)
-    return fmean(score.knn_accuracy for score in scores) - chance > noise
+    """Return whether an arm beats an answer without skill by twice the deviation over the units.
+
+    That is the deviation of always answering the commonest label; of other truths, that of the arm itself.
+    """
+    chance, first = fmean(score.chance for score in scores), scores[0]
+    spread = chance * (1 - chance) if first.truth.kind == "labels" else float(first.frontier.hits()[-1].var())
+    noise = 2 * math.sqrt(spread / first.truth.units)
+    return fmean(score.value for score in scores) - chance > noise
 
 
 def _ascending(
@@ -95,7 +99,7 @@ def _forms(scores: Sequence[Score]) -> Iterator[Form]:
         lines = [line for score in scores if (line := score.line(dtype))]
         for k in lines[0].dims:
             if all(k in line.dims for line in lines):
-                yield Form(dtype, k, fmean(line.knn_accuracy[line.dims.index(k)] for line in lines))
+                yield Form(dtype, k, fmean(line.means()[line.dims.index(k)] for line in lines))
 
 
 def _measured(arms: Sequence[Sequence[Score]]) -> tuple[Storage, ...]:
@@ -115,6 +119,6 @@ def _smallest(
         accuracy=form.accuracy,
         within=margin.query_interval[1] >= 0,
         margin=margin,
-        whole=(width, vector_bytes(width, "float32"), fmean(score.knn_accuracy for score in whole)),
+        whole=(width, vector_bytes(width, "float32"), fmean(score.value for score in whole)),
         storages=_measured([*arms.values()]),
     )

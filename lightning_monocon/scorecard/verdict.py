@@ -141,7 +141,7 @@ def judge_alone(score: Score) -> Verdict:
         return Verdict("collapsed", ALL_EQUAL)
     if not has_skill([score]):
         return Verdict("collapsed", "the neighbours find no more than always giving the commonest label would")
-    if score.knn_accuracy_at(score.n99) - score.chance < COLLAPSED_SHARE * (score.knn_accuracy - score.chance):
+    if score.value_at(score.n99) - score.chance < COLLAPSED_SHARE * (score.value - score.chance):
         return Verdict("collapsed", COLLAPSED)
     return Verdict("not judged", "compact is a comparison: give a baseline, the embeddings that were there before")
 
@@ -178,9 +178,9 @@ def gather(arm: Sequence[Score], baseline: Sequence[Score]) -> Facts:
     rows = {score.seed: score for score in baseline}
     k, full = max(score.n99 for score in arm), max(score.dim for score in (*arm, *baseline))
     chance = fmean(score.chance for score in baseline)
-    reached = fmean(score.knn_accuracy_at(k) for score in arm) - chance
-    reachable = fmean(score.knn_accuracy for score in baseline) - chance
-    own = fmean(score.knn_accuracy for score in arm) - chance
+    reached = fmean(score.value_at(k) for score in arm) - chance
+    reachable = fmean(score.value for score in baseline) - chance
+    own = fmean(score.value for score in arm) - chance
     return Facts(
         skill=reached / reachable if reachable > 0 else 1.0,
         own_share=reached / own if own > 0 else 0.0,

@@ -113,8 +113,8 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_later_layout_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "new.safetensors"
-    save_file(parts(), path, metadata={"format": "lightning-monocon/embeddings/2"})
-    with pytest.raises(ValueError, match=r"must have the layout 'lightning-monocon/embeddings/1'; .* has '.*/2'"):
+    save_file(parts(), path, metadata={"format": "lightning-monocon/embeddings/3"})
+    with pytest.raises(ValueError, match=r"must have the layout 'lightning-monocon/embeddings/2'; .* has '.*/3'"):
         EmbeddingSet.load(path)
 
 

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from lightning_monocon.scorecard import EmbeddingSet, Score, compare, measure, winner
+from lightning_monocon.scorecard import EmbeddingSet, LabelTruth, Score, compare, measure, winner
 
 Planted = Callable[..., EmbeddingSet]
 
@@ -23,9 +23,10 @@ def template() -> Score:
 
 def with_hits(template: Score, hits: Tensor, *, arm: str, seed: int = 0, dims: tuple[int, ...] = (4,)) -> Score:
     """A score of which only the queries it gets right matter."""
-    table = hits.expand(len(dims), -1)
-    line = replace(template.frontier, dims=dims, knn_hits=table, recall_hits=table)
-    return replace(template, arm=arm, seed=seed, frontier=line, query_labels=torch.zeros(hits.shape[-1]).long())
+    table = hits.double().expand(len(dims), -1)
+    line = replace(template.frontier, dims=dims, values={"knn_accuracy": table, "recall@1": table})
+    truth = LabelTruth(torch.arange(4), torch.zeros(hits.shape[-1]).long())
+    return replace(template, arm=arm, seed=seed, frontier=line, truth=truth)
 
 
 def coins(share: float, count: int, seed: int) -> Tensor:
@@ -102,7 +103,7 @@ def test_only_shared_seeds_are_paired(template: Score) -> None:
 
 def test_other_queries_are_refused(template: Score) -> None:
     a = with_hits(template, coins(0.9, 200, 0), arm="a")
-    b = replace(a, arm="b", query_labels=torch.ones(200).long())
+    b = replace(a, arm="b", truth=LabelTruth(torch.arange(4), torch.ones(200).long()))
     with pytest.raises(ValueError, match=r"must be judged on the same queries; a and b differ in the labels of seed 0"):
         compare([a], [b], 4)
 
@@ -138,6 +139,6 @@ def test_a_tie_goes_to_the_arm_that_is_listed_first(template: Score) -> None:
 def test_recall_is_ranked_by_its_own_hits(template: Score) -> None:
     a = with_hits(template, coins(0.9, 500, 0), arm="a")
     b = with_hits(template, coins(0.9, 500, 0), arm="b")
-    b = replace(b, frontier=replace(b.frontier, recall_hits=torch.zeros(1, 500).bool()))
+    b = replace(b, frontier=replace(b.frontier, values={**b.frontier.values, "recall@1": torch.zeros(1, 500)}))
     assert compare([a], [b], 4).difference == 0
     assert compare([a], [b], 4, measure="recall_at_1").distinguishable

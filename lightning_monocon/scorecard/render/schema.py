@@ -43,6 +43,7 @@ from lightning_monocon.scorecard.ranking import Comparison, Winner
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.scoring import JudgedScore
 from lightning_monocon.scorecard.smallest import Smallest
+from lightning_monocon.scorecard.truths import LabelTruth, Truth
 from lightning_monocon.scorecard.verdict import Verdict
 
 SCHEMA = "lightning-monocon/scorecard/2"
@@ -76,7 +77,10 @@ def _card(card: Scorecard) -> dict[str, Any]:
 def score_as_json(score: Score) -> dict[str, Any]:
     """Return one score; the labels that pair its queries are left out."""
     figures = {field.name: getattr(score, field.name) for field in fields(score)}
-    del figures["query_labels"]
+    if isinstance(score.truth, LabelTruth):
+        figures |= {name: getattr(score, name) for name in ("classes", "knn_accuracy", "recall")}
+    figures["values"] = score.figures
+    figures["truth"] = _truth(score.truth)
     figures["spectrum"] = score.spectrum.tolist()
     figures["frontier"] = _frontier(score.frontier)
     figures["rounded"] = [_frontier(line) for line in score.rounded]
@@ -93,14 +97,32 @@ def _arm(arm: Arm) -> dict[str, Any]:
     }
 
 
+def _truth(truth: Truth) -> dict[str, Any]:
+    return {
+        "kind": truth.kind,
+        "name": truth.name,
+        "measures": list(truth.measures),
+        "unit": truth.unit,
+        "units": truth.units,
+    }
+
+
 def _frontier(frontier: Frontier) -> dict[str, Any]:
+    of_labels = (
+        {
+            "knn_accuracy": list(frontier.knn_accuracy),
+            "recall_at_1": list(frontier.recall_at_1),
+            "recall": [{str(r): share for r, share in line.items()} for line in frontier.recall],
+        }
+        if "knn_accuracy" in frontier.values
+        else {}
+    )
     return {
         "storage": frontier.storage,
         "dims": list(frontier.dims),
         "bytes": list(frontier.bytes),
-        "knn_accuracy": list(frontier.knn_accuracy),
-        "recall_at_1": list(frontier.recall_at_1),
-        "recall": [{str(r): share for r, share in line.items()} for line in frontier.recall],
+        **of_labels,
+        "values": {name: list(frontier.means(name)) for name in frontier.values},
     }
 
 

@@ -311,7 +311,7 @@ def null_lines(card: Scorecard) -> list[Sentence]:
 
 
 def _null(score: Score) -> str:
-    kept, whole = (100 * score.knn_accuracy_at(k) for k in (max(1, score.n99), score.dim))
+    kept, whole = (100 * score.value_at(k) for k in (max(1, score.n99), score.dim))
     error = f"its RMSE is {score.rmse:.2g} (FVU {100 * score.fvu:.2f} %)"
     if nothing_left_out([score]):
         error = "its RMSE and FVU are 0 by definition"

@@ -46,7 +46,7 @@ def frontier_figure(card: Scorecard) -> Figure:
 def _draw(panel: Axes, card: Scorecard, arm: Arm, index: int) -> None:
     style = line_style(index)
     dims = [k for k in card.dims if k < arm.width] + [arm.width]
-    columns = [[100 * score.knn_accuracy_at(k) for score in arm.scores] for k in dims]
+    columns = [[100 * score.value_at(k) for score in arm.scores] for k in dims]
     mean = [sum(column) / len(column) for column in columns]
     panel.plot(dims, mean, label=arm.label, **style)
     if len(arm.scores) > 1:

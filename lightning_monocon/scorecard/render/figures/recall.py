@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_monocon.scorecard.card import Arm, Scorecard
-from lightning_monocon.scorecard.frontier import RECALL_AT
 from lightning_monocon.scorecard.render.figures.style import (
     dimension_axis,
     legend_above,
@@ -16,6 +15,7 @@ from lightning_monocon.scorecard.render.figures.style import (
     new_figure,
     percent_axis,
 )
+from lightning_monocon.scorecard.truths.labels import RECALL_AT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -53,7 +53,7 @@ def _draw(panel: Axes, arm: Arm, index: int, place: int) -> None:
     # Seeds may differ in rank, each has its own n99 among its sizes, and beyond the rank there is nothing to store.
     rank = max(1, min(score.rank for score in arm.scores))
     dims = [k for k in lines[0].dims if k & (k - 1) == 0 and k <= rank and all(k in line.dims for line in lines)]
-    values = np.array([[100 * line.knn_accuracy[line.dims.index(k)] for k in dims] for line in lines])
+    values = np.array([[100 * line.means()[line.dims.index(k)] for k in dims] for line in lines])
     costs = [lines[0].bytes[lines[0].dims.index(k)] for k in dims]
     style = line_style(index)
     panel.plot(costs, values.mean(0), label=arm.label, **style)

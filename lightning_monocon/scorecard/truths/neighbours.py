@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judge by a reference: does a search find the rows that a search over the reference's whole vectors finds?
+
+Nothing outside says whether the reference is right, so this measures change, not quality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.effective_dimension import effective_dimension
+from lightning_monocon.functional.red_flags import REPEATED_SHARE
+from lightning_monocon.functional.row_keys import row_keys
+from lightning_monocon.functional.unit_rows import unit_rows
+from lightning_monocon.scorecard.truths.order import row_order
+from lightning_monocon.scorecard.truths.truth import Found, Kind, Unit, digest, distinct
+
+if TYPE_CHECKING:
+    from lightning_monocon.scorecard.embeddings import EmbeddingSet
+
+_DEEP = 100
+"""Rows among which the reference's nearest are looked for by ``recall@100``, as deep as a search that is reranked."""
+
+_PERSISTENCE = 0.9
+"""Of rank-biased overlap: how likely a reader goes on to the next row (Webber et al. 2010)."""
+
+_TILE = 8192  # rows that are taken to float64 at a time
+
+_ABSENT = 1 << 30
+
+_EQUAL = 1e-9
+"""Cosines that differ by less are equal: rounding of float32 rows moves one by more than that."""
+
+_TIED_SHARE = 0.05
+"""Share of queries whose last neighbour is as near as the next one, above which the reference is doubted."""
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourTruth:
+    """Know the rows of the gallery that each query finds in a reference embedding.
+
+    Measures ``overlap@k``, the share of the reference's k nearest among the k nearest; ``recall@100``, their share
+    among the 100 nearest, which a reranker could still find; ``rbo``, the rank-biased overlap of both lists of k; and
+    ``first_kept``, whether the nearest row is the same.
+
+    Args:
+        nearest: ``(Q, k)`` rows of the gallery, nearest first.
+        rows: N, rows of the gallery.
+        reference: Name of the embedding that they were found in.
+        name: How tables call it.
+        warnings: Why the reference is in doubt.
+    """
+
+    nearest: Tensor = field(repr=False)
+    rows: int
+    reference: str
+    name: str = "neighbours"
+    warnings: tuple[str, ...] = ()
+    original: str = field(default="", repr=False)
+    """Key of the truth that this one was made of by `onto`; empty for an original."""
+
+    kind: ClassVar[Kind] = "neighbours"
+    unit: ClassVar[Unit] = "query"
+
+    @classmethod
+    def of(cls, reference: EmbeddingSet, k: int = 10) -> NeighbourTruth:
+        """Return the k nearest rows by the cosine of a reference's whole vectors, all of them if there are fewer."""
+        rows = len(reference.gallery)
+        found = row_order(reference).nearest(reference.gallery, reference.query, min(k + 1, rows))
+        nearest = found[:, :k].contiguous()
+        return cls(nearest, rows, reference.arm, warnings=tuple(_doubts(reference, found, k)))
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """``overlap@k``, ``recall@100``, ``rbo`` and ``first_kept``."""
+        return (f"overlap@{self.nearest.shape[1]}", f"recall@{_DEEP}", "rbo", "first_kept")
+
+    @property
+    def units(self) -> int:
+        """Number of queries."""
+        return len(self.nearest)
+
+    @property
+    def key(self) -> str:
+        """Digest of the reference's neighbours."""
+        return self.original or digest(self.kind, self.nearest)
+
+    @property
+    def chance(self) -> float:
+        """Overlap with rows that are drawn at random."""
+        return self.nearest.shape[1] / self.rows
+
+    @property
+    def answers(self) -> Tensor:
+        """Rows of the gallery that are a neighbour in the reference, ascending."""
+        return distinct(self.nearest)
+
+    def needs(self) -> tuple[tuple[str, int, bool], ...]:
+        """Return the rows of both sides."""
+        return ("gallery", self.rows, True), ("query", len(self.nearest), True)
+
+    def depth(self, rows: int) -> int:
+        """Return 100, or the depth of the reference if it is deeper."""
+        return min(max(_DEEP, self.nearest.shape[1]), rows)
+
+    def judge(self, found: Found) -> dict[str, Tensor]:
+        """Return the measures of each query."""
+        k = self.nearest.shape[1]
+        rank = _ranks(found.nearest, self.nearest)  # (Q, k), the place of each reference row
+        return {
+            f"overlap@{k}": (rank < k).double().mean(1),
+            f"recall@{_DEEP}": (rank < max(_DEEP, k)).double().mean(1),
+            "rbo": _rank_biased_overlap(rank),
+            "first_kept": (rank[:, 0] == 0).double(),
+        }
+
+    def onto(self, rows: Tensor) -> NeighbourTruth | None:
+        """Return the same lists in a gallery that lacks other rows; None if a neighbour is lost, or a row repeats."""
+        if len(distinct(rows)) < len(rows) or not torch.isin(self.answers, rows).all():
+            return None
+        place = torch.full((self.rows,), -1)
+        place[rows] = torch.arange(len(rows))
+        return replace(self, nearest=place[self.nearest], rows=len(rows), original=self.key)
+
+
+def _ranks(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return at which place of ``found (Q, K)`` each of ``wanted (Q, k)`` stands; a huge number if it does not."""
+    columns = []
+    for row in wanted.T:
+        hit = found == row[:, None]
+        columns.append(torch.where(hit.any(1), hit.to(torch.int8).argmax(1), _ABSENT))
+    return torch.stack(columns, 1)
+
+
+def _rank_biased_overlap(rank: Tensor) -> Tensor:
+    """Return the extrapolated rank-biased overlap of two lists of k, from the places of one in the other.
+
+    Args:
+        rank: ``(Q, k)``, for each place of the reference's list the place in the other.
+    """
+    k = rank.shape[1]
+    # at depth d both lists share the rows whose later place is below d
+    later = torch.maximum(rank, torch.arange(k))
+    agreement = torch.stack([(later < d).double().sum(1) / d for d in range(1, k + 1)], 1)
+    weight = (1 - _PERSISTENCE) * _PERSISTENCE ** torch.arange(k, dtype=torch.float64)
+    return agreement @ weight + agreement[:, -1] * _PERSISTENCE**k
+
+
+def _doubts(reference: EmbeddingSet, found: Tensor, k: int) -> Iterator[str]:
+    """Say what makes a reference a poor measure: its own neighbours are then not worth keeping."""
+    name, rows = reference.arm, len(reference.gallery)
+    parts = torch.split(reference.gallery, _TILE)
+    different = len(distinct(torch.cat([row_keys(unit_rows(part.double())) for part in parts])))
+    if different < (1 - REPEATED_SHARE) * rows:
+        yield f"the reference {name} repeats rows ({different} of {rows} differ)"
+    if reference.dim > 1 and not effective_dimension(reference.gallery) > 1:
+        yield f"the reference {name} has collapsed to one direction"
+    if found.shape[1] > k:
+        last, following = (_cosines(reference, found[:, place]) for place in (k - 1, k))
+        tied = int((last - following < _EQUAL).sum())
+        if tied > _TIED_SHARE * len(found):
+            yield f"the reference {name} ties its own neighbours ({tied} of {len(found)} queries at {k})"
+
+
+def _cosines(data: EmbeddingSet, rows: Tensor) -> Tensor:
+    return (unit_rows(data.query.double()) * unit_rows(data.gallery[rows].double())).sum(1)
