@@ -125,6 +125,13 @@ def affordable_dims(rank: int, width: int) -> tuple[int, ...]:
     return tuple(k for k in default_dims(width) if k <= max(rank, 1) or k == width)
 
 
+def rounded_dims(rank: int, dtype: Storage) -> tuple[int, ...]:
+    """Return the numbers of dimensions at which rounded vectors are measured: powers of two up to the rank."""
+    powers = tuple(1 << i for i in range(max(1, rank).bit_length()))
+    # Below 8 bits a byte is not full: of those sizes only the most is worth measuring.
+    return powers if dtype != "binary" else powers[3:] or powers[-1:]
+
+
 def measure_frontier(
     data: EmbeddingSet, dims: Iterable[int] | None = None, basis: PrincipalComponents | None = None
 ) -> Frontier:
@@ -155,7 +162,7 @@ def measure_frontiers(
     """Measure what each truth finds, by one search for all; arguments and errors are those of `measure_frontier`."""
     basis = principal_components(data.gallery) if basis is None else basis
     rank, width = numerical_rank(basis.variances), data.dim
-    kept = affordable_dims(rank, width) if dims is None else _checked(tuple(sorted(set(dims))), rank, width)
+    kept = affordable_dims(rank, width) if dims is None else checked_dims(tuple(sorted(set(dims))), rank, width)
     return _judged(data, truths, kept, (_cut(data, basis, k) for k in kept), "float32")
 
 
@@ -167,11 +174,7 @@ def measure_rounded_frontiers(
     Unlike `measure_frontiers` it projects at full width too, and it centres prefixes: coordinates must be centred
     to be rounded.
     """
-    limit = max(1, numerical_rank(basis.variances))
-    powers = tuple(1 << i for i in range(limit.bit_length()))
-    # Below 8 bits a byte is not full: of those sizes only the most is worth measuring.
-    kept = powers if dtype != "binary" else powers[3:] or powers[-1:]
-
+    kept = rounded_dims(numerical_rank(basis.variances), dtype)
     axes = basis if data.reading == "pca" else basis._replace(components=torch.eye(data.dim, dtype=basis.mean.dtype))
     whole = _each_side(data, lambda rows: projected(rows, axes, kept[-1]).float())
     quantiser = fit_quantiser(whole.gallery, dtype)
@@ -224,7 +227,8 @@ def _cut(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> Found:
     return _each_side(data, lambda rows: truncated(rows, basis, k))
 
 
-def _checked(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
+def checked_dims(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
+    """Return the numbers of dimensions to keep; ValueError if one is below 1, above D, or above the rank."""
     wrong = [k for k in dims if not 1 <= k <= width]
     if wrong or not dims:
         raise ValueError(f"`dims` must be numbers of dimensions from 1 to {width}, the width; got {wrong or 'none'}.")

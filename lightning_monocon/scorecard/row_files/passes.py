@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.jackknife import group_numbers
 from lightning_monocon.functional.moments import Moments, MomentStream
-from lightning_monocon.functional.neighbours import DistanceName
+from lightning_monocon.functional.neighbours import DistanceName, Neighbours
 from lightning_monocon.functional.row_keys import direction_keys
 from lightning_monocon.functional.spectrum import PrincipalComponents
 from lightning_monocon.functional.streamed_neighbours import NeighbourStream
@@ -75,8 +75,8 @@ class Search(NamedTuple):
 
 def nearest_rows(
     source: RowSource, query: Tensor, searches: Sequence[Search], ties: Ties, depth: int
-) -> list[list[Tensor]]:
-    """Return the nearest rows ``(Q, depth)`` in every form of every search, by one pass over the gallery.
+) -> list[list[Neighbours]]:
+    """Return rows and distances ``(Q, depth)`` of the nearest in every form of every search, by one pass.
 
     Args:
         source: The gallery of N rows.
@@ -97,4 +97,9 @@ def nearest_rows(
             for form, stream in zip(search.cut(block), line, strict=True):
                 stream.add(form, own)
         start += len(block)
-    return [[ties.order[stream.result().indices] for stream in line] for line in streams]
+    return [[_rows(stream.result(), ties) for stream in line] for line in streams]
+
+
+def _rows(found: Neighbours, ties: Ties) -> Neighbours:
+    """Return neighbours by row instead of place."""
+    return Neighbours(found.distances, ties.order[found.indices])

@@ -2,11 +2,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import torch
+from helpers.row_pieces import InMemory
 from torch import Tensor
 
 from lightning_monocon.functional.jackknife import grouped_moments
@@ -17,31 +16,8 @@ from lightning_monocon.functional.spectrum import components_from_moments
 from lightning_monocon.functional.truncation_curve import projected, tie_keys, ties_of, ties_of_keys, truncated
 from lightning_monocon.scorecard.row_files import source as stream
 from lightning_monocon.scorecard.row_files.passes import Search, largest_coordinates, nearest_rows, survey
-from lightning_monocon.scorecard.row_files.source import Piece
 
 DIMS = (1, 2, 5, 12)
-
-
-class InMemory:
-    """Give a tensor in pieces of uneven length."""
-
-    dtype = torch.float32
-
-    def __init__(self, rows: Tensor) -> None:
-        self.rows, self.length, self.width = rows, *rows.shape
-
-    def pieces(self) -> Iterator[Piece]:
-        start = 0
-        for size in (5, 1, 700, 2000, len(self.rows)):
-            if len(rows := self.rows[start : start + size]):
-                yield Piece("x", start, rows)
-            start += size
-
-    def ids(self) -> Iterator[np.ndarray]:
-        yield np.arange(self.length)
-
-    def labels(self) -> Tensor | None:
-        return None
 
 
 @pytest.fixture
@@ -90,7 +66,7 @@ def test_the_nearest_rows_equal_those_in_memory(gallery: Tensor, query: Tensor) 
     for search, line in zip(searches, found, strict=True):
         for nearest, ours, theirs in zip(line, search.cut(gallery), search.cut(query), strict=True):
             expected = ties.nearest(ours, theirs, 50, search.metric)
-            torch.testing.assert_close(nearest, expected, rtol=0, atol=0)
+            torch.testing.assert_close(nearest.indices, expected, rtol=0, atol=0)
 
 
 def test_codes_are_calibrated_as_in_memory(gallery: Tensor) -> None:
