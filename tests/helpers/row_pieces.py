@@ -15,7 +15,7 @@ from lightning_monocon.scorecard.row_files.source import Piece
 class InMemory:
     """Give a tensor in pieces of uneven length."""
 
-    dtype = torch.float32
+    dtype, named = torch.float32, False
 
     def __init__(self, rows: Tensor) -> None:
         self.rows, self.length, self.width = rows, *rows.shape

@@ -56,6 +56,11 @@ class FileRows:
         wide = any(shape.dtype == torch.float64 for shape in shapes)
         self.dtype = torch.float64 if wide else torch.float32
 
+    @property
+    def named(self) -> bool:
+        """Whether rows have ids that are texts."""
+        return self._ids[0] is not None and next(self.ids()).dtype.kind == "U"
+
     def pieces(self) -> Iterator[Piece]:
         """Yield all rows, file after file."""
         for path, name in zip(self._paths, self._names, strict=True):
@@ -92,6 +97,11 @@ class CorpusRows:
         self._shards, self._part = shards, part
         self.length = sum(entry.rows for entry in shards.entries if entry.part == part)
         self.width = next(shards.stream(part)).embeddings.shape[1]
+
+    @property
+    def named(self) -> bool:
+        """Whether the data set gave ids that are texts."""
+        return next(self.ids()).dtype.kind == "U"
 
     def pieces(self) -> Iterator[Piece]:
         """Yield all rows, shard after shard; each is checked against its checksum."""

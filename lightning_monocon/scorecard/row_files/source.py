@@ -37,6 +37,7 @@ class RowSource(Protocol):
         length: N, number of rows.
         width: D.
         dtype: What blocks have: float32, or float64 if a file has it.
+        named: Whether rows have ids that are texts, which mean the same thing in every file; numbers rarely do.
     """
 
     @property
@@ -45,6 +46,8 @@ class RowSource(Protocol):
     def width(self) -> int: ...  # noqa: D102
     @property
     def dtype(self) -> torch.dtype: ...  # noqa: D102
+    @property
+    def named(self) -> bool: ...  # noqa: D102
 
     def pieces(self) -> Iterator[Piece]:
         """Yield all rows, in pieces that may have any length."""

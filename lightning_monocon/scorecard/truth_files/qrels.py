@@ -32,11 +32,11 @@ class Qrels:
     Args:
         query_ids: ``(P,)`` id of the query of each judgement.
         row_ids: ``(P,)`` id of the row that is judged, each once per query.
-        grades: ``(P,)`` float64 relevance, 0 for a row that does not answer.
+        grades: ``(P,)`` float64 whole numbers, the relevance; 0 for a row that does not answer.
         source: Where they come from, for messages.
 
     Raises:
-        ValueError: If there are none, a relevance is negative or not finite, or a pair is judged twice.
+        ValueError: If there are none, a relevance is not a whole number from 0 on, or a pair is judged twice.
     """
 
     query_ids: tuple[str, ...]
@@ -53,6 +53,12 @@ class Qrels:
             raise ValueError(
                 f"`qrels` must hold relevance of at least 0; {self.source} has {self.grades[row]:g} in row {row}. "
                 "Write 0 for rows that do not answer, or leave them out."
+            )
+        if (broken := self.grades != self.grades.round()).any():
+            row = int(broken.argmax())
+            raise ValueError(
+                f"`qrels` must hold whole grades of relevance; {self.source} has {self.grades[row]:g} in row {row}. "
+                "Multiply or round them."
             )
         seen: dict[tuple[str, str], int] = {}
         for row, pair in enumerate(zip(self.query_ids, self.row_ids, strict=True)):

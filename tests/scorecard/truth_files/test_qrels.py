@@ -116,6 +116,7 @@ Edit = Callable[[str], str]
             "query-id\tcorpus-id\tscore\nq1\td1\t-1\n",
             r"`qrels` must hold relevance of at least 0; .* has -1 in row 0\. W",
         ),
+        ("query-id\tcorpus-id\tscore\nq1\td1\t0.5\n", r"`qrels` must hold whole grades .* has 0\.5 in row 0\. Mult"),
         ("query-id\tcorpus-id\tscore\nq1\td1\tyes\n", "`columns` must name a column of numbers; 'score'"),
         ("query-id\tcorpus-id\tscore\nq1\td1\tnan\n", "`columns` must name a column of finite numbers; 'score'"),
         ("query-id\tcorpus-id\tscore\nq1\t\t1\n", "'corpus-id' of .* is empty in 1 of 1 rows, the first of them row 0"),
@@ -126,7 +127,7 @@ Edit = Callable[[str], str]
         ("q1 0 d1 1\nq1 0 d2\n", "`qrels` must have four fields in every line: .*; line 2 of .* is 'q1 0 d2'"),
         ("q1 0 d1 1\nq1 0 d2 x\n", "`qrels` must have four fields in every line: .*; line 2 of .* is 'q1 0 d2 x'"),
     ],
-    ids=["empty", "header", "column", "negative", "word", "nan", "gap", "twice", "fields", "relevance"],
+    ids=["empty", "header", "column", "negative", "half", "word", "nan", "gap", "twice", "fields", "relevance"],
 )
 def test_bad_files_are_named(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "test.tsv"
