@@ -119,10 +119,53 @@ def moments(embeddings: Tensor, normalize: bool = True, nan_strategy: NanStrateg
     finite = finite_rows(rows, nan_strategy)
     rows = rows if finite is None else rows[finite]
     total = empty_moments(rows.shape[1], statistics_device(rows.device))
-    height = min(_MAX_TILE_ROWS, max(1, _TILE_ENTRIES // rows.shape[1]))
+    height = _tile_rows(rows.shape[1])
     for start in range(0, len(rows), height):
         total = merge_moments(total, _tile_moments(rows[start : start + height], normalize))
     return total
+
+
+def _tile_rows(width: int) -> int:
+    return min(_MAX_TILE_ROWS, max(1, _TILE_ENTRIES // width))
+
+
+class MomentStream:
+    """Compute `moments` of rows that come in blocks: the same numbers, bit by bit, however the rows are cut.
+
+    Args:
+        width: D.
+        normalize: Divide every row by its length first; a row of zeros stays zero.
+
+    Example:
+        >>> stream = MomentStream(2, normalize=False)
+        >>> stream.add(torch.tensor([[1.0, 0.0]]))
+        >>> stream.add(torch.tensor([[3.0, 0.0]]))
+        >>> stream.result().comoment
+        tensor([[2., 0.],
+                [0., 0.]], dtype=torch.float64)
+    """
+
+    def __init__(self, width: int, normalize: bool = True) -> None:
+        self._normalize, self._height = normalize, _tile_rows(width)
+        self._total = empty_moments(width)
+        self._held: list[Tensor] = []  # rows that do not fill a tile yet
+
+    def add(self, rows: Tensor) -> None:
+        """Add finite rows ``(B, D)`` on the CPU; all blocks have one dtype."""
+        self._held.append(rows)
+        if sum(map(len, self._held)) < self._height:
+            return
+        *tiles, rest = torch.split(torch.cat(self._held), self._height)
+        if len(rest) == self._height:
+            tiles, rest = [*tiles, rest], rest[:0]
+        for tile in tiles:
+            self._total = merge_moments(self._total, _tile_moments(tile, self._normalize))
+        self._held = [rest.clone()]  # not a view, which would keep the tiles
+
+    def result(self) -> Moments:
+        """Return the moments of all rows so far."""
+        rest = torch.cat(self._held) if self._held else torch.empty(0)
+        return merge_moments(self._total, _tile_moments(rest, self._normalize)) if len(rest) else self._total
 
 
 def range_fault(statistics: Moments) -> str:

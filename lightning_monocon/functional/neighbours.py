@@ -33,7 +33,7 @@ _ROW_TILE = 1024  # float64 rows that are prepared at a time
 _EXACT_ENTRIES = 1 << 21  # float64 entries of one exact tile: 16 MB
 _EXACT_QUERIES = 256  # searched again together
 _LAST = 1 << 62  # added to the indices that come last of equal distances
-_MARGIN = 8  # candidates beyond k that float32 keeps for float64 to judge
+MARGIN = 8  # candidates beyond k that float32 keeps for float64 to judge
 
 
 class Neighbours(NamedTuple):
@@ -48,7 +48,7 @@ class Neighbours(NamedTuple):
     indices: Tensor
 
 
-class _Points(NamedTuple):
+class Points(NamedTuple):
     """Hold rows as ranked: prepared float32 copies for the choice, and what float64 needs for the decision."""
 
     rows: Tensor  # (N, D), as given
@@ -94,13 +94,13 @@ def _largest(rows: Tensor) -> Tensor:
     return torch.maximum(rows.amax(), -rows.amin())
 
 
-def _scale(rows: Tensor, metric: str) -> Tensor:
+def scale_of(rows: Tensor, metric: str) -> Tensor:
     """Return what float32 copies are divided by, so that huge or tiny Euclidean rows neither overflow nor vanish."""
     largest = _largest(rows).to(torch.float64)
     return largest if metric == "euclidean" and largest > 0 else torch.ones_like(largest)
 
 
-def _prepared(rows: Tensor, metric: str, centre: Tensor | None, scale: Tensor) -> tuple[_Points, Tensor]:
+def prepared(rows: Tensor, metric: str, centre: Tensor | None, scale: Tensor) -> tuple[Points, Tensor]:
     """Return the points and the centre that was subtracted: ``centre``, or their own mean where it is None."""
     length, penalty = _lengths(rows, metric)
     tiles = [slice(start, start + _ROW_TILE) for start in range(0, len(rows), _ROW_TILE)]
@@ -112,14 +112,15 @@ def _prepared(rows: Tensor, metric: str, centre: Tensor | None, scale: Tensor) -
     for tile in tiles:
         centred[tile] = rows[tile].to(torch.float64, copy=True).div_(length[tile]).sub_(centre).div_(scale)
     square = torch.linalg.vector_norm(centred, dim=1).square_() + penalty.to(torch.float32)
-    return _Points(rows, length, penalty, centred, square), centre
+    return Points(rows, length, penalty, centred, square), centre
 
 
-def _unit(points: _Points, index: Tensor | slice) -> Tensor:
+def unit(points: Points, index: Tensor | slice) -> Tensor:
+    """Return some of the rows in float64, for cosine of unit length."""
     return points.rows[index].to(torch.float64) / points.length[index]
 
 
-def _candidates(query: Tensor, gallery: _Points, count: int) -> tuple[Tensor, Tensor]:
+def _candidates(query: Tensor, gallery: Points, count: int) -> tuple[Tensor, Tensor]:
     """Return the ``count`` best float32 scores ``(Q, count)`` and their gallery rows."""
     scores = query.new_empty(len(query), 0)
     indices = torch.empty(len(query), 0, dtype=torch.int64, device=query.device)
@@ -135,7 +136,7 @@ def _candidates(query: Tensor, gallery: _Points, count: int) -> tuple[Tensor, Te
     return scores, indices
 
 
-def _decide(squared: Tensor, indices: Tensor, k: int, first: Tensor) -> tuple[Tensor, Tensor]:
+def decide(squared: Tensor, indices: Tensor, k: int, first: Tensor) -> tuple[Tensor, Tensor]:
     """Return the k smallest ``squared`` distances and their ``indices``, equal ones as `neighbours` orders them."""
     order = torch.where(indices < first[:, None], indices + _LAST, indices).argsort(dim=1)
     squared, position = squared.gather(1, order).sort(dim=1, stable=True)
@@ -143,7 +144,7 @@ def _decide(squared: Tensor, indices: Tensor, k: int, first: Tensor) -> tuple[Te
 
 
 def _kept(squared: Tensor, indices: Tensor, k: int, first: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what `_decide` does, by ascending index as ``indices`` must be: sorting many rows would take longer."""
+    """Return what `decide` does, by ascending index as ``indices`` must be: sorting many rows would take longer."""
     kth = squared.kthvalue(k, dim=1, keepdim=True).values
     nearer, tied, late = squared < kth, squared == kth, indices < first[:, None]
     wanted = k - nearer.sum(1, keepdim=True)
@@ -154,11 +155,11 @@ def _kept(squared: Tensor, indices: Tensor, k: int, first: Tensor) -> tuple[Tens
     return squared[nearer].view(-1, k), indices[nearer].view(-1, k)
 
 
-def _pair_distances(query: Tensor, gallery: _Points, number: Tensor, row: Tensor) -> Tensor:
+def pair_distances(query: Tensor, gallery: Points, number: Tensor, row: Tensor) -> Tensor:
     """Return float64 squared distances ``(P,)`` between the queries ``number`` and the gallery rows ``row``."""
     height = max(1, _EXACT_ENTRIES // query.shape[1])
     parts = zip(torch.split(number, height), torch.split(row, height), strict=True)
-    return torch.cat([(_unit(gallery, g) - query[q]).square_().sum(dim=1) + gallery.penalty[g] for q, g in parts])
+    return torch.cat([(unit(gallery, g) - query[q]).square_().sum(dim=1) + gallery.penalty[g] for q, g in parts])
 
 
 class _Unsure(NamedTuple):
@@ -171,7 +172,7 @@ class _Unsure(NamedTuple):
     own: Tensor | None  # (Q,) rows of the gallery that they are, which they must not find
 
 
-def _search_again(query: _Unsure, gallery: _Points, k: int) -> tuple[Tensor, Tensor]:
+def _search_again(query: _Unsure, gallery: Points, k: int) -> tuple[Tensor, Tensor]:
     """Return what a float64 search over the whole gallery finds, measuring only what float32 cannot rule out."""
     best = torch.full((len(query.rows), k), torch.inf, dtype=torch.float64, device=query.rows.device)
     indices = torch.full(best.shape, -1, device=best.device)
@@ -185,27 +186,25 @@ def _search_again(query: _Unsure, gallery: _Points, k: int) -> tuple[Tensor, Ten
         count = reached.sum(1)
         place = torch.arange(len(number), device=best.device) - (count.cumsum(0) - count)[number]
         squared = best.new_full((len(count), int(count.max())), torch.inf)
-        squared[number, place] = _pair_distances(query.rows, gallery, number, row + start)
+        squared[number, place] = pair_distances(query.rows, gallery, number, row + start)
         found = torch.full(squared.shape, tile.stop, device=best.device)
         found[number, place] = row + start
         best, indices = _kept(torch.cat([best, squared], 1), torch.cat([indices, found], 1), k, query.first)
-    return _decide(best, indices, k, query.first)
+    return decide(best, indices, k, query.first)
 
 
-def _search_tile(
-    query: _Points, tile: slice, gallery: _Points, k: int, exclude_self: bool, first: Tensor
-) -> Neighbours:
+def search_tile(query: Points, tile: slice, gallery: Points, k: int, exclude_self: bool, first: Tensor) -> Neighbours:
     """Return squared distances and indices for one tile of queries."""
     first = first[tile]
     scaled = query.centred[tile] * 2.0
     own = torch.arange(tile.start, tile.start + len(scaled), device=scaled.device) if exclude_self else None
-    scores, indices = _candidates(scaled, gallery, min(k + _MARGIN + int(exclude_self), len(gallery.rows)))
-    exact = _unit(query, tile)
+    scores, indices = _candidates(scaled, gallery, min(k + MARGIN + int(exclude_self), len(gallery.rows)))
+    exact = unit(query, tile)
     number = torch.arange(len(indices), device=indices.device).repeat_interleave(indices.shape[1])
-    squared = _pair_distances(exact, gallery, number, indices.flatten()).view(indices.shape)
+    squared = pair_distances(exact, gallery, number, indices.flatten()).view(indices.shape)
     if own is not None:
         squared.masked_fill_(indices == own[:, None], torch.inf)
-    best, chosen = _decide(squared, indices, k, first)
+    best, chosen = decide(squared, indices, k, first)
     if scores.shape[1] < len(gallery.rows):
         # float32 scores err by about eps sqrt(D) |q| |g|; beyond four times that no row outside can beat the k-th.
         largest = gallery.square.max()
@@ -256,12 +255,12 @@ def neighbours(
         finite_rows(tensor, "error", name)
     device = statistics_device(rows.device)
     rows, asked, shrunk = _tamed(rows.to(device), asked.to(device), metric)
-    scale = _scale(rows, metric)
-    points, centre = _prepared(rows, metric, None, scale)
-    queries = points if exclude_self else _prepared(asked, metric, centre, scale)[0]
+    scale = scale_of(rows, metric)
+    points, centre = prepared(rows, metric, None, scale)
+    queries = points if exclude_self else prepared(asked, metric, centre, scale)[0]
     first = torch.zeros(len(asked), dtype=torch.int64, device=device) if first is None else first.to(device)
     found = [
-        _search_tile(queries, slice(start, start + _QUERY_TILE), points, k, exclude_self, first)
+        search_tile(queries, slice(start, start + _QUERY_TILE), points, k, exclude_self, first)
         for start in range(0, len(asked), _QUERY_TILE)
     ]
     empty = torch.empty(0, k, dtype=torch.float64, device=device)

@@ -18,7 +18,7 @@ from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
 from lightning_monocon.functional.unit_rows import unit_rows
 
-_TILE = 8192  # rows that are taken to float64 at a time
+TILE = 8192  # rows that are taken to float64 at a time
 
 
 def check_dims(dims: int | Sequence[int], width: int | None = None) -> tuple[int, ...]:
@@ -35,7 +35,7 @@ def check_dims(dims: int | Sequence[int], width: int | None = None) -> tuple[int
 def projected(rows: Tensor, axes: PrincipalComponents, dim: int) -> Tensor:
     """Return the first ``dim`` principal coordinates of the unit rows, ``(N, dim)`` float64."""
     directions = axes.components[:dim].nan_to_num(0.0).T  # rows that are all equal have no directions
-    parts = (part.to(axes.mean.device).to(torch.float64) for part in torch.split(rows, _TILE))
+    parts = (part.to(axes.mean.device).to(torch.float64) for part in torch.split(rows, TILE))
     return torch.cat([(unit_rows(part) - axes.mean) @ directions for part in parts])
 
 
@@ -68,13 +68,18 @@ class Ties(NamedTuple):
 
 def ties_of(gallery: Tensor, gallery_labels: Tensor, query: Tensor) -> Ties:
     """Return the order of equally near rows for a gallery ``(M, D)`` and queries ``(N, D)`` before the cut."""
-    keys, places = _direction_keys(gallery), _direction_keys(query)
-    order = gallery_labels.to(keys.device).argsort(stable=True)
-    return Ties(order[keys[order].argsort(stable=True)], places % len(gallery))
+    return ties_of_keys(tie_keys(gallery), gallery_labels, tie_keys(query))
 
 
-def _direction_keys(rows: Tensor) -> Tensor:
-    return torch.cat([row_keys(unit_rows(part.to(torch.float64))) for part in torch.split(rows, _TILE)])
+def ties_of_keys(gallery: Tensor, gallery_labels: Tensor, query: Tensor) -> Ties:
+    """Return what `ties_of` does, from the `tie_keys` of the rows ``(M,)`` and ``(N,)``."""
+    order = gallery_labels.to(gallery.device).argsort(stable=True)
+    return Ties(order[gallery[order].argsort(stable=True)], query % len(gallery))
+
+
+def tie_keys(rows: Tensor) -> Tensor:
+    """Return the hash ``(N,)`` of each uncut unit row, by which `Ties` orders equally near ones."""
+    return torch.cat([row_keys(unit_rows(part.to(torch.float64))) for part in torch.split(rows, TILE)])
 
 
 def curve_of(

@@ -45,7 +45,7 @@ def array_names(path: Path) -> list[str]:
         raise FileNotFoundError(f"`files` must exist; there is none at {path}.")
     if path.suffix not in KINDS:
         raise ValueError(f"`files` must end in {', '.join(KINDS)}; got {path.name}: convert it.")
-    with _whole(path):
+    with whole_file(path):
         return KINDS[path.suffix].names(path)
 
 
@@ -62,7 +62,7 @@ def read_array(path: Path, name: str) -> Rows:
         TypeError: If the array holds neither numbers nor strings.
         MemoryError: If a whole file holds more than fits into memory.
     """
-    with _whole(path):
+    with whole_file(path):
         found = KINDS[path.suffix].read(path, name)
     where = f"{path}:{name}" if name else str(path)
     if path.suffix == PARQUET:
@@ -71,7 +71,7 @@ def read_array(path: Path, name: str) -> Rows:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[None]:
+def whole_file(path: Path) -> Iterator[None]:
     """Say that a file is damaged, whatever the library that reads it calls that.
 
     Altered bytes make NumPy raise ValueError, EOFError, SyntaxError or TokenError, zipfile and zlib errors of their

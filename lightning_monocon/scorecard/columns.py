@@ -31,10 +31,16 @@ def plain_chunks(column: pyarrow.ChunkedArray) -> list[pyarrow.Array]:
     The storage of an extension type, and the values of a dictionary (pandas Categorical, polars Enum). They are
     validated: of a damaged file some arrays refer to places that are not there.
     """
-    chunks = [_plain(chunk) for chunk in column.chunks if len(chunk)]
-    for chunk in chunks:
-        chunk.validate(full=True)
-    return chunks
+    return [chunk for part in column.chunks for chunk in plain_column(part)]
+
+
+def plain_column(array: pyarrow.Array) -> list[pyarrow.Array]:
+    """Return a `pyarrow.Array`, such as a column of one batch, without its wrapping; an empty list if it is empty."""
+    if not len(array):
+        return []
+    plain = _plain(array)
+    plain.validate(full=True)
+    return [plain]
 
 
 def _plain(chunk: pyarrow.Array) -> pyarrow.Array:

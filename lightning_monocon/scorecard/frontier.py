@@ -168,7 +168,7 @@ def measure_frontiers(
     """Measure what each truth finds, by one search for all; arguments and errors are those of `measure_frontier`."""
     basis = principal_components(data.gallery) if basis is None else basis
     rank, width = numerical_rank(basis.variances), data.dim
-    kept = affordable_dims(rank, width) if dims is None else _checked(tuple(sorted(set(dims))), rank, width)
+    kept = affordable_dims(rank, width) if dims is None else checked_dims(tuple(sorted(set(dims))), rank, width)
     return _judged(data, truths, kept, (_cut(data, basis, k) for k in kept), "float32")
 
 
@@ -235,7 +235,8 @@ def _cut(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> Found:
     return _each_side(data, lambda rows: truncated(rows, basis, k))
 
 
-def _checked(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
+def checked_dims(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:
+    """Return the numbers of dimensions to keep; ValueError if one is below 1, above D, or above the rank."""
     wrong = [k for k in dims if not 1 <= k <= width]
     if wrong or not dims:
         raise ValueError(f"`dims` must be numbers of dimensions from 1 to {width}, the width; got {wrong or 'none'}.")

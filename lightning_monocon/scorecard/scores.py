@@ -185,7 +185,7 @@ def measure_all(
         ValueError: If ``dims`` names dimensions that the embedding does not have.
     """
     truths = data.judges() or (NeighbourTruth.of(data),)
-    figures, basis = _spectral(data)
+    figures, basis = spectral_figures(grouped_moments(data.gallery, GROUPS, normalize=True), data.query)
     rank, n99 = figures["rank"], figures["n99"]
     wanted = affordable_dims(rank, data.dim) if dims is None else tuple(dims)
     # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
@@ -229,14 +229,18 @@ def effective_dimensions(sets: Iterable[EmbeddingSet]) -> set[int]:
         return {int(effective_dimension(data.gallery, VARIANCE).nan_to_num(0.0)) for data in sets}
 
 
-def _spectral(data: EmbeddingSet) -> tuple[dict[str, Any], PrincipalComponents]:
-    """Return the figures of the spectrum and its axes; of rows that are all equal most figures are NaN."""
+def spectral_figures(groups: Sequence[Moments], query: Tensor) -> tuple[dict[str, Any], PrincipalComponents]:
+    """Return the figures of the spectrum and its axes; of rows that are all equal most figures are NaN.
+
+    Args:
+        groups: Moments of the gallery's unit rows, one entry for each group of the jackknife.
+        query: ``(Q, D)``.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateSampleWarning)  # the verdict says it, once and in words
-        groups = grouped_moments(data.gallery, GROUPS, normalize=True)
         gallery = merge_all(groups)
         basis = components_from_moments(gallery)
-        error = reconstruction_from_moments(gallery, moments(data.query), VARIANCE)
+        error = reconstruction_from_moments(gallery, moments(query), VARIANCE)
         figures = {
             "spectrum": basis.variances,
             "rank": numerical_rank(basis.variances),

@@ -63,7 +63,7 @@ def read_pairs(
     if filter_column is not None:
         kept = _kept(table, filter_column, str(filter_value), path)
         table, rows = table.filter(kept), np.flatnonzero(kept)
-    first, second = (_texts(table, column, path, rows) for column in columns)
+    first, second = (texts(table, column, path, rows) for column in columns)
     return SentencePair(first, second)
 
 
@@ -78,16 +78,25 @@ def read_scored(path: str | Path, columns: Sequence[str]) -> ScoredPair:
         raise ValueError(f"`columns` must name two columns of sentences and one of scores, got {list(columns)}.")
     table = read_columns(Path(path), columns)
     *names, score = columns
-    first, second = (_texts(table, column, path, np.arange(table.num_rows)) for column in names)
+    first, second = (texts(table, column, path) for column in names)
+    return ScoredPair(SentencePair(first, second), finite_numbers(table, score, path))
+
+
+def finite_numbers(table: Table, column: str, path: str | Path) -> NDArray[np.float64]:
+    """Return a column of numbers ``(N,)``, which may be written as text.
+
+    Raises:
+        ValueError: If a cell is not a finite number.
+    """
     pyarrow = optional_package("pyarrow", "text")
     try:
-        scores = table[score].cast(pyarrow.float64()).to_numpy().astype(np.float64)
+        numbers: NDArray[np.float64] = table[column].cast(pyarrow.float64()).to_numpy().astype(np.float64)
     except pyarrow.ArrowException as error:
-        raise ValueError(f"`columns` must name a column of numbers; {score!r} of {path} is not: {error}.") from error
-    if not np.isfinite(scores).all():
-        row = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise ValueError(f"`columns` must name a column of finite numbers; {score!r} of {path} has none in row {row}.")
-    return ScoredPair(SentencePair(first, second), scores)
+        raise ValueError(f"`columns` must name a column of numbers; {column!r} of {path} is not: {error}.") from error
+    if not np.isfinite(numbers).all():
+        row = int(np.flatnonzero(~np.isfinite(numbers))[0])
+        raise ValueError(f"`columns` must name a column of finite numbers; {column!r} of {path} has none in row {row}.")
+    return numbers
 
 
 def _kept(table: Table, column: str, value: str, path: str | Path) -> NDArray[np.bool_]:
@@ -107,17 +116,33 @@ def _kept(table: Table, column: str, value: str, path: str | Path) -> NDArray[np
     return kept
 
 
-def _texts(table: Table, column: str, path: str | Path, rows: NDArray[np.int64]) -> list[str]:
-    """Return a column of text; ``rows`` are the numbers of its rows in the file."""
+def texts(
+    table: Table, column: str, path: str | Path, rows: NDArray[np.int64] | None = None, *, may_lack: bool = False
+) -> list[str]:
+    """Return a column of text.
+
+    Args:
+        table: As `read_columns` returns it.
+        column: Name of the column.
+        path: The file that it was read from, for messages.
+        rows: Numbers of its rows in the file, for messages; by default 0, 1, 2, ...
+        may_lack: Whether cells may be empty or missing; they are ``""`` then.
+
+    Raises:
+        ValueError: If the column is not text, or a cell is empty and none may be.
+    """
+    rows = np.arange(table.num_rows) if rows is None else rows
     types = optional_package("pyarrow.types", "text")
     kind = table.schema.field(column).type
     if not (types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)):
         raise ValueError(f"`columns` must name columns of text; {column!r} of {str(path)!r} holds {kind}.")
-    texts: list[str | None] = table[column].to_pylist()
-    empty = [row for row, text in zip(rows, texts, strict=True) if text is None or not text.strip()]
+    cells: list[str | None] = table[column].to_pylist()
+    if may_lack:
+        return [text or "" for text in cells]
+    empty = [row for row, text in zip(rows, cells, strict=True) if text is None or not text.strip()]
     if empty:
         raise ValueError(
             f"`columns` must name columns of text; {column!r} of {str(path)!r} is empty in {len(empty)} of "
-            f"{len(texts)} rows, the first of them row {empty[0]}. Remove them."
+            f"{len(cells)} rows, the first of them row {empty[0]}. Remove them."
         )
-    return [text for text in texts if text is not None]
+    return [text for text in cells if text is not None]

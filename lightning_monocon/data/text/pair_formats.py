@@ -28,46 +28,68 @@ class _Found(NamedTuple):
     table: Any  # pyarrow ships no types
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> Table:
+def read_columns(path: Path, columns: Sequence[str | tuple[str, ...]], optional: Sequence[str] = ()) -> Table:
     """Return the columns of a file as a pyarrow table, each once; text in any layout is ``string`` or ``large_string``.
+
+    Args:
+        path: The file.
+        columns: Their names; for a column with several usual names a tuple of these, of which the first that the file
+            has is read.
+        optional: Names of further columns, each read if the file has it.
 
     Raises:
         ValueError: If the file is not such a table, lacks a column or has it twice, has no row, or text is not UTF-8.
         FileNotFoundError: If there is no such file.
         ModuleNotFoundError: If pyarrow is not installed.
     """
-    endings = [ending for ending in path.suffixes if ending != ".gz"]
-    if not endings or endings[-1] not in _KINDS:
-        raise ValueError(f"`path` must end in {', '.join(_KINDS)}, or one of these and .gz; got {str(path)!r}.")
+    ending = table_ending(path)
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be a file of pairs; there is none at {str(path)!r}.")
 
     pyarrow = optional_package("pyarrow", "text")
+    groups = [(names,) if isinstance(names, str) else names for names in columns]
     try:
-        found = _reader(endings[-1])(path, columns)
+        found = _reader(ending)(path, [name for names in [*groups, optional] for name in names])
     except (pyarrow.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise ValueError(f"`path` must be a whole {endings[-1]} table; {str(path)!r} is not: {error}.") from error
+        raise ValueError(f"`path` must be a whole {ending} table; {str(path)!r} is not: {error}.") from error
 
-    _check_names(found.names, columns, path)
+    names = _chosen_names(found.names, groups, optional, path)
     if found.table.num_rows == 0:
         raise ValueError(f"`path` must hold pairs; {str(path)!r} has a header and no row.")
 
-    names = list(dict.fromkeys(columns))
     table = pyarrow.table({name: _plain_text(found.table[name], name, path) for name in names})
-    if endings[-1] in (".csv", ".tsv", ".txt"):
+    if ending in (".csv", ".tsv", ".txt"):
         _refuse_repeated_header(table, path)
     return table
 
 
-def _check_names(names: Sequence[str], columns: Sequence[str], path: Path) -> None:
-    if missing := [column for column in columns if column not in names]:
-        shown = ", ".join(names).encode("utf-8", "backslashreplace").decode()
+def table_ending(path: Path) -> str:
+    """Return the ending that decides the format of a table; a further ``.gz`` is left out.
+
+    Raises:
+        ValueError: If it is not one of the known formats.
+    """
+    endings = [ending for ending in path.suffixes if ending != ".gz"]
+    if not endings or endings[-1] not in _KINDS:
+        raise ValueError(f"`path` must end in {', '.join(_KINDS)}, or one of these and .gz; got {str(path)!r}.")
+    return endings[-1]
+
+
+def _chosen_names(
+    there: Sequence[str], groups: Sequence[tuple[str, ...]], optional: Sequence[str], path: Path
+) -> list[str]:
+    """Return the first name of each group that the file has, then the optional names that it has."""
+    if missing := [" or ".join(names) for names in groups if set(names).isdisjoint(there)]:
+        shown = ", ".join(there).encode("utf-8", "backslashreplace").decode()
         raise ValueError(f"`columns` must name columns of {str(path)!r}, which has {shown}; got {', '.join(missing)}.")
-    if twice := [column for column in columns if names.count(column) > 1]:
+    names = [next(name for name in names if name in there) for names in groups]
+    names += [name for name in optional if name in there]
+    if twice := [name for name in names if there.count(name) > 1]:
         raise ValueError(
-            f"`columns` must name columns that are there once; {str(path)!r} has {names.count(twice[0])} called "
+            f"`columns` must name columns that are there once; {str(path)!r} has {there.count(twice[0])} called "
             f"{twice[0]!r}. Rename or remove all but one."
         )
+    return list(dict.fromkeys(names))
 
 
 def _reader(ending: str) -> Callable[[Path, Sequence[str]], _Found]:

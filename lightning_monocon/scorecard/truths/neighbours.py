@@ -6,7 +6,6 @@ Nothing outside says whether the reference is right, so this measures change, no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -73,7 +72,7 @@ class NeighbourTruth:
         rows = len(reference.gallery)
         found = row_order(reference).nearest(reference.gallery, reference.query, min(k + 1, rows))
         nearest = found[:, :k].contiguous()
-        return cls(nearest, rows, reference.arm, warnings=tuple(_doubts(reference, found, k)))
+        return cls(nearest, rows, reference.arm, warnings=_doubts(reference, found, k))
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -151,20 +150,39 @@ def _rank_biased_overlap(rank: Tensor) -> Tensor:
     return agreement @ weight + agreement[:, -1] * _PERSISTENCE**k
 
 
-def _doubts(reference: EmbeddingSet, found: Tensor, k: int) -> Iterator[str]:
-    """Say what makes a reference a poor measure: its own neighbours are then not worth keeping."""
-    name, rows = reference.arm, len(reference.gallery)
+def reference_doubts(
+    name: str, rows: int, different: int, collapsed: bool, gaps: Tensor | None, k: int
+) -> tuple[str, ...]:
+    """Say what makes a reference a poor measure: its own neighbours are then not worth keeping.
+
+    Args:
+        name: The reference.
+        rows: Rows of its gallery.
+        different: How many of them differ.
+        collapsed: Whether one direction holds their variance.
+        gaps: ``(Q,)`` by how much the cosine of the k-th neighbour is above that of the next; None if there is none.
+        k: Neighbours that count.
+    """
+    found = []
+    if different < (1 - REPEATED_SHARE) * rows:
+        found.append(f"the reference {name} repeats rows ({different} of {rows} differ)")
+    if collapsed:
+        found.append(f"the reference {name} has collapsed to one direction")
+    tied = 0 if gaps is None else int((gaps < _EQUAL).sum())
+    if gaps is not None and tied > _TIED_SHARE * len(gaps):
+        found.append(f"the reference {name} ties its own neighbours ({tied} of {len(gaps)} queries at {k})")
+    return tuple(found)
+
+
+def _doubts(reference: EmbeddingSet, found: Tensor, k: int) -> tuple[str, ...]:
     parts = torch.split(reference.gallery, _TILE)
     different = len(distinct(torch.cat([row_keys(unit_rows(part.double())) for part in parts])))
-    if different < (1 - REPEATED_SHARE) * rows:
-        yield f"the reference {name} repeats rows ({different} of {rows} differ)"
-    if reference.dim > 1 and not effective_dimension(reference.gallery) > 1:
-        yield f"the reference {name} has collapsed to one direction"
+    collapsed = reference.dim > 1 and not effective_dimension(reference.gallery) > 1
+    gaps = None
     if found.shape[1] > k:
         last, following = (_cosines(reference, found[:, place]) for place in (k - 1, k))
-        tied = int((last - following < _EQUAL).sum())
-        if tied > _TIED_SHARE * len(found):
-            yield f"the reference {name} ties its own neighbours ({tied} of {len(found)} queries at {k})"
+        gaps = last - following
+    return reference_doubts(reference.arm, len(reference.gallery), different, collapsed, gaps, k)
 
 
 def _cosines(data: EmbeddingSet, rows: Tensor) -> Tensor:

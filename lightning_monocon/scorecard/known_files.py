@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read embeddings together with files of what is known of them: qrels, graded pairs, or nothing.
+
+Embeddings are a gallery and a query: two files, two folders or globs of Parquet or safetensors files, the folder that
+`monocon predict` writes, or one file with ``gallery`` and ``query``. A gallery that is too large for memory is not
+held; see `lightning_monocon.scorecard.streamed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from lightning_monocon.inference.shards import Shards
+from lightning_monocon.scorecard.arrays import KINDS, array_names
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.files import GIVEN
+from lightning_monocon.scorecard.row_files.array import ArrayRows
+from lightning_monocon.scorecard.row_files.folder import EMBEDDINGS, IDS, LABELS, CorpusRows, FileRows, files_of
+from lightning_monocon.scorecard.row_files.formats import STREAMED, chosen_name
+from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
+from lightning_monocon.scorecard.streamed import StreamedSet
+from lightning_monocon.scorecard.truth_files.graded_pairs import PairScores, pair_rows, read_pair_files
+from lightning_monocon.scorecard.truth_files.ids import rows_of
+from lightning_monocon.scorecard.truth_files.qrels import judged_rows, read_qrels
+from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
+
+IN_MEMORY = 1 << 28
+"""Bytes of a gallery up to which it is held in memory; a search needs a few copies."""
+
+_TEXTS = ("text", "texts", "sentence", "sentences")
+"""Usual names of the column of texts, by which pairs of sentences name rows; the first that is there counts."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Say in which files is written what is known of rows.
+
+    Attributes:
+        qrels: A file of relevance judgements.
+        pairs: Files of graded pairs of queries.
+        neighbours: Whether the neighbours at full width are a truth too.
+        ids: Array or column of the ids; by default ``ids`` or ``id``, or row numbers without one.
+    """
+
+    qrels: str | Path | None = None
+    pairs: tuple[str | Path, ...] = ()
+    neighbours: bool = False
+    ids: str = ""
+
+
+class _Sides(NamedTuple):
+    """Hold the two streams of an embedding, and where the query's texts are."""
+
+    gallery: RowSource
+    query: RowSource
+    name: str
+    texts: RowSource | None
+
+
+def is_streamed(files: Sequence[str | Path]) -> bool:
+    """Return whether one of the files is a glob, or a folder that `monocon predict` has not written."""
+    places = [_split(file)[0] for file in files]
+    return any(not (Path(place) / "space.json").is_file() and files_of(place) is not None for place in places)
+
+
+def load_known(
+    files: Sequence[str | Path], known: Known, baseline: EmbeddingSet | None = None
+) -> EmbeddingSet | StreamedSet:
+    """Read embeddings and what is known of them.
+
+    Args:
+        files: One or two places, in the order gallery, query; an array or column is named by ``:NAME`` at the end.
+        known: The files of truths.
+        baseline: Embeddings of the same rows, whose neighbours count where ``known.neighbours``.
+
+    Returns:
+        A set in memory, or a streamed one if its gallery takes more than `IN_MEMORY` bytes.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError: If arrays or ids are of the wrong kind.
+        ValueError: If a file is damaged or of an unknown layout, or names rows that are not there.
+    """
+    sides = _opened(files, known.ids)
+    query = whole_of(sides.query)
+    labels, truths = _label_truth(sides), _truths(sides, known)
+    entry = torch.finfo(sides.gallery.dtype).bits // 8
+    if sides.gallery.length * sides.gallery.width * entry > IN_MEMORY:
+        truths = truths if labels is None else (labels, *truths)
+        return StreamedSet(sides.gallery, query, truths, known.neighbours, arm=sides.name, stage=GIVEN)
+    data = EmbeddingSet(
+        whole_of(sides.gallery),
+        None if labels is None else labels.gallery,
+        query,
+        None if labels is None else labels.query,
+        arm=sides.name,
+        stage=GIVEN,
+        truths=truths,
+    )
+    if not known.neighbours:
+        return data
+    reference = NeighbourTruth.of(data if baseline is None else baseline)
+    return replace(data, truths=(*truths, reference))
+
+
+def _truths(sides: _Sides, known: Known) -> tuple[Truth, ...]:
+    found: list[Truth] = [] if known.qrels is None else [_qrels(sides, known.qrels)]
+    for pairs in read_pair_files(known.pairs):
+        rows = pair_rows(pairs, list(_pair_source(sides, pairs).ids()))
+        found.append(GradedTruth(pairs.name, rows.left, rows.right, rows.score))
+    return tuple(found)
+
+
+def _qrels(sides: _Sides, path: str | Path) -> QrelsTruth:
+    """Return the judgements, in which a query does not find the row that has its own id."""
+    queries, rows = list(sides.query.ids()), list(sides.gallery.ids())
+    judged = judged_rows(read_qrels(path), queries, rows)
+    excluded = torch.empty(0, 2, dtype=torch.int64)
+    if sides.query.named and sides.gallery.named:
+        names = [name for block in queries for name in block.tolist()]
+        twins = rows_of(names, rows)
+        answers = {*zip(judged.query.tolist(), judged.row.tolist(), strict=True)}
+        pairs = [(place, twins[name]) for place, name in enumerate(names) if name in twins]
+        excluded = torch.tensor([pair for pair in pairs if pair not in answers], dtype=torch.int64).view(-1, 2)
+    return QrelsTruth(
+        query=judged.query,
+        row=judged.row,
+        grade=judged.grade.long(),
+        queries=sides.query.length,
+        rows=sides.gallery.length,
+        name=Path(path).name.split(".")[0],
+        excluded=excluded,
+    )
+
+
+def _pair_source(sides: _Sides, pairs: PairScores) -> RowSource:
+    if not pairs.by_text:
+        return sides.query
+    if sides.texts is None:
+        raise ValueError(
+            f"`pairs` must name rows by id where the query has no column {' or '.join(_TEXTS)}; {pairs.name} names "
+            "them by sentence1 and sentence2. Add the texts to the query's file, or write id1 and id2."
+        )
+    return sides.texts
+
+
+def _label_truth(sides: _Sides) -> LabelTruth | None:
+    gallery, query = sides.gallery.labels(), sides.query.labels()
+    return None if gallery is None or query is None else LabelTruth(gallery, query)
+
+
+def _opened(files: Sequence[str | Path], ids: str) -> _Sides:
+    """Open gallery and query."""
+    if len(files) == 2:
+        gallery, query = (_source(file, ids) for file in files)
+        place, _ = _split(files[0])
+        name = Path(place).stem if Path(place).is_file() else Path(place).resolve().name.split("*")[0].rstrip("-_.")
+        return _Sides(gallery, query, name or "embeddings", _texts(files[1]))
+    if len(files) != 1:
+        raise ValueError(
+            f"`files` must be a gallery and a query, or one place that holds both, with --qrels, --pairs, --truth, "
+            f"--ids, folders and globs; got {len(files)}."
+        )
+    path = Path(files[0])
+    if path.is_dir():
+        shards = Shards(path)
+        if shards.parts != ["gallery", "query"]:
+            raise ValueError(
+                f"`files` must be a gallery and a query; {path} holds {', '.join(shards.parts)} alone: give two places."
+            )
+        return _Sides(CorpusRows(shards, "gallery"), CorpusRows(shards, "query"), path.resolve().name, None)
+    there = array_names(path)
+    parts = [_part(path, there, part) for part in ("gallery", "query")]
+    return _Sides(parts[0], parts[1], path.stem, None)
+
+
+def _part(path: Path, there: Sequence[str], part: str) -> RowSource:
+    ids, labels = (name if (name := f"{part}_{what}") in there else "" for what in ("ids", "labels"))
+    return ArrayRows(path, part, ids, labels)
+
+
+def _source(file: str | Path, ids: str) -> RowSource:
+    place, name = _split(file)
+    path = Path(place)
+    if (path / "space.json").is_file():
+        shards = Shards(path)
+        return CorpusRows(shards, shards.parts[0])
+    found = files_of(place)
+    if found is None and path.suffix in STREAMED:
+        found = [path]
+    if found is not None:
+        return FileRows(found, name, ids)
+    names = array_names(path)
+    embeddings = name or (names[0] if len(names) == 1 else chosen_name(path, EMBEDDINGS) or EMBEDDINGS[0])
+    return ArrayRows(path, embeddings, ids or chosen_name(path, IDS) or "", chosen_name(path, LABELS) or "")
+
+
+def _texts(file: str | Path) -> RowSource | None:
+    """Return the query's rows with their texts as ids, if its files have texts."""
+    place, name = _split(file)
+    found = files_of(place) or ([Path(place)] if Path(place).suffix in STREAMED else [])
+    column = chosen_name(found[0], _TEXTS) if found else None
+    return FileRows(found, name, column) if column else None
+
+
+def _split(file: str | Path) -> tuple[str, str]:
+    """Split off the name of an array from a file, a folder or a glob."""
+    head, colon, name = str(file).rpartition(":")
+    named = colon and not Path(file).exists() and (Path(head).suffix in KINDS or files_of(head) is not None)
+    return (head, name) if named else (str(file), "")

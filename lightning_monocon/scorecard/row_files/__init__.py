@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read embeddings that do not fit into memory, block by block, from many files of any program."""

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give arrays of one small file as a stream of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_monocon.inference.shards import Ids
+from lightning_monocon.scorecard.arrays import array_names, read_array
+from lightning_monocon.scorecard.embeddings import as_tensor
+from lightning_monocon.scorecard.row_files.source import BLOCK, Piece
+
+
+class ArrayRows:
+    """Read an array of embeddings and those of its ids and labels, a `RowSource`.
+
+    Args:
+        path: A file of any kind that `array_names` reads.
+        name: The array of embeddings.
+        ids: The array of ids; row numbers if it is empty.
+        labels: The array of labels, if there is one.
+
+    Raises:
+        ValueError: If the file is damaged, or an array is missing or is not of as many rows.
+    """
+
+    def __init__(self, path: Path, name: str, ids: str = "", labels: str = "") -> None:
+        there = array_names(path)
+        if missing := [part for part in (name, ids, labels) if part and part not in there]:
+            raise ValueError(
+                f"`files` must hold {', '.join(missing)} here; {path} holds {', '.join(filter(None, there))}."
+            )
+        self._file = str(path)
+        rows = as_tensor("files", read_array(path, name))
+        self._rows = rows if rows.dtype == torch.float64 else rows.float()
+        self._ids = np.asarray(read_array(path, ids)) if ids else None
+        self._labels = as_tensor("labels", read_array(path, labels)) if labels else None
+        for what, part in (("ids", self._ids), ("labels", self._labels)):
+            if part is not None and len(part) != len(rows):
+                raise ValueError(
+                    f"`files` must have {what} for every row; {path} has {len(part)} for {len(rows)} rows."
+                )
+        self.length, self.width = len(rows), rows.shape[-1]
+        self.dtype = self._rows.dtype
+
+    @property
+    def named(self) -> bool:
+        """Whether rows have ids that are texts."""
+        return self._ids is not None and self._ids.dtype.kind == "U"
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield all rows."""
+        for start in range(0, self.length, BLOCK):
+            yield Piece(self._file, start, self._rows[start : start + BLOCK])
+
+    def ids(self) -> Iterator[Ids]:
+        """Yield the ids, or the numbers of the rows."""
+        yield np.arange(self.length) if self._ids is None else self._ids
+
+    def labels(self) -> Tensor | None:
+        """Return the labels ``(N,)``."""
+        return self._labels

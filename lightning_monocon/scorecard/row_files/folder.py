@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find the files of a folder or glob, and read their embeddings as one stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_monocon.inference.shards import Ids, Shards
+from lightning_monocon.scorecard.arrays import array_names
+from lightning_monocon.scorecard.row_files.formats import (
+    STREAMED,
+    Shape,
+    chosen_name,
+    ids_in,
+    labels_in,
+    pieces_of,
+    shape_of,
+)
+from lightning_monocon.scorecard.row_files.source import BLOCK, Piece
+
+EMBEDDINGS, LABELS, IDS = ("embeddings", "embedding"), ("labels", "label"), ("ids", "id")
+"""Usual names of arrays or columns; the first that is there counts."""
+
+
+class FileRows:
+    """Read Parquet or safetensors files of anyone as one stream, a `RowSource`.
+
+    Args:
+        paths: The files, in the order of their rows.
+        name: Array or column of the embeddings; by default ``embeddings`` or ``embedding``.
+        ids: Array or column of the ids; by default ``ids`` or ``id``, or row numbers if there is none.
+
+    Raises:
+        TypeError: If ids or labels are of the wrong kind.
+        ValueError: If a file is damaged or lacks an array, or files have several widths or come from several models.
+    """
+
+    def __init__(self, paths: Sequence[Path], name: str = "", ids: str = "") -> None:
+        self._paths = tuple(paths)
+        self._names = [_needed(path, (name,) if name else EMBEDDINGS) for path in paths]
+        self._ids = [_needed(path, (ids,)) if ids else chosen_name(path, IDS) for path in paths]
+        self._labels = [chosen_name(path, LABELS) for path in paths]
+        for what, found in (("ids", self._ids), ("labels", self._labels)):
+            if None in found and any(found):
+                lacking = self._paths[found.index(None)]
+                raise ValueError(f"`files` must all have {what}, or none; {lacking} has none. Add or remove them.")
+        shapes = [shape_of(path, name) for path, name in zip(self._paths, self._names, strict=True)]
+        _check_alike(self._paths, shapes)
+        self.length, self.width = sum(shape.shape[0] for shape in shapes), shapes[0].shape[1]
+        wide = any(shape.dtype == torch.float64 for shape in shapes)
+        self.dtype = torch.float64 if wide else torch.float32
+
+    @property
+    def named(self) -> bool:
+        """Whether rows have ids that are texts."""
+        return self._ids[0] is not None and next(self.ids()).dtype.kind == "U"
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield all rows, file after file."""
+        for path, name in zip(self._paths, self._names, strict=True):
+            yield from pieces_of(path, name)
+
+    def ids(self) -> Iterator[Ids]:
+        """Yield the ids, file after file, or the numbers of the rows."""
+        for path, name in zip(self._paths, self._ids, strict=True):
+            if name is None:
+                yield np.arange(self.length)
+                return
+            yield from ids_in(path, name)
+
+    def labels(self) -> Tensor | None:
+        """Return the labels ``(N,)``."""
+        found = [labels_in(path, name) for path, name in zip(self._paths, self._labels, strict=True) if name]
+        return torch.cat(found) if found else None
+
+
+class CorpusRows:
+    """Read one part of a folder that `monocon predict` wrote as a stream, a `RowSource`.
+
+    Args:
+        shards: The folder.
+        part: ``"gallery"``, ``"query"`` or ``"rows"``.
+
+    Raises:
+        ValueError: If there is no such part, or its first shard is damaged.
+    """
+
+    dtype = torch.float32
+
+    def __init__(self, shards: Shards, part: str) -> None:
+        self._shards, self._part = shards, part
+        self.length = sum(entry.rows for entry in shards.entries if entry.part == part)
+        self.width = next(shards.stream(part)).embeddings.shape[1]
+
+    @property
+    def named(self) -> bool:
+        """Whether the data set gave ids that are texts."""
+        return next(self.ids()).dtype.kind == "U"
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield all rows, shard after shard; each is checked against its checksum."""
+        files = (entry.file for entry in self._shards.entries if entry.part == self._part)
+        for file, rows in zip(files, self._shards.stream(self._part), strict=True):
+            for start in range(0, len(rows.ids), BLOCK):
+                yield Piece(file, start, torch.from_numpy(rows.embeddings[start : start + BLOCK].copy()))
+
+    def ids(self) -> Iterator[Ids]:
+        """Yield the ids, shard after shard."""
+        return (rows.ids for rows in self._shards.stream(self._part, verify=False))
+
+    def labels(self) -> Tensor | None:
+        """Return the labels ``(N,)``."""
+        found = [rows.labels for rows in self._shards.stream(self._part, verify=False)]
+        there = [labels for labels in found if labels is not None]
+        return torch.from_numpy(np.concatenate(there)) if len(there) == len(found) else None
+
+
+def files_of(place: str | Path) -> list[Path] | None:
+    """Return the Parquet or safetensors files of a folder or glob, by name; None if it is neither.
+
+    Raises:
+        FileNotFoundError: If a glob matches nothing.
+        ValueError: If a folder has no such files, or files of both kinds.
+    """
+    path = Path(place)
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix in STREAMED and not file.name.startswith("."))
+    elif has_magic(str(place)) and not path.exists():
+        found = sorted(map(Path, glob(str(place))))
+        if not found:
+            raise FileNotFoundError(f"`files` must match a file; none is called {str(place)!r}.")
+    else:
+        return None
+    if len(kinds := {file.suffix for file in found}) != 1 or not kinds <= set(STREAMED):
+        raise ValueError(
+            f"`files` must be a folder or glob of {' or of '.join(STREAMED)} files alone; {str(place)!r} has "
+            f"{', '.join(sorted(kinds)) or 'none'}: name those that are meant, such as '{path.name}/*{STREAMED[0]}'."
+        )
+    return found
+
+
+def _needed(path: Path, names: tuple[str, ...]) -> str:
+    name = chosen_name(path, names)
+    if name is None:
+        raise ValueError(
+            f"`files` must hold {' or '.join(names)} here; {path} holds {', '.join(array_names(path)) or 'nothing'}."
+        )
+    return name
+
+
+def _check_alike(paths: Sequence[Path], shapes: Sequence[Shape]) -> None:
+    """Check that files have one width, and do not say that they are of several models."""
+    for path, shape in zip(paths, shapes, strict=True):
+        if shape.shape[1] != shapes[0].shape[1]:
+            raise ValueError(
+                f"`files` must hold rows of one width; {paths[0]} has {shapes[0].shape[1]} numbers a row and {path} "
+                f"has {shape.shape[1]}. Embed all with one model."
+            )
+        if shape.stamp != shapes[0].stamp:
+            raise ValueError(
+                f"`files` must come from one model; {paths[0]} is stamped {shapes[0].stamp[:12] or 'with none'} and "
+                f"{path} {shape.stamp[:12] or 'with none'}. Embed all with one model."
+            )

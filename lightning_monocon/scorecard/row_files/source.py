@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Say what a stream of embeddings is, and cut it into blocks of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.truncation_curve import TILE
+from lightning_monocon.inference.shards import Ids
+
+BLOCK = TILE
+"""Rows of a block: those of one tile of a gallery in memory, so that both are computed with the same numbers."""
+
+
+class Piece(NamedTuple):
+    """Hold some rows of a file.
+
+    Attributes:
+        file: Name of the file, for messages.
+        start: Number of the first row in the file.
+        rows: ``(B, D)``, any B, floating dtype.
+    """
+
+    file: str
+    start: int
+    rows: Tensor
+
+
+class RowSource(Protocol):
+    """Give the rows of one embedding, as often as asked and always in one order.
+
+    Attributes:
+        length: N, number of rows.
+        width: D.
+        dtype: What blocks have: float32, or float64 if a file has it.
+        named: Whether rows have ids that are texts, which mean the same thing in every file; numbers rarely do.
+    """
+
+    @property
+    def length(self) -> int: ...  # noqa: D102  (documented above)
+    @property
+    def width(self) -> int: ...  # noqa: D102
+    @property
+    def dtype(self) -> torch.dtype: ...  # noqa: D102
+    @property
+    def named(self) -> bool: ...  # noqa: D102
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield all rows, in pieces that may have any length."""
+        ...
+
+    def ids(self) -> Iterator[Ids]:
+        """Yield the ids of all rows in the same order, in arrays that may have any length; row numbers without ids."""
+        ...
+
+    def labels(self) -> Tensor | None:
+        """Return the integer labels ``(N,)`` of all rows; None if there are none."""
+        ...
+
+
+def blocks_of(source: RowSource) -> Iterator[Tensor]:
+    """Yield the rows of a source in blocks ``(BLOCK, D)``, the last one shorter, in ``source.dtype``.
+
+    Raises:
+        ValueError: If a piece has another width, or a row is not finite; the message names file and row.
+    """
+    held: list[Tensor] = []
+    for piece in source.pieces():
+        held.append(_checked(piece, source.width).to(source.dtype))
+        if sum(map(len, held)) < BLOCK:
+            continue
+        *full, rest = torch.split(torch.cat(held), BLOCK)
+        if len(rest) == BLOCK:
+            full, rest = [*full, rest], rest[:0]
+        held = [rest.clone()]  # not a view, which would keep the blocks
+        yield from full
+    rest = torch.cat(held) if held else torch.empty(0)
+    if len(rest):
+        yield rest
+
+
+def whole_of(source: RowSource) -> Tensor:
+    """Return all rows of a source ``(N, D)``, for queries and other sides that fit into memory."""
+    return torch.cat(list(blocks_of(source)))
+
+
+def _checked(piece: Piece, width: int) -> Tensor:
+    rows = piece.rows
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise ValueError(
+            f"`files` must hold rows of one width; those before have {width} numbers and {piece.file} has the shape "
+            f"{tuple(rows.shape)} from row {piece.start} on. Embed all with one model."
+        )
+    if torch.isfinite(rows.sum(dtype=torch.float64)):
+        return rows
+    broken = torch.nonzero(~torch.isfinite(rows).all(1)).flatten()
+    if len(broken):
+        raise ValueError(
+            f"`files` must be finite; row {piece.start + int(broken[0])} of {piece.file} holds NaN or infinity"
+            f"{f', and {len(broken) - 1} of the next {len(rows)} rows' if len(broken) > 1 else ''}. Embed it again."
+        )
+    return rows

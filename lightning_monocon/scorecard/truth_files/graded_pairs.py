@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read pairs of rows with a graded similarity, such as STS-B's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_monocon.data.text.pair_files import finite_numbers
+from lightning_monocon.data.text.pair_formats import read_columns
+from lightning_monocon.inference.shards import Ids
+from lightning_monocon.scorecard.truth_files.ids import check_known, ids_of, rows_of
+
+_LEFT, _RIGHT, _SCORE = ("id1", "sentence1"), ("id2", "sentence2"), ("score",)
+"""Names of the columns; ids count before sentences."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairScores:
+    """Hold pairs and the similarity that people gave them, checked.
+
+    Args:
+        name: Name of the set in tables.
+        left_ids: ``(P,)`` ids of the first rows, or their texts.
+        right_ids: ``(P,)`` ids of the second rows, or their texts.
+        scores: ``(P,)`` float64 similarities, on any scale.
+        by_text: Whether rows are named by their texts.
+
+    Raises:
+        ValueError: If a score is not finite, or all are equal, so that no correlation exists.
+    """
+
+    name: str
+    left_ids: tuple[str, ...]
+    right_ids: tuple[str, ...]
+    scores: NDArray[np.float64]
+    by_text: bool = False
+
+    def __post_init__(self) -> None:
+        wrong = ~np.isfinite(self.scores)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(f"`pairs` must have finite scores; {self.name} has {self.scores[row]} in row {row}.")
+        if len(np.unique(self.scores)) < 2:
+            raise ValueError(
+                f"`pairs` must have at least two different scores, otherwise nothing correlates with them; the "
+                f"{len(self.scores)} of {self.name} are equal."
+            )
+
+
+class PairRows(NamedTuple):
+    """Hold graded pairs as numbers of embedded rows.
+
+    Attributes:
+        left: ``(P,)`` int64.
+        right: ``(P,)`` int64.
+        score: ``(P,)`` float64.
+    """
+
+    left: Tensor
+    right: Tensor
+    score: Tensor
+
+
+def read_pair_scores(path: str | Path, within: tuple[float, float] | None = None) -> PairScores:
+    """Read graded pairs from a table: csv, tsv, jsonl or parquet, gzipped or not.
+
+    Its columns are ``id1``, ``id2`` and ``score``, or ``sentence1``, ``sentence2`` and ``score`` where rows are named
+    by their texts.
+
+    Args:
+        path: The file; the set is named after it.
+        within: The scale of the scores, lowest and highest, if it is to be checked.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError: If ids are neither integers nor texts.
+        ValueError: If it is not such a table, lacks a column, or a score is not a number of the scale.
+    """
+    path = Path(path)
+    table = read_columns(path, [_LEFT, _RIGHT, _SCORE])
+    left, right, score = table.column_names
+    by_text = left == _LEFT[1]
+    if by_text != (right == _RIGHT[1]):
+        raise ValueError(f"`pairs` must name both rows in one way; {str(path)!r} has the columns {left} and {right}.")
+    scores = finite_numbers(table, score, path)
+    if within is not None and (wrong := (scores < within[0]) | (scores > within[1])).any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"`pairs` must have scores from {within[0]:g} to {within[1]:g}; {str(path)!r} has {scores[row]:g} in row "
+            f"{row}, the first of {wrong.sum()}."
+        )
+    left_ids, right_ids = (tuple(ids_of(table, name, path)) for name in (left, right))
+    return PairScores(path.name.split(".")[0], left_ids, right_ids, scores, by_text)
+
+
+def read_pair_files(paths: Sequence[str | Path]) -> tuple[PairScores, ...]:
+    """Read several sets of graded pairs; sets of files with one name are told apart by their folders' names.
+
+    Raises:
+        ValueError: If two sets have one name all the same, or `read_pair_scores` refuses a file.
+    """
+    sets = [read_pair_scores(path) for path in paths]
+    names = [found.name for found in sets]
+    sets = [
+        replace(found, name=f"{Path(path).resolve().parent.name}-{found.name}")
+        if names.count(found.name) > 1
+        else found
+        for path, found in zip(paths, sets, strict=True)
+    ]
+    names = [found.name for found in sets]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"`pairs` must be files with different names; got two called {twice[0]!r}. Rename one.")
+    return tuple(sets)
+
+
+def pair_rows(pairs: PairScores, known: Sequence[Ids]) -> PairRows:
+    """Return graded pairs as numbers of embedded rows.
+
+    Args:
+        pairs: The pairs.
+        known: Ids of the embedded rows, block by block; their texts where pairs are named by texts.
+
+    Raises:
+        ValueError: If an id is unknown or belongs to two rows.
+    """
+    names = (*pairs.left_ids, *pairs.right_ids)
+    rows = rows_of(names, known)
+    check_known("pairs", "row", names, rows, known)
+    left, right = (torch.tensor([rows[name] for name in side]) for side in (pairs.left_ids, pairs.right_ids))
+    return PairRows(left, right, torch.from_numpy(pairs.scores.copy()))

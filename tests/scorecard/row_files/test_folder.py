@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+pytest.importorskip("pyarrow", reason="the text extra is not installed")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lightning_monocon.inference.shards import Kind, Rows, ShardFolder, Shards, Space
+from lightning_monocon.scorecard.row_files import source as stream
+from lightning_monocon.scorecard.row_files.folder import CorpusRows, FileRows, files_of
+from lightning_monocon.scorecard.row_files.source import blocks_of, whole_of
+
+ROWS = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+
+
+def parquet(path: Path, rows: Tensor, fixed: bool = False, **columns: object) -> None:
+    flat = pa.array(rows.flatten().numpy())
+    lists = (
+        pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+        if fixed
+        else pa.array(rows.tolist(), pa.list_(pa.float32()))
+    )
+    model = columns.pop("model", None)
+    table = pa.table({"embedding": lists, **columns})
+    pq.write_table(table.replace_schema_metadata({"model": model} if model else None), path, row_group_size=7)
+
+
+def written(folder: Path, kind: str) -> list[Path]:
+    """Write all rows into three files."""
+    for number, part in enumerate(torch.split(torch.arange(50), [20, 1, 29])):
+        path = folder / f"part-{number}.{kind.split()[0]}"
+        if kind == "safetensors":
+            save_file({"embeddings": ROWS[part], "ids": part * 10, "labels": part % 3}, path)
+        else:
+            ids = pa.array([f"d{row}" for row in part.tolist()])
+            parquet(path, ROWS[part], "fixed" in kind, id=ids, label=part.numpy() % 3)
+    found = files_of(folder)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "parquet", "parquet fixed"])
+def test_files_are_one_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(stream, "BLOCK", 16)
+    source = FileRows(written(tmp_path, kind))
+    assert (source.length, source.width, source.dtype) == (50, 4, torch.float32)
+    blocks = list(blocks_of(source))
+    assert [len(block) for block in blocks] == [16, 16, 16, 2]
+    torch.testing.assert_close(torch.cat(blocks), ROWS, rtol=0, atol=0)
+    torch.testing.assert_close(whole_of(source), ROWS, rtol=0, atol=0)
+    ids = np.concatenate(list(source.ids())).tolist()
+    assert ids == ([row * 10 for row in range(50)] if kind == "safetensors" else [f"d{row}" for row in range(50)])
+    torch.testing.assert_close(source.labels(), torch.arange(50) % 3)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "parquet"])
+def test_the_folder_that_predict_writes(tmp_path: Path, kind: Kind) -> None:
+    folder = ShardFolder(tmp_path, Space("model", 1, kind, 30))
+    for part in torch.split(torch.arange(50), [30, 20]):
+        folder.append("gallery", Rows(part.numpy(), ROWS[part].numpy(), part.numpy() % 3))
+    folder.close(True)
+    source = CorpusRows(Shards(tmp_path), "gallery")
+    assert (source.length, source.width) == (50, 4)
+    torch.testing.assert_close(whole_of(source), ROWS, rtol=0, atol=0)
+    assert np.concatenate(list(source.ids())).tolist() == list(range(50))
+    torch.testing.assert_close(source.labels(), torch.arange(50) % 3)
+
+
+def test_row_numbers_stand_for_ids_and_named_arrays_are_read(tmp_path: Path) -> None:
+    for name, part in (("a", ROWS[:30]), ("b", ROWS[30:])):
+        save_file({"vector": part.half(), "key": torch.arange(len(part))}, tmp_path / f"{name}.safetensors")
+    paths = sorted(tmp_path.iterdir())
+    source = FileRows(paths, "vector")
+    assert np.concatenate(list(source.ids())).tolist() == list(range(50))
+    assert source.labels() is None
+    torch.testing.assert_close(whole_of(source), ROWS.half().float(), rtol=0, atol=0)
+    assert np.concatenate(list(FileRows(paths, "vector", "key").ids())).tolist() == [*range(30), *range(20)]
+
+
+def test_a_glob_and_what_is_no_folder(tmp_path: Path) -> None:
+    paths = written(tmp_path, "safetensors")
+    assert files_of(str(tmp_path / "part-[01].*")) == paths[:2]
+    assert files_of(paths[0]) is None
+    with pytest.raises(FileNotFoundError, match=r"`files` must match a file; none is called .*\*\.npy"):
+        files_of(str(tmp_path / "*.npy"))
+    parquet(tmp_path / "more.parquet", ROWS)
+    with pytest.raises(ValueError, match=r"`files` must be a folder or glob of .* has \.parquet, \.safetensors: name"):
+        files_of(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"`files` must be a folder or glob of .*empty' has none: name"):
+        files_of(tmp_path / "empty")
+
+
+def test_files_of_two_widths_or_models_are_refused(tmp_path: Path) -> None:
+    parquet(tmp_path / "a.parquet", ROWS, model="one")
+    parquet(tmp_path / "b.parquet", ROWS[:, :3], model="one")
+    with pytest.raises(ValueError, match=r"`files` must hold rows of one width; .*a.parquet has 4 .*b.parquet has 3"):
+        FileRows(sorted(tmp_path.iterdir()))
+    parquet(tmp_path / "b.parquet", ROWS, model="two")
+    with pytest.raises(ValueError, match=r"`files` must come from one model; .* is stamped one and .* two\. Emb"):
+        FileRows(sorted(tmp_path.iterdir()))
+
+
+def test_lists_that_change_their_length_are_refused(tmp_path: Path) -> None:
+    table = pa.table({"embedding": [*ROWS[:20].tolist(), *ROWS[20:, :3].tolist()]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"`files` must hold lists of one length .*:embedding from row 0 on have 3"):
+        list(blocks_of(FileRows([tmp_path / "a.parquet"])))
+    table = pa.table({"embedding": [*ROWS.repeat(164, 1)[:8192].tolist(), *ROWS[20:, :3].tolist()]})
+    pq.write_table(table, tmp_path / "a.parquet")  # where a new batch begins
+    with pytest.raises(ValueError, match=r"have 4 numbers and .*a\.parquet has the shape \(30, 3\) from row 8192 on"):
+        list(blocks_of(FileRows([tmp_path / "a.parquet"])))
+
+
+def test_a_row_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    paths = written(tmp_path, "safetensors")
+    rows = ROWS.clone()
+    rows[[3, 9], 2] = torch.nan
+    save_file({"embeddings": rows, "ids": torch.arange(50), "labels": torch.arange(50)}, paths[1])
+    with pytest.raises(ValueError, match=r"`files` must be finite; row 3 of .*part-1.* holds NaN .* and 1 of the"):
+        list(blocks_of(FileRows(paths)))
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "parquet"])
+def test_a_damaged_file_is_named(tmp_path: Path, kind: str) -> None:
+    paths = written(tmp_path, kind)
+    paths[1].write_bytes(paths[1].read_bytes()[:-9])
+    with pytest.raises(ValueError, match=rf"`files` must be whole \.{kind} files; .*part-1.* is not"):
+        FileRows(paths)
+
+
+def test_what_one_file_lacks_is_said(tmp_path: Path) -> None:
+    paths = written(tmp_path, "safetensors")
+    with pytest.raises(ValueError, match=r"`files` must hold vector here; .*part-0.* holds embeddings, ids, la"):
+        FileRows(paths, "vector")
+    save_file({"embeddings": ROWS}, paths[1])
+    with pytest.raises(ValueError, match=r"`files` must all have ids, or none; .*part-1\.safetensors has none"):
+        FileRows(paths)
+    for path in paths:
+        save_file({"embeddings": torch.arange(8).view(2, 4)}, path)
+    with pytest.raises(ValueError, match=r"`files` must hold rows of floating-point numbers; .* holds torch\.int64"):
+        FileRows(paths)
+    for path in paths:
+        save_file({"embeddings": ROWS, "ids": ROWS.clone()}, path)
+    with pytest.raises(TypeError, match=r"`ids` must be integers or texts, one a row; .*:ids holds float32 of shape"):
+        list(FileRows(paths).ids())

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from helpers.row_pieces import InMemory
+
+from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
+from lightning_monocon.scorecard.frontier import Frontier
+from lightning_monocon.scorecard.scores import measure_all
+from lightning_monocon.scorecard.streamed import StreamedSet, measure_streamed
+from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth
+
+
+@pytest.fixture
+def data() -> EmbeddingSet:
+    """A gallery of two tiles with repeated rows, and queries of which some are its rows."""
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.arange(9000) // 300
+    gallery = torch.randn(30, 12, generator=draw)[labels] + torch.randn(9000, 12, generator=draw)
+    gallery[8000:8200] = gallery[:200]
+    query = torch.cat([gallery[:5], gallery[5:60] + 0.5 * torch.randn(55, 12, generator=draw)])
+    one = torch.arange(60)
+    qrels = QrelsTruth(query=one, row=one, grade=torch.ones_like(one), queries=60, rows=9000)
+    pairs = GradedTruth("pairs", one, one.flip(0), torch.rand(60, generator=draw))
+    return EmbeddingSet(gallery, labels, query, one // 2, truths=(qrels, pairs), stage="given")
+
+
+def same(found: object, expected: object) -> None:
+    for part in fields(found):  # type: ignore[arg-type]
+        ours, theirs = getattr(found, part.name), getattr(expected, part.name)
+        if isinstance(ours, torch.Tensor):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+        elif isinstance(ours, Frontier):
+            same(ours, theirs)
+        elif part.name == "values":
+            for name in ours:
+                torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=0)
+        elif part.name == "rounded":
+            for line, other in zip(ours, theirs, strict=True):
+                same(line, other)
+        elif part.name == "truth":
+            assert (ours.kind, ours.key, ours.warnings) == (theirs.kind, theirs.key, theirs.warnings)
+        else:
+            assert ours == theirs, part.name
+
+
+@pytest.mark.parametrize("reading", ["pca", "prefix"])
+def test_the_scores_equal_those_in_memory(data: EmbeddingSet, reading: Reading) -> None:
+    data = replace(data, reading=reading, truths=(*data.truths, NeighbourTruth.of(data)))
+    labels = LabelTruth(data.gallery_labels, data.query_labels)
+    streamed = StreamedSet(
+        InMemory(data.gallery), data.query, (labels, *data.truths[:2]), True, stage="given", reading=reading
+    )
+    found, expected = measure_streamed(streamed, rounded=True), measure_all(data, rounded=True)
+    assert [score.truth.kind for score in found] == ["labels", "qrels", "graded", "neighbours"]
+    for score, other in zip(found, expected, strict=True):
+        same(score, other)
+
+
+def test_rows_of_which_nothing_is_known_and_sizes_that_are_named(data: EmbeddingSet) -> None:
+    bare = EmbeddingSet(data.gallery[:7], None, data.query)
+    (found,) = measure_streamed(StreamedSet(InMemory(bare.gallery), bare.query), dims=(2, 3))
+    (expected,) = measure_all(bare, dims=(2, 3))
+    same(found, expected)
+    with pytest.raises(ValueError, match="`dims` must not exceed 6, the gallery's rank"):
+        measure_streamed(StreamedSet(InMemory(bare.gallery), bare.query), dims=(7,))
