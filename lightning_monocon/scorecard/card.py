@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 import numpy as np
@@ -14,13 +14,14 @@ from lightning_monocon.runs.record import History
 from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_budgets, byte_winner
 from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.flags import flags, training_flags
 from lightning_monocon.scorecard.frontier import Measure, default_dims
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.origin import Origin
 from lightning_monocon.scorecard.ranking import Winner, winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
 from lightning_monocon.scorecard.smallest import Smallest, smallest_form
-from lightning_monocon.scorecard.verdict import Verdict, flags, judge, training_flags
+from lightning_monocon.scorecard.verdict import Verdict, judge, withdrawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,8 @@ class Scorecard:
         effects: What constraint and start do, where arms that differ in nothing else are present.
         stage: Which checkpoints the embeddings are of.
         alternative: The same arms under the other checkpoint rule, without null models and bytes; None if unknown.
-        smallest: The fewest bytes within the noise of the whole baseline; None if nothing smaller was measured, or the
-            baseline itself finds no more than chance.
+        smallest: The fewest bytes that keep the accuracy of the whole baseline; None if nothing smaller was measured,
+            or the baseline itself finds no more than chance.
         origin: Data, recipe, encoder, version, date and command; None before the card is written.
     """
 
@@ -146,14 +147,18 @@ def build(
     extra = {*kept, *effective_dimensions([*(data for name in names for data in sets[name]), *nulls])}
     scores = {name: [measure(data, extra=extra, rounded=not brief) for data in _by_seed(sets[name])] for name in names}
     width = max(data.dim for runs in scores.values() for data in runs)
-    arms = tuple(_arm(name, scores[name], scores[baseline], (histories or {}).get(name, ())) for name in names)
+    records = {name: (histories or {}).get(name, ()) for name in names}
+    # Full width and n99 are all that a verdict needs.
+    shams = tuple(_arm(data.arm, [measure(data, dims=(1, data.dim))], scores[baseline][:1]) for data in nulls)
+    known = {sham.name: sham.verdict for sham in shams}
+    arms = tuple(_arm(name, scores[name], scores[baseline], records[name], records[baseline]) for name in names)
+    arms = tuple(replace(arm, verdict=withdrawn(arm.verdict, known)) for arm in arms)
     return Scorecard(
         baseline=baseline,
         arms=arms,
         dims=kept,
         winners=tuple(winner(scores, k) for k in kept),
-        # Full width and n99 are all that a verdict needs.
-        nulls=tuple(_arm(data.arm, [measure(data, dims=(1, data.dim))], scores[baseline][:1], ()) for data in nulls),
+        nulls=shams,
         byte_winners=() if brief else _byte_winners(scores, width),
         effects=effects(scores),
         stage=scores[baseline][0].stage,
@@ -170,9 +175,16 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def _arm(name: str, scores: Sequence[Score], baseline: Sequence[Score], histories: Sequence[History]) -> Arm:
+def _arm(
+    name: str,
+    scores: Sequence[Score],
+    baseline: Sequence[Score],
+    histories: Sequence[History] = (),
+    others: Sequence[History] = (),
+) -> Arm:
+    """Judge an arm; ``others`` are the records of the baseline's runs."""
     verdict = Verdict("baseline", "what the others must beat") if scores is baseline else judge(scores, baseline)
-    found = dict.fromkeys([*(flag for score in scores for flag in flags(score)), *training_flags(histories)])
+    found = dict.fromkeys([*(flag for score in scores for flag in flags(score)), *training_flags(histories, others)])
     return Arm(name, tuple(scores), verdict, tuple(found), tuple(histories))
 
 

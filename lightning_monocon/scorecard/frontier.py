@@ -94,11 +94,13 @@ def default_dims(width: int) -> tuple[int, ...]:
 
 
 def affordable_dims(rank: int, width: int) -> tuple[int, ...]:
-    """Return the default numbers of dimensions without those beyond the rank; the full width always stays.
+    """Return the default numbers of dimensions up to the rank, the rank itself, and the full width.
 
-    Prefixes obey it too, so that every arm has the same sizes: none needs more numbers than its rank.
+    With the rank an arm competes with all it has at every larger size. Prefixes obey it too, so that every arm has the
+    same sizes: none needs more numbers than its rank.
     """
-    return tuple(k for k in default_dims(width) if k <= max(rank, 1) or k == width)
+    most = min(max(rank, 1), width)
+    return tuple(sorted({*(k for k in default_dims(width) if k <= most), most, width}))
 
 
 def measure_frontier(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +28,15 @@ from lightning_monocon.functional.spectrum import (
     variances_from_moments,
 )
 from lightning_monocon.functional.total_variance import total_variance_from_moments
-from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
+from lightning_monocon.scorecard.copies import count_copies
+from lightning_monocon.scorecard.embeddings import NEIGHBOURS, EmbeddingSet, Reading
 from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, measure_frontier, measure_rounded
 
 VARIANCE = 0.99
 """Share of the variance that the effective dimension n99 explains."""
+
+MAJORITY = NEIGHBOURS // 2 + 1
+"""Gallery rows that a class needs to win the 5-NN vote; with fewer, the tie rule of the vote decides."""
 
 GROUPS = 10
 """Groups of rows that are left out in turn; each takes every tenth row, so that a sorted gallery is mixed."""
@@ -54,8 +58,11 @@ class Score:
         n_query: Rows of the queries.
         dim: Width D of the vectors.
         classes: Different labels in the gallery.
-        distinct: Different rows in the gallery; n99 counts repeated rows as evidence, wrongly.
-        leaked: Queries that are rows of the gallery, bit by bit, and so find themselves.
+        distinct: Rows in the gallery of different directions; n99 counts repeated rows as evidence, wrongly.
+        distinct_query: Queries of different directions; intervals over queries count repeated ones as evidence.
+        leaked: Queries that point the same way as a row of the gallery, and so find themselves.
+        coded: Whether rows coincide because they hold few values, so that those three counts show no copies.
+        thin: Queries whose class has fewer gallery rows than a majority of the 5-NN vote.
         chance: Accuracy of always answering the gallery's most common label.
         n99: fewest principal components with 99 % of the variance; 0 if all rows are equal.
         n99_interval: its 95 % interval over other rows, as many (delete-group jackknife).
@@ -81,7 +88,10 @@ class Score:
     dim: int
     classes: int
     distinct: int
+    distinct_query: int
     leaked: int
+    coded: bool
+    thin: int
     chance: float
     n99: int
     n99_interval: tuple[float, float]
@@ -102,6 +112,19 @@ class Score:
     def line(self, dtype: Storage) -> Frontier | None:
         """Return the frontier in one storage type; None if it was not measured."""
         return next((line for line in (self.frontier, *self.rounded) if line.storage == dtype), None)
+
+    @property
+    def constant(self) -> float:
+        """Accuracy of the best constant answer on these queries, which is never below ``chance``."""
+        return float(torch.unique(self.query_labels, return_counts=True)[1].max()) / self.n_query
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """5-NN accuracy at full width as a mean over the classes of the queries, each of which counts as much."""
+        hits = self.frontier.knn_hits[-1].double()
+        _, place = torch.unique(self.query_labels, return_inverse=True)
+        right = torch.zeros(int(place.max()) + 1, dtype=torch.float64).index_add(0, place, hits)
+        return float((right / place.bincount()).mean())
 
     @property
     def recall_at_1(self) -> float:
@@ -138,7 +161,7 @@ def measure(
     # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
     added = (k for k in (*extra, n99) if 1 <= k <= rank)
     line = measure_frontier(data, {*wanted, *added, data.dim}, basis)
-    rows = set(_hashes(data.gallery))
+    copies = count_copies(data.gallery, data.query)
     return Score(
         arm=data.arm,
         seed=data.seed,
@@ -147,8 +170,8 @@ def measure(
         n_query=len(data.query),
         dim=data.dim,
         classes=len(set(data.gallery_labels.tolist())),
-        distinct=len(rows),
-        leaked=sum(row in rows for row in _hashes(data.query)),
+        **copies._asdict(),
+        thin=_thin(data),
         chance=float((data.query_labels == data.gallery_labels.mode().values).double().mean()),
         knn_accuracy=line.knn_accuracy[-1],
         recall=line.recall[-1],
@@ -218,6 +241,8 @@ def _fractional(statistics: Moments) -> Tensor:
     return above - 1 + (VARIANCE - below) / step
 
 
-def _hashes(rows: Tensor) -> Iterator[int]:
-    """Return one number for each row, equal for rows that are equal bit by bit."""
-    return (hash(row.tobytes()) for row in rows.numpy())
+def _thin(data: EmbeddingSet) -> int:
+    """Return the number of queries whose class cannot have the majority of the vote."""
+    labels, counts = torch.unique(data.gallery_labels, return_counts=True)
+    voters = labels[counts >= MAJORITY]
+    return int((~torch.isin(data.query_labels, voters)).sum())

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from lightning_monocon.functional.red_flags import ACCURACY_LOSS
 from lightning_monocon.scorecard.byte_ranking import ByteWinner
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.causes import Effect
+from lightning_monocon.scorecard.facts import Facts
+from lightning_monocon.scorecard.kept import Kept
 from lightning_monocon.scorecard.ranking import Comparison, Winner
 from lightning_monocon.scorecard.render.tables import BEST, TIED, nothing_left_out, signed
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.smallest import Smallest, has_skill
+from lightning_monocon.scorecard.verdict import passed
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,16 @@ LEGEND = (
     Sentence("at n99", "5-NN accuracy when only that many dimensions are kept (the largest n99 over the seeds)."),
     Sentence("PCA rival", "5-NN accuracy of the baseline cut by PCA to as many dimensions."),
     Sentence(
+        "Balanced",
+        "The mean of the classes' 5-NN accuracies, each class counting as much: a constant answer gets one class's "
+        "share, however common that class is among the queries.",
+    ),
+    Sentence(
+        "Kept accuracy",
+        f"An accuracy counts as kept only if the lower end of its 95 % interval over queries is above minus "
+        f"{100 * ACCURACY_LOSS:.0f} point. Few queries cannot show that, whatever the embedding.",
+    ),
+    Sentence(
         "RMSE and FVU",
         "What the leading n99 components do not explain of the queries: as an error per entry, and as a fraction of "
         "the variance. RMSE shrinks when all rows move together (total variance falls); FVU does not. Both are 0 by "
@@ -72,7 +86,10 @@ LEGEND = (
 
 MARKS = f"In the table, {BEST} marks the best arm at each size, and {TIED} marks arms within the noise of it."
 CAUSES = "Each entry compares two arms that differ in one thing only."
-NULLS = "These embeddings are made from the baseline and are no better than it, so none of them may be called compact."
+NULLS = (
+    "These embeddings are made from the baseline and are no better than it, so none of them may be called compact or "
+    "more accurate; where one is, the arms lose that word."
+)
 
 _NAMED = 2
 """Beaten arms that are named; more are "the rest", and the table marks who is not among them."""
@@ -92,7 +109,7 @@ def title(card: Scorecard) -> str:
 
 
 def bottom_line(card: Scorecard) -> Sentence:
-    """Name the smallest embedding within the noise of the whole baseline, and its bytes."""
+    """Name the smallest embedding that keeps the accuracy of the whole baseline, and its bytes."""
     return Sentence("Bottom line", _bottom_line(card))
 
 
@@ -102,19 +119,35 @@ def _bottom_line(card: Scorecard) -> str:
         return f"The whole {card.baseline} finds no more than chance, so nothing can be compared with it."
     if small is None:
         return f"Nothing smaller than the whole {card.baseline} was measured."
+
     width, size, accuracy = small.whole
     whole = f"the whole {card.baseline} ({width} float32 numbers, {size} bytes, 5-NN accuracy {100 * accuracy:.1f} %)"
     tried = f"all measured sizes ({_listed(small.storages)})"
-    if not small.within:
+    form = f"{_form(card, small)}. The difference in accuracy is {points(small.margin)}."
+    if small.loss.outcome == "kept":
         return (
-            f"No embedding smaller than {whole} is within the noise of it. The nearest of {tried} is "
-            f"{_form(card, small)}. The difference in accuracy is {points(small.margin)}."
+            f"The smallest embedding that is shown to lose less than {_margin_points(small.loss)} against {whole} is "
+            f"{form}{_unproven(small)} It was chosen among {tried} by the same queries that judge it, so its accuracy "
+            "is slightly optimistic."
         )
+    if small.within:
+        return (
+            f"{_enough(small.loss, f'an embedding smaller than {whole}')} The smallest of {tried} without a shown loss "
+            f"is {form}{_unproven(small)}"
+        )
+    return f"No embedding smaller than {whole} keeps its accuracy. The nearest of {tried} is {form}"
+
+
+def _enough(loss: Kept, what: str) -> str:
+    """Say that the queries are too few, and how many would do."""
     return (
-        f"The smallest embedding within the noise of {whole} is {_form(card, small)}. The difference in accuracy is "
-        f"{points(small.margin)}. {_unproven(small.margin)} It was chosen among {tried} by the same queries that "
-        "judge it, so its accuracy is slightly optimistic."
+        f"{_counted(loss.queries, 'different query', 'different queries')} cannot tell whether {what} loses less than "
+        f"{_margin_points(loss)}; if nothing is lost, about {loss.needed} would show it in four of five cases."
     )
+
+
+def _margin_points(loss: Kept) -> str:
+    return _counted(round(100 * loss.margin), "point")
 
 
 def _form(card: Scorecard, small: Smallest) -> str:
@@ -123,12 +156,13 @@ def _form(card: Scorecard, small: Smallest) -> str:
     return f"{name} as {small.storage} in {_counted(small.k, 'dimension')} ({size})"
 
 
-def _unproven(margin: Comparison) -> str:
-    """Say what an interval that holds zero leaves open."""
-    if margin.low >= 0:
-        return "It loses nothing."
-    loss = f"A loss of up to {-100 * margin.low:.1f} points is not ruled out"
-    return f"{loss}; a single seed does not show what another training would give." if margin.seeds == 1 else f"{loss}."
+def _unproven(small: Smallest) -> str:
+    """Say what the interval leaves open, over other queries and over other trainings."""
+    low = min(small.margin.low, small.loss.low)
+    seed = "a single seed does not show what another training would give" if small.margin.seeds == 1 else ""
+    if low > -small.loss.margin:
+        return f" But {seed}." if seed else ""
+    return f" A loss of up to {-100 * low:.1f} points is not ruled out{seed and f'; {seed}'}."
 
 
 def headline(card: Scorecard) -> Sentence:
@@ -137,7 +171,7 @@ def headline(card: Scorecard) -> Sentence:
     seeds = sorted({seed for arm in card.arms for seed in arm.seeds})
     rows = (
         f"The gallery has {first.n} rows, and there are {first.n_query} queries in {first.classes} classes (chance "
-        f"{100 * first.chance:.1f} %)."
+        f"{100 * first.chance:.1f} %, the best constant answer {100 * first.constant:.1f} %)."
     )
     if len(card.arms) == 1:
         return Sentence("", f"This scorecard describes {card.baseline} alone. {rows}")
@@ -158,14 +192,28 @@ def _verdict(arm: Arm, card: Scorecard) -> str:
     if facts is None:
         return f" ({arm.verdict.reason})."
     rival = facts.rival
-    versus = "ahead of" if rival.low > 0 else "behind" if rival.high < 0 else "within the noise of"
     return (
-        f". In {_counted(rival.k, 'dimension')} it is {versus} {card.baseline} cut by PCA to as many "
+        f". In {_counted(rival.k, 'dimension')} it {_versus(rival)} {card.baseline} cut by PCA to as many "
         f"({points(rival)}). Against the whole baseline, n99 is {_times(facts.dimension_ratio)}, RMSE is "
         f"{_error_ratio(arm, card, facts.rmse_ratio)}, total variance is {_times(facts.variance_ratio)}, and 5-NN "
         f"accuracy in {_counted(facts.kept.k, 'dimension')} differs by {points(facts.kept)}. The rule: "
-        f"{arm.verdict.reason}."
+        f"{arm.verdict.reason}.{_open(facts)}"
     )
+
+
+def _versus(margin: Comparison) -> str:
+    """Say how two accuracies compare; a wide interval about zero shows nothing, a tight one that they are alike."""
+    if margin.low > 0:
+        return "is ahead of"
+    if margin.high < 0:
+        return "is behind"
+    is_tight = max(-margin.low, margin.high) <= ACCURACY_LOSS
+    return "is within the noise of" if is_tight else "cannot be told from"
+
+
+def _open(facts: Facts) -> str:
+    is_asked = facts.fewer and facts.kept_loss.outcome == "open"
+    return f" {_enough(facts.kept_loss, 'it')}" if is_asked else ""
 
 
 def _error_ratio(arm: Arm, card: Scorecard, ratio: float) -> str:
@@ -183,7 +231,7 @@ def _times(ratio: float) -> str:
         >>> _times(0.4), _times(0.00321), _times(float("inf"))
         ('0.40 times as large', '0.003 times as large', 'not comparable (the baseline has none)')
     """
-    if math.isinf(ratio):
+    if not math.isfinite(ratio):
         return "not comparable (the baseline has none)"
     return f"{ratio:.2f} times as large" if ratio >= 0.01 else f"{ratio:.1g} times as large"
 
@@ -304,10 +352,11 @@ def _settled(best: Winner, twin: Winner) -> str:
 
 def null_lines(card: Scorecard) -> list[Sentence]:
     """Give the word for each embedding that is known to be no better than the baseline."""
-    warning = Sentence("Beware", "A null model passes for compact here, so the word means nothing for these rows.")
-    fooled = any(null.verdict.word == "compact" for null in card.nulls)
     lines = [Sentence(null.name, _null(*null.scores), null.verdict.word) for null in card.nulls]
-    return [*lines, warning] if fooled else lines
+    passing = passed((null.name, null.verdict) for null in card.nulls)
+    words = dict.fromkeys(null.verdict.word for null in card.nulls if null.name in passing)
+    warning = f"{_listed(passing)} passes for {_listed([*words])} here, so the word is withdrawn from every arm."
+    return [*lines, Sentence("Beware", warning)] if passing else lines
 
 
 def _null(score: Score) -> str:
@@ -327,8 +376,8 @@ def points(comparison: Comparison) -> str:
     return f"{middle:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
 
 
-def _counted(number: int, unit: str) -> str:
-    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+def _counted(number: int, unit: str, units: str = "") -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {units or f'{unit}s'}"
 
 
 def _listed(items: Sequence[object]) -> str:

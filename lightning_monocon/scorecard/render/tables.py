@@ -51,7 +51,7 @@ class Table:
 
 def accuracy_table(card: Scorecard) -> Table:
     """Return one row per arm: n99 beside the accuracy in as many dimensions, the rival's, and that at full width."""
-    header = ("arm", "D", "n99", "at n99 %", "PCA rival %", "5-NN %", "Recall@1 %", "Recall@5 %")
+    header = ("arm", "D", "n99", "at n99 %", "PCA rival %", "5-NN %", "balanced %", "Recall@1 %", "Recall@5 %")
     return Table(header, tuple(_accuracy_row(card, arm) for arm in card.arms))
 
 
@@ -78,7 +78,7 @@ def _accuracy_row(card: Scorecard, arm: Arm) -> tuple[str, ...]:
     accuracies = (
         arm.accuracy(k),
         card.arm(card.baseline).accuracy(k),
-        *(arm.spread(name) for name in ("knn_accuracy", "recall_at_1", "recall_at_5")),
+        *(arm.spread(name) for name in ("knn_accuracy", "balanced_accuracy", "recall_at_1", "recall_at_5")),
     )
     shares = (spread(*figure, digits=1, scale=100) for figure in accuracies)
     return (arm.name, str(arm.width), _dimension(arm), *shares)
