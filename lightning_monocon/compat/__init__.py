@@ -75,8 +75,6 @@ MOVED = {
     "large_batches": "training.strategies",
     "nested_loss": "losses",
     "scorecard.dimension": "scorecard.scores",
-    "scorecard.facts": "scorecard.verdict",
-    "scorecard.flags": "scorecard.verdict",
     "scorecard.history": "runs.record",
     "scorecard.neighbours": "scorecard.frontier",
     "scorecard.noise": "scorecard.ranking",

@@ -21,9 +21,11 @@ from lightning_monocon.functional.red_flags import (
     COLLAPSED,
     COLLAPSED_SHARE,
     COMPACT_RATIO,
+    LESS_ACCURATE,
     NO_SKILL,
-    UNDER_TRAINED,
 )
+
+LESS_FOUND = "it finds less than the encoder does; possible causes: a short run, or too narrow a model"
 
 
 class Doubt(NamedTuple):
@@ -31,8 +33,8 @@ class Doubt(NamedTuple):
 
     Attributes:
         sentence: The doubt, with its figures.
-        refused: Whether such a model is exported only on demand. An under-trained one is a matter of degree and gets a
-            warning; what has collapsed, or finds less than half, is not exported by accident.
+        refused: Whether such a model is exported only on demand. Less accuracy in fewer dimensions is a matter of
+            degree and gets a warning; what has collapsed, or finds less than half, is not exported by accident.
     """
 
     sentence: str
@@ -71,11 +73,11 @@ def refusal(found: Sequence[Doubt]) -> str:
 
 
 def _verdict(searched: Embedded, query: Embedded, encoder: Line, whole: Line) -> tuple[str, str]:
-    """Return the word and the reason for a head that has collapsed or is under-trained; empty ones for any other."""
+    """Return the word and the reason for a head that has collapsed or lost accuracy; empty ones for any other."""
     if encoder.knn_hits is None:
         if _skill(whole, searched) < COLLAPSED_SHARE * _skill(encoder, searched):
             return "collapsed", "it keeps less than half of what the encoder finds"
-        return _loss_as_verdict(encoder, whole)
+        return ("less accurate", LESS_FOUND) if _loses(encoder, whole) else ("", "")
 
     n99, before = _n99(searched.embeddings), _n99(searched.features)
     if n99 == 0:
@@ -88,13 +90,14 @@ def _verdict(searched: Embedded, query: Embedded, encoder: Line, whole: Line) ->
     reached, own = _skill(kept, searched), _skill(whole, searched)
     if own <= 0 or reached < COLLAPSED_SHARE * own or reached < NO_SKILL * _skill(encoder, searched):
         return "collapsed", COLLAPSED
-    return _loss_as_verdict(encoder, kept) if n99 <= COMPACT_RATIO * before else ("", "")
+    if n99 <= COMPACT_RATIO * before and _loses(encoder, kept):
+        return "compact, but less accurate", LESS_ACCURATE
+    return "", ""
 
 
-def _loss_as_verdict(encoder: Line, kept: Line) -> tuple[str, str]:
+def _loses(encoder: Line, kept: Line) -> bool:
     lost = loss(encoder, kept)
-    found = lost.low > 0 and lost.points > 100 * ACCURACY_LOSS
-    return ("under-trained", UNDER_TRAINED) if found else ("", "")
+    return lost.low > 0 and lost.points > 100 * ACCURACY_LOSS
 
 
 def _n99(rows: Tensor) -> int:

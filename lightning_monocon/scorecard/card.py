@@ -14,6 +14,7 @@ from lightning_monocon.runs.record import History
 from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_budgets, byte_forms, byte_winner
 from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.flags import flags, training_flags
 from lightning_monocon.scorecard.frontier import Measure, default_dims
 from lightning_monocon.scorecard.known import all_known
 from lightning_monocon.scorecard.nulls import NULL_MODELS
@@ -22,7 +23,7 @@ from lightning_monocon.scorecard.ranking import Family, Winner, family, float_fo
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure_all
 from lightning_monocon.scorecard.smallest import Smallest, smallest_form
 from lightning_monocon.scorecard.truths import Truth
-from lightning_monocon.scorecard.verdict import Verdict, flags, judge, training_flags
+from lightning_monocon.scorecard.verdict import Verdict, judge, withdrawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +83,8 @@ class Scorecard:
         effects: What constraint and start do, where arms that differ in nothing else are present.
         stage: Which checkpoints the embeddings are of.
         alternative: The same arms under the other checkpoint rule, without null models and bytes; None if unknown.
-        smallest: The fewest bytes within the noise of the whole baseline; None if nothing smaller was measured, or the
-            baseline itself finds no more than chance.
+        smallest: The fewest bytes that keep the accuracy of the whole baseline; None if nothing smaller was measured,
+            or the baseline itself finds no more than chance.
         origin: Data, recipe, encoder, version, date and command; None before the card is written.
         others: The same arms judged by the other truths that are known of them.
         left_out: Names of null models that this truth leaves no room for.
@@ -182,13 +183,19 @@ def _card(
     width = max(score.dim for runs in scores.values() for score in runs)
     budgets = () if brief else byte_budgets(width)
     together = _family(scores, {*kept, *(max(1, s.n99) for runs in scores.values() for s in runs)}, budgets)
-    arms = tuple(_arm(name, runs, scores[baseline], histories.get(name, ()), together) for name, runs in scores.items())
+    shams = tuple(_arm(score.arm, [score], scores[baseline][:1]) for score in nulls)
+    known = {sham.name: sham.verdict for sham in shams}
+    records = {name: histories.get(name, ()) for name in scores}
+    arms = tuple(
+        _arm(name, runs, scores[baseline], records[name], records[baseline], together) for name, runs in scores.items()
+    )
+    arms = tuple(replace(arm, verdict=withdrawn(arm.verdict, known)) for arm in arms)
     return Scorecard(
         baseline=baseline,
         arms=arms,
         dims=kept,
         winners=tuple(winner(scores, k, card=together) for k in kept),
-        nulls=tuple(_arm(score.arm, [score], scores[baseline][:1], ()) for score in nulls),
+        nulls=shams,
         byte_winners=tuple(best for size in budgets if (best := byte_winner(scores, size, card=together))),
         effects=effects(scores),
         stage=scores[baseline][0].stage,
@@ -212,13 +219,15 @@ def _arm(
     name: str,
     scores: Sequence[Score],
     baseline: Sequence[Score],
-    histories: Sequence[History],
+    histories: Sequence[History] = (),
+    others: Sequence[History] = (),
     together: Family | None = None,
 ) -> Arm:
+    """Judge an arm; ``others`` are the records of the baseline's runs."""
     is_baseline = scores is baseline
     verdict = Verdict("baseline", "what the others must beat") if is_baseline else judge(scores, baseline, together)
     of_scores = (flag for score in scores for flag in (*flags(score), *score.truth.warnings))
-    found = dict.fromkeys([*of_scores, *training_flags(histories)])
+    found = dict.fromkeys([*of_scores, *training_flags(histories, others)])
     return Arm(name, tuple(scores), verdict, tuple(found), tuple(histories))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Null models: embeddings that are known to be no better than the baseline, made from the baseline itself.
 
-Each beats it on one of the headline figures, so each stands in every report with its verdict: a scorecard that calls
-one of them compact is wrong, and says so.
+Each beats it on one of the headline figures, so each stands in every report with its verdict. A word of praise that one
+of them gets means nothing for these rows, and is withdrawn from every arm.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lightning_monocon.functional.red_flags import COMPACT_RATIO
+from lightning_monocon.functional.spectrum import principal_components
+from lightning_monocon.functional.truncation_curve import projected
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.scores import VARIANCE
 from lightning_monocon.scorecard.truths.labels import NEIGHBOURS
 
 CONE_OFFSET = 10.0
@@ -64,6 +68,16 @@ def repeated_rows(data: EmbeddingSet) -> EmbeddingSet | None:
     return _of_rows(data, kept[torch.arange(len(data.gallery)) % len(kept)], "repeated rows")
 
 
+def pca_cut(data: EmbeddingSet) -> EmbeddingSet:
+    """Keep the principal components that just count as fewer: compact without training, as every PCA is."""
+    axes = principal_components(data.gallery)
+    shares = axes.variances.cumsum(0) / axes.variances.sum()
+    k = max(1, int(COMPACT_RATIO * int((shares < VARIANCE).sum() + 1)))
+    gallery, query, *others = (projected(rows, axes, k).to(rows.dtype) for rows in _all_rows(data))
+    sides = dict(zip(data.sides, others, strict=True))
+    return replace(data, gallery=gallery, query=query, sides=sides, arm="PCA cut")
+
+
 def _of_rows(data: EmbeddingSet, rows: Tensor, arm: str) -> EmbeddingSet | None:
     """Return a gallery of the given rows with the truths that say something of it; None if none does."""
     known = tuple(moved for truth in data.truths if (moved := truth.onto(rows)) is not None)
@@ -97,5 +111,6 @@ NULL_MODELS: Mapping[str, Callable[[EmbeddingSet], EmbeddingSet | None]] = {
     "constant-shift cone": shifted_cone,
     "subsample": subsample,
     "repeated rows": repeated_rows,
+    "PCA cut": pca_cut,
 }
 """Makers of null models by name; None where a truth leaves no room for one, as where every row is an answer."""

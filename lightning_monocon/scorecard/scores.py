@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from lightning_monocon.functional.spectrum import (
     variances_from_moments,
 )
 from lightning_monocon.functional.total_variance import total_variance_from_moments
+from lightning_monocon.scorecard.copies import count_copies
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
 from lightning_monocon.scorecard.frontier import (
     Frontier,
@@ -60,8 +61,10 @@ class Score:
         n: Rows of the gallery. n99 grows with it, so n99 is compared at equal n only.
         n_query: Rows of the queries.
         dim: Width D of the vectors.
-        distinct: Different rows in the gallery; n99 counts repeated rows as evidence, wrongly.
-        leaked: Queries that are rows of the gallery, bit by bit, and so find themselves.
+        distinct: Rows in the gallery of different directions; n99 counts repeated rows as evidence, wrongly.
+        distinct_query: Queries of different directions; intervals over queries count repeated ones as evidence.
+        leaked: Queries that point the same way as a row of the gallery, and so find themselves.
+        coded: Whether rows coincide because they hold few values, so that those three counts show no copies.
         chance: What an answer without skill reaches, such as always the gallery's most common label.
         n99: fewest principal components with 99 % of the variance; 0 if all rows are equal.
         n99_interval: its 95 % interval over other rows, as many (delete-group jackknife).
@@ -85,7 +88,9 @@ class Score:
     n_query: int
     dim: int
     distinct: int
+    distinct_query: int
     leaked: int
+    coded: bool
     chance: float
     n99: int
     n99_interval: tuple[float, float]
@@ -125,6 +130,16 @@ class Score:
         return self.frontier.means()[self.frontier.index(budget)]
 
     @property
+    def constant(self) -> float:
+        """What the best answer without skill reaches: of labels the best constant one on these queries."""
+        return self.truth.constant if isinstance(self.truth, LabelTruth) else self.chance
+
+    @property
+    def thin(self) -> int:
+        """Queries whose class has fewer gallery rows than a majority of the 5-NN vote; 0 without labels."""
+        return self.truth.thin if isinstance(self.truth, LabelTruth) else 0
+
+    @property
     def classes(self) -> int:
         """Different labels in the gallery; 0 without labels."""
         return len(set(self.truth.gallery.tolist())) if isinstance(self.truth, LabelTruth) else 0
@@ -138,6 +153,14 @@ class Score:
     def knn_accuracy(self) -> float:
         """5-NN accuracy at full width by cosine. Of labels only, as all that follow."""
         return self.frontier.knn_accuracy[-1]
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """5-NN accuracy at full width as a mean over the classes of the queries, each of which counts as much."""
+        _, place = torch.unique(self.query_labels, return_inverse=True)
+        hits = self.frontier.hits("knn_accuracy")[-1]
+        right = torch.zeros(int(place.max()) + 1, dtype=torch.float64).index_add(0, place, hits)
+        return float((right / place.bincount()).mean())
 
     @property
     def recall(self) -> dict[int, float]:
@@ -208,7 +231,6 @@ def measure_all(
 
 def _facts(data: EmbeddingSet) -> dict[str, Any]:
     """Return what a score says of the rows themselves."""
-    rows = set(_hashes(data.gallery))
     return {
         "arm": data.arm,
         "seed": data.seed,
@@ -216,8 +238,7 @@ def _facts(data: EmbeddingSet) -> dict[str, Any]:
         "n": len(data.gallery),
         "n_query": len(data.query),
         "dim": data.dim,
-        "distinct": len(rows),
-        "leaked": sum(row in rows for row in _hashes(data.query)),
+        **count_copies(data.gallery, data.query)._asdict(),
         "reading": data.reading,
     }
 
@@ -284,8 +305,3 @@ def _fractional(statistics: Moments) -> Tensor:
     below = share[above - 1]
     step = (share[above] - below).clamp_min(torch.finfo(share.dtype).tiny)
     return above - 1 + (VARIANCE - below) / step
-
-
-def _hashes(rows: Tensor) -> Iterator[int]:
-    """Return one number for each row, equal for rows that are equal bit by bit."""
-    return (hash(row.tobytes()) for row in rows.numpy())

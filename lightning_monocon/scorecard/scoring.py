@@ -11,13 +11,14 @@ from lightning_monocon.functional.spectrum import explained_variance, numerical_
 from lightning_monocon.scorecard.card import Arm, Scorecard, build
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
 from lightning_monocon.scorecard.files import load_files
+from lightning_monocon.scorecard.flags import flags
 from lightning_monocon.scorecard.frontier import default_dims
 from lightning_monocon.scorecard.known import with_truths, with_truths_of
 from lightning_monocon.scorecard.ranking import winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure_all
 from lightning_monocon.scorecard.smallest import smallest_form
 from lightning_monocon.scorecard.truths import Truth
-from lightning_monocon.scorecard.verdict import Verdict, flags, judge, judge_alone
+from lightning_monocon.scorecard.verdict import Verdict, judge, judge_alone
 
 NULL_PAIRS = 50_000_000
 """Pairs of a gallery row and a query up to which null models are scored: the rows of the untrained head lie in so

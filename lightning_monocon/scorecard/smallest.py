@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the fewest bytes at which an embedding is still within the noise of the whole baseline.
+"""Find the fewest bytes at which an embedding keeps the accuracy of the whole baseline.
 
-A form is an arm, a storage type and a number of kept coordinates, as the frontiers measured them. It is within the
-noise unless the queries alone show a loss: as in the verdicts, two seeds that disagree must not pass a loss off as
-noise. That no loss is shown does not prove that there is none, so the interval is always reported with it.
+A form is an arm, a storage type and a number of kept coordinates, as the frontiers measured them. It keeps the accuracy
+if it passes the test of `lightning_monocon.scorecard.kept`. Where the queries are too few for any form to pass, the
+smallest form without a shown loss is named, as an open case, and the number of queries that would settle it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from statistics import fmean
 from typing import get_args
 
 from lightning_monocon.functional.quantisation import Storage, vector_bytes
+from lightning_monocon.scorecard.kept import Kept, kept_of
 from lightning_monocon.scorecard.ranking import Comparison, Form, compare
 from lightning_monocon.scorecard.scores import Score
 
 
 @dataclass(frozen=True)
 class Smallest:
-    """Hold the smallest form within the noise of the whole baseline, or the nearest form if none is.
+    """Hold the smallest form that keeps the accuracy of the whole baseline, or the nearest form if none does.
 
     Attributes:
         arm: Whose vectors they are; the baseline's own may be the smallest, too.
@@ -29,7 +30,8 @@ class Smallest:
         k: Coordinates.
         bytes: Of one vector.
         accuracy: Mean over the seeds that the baseline has too.
-        within: Whether the form is within the noise; if not, no smaller one than the whole is, and this one is nearest.
+        loss: Whether the accuracy is kept: if not, no smaller form than the whole keeps it. Then this is the smallest
+            without a shown loss (open), or, where every form loses, the nearest (lost).
         margin: The form against the whole baseline.
         whole: The baseline's vectors as they are: coordinates, bytes and accuracy.
         storages: Storage types that were measured.
@@ -40,14 +42,19 @@ class Smallest:
     k: int
     bytes: int
     accuracy: float
-    within: bool
+    loss: Kept
     margin: Comparison
     whole: tuple[int, int, float]
     storages: tuple[Storage, ...]
 
+    @property
+    def within(self) -> bool:
+        """Whether the queries show no loss, be it kept or open."""
+        return self.loss.high >= 0
+
 
 def smallest_form(arms: Mapping[str, Sequence[Score]], baseline: str) -> Smallest | None:
-    """Return the smallest form within the noise; None if nothing smaller was measured, or the baseline has no skill.
+    """Return the smallest form that keeps the accuracy; None if nothing smaller was measured, or nothing is to keep.
 
     Args:
         arms: For each arm its scores, one per seed.
@@ -58,25 +65,26 @@ def smallest_form(arms: Mapping[str, Sequence[Score]], baseline: str) -> Smalles
         return None
     width = whole[0].dim
     full = vector_bytes(width, "float32")
-    tried: list[tuple[str, Form, Comparison]] = []
+    tried: list[Smallest] = []
     for name, scores, form in _ascending(arms, whole, full):
         margin = compare(scores, whole, form.k, width, storages=(form.storage, "float32"))
-        if margin.query_interval[1] >= 0:
-            return _smallest(name, form, margin, arms, whole)
-        tried.append((name, form, margin))
-    nearest = max(tried, key=lambda row: row[2].difference, default=None)
-    return nearest and _smallest(*nearest, arms, whole)
+        found = _smallest(name, form, margin, kept_of(margin, scores), arms, whole)
+        if found.loss.outcome == "kept":
+            return found
+        tried.append(found)
+    open_case = next((found for found in tried if found.within), None)
+    return open_case or max(tried, key=lambda found: found.margin.difference, default=None)
 
 
 def has_skill(scores: Sequence[Score]) -> bool:
-    """Return whether an arm beats an answer without skill by twice the deviation over the units.
+    """Return whether an arm beats the best answer without skill by twice the deviation over the units.
 
-    That is the deviation of always answering the commonest label; of other truths, that of the arm itself.
+    That is the deviation of the best constant answer; of other truths than labels, that of the arm itself.
     """
-    chance, first = fmean(score.chance for score in scores), scores[0]
-    spread = chance * (1 - chance) if first.truth.kind == "labels" else float(first.frontier.hits()[-1].var())
+    constant, first = fmean(score.constant for score in scores), scores[0]
+    spread = constant * (1 - constant) if first.truth.kind == "labels" else float(first.frontier.hits()[-1].var())
     noise = 2 * math.sqrt(spread / first.truth.units)
-    return fmean(score.value for score in scores) - chance > noise
+    return fmean(score.value for score in scores) - constant > noise
 
 
 def _ascending(
@@ -108,7 +116,7 @@ def _measured(arms: Sequence[Sequence[Score]]) -> tuple[Storage, ...]:
 
 
 def _smallest(
-    name: str, form: Form, margin: Comparison, arms: Mapping[str, Sequence[Score]], whole: Sequence[Score]
+    name: str, form: Form, margin: Comparison, loss: Kept, arms: Mapping[str, Sequence[Score]], whole: Sequence[Score]
 ) -> Smallest:
     width = whole[0].dim
     return Smallest(
@@ -117,7 +125,7 @@ def _smallest(
         k=form.k,
         bytes=vector_bytes(form.k, form.storage),
         accuracy=form.accuracy,
-        within=margin.query_interval[1] >= 0,
+        loss=loss,
         margin=margin,
         whole=(width, vector_bytes(width, "float32"), fmean(score.value for score in whole)),
         storages=_measured([*arms.values()]),

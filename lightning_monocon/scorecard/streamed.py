@@ -159,6 +159,7 @@ def _judged(
 
 def _facts(data: StreamedSet, seen: Survey) -> dict[str, Any]:
     """Return what a score says of the rows themselves."""
+    asked = direction_keys(data.query)
     return {
         "arm": data.arm,
         "seed": data.seed,
@@ -167,6 +168,8 @@ def _facts(data: StreamedSet, seen: Survey) -> dict[str, Any]:
         "n_query": len(data.query),
         "dim": data.gallery.width,
         "distinct": len(distinct(seen.directions)),
-        "leaked": int(torch.isin(direction_keys(data.query), seen.directions).sum()),
+        "distinct_query": len(distinct(asked)),
+        "leaked": int(torch.isin(asked, seen.directions).sum()),
+        "coded": False,
         "reading": data.reading,
     }

@@ -50,10 +50,10 @@ def test_a_comparison_leaves_tables_and_figures(finished: Path, card: dict[str, 
     assert [arm["name"] for arm in card["arms"]] == list(ARMS)
 
 
-def test_a_real_short_run_is_called_under_trained(card: dict[str, Any]) -> None:
+def test_a_real_short_run_is_called_less_accurate(card: dict[str, Any]) -> None:
     """Two joint epochs: n99 is far below the encoder's, and so is the accuracy."""
     verdicts = {arm["name"]: arm["verdict"] for arm in card["arms"]}
-    assert verdicts["monotonic"]["word"] == "under-trained"
+    assert verdicts["monotonic"]["word"] == "compact, but less accurate"
     assert verdicts["monotonic"]["facts"]["dimension_ratio"] < 0.5
 
 
@@ -116,7 +116,7 @@ def test_the_scorecard_is_mirrored_to_wandb(finished: Path, tmp_path: Path) -> N
     shown = {name.partition(".")[0] for row in log.history for name in row}
     assert {f"figures/{name}" for name in pictures} <= shown
     assert log.summary["scorecard/monotonic/n99"] == card.arm("monotonic").spread("n99")[0]
-    assert log.summary["scorecard/monotonic/verdict"] == "under-trained"
+    assert log.summary["scorecard/monotonic/verdict"] == "compact, but less accurate"
     assert log.summary["scorecard/best_at_8"].startswith("encoder")
     with pytest.raises(ValueError, match="`--wandb` must be one of 'off', 'disabled', 'offline', 'online'; got 'yes'"):
         mirror(tmp_path, card, drawn, mode="yes", project=None, group=None)

@@ -50,11 +50,10 @@ def test_a_model_that_lost_the_classes_is_refused(digits: LightningDataModule, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_under_trained_model_is_warned_of(digits: LightningDataModule, tmp_path: Path) -> None:
+def test_a_less_accurate_model_is_warned_of(digits: LightningDataModule, tmp_path: Path) -> None:
     gallery, query = digits.test_dataloader()
-    with pytest.warns(
-        DoubtfulExportWarning, match=r"^The head's output is under-trained \(.* for the encoder alone"
-    ) as caught:
+    warned = r"^The head's output is compact, but less .* for the encoder alone"
+    with pytest.warns(DoubtfulExportWarning, match=warned) as caught:
         written = export_model(headed(8), gallery, query, tmp_path / "out", dim=8, forms=[])
     assert [each.filename for each in caught] == [__file__], "the line that calls"
     assert f"**Warning.** {written.doubts[0]}" in (tmp_path / "out" / "README.md").read_text()
@@ -90,7 +89,7 @@ def test_a_cut_that_loses_half_is_refused_whatever_the_head(digits: LightningDat
         export_model(MonoCon(Pixels(), "none"), gallery, query, tmp_path / "out", dim=1, forms=[])
 
 
-@pytest.mark.parametrize(("width", "words"), [(2, r"is collapsed \("), (7, r"is under-trained \(")])
+@pytest.mark.parametrize(("width", "words"), [(2, r"is collapsed \("), (7, r"is less accurate \(")])
 def test_pairs_are_judged_by_what_they_find(width: int, words: str, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(1)
     rows = torch.rand(600, 64, generator=generator)

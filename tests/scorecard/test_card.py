@@ -63,7 +63,7 @@ def test_the_example_of_the_documentation_runs(
     (code,) = re.findall(
         r"```python\n(.*?)```", (root / "docs" / "scorecard.md").read_text(encoding="utf-8"), re.DOTALL
     )
-    before, after = planted(noise=0.8), planted(draw=1, rank=6, noise=0.3)
+    before, after = planted(noise=1.2), planted(draw=1, rank=6, noise=0.3)
     names = {"gallery": after.gallery, "query": after.query, "gallery_labels": after.gallery_labels}
     names |= {"query_labels": after.query_labels, "gallery_before": before.gallery, "query_before": before.query}
     exec(compile(code, "docs/scorecard.md", "exec"), names)

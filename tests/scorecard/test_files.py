@@ -87,7 +87,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
 
 
 def test_files_are_scored_and_judged_against_a_baseline(tmp_path: Path, planted: Planted) -> None:
-    before = planted(noise=0.8).save(tmp_path / "before.safetensors")
+    before = planted(noise=1.2).save(tmp_path / "before.safetensors")
     after = planted(draw=1, rank=6, noise=0.3, arm="after").save(tmp_path / "after.safetensors")
     found = score_files([after], baseline=[before])
     assert found.verdict is not None and (found.arm, found.n99, found.verdict.word) == ("after", 6, "compact")

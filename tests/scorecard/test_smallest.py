@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bottom line: the smallest embedding within the noise of the whole baseline, and how it is put into words."""
+"""The bottom line: the smallest embedding that keeps the whole baseline's accuracy, and how it is put into words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lightning_monocon.functional.quantisation import vector_bytes
-from lightning_monocon.scorecard import EmbeddingSet, as_json, build, measure
+from lightning_monocon.scorecard import EmbeddingSet, Scorecard, as_json, build, measure
 from lightning_monocon.scorecard.ranking import compare
 from lightning_monocon.scorecard.render.sentences import bottom_line
 from lightning_monocon.scorecard.render.text import as_text
@@ -21,15 +21,15 @@ from lightning_monocon.scorecard.smallest import smallest_form
 Planted = Callable[..., EmbeddingSet]
 
 
-def _corners(arm: str, dim: int = 8, seed: int = 0, classes: int = 8) -> EmbeddingSet:
+def _corners(arm: str, dim: int = 8, seed: int = 0, classes: int = 8, queries: int = 80) -> EmbeddingSet:
     """Classes on corners of a cube, far apart: each coordinate is worth its sign alone."""
     generator = torch.Generator().manual_seed(seed)
     corners = torch.tensor(
         [[1.0 if (row & column).bit_count() % 2 else -1.0 for column in range(8)] for row in range(8)]
     )
     rows = torch.cat([corners[:, 1:], corners.prod(1, keepdim=True)], 1)[:, :dim]
-    labels = torch.arange(240) % classes
-    points = rows[labels] + 0.01 * torch.randn(240, dim, generator=generator)
+    labels = torch.arange(160 + queries) % classes
+    points = rows[labels] + 0.01 * torch.randn(160 + queries, dim, generator=generator)
     return EmbeddingSet(points[:160], labels[:160], points[160:], labels[160:], arm=arm, seed=seed)
 
 
@@ -66,43 +66,66 @@ def _three_seeds(planted: Planted) -> dict[str, list[EmbeddingSet]]:
 
 
 @pytest.mark.parametrize("sets", [_shaky, _three_seeds], ids=["two seeds that disagree", "three seeds"])
-def test_it_is_the_fewest_bytes_at_which_the_queries_show_no_loss(
+def test_it_is_the_fewest_bytes_at_which_the_queries_rule_out_a_loss_of_a_point(
     sets: Callable[[Planted], dict[str, list[EmbeddingSet]]], planted: Planted
 ) -> None:
     """Against every form of every arm, tried one by one."""
     card = build(sets(planted), with_nulls=False)
     baseline, found = card.arm("encoder"), card.smallest
-    assert found is not None and found.within
+    assert found is not None and found.loss.outcome == "kept"
     passed, loses_beyond_seeds = [], False
     for arm in card.arms:
         for line in (arm.scores[0].frontier, *arm.scores[0].rounded):
             for k in line.dims:
                 storages = (line.storage, "float32")
                 margin = compare(arm.scores, baseline.scores, k, baseline.width, storages=storages)
-                if margin.query_interval[1] >= 0:
+                if margin.query_interval[0] > -0.01:
                     passed.append(vector_bytes(k, line.storage))
                 loses_beyond_seeds |= margin.query_interval[1] < 0 <= margin.high
     assert found.bytes == min(passed) == vector_bytes(found.k, found.storage)
-    assert found.margin.query_interval[1] >= 0
+    assert found.margin.query_interval[0] > -0.01
     assert found.whole == (16, 64, pytest.approx(baseline.spread("knn_accuracy")[0]))
     if sets is _shaky:
         assert loses_beyond_seeds, "else this says nothing of two seeds that disagree"
 
 
+def _signs_card(queries: int) -> Scorecard:
+    sets = {name: [_corners(name, seed=seed, queries=queries) for seed in range(2)] for name in ("encoder", "head")}
+    return build(sets, with_nulls=False)
+
+
 def test_signs_that_tell_all_classes_apart_need_one_byte() -> None:
-    sets = {name: [_corners(name, seed=seed) for seed in range(2)] for name in ("encoder", "head")}
-    card = build(sets, with_nulls=False)
+    card = _signs_card(800)
     found = card.smallest
     assert found is not None and (found.storage, found.k, found.bytes, found.within) == ("binary", 8, 1, True)
-    # one query won and one lost of 80: t of 1.99 times the root of 2 over (80 * 79)
     assert found.margin.difference == 0 and found.whole == (8, 32, 1.0)
-    assert str(bottom_line(card)) == (
-        "Bottom line: The smallest embedding within the noise of the whole encoder (8 float32 numbers, 32 bytes, 5-NN "
-        "accuracy 100.0 %) is encoder itself as binary in 8 dimensions (1 byte, 100.0 %). The difference in accuracy "
-        "is +0.0 points, 95 % interval -3.5 to +3.5. A loss of up to 3.5 points is not ruled out. It was chosen among "
-        "all measured sizes (float32, int8, binary) by the same queries that judge it, so its accuracy is slightly "
-        "optimistic."
+    line = str(bottom_line(card))
+    assert line.startswith(
+        "Bottom line: The smallest embedding that is shown to lose less than 1 point against the whole encoder (8 "
+        "float32 numbers, 32 bytes, 5-NN accuracy 100.0 %) is encoder itself as binary in 8 dimensions (1 byte, 100.0 "
+        "%). The difference in accuracy is +0.0 points, 95 % interval -0."
     )
+    assert line.endswith(
+        "It was chosen among all measured sizes (float32, int8, binary) by the same queries that judge it, so its "
+        "accuracy is slightly optimistic."
+    )
+
+
+def test_eighty_queries_without_an_error_cannot_show_that_a_point_is_not_lost() -> None:
+    """The rule of three: no error of n leaves an error rate of 3 / n open."""
+    card = _signs_card(80)
+    found = card.smallest
+    assert found is not None and (found.bytes, found.loss.outcome, found.within) == (1, "open", True)
+    assert 300 < found.loss.needed < 3000
+    line = str(bottom_line(card))
+    assert line.startswith(
+        "Bottom line: 80 different queries cannot tell whether an embedding smaller than the whole encoder (8 float32 "
+        f"numbers, 32 bytes, 5-NN accuracy 100.0 %) loses less than 1 point; if nothing is lost, about "
+        f"{found.loss.needed} would show it in four of five cases. The smallest of all measured sizes (float32, int8, "
+        "binary) without a shown loss is encoder itself as binary in 8 dimensions (1 byte, 100.0 %). The difference in "
+        "accuracy is +0.0 points, 95 % interval -"
+    )
+    assert line.endswith(f"A loss of up to {-100 * found.loss.low:.1f} points is not ruled out.")
 
 
 def test_of_equal_bytes_the_more_accurate_form_is_named(planted: Planted) -> None:
@@ -123,7 +146,7 @@ def test_where_nothing_smaller_will_do_the_nearest_is_named_with_its_loss() -> N
     line = str(bottom_line(card))
     assert line.startswith(
         "Bottom line: No embedding smaller than the whole circle (2 float32 numbers, 8 bytes, 5-NN accuracy 100.0 %) "
-        "is within the noise of it. The nearest of all measured sizes (float32, int8, binary) is circle itself as "
+        "keeps its accuracy. The nearest of all measured sizes (float32, int8, binary) is circle itself as "
     )
     assert "points, 95 % interval -" in line and "ruled out" not in line
 
@@ -131,12 +154,12 @@ def test_where_nothing_smaller_will_do_the_nearest_is_named_with_its_loss() -> N
 def test_one_seed_is_said_not_to_show_another_training(planted: Planted) -> None:
     sets = {name: runs[:1] for name, runs in _three_seeds(planted).items()}
     one, three = (str(bottom_line(build(arms, with_nulls=False))) for arms in (sets, _three_seeds(planted)))
-    assert "is not ruled out; a single seed does not show what another training would give." in one
+    assert "a single seed does not show what another training would give." in one
     assert "single seed" not in three
 
 
 def test_a_baseline_without_skill_holds_nothing_back(planted: Planted) -> None:
-    """Within the noise of chance is every guess, at one byte."""
+    """Every guess keeps the accuracy of chance, at one byte."""
     data = planted()
     shuffled = torch.randperm(len(data.gallery), generator=torch.Generator().manual_seed(1))
     lost = replace(data, gallery_labels=data.gallery_labels[shuffled])

@@ -6,16 +6,19 @@ This is version 2 of the layout. Shares are fractions, not per cent, and a figur
 * ``schema``: name and version of this layout.
 * ``origin``: ``data``, ``recipe``, ``encoder``, ``version`` of this package, ``date`` and ``command``, each empty if it
   is unknown; null in a card that was not written.
-* ``smallest``: the fewest bytes within the noise of the whole baseline, or null: ``arm``, ``storage``, ``k``,
-  ``bytes``, ``accuracy``, ``within`` (false: none is, and this one is nearest), ``margin`` (against the whole, as
-  ``margins[]``), ``whole`` (its coordinates, bytes and accuracy) and ``storages`` that were measured.
+* ``smallest``: the fewest bytes that keep the accuracy of the whole baseline, or null: ``arm``, ``storage``, ``k``,
+  ``bytes``, ``accuracy``, ``loss`` (``outcome``: ``"kept"``, ``"open"`` where the queries are too few to tell, or
+  ``"lost"``, where no form keeps it and this one is nearest; ``margin``, ``low``, ``high``, ``queries`` and those
+  ``needed``), ``within`` (false: lost), ``margin`` (against the whole, as ``margins[]``), ``whole`` (its coordinates,
+  bytes and accuracy) and ``storages`` that were measured.
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
 * ``stage``: the checkpoints that made the embeddings, ``"last"`` or ``"best"`` (by validation).
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
-  with every figure of ``Score``, its ``reading`` (``"pca"`` or ``"prefix"``: how it is cut to k numbers), ``spectrum``,
-  ``frontier`` (``storage``, ``dims``, ``bytes`` per vector, ``knn_accuracy``, ``recall_at_1``, ``recall``: by
-  neighbours, one mapping per kept dimension), ``rounded[]``, the frontier of int8 and of binary vectors, and
-  ``verdict``, which repeats that of an arm without a baseline and else is null.
+  with every figure of ``Score``, ``constant`` (the best constant answer), ``balanced_accuracy``, its ``reading``
+  (``"pca"`` or ``"prefix"``: how it is cut to k numbers), ``spectrum``, ``frontier`` (``storage``, ``dims``, ``bytes``
+  per vector, ``knn_accuracy``, ``recall_at_1``, ``recall``: by neighbours, one mapping per kept dimension),
+  ``rounded[]``, the frontier of int8 and of binary vectors, and ``verdict``, which repeats that of an arm without a
+  baseline and else is null.
 * ``nulls[]``: null models, as ``arms[]``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
   other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``distinguishable``,
@@ -39,6 +42,7 @@ from lightning_monocon.scorecard.byte_ranking import ByteWinner
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.causes import Effect
 from lightning_monocon.scorecard.frontier import Frontier
+from lightning_monocon.scorecard.kept import Kept
 from lightning_monocon.scorecard.ranking import Comparison, Winner
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.scoring import JudgedScore
@@ -85,7 +89,8 @@ def score_as_json(score: Score) -> dict[str, Any]:
     """Return one score; the labels that pair its queries are left out."""
     figures = {field.name: getattr(score, field.name) for field in fields(score)}
     if isinstance(score.truth, LabelTruth):
-        figures |= {name: getattr(score, name) for name in ("classes", "knn_accuracy", "recall")}
+        of_labels = ("classes", "thin", "constant", "knn_accuracy", "balanced_accuracy", "recall")
+        figures |= {name: getattr(score, name) for name in of_labels}
     figures["values"] = score.figures
     figures["truth"] = _truth(score.truth)
     figures["spectrum"] = score.spectrum.tolist()
@@ -140,8 +145,14 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     if facts is None:
         return {"word": verdict.word, "reason": verdict.reason, "facts": None}
     values = {name: getattr(facts, name) for name in (field.name for field in fields(facts))}
-    plain = {name: _comparison(v) if isinstance(v, Comparison) else v for name, v in values.items()}
+    plain = {name: _plain(value) for name, value in values.items()}
     return {"word": verdict.word, "reason": verdict.reason, "facts": plain}
+
+
+def _plain(fact: object) -> object:
+    if isinstance(fact, Comparison):
+        return _comparison(fact)
+    return asdict(fact) if isinstance(fact, Kept) else fact
 
 
 def _winner(winner: Winner) -> dict[str, Any]:
@@ -160,7 +171,7 @@ def _byte_winner(winner: ByteWinner) -> dict[str, Any]:
 
 
 def _smallest(smallest: Smallest) -> dict[str, Any]:
-    return {**asdict(smallest), "margin": _comparison(smallest.margin)}
+    return {**asdict(smallest), "within": smallest.within, "margin": _comparison(smallest.margin)}
 
 
 def _effect(effect: Effect) -> dict[str, Any]:

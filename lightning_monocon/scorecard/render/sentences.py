@@ -8,14 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from lightning_monocon.functional.red_flags import ACCURACY_LOSS
 from lightning_monocon.scorecard.byte_ranking import ByteWinner
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.causes import Effect
+from lightning_monocon.scorecard.facts import Facts
+from lightning_monocon.scorecard.kept import Kept
 from lightning_monocon.scorecard.ranking import Comparison, Winner
 from lightning_monocon.scorecard.render.tables import BEST, TIED, nothing_left_out, signed
 from lightning_monocon.scorecard.render.words import amount, asked, noun
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.smallest import Smallest, has_skill
+from lightning_monocon.scorecard.verdict import passed
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,16 @@ LEGEND = (
     Sentence("at n99", "{} when only that many dimensions are kept (the largest n99 over the seeds)."),
     Sentence("PCA rival", "{} of the baseline cut by PCA to as many dimensions."),
     Sentence(
+        "Balanced",
+        "The mean of the classes' 5-NN accuracies, each class counting as much: a constant answer gets one class's "
+        "share, however common that class is among the queries.",
+    ),
+    Sentence(
+        "Kept accuracy",
+        f"An accuracy counts as kept only if the lower end of its 95 % interval over queries is above minus "
+        f"{100 * ACCURACY_LOSS:.0f} point. Few queries cannot show that, whatever the embedding.",
+    ),
+    Sentence(
         "RMSE and FVU",
         "What the leading n99 components do not explain of the queries: as an error per entry, and as a fraction of "
         "the variance. RMSE shrinks when all rows move together (total variance falls); FVU does not. Both are 0 by "
@@ -75,7 +89,10 @@ LEGEND = (
 
 MARKS = f"In the table, {BEST} marks the best arm at each size, and {TIED} marks arms within the noise of it."
 CAUSES = "Each entry compares two arms that differ in one thing only."
-NULLS = "These embeddings are made from the baseline and are no better than it, so none of them may be called compact."
+NULLS = (
+    "These embeddings are made from the baseline and are no better than it, so none of them may be called compact or "
+    "more accurate; where one is, the arms lose that word."
+)
 
 _NAMED = 2
 """Beaten arms that are named; more are "the rest", and the table marks who is not among them."""
@@ -98,7 +115,7 @@ def title(card: Scorecard) -> str:
 
 
 def bottom_line(card: Scorecard) -> Sentence:
-    """Name the smallest embedding within the noise of the whole baseline, and its bytes."""
+    """Name the smallest embedding that keeps the accuracy of the whole baseline, and its bytes."""
     return Sentence("Bottom line", _bottom_line(card))
 
 
@@ -108,22 +125,38 @@ def _bottom_line(card: Scorecard) -> str:
         return f"The whole {card.baseline} finds no more than chance, so nothing can be compared with it."
     if small is None:
         return f"Nothing smaller than the whole {card.baseline} was measured."
+
     width, size, accuracy = small.whole
     measure = card.truth.measures[0]
     told = f"{noun(measure)} {amount(measure, accuracy)}"
     whole = f"the whole {card.baseline} ({width} float32 numbers, {size} bytes, {told})"
-    difference = f"The difference in {_bare(measure)} is {points(small.margin)}."
     tried = f"all measured sizes ({_listed(small.storages)})"
-    if not small.within:
+    form = f"{_form(card, small)}. The difference in {_bare(measure)} is {points(small.margin)}."
+    if small.loss.outcome == "kept":
         return (
-            f"No embedding smaller than {whole} is within the noise of it. The nearest of {tried} is "
-            f"{_form(card, small)}. {difference}"
+            f"The smallest embedding that is shown to lose less than {_margin_points(small.loss)} against {whole} is "
+            f"{form}{_unproven(small)} It was chosen among {tried} by the same {_units(card)} that judge it, so its "
+            f"{_bare(measure)} is slightly optimistic."
         )
+    if small.within:
+        return (
+            f"{_enough(small.loss, card, f'an embedding smaller than {whole}')} The smallest of {tried} without a "
+            f"shown loss is {form}{_unproven(small)}"
+        )
+    return f"No embedding smaller than {whole} keeps its {_bare(measure)}. The nearest of {tried} is {form}"
+
+
+def _enough(loss: Kept, card: Scorecard, what: str) -> str:
+    """Say that the queries are too few, and how many would do."""
+    unit, units = card.truth.unit, _units(card)
     return (
-        f"The smallest embedding within the noise of {whole} is {_form(card, small)}. {difference} "
-        f"{_unproven(small.margin)} It was chosen among {tried} by the same {_units(card)} that judge it, so its "
-        f"{_bare(measure)} is slightly optimistic."
+        f"{_counted(loss.queries, f'different {unit}', f'different {units}')} cannot tell whether {what} loses less "
+        f"than {_margin_points(loss)}; if nothing is lost, about {loss.needed} would show it in four of five cases."
     )
+
+
+def _margin_points(loss: Kept) -> str:
+    return _counted(round(100 * loss.margin), "point")
 
 
 def _form(card: Scorecard, small: Smallest) -> str:
@@ -132,20 +165,23 @@ def _form(card: Scorecard, small: Smallest) -> str:
     return f"{name} as {small.storage} in {_counted(small.k, 'dimension')} ({size})"
 
 
-def _unproven(margin: Comparison) -> str:
-    """Say what an interval that holds zero leaves open."""
-    if margin.low >= 0:
-        return "It loses nothing."
-    loss = f"A loss of up to {-100 * margin.low:.1f} points is not ruled out"
-    return f"{loss}; a single seed does not show what another training would give." if margin.seeds == 1 else f"{loss}."
+def _unproven(small: Smallest) -> str:
+    """Say what the interval leaves open, over other queries and over other trainings."""
+    low = min(small.margin.low, small.loss.low)
+    seed = "a single seed does not show what another training would give" if small.margin.seeds == 1 else ""
+    if low > -small.loss.margin:
+        return f" But {seed}." if seed else ""
+    return f" A loss of up to {-100 * low:.1f} points is not ruled out{seed and f'; {seed}'}."
 
 
 def headline(card: Scorecard) -> Sentence:
     """Say what was compared: arms, seeds, rows, classes and chance."""
     first = card.arm(card.baseline).scores[0]
     seeds = sorted({seed for arm in card.arms for seed in arm.seeds})
-    chance = amount(first.measure, first.chance)
-    rows = f"The gallery has {first.n} rows, and there are {asked(first)} (chance {chance})."
+    chance = f"chance {amount(first.measure, first.chance)}"
+    if card.truth.kind == "labels":
+        chance += f", the best constant answer {amount(first.measure, first.constant)}"
+    rows = f"The gallery has {first.n} rows, and there are {asked(first)} ({chance})."
     if len(card.arms) == 1:
         return Sentence("", f"This scorecard describes {card.baseline} alone. {rows}")
     single = f"on seed {seeds[0]}; a single seed does not show the noise of training"
@@ -170,8 +206,13 @@ def _verdict(arm: Arm, card: Scorecard) -> str:
         f"({points(rival)}). Against the whole baseline, n99 is {_times(facts.dimension_ratio)}, RMSE is "
         f"{_error_ratio(arm, card, facts.rmse_ratio)}, total variance is {_times(facts.variance_ratio)}, and "
         f"{noun(card.truth.measures[0])} in {_counted(facts.kept.k, 'dimension')} differs by {points(facts.kept)}. "
-        f"The rule: {arm.verdict.reason}."
+        f"The rule: {arm.verdict.reason}.{_open(facts, card)}"
     )
+
+
+def _open(facts: Facts, card: Scorecard) -> str:
+    is_asked = facts.fewer and facts.kept_loss.outcome == "open"
+    return f" {_enough(facts.kept_loss, card, 'it')}" if is_asked else ""
 
 
 def _error_ratio(arm: Arm, card: Scorecard, ratio: float) -> str:
@@ -189,7 +230,7 @@ def _times(ratio: float) -> str:
         >>> _times(0.4), _times(0.00321), _times(float("inf"))
         ('0.40 times as large', '0.003 times as large', 'not comparable (the baseline has none)')
     """
-    if math.isinf(ratio):
+    if not math.isfinite(ratio):
         return "not comparable (the baseline has none)"
     return f"{ratio:.2f} times as large" if ratio >= 0.01 else f"{ratio:.1g} times as large"
 
@@ -345,12 +386,13 @@ def _settled(best: Winner, twin: Winner) -> str:
 
 def null_lines(card: Scorecard) -> list[Sentence]:
     """Give the word for each embedding that is known to be no better than the baseline."""
-    warning = Sentence("Beware", "A null model passes for compact here, so the word means nothing for these rows.")
-    fooled = any(null.verdict.word == "compact" for null in card.nulls)
     lines = [Sentence(null.name, _null(*null.scores), null.verdict.word) for null in card.nulls]
     names = ", ".join(card.left_out)
     left = Sentence("Left out", f"{names}, because {card.truth.name} names more rows than such a gallery has.")
-    return [*lines, *([warning] if fooled else []), *([left] if names else [])]
+    passing = passed((null.name, null.verdict) for null in card.nulls)
+    words = dict.fromkeys(null.verdict.word for null in card.nulls if null.name in passing)
+    warning = f"{_listed(passing)} passes for {_listed([*words])} here, so the word is withdrawn from every arm."
+    return [*lines, *([Sentence("Beware", warning)] if passing else []), *([left] if names else [])]
 
 
 def _null(score: Score) -> str:

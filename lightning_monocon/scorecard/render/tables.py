@@ -57,8 +57,9 @@ def accuracy_table(card: Scorecard) -> Table:
     """
     unit = heading(card.truth.measures[0]).partition(" ")[2]
     measures = [heading(measure) for measure in _columns(card)]
+    balanced = ["balanced %"] if card.truth.kind == "labels" else []
     others = [f"{other.truth.name}: {heading(other.truth.measures[0])}" for other in card.others]
-    header = ("arm", "D", "n99", f"at n99 {unit}", f"PCA rival {unit}", *measures, *others)
+    header = ("arm", "D", "n99", f"at n99 {unit}", f"PCA rival {unit}", *measures, *balanced, *others)
     return Table(header, tuple(_accuracy_row(card, arm) for arm in card.arms))
 
 
@@ -86,6 +87,7 @@ def _accuracy_row(card: Scorecard, arm: Arm) -> tuple[str, ...]:
         arm.accuracy(k),
         card.arm(card.baseline).accuracy(k),
         *(arm.accuracy(arm.width, measure) for measure in _columns(card)),
+        *([arm.spread("balanced_accuracy")] if card.truth.kind == "labels" else []),
         *(other.arm(arm.name).accuracy(arm.width) for other in card.others),
     )
     shares = (spread(*figure, digits=1, scale=100) for figure in accuracies)

@@ -15,6 +15,9 @@ from lightning_monocon.scorecard.truths.truth import Found, Kind, Unit, digest
 NEIGHBOURS = 5
 """Neighbours that vote in the k-NN classifier; the gallery needs at least as many rows."""
 
+MAJORITY = NEIGHBOURS // 2 + 1
+"""Gallery rows that a class needs to win the 5-NN vote; with fewer, the tie rule of the vote decides."""
+
 RECALL_AT = (1, 2, 5, 10, 20, 50)
 """Neighbours among which a right label counts for Recall@r, as far as the gallery has rows."""
 
@@ -63,6 +66,17 @@ class LabelTruth:
     def chance(self) -> float:
         """Accuracy of always answering the gallery's most common label."""
         return float((self.query == self.gallery.mode().values).double().mean())
+
+    @property
+    def constant(self) -> float:
+        """Accuracy of the best constant answer on these queries, which is never below ``chance``."""
+        return float(torch.unique(self.query, return_counts=True)[1].max()) / len(self.query)
+
+    @property
+    def thin(self) -> int:
+        """Queries whose class cannot have the majority of the vote."""
+        labels, counts = torch.unique(self.gallery, return_counts=True)
+        return int((~torch.isin(self.query, labels[counts >= MAJORITY])).sum())
 
     @property
     def answers(self) -> Tensor:

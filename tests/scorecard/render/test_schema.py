@@ -37,6 +37,7 @@ def test_a_score_has_the_verdict_that_it_was_judged_with(sets: dict[str, list[Em
     assert isinstance(score, JudgedScore)
     plain = score_as_json(score)
     assert "verdict" in plain and "query_labels" not in plain
+    assert (plain["constant"], plain["balanced_accuracy"]) == (score.constant, score.balanced_accuracy)
     assert plain["verdict"] == as_json(alone)["arms"][0]["verdict"]
     assert plain["verdict"]["word"] == score.verdict.word == "not judged"
 

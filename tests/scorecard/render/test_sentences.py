@@ -41,7 +41,7 @@ def test_the_words_name_the_winner_the_noise_and_the_rival(card: Scorecard) -> N
     assert words[2].startswith("narrow: compact. In 4 dimensions it is ahead of encoder cut by PCA to as many (+")
     assert words[3].startswith("flat: collapsed (all rows of the gallery are equal). Beware: ")
     assert [line.word for line in verdict_lines(card)] == [arm.verdict.word for arm in card.arms]
-    assert len(null_lines(card)) == 4
+    assert len(null_lines(card)) == 5
 
 
 def test_the_headline_counts_arms_seeds_and_rows(card: Scorecard, sets: Sets) -> None:
@@ -67,7 +67,7 @@ def test_ties_are_said_to_be_within_the_noise(sets: Sets) -> None:
 def test_a_null_model_that_passes_for_compact_is_denounced(card: Scorecard) -> None:
     verdict = replace(card.arm("narrow").verdict, word="compact")
     fooled = replace(card, nulls=(replace(card.nulls[0], verdict=verdict), *card.nulls[1:]))
-    warning = "A null model passes for compact here, so the word means nothing for these rows."
+    warning = "untrained head passes for compact here, so the word is withdrawn from every arm."
     assert null_lines(fooled)[-1] == Sentence("Beware", warning)
 
 

@@ -16,6 +16,7 @@ from lightning_monocon.scorecard.render.figures.style import (
     new_figure,
     percent_axis,
 )
+from lightning_monocon.scorecard.rules import COMPACT, NOT_AHEAD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +48,8 @@ def recall_figure(card: Scorecard) -> Figure | None:
 
 def _cut(card: Scorecard) -> int:
     """Return the fewest dimensions that a compact arm needs, or else 8, rounded up to a size of the tables."""
-    compact = [max(score.n99 for score in arm.scores) for arm in card.arms if arm.verdict.word == "compact"]
+    words = (COMPACT, NOT_AHEAD)
+    compact = [max(score.n99 for score in arm.scores) for arm in card.arms if arm.verdict.word in words]
     wanted = max(2, min(compact, default=8))
     return next((k for k in card.dims if k >= wanted), card.dims[-1])
 

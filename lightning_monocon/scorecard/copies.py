@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Count the rows that point the same way: repeated rows, repeated queries, and queries that are gallery rows.
+
+Directions are compared, not bytes: a copy that is multiplied by a factor, or that holds -0.0 for 0.0, has the same
+neighbours. Two rows are the same if their unit rows differ by no more than the rounding of float32.
+
+Rows of few values, such as 16 single bits, coincide although their inputs differ. They are told from copies by their
+parts: rows that coincide by chance are surrounded by rows that agree with them in one half of the numbers, and copies
+of rows of full precision are not.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from lightning_monocon.functional.row_keys import row_keys
+from lightning_monocon.functional.unit_rows import unit_rows
+
+SAME_DIRECTION = 2 * torch.finfo(torch.float32).eps
+"""Distance of unit rows within which they are the same: each was rounded to float32 at most twice."""
+
+_SHADOW = 6
+"""Dimensions of the projection in which the nearest row is looked up; rows that are near stay near in it."""
+
+_CANDIDATES = 4
+"""Nearest rows of the projection that are measured in full: in a narrow cone the very nearest may not be the copy."""
+
+_TILE = 4096
+
+
+class Copies(NamedTuple):
+    """Hold how many rows are the only ones of their direction, or the first of them.
+
+    Attributes:
+        distinct: Different rows of the gallery.
+        distinct_query: Different queries.
+        leaked: Queries that are rows of the gallery, and so find themselves.
+        coded: Whether rows coincide because they hold few values, so that none of these counts shows a copy.
+    """
+
+    distinct: int
+    distinct_query: int
+    leaked: int
+    coded: bool
+
+
+def count_copies(gallery: Tensor, query: Tensor) -> Copies:
+    """Count the different rows of a gallery ``(N, D)`` and of queries ``(Q, D)``, and the queries among the rows.
+
+    Example:
+        >>> rows = torch.tensor([[1.0, 2.0], [2.0, 4.0], [1.0, 0.0]])
+        >>> count_copies(rows, torch.tensor([[3.0, -0.0], [3.0, 0.1]])).leaked
+        1
+    """
+    rows = torch.cat([gallery, query])
+    group = same_direction(rows)
+    known, asked = np.unique(group[: len(gallery)]), np.unique(group[len(gallery) :])
+    leaked = int(np.isin(group[len(gallery) :], known).sum())
+
+    first = np.unique(group, return_index=True)[1]
+    share = max(1 - len(known) / len(gallery), 1 - len(asked) / len(query), leaked / len(query))
+    return Copies(len(known), len(asked), leaked, coded=share > 0 and _half_alike(rows[first]) >= share)
+
+
+def same_direction(rows: Tensor) -> np.ndarray:
+    """Return for each row ``(N, D)`` the number of its direction ``(N,)``; numbers ascend by first appearance."""
+    shadow = _projected(rows)
+    _, first, group = np.unique(shadow, axis=0, return_index=True, return_inverse=True)
+    group = group.reshape(-1)
+    while True:
+        edges = _near(rows, shadow, first)
+        if not len(edges):
+            break
+        merged = _components(edges, len(first))
+        first = _first(merged, first)
+        group = merged[group]
+    order = np.argsort(np.argsort(first))
+    numbered: np.ndarray = order[group]
+    return numbered
+
+
+def _projected(rows: Tensor) -> np.ndarray:
+    """Return the unit rows on a few random axes ``(N, 6)`` float64."""
+    generator = torch.Generator().manual_seed(0)
+    width = rows.shape[1]
+    axes = torch.linalg.qr(torch.randn(width, min(width, _SHADOW), dtype=torch.float64, generator=generator))[0]
+    found: np.ndarray = torch.cat([unit_rows(part.double()) @ axes for part in torch.split(rows, _TILE)]).numpy()
+    return found
+
+
+def _near(rows: Tensor, shadow: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return pairs ``(E, 2)`` of positions in ``first`` whose rows point the same way."""
+    points = shadow[first]
+    count = min(_CANDIDATES, len(points))
+    distance, nearest = KDTree(points).query(points, k=count, distance_upper_bound=SAME_DIRECTION)
+    distance, nearest = (part.reshape(len(points), -1) for part in (distance, nearest))
+    ours, column = np.nonzero(np.isfinite(distance) & (nearest != np.arange(len(points))[:, None]))
+    theirs = nearest[ours, column]
+
+    pairs = torch.from_numpy(np.stack([ours, theirs], 1))
+    kept = [_is_same(rows, part, first) for part in torch.split(pairs, _TILE)]
+    found: np.ndarray = pairs[torch.cat(kept)].numpy() if kept else pairs.numpy()
+    return found
+
+
+def _is_same(rows: Tensor, pairs: Tensor, first: np.ndarray) -> Tensor:
+    one, other = (unit_rows(rows[torch.from_numpy(first)[side]].double()) for side in pairs.T)
+    near: Tensor = torch.linalg.vector_norm(one - other, dim=1) <= SAME_DIRECTION
+    return near
+
+
+def _components(edges: np.ndarray, count: int) -> np.ndarray:
+    graph = coo_array((np.ones(len(edges), dtype=bool), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    labels: np.ndarray = connected_components(graph, directed=False)[1]
+    return labels
+
+
+def _first(merged: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return the first row of each merged group."""
+    found = np.full(merged.max() + 1, np.iinfo(first.dtype).max)
+    np.minimum.at(found, merged, first)
+    return found
+
+
+def _half_alike(rows: Tensor) -> float:
+    """Return the share of different rows that agree with another in every second one of the numbers that vary."""
+    varying = rows[:, (rows != rows[0]).any(0)]
+    if varying.shape[1] < 2:
+        return 1.0
+    alike = np.zeros(len(rows), dtype=bool)
+    for half in (varying[:, ::2], varying[:, 1::2]):
+        _, inverse, counts = np.unique(row_keys(half).numpy(), return_inverse=True, return_counts=True)
+        alike |= counts[inverse.reshape(-1)] > 1
+    return float(alike.mean())
