@@ -37,8 +37,8 @@ def frontier_figure(card: Scorecard) -> Figure:
     floor = min(100 * card.arms[0].scores[0].chance, lowest_point(panels))
     percent_axis(panels[0], floor - 5, best + 6, "5-NN accuracy (%)")
     percent_axis(panels[1], best - _ZOOM, best + _ZOOM / 5, "5-NN accuracy (%)")
-    panels[0].set_title("all (a ring marks n99)", fontsize=10)
-    panels[1].set_title(f"the upper {_ZOOM:.0f} points", fontsize=10)
+    panels[0].set_title("Every size (a ring marks n99)", fontsize=10)
+    panels[1].set_title(f"The best {_ZOOM:.0f} points", fontsize=10)
     legend_above(figure, panels[0])
     return figure
 
