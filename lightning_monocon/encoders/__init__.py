@@ -15,6 +15,7 @@ from torch import nn
 
 from lightning_monocon.encoders.image import SmallCNN
 from lightning_monocon.encoders.image.resnet import ResNet
+from lightning_monocon.encoders.image.timm_model import TimmEncoder
 from lightning_monocon.encoders.image.torchvision_model import TorchvisionEncoder
 from lightning_monocon.encoders.image.transformers_model import TransformersImageEncoder
 from lightning_monocon.encoders.modular import ModularEncoder
@@ -31,6 +32,7 @@ __all__ = [
     "SentenceTransformersEncoder",
     "SmallCNN",
     "TextEncoder",
+    "TimmEncoder",
     "TorchvisionEncoder",
     "TransformersImageEncoder",
     "build_encoder",
@@ -47,6 +49,7 @@ REGISTRY: dict[str, type[nn.Module]] = {
     "resnet": ResNet,
     "transformers_image": TransformersImageEncoder,
     "torchvision": TorchvisionEncoder,
+    "timm": TimmEncoder,
     "text": TextEncoder,
     "sentence_transformers": SentenceTransformersEncoder,
 }
@@ -57,6 +60,7 @@ _DESCRIBED: dict[str, tuple[str, ...]] = {
     "resnet": ("stem", "depths", "widths", "in_channels"),
     "transformers_image": ("config", "pooling"),
     "torchvision": ("model",),  # a name of torchvision's own list of architectures
+    "timm": ("model", "image_size"),  # likewise
     "text": ("config", "pooling", "length_groups"),
     "sentence_transformers": ("config", "steps", "length_groups"),
 }

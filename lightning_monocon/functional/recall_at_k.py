@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure whether a gallery row with the query's label is among the k nearest."""
+"""Measure whether a gallery row with the query's label is among the k nearest.
+
+Its name is ``recall@1`` where a name is text: in the results of metrics and in loggers. It is ``recall_at_1`` where a
+name is an identifier: attributes, and the keys of the scorecard's JSON.
+"""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@
     "auto"    the kernel if the operation's table says that it is no slower than torch, else plain torch, silently.
 
 The table of an operation maps a device architecture (`architecture`) to the smallest number of rows for which the
-kernel is chosen. A measurement on this machine (`measure`) overrides the table; it is kept on disk, and only the user
-starts one. Inside the transforms of `torch.func` and in forward mode, where a custom operator would silently give zero
-tangents, the choice is always plain torch. This module never imports Triton.
+kernel is chosen: ``TABLES`` in ``supcon/route.py`` for the losses, ``AUTO_FROM`` in
+``monotone_linear/configurations.py`` for the head. A measurement on this machine (`measure`) overrides the table; it is
+kept on disk, and only the user starts one. Inside the transforms of `torch.func` and in forward mode, where a custom
+operator would silently give zero tangents, the choice is always plain torch. This module never imports Triton.
 """
 
 from __future__ import annotations

@@ -121,7 +121,9 @@ def delay_section(runs: Sequence[Run]) -> str:
     censored = [math.isnan(run.delay) for run in runs]
     found, seen = len(set(sizes)), censored.count(False)
     if found < MIN_SIZES or seen < MIN_SEEN:
-        return f"Refused: needs {MIN_SIZES} sizes and {MIN_SEEN} runs that generalised; got {found} and {seen}."
+        return (
+            f"No law is fitted below {MIN_SIZES} sizes and {MIN_SEEN} generalised runs; there are {found} and {seen}."
+        )
     lasts = [float(run.tracker.trajectory.steps[-1]) for run in runs]
     delays = [last if hidden else run.delay for run, last, hidden in zip(runs, lasts, censored, strict=True)]
     comparison = compare_laws(sizes, delays, DELAY_LAWS, censored)
@@ -136,7 +138,7 @@ def escape_section(runs: Sequence[Run]) -> str:
     """Write the weights of activation and its rivals, and the barrier if it is identifiable."""
     escapes = [_escape(run) for run in runs if not math.isnan(run.delay) and run.delay > 0 and "lr" in run.settings]
     if len(escapes) < MIN_ESCAPES:
-        return f"Refused: needs {MIN_ESCAPES} runs that generalised, got {len(escapes)}."
+        return f"No barrier is fitted below {MIN_ESCAPES} runs that generalised; there are {len(escapes)}."
     fit = fit_arrhenius(escapes)
     weights = ", ".join(f"{name} {weight:.2f}" for name, weight in fit.weights.items())
     verdict = fit.reason or f"barrier {fit.barrier:.3g} +- {fit.error:.2g} in units of lr / B"

@@ -50,7 +50,7 @@ def test_the_report_of_eight_runs(runs: list[Path], tmp_path: Path, capsys: pyte
     assert "8 of 8 runs grokked" in report
     assert "Winner: power" in report
     assert "not_identifiable: only minibatch SGD" in report
-    assert "no percolation statistics" in report
+    assert "percolation is measured from 30 on." in report
     graph = nx.node_link_graph(json.loads((tmp_path / "landscape.json").read_text()), edges="links")
     assert (graph.graph["runs"], graph.graph["coarse"]) == (8, False)
     assert (tmp_path / "graph.png").stat().st_size > 5000
@@ -59,8 +59,8 @@ def test_the_report_of_eight_runs(runs: list[Path], tmp_path: Path, capsys: pyte
 def test_one_run_is_refused_its_laws(runs: list[Path], tmp_path: Path) -> None:
     main(["landscape", str(runs[0]), "--out", str(tmp_path)])
     report = (tmp_path / "report.md").read_text()
-    assert "Refused: needs 4 sizes and 8 runs that generalised; got 1 and 1." in report
-    assert "Refused: needs 5 runs that generalised, got 1." in report
+    assert "No law is fitted below 4 sizes and 8 generalised runs; there are 1 and 1." in report
+    assert "No barrier is fitted below 5 runs that generalised; there are 1." in report
 
 
 def test_runs_with_different_probes_are_coarse(runs: list[Path], tmp_path: Path) -> None:

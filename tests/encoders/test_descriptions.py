@@ -77,6 +77,8 @@ def test_the_record_sees_what_the_caller_names(folder: Path, readings: Callable[
         {"name": "resnet", "weights": "FOLDER", "depths": [1], "widths": [4]},
         {"name": "resnet", "weights": "FOLDER/model.safetensors"},
         {"name": "torchvision", "model": "resnet18", "weights": "FOLDER"},
+        {"name": "timm", "model": "resnet18", "pretrained": "FOLDER/model.safetensors"},
+        {"name": "timm", "model": "resnet18", "pretrained": True},
         {"name": "small_cnn", "widths": [4], "model": "FOLDER"},
     ],
     ids=lambda encoder: "-".join(map(str, encoder)),
@@ -211,5 +213,5 @@ def test_every_registered_encoder_says_what_a_file_may_hold() -> None:
     assert _DESCRIBED.keys() == REGISTRY.keys()
     for name, arguments in _DESCRIBED.items():
         assert not sources & set(arguments)
-        assert "model" not in arguments or name == "torchvision"
+        assert "model" not in arguments or name in ("torchvision", "timm")
     assert isinstance(build_encoder({"name": "modular", "modulus": 5}), nn.Module)

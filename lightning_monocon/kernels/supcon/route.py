@@ -21,9 +21,11 @@ from lightning_monocon.kernels.dispatch import Backend, in_transform, use_triton
 Loss = Literal["supcon", "cross_supcon"]
 Route = Literal["operator", "kernels", "ranks", "streamed", "formula"]
 
-# From counts of operations and launches, not measured on a GPU: below, a step is a handful of launches either way. Two
-# sets need more rows, because their class sums take launches that comparing labels inside the tiles saves. An
-# architecture on which no kernel has run is left to torch.
+# From counts of operations and launches: below, a step is a handful of launches either way. On an H200 the loss of one
+# set was then measured (benchmarks/results/2026-11-28-kernels_cuda.md): with the plain formula as its rival it is
+# slower at 256 and 1024 rows; with the streamed torch path, which is the other choice here, faster at both. Two sets
+# need more rows, because their class sums take launches that comparing labels inside the tiles saves. An architecture
+# on which no kernel has run is left to torch.
 TABLES = {"supcon": {"sm_80": 256, "sm_90": 256}, "cross_supcon": {"sm_80": 1024, "sm_90": 1024}}
 """Rows (anchors, for two sets) from which ``backend="auto"`` takes the kernels, by loss and architecture."""
 

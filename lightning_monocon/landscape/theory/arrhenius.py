@@ -135,11 +135,16 @@ def _objection(escapes: Sequence[Escape], criteria: dict[str, float]) -> str:
     temperatures, counts = np.unique([round(e.temperature, 15) for e in escapes], return_counts=True)
     if len(temperatures) < MIN_TEMPERATURES or temperatures[-1] < MIN_SPAN * temperatures[0]:
         span = temperatures[-1] / temperatures[0]
-        return f"{len(temperatures)} temperatures spanning x{span:.1f}, needs {MIN_TEMPERATURES} spanning x{MIN_SPAN:g}"
+        return (
+            f"{len(temperatures)} temperatures over a factor of {span:.1f} are too few: it takes {MIN_TEMPERATURES} "
+            f"over a factor of {MIN_SPAN:g}"
+        )
     if counts.min() < MIN_SEEDS:
-        return f"{counts.min()} runs at a temperature, needs {MIN_SEEDS}"
+        return f"a temperature has {counts.min()} runs, and it takes {MIN_SEEDS}"
     lead = min(value for name, value in criteria.items() if name != "arrhenius") - criteria["arrhenius"]
-    return "" if lead > MIN_LEAD else f"leads its best rival by {lead:.1f} in AICc, needs more than {MIN_LEAD:g}"
+    return (
+        "" if lead > MIN_LEAD else f"its AICc leads the best rival's by {lead:.1f}, and it takes more than {MIN_LEAD:g}"
+    )
 
 
 def _barrier(log_time: Floats, inverse_temperature: Floats) -> tuple[float, float]:

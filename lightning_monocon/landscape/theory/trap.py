@@ -35,7 +35,7 @@ def pooled_exponent(times: npt.ArrayLike, fallibility: npt.ArrayLike) -> Estimat
     """
     moments, curves = np.asarray(times, dtype=np.float64), np.atleast_2d(np.asarray(fallibility, dtype=np.float64))
     if len(curves) < MIN_RUNS:
-        return refuse(f"{len(curves)} runs: one run gives mu with a deviation of 0.1 to 0.2, needs {MIN_RUNS}")
+        return refuse(f"it takes {MIN_RUNS} runs, as one gives mu with a deviation of 0.1 to 0.2; got {len(curves)}")
     logs = np.log(curves)
     pooled = power_law(moments, np.exp(logs.mean(axis=0)))
     centred = np.log(moments) - np.log(moments).mean()

@@ -36,10 +36,13 @@ def test_the_standard_error_is_honest() -> None:
 @pytest.mark.parametrize(
     ("escapes", "reason"),
     [
-        (_escapes(8.0, np.array([1.0, 8.0]), runs=12), "2 temperatures spanning x8.0, needs 4 spanning x4"),
-        (_escapes(8.0, np.geomspace(1, 2, 5), runs=5), "5 temperatures spanning x2.0"),
-        (_escapes(8.0, np.geomspace(1, 8, 5), runs=2), "2 runs at a temperature, needs 3"),
-        (_escapes(0.1, np.geomspace(1, 8, 5), runs=3), "leads its best rival by"),
+        (
+            _escapes(8.0, np.array([1.0, 8.0]), runs=12),
+            "2 temperatures over a factor of 8.0 are too few: it takes 4 over a factor of 4",
+        ),
+        (_escapes(8.0, np.geomspace(1, 2, 5), runs=5), "5 temperatures over a factor of 2.0"),
+        (_escapes(8.0, np.geomspace(1, 8, 5), runs=2), "a temperature has 2 runs, and it takes 3"),
+        (_escapes(0.1, np.geomspace(1, 8, 5), runs=3), "its AICc leads the best rival's by"),
         ([e._replace(optimizer="adamw") for e in _escapes(8.0, np.geomspace(1, 8, 5), 3)], "only minibatch SGD"),
         ([e._replace(batch_size=None) for e in _escapes(8.0, np.geomspace(1, 8, 5), 3)], "only minibatch SGD"),
     ],

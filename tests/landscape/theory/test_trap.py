@@ -18,7 +18,7 @@ def test_pooled_trap_exponent(mu: float) -> None:
     assert 0 < fit.error < 0.03
     one = pooled_exponent(times, curves[:1])
     assert one.is_refused
-    assert "needs 10" in one.reason
+    assert "takes 10 runs" in one.reason
 
 
 def test_trap_exponent_saturates_at_one() -> None:

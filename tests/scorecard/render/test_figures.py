@@ -124,7 +124,7 @@ def test_axes_hold_what_can_be_and_show_what_is(
             low, high = sorted(panel.get_ylim())
             if "%" in panel.get_ylabel():
                 assert 0 <= low < high <= 100, name
-            if name in ("spectrum.png", "correlation.png") or panel.get_title().startswith("the upper"):
+            if name in ("spectrum.png", "correlation.png") or panel.get_title().startswith("The best"):
                 continue
             heights = [value for line in panel.lines for value in np.ravel(line.get_ydata())]
             assert all(low <= value <= high for value in heights), f"{name} hides a point"

@@ -39,8 +39,8 @@ def frontier_figure(card: Scorecard) -> Figure:
     label = axis_label(card.truth.measures[0])
     percent_axis(panels[0], floor - 5, best + 6, label)
     percent_axis(panels[1], best - _ZOOM, best + _ZOOM / 5, label)
-    panels[0].set_title("all (a ring marks n99)", fontsize=10)
-    panels[1].set_title(f"the upper {_ZOOM:.0f} points", fontsize=10)
+    panels[0].set_title("Every size (a ring marks n99)", fontsize=10)
+    panels[1].set_title(f"The best {_ZOOM:.0f} points", fontsize=10)
     legend_above(figure, panels[0])
     return figure
 

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encode by the real timm, with random weights and without a network; skipped where it does not import.
+
+It is no dependency: it imports torchvision, whose package on PyPI belongs to CUDA builds of torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lightning_monocon import MonoCon
+from lightning_monocon.encoders import TimmEncoder, build_encoder, encoder_spec
+from lightning_monocon.encoders.image.timm_model import import_timm
+
+IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def timm() -> ModuleType:
+    """The real timm; skips where there is none for the installed torch."""
+    try:
+        return import_timm()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("resnet18", None), ("resnet18.a1_in1k", None), ("mobilenetv3_small_050", None), ("vit_tiny_patch16_224", 32)],
+)
+def test_its_features_are_what_timm_gives_its_classifier(name: str, size: int | None, timm: ModuleType) -> None:
+    torch.manual_seed(0)
+    encoder = TimmEncoder(name, image_size=size).eval()
+    whole = timm.create_model(name, pretrained=False, **({} if size is None else {"img_size": size})).eval()
+    whole.load_state_dict(encoder.network.state_dict(), strict=False)
+    expected = whole.forward_head(whole.forward_features(IMAGES), pre_logits=True)
+    found = encoder(IMAGES)
+    assert found.shape == (4, encoder.out_features)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_checkpoint_describes_it(timm: ModuleType, tmp_path: Path, no_network: None) -> None:
+    encoder = TimmEncoder("vit_tiny_patch16_224", image_size=32).eval()
+    spec = encoder_spec(encoder)
+    assert spec == {"name": "timm", "model": "vit_tiny_patch16_224", "image_size": 32}
+    again = build_encoder(spec).eval()
+    again.load_state_dict(encoder.state_dict())
+    assert torch.equal(again(IMAGES), encoder(IMAGES))
+    model = MonoCon(encoder, head="mlp", warmup_epochs=0)
+    loss = model.loss(model(IMAGES), torch.tensor([0, 0, 1, 1]))
+    loss.backward()
+    assert loss.isfinite()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_with_or_without_a_classifier(suffix: str, timm: ModuleType, tmp_path: Path, no_network: None) -> None:
+    torch.manual_seed(1)
+    whole = timm.create_model("resnet18", pretrained=False).eval()
+    path = tmp_path / f"weights{suffix}"
+    save_file(whole.state_dict(), path) if suffix == ".safetensors" else torch.save(whole.state_dict(), path)
+    encoder = TimmEncoder("resnet18.a1_in1k", pretrained=str(path)).eval()
+    torch.testing.assert_close(whole.fc(encoder(IMAGES)), whole(IMAGES))
+
+
+def test_the_preparation_is_that_of_the_weights(timm: ModuleType) -> None:
+    found = TimmEncoder("resnet18.a1_in1k").preparation
+    assert found == ((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")
+    assert TimmEncoder("vit_tiny_patch16_224", image_size=32).preparation.size == (32, 32)
+    assert TimmEncoder("vit_tiny_patch16_224", image_size=32).preparation.mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("name", ["hf-hub:timm/resnet18.a1_in1k", "local-dir:FOLDER", "resnet18000", "FOLDER", ""])
+def test_only_names_of_its_list(name: str, timm: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("it reads folders and asks hubs"))
+    with pytest.raises(ValueError, match=r"`model` must be a name that `timm.list_models\(\)` has, with or without a"):
+        build_encoder({"name": "timm", "model": name.replace("FOLDER", str(tmp_path))})
+
+
+class Touch:
+    """A pickle that makes a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_what_a_file_must_be(timm: ModuleType, tmp_path: Path, no_network: None) -> None:
+    with pytest.raises(RuntimeError, match=r"`pretrained` must be a local file or folder, .*'nowhere\.pth' could not"):
+        TimmEncoder("resnet18", pretrained="nowhere.pth")
+    torch.save({"a": Touch(tmp_path / "mark")}, tmp_path / "code.pth")
+    with pytest.raises(ValueError, match=r"`pretrained` must be a file of tensors, .*code\.pth' is damaged or holds"):
+        TimmEncoder("resnet18", pretrained=str(tmp_path / "code.pth"))
+    assert not (tmp_path / "mark").exists()
+    torch.save(timm.create_model("resnet34", pretrained=False).state_dict(), tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"`pretrained` must hold the parameters of timm's 'resnet18'; "):
+        TimmEncoder("resnet18", pretrained=str(tmp_path / "other.pth"))
+
+
+def test_what_else_does_not_fit(timm: ModuleType) -> None:
+    with pytest.raises(ValueError, match=r"`image_size` must be left out for 'resnet18', which takes any; got 32"):
+        TimmEncoder("resnet18", image_size=32)
+    with pytest.raises(ValueError, match=r"`model` must have a tag of weights that timm knows; got 'resnet18.nope'"):
+        TimmEncoder("resnet18.nope", pretrained=True)
+
+
+@pytest.mark.parametrize("missing", ["timm", "torchvision"])
+def test_without_its_packages(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision") if missing == "timm" else None)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(RuntimeError, match=rf"{missing} must be installed "):
+        TimmEncoder()
