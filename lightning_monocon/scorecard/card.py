@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 import numpy as np
@@ -15,11 +15,13 @@ from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_budgets, b
 from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Measure, default_dims
+from lightning_monocon.scorecard.known import all_known
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.origin import Origin
 from lightning_monocon.scorecard.ranking import Winner, winner
-from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
+from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure_all
 from lightning_monocon.scorecard.smallest import Smallest, smallest_form
+from lightning_monocon.scorecard.truths import Truth
 from lightning_monocon.scorecard.verdict import Verdict, flags, judge, training_flags
 
 
@@ -68,7 +70,7 @@ class Arm:
 
 @dataclass(frozen=True, eq=False)
 class Scorecard:
-    """Hold everything that a comparison found.
+    """Hold everything that a comparison found by one truth.
 
     Attributes:
         baseline: Name of the arm that the others are judged against; cut by PCA, it is their rival at every size.
@@ -83,6 +85,8 @@ class Scorecard:
         smallest: The fewest bytes within the noise of the whole baseline; None if nothing smaller was measured, or the
             baseline itself finds no more than chance.
         origin: Data, recipe, encoder, version, date and command; None before the card is written.
+        others: The same arms judged by the other truths that are known of them.
+        left_out: Names of null models that this truth leaves no room for.
     """
 
     baseline: str
@@ -96,6 +100,13 @@ class Scorecard:
     alternative: Scorecard | None = None
     smallest: Smallest | None = None
     origin: Origin | None = None
+    others: tuple[Scorecard, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def truth(self) -> Truth:
+        """What the arms are judged by; of the baseline's first seed where seeds have rows of their own."""
+        return self.arm(self.baseline).scores[0].truth
 
     def arm(self, name: str) -> Arm:
         """Return the arm of that name.
@@ -135,27 +146,47 @@ def build(
         with_nulls: Whether to score the null models too; on many rows they take longer than the arms.
 
     Raises:
-        ValueError: If the baseline is not among the arms, an arm has no embeddings or two of one seed, or arms were
-            judged on different queries.
+        ValueError: If the baseline is not among the arms, an arm has no embeddings or two of one seed, or arms are
+            judged by different truths or on different queries.
     """
     _check(sets, baseline)
+    sets = all_known(sets, baseline)
     names = [baseline, *(name for name in sets if name != baseline)]
     kept = tuple(sorted(set(dims))) or default_dims(max(data.dim for name in names for data in sets[name]))
     # Every arm is measured at every other arm's n99 as well: n99 is never quoted without its rival at that size.
-    first = _by_seed(sets[baseline])[0]
-    made = [] if brief or not with_nulls else [make(first) for make in NULL_MODELS.values()]
-    nulls = [data for data in made if data is not None]
+    made = {} if brief or not with_nulls else {name: make(sets[baseline][0]) for name, make in NULL_MODELS.items()}
+    nulls = [data for data in made.values() if data is not None]
     extra = {*kept, *effective_dimensions([*(data for name in names for data in sets[name]), *nulls])}
-    scores = {name: [measure(data, extra=extra, rounded=not brief) for data in _by_seed(sets[name])] for name in names}
-    width = max(data.dim for runs in scores.values() for data in runs)
-    arms = tuple(_arm(name, scores[name], scores[baseline], (histories or {}).get(name, ())) for name in names)
+    measured = {name: [measure_all(data, extra=extra, rounded=not brief) for data in sets[name]] for name in names}
+    # Full width and n99 are all that a verdict needs.
+    shams = [score for data in nulls for score in measure_all(data, dims=(1, data.dim))]
+    cards = []
+    for place, truth in enumerate(sets[baseline][0].judges()):
+        scores = {name: [run[place] for run in runs] for name, runs in measured.items()}
+        mine = [score for score in shams if score.truth.name == truth.name]
+        card = _card(scores, mine, kept, histories or {}, brief=brief)
+        cards.append(replace(card, left_out=tuple(name for name in made if name not in {sham.arm for sham in mine})))
+    return replace(cards[0], others=tuple(cards[1:]))
+
+
+def _card(
+    scores: Mapping[str, Sequence[Score]],
+    nulls: Sequence[Score],
+    kept: tuple[int, ...],
+    histories: Mapping[str, Sequence[History]],
+    *,
+    brief: bool,
+) -> Scorecard:
+    """Return the card of one truth; the first arm is the baseline."""
+    baseline = next(iter(scores))
+    width = max(score.dim for runs in scores.values() for score in runs)
+    arms = tuple(_arm(name, runs, scores[baseline], histories.get(name, ())) for name, runs in scores.items())
     return Scorecard(
         baseline=baseline,
         arms=arms,
         dims=kept,
         winners=tuple(winner(scores, k) for k in kept),
-        # Full width and n99 are all that a verdict needs.
-        nulls=tuple(_arm(data.arm, [measure(data, dims=(1, data.dim))], scores[baseline][:1], ()) for data in nulls),
+        nulls=tuple(_arm(score.arm, [score], scores[baseline][:1], ()) for score in nulls),
         byte_winners=() if brief else _byte_winners(scores, width),
         effects=effects(scores),
         stage=scores[baseline][0].stage,
@@ -174,12 +205,9 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
 
 def _arm(name: str, scores: Sequence[Score], baseline: Sequence[Score], histories: Sequence[History]) -> Arm:
     verdict = Verdict("baseline", "what the others must beat") if scores is baseline else judge(scores, baseline)
-    found = dict.fromkeys([*(flag for score in scores for flag in flags(score)), *training_flags(histories)])
+    of_scores = (flag for score in scores for flag in (*flags(score), *score.truth.warnings))
+    found = dict.fromkeys([*of_scores, *training_flags(histories)])
     return Arm(name, tuple(scores), verdict, tuple(found), tuple(histories))
-
-
-def _by_seed(sets: Sequence[EmbeddingSet]) -> list[EmbeddingSet]:
-    return sorted(sets, key=lambda data: data.seed)
 
 
 def _check(sets: Mapping[str, Sequence[EmbeddingSet]], baseline: str) -> None:

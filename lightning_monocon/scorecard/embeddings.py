@@ -266,6 +266,11 @@ def _check_classes(data: EmbeddingSet) -> None:
 
 def _check_truths(data: EmbeddingSet) -> None:
     rows = {"gallery": len(data.gallery), "query": len(data.query), **{n: len(part) for n, part in data.sides.items()}}
+    names = [truth.name for truth in data.judges()]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(
+            f"`truths` must have different names; {twice[0]} occurs {names.count(twice[0])} times: rename."
+        )
     for truth in data.truths:
         for side, needed, exact in truth.needs():
             if side not in rows:

@@ -17,7 +17,6 @@ from torch.nn.functional import normalize
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.truths.labels import NEIGHBOURS
-from lightning_monocon.scorecard.truths.truth import distinct
 
 CONE_OFFSET = 10.0
 """Length of the constant that is added to unit rows: mean cosine about 0.99, RMSE about ten times lower."""
@@ -66,17 +65,16 @@ def repeated_rows(data: EmbeddingSet) -> EmbeddingSet | None:
 
 
 def _of_rows(data: EmbeddingSet, rows: Tensor, arm: str) -> EmbeddingSet | None:
-    """Return a gallery of the given rows; None if that is no fewer different ones, or a truth says nothing of it."""
-    truths = [truth.onto(rows) for truth in data.truths]
-    if None in truths or len(distinct(rows)) > 2 * SUBSAMPLE * len(data.gallery) + NEIGHBOURS:
+    """Return a gallery of the given rows with the truths that say something of it; None if none does."""
+    known = tuple(moved for truth in data.truths if (moved := truth.onto(rows)) is not None)
+    if not known and data.gallery_labels is None:
         return None
     labels = None if data.gallery_labels is None else data.gallery_labels[rows]
-    known = tuple(truth for truth in truths if truth is not None)
     return replace(data, gallery=data.gallery[rows], gallery_labels=labels, truths=known, arm=arm)
 
 
 def _fifth(data: EmbeddingSet) -> Tensor:
-    """Row numbers of a fifth of the gallery, ascending, in which every answer that a truth names stays."""
+    """Row numbers of a fifth of the gallery, ascending, with all answers that a truth names if they are that few."""
     generator = torch.Generator().manual_seed(data.seed)
     order = torch.randperm(len(data.gallery), generator=generator)
     if data.gallery_labels is not None:
@@ -86,10 +84,12 @@ def _fifth(data: EmbeddingSet) -> Tensor:
         for label in set(labels.tolist()):
             turn[labels == label] = torch.arange(int((labels == label).sum()))
         order = order[torch.argsort(turn, stable=True)]
-    answers = distinct(torch.cat([order[:0], *(truth.answers for truth in data.truths)]))
     count = max(NEIGHBOURS, round(SUBSAMPLE * len(order)), 2)
-    others = order[~torch.isin(order, answers)]
-    return torch.cat([answers, others[: max(0, count - len(answers))]]).sort().values
+    for truth in data.truths:
+        if len(truth.answers) <= count:
+            named = torch.isin(order, truth.answers)
+            order = torch.cat([order[named], order[~named]])
+    return order[:count].sort().values
 
 
 NULL_MODELS: Mapping[str, Callable[[EmbeddingSet], EmbeddingSet | None]] = {

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +12,11 @@ from lightning_monocon.scorecard.card import Arm, Scorecard, build
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
 from lightning_monocon.scorecard.files import load_files
 from lightning_monocon.scorecard.frontier import default_dims
+from lightning_monocon.scorecard.known import with_truths, with_truths_of
 from lightning_monocon.scorecard.ranking import winner
-from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure
+from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure_all
 from lightning_monocon.scorecard.smallest import smallest_form
+from lightning_monocon.scorecard.truths import Truth
 from lightning_monocon.scorecard.verdict import Verdict, flags, judge, judge_alone
 
 NULL_PAIRS = 50_000_000
@@ -28,17 +30,21 @@ class JudgedScore(Score):
 
     Attributes:
         verdict: What the embedding is, in words.
+        others: The same by the other truths that are known.
     """
 
     verdict: Verdict
+    others: tuple[JudgedScore, ...] = ()
 
 
 def score(
     *,
     gallery: Rows,
-    gallery_labels: Rows,
+    gallery_labels: Rows | None = None,
     query: Rows,
-    query_labels: Rows,
+    query_labels: Rows | None = None,
+    truths: Sequence[Truth] = (),
+    sides: Mapping[str, Rows] | None = None,
     baseline: EmbeddingSet | None = None,
     dims: Iterable[int] | None = None,
     arm: str = "embeddings",
@@ -47,16 +53,19 @@ def score(
 
     Args:
         gallery: ``(N, D)`` embeddings that are searched, usually of the training split.
-        gallery_labels: ``(N,)`` integers.
+        gallery_labels: ``(N,)`` integers, if there are labels.
         query: ``(Q, D)`` embeddings that search, usually of the test split.
-        query_labels: ``(Q,)`` integers.
+        query_labels: ``(Q,)`` integers, if there are labels.
+        truths: what is known besides labels: qrels, graded pairs, neighbours. Without labels and truths, the neighbours
+            in the baseline are asked for, or those that the embeddings have at full width.
+        sides: further rows by name, to which graded pairs may refer.
         baseline: another model's embeddings of the same rows, in the same order: what was there before. Whether an
             embedding is compact is a comparison, so without one the verdict can only be that it collapsed.
         dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... D.
         arm: name in tables and figures.
 
     Returns:
-        Metrics, frontier and ``verdict``.
+        Metrics, frontier and ``verdict`` by the labels or else the first truth; by the others in ``others``.
 
     Raises:
         TypeError: for the wrong kind of numbers.
@@ -72,9 +81,11 @@ def score(
     """
     data = EmbeddingSet(
         gallery=as_tensor("gallery", gallery),
-        gallery_labels=as_tensor("gallery_labels", gallery_labels),
+        gallery_labels=None if gallery_labels is None else as_tensor("gallery_labels", gallery_labels),
         query=as_tensor("query", query),
-        query_labels=as_tensor("query_labels", query_labels),
+        query_labels=None if query_labels is None else as_tensor("query_labels", query_labels),
+        truths=tuple(truths),
+        sides={name: as_tensor("sides", rows) for name, rows in (sides or {}).items()},
         arm=arm,
     )
     return score_set(data, baseline, dims)
@@ -115,12 +126,10 @@ def scorecard_of(
     """
     if baseline is None:
         found = score_set(data, None, dims)
-        arm = Arm(data.arm, (found,), found.verdict, flags(found))
         kept = default_dims(data.dim) if dims is None else found.frontier.dims
-        winners = tuple(winner({data.arm: [found]}, k) for k in kept)
-        smallest = smallest_form({data.arm: [found]}, data.arm)
-        return Scorecard(baseline=data.arm, arms=(arm,), dims=kept, winners=winners, smallest=smallest)
-    _same_rows(data, baseline)
+        cards = [_card_of(score, kept) for score in (found, *found.others)]
+        return replace(cards[0], others=tuple(cards[1:]))
+    data, baseline = _alike(data, baseline)
     wanted = tuple(dims or ())
     _within_rank(data, wanted)
     name = baseline.arm if baseline.arm != data.arm else f"{baseline.arm} (baseline)"
@@ -128,17 +137,34 @@ def scorecard_of(
     return build(rivals, baseline=name, dims=wanted, with_nulls=len(data.gallery) * len(data.query) <= NULL_PAIRS)
 
 
+def _card_of(score: JudgedScore, dims: tuple[int, ...]) -> Scorecard:
+    """Return the scorecard of a score alone."""
+    scores = {score.arm: [score]}
+    found = (*flags(score), *score.truth.warnings)
+    return Scorecard(
+        baseline=score.arm,
+        arms=(Arm(score.arm, (score,), score.verdict, found),),
+        dims=dims,
+        winners=tuple(winner(scores, k) for k in dims),
+        smallest=smallest_form(scores, score.arm),
+    )
+
+
 def score_set(
     data: EmbeddingSet, baseline: EmbeddingSet | None = None, dims: Iterable[int] | None = None
 ) -> JudgedScore:
     """Score a checked set of embeddings, as :func:`score` does."""
-    found = measure(data, dims, rounded=True)
     if baseline is None:
-        return JudgedScore(**vars(found), verdict=judge_alone(found))
-    _same_rows(data, baseline)
+        found = measure_all(data, dims, rounded=True)
+        first, *others = (JudgedScore(**vars(each), verdict=judge_alone(each)) for each in found)
+        return replace(first, others=tuple(others))
+    data, baseline = _alike(data, baseline)
+    found = measure_all(data, dims, rounded=True)
     # The verdict asks the baseline at full width and at the n99 of the other; a whole frontier would double the time.
-    rival = measure(replace(baseline, seed=data.seed), dims=(1,), extra=effective_dimensions([data]))
-    return JudgedScore(**vars(found), verdict=judge([found], [rival]))
+    rivals = measure_all(replace(baseline, seed=data.seed), dims=(1,), extra=effective_dimensions([data]))
+    pairs = zip(found, rivals, strict=True)
+    first, *others = (JudgedScore(**vars(each), verdict=judge([each], [rival])) for each, rival in pairs)
+    return replace(first, others=tuple(others))
 
 
 def _within_rank(data: EmbeddingSet, dims: tuple[int, ...]) -> None:
@@ -150,16 +176,32 @@ def _within_rank(data: EmbeddingSet, dims: tuple[int, ...]) -> None:
         )
 
 
-def _same_rows(data: EmbeddingSet, baseline: EmbeddingSet) -> None:
-    for name in ("gallery_labels", "query_labels"):
-        ours, theirs = getattr(data, name), getattr(baseline, name)
-        if ours is None or theirs is None:
-            continue
-        if len(ours) != len(theirs):
+def _alike(data: EmbeddingSet, baseline: EmbeddingSet) -> tuple[EmbeddingSet, EmbeddingSet]:
+    """Return both sets, judged by the same truths about the same rows."""
+    _same_rows(data, baseline)
+    data = with_truths(with_truths_of(data, baseline), baseline)
+    baseline = with_truths_of(baseline, data)
+    theirs = [truth.name for truth in baseline.judges()]
+    for place, truth in enumerate(data.judges()):
+        if theirs[place : place + 1] != [truth.name] or baseline.judges()[place].key != truth.key:
             raise ValueError(
-                f"`baseline` must hold the same rows in the same order; its {name} are {len(theirs)}, not {len(ours)}."
+                f"`baseline` must be judged by the same truths; {truth.name} is not the same there, which has "
+                f"{', '.join(theirs)}: leave them out, and it is judged as the other embeddings are."
             )
-        if not ours.equal(theirs):
+    return data, baseline
+
+
+def _same_rows(data: EmbeddingSet, baseline: EmbeddingSet) -> None:
+    for side in ("gallery", "query"):
+        name = f"{side}_labels"
+        ours, theirs = getattr(data, name), getattr(baseline, name)
+        if len(getattr(data, side)) != len(getattr(baseline, side)):
+            name = side if ours is None or theirs is None else name
+            raise ValueError(
+                f"`baseline` must hold the same rows in the same order; its {name} are "
+                f"{len(getattr(baseline, side))}, not {len(getattr(data, side))}."
+            )
+        if ours is not None and theirs is not None and not ours.equal(theirs):
             raise ValueError(
                 f"`baseline` must hold the same rows in the same order; its {name} differ in "
                 f"{int((ours != theirs).sum())} of {len(ours)} places."

@@ -3,21 +3,43 @@
 
 from __future__ import annotations
 
-from lightning_monocon.scorecard.card import Scorecard
+from lightning_monocon.scorecard.card import Arm, Scorecard, mean_and_deviation
 
 _SPECTRAL = ("rmse", "fvu", "total_variance", "mean_cosine", "feature_correlation")
-_FIGURES = {name: name for name in ("n99", "n", "dim", "knn_accuracy", *_SPECTRAL)}
-_FIGURES |= {"recall@1": "recall_at_1", "recall@5": "recall_at_5"}
-"""Attributes of a score by their names in tables and summaries."""
+_OF_LABELS = ("knn_accuracy", "recall@1", "recall@5")
+"""Measures that are logged; of other truths all are."""
+
+
+def _figures(card: Scorecard, arm: Arm) -> dict[str, list[float]]:
+    """Return the figures of an arm, one number for each seed, by their names in tables and summaries."""
+    shape = {name: [float(getattr(score, name)) for score in arm.scores] for name in ("n99", "n", "dim")}
+    spectral = {name: [float(getattr(score, name)) for score in arm.scores] for name in _SPECTRAL}
+    first, *more = (_measures(judged, arm.name) for judged in (card, *card.others))
+    vote, *recalls = first
+    others = {
+        f"{judged.truth.name}/{name}": values
+        for judged, measured in zip(card.others, more, strict=True)
+        for name, values in measured.items()
+    }
+    return {**shape, vote: first[vote], **spectral, **{name: first[name] for name in recalls}, **others}
+
+
+def _measures(card: Scorecard, name: str) -> dict[str, list[float]]:
+    chosen = _OF_LABELS if card.truth.kind == "labels" else card.truth.measures
+    return {
+        measure: [score.figures[measure] for score in card.arm(name).scores]
+        for measure in chosen
+        if measure in card.truth.measures
+    }
 
 
 def logged_table(card: Scorecard) -> tuple[list[str], list[list[str | int | float]]]:
     """Return the columns and rows of a table: one row per arm and seed."""
-    columns = ["arm", "seed", *_FIGURES, "verdict"]
+    columns = ["arm", "seed", *_figures(card, card.arms[0]), "verdict"]
     rows: list[list[str | int | float]] = [
-        [arm.name, score.seed, *(float(getattr(score, name)) for name in _FIGURES.values()), arm.verdict.word]
+        [arm.name, score.seed, *figures, arm.verdict.word]
         for arm in card.arms
-        for score in arm.scores
+        for score, *figures in zip(arm.scores, *_figures(card, arm).values(), strict=True)
     ]
     return columns, rows
 
@@ -30,7 +52,7 @@ def logged_summary(card: Scorecard) -> dict[str, float | str]:
     """
     summary: dict[str, float | str] = {}
     for place, arm in enumerate(card.arms, start=1):
-        figures: dict[str, float | str] = {name: arm.spread(attribute)[0] for name, attribute in _FIGURES.items()}
+        figures: dict[str, float | str] = {name: mean_and_deviation(values)[0] for name, values in _figures(card, arm).items()}
         is_single = place == len(card.arms) <= 2
         for prefix in ("scorecard/", f"scorecard/{arm.name}/") if is_single else (f"scorecard/{arm.name}/",):
             summary |= {f"{prefix}{name}": value for name, value in figures.items()}

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lightning_monocon.scorecard.card import Scorecard
-from lightning_monocon.scorecard.render.figures import CAPTIONS
+from lightning_monocon.scorecard.render.figures import caption
 from lightning_monocon.scorecard.render.sentences import (
     CAUSES,
-    LEGEND,
     MARKS,
     NULLS,
     STAGES,
@@ -26,6 +25,7 @@ from lightning_monocon.scorecard.render.sentences import (
     verdict_lines,
 )
 from lightning_monocon.scorecard.render.tables import Table, accuracy_table, frontier_table, shape_table
+from lightning_monocon.scorecard.render.truth_sentences import legend, truth_lines
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Outline:
 
     Attributes:
         title: Its heading.
-        summary: The bottom line, and what was compared.
+        summary: What is measured unless it is labels, the bottom line, and what was compared.
         origin: Names and values: data, recipe, encoder, date and command.
         sections: Its sections, none of them empty.
     """
@@ -73,7 +73,7 @@ def outline(card: Scorecard, figures: Iterable[str] = ()) -> Outline:
     """
     origin = card.origin.lines() if card.origin else ()
     filled = [part for part in _sections(card, figures) if part.sentences or part.tables or part.figures]
-    return Outline(title(card), (bottom_line(card), headline(card)), origin, filled)
+    return Outline(title(card), (*truth_lines(card), bottom_line(card), headline(card)), origin, filled)
 
 
 def _sections(card: Scorecard, figures: Iterable[str]) -> Iterator[Section]:
@@ -82,11 +82,24 @@ def _sections(card: Scorecard, figures: Iterable[str]) -> Iterator[Section]:
     yield Section("Best at each size", MARKS, best_lines(card), [frontier_table(card)])
     yield Section("Best at each number of bytes", sentences=byte_lines(card))
     yield Section("Measurements", tables=[accuracy_table(card), shape_table(card)])
-    yield Section("Figures", figures=[(name, CAPTIONS[name]) for name in figures])
+    yield Section("Figures", figures=[(name, caption(name, card)) for name in figures])
     yield Section("Constraint against initialisation", CAUSES, effect_lines(card))
     if card.alternative:
         stage = STAGES.get(card.alternative.stage, card.alternative.stage)
         tables = [frontier_table(card.alternative)]
         yield Section(f"Under the other checkpoint rule: {stage}", MARKS, rule_lines(card), tables)
     yield Section("Null models", NULLS, null_lines(card))
-    yield Section("How to read this", sentences=LEGEND)
+    for other in card.others:
+        yield from _of_truth(other)
+    yield Section("How to read this", sentences=legend(card))
+
+
+def _of_truth(card: Scorecard) -> Iterator[Section]:
+    """Yield what a further truth has to say; the shapes of the arms are the same for all truths."""
+    name = f"Judged by {card.truth.name}"
+    yield Section(name, sentences=[bottom_line(card), headline(card)])
+    yield Section(f"{name}: verdicts", sentences=verdict_lines(card))
+    yield Section(f"{name}: best at each size", MARKS, best_lines(card), [frontier_table(card)])
+    yield Section(f"{name}: best at each number of bytes", sentences=byte_lines(card))
+    yield Section(f"{name}: measurements", tables=[accuracy_table(card)])
+    yield Section(f"{name}: null models", NULLS, null_lines(card))

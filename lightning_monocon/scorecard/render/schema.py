@@ -46,7 +46,7 @@ from lightning_monocon.scorecard.smallest import Smallest
 from lightning_monocon.scorecard.truths import LabelTruth, Truth
 from lightning_monocon.scorecard.verdict import Verdict
 
-SCHEMA = "lightning-monocon/scorecard/2"
+SCHEMA = "lightning-monocon/scorecard/3"
 """Name and version of the layout; the number grows when a reader of the old layout would go wrong."""
 
 
@@ -70,8 +70,15 @@ def _card(card: Scorecard) -> dict[str, Any]:
         "byte_winners": [_byte_winner(winner) for winner in card.byte_winners],
         "effects": [_effect(effect) for effect in card.effects],
         "nulls": [_arm(arm) for arm in card.nulls],
+        "nulls_left_out": list(card.left_out),
+        "truth": _truth(card.truth),
+        "others": [_of_truth(other) for other in card.others],
         "alternative": _card(card.alternative) if card.alternative else None,
     }
+
+
+def _of_truth(card: Scorecard) -> dict[str, Any]:
+    return {"smallest": _smallest(card.smallest) if card.smallest else None, **_card(card)}
 
 
 def score_as_json(score: Score) -> dict[str, Any]:
@@ -84,6 +91,7 @@ def score_as_json(score: Score) -> dict[str, Any]:
     figures["spectrum"] = score.spectrum.tolist()
     figures["frontier"] = _frontier(score.frontier)
     figures["rounded"] = [_frontier(line) for line in score.rounded]
+    figures["others"] = [score_as_json(other) for other in score.others] if isinstance(score, JudgedScore) else []
     figures["verdict"] = _verdict(score.verdict) if isinstance(score, JudgedScore) else None
     return _finite(figures)
 
@@ -104,6 +112,7 @@ def _truth(truth: Truth) -> dict[str, Any]:
         "measures": list(truth.measures),
         "unit": truth.unit,
         "units": truth.units,
+        "warnings": list(truth.warnings),
     }
 
 

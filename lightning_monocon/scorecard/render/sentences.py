@@ -13,6 +13,7 @@ from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.causes import Effect
 from lightning_monocon.scorecard.ranking import Comparison, Winner
 from lightning_monocon.scorecard.render.tables import BEST, TIED, nothing_left_out, signed
+from lightning_monocon.scorecard.render.words import amount, asked, noun
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.smallest import Smallest, has_skill
 
@@ -43,8 +44,8 @@ LEGEND = (
         "collapsed embedding has the lowest n99 of all, so read it with the two columns beside it. With a single seed, "
         "the brackets hold its 95 % interval over rows.",
     ),
-    Sentence("at n99", "5-NN accuracy when only that many dimensions are kept (the largest n99 over the seeds)."),
-    Sentence("PCA rival", "5-NN accuracy of the baseline cut by PCA to as many dimensions."),
+    Sentence("at n99", "{} when only that many dimensions are kept (the largest n99 over the seeds)."),
+    Sentence("PCA rival", "{} of the baseline cut by PCA to as many dimensions."),
     Sentence(
         "RMSE and FVU",
         "What the leading n99 components do not explain of the queries: as an error per entry, and as a fraction of "
@@ -103,23 +104,26 @@ def _bottom_line(card: Scorecard) -> str:
     if small is None:
         return f"Nothing smaller than the whole {card.baseline} was measured."
     width, size, accuracy = small.whole
-    whole = f"the whole {card.baseline} ({width} float32 numbers, {size} bytes, 5-NN accuracy {100 * accuracy:.1f} %)"
+    measure = card.truth.measures[0]
+    told = f"{noun(measure)} {amount(measure, accuracy)}"
+    whole = f"the whole {card.baseline} ({width} float32 numbers, {size} bytes, {told})"
+    difference = f"The difference in {_bare(measure)} is {points(small.margin)}."
     tried = f"all measured sizes ({_listed(small.storages)})"
     if not small.within:
         return (
             f"No embedding smaller than {whole} is within the noise of it. The nearest of {tried} is "
-            f"{_form(card, small)}. The difference in accuracy is {points(small.margin)}."
+            f"{_form(card, small)}. {difference}"
         )
     return (
-        f"The smallest embedding within the noise of {whole} is {_form(card, small)}. The difference in accuracy is "
-        f"{points(small.margin)}. {_unproven(small.margin)} It was chosen among {tried} by the same queries that "
-        "judge it, so its accuracy is slightly optimistic."
+        f"The smallest embedding within the noise of {whole} is {_form(card, small)}. {difference} "
+        f"{_unproven(small.margin)} It was chosen among {tried} by the same {_units(card)} that judge it, so its "
+        f"{_bare(measure)} is slightly optimistic."
     )
 
 
 def _form(card: Scorecard, small: Smallest) -> str:
     name = f"{small.arm} itself" if small.arm == card.baseline else small.arm
-    size = f"{_counted(small.bytes, 'byte')}, {100 * small.accuracy:.1f} %"
+    size = f"{_counted(small.bytes, 'byte')}, {amount(card.truth.measures[0], small.accuracy)}"
     return f"{name} as {small.storage} in {_counted(small.k, 'dimension')} ({size})"
 
 
@@ -135,10 +139,8 @@ def headline(card: Scorecard) -> Sentence:
     """Say what was compared: arms, seeds, rows, classes and chance."""
     first = card.arm(card.baseline).scores[0]
     seeds = sorted({seed for arm in card.arms for seed in arm.seeds})
-    rows = (
-        f"The gallery has {first.n} rows, and there are {first.n_query} queries in {first.classes} classes (chance "
-        f"{100 * first.chance:.1f} %)."
-    )
+    chance = amount(first.measure, first.chance)
+    rows = f"The gallery has {first.n} rows, and there are {asked(first)} (chance {chance})."
     if len(card.arms) == 1:
         return Sentence("", f"This scorecard describes {card.baseline} alone. {rows}")
     single = f"on seed {seeds[0]}; a single seed does not show the noise of training"
@@ -162,9 +164,9 @@ def _verdict(arm: Arm, card: Scorecard) -> str:
     return (
         f". In {_counted(rival.k, 'dimension')} it is {versus} {card.baseline} cut by PCA to as many "
         f"({points(rival)}). Against the whole baseline, n99 is {_times(facts.dimension_ratio)}, RMSE is "
-        f"{_error_ratio(arm, card, facts.rmse_ratio)}, total variance is {_times(facts.variance_ratio)}, and 5-NN "
-        f"accuracy in {_counted(facts.kept.k, 'dimension')} differs by {points(facts.kept)}. The rule: "
-        f"{arm.verdict.reason}."
+        f"{_error_ratio(arm, card, facts.rmse_ratio)}, total variance is {_times(facts.variance_ratio)}, and "
+        f"{noun(card.truth.measures[0])} in {_counted(facts.kept.k, 'dimension')} differs by {points(facts.kept)}. "
+        f"The rule: {arm.verdict.reason}."
     )
 
 
@@ -195,35 +197,36 @@ def _warnings(arm: Arm) -> str:
 def best_lines(card: Scorecard) -> list[Sentence]:
     """Say for each size which arm wins, and whether by more than noise; sizes with the same outcome share an entry."""
     groups = groupby(card.winners, key=lambda best: (best.arm, best.ties))
-    return [_best(list(group)) for _, group in groups]
+    return [_best(list(group), card) for _, group in groups]
 
 
-def _best(group: Sequence[Winner]) -> Sentence:
+def _best(group: Sequence[Winner], card: Scorecard) -> Sentence:
     best = group[-1]
     at = f" at k = {best.k}" if len(group) > 1 else ""
     return Sentence(
-        f"k = {_listed([winner.k for winner in group])}", f"{best.arm} ({_shares(group)} %) {_lead(best, at)}."
+        f"k = {_listed([winner.k for winner in group])}", f"{best.arm} ({_ends(group, card)}) {_lead(best, at)}."
     )
 
 
 def byte_lines(card: Scorecard) -> list[Sentence]:
     """Say for each number of bytes which arm wins in which storage; sizes with the same outcome share an entry."""
     groups = groupby(card.byte_winners, key=lambda best: (best.arm, best.storage, best.ties))
-    return [_best_bytes(list(group)) for _, group in groups]
+    return [_best_bytes(list(group), card) for _, group in groups]
 
 
-def _best_bytes(group: Sequence[ByteWinner]) -> Sentence:
+def _best_bytes(group: Sequence[ByteWinner], card: Scorecard) -> Sentence:
     best = group[-1]
     kept = _listed([*dict.fromkeys(winner.k for winner in group)])
     unit = "dimension" if kept == "1" else "dimensions"
-    form = f"{best.arm} as {best.storage} in {kept} {unit} ({_shares(group)} %)"
+    form = f"{best.arm} as {best.storage} in {kept} {unit} ({_ends(group, card)})"
     at = f" at {best.bytes} bytes" if len(group) > 1 else ""
     sizes = _listed([winner.bytes for winner in group])
     return Sentence(f"{sizes} {'byte' if sizes == '1' else 'bytes'}", f"{form} {_lead(best, at)}.")
 
 
-def _shares(group: Sequence[Winner]) -> str:
-    return " to ".join(dict.fromkeys(f"{100 * winner.accuracy:.1f}" for winner in (group[0], group[-1])))
+def _ends(group: Sequence[Winner], card: Scorecard) -> str:
+    """Write what the winner reaches at the first and at the last size of a group."""
+    return amount(card.truth.measures[0], *(winner.accuracy for winner in (group[0], group[-1])))
 
 
 def _lead(best: Winner, at: str) -> str:
@@ -246,17 +249,17 @@ def _margin(margin: Comparison, at: str) -> str:
 
 def effect_lines(card: Scorecard) -> list[Sentence]:
     """Say what the constraint does and what the start does, where arms that differ in nothing else are present."""
-    return [_effect(effect) for effect in card.effects]
+    return [_effect(effect, noun(card.truth.measures[0])) for effect in card.effects]
 
 
-def _effect(effect: Effect) -> Sentence:
+def _effect(effect: Effect, measured: str) -> Sentence:
     low, high = effect.n99_interval
     ours, theirs = effect.n99
     interval = f"95 % interval {signed(low)} to {signed(high)} over {effect.seeds} seeds"
     return Sentence(
         f"The {effect.cause} ({effect.arm} against {effect.twin})",
         f"n99 is {ours:.1f} against {theirs:.1f} (difference {signed(ours - theirs)}, "
-        f"{interval if effect.seeds > 1 else 'one seed'}). 5-NN accuracy differs in "
+        f"{interval if effect.seeds > 1 else 'one seed'}). {measured} differs in "
         f"{_counted(effect.kept.k, 'dimension')} by {points(effect.kept)}, and at full width by "
         f"{points(effect.whole)}. {_conclusion(effect)}",
     )
@@ -280,14 +283,15 @@ def rule_lines(card: Scorecard) -> list[Sentence]:
     ours, theirs = STAGES.get(card.stage, card.stage), STAGES.get(other.stage, other.stage)
     pairs = [(best, other.winners[card.dims.index(best.k)]) for best in card.winners]
     same = [best.k for best, twin in pairs if best.arm == twin.arm]
+    measure = card.truth.measures[0]
     sizes = [f"{arm.name} {arm.spread('n99')[0]:.1f} / {other.arm(arm.name).spread('n99')[0]:.1f}" for arm in card.arms]
     return [
         *([Sentence("", f"The same arm is best under both rules at k = {_listed(same)}.")] if same else []),
         *(
             Sentence(
                 f"k = {best.k}",
-                f'Under "{ours}", {best.arm} is best ({100 * best.accuracy:.1f} %); under "{theirs}", {twin.arm} is '
-                f"({100 * twin.accuracy:.1f} %). {_settled(best, twin)}",
+                f'Under "{ours}", {best.arm} is best ({amount(measure, best.accuracy)}); under "{theirs}", {twin.arm} '
+                f"is ({amount(measure, twin.accuracy)}). {_settled(best, twin)}",
             )
             for best, twin in pairs
             if best.arm != twin.arm
@@ -307,17 +311,19 @@ def null_lines(card: Scorecard) -> list[Sentence]:
     warning = Sentence("Beware", "A null model passes for compact here, so the word means nothing for these rows.")
     fooled = any(null.verdict.word == "compact" for null in card.nulls)
     lines = [Sentence(null.name, _null(*null.scores), null.verdict.word) for null in card.nulls]
-    return [*lines, warning] if fooled else lines
+    names = ", ".join(card.left_out)
+    left = Sentence("Left out", f"{names}, because {card.truth.name} names more rows than such a gallery has.")
+    return [*lines, *([warning] if fooled else []), *([left] if names else [])]
 
 
 def _null(score: Score) -> str:
-    kept, whole = (100 * score.value_at(k) for k in (max(1, score.n99), score.dim))
+    kept, whole = (amount(score.measure, score.value_at(k)) for k in (max(1, score.n99), score.dim))
     error = f"its RMSE is {score.rmse:.2g} (FVU {100 * score.fvu:.2f} %)"
     if nothing_left_out([score]):
         error = "its RMSE and FVU are 0 by definition"
     return (
-        f". Its n99 is {score.n99}, and {error}. Its 5-NN accuracy is {kept:.1f} % in n99 dimensions and "
-        f"{whole:.1f} % at full width."
+        f". Its n99 is {score.n99}, and {error}. Its {noun(score.measure)} is {kept} in n99 dimensions and "
+        f"{whole} at full width."
     )
 
 
@@ -327,8 +333,16 @@ def points(comparison: Comparison) -> str:
     return f"{middle:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
 
 
-def _counted(number: int, unit: str) -> str:
-    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+def _bare(measure: str) -> str:
+    return noun(measure).removeprefix("5-NN ")
+
+
+def _units(card: Scorecard) -> str:
+    return "queries" if card.truth.unit == "query" else "pairs"
+
+
+def _counted(number: int, unit: str, units: str = "") -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {units or f'{unit}s'}"
 
 
 def _listed(items: Sequence[object]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_monocon.scorecard.card import Arm, Scorecard
+from lightning_monocon.scorecard.render.words import heading
 from lightning_monocon.scorecard.scores import Score
 
 BEST, TIED = "*", "="
@@ -50,8 +51,14 @@ class Table:
 
 
 def accuracy_table(card: Scorecard) -> Table:
-    """Return one row per arm: n99 beside the accuracy in as many dimensions, the rival's, and that at full width."""
-    header = ("arm", "D", "n99", "at n99 %", "PCA rival %", "5-NN %", "Recall@1 %", "Recall@5 %")
+    """Return one row per arm: n99 beside the figure in as many dimensions, the rival's, and all at full width.
+
+    The figures of the other truths follow, the first measure of each.
+    """
+    unit = heading(card.truth.measures[0]).partition(" ")[2]
+    measures = [heading(measure) for measure in _columns(card)]
+    others = [f"{other.truth.name}: {heading(other.truth.measures[0])}" for other in card.others]
+    header = ("arm", "D", "n99", f"at n99 {unit}", f"PCA rival {unit}", *measures, *others)
     return Table(header, tuple(_accuracy_row(card, arm) for arm in card.arms))
 
 
@@ -62,8 +69,8 @@ def shape_table(card: Scorecard) -> Table:
 
 
 def frontier_table(card: Scorecard) -> Table:
-    """Return 5-NN accuracy in per cent by kept dimensions: a row per arm, a column per size, the best ones marked."""
-    header = ("5-NN % at k =", *(str(k) for k in card.dims))
+    """Return the first measure in per cent by kept dimensions: a row per arm, a column per size, the best marked."""
+    header = (f"{heading(card.truth.measures[0])} at k =", *(str(k) for k in card.dims))
     return Table(header, tuple((arm.label, *_frontier_cells(card, arm)) for arm in card.arms))
 
 
@@ -78,10 +85,18 @@ def _accuracy_row(card: Scorecard, arm: Arm) -> tuple[str, ...]:
     accuracies = (
         arm.accuracy(k),
         card.arm(card.baseline).accuracy(k),
-        *(arm.spread(name) for name in ("knn_accuracy", "recall_at_1", "recall_at_5")),
+        *(arm.accuracy(arm.width, measure) for measure in _columns(card)),
+        *(other.arm(arm.name).accuracy(arm.width) for other in card.others),
     )
     shares = (spread(*figure, digits=1, scale=100) for figure in accuracies)
     return (arm.name, str(arm.width), _dimension(arm), *shares)
+
+
+def _columns(card: Scorecard) -> list[str]:
+    """Return what stands in the columns at full width: of labels the 5-NN vote and two recalls, else every measure."""
+    measures = card.truth.measures
+    chosen = ("knn_accuracy", "recall@1", "recall@5") if card.truth.kind == "labels" else measures
+    return [measure for measure in chosen if measure in measures]
 
 
 def _dimension(arm: Arm) -> str:

@@ -13,7 +13,7 @@ from lightning_monocon.scorecard.scoring import scorecard_of
 
 def test_json_is_versioned_plain_and_complete(card: Scorecard) -> None:
     plain = json.loads(json.dumps(as_json(card), allow_nan=False))
-    assert plain["schema"] == SCHEMA == "lightning-monocon/scorecard/2"
+    assert plain["schema"] == SCHEMA == "lightning-monocon/scorecard/3"
     assert [arm["name"] for arm in plain["arms"]] == ["encoder", "twin", "narrow", "flat"]
     run = plain["arms"][2]["runs"][0]
     assert (run["n99"], run["seed"], run["n"], run["dim"]) == (4, 0, 600, 4)
@@ -27,7 +27,7 @@ def test_json_is_versioned_plain_and_complete(card: Scorecard) -> None:
     assert run["verdict"] is None  # it is the arm's
     assert list(plain) == [
         *("schema", "origin", "smallest", "baseline", "stage", "dims", "arms", "winners", "byte_winners", "effects"),
-        *("nulls", "alternative"),
+        *("nulls", "nulls_left_out", "truth", "others", "alternative"),
     ]
 
 

@@ -16,17 +16,18 @@ from lightning_monocon.scorecard.render.figures.spectrum import spectrum_figure
 from lightning_monocon.scorecard.render.figures.storage import storage_figure
 from lightning_monocon.scorecard.render.figures.style import save
 from lightning_monocon.scorecard.render.figures.training import training_figure
+from lightning_monocon.scorecard.render.words import noun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CAPTIONS", "draw", "save", "training_figure"]
+__all__ = ["CAPTIONS", "caption", "draw", "save", "training_figure"]
 
 CAPTIONS = {
-    "frontier.png": "5-NN accuracy against kept dimensions. Every arm is cut by PCA, or to a prefix where its label "
+    "frontier.png": "{} against kept dimensions. Every arm is cut by PCA, or to a prefix where its label "
     "says so. Bands span the seeds, and rings mark each arm's n99.",
-    "storage.png": "5-NN accuracy against bytes per vector, with coordinates kept as float32, int8 or single bits.",
-    "recall.png": "Share of queries that have their label among the r nearest neighbours.",
+    "storage.png": "{} against bytes per vector, with coordinates kept as float32, int8 or single bits.",
+    "recall.png": "Share of {} among the r nearest neighbours.",
     "spectrum.png": "Variance that the first k principal components leave unexplained (the grey line is the 1 % that "
     "defines n99), and the variance along each component.",
     "correlation.png": "Absolute correlation between features, ordered by clustering, for the first seed of each arm.",
@@ -36,6 +37,25 @@ CAPTIONS = {
     "An arm without a head has only the latter. Bands span the seeds.",
 }
 """What each figure of a scorecard shows, by file name."""
+
+_FOUND = {"labels": "queries that have their label", "qrels": "relevant rows", "neighbours": "the reference's rows"}
+
+
+def caption(name: str, card: Scorecard) -> str:
+    """Return what a figure of a card shows, as `draw` names it."""
+    for place, judged in enumerate((card, *card.others)):
+        for file, text in CAPTIONS.items():
+            if name == _file(file, place):
+                truth = judged.truth
+                shown = _FOUND.get(truth.kind, "") if file == "recall.png" else noun(truth.measures[0])
+                by = f" Judged by {truth.name}." if place else ""
+                return text.format(shown) + by
+    raise ValueError(f"`name` must be that of a figure, such as {', '.join(CAPTIONS)}; got {name!r}.")
+
+
+def _file(name: str, place: int) -> str:
+    """Return the name of a figure of the card's truth at that place, the first of which has no number."""
+    return name.replace(".png", f"-{place + 1}.png") if place else name
 
 
 def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
@@ -55,4 +75,7 @@ def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
         "training.png": training_figure({arm.name: arm.histories for arm in card.arms}),
         "dynamics.png": dynamics_figure(card),
     }
+    for place, other in enumerate(card.others, start=1):
+        makers = (("frontier.png", frontier_figure), ("storage.png", storage_figure), ("recall.png", recall_figure))
+        drawn |= {_file(name, place): make(other) for name, make in makers}
     return {name: figure for name, figure in drawn.items() if figure is not None}

@@ -14,6 +14,7 @@ from lightning_monocon.scorecard.render.figures.style import (
     new_figure,
     percent_axis,
 )
+from lightning_monocon.scorecard.render.words import axis_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ _ZOOM = 5.0
 
 
 def frontier_figure(card: Scorecard) -> Figure:
-    """Return a figure of mean 5-NN accuracy against kept dimensions (left), and of its upper five points (right).
+    """Return a figure of the first measure against kept dimensions (left), and of its upper five points (right).
 
     The bands span the seeds, and a ring marks each arm's n99.
     """
@@ -35,8 +36,9 @@ def frontier_figure(card: Scorecard) -> Figure:
         dimension_axis(panel, card.dims, "kept dimensions k")
     best = 100 * max(arm.accuracy(k)[0] for arm in card.arms for k in card.dims)
     floor = min(100 * card.arms[0].scores[0].chance, lowest_point(panels))
-    percent_axis(panels[0], floor - 5, best + 6, "5-NN accuracy (%)")
-    percent_axis(panels[1], best - _ZOOM, best + _ZOOM / 5, "5-NN accuracy (%)")
+    label = axis_label(card.truth.measures[0])
+    percent_axis(panels[0], floor - 5, best + 6, label)
+    percent_axis(panels[1], best - _ZOOM, best + _ZOOM / 5, label)
     panels[0].set_title("all (a ring marks n99)", fontsize=10)
     panels[1].set_title(f"the upper {_ZOOM:.0f} points", fontsize=10)
     legend_above(figure, panels[0])

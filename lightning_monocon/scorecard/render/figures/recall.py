@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,22 +16,27 @@ from lightning_monocon.scorecard.render.figures.style import (
     new_figure,
     percent_axis,
 )
-from lightning_monocon.scorecard.truths.labels import RECALL_AT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def recall_figure(card: Scorecard) -> Figure:
-    """Return a figure at full width (left), and with every arm cut to what the most compact one needs (right)."""
+def recall_figure(card: Scorecard) -> Figure | None:
+    """Return a figure at full width (left), and with every arm cut to what the most compact one needs (right).
+
+    None if the truth does not measure recall at several depths.
+    """
+    depths = [int(name.removeprefix("recall@")) for name in card.truth.measures if name.startswith("recall@")]
+    if len(depths) < 2:
+        return None
     k = _cut(card)
     figure, panels = new_figure(columns=2, width=9.0, height=4.0)
     for panel, budget, title in zip(panels, (None, k), ("full width", f"cut to k = {k}"), strict=True):
         for index, arm in enumerate(card.arms):
-            _draw(panel, arm, index, budget)
-        dimension_axis(panel, RECALL_AT, "neighbours r")
-        panel.set_xticks(RECALL_AT)
+            _draw(panel, arm, index, budget, depths)
+        dimension_axis(panel, depths, "neighbours r")
+        panel.set_xticks(depths)
         panel.set_title(title, fontsize=10)
     low = min(panel.get_ylim()[0] for panel in panels)
     for panel in panels:
@@ -46,11 +52,13 @@ def _cut(card: Scorecard) -> int:
     return next((k for k in card.dims if k >= wanted), card.dims[-1])
 
 
-def _draw(panel: Axes, arm: Arm, index: int, budget: int | None) -> None:
+def _draw(panel: Axes, arm: Arm, index: int, budget: int | None, depths: Sequence[int]) -> None:
     lines = [score.frontier for score in arm.scores]
-    curves = [line.recall[-1 if budget is None else line.index(budget)] for line in lines]
-    shared = [r for r in RECALL_AT if all(r in curve for curve in curves)]
-    values = 100 * np.array([[curve[r] for r in shared] for curve in curves])
+    places = [-1 if budget is None else line.index(budget) for line in lines]
+    shared = [r for r in depths if all(f"recall@{r}" in line.values for line in lines)]
+    values = 100 * np.array(
+        [[line.means(f"recall@{r}")[place] for r in shared] for line, place in zip(lines, places, strict=True)]
+    )
     style = line_style(index)
     panel.plot(shared, values.mean(0), label=arm.name, **style)
     if len(lines) > 1:

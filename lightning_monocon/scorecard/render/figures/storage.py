@@ -17,6 +17,7 @@ from lightning_monocon.scorecard.render.figures.style import (
     new_figure,
     percent_axis,
 )
+from lightning_monocon.scorecard.render.words import axis_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def storage_figure(card: Scorecard) -> Figure | None:
     for panel in panels:
         dimension_axis(panel, [1 << i for i in range(most.bit_length())][::2], "bytes per vector")
         panel.set_xlim(0.9, 1.1 * most)
-        percent_axis(panel, floor - 5, 100.0, "5-NN accuracy (%)")
+        percent_axis(panel, floor - 5, 100.0, axis_label(card.truth.measures[0]))
         panel.label_outer()
     legend_above(figure, panels[0])
     return figure
