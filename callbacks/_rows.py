@@ -39,6 +39,10 @@ class RowsWatcher(Watcher):
         """Add one batch; ``place`` is its loader and its index there."""
         raise NotImplementedError
 
+    def _needs_places(self, trainer: Trainer) -> bool:
+        """Return whether a row must be known by the place of its sample in the data set."""
+        return False
+
     def _judged(self, outputs: object, key: str) -> Tensor:
         """Return the rows ``(B, D)`` to judge: of the submodule, or of the step under ``key``."""
         return taken(outputs, key) if self.layer is None else self._tap.rows()
@@ -51,7 +55,7 @@ class RowsWatcher(Watcher):
     @harmless
     def _prepare(self, trainer: Trainer, pl_module: LightningModule, loaders: list[object]) -> None:
         # the rows of a single loader are split by their numbers
-        self._shares = shares(loaders, numbered=len(loaders) == 1)
+        self._shares = shares(loaders, numbered=len(loaders) == 1, placed=self._needs_places(trainer))
         self._check_name(trainer)
         self._reset(trainer, pl_module)
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -15,18 +17,21 @@ from torchmetrics import MetricCollection
 from lightning_monocon.callbacks._rows import RowsWatcher
 from lightning_monocon.callbacks._watcher import OnError, harmless
 from lightning_monocon.functional.checks import check_labels
+from lightning_monocon.functional.relevance import Relevance
 from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.inference.embed import GALLERY_AND_QUERY, has_classes
-from lightning_monocon.inference.rank_rows import Share, check_apart, over_ranks
+from lightning_monocon.inference.rank_rows import check_apart, over_ranks
 from lightning_monocon.metrics import (
     EffectiveDimension,
     FeatureCorrelation,
     MeanCosine,
+    NeighbourOverlap,
     NeighbourScores,
     ReconstructionError,
+    RetrievalScores,
     TotalVariance,
 )
-from lightning_monocon.metrics.streaming import Role
+from lightning_monocon.metrics.streaming import ROLES, Role
 from lightning_monocon.training.batches import inputs_and_labels
 
 _SPECTRAL = (
@@ -34,8 +39,28 @@ _SPECTRAL = (
     *("total_variance", "mean_cosine", "rmse", "fvu"),
 )
 _LABELLED = ("knn_accuracy", "recall@1", "recall@5")
+_ANSWERED = ("ndcg_at_10", "mrr_at_10", "map_at_100", "recall_at_1", "recall_at_10", "recall_at_100")
+_COMPARED = ("overlap_at_10", "rbo_at_10", "first_kept")
+_NAMES = (*_SPECTRAL, *_LABELLED, *_ANSWERED, *_COMPARED)
 _OUTPUT, _ENCODER = "", "encoder/"
 """Prefixes of a metric's name: for the output of the step or layer, and for the encoder's below a head."""
+
+
+@runtime_checkable
+class KnownAnswers(Protocol):
+    """Describe a data module that knows which samples of the gallery answer which of the query."""
+
+    def relevance(self, stage: Literal["val", "test"]) -> Relevance | None:
+        """Return the answers, by the places of the samples in the data sets of the stage's two loaders, or None."""
+
+
+@dataclass
+class _Judges:
+    """Hold the metrics of one kind of rows: of the output, or of the encoder below the head."""
+
+    spectrum: MetricCollection
+    neighbours: NeighbourScores
+    retrieval: RetrievalScores | None
 
 
 class EmbeddingMetrics(RowsWatcher):
@@ -52,8 +77,18 @@ class EmbeddingMetrics(RowsWatcher):
     on the gallery; reconstruction error, k-NN accuracy and recall on the query against the gallery. On several ranks
     each sample counts once, whatever the sampler repeats.
 
+    Whoever has no classes but knows the answers gives ``relevance``, or a data module with a method
+    ``relevance(stage)`` (`KnownAnswers`): then ``ndcg_at_10``, ``mrr_at_10``, ``map_at_100``, ``recall_at_1``,
+    ``recall_at_10`` and ``recall_at_100`` are logged, means over the queries with a relevant row, for example
+    ``val/ndcg_at_10``. With a single loader each sample searches all others. The loaders must not shuffle, since a
+    sample is known by its place. With ``overlap``, ``overlap_at_10``, ``rbo_at_10`` and ``first_kept`` tell how much of
+    what the encoder's output finds the head's output finds too (`NeighbourOverlap`): a change, not a quality. Names
+    have ``_at_``, since MLflow refuses ``@``; ``recall@1`` and ``recall@5`` of class labels are other figures (whether
+    *any* row of the class is found) and keep their names. `SentenceSimilarity` judges pairs with a graded similarity.
+
     A metric that cannot be computed is left out, or NaN if something monitors it: k-NN accuracy and recall without
-    labels, or with a gallery of one class or fewer than ``k`` rows. They are never computed for a data module with
+    labels, or with a gallery of one class or fewer than ``k`` rows; those of known answers if a relevant row is not in
+    the gallery, which a limited validation may lack. k-NN accuracy and recall are never computed for a data module with
     ``has_classes = False`` (single sentences, for example): if each row is its own class, they are 0 for any embedding.
 
     Args:
@@ -64,10 +99,15 @@ class EmbeddingMetrics(RowsWatcher):
             the run.
         layer: Submodule whose output to judge, such as ``"backbone"``.
         name: Log as ``<stage>/<name>/<metric>``; for a second callback.
+        relevance: Which samples of the gallery answer which of the query, by their places in the data sets, at
+            validation and test; None asks the data module.
+        overlap: Whether to compare what the head's output finds with what the encoder's finds. The rows of both are
+            held, and the gallery is searched twice more.
 
     Raises:
         ValueError: With ``on_error="raise"``, if there are more than two loaders, an output lacks a key, no submodule
-            is called ``layer``, or it is unknown which samples several ranks share.
+            is called ``layer``, it is unknown which samples several ranks share, or places are needed and a loader
+            shuffles.
     """
 
     def __init__(
@@ -78,11 +118,15 @@ class EmbeddingMetrics(RowsWatcher):
         *,
         layer: str | None = None,
         name: str | None = None,
+        relevance: Relevance | None = None,
+        overlap: bool = False,
     ) -> None:
         super().__init__(layer, name, on_error)
         self.variance, self.k = variance, k
-        self._spectra: dict[str, MetricCollection] = {}
-        self._neighbours: dict[str, NeighbourScores] = {}
+        self.relevance, self.overlap = relevance, overlap
+        self._judges: dict[str, _Judges] = {}
+        self._overlap: NeighbourOverlap | None = None
+        self._answers: Relevance | None = None
         self._classes = True
         self._told = False
 
@@ -114,8 +158,18 @@ class EmbeddingMetrics(RowsWatcher):
                 f"`dataloaders` must be one, or two, the gallery and the query; got {len(self._shares)}. Return "
                 "[gallery_loader, query_loader] from `val_dataloader` and `test_dataloader`."
             )
-        self._spectra, self._neighbours = {}, {}
+        self._judges, self._overlap = {}, None
+        self._answers = self._known_answers(trainer)
         self._classes = has_classes(trainer)
+
+    def _known_answers(self, trainer: Trainer) -> Relevance | None:
+        data: object = getattr(trainer, "datamodule", None)
+        if self.relevance is None and isinstance(data, KnownAnswers):
+            return data.relevance("test" if trainer.testing else "val")
+        return self.relevance
+
+    def _needs_places(self, trainer: Trainer) -> bool:
+        return self._known_answers(trainer) is not None
 
     def _take(self, pl_module: LightningModule, outputs: object, batch: object, place: tuple[int, int]) -> None:
         """Add one batch of the gallery, of the query, or of both."""
@@ -127,33 +181,47 @@ class EmbeddingMetrics(RowsWatcher):
         loader, index = place
         share = self._shares[loader]
         share.look_at(batch, index)
-        roles = list(self._roles(share, index, size, loader))
+        places, fresh = share.numbers(index, size), share.fresh(index, size)
+        roles = list(self._roles(places, fresh, loader))
 
         for prefix, rows in found.items():
-            spectrum, neighbours = self._metrics(prefix, pl_module)
+            judges = self._metrics(prefix, pl_module)
             for role, mask in roles:
                 chosen = _chosen(rows, mask)
-                spectrum.update(embeddings=chosen, role=role)
+                judges.spectrum.update(embeddings=chosen, role=role)
                 if labels is not None:
-                    neighbours.update(chosen, _chosen(labels, mask), role)
+                    judges.neighbours.update(chosen, _chosen(labels, mask), role)
+            if judges.retrieval is not None:
+                for role in ROLES if len(self._shares) == 1 else (ROLES[loader],):
+                    judges.retrieval.update(_chosen(rows, fresh), _chosen(places, fresh), role)
+        if self.overlap and self._has_encoder(pl_module, found):
+            for role, mask in roles:
+                self._compared(pl_module).update(_chosen(found[_OUTPUT], mask), _chosen(found[_ENCODER], mask), role)
 
     def _has_features(self, pl_module: LightningModule, outputs: object) -> bool:
-        same = isinstance(getattr(pl_module, "head", None), nn.Identity)  # the same vectors twice
-        return self.layer is None and isinstance(outputs, Mapping) and "features" in outputs and not same
+        given = self.layer is None and isinstance(outputs, Mapping) and "features" in outputs
+        return given and not _without_head(pl_module)
 
-    def _roles(self, share: Share, index: int, size: int, loader: int) -> Iterator[tuple[Role, Tensor | None]]:
+    def _has_encoder(self, pl_module: LightningModule, found: Mapping[str, Tensor]) -> bool:
+        if _ENCODER not in found and not _without_head(pl_module):
+            raise ValueError(
+                "`overlap` must be False unless the step returns the encoder's output as `features` beside "
+                f"`embeddings`, and `layer` is None; got layer={self.layer!r}. Return `features`, or leave it out."
+            )
+        return _ENCODER in found
+
+    def _roles(self, places: Tensor, fresh: Tensor | None, loader: int) -> Iterator[tuple[Role, Tensor | None]]:
         """Yield gallery or query, or both, with the mask of their rows in a batch; None for all rows."""
-        fresh = share.fresh(index, size)
         if len(self._shares) == GALLERY_AND_QUERY:
-            yield ("query" if loader else "gallery"), fresh
+            yield ROLES[loader], fresh
             return
         # a hash, since labels may follow the parity of the places
-        asks = row_keys(share.numbers(index, size)[:, None].double()) % 2 == 1
+        asks = row_keys(places[:, None].double()) % 2 == 1
         yield "gallery", ~asks if fresh is None else ~asks & fresh
         yield "query", asks if fresh is None else asks & fresh
 
-    def _metrics(self, prefix: str, pl_module: LightningModule) -> tuple[MetricCollection, NeighbourScores]:
-        if prefix not in self._spectra:
+    def _metrics(self, prefix: str, pl_module: LightningModule) -> _Judges:
+        if prefix not in self._judges:
             # shared states: one Gram matrix for all spectral metrics, one search for accuracy and recall
             spectrum = MetricCollection(
                 {
@@ -164,9 +232,16 @@ class EmbeddingMetrics(RowsWatcher):
                     "reconstruction_error": ReconstructionError(self.variance, small_sample="ignore"),
                 }
             )
-            self._spectra[prefix] = spectrum.to(pl_module.device)
-            self._neighbours[prefix] = NeighbourScores(self.k, (1, 5)).to(pl_module.device)
-        return self._spectra[prefix], self._neighbours[prefix]
+            neighbours, retrieval = NeighbourScores(self.k, (1, 5)), None
+            if self._answers is not None:
+                retrieval = RetrievalScores(self._answers, exclude_own_id=len(self._shares) == 1).to(pl_module.device)
+            self._judges[prefix] = _Judges(spectrum.to(pl_module.device), neighbours.to(pl_module.device), retrieval)
+        return self._judges[prefix]
+
+    def _compared(self, pl_module: LightningModule) -> NeighbourOverlap:
+        if self._overlap is None:
+            self._overlap = NeighbourOverlap().to(pl_module.device)
+        return self._overlap
 
     def _labels(self, outputs: object, batch: object, size: int) -> Tensor | None:
         try:
@@ -179,7 +254,7 @@ class EmbeddingMetrics(RowsWatcher):
 
     def _leave_out_labelled(self, error: Exception) -> None:
         self._classes = False
-        if not self._told:
+        if not self._told and self._answers is None:
             self._told = True
             warnings.warn(f"k-NN accuracy and recall are not logged: {error}", stacklevel=2)
 
@@ -188,29 +263,59 @@ class EmbeddingMetrics(RowsWatcher):
         if self.agrees(trainer):
             self._log_metrics(prefix, pl_module)
         if self.error is not None:
-            names = (f"{prefix}{kind}{name}" for kind in (_OUTPUT, _ENCODER) for name in (*_SPECTRAL, *_LABELLED))
+            names = (f"{prefix}{kind}{name}" for kind in (_OUTPUT, _ENCODER) for name in _NAMES)
             self.log_figures(pl_module, dict.fromkeys(names, math.nan))
 
     @harmless
     def _log_metrics(self, prefix: str, pl_module: LightningModule) -> None:
         check_apart(self._shares)
         # a rank without a batch knows neither the outputs nor whether there are labels
-        known = over_ranks((list(self._spectra), self._classes))
+        known = over_ranks((list(self._judges), self._classes))
         labelled = all(classes for _, classes in known)
-        unknown = dict.fromkeys(_LABELLED, torch.tensor(math.nan)) if has_classes(pl_module.trainer) else {}
+        kinds = sorted({kind for kinds, _ in known for kind in kinds})
         figures: dict[str, Tensor] = {}
-        for kind in sorted({kind for kinds, _ in known for kind in kinds}):
-            spectrum, neighbours = self._metrics(kind, pl_module)
-            values = spectrum.compute() | unknown | (self._scores(neighbours) if labelled else {})
+        for kind in kinds:
+            judges = self._metrics(kind, pl_module)
+            values = judges.spectrum.compute()
+            if has_classes(pl_module.trainer):
+                values |= _unknown(_LABELLED) | (self._scores(judges.neighbours) if labelled else {})
+            if judges.retrieval is not None:
+                values |= _unknown(_ANSWERED) | self._found_answers(judges.retrieval)
+            if self.overlap and kind == _OUTPUT and _ENCODER in kinds:
+                values |= _unknown(_COMPARED) | self._kept(self._compared(pl_module))
             figures |= {f"{prefix}{kind}{name}": value for name, value in values.items() if name != "dimension"}
         self.log_figures(pl_module, figures)
+
+    # a ValueError of `compute` is raised on every rank: they judge the same gathered rows
 
     def _scores(self, neighbours: NeighbourScores) -> dict[str, Tensor]:
         try:
             return neighbours.compute()
-        except ValueError as error:  # on every rank: a single class, or fewer rows than neighbours
+        except ValueError as error:  # a single class, or fewer rows than neighbours
             self._leave_out_labelled(error)
             return {}
+
+    def _found_answers(self, retrieval: RetrievalScores) -> dict[str, Tensor]:
+        try:
+            return retrieval.compute()
+        except ValueError as error:  # a relevant row is missing
+            warnings.warn(f"Figures of known answers are not logged: {error}", stacklevel=2)
+            return {}
+
+    def _kept(self, overlap: NeighbourOverlap) -> dict[str, Tensor]:
+        try:
+            return overlap.compute()
+        except ValueError as error:  # fewer rows than neighbours
+            warnings.warn(f"The overlap with the encoder is not logged: {error}", stacklevel=2)
+            return {}
+
+
+def _without_head(pl_module: LightningModule) -> bool:
+    return isinstance(getattr(pl_module, "head", None), nn.Identity)  # the same vectors twice
+
+
+def _unknown(names: tuple[str, ...]) -> dict[str, Tensor]:
+    return dict.fromkeys(names, torch.tensor(math.nan))
 
 
 def _chosen(rows: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipes by name; installed as `lightning_monocon.recipes`.
 
-A recipe is one complete YAML file for `monocon fit --config NAME`. Its first line is a comment,
-`# What    ...`, that says what it trains.
+A recipe is one complete YAML file for `monocon fit --config NAME`. It begins with four comments:
+`# What` it trains, how to `# Run` it, a `# Smoke` run of a few steps, and what to `# Expect` of it.
 """
 
 from difflib import get_close_matches
@@ -17,8 +17,12 @@ def names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
 
 
-def path(name: str) -> Path:
-    """Return the file of the packaged recipe `name`.
+def path(name: str, argument: str = "recipe") -> Path:
+    """Return the file of a packaged recipe.
+
+    Args:
+        name: The name of the recipe.
+        argument: What the caller's user calls the name, for the sentence of the error.
 
     Raises:
         ValueError: If there is no such recipe; the message lists those that exist.
@@ -27,7 +31,9 @@ def path(name: str) -> Path:
     if name not in known:
         alike = get_close_matches(name, known, 1)
         meant = f"; did you mean {alike[0]!r}?" if alike else ""
-        raise ValueError(f"`recipe` must be one of {', '.join(known)}, or a path to a YAML file; got {name!r}{meant}")
+        raise ValueError(
+            f"`{argument}` must be one of {', '.join(known)}, or a path to a YAML file; got {name!r}{meant}"
+        )
     return _folder() / f"{name}.yaml"
 
 

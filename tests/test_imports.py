@@ -39,6 +39,11 @@ def test_import_is_light(tmp_path: Path) -> None:
     assert not (HEAVY | {"torch"}) & modules
 
 
+def test_import_loads_one_file(tmp_path: Path) -> None:
+    before = _fresh("import importlib", tmp_path)  # and what a virtual environment loads at its start
+    assert _fresh("import lightning_monocon", tmp_path) - before == {"lightning_monocon"}
+
+
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["recipes"], ["recipes", "digits"]], ids=" ".join)
 def test_quick_commands_are_light(words: list[str], tmp_path: Path) -> None:
     modules = _fresh(f"from lightning_monocon.cli import main; main({words})", tmp_path)

@@ -11,7 +11,8 @@ from importlib import import_module
 
 from lightning_monocon import recipes
 from lightning_monocon.cli.config import stop
-from lightning_monocon.cli.mistakes import in_one_sentence
+from lightning_monocon.cli.mistakes import in_one_sentence, nearest
+from lightning_monocon.cli.output import outliving_output
 
 __all__ = ["main"]
 
@@ -66,21 +67,30 @@ def main(args: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With status 2 if the command, the recipe or an option does not fit, with 1 if the run failed.
     """
-    command, *rest = (sys.argv[1:] if args is None else list(args)) or ["--help"]
+    with outliving_output(), in_one_sentence():
+        _run(*((sys.argv[1:] if args is None else list(args)) or ["--help"]))
+
+
+def _run(command: str, *words: str) -> None:
     if command in {"-h", "--help"}:
         print(_HELP, end="")
     elif command == "--version":
         print(f"monocon {_version()}")
     elif command == "recipes":
-        _recipes(rest)
+        _recipes(words)
     elif command in _HOMES:
-        with in_one_sentence():
-            import_module(_HOMES[command]).run([command, *rest])
+        import_module(_HOMES[command]).run([command, *words])
     else:
-        stop(f"`COMMAND` must be one of {', '.join([*_HOMES, 'recipes'])}; got {command!r}")
+        commands = [*_HOMES, "recipes"]
+        stop(f"`COMMAND` must be one of {', '.join(commands)}; got {command!r}{_did_you_mean(command, commands)}")
 
 
-def _recipes(words: list[str]) -> None:
+def _did_you_mean(word: str, names: Sequence[str]) -> str:
+    name = nearest(word, names)
+    return f"; did you mean {name!r}?" if name else ""
+
+
+def _recipes(words: Sequence[str]) -> None:
     """List the recipes, one a line, or print the one that is named."""
     if {"-h", "--help"} & set(words):
         print("usage: monocon recipes [NAME]\n\nList the packaged recipes, or print the file of one.")

@@ -35,7 +35,9 @@ def run(args: Sequence[str]) -> None:
     options, overrides = parser().parse(args[1:])
     out = Path(options.out)
     try:
-        with refusing("compare"):
+        with refusing():
+            if options.jobs < 0:
+                raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
             runs = plan(options.config, options.arms, options.seeds, overrides, out)
             with _only_one(out):
                 train(runs, options.jobs or cores())

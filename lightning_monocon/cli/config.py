@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 from lightning_monocon import recipes
 
 TRACEBACK = "MONOCON_TRACEBACK"
 """Environment variable: set it to see where an error was raised."""
-
-Part = TypeVar("Part")
 
 
 def stop(reason: str) -> NoReturn:
@@ -26,14 +23,14 @@ def stop(reason: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def refuse(error: BaseException, prog: str = "monocon") -> NoReturn:
+def refuse(error: BaseException) -> NoReturn:
     """Print an error as one sentence and exit: with status 1 where the run failed (RuntimeError), otherwise with 2."""
-    print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"monocon: error: {' '.join(str(error).split())}", file=sys.stderr)
     raise SystemExit(1 if isinstance(error, RuntimeError) else 2) from error
 
 
 @contextmanager
-def refusing(command: str) -> Iterator[None]:
+def refusing() -> Iterator[None]:
     """Print an error of a command that reads anybody's files as one sentence, whichever library raises it.
 
     Raises:
@@ -44,7 +41,7 @@ def refusing(command: str) -> Iterator[None]:
     except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError, RuntimeError) as error:
         if os.environ.get(TRACEBACK):
             raise
-        refuse(error, f"monocon {command}")
+        refuse(error)
 
 
 def expanded(path: str) -> str:
@@ -98,35 +95,6 @@ def recipe_file(name: str, remote: bool = False) -> str:
     if Path(path).is_file() or path.endswith((".yaml", ".yml", ".json")):
         return path
     try:
-        return str(recipes.path(path))
+        return str(recipes.path(path, "--config"))
     except ValueError as error:
         stop(str(error))
-
-
-def build_part(kind: type[Part], name: str, settings: object, overrides: Sequence[str] = ()) -> Part:
-    """Build the part of a recipe that ``settings`` describe, as `monocon fit` would.
-
-    Args:
-        kind: The class that the part must be an instance of.
-        name: The name of the part, such as ``data``; overrides are written ``--data.batch_size 64``.
-        settings: Either ``{"class_path": ..., "init_args": ...}`` or the path of a class.
-        overrides: Words of the command line that change the settings.
-
-    Raises:
-        ValueError: If the recipe has no such part, or it does not fit.
-    """
-    from jsonargparse import ArgumentParser
-
-    from lightning_monocon.cli.nulls import check_nulls
-
-    if not isinstance(settings, dict | str):
-        raise ValueError(f"`--config` must say its `{name}`; got {settings!r}.")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(kind, name, required=True)
-    try:
-        parsed = parser.parse_args([f"--{name}", json.dumps(settings), *overrides])
-        check_nulls(parser, parsed)
-    except Exception as error:  # jsonargparse raises what the part's own constructor does
-        raise ValueError(f"`{name}` must describe a {kind.__name__}: {error}") from error
-    built: Part = parser.instantiate(parsed)[name]
-    return built

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 
-from lightning_monocon.cli.config import build_part, recipe_file, refusing
+from lightning_monocon.cli.config import recipe_file, refusing
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.options import CommandParser
 from lightning_monocon.cli.yaml_files import read_recipe
@@ -41,7 +41,7 @@ def run(args: Sequence[str]) -> None:
     options, overrides = parser().parse(words[1:])
     options.config = recipe_file(options.config, policy.remote)
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    with refusing("export"), policy.enforced():
+    with refusing(), policy.enforced():
         written = export(options, overrides)
     print(summary(written))
 
@@ -50,6 +50,7 @@ def export(options: Namespace, overrides: Sequence[str]) -> Export:
     """Load the checkpoint and the recipe's data, and write the folder."""
     from lightning.pytorch import LightningDataModule
 
+    from lightning_monocon.cli.recipe_parts import build_part
     from lightning_monocon.export import DoubtfulExportWarning, export_model
     from lightning_monocon.runs.scratch import resolved_target
 
@@ -100,6 +101,7 @@ def _model(path: str, recipe: dict[str, Any]) -> MonoCon:
     """Load the checkpoint; an encoder that it cannot name is built as the recipe says."""
     from torch import nn
 
+    from lightning_monocon.cli.recipe_parts import build_part
     from lightning_monocon.module import MonoCon
     from lightning_monocon.runs.checkpoints import read_checkpoint
 

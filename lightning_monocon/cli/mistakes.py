@@ -23,6 +23,7 @@ _UNKNOWN_ARGUMENT = re.compile(r"class_path '(?P<path>[^']+)':\s+Option '(?P<nam
 _UNKNOWN_CLASS = re.compile(
     r"module '(?P<module>[^']+)' has no attribute '(?P<missing>\w+)'|Expected a dot import path string: (?P<name>\w+)"
 )
+_MISFIT_ARGUMENT = re.compile(r"class_path '[^']+':\s+Parser key \"(?P<name>[^\"]+)\":\s+(?P<reason>.*)", re.DOTALL)
 _MISSING = re.compile(r"the following arguments are required: (?P<names>.*)")
 _KEY = re.compile(r'Parser key "(?P<key>[^"]+)"(?: element \d+)?:\s*')
 _TYPES = re.compile(r"Subtypes: \[(?P<types>.*)\]\n|Expected an? (?P<type>.*?)\. Got value: (?P<value>.*)")
@@ -39,13 +40,13 @@ def in_one_sentence() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        refusal = _refusal(error)
-        if refusal is None or os.environ.get(TRACEBACK):
+        refused = refusal(error)
+        if refused is None or os.environ.get(TRACEBACK):
             raise
-        refuse(refusal)
+        refuse(refused)
 
 
-def _refusal(error: Exception) -> BaseException | None:
+def refusal(error: Exception) -> BaseException | None:
     """Return the error whose text is a sentence for the user; ``None`` for a bug, or an error in the user's code."""
     found: BaseException | None = error
     while found is not None:
@@ -158,6 +159,8 @@ def _missing(names: str, command: str, has_recipe: bool) -> str:
 def _misfit(message: str) -> str:
     """Return what jsonargparse says of a value that does not fit its option, or of anything else, on one line."""
     key = _KEY.search(message)
+    if key and (inner := _MISFIT_ARGUMENT.search(message)):
+        return _misfit(f'Parser key "{key["key"]}.{inner["name"]}": {inner["reason"]}')
     name, meant = f"`{key['key']}`" if key else "the configuration", ""
     if (found := _UNKNOWN_CLASS.search(message)) and (kind := found["missing"] or found["name"]):
         names = re.findall(r"'(\w+)'", " ".join(re.findall(r"typing\.Literal\[([^]]*)\]", message)))

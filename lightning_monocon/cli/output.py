@@ -69,6 +69,8 @@ def outliving_output() -> Iterator[None]:
     try:
         yield
     finally:
+        for lasting in (sys.stdout, sys.stderr):
+            lasting.flush()  # here, where a closed pipe is no error yet; the interpreter would report one at its end
         sys.stdout, sys.stderr = before
 
 

@@ -30,7 +30,7 @@ arrays and columns are not read.
 def run(args: Sequence[str]) -> None:
     """Run the command; exit with status 2 if a file or an option does not fit."""
     options, _ = parser().parse(args[1:])
-    with refusing("score"):
+    with refusing():
         print(score(options))
     if options.out is not None:
         print(f"Written to {options.out}/: scorecard.html, scorecard.md, scorecard.json and the figures.")

@@ -188,7 +188,8 @@ class MonoConCLI(LightningCLI):
         )
 
     def before_fit(self) -> None:
-        """Claim the run's folder before anything is written to it, and find the checkpoint to resume from."""
+        """Claim the run's folder for a trainer that fits the model, and find the checkpoint to resume from."""
+        self.model.check_trainer(self.trainer)
         options = self.config_init["fit"]
         if getattr(rank_zero_only, "rank", 0) == 0:
             with writing_or_stopping():

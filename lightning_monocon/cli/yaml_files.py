@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,7 @@ def strict_yaml(flag: str = "--config", content: str = _RECIPE) -> Iterator[None
     from jsonargparse import _loaders_dumpers as kept  # there is no public way to ask for a dumper, or take one back
     from jsonargparse import set_dumper, set_loader
 
+    _, words = _loaders()
     parts: tuple[dict[str, Any], ...] = (
         kept.loaders,
         kept.loader_exceptions,
@@ -70,28 +73,55 @@ def strict_yaml(flag: str = "--config", content: str = _RECIPE) -> Iterator[None
         kept.dumpers,
     )
     saved: list[dict[str, Any]] = [dict(part) for part in parts]
+    scalars = kept.yaml_default_loader
 
     def load(text: str, path: str = "") -> object:
         return _load(text, path and f"`{flag}` {path!r}", content)
 
     set_loader("yaml", load, exceptions=(yaml.YAMLError,))
     set_dumper("yaml", _dump)
+    kept.yaml_default_loader = words  # type: ignore[assignment]  # it begins as None
     try:
         yield
     finally:
+        kept.yaml_default_loader = scalars
         for part, before in zip(parts, saved, strict=True):
             part.clear()
             part.update(before)
 
 
-def _load(text: str, file: str, expected: str = _RECIPE) -> Any:  # noqa: ANN401  # whatever the file holds
-    """Return what jsonargparse makes of the text, unless a key is in it twice; ``file`` is empty for a value."""
-    name = file or "the value"
+@cache
+def _loaders() -> tuple[type[Any], type[Any]]:
+    """Return jsonargparse's loader of YAML, for files, and one for words, to which 0x10 and 1:30 are no numbers."""
     from jsonargparse import _loaders_dumpers
 
+    files = _loaders_dumpers.get_yaml_default_loader()  # type: ignore[no-untyped-call]  # jsonargparse's
+
+    words: Any = type("Words", (files,), {})
+    for kind, other in (("int", r"[-+]?0[0-9_bx]|.*:"), ("float", ".*:")):
+        number = getattr(words, f"construct_yaml_{kind}")
+        words.add_constructor(
+            f"tag:yaml.org,2002:{kind}",
+            lambda loader, node, number=number, other=re.compile(other): (
+                node.value if other.match(node.value) else number(loader, node)
+            ),
+        )
+    return files, words
+
+
+def _load(text: str, file: str, expected: str = _RECIPE) -> Any:  # noqa: ANN401  # whatever the file holds
+    """Return what jsonargparse makes of the text, unless a key is in it twice; ``file`` is empty for a word."""
+    from jsonargparse import _loaders_dumpers
+
+    name = file or "the value"
     try:
-        _refuse_doubled_keys(text, name)
-        content = _loaders_dumpers.yaml_load(text)  # type: ignore[no-untyped-call]  # jsonargparse leaves it untyped
+        root = _composed(text)
+        _refuse_doubled_keys(root, name)
+        if file:
+            _refuse_two_spellings(root, name)
+            content = yaml.load(text, Loader=_loaders()[0])
+        else:
+            content = _loaders_dumpers.yaml_load(text)  # type: ignore[no-untyped-call]  # jsonargparse's
     except ConfigError:
         raise
     except yaml.YAMLError as error:
@@ -102,28 +132,45 @@ def _load(text: str, file: str, expected: str = _RECIPE) -> Any:  # noqa: ANN401
     return content
 
 
-def _refuse_doubled_keys(text: str, file: str) -> None:
-    """Raise ConfigError if two keys of a mapping are equal; PyYAML drops the first silently."""
+def _composed(text: str) -> yaml.Node | None:
     loader = yaml.SafeLoader(text)
     try:
-        root = loader.get_single_node()
-        for mapping, name in _mappings(root):
-            lines: dict[object, int] = {}
-            for key, _ in mapping.value:
-                if not isinstance(key, yaml.ScalarNode):
-                    continue
-                is_merge = key.tag == "tag:yaml.org,2002:merge"
-                value = key.value if is_merge else loader.construct_object(key)  # 1 and 0x1 are one key
-                line = key.start_mark.line + 1
-                if value in lines:
-                    where = f"on lines {lines[value]} and {line}" if line != lines[value] else f"twice on line {line}"
-                    raise ConfigError(
-                        f"{file} has the key {'.'.join((*name, key.value))!r} {where}, and only one of them "
-                        "would count; join the two, or remove one"
-                    )
-                lines[value] = line
+        return loader.get_single_node()
     finally:
         loader.dispose()
+
+
+def _refuse_two_spellings(root: yaml.Node | None, file: str) -> None:
+    """Raise ConfigError if a file has an option with dashes and with underscores; one would win silently."""
+    first: dict[str, yaml.Node] = {}
+    for key, _ in root.value if isinstance(root, yaml.MappingNode) else ():
+        name = str(key.value).replace("-", "_")
+        other = first.setdefault(name, key)
+        if other.value != key.value:
+            raise ConfigError(
+                f"{file} has the option {name!r} in both spellings, on lines {other.start_mark.line + 1} and "
+                f"{key.start_mark.line + 1}, and only one of them would count; remove one"
+            )
+
+
+def _refuse_doubled_keys(root: yaml.Node | None, file: str) -> None:
+    """Raise ConfigError if two keys of a mapping are equal; PyYAML drops the first silently."""
+    values = yaml.SafeLoader("")
+    for mapping, name in _mappings(root):
+        lines: dict[object, int] = {}
+        for key, _ in mapping.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            is_merge = key.tag == "tag:yaml.org,2002:merge"
+            value = key.value if is_merge else values.construct_object(key)  # 1 and 0x1 are one key
+            line = key.start_mark.line + 1
+            if value in lines:
+                where = f"on lines {lines[value]} and {line}" if line != lines[value] else f"twice on line {line}"
+                raise ConfigError(
+                    f"{file} has the key {'.'.join((*name, key.value))!r} {where}, and only one of them "
+                    "would count; join the two, or remove one"
+                )
+            lines[value] = line
 
 
 def _mappings(root: yaml.Node | None) -> Iterator[tuple[yaml.MappingNode, tuple[str, ...]]]:
@@ -163,14 +210,10 @@ _Dumper.add_representer(str, _text)
 
 
 def _is_read_as_text(text: str) -> bool:
-    from jsonargparse import _loaders_dumpers
-
     try:
-        return bool(_loaders_dumpers.yaml_load(text) == text)  # type: ignore[no-untyped-call]
+        return bool(yaml.load(text, Loader=_loaders()[0]) == text)
     except yaml.YAMLError:  # punctuation, which PyYAML quotes by itself
         return True
-    except TypeError:  # jsonargparse on a number and a colon, which it takes for the key of a mapping
-        return False
 
 
 def _dump(data: object) -> str:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.gallery import Embedded
-from lightning_monocon.functional.bootstrap import query_interval
 from lightning_monocon.functional.knn_accuracy import majority_vote
 from lightning_monocon.functional.neighbours import DistanceName
+from lightning_monocon.functional.paired_mean import query_interval
 from lightning_monocon.functional.quantisation import Storage, vector_bytes
 from lightning_monocon.functional.spectrum import numerical_rank, principal_components
 from lightning_monocon.functional.truncation_curve import projected, ties_of
@@ -120,7 +120,7 @@ def loss(before: Line, after: Line) -> Loss:
         figure, lost = "Recall@10", before.recall_hits[:, -1].double() - after.recall_hits[:, -1].double()
     else:
         figure, lost = "neighbours kept", before.overlap - after.overlap
-    low, high = query_interval([lost.numpy()], seed=0)
+    low, high = query_interval([lost.numpy()])
     return Loss(before.name, after.name, figure, 100 * float(lost.mean()), 100 * low, 100 * high)
 
 

@@ -100,49 +100,61 @@ def export_model(
 
     Args:
         model: The trained module.
-        gallery: Batches ``(inputs, labels)``: the projection and the codes are fitted on these rows, in one pass.
+        gallery: Batches ``(inputs, labels)``, on which the projection and the codes are fitted in one pass.
         query: Batches of held-out rows, on which the loss is measured.
-        out: a folder that does not exist or is empty, a mount point or a link to one, too. Without a folder it appears
-            whole or not at all; into an empty one the files move at the end, ``config.json`` last.
+        out: A new or empty folder, which appears whole or not at all; into an empty one ``config.json`` moves last.
         dim: Share of the gallery's variance to keep, in (0, 1), or a number of dimensions.
         dtype: Storage type of a number: ``"float32"``, ``"int8"`` or ``"binary"``.
-        searched: Batches that the queries search instead of the gallery, when the loss is measured: for pairs, the
-            other sides, labelled alike.
+        searched: Batches to search instead of the gallery when the loss is measured: for pairs, the other sides.
         forms: ``"onnx"``, ``"pt2"`` and, for text, ``"sentence-transformers"``; by default all that the encoder has.
         tokenizer: Name or folder of the tokenizer that the sentence-transformers form takes.
         max_length: Longest text in tokens that the sentence-transformers form takes.
         vectors: Write the small vectors of the sampled rows as well, with their labels.
-        tolerance: Most that any number of any form may differ from the native model; by default what the rounding of
-            float32 explains.
+        tolerance: Largest difference allowed from the native model; by default what the rounding of float32 explains.
         sample: Gallery rows to calibrate and to measure on, drawn from all; as many queries.
         even_so: Export a model that has collapsed or finds less than half, with a warning.
         storage: The former name of ``dtype``.
 
     Raises:
-        FileExistsError: If ``out`` holds something.
         ModuleNotFoundError: If the package of a form is not installed.
-        OSError: If ``out`` cannot be written.
+        OSError: If ``out`` holds something (FileExistsError) or cannot be written.
         RuntimeError: If a form differs by more than ``tolerance``, or rounding alone does.
         ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, a name is unknown, or the model
             has collapsed or its vectors find less than half of what the encoder finds.
     """
     dtype = storage or dtype
     chosen = _chosen(model, dtype, forms)
-    target = resolved_target("out", out)
-    with filled("out", target, last=CONFIG) as folder:
+    with filled("out", resolved_target("out", out), last=CONFIG) as folder:
         prepared = prepare(model, gallery, query, dim, dtype, sample, searched)
-        allowed = checked_tolerance(rounding(prepared), tolerance)
-        lines = _measured(prepared)
-        found = _doubts(prepared, lines, even_so)
-        _write_forms(prepared, chosen, folder, tokenizer, max_length)
-        description = _described(prepared, chosen, differences(prepared, chosen, folder, allowed), folder)
-        write_description(description, folder)
-        losses = _losses(lines)
-        counts = len(prepared.searched.labels), len(prepared.query.labels)
-        write_text(folder / CARD, model_card(description, lines, losses, counts, found))
-        if vectors:
-            write_vectors(prepared, folder / VECTORS)
-    return Export(Path(out), description, lines, losses, found)
+        written = _written(prepared, chosen, folder, tokenizer, max_length, vectors, tolerance, even_so)
+    return Export(Path(out), *written)
+
+
+def _written(
+    prepared: Prepared,
+    chosen: Sequence[Form],
+    folder: Path,
+    tokenizer: str | None,
+    max_length: int | None,
+    vectors: bool,
+    tolerance: float | None,
+    even_so: bool,
+) -> tuple[Description, tuple[Line, ...], tuple[Loss, ...], tuple[str, ...]]:
+    """Measure, write every file, and return the description, the lines, the losses and the doubts."""
+    allowed = checked_tolerance(rounding(prepared), tolerance)
+    lines = _measured(prepared)
+    found = _doubts(prepared, lines, even_so)
+
+    _write_forms(prepared, chosen, folder, tokenizer, max_length)
+    description = _described(prepared, chosen, differences(prepared, chosen, folder, allowed), folder)
+    write_description(description, folder)
+
+    losses = _losses(lines)
+    counts = len(prepared.searched.labels), len(prepared.query.labels)
+    write_text(folder / CARD, model_card(description, lines, losses, counts, found))
+    if vectors:
+        write_vectors(prepared, folder / VECTORS)
+    return description, lines, losses, found
 
 
 def _measured(prepared: Prepared) -> tuple[Line, ...]:
@@ -156,7 +168,7 @@ def _doubts(prepared: Prepared, lines: Sequence[Line], even_so: bool) -> tuple[s
         raise ValueError(refusal(found))
     sentences = tuple(doubt.sentence for doubt in found)
     if sentences:
-        warnings.warn(" ".join(sentences), DoubtfulExportWarning, stacklevel=3)
+        warnings.warn(" ".join(sentences), DoubtfulExportWarning, stacklevel=4)  # the caller of `export_model`
     return sentences
 
 

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_embeddings
 from lightning_monocon.functional.moments import Moments, merge_all, moments
+from lightning_monocon.functional.row_keys import direction_keys, row_keys
 
 Statistic = Callable[[Moments], Tensor]
+
+_SEED = 1  # not that of the keys by which metrics sample rows
 
 
 class Estimate(NamedTuple):
@@ -50,10 +53,20 @@ def check_groups(groups: int, confidence: float) -> None:
         raise ValueError(f"`confidence` must lie strictly between 0 and 1; got {confidence!r}.")
 
 
+def group_numbers(embeddings: Tensor, groups: int, normalize: bool) -> Tensor:
+    """Return the group ``(N,)`` of every row, from 0 to ``groups - 1``: a hash of its numbers, or of its direction.
+
+    To deal by position would make groups of classes where the rows come with classes in turn. A hash is random, the
+    same on any batch and rank and in any order, and sends copies of a row to one group, which is left out as a whole.
+    """
+    return (direction_keys if normalize else row_keys)(embeddings, _SEED) % groups
+
+
 def grouped_moments(embeddings: Tensor, groups: int, normalize: bool) -> list[Moments]:
-    """Return the moments of rows 0, G, 2G, ...; of rows 1, G + 1, ...; and so on: one entry a group."""
+    """Return the moments of the rows of each group of `group_numbers`; a group may be empty."""
     rows = check_embeddings(embeddings)
-    return [moments(rows[start::groups], normalize) for start in range(groups)]
+    number = group_numbers(rows, groups, normalize).to(rows.device)
+    return [moments(rows[number == group], normalize) for group in range(groups)]
 
 
 def leave_one_out(parts: Sequence[Moments]) -> list[Moments]:
@@ -94,8 +107,9 @@ def jackknife(
         \hat\theta \pm t_{G-1}\sqrt{\tfrac{G-1}{G}\sum_g (\hat\theta_{(-g)} - \bar\theta)^2}
 
     with :math:`\hat\theta_{(-g)}` the value of all rows but those of group g (Kott 2001). Rows are dealt to the G
-    groups in turn; they must be independent: copies and augmentations of one input make it too narrow. It measures
-    the scatter at this n and not the bias that is left at this n: see `corrected_effective_dimension`.
+    groups by a hash of their numbers, so their order plays no part, and copies of a row share a group. Otherwise rows
+    must be independent: augmentations of one input make the interval too narrow. It measures the scatter at this n and
+    not the bias that is left at this n: see `corrected_effective_dimension`.
 
     Args:
         embeddings: ``(N, D)``, any floating dtype.

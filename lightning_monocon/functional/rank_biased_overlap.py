@@ -10,6 +10,12 @@ from lightning_monocon.functional.neighbour_overlap import check_rankings, place
 from lightning_monocon.functional.relevance import check_depth
 
 
+def check_persistence(p: float) -> None:
+    """Raise ValueError unless ``0 < p < 1``."""
+    if not 0.0 < p < 1.0:
+        raise ValueError(f"`p` must lie between 0 and 1, the probability to look at the next row; got {p!r}.")
+
+
 def rank_biased_overlap(found: Tensor, reference: Tensor, k: int = 10, p: float = 0.9) -> Tensor:
     r"""Return the extrapolated rank-biased overlap of the first k rows of two rankings, for each query.
 
@@ -39,8 +45,7 @@ def rank_biased_overlap(found: Tensor, reference: Tensor, k: int = 10, p: float 
         >>> rank_biased_overlap(torch.tensor([[3, 1]]), torch.tensor([[1, 3]]), k=2, p=0.5)
         tensor([0.5000], dtype=torch.float64)
     """
-    if not 0.0 < p < 1.0:
-        raise ValueError(f"`p` must lie between 0 and 1, the probability to look at the next row; got {p!r}.")
+    check_persistence(p)
     mine, theirs = check_rankings(found, reference, check_depth(k), k)
 
     # a row is in both lists from the deeper of its two places on

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.moments import statistics_device
+from lightning_monocon.functional.unit_rows import unit_rows
 
 _TILE = 1024
 _HALF = 0xFFFFFFFF
@@ -41,6 +42,22 @@ def row_keys(rows: Tensor, seed: int = 0) -> Tensor:
         bits = (rows[start : start + _TILE].to(salt.device).to(torch.float64) + 0.0).view(torch.int64)
         keys.append(_mixed(_mixed(bits ^ salt).sum(dim=1)))
     return torch.cat([salt[:0], *keys]) & torch.iinfo(torch.int64).max
+
+
+def direction_keys(rows: Tensor, seed: int = 0) -> Tensor:
+    """Return one key for each row of ``(N, D)``, a function of its direction and ``seed`` alone.
+
+    Unit rows are rounded to float32 before they are hashed, so that rows of different lengths, whose unit rows differ
+    by the rounding of float64, have equal keys.
+
+    Example:
+        >>> keys = direction_keys(torch.tensor([[1.0, 2.0], [3.0, 6.0], [2.0, 1.0]]))
+        >>> bool(keys[0] == keys[1]), bool(keys[0] == keys[2])
+        (True, False)
+    """
+    device = statistics_device(rows.device)
+    parts = (part.to(device).to(torch.float64) for part in torch.split(rows, _TILE))
+    return torch.cat([row_keys(unit_rows(part).to(torch.float32), seed) for part in parts])
 
 
 def smallest(keys: Tensor, count: int) -> Tensor:

@@ -109,21 +109,23 @@ class Share:
         return torch.tensor([_number(key) for key in keys], dtype=torch.int64)
 
 
-def shares(loaders: Sequence[object], *, numbered: bool = False) -> list[Share]:
+def shares(loaders: Sequence[object], *, numbered: bool = False, placed: bool = False) -> list[Share]:
     """Return this rank's share of each loader; every rank must call it.
 
     Args:
         loaders: Loaders of this rank.
         numbered: Whether the numbers of the rows are needed; otherwise a single process does not read the samplers.
+        placed: Whether these numbers must be the places of the samples in the data set.
 
     Raises:
-        ValueError: On every rank, if there are several and the order of a loader is unknown on one of them.
+        ValueError: On every rank, if there are several or the places are needed, and the order of a loader is unknown
+            on one of them.
     """
     rank, ranks = world()
-    if ranks == 1 and not numbered:
+    if ranks == 1 and not (numbered or placed):
         return [Share() for _ in loaders]
     listed = [_listed(loader) for loader in loaders]
-    if ranks == 1:
+    if ranks == 1 and not placed:
         return [Share(found if isinstance(found, list) else None) for found in listed]
     every = over_ranks(listed)
     faults = [found for one in every for found in one if isinstance(found, str)]
@@ -174,8 +176,9 @@ def _listed(loader: object) -> Keys | str | None:
 def _sentence(loader: DataLoader[Any], reason: str) -> str:
     kind = type(loader.sampler if type(loader.batch_sampler).__module__.startswith("torch.") else loader.batch_sampler)
     return (
-        "`dataloaders` must have samplers whose order is known to every rank, so that no row is counted twice; got "
-        f"{kind.__name__}: {reason}. Leave out `shuffle`, let a DistributedSampler shuffle, or use one device."
+        "`dataloaders` must have samplers whose order is known to every rank, so that no row is counted twice or taken "
+        f"for another; got {kind.__name__}: {reason}. Leave out `shuffle`, let a DistributedSampler shuffle, or use "
+        "one device."
     )
 
 

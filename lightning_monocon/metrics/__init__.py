@@ -13,11 +13,16 @@ from lightning_monocon.metrics.knn_accuracy import KNNAccuracy
 from lightning_monocon.metrics.linear_cka import LinearCKA
 from lightning_monocon.metrics.local_intrinsic_dimension import LocalIntrinsicDimension
 from lightning_monocon.metrics.mean_cosine import MeanCosine
+from lightning_monocon.metrics.ndcg import NDCG
+from lightning_monocon.metrics.neighbour_overlap import NeighbourOverlap
 from lightning_monocon.metrics.neighbour_scores import NeighbourScores
 from lightning_monocon.metrics.neural_collapse import NeuralCollapse
 from lightning_monocon.metrics.participation_ratio import ParticipationRatio
 from lightning_monocon.metrics.recall_at_k import RecallAtK
+from lightning_monocon.metrics.reciprocal_rank import MRR
 from lightning_monocon.metrics.reconstruction_error import ReconstructionError
+from lightning_monocon.metrics.relevant_recall import RelevantRecall
+from lightning_monocon.metrics.retrieval_scores import RetrievalScores
 from lightning_monocon.metrics.spectral import SmallSampleWarning
 from lightning_monocon.metrics.spectral_effective_rank import SpectralEffectiveRank
 from lightning_monocon.metrics.stable_rank import StableRank
@@ -27,6 +32,8 @@ from lightning_monocon.metrics.two_nn import TwoNN
 from lightning_monocon.metrics.uniformity import Uniformity
 
 __all__ = [
+    "MRR",
+    "NDCG",
     "Alignment",
     "AlphaReQ",
     "CorrectedEffectiveDimension",
@@ -39,11 +46,14 @@ __all__ = [
     "LinearCKA",
     "LocalIntrinsicDimension",
     "MeanCosine",
+    "NeighbourOverlap",
     "NeighbourScores",
     "NeuralCollapse",
     "ParticipationRatio",
     "RecallAtK",
     "ReconstructionError",
+    "RelevantRecall",
+    "RetrievalScores",
     "SmallSampleWarning",
     "SpectralEffectiveRank",
     "StableRank",

@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import NanStrategy, check_choice, check_embeddings
-from lightning_monocon.functional.jackknife import Estimate, check_groups, jackknife_interval
+from lightning_monocon.functional.jackknife import Estimate, check_groups, group_numbers, jackknife_interval
 from lightning_monocon.functional.moments import Moments, empty_moments, merge_all, merge_moments, moments
 from lightning_monocon.metrics.streaming import ROLES, MetricOptions, Role, StreamingMetric, check_role, named_after
 from lightning_monocon.metrics.sync import common_shape, widen
@@ -75,8 +75,9 @@ class SpectralMetric(StreamingMetric):
     the number of rows. They are named after how the rows are prepared, so a ``MetricCollection`` updates all metrics
     of equal preparation once (compute groups), and never mixes two preparations that happen to agree on a batch.
 
-    With ``groups > 1`` rows are dealt in turn to that many sets of statistics, whose union is the whole: what a
-    delete-group jackknife needs, at ``groups`` times the state.
+    With ``groups > 1`` rows are dealt to that many sets of statistics by a hash of their numbers, whatever the order,
+    the batches and the ranks; their union is the whole. A delete-group jackknife needs this, at ``groups`` times the
+    state.
     """
 
     def __init__(
@@ -128,11 +129,11 @@ class SpectralMetric(StreamingMetric):
         rows = check_embeddings(embeddings, width=width)
         # Outside inference mode, so that the state can be updated in either mode later.
         with torch.inference_mode(False):
-            first = int(sum(group.rows for group in seen))
-            added = [
-                self._added(group, rows[(index - first) % self.groups :: self.groups])
-                for index, group in enumerate(seen)
-            ]
+            parts = [rows]
+            if self.groups > 1:
+                number = group_numbers(rows, self.groups, self.normalize).to(rows.device)
+                parts = [rows[number == index] for index in range(self.groups)]
+            added = [self._added(*pair) for pair in zip(seen, parts, strict=True)]
             setattr(self, self._state_name(role), torch.stack(added))
 
     def _added(self, seen: Moments, rows: Tensor) -> Tensor:

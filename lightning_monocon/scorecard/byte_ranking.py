@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import get_args
 
 from lightning_monocon.functional.quantisation import Storage, dims_within
-from lightning_monocon.scorecard.ranking import Form, Winner, ranked
+from lightning_monocon.scorecard.ranking import Family, Form, Winner, family, on_shared_seeds, ranked
 from lightning_monocon.scorecard.scores import Score
 
 
@@ -48,20 +48,30 @@ def best_form(scores: Sequence[Score], budget: int) -> Form | None:
     return max(forms, key=lambda form: form.accuracy, default=None)
 
 
-def byte_winner(arms: Mapping[str, Sequence[Score]], budget: int, seed: int = 0) -> ByteWinner | None:
+def byte_forms(arms: Mapping[str, Sequence[Score]], budget: int) -> dict[str, Form]:
+    """Return the `best_form` of each arm within ``budget`` bytes; an arm that does not fit is left out."""
+    return {name: form for name, scores in arms.items() if (form := best_form(scores, budget))}
+
+
+def byte_winner(
+    arms: Mapping[str, Sequence[Score]], budget: int, seed: int = 0, card: Family | None = None
+) -> ByteWinner | None:
     """Name the arm with the highest mean figure within ``budget`` bytes; of equals, the one listed first.
 
     Args:
-        arms: For each arm its scores, one per seed, measured with ``rounded=True``.
+        arms: For each arm its scores, one per seed, measured with ``rounded=True``; seeds that not all arms have are
+            left out.
         budget: Bytes of a vector.
-        seed: Of the resampling.
+        seed: Of the draws behind the critical values.
+        card: All comparisons of the card; those at this budget by default.
 
     Returns:
         The winner with its margins; None if no arm fits the budget.
     """
-    forms = {name: form for name, scores in arms.items() if (form := best_form(scores, budget))}
+    arms = on_shared_seeds(arms) if arms else {}
+    forms = byte_forms(arms, budget)
     if not forms:
         return None
-    first, margins = ranked(arms, forms, seed=seed)
+    first, margins = ranked(forms, card or family(arms, [forms], seed=seed))
     best = forms[first]
     return ByteWinner(best.k, first, best.accuracy, margins, budget, best.storage)

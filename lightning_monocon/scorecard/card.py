@@ -11,14 +11,14 @@ from importlib import import_module
 import numpy as np
 
 from lightning_monocon.runs.record import History
-from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_budgets, byte_winner
+from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_budgets, byte_forms, byte_winner
 from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Measure, default_dims
 from lightning_monocon.scorecard.known import all_known
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.origin import Origin
-from lightning_monocon.scorecard.ranking import Winner, winner
+from lightning_monocon.scorecard.ranking import Family, Winner, family, float_forms, on_shared_seeds, winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure_all
 from lightning_monocon.scorecard.smallest import Smallest, smallest_form
 from lightning_monocon.scorecard.truths import Truth
@@ -180,22 +180,20 @@ def _card(
     """Return the card of one truth; the first arm is the baseline."""
     baseline = next(iter(scores))
     width = max(score.dim for runs in scores.values() for score in runs)
-    arms = tuple(_arm(name, runs, scores[baseline], histories.get(name, ())) for name, runs in scores.items())
+    budgets = () if brief else byte_budgets(width)
+    together = _family(scores, {*kept, *(max(1, s.n99) for runs in scores.values() for s in runs)}, budgets)
+    arms = tuple(_arm(name, runs, scores[baseline], histories.get(name, ()), together) for name, runs in scores.items())
     return Scorecard(
         baseline=baseline,
         arms=arms,
         dims=kept,
-        winners=tuple(winner(scores, k) for k in kept),
+        winners=tuple(winner(scores, k, card=together) for k in kept),
         nulls=tuple(_arm(score.arm, [score], scores[baseline][:1], ()) for score in nulls),
-        byte_winners=() if brief else _byte_winners(scores, width),
+        byte_winners=tuple(best for size in budgets if (best := byte_winner(scores, size, card=together))),
         effects=effects(scores),
         stage=scores[baseline][0].stage,
         smallest=None if brief else smallest_form(scores, baseline),
     )
-
-
-def _byte_winners(scores: Mapping[str, Sequence[Score]], width: int) -> tuple[ByteWinner, ...]:
-    return tuple(best for budget in byte_budgets(width) if (best := byte_winner(scores, budget)))
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
@@ -203,8 +201,22 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def _arm(name: str, scores: Sequence[Score], baseline: Sequence[Score], histories: Sequence[History]) -> Arm:
-    verdict = Verdict("baseline", "what the others must beat") if scores is baseline else judge(scores, baseline)
+def _family(arms: Mapping[str, Sequence[Score]], dims: Iterable[int], budgets: Iterable[int]) -> Family:
+    """Return all comparisons between arms that the card makes."""
+    paired = on_shared_seeds(arms)
+    forms = [*(float_forms(paired, k) for k in sorted(dims)), *(byte_forms(paired, budget) for budget in budgets)]
+    return family(paired, forms)
+
+
+def _arm(
+    name: str,
+    scores: Sequence[Score],
+    baseline: Sequence[Score],
+    histories: Sequence[History],
+    together: Family | None = None,
+) -> Arm:
+    is_baseline = scores is baseline
+    verdict = Verdict("baseline", "what the others must beat") if is_baseline else judge(scores, baseline, together)
     of_scores = (flag for score in scores for flag in (*flags(score), *score.truth.warnings))
     found = dict.fromkeys([*of_scores, *training_flags(histories)])
     return Arm(name, tuple(scores), verdict, tuple(found), tuple(histories))

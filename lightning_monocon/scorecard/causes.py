@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lightning_monocon.scorecard.ranking import Comparison, compare, seed_interval
+from lightning_monocon.functional.paired_mean import seed_interval
+from lightning_monocon.scorecard.ranking import Comparison, compare
 from lightning_monocon.scorecard.scores import Score
 
 Cause = Literal["constraint", "start"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lightning_monocon.functional.quantisation import Storage, fit_quantiser, vector_bytes
+from lightning_monocon.functional.quantisation import Storage, dims_within, fit_quantiser, vector_bytes
 from lightning_monocon.functional.spectrum import PrincipalComponents, numerical_rank, principal_components
 from lightning_monocon.functional.truncation_curve import projected, truncated
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
@@ -118,11 +118,24 @@ def default_dims(width: int) -> tuple[int, ...]:
 
 
 def affordable_dims(rank: int, width: int) -> tuple[int, ...]:
-    """Return the default numbers of dimensions without those beyond the rank; the full width always stays.
+    """Return the default numbers of dimensions up to the rank, the rank itself, and the full width.
 
-    Prefixes obey it too, so that every arm has the same sizes: none needs more numbers than its rank.
+    Without the rank, an arm of rank 31 would compete at 32 dimensions with 24 of its own. Prefixes obey it too, so that
+    every arm has the same sizes.
     """
-    return tuple(k for k in default_dims(width) if k <= max(rank, 1) or k == width)
+    limit = max(rank, 1)
+    return tuple(sorted({*(k for k in default_dims(width) if k <= limit), limit, width}))
+
+
+def rounded_dims(limit: int, dtype: Storage) -> tuple[int, ...]:
+    """Return what powers of two bytes hold of ``limit`` numbers in a storage type, up to all of them.
+
+    Example:
+        >>> rounded_dims(12, "int8"), rounded_dims(12, "binary")
+        ((1, 2, 4, 8, 12), (8, 12))
+    """
+    budgets = (1 << power for power in range(vector_bytes(limit, dtype).bit_length() + 1))
+    return tuple(sorted({min(dims_within(budget, dtype), limit) for budget in budgets}))
 
 
 def measure_frontier(
@@ -162,16 +175,14 @@ def measure_frontiers(
 def measure_rounded_frontiers(
     data: EmbeddingSet, truths: Sequence[Truth], dtype: Storage, basis: PrincipalComponents
 ) -> tuple[Frontier, ...]:
-    """Measure the frontiers of decoded int8 or binary codes, at powers of two up to the rank.
+    """Measure the frontiers of decoded int8 or binary codes, at what powers of two bytes hold of the vector.
 
+    A vector has as many numbers to store as the rank, a prefix as many as the width: its rank may lie in the last ones.
     Unlike `measure_frontiers` it projects at full width too, and it centres prefixes: coordinates must be centred
     to be rounded.
     """
-    limit = max(1, numerical_rank(basis.variances))
-    powers = tuple(1 << i for i in range(limit.bit_length()))
-    # Below 8 bits a byte is not full: of those sizes only the most is worth measuring.
-    kept = powers if dtype != "binary" else powers[3:] or powers[-1:]
-
+    limit = data.dim if data.reading == "prefix" else max(1, numerical_rank(basis.variances))
+    kept = rounded_dims(limit, dtype)
     axes = basis if data.reading == "pca" else basis._replace(components=torch.eye(data.dim, dtype=basis.mean.dtype))
     whole = _each_side(data, lambda rows: projected(rows, axes, kept[-1]).float())
     quantiser = fit_quantiser(whole.gallery, dtype)

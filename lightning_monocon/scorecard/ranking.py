@@ -1,28 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Name the best arm at each number of kept dimensions, and say whether its lead is more than noise.
 
-Two arms are compared in pairs: the same seed (so the same split) and the same query. There are two sources of noise,
-and a difference counts only if neither explains it; the interval shown is the hull of both.
+Two arms are compared in pairs: the same seed (so the same split) and the same query. Both may explain a difference:
 
-* Queries: a bootstrap, all seeds together (`lightning_monocon.functional.bootstrap`).
-* Seeds: Student's t interval over the mean difference of each seed, from two seeds on. One seed says nothing about
-  training noise, and a report on one seed must say so.
-
-Each size is judged alone at 95 %: of twenty comparisons between equal arms, one is expected to look distinguishable.
+* Queries and seeds: one interval over both (`lightning_monocon.functional.paired_mean`). One seed says nothing about
+  training noise, two say next to nothing, and a report on one or two seeds must say so.
+* Choice: the best arm is chosen on the queries that test it, at many sizes. So an arm is ahead only if its lead is also
+  larger than any that a card of equal arms shows in 95 % of the cases (`lightning_monocon.scorecard.simultaneous`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from torch import Tensor
 
-from lightning_monocon.functional.bootstrap import CONFIDENCE, query_interval
+from lightning_monocon.functional.paired_mean import CONFIDENCE, Floats, PairedMean, deviations, paired_mean
+from lightning_monocon.functional.paired_mean import query_interval as query_interval  # for those who import it here
 from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.scorecard.frontier import Measure
 from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.simultaneous import Critical, critical_values, table_of, with_seeds_of_all
 
 Storages = tuple[Storage, Storage]
 FLOATS: Storages = ("float32", "float32")
@@ -35,11 +36,14 @@ class Comparison:
 
     Attributes:
         difference: Mean over seeds and queries, as a share (0.01 is one point).
-        low: Lower end of the interval.
-        high: Upper end of the interval.
+        low: Lower end of the 95 % interval of this comparison alone, over seeds and queries.
+        high: Its upper end.
         seeds: Number of paired seeds.
         query_interval: The interval over queries alone, which is never wider than ``low`` to ``high``.
+        simultaneous: The interval that holds for all comparisons of a card together; ``low`` and ``high`` of one that
+            belongs to no card.
         storages: Storage types of the coordinates of ``arm`` and of ``other``.
+        errors: The difference with its standard errors over queries and over seeds.
     """
 
     arm: str
@@ -51,12 +55,36 @@ class Comparison:
     high: float
     seeds: int
     query_interval: tuple[float, float]
+    simultaneous: tuple[float, float]
+    errors: PairedMean
     storages: Storages = FLOATS
 
     @property
+    def ahead(self) -> bool:
+        """Whether ``arm`` is better by more than the noise, alone and among all comparisons of the card."""
+        return min(self.low, self.simultaneous[0]) > 0
+
+    @property
+    def behind(self) -> bool:
+        """Whether ``other`` is better by more than the noise."""
+        return max(self.high, self.simultaneous[1]) < 0
+
+    @property
     def distinguishable(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
+        """Whether either arm is better by more than the noise; for a lead ask ``ahead``."""
+        return self.ahead or self.behind
+
+    def loses_less_than(self, margin: float) -> bool:
+        """Return whether the interval rules out that ``arm`` is worse by ``margin`` or more (non-inferiority)."""
+        return self.low > -margin
+
+    def queries_needed(self, margin: float) -> int | None:
+        """Return how many queries would rule out a loss of ``margin``, four times out of five if nothing is lost.
+
+        Returns:
+            The number, at least today's; None if no number is enough, because the seeds alone differ by too much.
+        """
+        return self.errors.units_needed(margin)
 
 
 @dataclass(frozen=True)
@@ -68,12 +96,37 @@ class Form:
     accuracy: float
 
 
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Hold the arms and the critical values of all comparisons that a card makes between them; see `family`.
+
+    Attributes:
+        arms: For each arm its scores on the seeds that all arms have.
+        critical: What a lead must exceed, in deviations.
+        measure: What is compared.
+    """
+
+    arms: Mapping[str, Sequence[Score]]
+    critical: Critical
+    measure: Measure | None
+
+    def interval(self, mean: PairedMean, forms: Mapping[str, Form]) -> tuple[float, float]:
+        """Return the interval of a difference that holds together with those of all other comparisons.
+
+        Args:
+            mean: The difference of two arms.
+            forms: What all arms keep at that size.
+        """
+        widened = with_seeds_of_all(mean, table_of(_values_of(self.arms, forms, self.measure)))
+        return widened.interval(self.critical.units, self.critical.seeds)
+
+
 @dataclass(frozen=True)
 class Winner:
     """Hold the best arm at a budget of ``k`` dimensions, with its margin over every other arm.
 
     Attributes:
-        accuracy: Mean over seeds.
+        accuracy: Mean over the seeds that all arms share.
         margins: Winner against each other arm, the runner-up first.
     """
 
@@ -94,8 +147,8 @@ class Winner:
 
     @property
     def ties(self) -> tuple[str, ...]:
-        """Arms that are within the noise of the winner, best first."""
-        return tuple(margin.other for margin in self.margins if not margin.distinguishable)
+        """Arms that the winner is not ahead of by more than the noise, best first."""
+        return tuple(margin.other for margin in self.margins if not margin.ahead)
 
 
 def compare(
@@ -104,8 +157,8 @@ def compare(
     k: int,
     other_k: int | None = None,
     measure: Measure | None = None,
-    seed: int = 0,
     storages: Storages = FLOATS,
+    card: Family | None = None,
 ) -> Comparison:
     """Compare two arms, paired by seed and by query, each within its budget of dimensions.
 
@@ -115,8 +168,8 @@ def compare(
         k: Dimensions that ``arm`` may keep.
         other_k: Dimensions that ``other`` may keep; ``k`` by default.
         measure: What is compared; the first measure of their truth by default.
-        seed: Of the resampling, which is the same for every call.
         storages: Storage types of the coordinates of the two.
+        card: All comparisons of the card that this one belongs to; None if it stands alone.
 
     Raises:
         ValueError: If the arms share no seed, or were judged on other queries.
@@ -124,59 +177,114 @@ def compare(
     pairs = _pairs(arm, other)
     other_k = k if other_k is None else other_k
     ours, theirs = storages
-    won = [hits(a, k, measure, ours).double() - hits(b, other_k, measure, theirs).double() for a, b in pairs]
-    means = [float(differences.mean()) for differences in won]
-    queries = query_interval([w.numpy() for w in won], seed)
-    seeds = seed_interval(means)
+    mean = paired_mean([_values(a, k, measure, ours) - _values(b, other_k, measure, theirs) for a, b in pairs])
+    z = deviations(CONFIDENCE)
+    low, high = mean.interval(z)
     return Comparison(
         arm=arm[0].arm,
         k=k,
         other=other[0].arm,
         other_k=other_k,
-        difference=float(np.mean(means)),
-        low=min(queries[0], seeds[0]),
-        high=max(queries[1], seeds[1]),
-        seeds=len(pairs),
-        query_interval=queries,
+        difference=mean.difference,
+        low=low,
+        high=high,
+        seeds=mean.seeds,
+        query_interval=mean.units_interval(z),
+        simultaneous=card.interval(mean, float_forms(card.arms, k, measure)) if card else (low, high),
+        errors=mean,
         storages=storages,
     )
 
 
-def seed_interval(means: Sequence[float]) -> tuple[float, float]:
-    """Return Student's t interval of the mean over seeds; with one seed the point itself."""
-    from scipy.stats import t  # half a second to import, and needed only here
-
-    centre, seeds = float(np.mean(means)), len(means)
-    if seeds == 1:
-        return centre, centre
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * np.std(means, ddof=1) / seeds**0.5)
-    return centre - reach, centre + reach
-
-
-def winner(arms: Mapping[str, Sequence[Score]], k: int, measure: Measure | None = None, seed: int = 0) -> Winner:
+def winner(
+    arms: Mapping[str, Sequence[Score]],
+    k: int,
+    measure: Measure | None = None,
+    seed: int = 0,
+    card: Family | None = None,
+) -> Winner:
     """Name the arm with the highest mean accuracy at ``k`` dimensions; of equals, the one that is listed first.
 
     Args:
-        arms: For each arm its scores, one per seed.
+        arms: For each arm its scores, one per seed; seeds that not all arms have are left out.
         k: Dimensions that each arm may keep.
         measure: What is compared; the first measure of their truth by default.
-        seed: Of the resampling.
+        seed: Of the draws behind the critical value.
+        card: All comparisons of the card; those at this size by default.
+
+    Raises:
+        ValueError: If no seed is shared by all arms, or the arms were judged on different queries.
     """
-    forms = {name: Form("float32", k, float(np.mean([_share(s, k, measure) for s in arms[name]]))) for name in arms}
-    first, margins = ranked(arms, forms, measure, seed)
+    arms = on_shared_seeds(arms)
+    forms = float_forms(arms, k, measure)
+    first, margins = ranked(forms, card or family(arms, [forms], measure, seed))
     return Winner(k=k, arm=first, accuracy=forms[first].accuracy, margins=margins)
 
 
-def ranked(
-    arms: Mapping[str, Sequence[Score]], forms: Mapping[str, Form], measure: Measure | None = None, seed: int = 0
-) -> tuple[str, tuple[Comparison, ...]]:
-    """Return the arm whose form is most accurate, and its margins over the others, the runner-up first."""
+def float_forms(arms: Mapping[str, Sequence[Score]], k: int, measure: Measure | None = None) -> dict[str, Form]:
+    """Return the form of each arm that keeps at most ``k`` float32 coordinates, with its mean accuracy over seeds."""
+    return {
+        name: Form("float32", k, float(np.mean([_values(score, k, measure, "float32").mean() for score in scores])))
+        for name, scores in arms.items()
+    }
+
+
+def family(
+    arms: Mapping[str, Sequence[Score]],
+    sizes: Sequence[Mapping[str, Form]],
+    measure: Measure | None = None,
+    seed: int = 0,
+) -> Family:
+    """Return all comparisons between arms at the given sizes, with what a lead must exceed to be more than noise.
+
+    Args:
+        arms: For each arm its scores, one per seed; seeds that not all arms have are left out.
+        sizes: For each size the forms of the arms that it fits.
+        measure: What is compared.
+        seed: Of the draws behind the critical values.
+
+    Raises:
+        ValueError: If no seed is shared by all arms, or the arms were judged on different queries.
+    """
+    arms = on_shared_seeds(arms)
+    tables = [table_of(_values_of(arms, forms, measure)) for forms in sizes if forms]
+    return Family(arms, critical_values(tables, seed), measure)
+
+
+def ranked(forms: Mapping[str, Form], card: Family) -> tuple[str, tuple[Comparison, ...]]:
+    """Return the arm whose form is most accurate, and its margins over the others, the runner-up first.
+
+    Args:
+        forms: The forms that compete, one for each arm.
+        card: All comparisons of the card.
+    """
     first, *rest = sorted(forms, key=lambda name: -forms[name].accuracy)
-    best = forms[first]
-    return first, tuple(
-        compare(arms[first], arms[name], best.k, forms[name].k, measure, seed, (best.storage, forms[name].storage))
+    best, arms = forms[first], card.arms
+    alone = [
+        compare(arms[first], arms[name], best.k, forms[name].k, card.measure, (best.storage, forms[name].storage))
         for name in rest
-    )
+    ]
+    return first, tuple(replace(one, simultaneous=card.interval(one.errors, forms)) for one in alone)
+
+
+def on_shared_seeds(arms: Mapping[str, Sequence[Score]]) -> dict[str, list[Score]]:
+    """Return the scores of the seeds that all arms have: means over different seeds are not comparable.
+
+    Raises:
+        ValueError: If there is no such seed, or two arms were judged on different queries.
+    """
+    shared = reduce(set.intersection, ({score.seed for score in scores} for scores in arms.values()))
+    if not shared:
+        seeds = "; ".join(f"{name} has {sorted(score.seed for score in scores)}" for name, scores in arms.items())
+        raise ValueError(f"`arms` must share a seed to be ranked; {seeds}: leave out the arm that lacks the others'.")
+    kept = {
+        name: sorted((score for score in scores if score.seed in shared), key=lambda score: score.seed)
+        for name, scores in arms.items()
+    }
+    first, *others = kept.values()
+    for scores in others:
+        _pairs(first, scores)
+    return kept
 
 
 def _pairs(arm: Sequence[Score], other: Sequence[Score]) -> list[tuple[Score, Score]]:
@@ -208,5 +316,12 @@ def hits(score: Score, k: int, measure: Measure | None = None, dtype: Storage = 
     return line.hits(measure)[line.index(k)]
 
 
-def _share(score: Score, k: int, measure: Measure | None) -> float:
-    return float(hits(score, k, measure).double().mean())
+def _values(score: Score, k: int, measure: Measure | None, storage: Storage) -> Floats:
+    return np.asarray(hits(score, k, measure, storage).double().numpy())
+
+
+def _values_of(
+    arms: Mapping[str, Sequence[Score]], forms: Mapping[str, Form], measure: Measure | None
+) -> dict[str, list[Floats]]:
+    """Return the values of each arm in its form, for each seed ``(Q,)``."""
+    return {name: [_values(s, form.k, measure, form.storage) for s in arms[name]] for name, form in forms.items()}

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lightning_monocon.functional.bootstrap import CONFIDENCE
 from lightning_monocon.functional.checks import DegenerateSampleWarning
 from lightning_monocon.functional.effective_dimension import components_for, effective_dimension
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
 from lightning_monocon.functional.jackknife import grouped_moments, jackknife_interval
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
 from lightning_monocon.functional.moments import Moments, merge_all, moments
+from lightning_monocon.functional.paired_mean import CONFIDENCE
 from lightning_monocon.functional.quantisation import ROUNDED, Storage
 from lightning_monocon.functional.reconstruction_error import reconstruction_from_moments
 from lightning_monocon.functional.spectrum import (
@@ -42,7 +42,7 @@ VARIANCE = 0.99
 """Share of the variance that the effective dimension n99 explains."""
 
 GROUPS = 10
-"""Groups of rows that are left out in turn; each takes every tenth row, so that a sorted gallery is mixed."""
+"""Groups of rows that are left out in turn, dealt by a hash of the rows: their order plays no part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +256,7 @@ def dimension_interval(groups: Sequence[Moments]) -> tuple[float, float]:
 
     n99 moves in whole steps, which a jackknife cannot follow, so the reach is that of the fractional dimension, where
     the cumulative share, drawn as straight lines between whole k, crosses 99 %. It says nothing about larger samples:
-    n99 grows with the rows.
+    n99 grows with the rows. Where a group that is left out takes all variance with it, nothing is known: 1 to D.
 
     Args:
         groups: Moments of at least two groups of unit rows.
@@ -266,14 +266,16 @@ def dimension_interval(groups: Sequence[Moments]) -> tuple[float, float]:
     if centre == 0:  # all rows are equal
         return 0.0, 0.0
     _, low, high = jackknife_interval(groups, _fractional, CONFIDENCE)
-    reach = float(high - low) / 2
+    reach = float((high - low).nan_to_num(torch.inf)) / 2
     return max(1.0, centre - reach), min(float(len(variances)), centre + reach)
 
 
 def _fractional(statistics: Moments) -> Tensor:
-    """Return where the cumulative share of the variance crosses 99 %, between whole numbers of components."""
-    share = pad(variances_from_moments(statistics).nan_to_num(0.0).cumsum(0), (1, 0))
-    share = share / share[-1].clamp_min(torch.finfo(share.dtype).tiny)
+    """Return where the cumulative share of the variance crosses 99 %, between whole k; NaN without variance."""
+    share = pad(variances_from_moments(statistics).cumsum(0), (1, 0))
+    if share[-1].isnan():
+        return share[-1]
+    share = share / share[-1]
     above = int(torch.searchsorted(share, VARIANCE).clamp(1, len(share) - 1))
     below = share[above - 1]
     step = (share[above] - below).clamp_min(torch.finfo(share.dtype).tiny)

@@ -94,12 +94,12 @@ def _ascending(
 
 
 def _forms(scores: Sequence[Score]) -> Iterator[Form]:
-    """Yield every form of an arm that was measured for all of its seeds."""
+    """Yield every form that fits an arm in all of its seeds; one that has fewer numbers keeps all it has."""
     for dtype in _measured([scores]):
         lines = [line for score in scores if (line := score.line(dtype))]
-        for k in lines[0].dims:
-            if all(k in line.dims for line in lines):
-                yield Form(dtype, k, fmean(line.means()[line.dims.index(k)] for line in lines))
+        for k in sorted({k for line in lines for k in line.dims}):
+            if all(line.dims[0] <= k for line in lines):
+                yield Form(dtype, k, fmean(line.means()[line.index(k)] for line in lines))
 
 
 def _measured(arms: Sequence[Sequence[Score]]) -> tuple[Storage, ...]:

@@ -25,7 +25,7 @@ from lightning_monocon.functional.red_flags import (
     red_flags,
 )
 from lightning_monocon.runs.record import History, late_change
-from lightning_monocon.scorecard.ranking import Comparison, compare
+from lightning_monocon.scorecard.ranking import Comparison, Family, compare
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.smallest import has_skill
 
@@ -112,7 +112,7 @@ RULES: tuple[Rule, ...] = (
         "fewer dimensions hold 99 % of the variance, and they hold the classes",
     ),
     Rule("less accurate", lambda f: _loses(f.whole), "no fewer dimensions, and less accuracy"),
-    Rule("more accurate", lambda f: f.whole.low > 0, "no fewer dimensions, but more accuracy"),
+    Rule("more accurate", lambda f: f.whole.ahead, "no fewer dimensions, but more accuracy"),
     Rule(
         "not distinguishable from the baseline",
         lambda f: True,
@@ -121,16 +121,17 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def judge(arm: Sequence[Score], baseline: Sequence[Score]) -> Verdict:
+def judge(arm: Sequence[Score], baseline: Sequence[Score], card: Family | None = None) -> Verdict:
     """Return the verdict of the first rule that applies to an arm.
 
     Args:
         arm: Scores of the arm, one per seed.
         baseline: Scores of the baseline, measured at the arm's n99 as well, on the same queries.
+        card: All comparisons of the card, among which a lead must stand out; None for an arm that is judged alone.
     """
     if any(score.n99 == 0 for score in arm):
         return Verdict("collapsed", ALL_EQUAL)
-    facts = gather(arm, baseline)
+    facts = gather(arm, baseline, card)
     rule = next(rule for rule in RULES if rule.applies(facts))
     return Verdict(rule.word, rule.reason, facts)
 
@@ -171,7 +172,7 @@ def training_flags(histories: Sequence[History]) -> tuple[str, ...]:
     return (f"still learning ({ACCURACY} rose {100 * gained:.1f} points in the last quarter of the run): train longer",)
 
 
-def gather(arm: Sequence[Score], baseline: Sequence[Score]) -> Facts:
+def gather(arm: Sequence[Score], baseline: Sequence[Score], card: Family | None = None) -> Facts:
     """Return the facts that the rules look at, over the seeds that the baseline has too."""
     paired = {score.seed for score in baseline}
     arm = [score for score in arm if score.seed in paired] or arm
@@ -188,9 +189,9 @@ def gather(arm: Sequence[Score], baseline: Sequence[Score]) -> Facts:
         rmse_ratio=_ratio(arm, baseline, "rmse"),
         variance_ratio=_ratio(arm, baseline, "total_variance"),
         same_sample=all(_same_sample(score, rows.get(score.seed, score)) for score in arm),
-        whole=compare(arm, baseline, full),
+        whole=compare(arm, baseline, full, card=card),
         kept=compare(arm, baseline, k, full),
-        rival=compare(arm, baseline, k),
+        rival=compare(arm, baseline, k, card=card),
     )
 
 

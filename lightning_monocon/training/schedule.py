@@ -14,8 +14,10 @@ from the last batch of an epoch never sees the next epoch's start.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal, NamedTuple
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
@@ -78,28 +80,32 @@ class TwoPhaseModule(LightningModule):
         self._enter("warmup" if self.warmup_epochs else "joint")
 
     def setup(self, stage: str) -> None:
-        """Check that trainer and schedule fit each other.
-
-        Raises:
-            ValueError: If the trainer's ``max_epochs`` leaves no joint epoch.
-            RuntimeError: If the warm-up was not tested with the strategy.
-        """
+        """Check that trainer and schedule fit each other, as `check_trainer` does."""
         if stage != "fit":
             return
         if getattr(self.trainer, "fast_dev_run", False):
             # a joint step covers everything that a warm-up step does
             self.warmup_epochs = 0
             self._enter("joint")
+        self.check_trainer(self.trainer)
 
-        epochs = self.trainer.max_epochs
-        if epochs is None or epochs <= self.warmup_epochs:
+    def check_trainer(self, trainer: Trainer) -> None:
+        """Check that the trainer leaves epochs to the joint phase, and has a strategy that can change phases.
+
+        Raises:
+            ValueError: If the trainer's ``max_epochs`` leaves no joint epoch.
+            RuntimeError: If the warm-up was not tested with the strategy.
+        """
+        warmup_epochs = 0 if getattr(trainer, "fast_dev_run", False) else self.warmup_epochs
+        epochs = trainer.max_epochs
+        if epochs is None or epochs <= warmup_epochs:
             raise ValueError(
-                f"`max_epochs` must exceed the {self.warmup_epochs} warm-up epochs, which come on top of the joint "
+                f"`max_epochs` must exceed the {warmup_epochs} warm-up epochs, which come on top of the joint "
                 f"ones; got {epochs}. Set max_epochs = warmup_epochs + joint epochs, or warmup_epochs=0."
             )
 
-        strategy = self.trainer.strategy
-        if self.warmup_epochs and not isinstance(strategy, DDPStrategy | SingleDeviceStrategy):
+        strategy = trainer.strategy
+        if warmup_epochs and not isinstance(strategy, DDPStrategy | SingleDeviceStrategy):
             raise RuntimeError(
                 f"A warm-up was not tested with {type(strategy).__name__}: sharded parameters must be wrapped again "
                 "when the encoder is unfrozen. Use strategy='ddp', or warmup_epochs=0."
@@ -171,6 +177,7 @@ class TwoPhaseModule(LightningModule):
             if self._limit_val_batches is None:
                 self._limit_val_batches, self.trainer.limit_val_batches = self.trainer.limit_val_batches, 0
             return
+        _forget_compiled()
         self._enter("joint")
         self._allow_validation()
         strategy = self.trainer.strategy
@@ -189,6 +196,12 @@ class TwoPhaseModule(LightningModule):
         self.phase = phase
         for name, parameter in self.encoder.named_parameters():
             parameter.requires_grad_(phase == "joint" and name in self._encoder_trainable)
+
+
+def _forget_compiled() -> None:
+    """Let compiled code be compiled again: torch 2.10 keeps the graph of frozen parameters, so they never train."""
+    if "torch._dynamo" in sys.modules:  # else nothing is compiled, and the import takes seconds
+        torch.compiler.reset()
 
 
 class _Release(Checkpoint):

@@ -53,6 +53,14 @@ def test_an_order_that_no_rank_can_tell_is_refused_on_every_rank(ranks: list[dic
         assert sentence in rank[way]
 
 
+@pytest.mark.parametrize("way", ddp_rows.ANSWERED)
+def test_known_answers_are_found_as_in_one_process(ranks: list[dict[str, Any]], way: str) -> None:
+    truth = ddp_rows.answered(ddp_rows.plain, True, 1)
+    assert {"test/ndcg_at_10", "test/encoder/map_at_100", "test/overlap_at_10"} <= set(truth)
+    for rank in ranks:
+        assert_same_figures(rank[f"answered, {way}"], truth)
+
+
 def test_one_loader_is_dealt_as_in_one_process(ranks: list[dict[str, Any]]) -> None:
     truth = ddp_rows.one_loader(1)
     assert {"val/knn_accuracy", "val/fvu", "collapse_guard/mean_cosine"} <= set(truth)

@@ -25,10 +25,10 @@ def test_a_url_needs_leave(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_refusal_is_one_sentence_unless_its_traceback_is_wanted(
     error: Exception, status: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit) as stopped, refusing("score"):
+    with pytest.raises(SystemExit) as stopped, refusing():
         raise error
     assert stopped.value.code == status
-    assert capsys.readouterr().err == "monocon score: error: no good\n"
+    assert capsys.readouterr().err == "monocon: error: no good\n"
     monkeypatch.setenv(TRACEBACK, "1")
-    with pytest.raises(type(error)), refusing("score"):
+    with pytest.raises(type(error)), refusing():
         raise error

@@ -86,13 +86,18 @@ def test_an_encoder_of_ones_own_is_built_from_the_recipe(tmp_path: Path) -> None
     [
         (["--dim", "17"], "`dim` must not exceed 16, the gallery's rank"),
         (["--dim", "1.5"], "`dim` must be a share of the variance between 0 and 1 or a whole number; got 1.5"),
-        (["--data.batch_size", "many"], "`data` must describe a LightningDataModule"),
+        (["--data.batch_size", "many"], "`data.batch_size` must be int; got 'many'"),
+        (
+            ["--data.batch_sise", "64"],
+            "`batch_sise` is not an argument of lightning_monocon.data.DigitsData; did you mean",
+        ),
+        (["--data.batch_size", "-4"], "`batch_size` must be at least 2 to hold a pair, got -4."),
         (["--config", "nowhere.yaml"], "`--config` must be a recipe's name or an existing file"),
         (["--ckpt", "nowhere.ckpt"], "`path` must be an existing checkpoint"),
         (["--ckpt", "https://example.org/x.ckpt"], "`path` must be a file on this machine, got the URL"),
         (["--forms", "sentence-transformers"], "`forms` must be of onnx, pt2 for a SmallCNN"),
     ],
-    ids=["rank", "neither", "override", "config", "ckpt", "URL", "form"],
+    ids=["rank", "neither", "type", "name", "value", "config", "ckpt", "URL", "form"],
 )
 def test_what_does_not_fit_is_named(
     words: list[str], sentence: str, ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -100,7 +105,7 @@ def test_what_does_not_fit_is_named(
     with pytest.raises(SystemExit) as stop:
         call(ckpt, tmp_path / "out", *words)
     assert stop.value.code == 2
-    assert f"monocon export: error: {sentence}" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"monocon: error: {sentence}")
     assert not (tmp_path / "out").exists()
 
 
@@ -108,7 +113,7 @@ def test_a_recipe_cannot_name_what_runs_code(ckpt: Path, tmp_path: Path, capsys:
     (tmp_path / "recipe.yaml").write_text("data: {class_path: torch.hub.load, init_args: {}}")
     with pytest.raises(SystemExit, match="2"):
         call(ckpt, tmp_path / "out", "--config", str(tmp_path / "recipe.yaml"))
-    assert "`data` must describe a LightningDataModule" in capsys.readouterr().err
+    assert "`data` must be LightningDataModule or null; got " in capsys.readouterr().err
 
 
 def test_wide_differences_are_refused_with_status_1(

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -27,7 +28,8 @@ def test_what_needs_neither_torch_nor_lightning(words: list[str]) -> None:
     [
         (
             ["fitt"],
-            "`COMMAND` must be one of fit, validate, test, predict, compare, score,",
+            "`COMMAND` must be one of fit, validate, test, predict, compare, score, export, landscape, recipes; "
+            "got 'fitt'; did you mean 'fit'?",
         ),
         (["recipes", "digitz"], "got 'digitz'; did you mean 'digits'?"),
         (["recipes", "a", "b"], "`monocon recipes` takes at most one name; got 'a b'"),
@@ -39,3 +41,13 @@ def test_a_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pyte
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("monocon: error: ") and sentence in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["--help"], ["recipes"], ["recipes", "digits"], ["score", "--help"]], ids=" ".join)
+def test_a_reader_that_has_gone_is_no_error(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "lightning_monocon", *words]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -34,6 +34,7 @@ def one_sentence(words: list[str], capsys: pytest.CaptureFixture[str], status: i
             ["--config", "digits", "--data", "DigitData"],
             "`data`: there is no class 'DigitData'; did you mean 'DigitsData'?",
         ),
+        (["--config", "digits", "--data.batch_size=many"], "`data.batch_size` must be int; got 'many'"),
         (
             ["--config", "digits", "--model.head", "mpl"],
             "`model.head` must be one of 'monotonic', 'mlp', 'linear', 'none'",
@@ -64,6 +65,7 @@ def test_a_mistake_on_the_command_line_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert sentence in one_sentence(["fit", *words], capsys)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

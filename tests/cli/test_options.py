@@ -179,6 +179,10 @@ def _at_home(value: Any) -> Any:
     ("command", "words", "sentence"),
     [
         ("score", ["--dims", "two"], "`dims` must be int; got 'two'"),
+        ("score", ["--dims", "0x10"], "`dims` must be int; got '0x10'"),
+        ("score", ["--dims", "1:30"], "`dims` must be int; got '1:30'"),
+        ("export", ["--tolerance", "1:30.5"], "`tolerance` must be float or null; got '1:30.5'"),
+        ("compare", ["--jobs", "-1"], "`--jobs` must be a number of runs, or 0 for one per core; got -1."),
         ("score", ["--basline", "x"], "`--basline` is not an option of `monocon score`; did you mean `--baseline`?"),
         ("score", ["--dims"], "argument --dims: expected at least one argument; `monocon score --help` lists the"),
         ("export", ["--dtype", "int4"], "`dtype` must be one of 'float32', 'int8', 'binary'; got 'int4'"),
@@ -206,6 +210,7 @@ def test_what_belongs_to_another_command_is_passed_on_as_it_is() -> None:
     ("content", "sentence"),
     [
         ("out: a\nout: b", "has the key 'out' on lines 1 and 2"),
+        ("an-option: a\nan_option: b", "has the option 'an_option' in both spellings, on lines 1 and 2"),
         ("- out", "must hold options of the command, a mapping; it holds a value of type list"),
         ("ot: a", "`ot` is not an option of `monocon {}`; did you mean `out`?"),
         ("out: {class_path: os.system}", "`out` must be str"),

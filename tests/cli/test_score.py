@@ -107,7 +107,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(
     save_file(after, tmp_path / "mine.safetensors")
     monkeypatch.setattr(os, "fsync", full)
     said = refused([tmp_path / "mine.safetensors", "--out", tmp_path / "out"], capsys)
-    assert said.strip().endswith("monocon score: error: [Errno 28] No space left on device")
+    assert said.strip().endswith("monocon: error: [Errno 28] No space left on device")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -150,7 +150,7 @@ def test_bad_arrays_are_named(
     tmp_path: Path, after: Arrays, change: Arrays, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.savez(tmp_path / "bad.npz", **{**after, **change})
-    assert f"monocon score: error: {sentence}" in refused([tmp_path / "bad.npz"], capsys)
+    assert f"monocon: error: {sentence}" in refused([tmp_path / "bad.npz"], capsys)
 
 
 def test_dimensions_above_the_rank_are_refused(

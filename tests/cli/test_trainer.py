@@ -96,7 +96,9 @@ def test_an_unknown_recipe_lists_those_that_exist(name: str, capsys: pytest.Capt
 def test_a_misspelt_recipe_is_told_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", "--config", "digitz"])
-    assert "got 'digitz'; did you mean 'digits'?" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("monocon: error: `--config` must be one of cifar10, ")
+    assert "got 'digitz'; did you mean 'digits'?" in said
 
 
 @pytest.mark.parametrize("said", ["--run_dir=~/runs/a", "--config=~/recipe.yaml"])

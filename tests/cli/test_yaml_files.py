@@ -45,6 +45,8 @@ def test_what_cannot_be_a_recipe_is_refused_with_its_name_and_lines(text: str, s
         ),  # what merging is for
         ("a: 1e-3\nb: '1e-3'\nc: 2026-11-28", {"a": 0.001, "b": "1e-3", "c": "2026-11-28"}),
         ("1: a\n'1': b", {1: "a", "1": "b"}),
+        ("a: {b-c: 1, b_c: 2}", {"a": {"b-c": 1, "b_c": 2}}),  # no options: somebody's own names
+        ("a: 0x10", {"a": 16}),
     ],
 )
 def test_what_is_no_doubled_key(text: str, content: object, tmp_path: Path) -> None:
@@ -71,6 +73,21 @@ def test_every_text_is_read_back_as_that_text(text: str) -> None:
         dumped = kept.dumpers["yaml"]({"a": text, "b": [text]})
         assert kept.loaders["yaml"](dumped) == {"a": text, "b": [text]}
         assert yaml.safe_load(dumped) == {"a": text, "b": [text]}
+
+
+@pytest.mark.parametrize("word", ["0x10", "-0b11", "1:30", "1:30.5"])
+def test_a_word_is_no_number_that_only_yaml_sees(word: str) -> None:
+    with strict_yaml():
+        assert jsonargparse.get_loader("yaml")(word) == word
+        assert jsonargparse.get_loader("yaml")(f"[{word}, 2]") == [word, 2]
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("16", 16), ("1_000", 1000), ("1e3", 1e3), ("null", None), ("a: 1", {"a": 1})]
+)
+def test_any_other_word_has_its_value(word: str, value: object) -> None:
+    with strict_yaml():
+        assert jsonargparse.get_loader("yaml")(word) == value
 
 
 def test_jsonargparse_is_left_as_it_was() -> None:

@@ -52,8 +52,11 @@ def test_a_model_that_lost_the_classes_is_refused(digits: LightningDataModule, t
 
 def test_an_under_trained_model_is_warned_of(digits: LightningDataModule, tmp_path: Path) -> None:
     gallery, query = digits.test_dataloader()
-    with pytest.warns(DoubtfulExportWarning, match=r"^The head's output is under-trained \(.* for the encoder alone"):
+    with pytest.warns(
+        DoubtfulExportWarning, match=r"^The head's output is under-trained \(.* for the encoder alone"
+    ) as caught:
         written = export_model(headed(8), gallery, query, tmp_path / "out", dim=8, forms=[])
+    assert [each.filename for each in caught] == [__file__], "the line that calls"
     assert f"**Warning.** {written.doubts[0]}" in (tmp_path / "out" / "README.md").read_text()
 
 

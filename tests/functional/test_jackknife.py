@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy.stats import t
+from scipy.stats import chisquare, t
 from torch import Tensor
 
 from lightning_monocon.functional import (
@@ -19,6 +19,7 @@ from lightning_monocon.functional import (
     reconstruction_error,
     total_variance,
 )
+from lightning_monocon.functional.jackknife import group_numbers
 from lightning_monocon.functional.total_variance import total_variance_from_moments
 from lightning_monocon.metrics import (
     CorrectedEffectiveDimension,
@@ -44,7 +45,7 @@ def gaussian(spectrum: np.ndarray, rows: int, seed: int) -> Tensor:
 def test_the_interval_is_the_textbook_delete_group_jackknife() -> None:
     x = gaussian(SPECTRA["power law"], 103, seed=0)
     found = jackknife(x, total_variance_from_moments, groups=7, confidence=0.9, normalize=False)
-    without = [x[np.arange(103) % 7 != g].numpy().var(0, ddof=1).sum() for g in range(7)]
+    without = [x[group_numbers(x, 7, normalize=False) != g].numpy().var(0, ddof=1).sum() for g in range(7)]
     half = t.ppf(0.95, 6) * np.sqrt(6 / 7 * np.square(np.array(without) - np.mean(without)).sum())
     value = total_variance(x, normalize=False)
     np.testing.assert_allclose([found.low, found.value, found.high], [value - half, value, value + half], rtol=1e-10)
@@ -55,6 +56,38 @@ def test_the_interval_is_the_textbook_delete_group_jackknife() -> None:
         False,
         True,
     )
+
+
+def test_groups_are_even_and_follow_their_rows() -> None:
+    x = gaussian(SPECTRA["power law"], 5000, seed=3).float()
+    number = group_numbers(x, 10, normalize=False)
+    counts = np.bincount(number, minlength=10)
+    assert counts.sum() == 5000 and chisquare(counts).pvalue > 1e-3
+    turn = torch.randperm(5000, generator=torch.Generator().manual_seed(0))
+    assert group_numbers(x[turn].double(), 10, normalize=False).equal(number[turn])  # nor does the number format count
+    assert torch.cat([group_numbers(part, 10, normalize=False) for part in x.split(777)]).equal(number)
+    lengths = torch.rand(5000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
+    assert group_numbers(x.double() * lengths, 10, True).equal(group_numbers(x, 10, True))
+
+
+def test_the_order_of_the_rows_changes_no_interval() -> None:
+    """Classes in turn, ten or a hundred of them, made groups of classes when rows were dealt by position."""
+    rng = np.random.default_rng(0)
+    for classes in (10, 100):
+        centres = rng.standard_normal((classes, 16)) / np.arange(1, 17)
+        x = torch.from_numpy(centres[np.arange(1000) % classes] + 0.05 * rng.standard_normal((1000, 16)))
+        number = torch.arange(1000)
+        orders = [number, (number % classes).argsort(stable=True), torch.from_numpy(rng.permutation(1000))]
+        for estimate in (corrected_effective_dimension, lambda rows: jackknife(rows, total_variance_from_moments)):
+            first, *others = (torch.stack(estimate(x[order])[:3]) for order in orders)
+            for other in others:
+                torch.testing.assert_close(other, first, rtol=1e-9, atol=0)
+
+
+def test_copies_of_rows_do_not_narrow_the_interval() -> None:
+    x = gaussian(SPECTRA["power law"], 200, seed=0)
+    once, often = (jackknife(rows, total_variance_from_moments) for rows in (x, x.repeat(10, 1)))
+    assert float(often.high - often.low) == pytest.approx(float(once.high - once.low), rel=0.2)
 
 
 def test_the_interval_covers_as_often_as_it_says() -> None:
@@ -112,7 +145,7 @@ def test_classes_give_the_same_estimates_from_batches() -> None:
     x = gaussian(SPECTRA["power law"], 330, seed=1)
     metrics = [TotalVariance(groups=10), CorrectedEffectiveDimension(groups=10)]
     for metric in metrics:
-        for part in x.split(37):  # rows are dealt to the groups in turn, whatever the batches
+        for part in x.flip(0).split(37):  # rows are dealt to the groups by their numbers, whatever order and batches
             metric.update(part)
     whole = [jackknife(x, total_variance_from_moments), corrected_effective_dimension(x)]
     for metric, expected in zip(metrics, whole, strict=True):
@@ -132,7 +165,7 @@ def test_reconstruction_leaves_the_groups_of_both_sides_out_together() -> None:
             metric.update(part, role=role)
     found = metric.estimate(0.9)
     without = [
-        reconstruction_error(*(rows[torch.arange(len(rows)) % 5 != g] for rows in (gallery, query)), 0.9)
+        reconstruction_error(*(rows[group_numbers(rows, 5, normalize=True) != g] for rows in (gallery, query)), 0.9)
         for g in range(5)
     ]
     whole = reconstruction_error(gallery, query, 0.9)

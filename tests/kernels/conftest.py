@@ -9,9 +9,6 @@ from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import is_interpreting
 
-# for the process that compiles ahead of time, without the interpreter: not for pytest's search for doctests
-collect_ignore_glob = ["*/compile_cases.py"]
-
 
 @pytest.fixture(params=["interpreter", pytest.param("cuda", marks=pytest.mark.gpu)])
 def kernel_device(request: pytest.FixtureRequest) -> torch.device:

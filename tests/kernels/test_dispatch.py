@@ -76,7 +76,7 @@ def test_a_broken_file_of_measurements_is_as_good_as_none(content: str, tmp_path
 
 
 def test_ranks_take_the_word_of_rank_0_and_it_alone_writes(tmp_path: Path) -> None:
-    run_two_ranks(Path(__file__).with_name("ranks.py"), tmp_path)
+    run_two_ranks(Path(__file__).parents[1] / "processes" / "dispatch_ranks.py", tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert (first["alone"], second["alone"]) == ("torch", "triton")
     for rank in (first, second):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from metrics.metric_cases import example_batches
+from helpers.metric_cases import example_batches
 
 
 @pytest.fixture

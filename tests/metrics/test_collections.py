@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from metrics.metric_cases import RECONSTRUCTION, SEARCHES, SPECTRAL, fed, named, total_variance_of
+from helpers.metric_cases import RECONSTRUCTION, SEARCHES, SPECTRAL, fed, named, total_variance_of
 from torch import Tensor
 from torchmetrics import MetricCollection
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from metrics.metric_cases import assert_same, fed
+from helpers.metric_cases import ANSWERS, assert_same, fed
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from lightning_monocon import metrics
+from lightning_monocon.functional import Relevance
+from lightning_monocon.metrics.answered import AnsweredMetric
 from lightning_monocon.metrics.streaming import StreamingMetric
 
 pytestmark = pytest.mark.filterwarnings(
@@ -24,6 +26,11 @@ pytestmark = pytest.mark.filterwarnings(
 SPECTRUM = {"normalize": False, "nan_strategy": "ignore", "role": "query", "small_sample": "ignore", "groups": 3}
 SAMPLE = {"max_rows": 20, "seed": 1, "role": "query"}
 SEARCH = {"metric": "euclidean", "max_gallery": 20, "seed": 1}
+ANSWERED = {
+    "relevance": Relevance(ANSWERS.query, ANSWERS.row + 1, ANSWERS.grade),
+    "metric": "euclidean",
+    "exclude_own_id": True,
+}
 OPTIONS: dict[str, dict[str, Any]] = {
     "Alignment": {"alpha": 3.0},
     "AlphaReQ": {"first": 2, "last": 4, **SPECTRUM, "normalize": True},
@@ -35,12 +42,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "KNNAccuracy": {"k": 3, **SEARCH},
     "LinearCKA": {},
     "LocalIntrinsicDimension": {"k": 4, "average": "mean", **SAMPLE},
+    "MRR": {"k": (2,), **ANSWERED},
     "MeanCosine": {name: SPECTRUM[name] for name in SPECTRUM if name != "normalize"},
+    "NDCG": {"k": (2,), **ANSWERED},
+    "NeighbourOverlap": {"k": 3, "p": 0.5, "metric": "euclidean"},
     "NeighbourScores": {"k": 3, "recall_k": (2,), **SEARCH},
     "NeuralCollapse": {"num_classes": 4, "normalize": True, "nan_strategy": "ignore", "role": "query", "groups": 3},
     "ParticipationRatio": SPECTRUM,
     "RecallAtK": {"k": (2,), **SEARCH},
     "ReconstructionError": {"variance": 0.5, **{name: SPECTRUM[name] for name in SPECTRUM if name != "role"}},
+    "RelevantRecall": {"k": (2,), **ANSWERED},
+    "RetrievalScores": {"ndcg_k": 2, "mrr_k": 3, "map_k": 4, "recall_k": 5, **ANSWERED},
     "SpectralEffectiveRank": {"centred": True, "values": "eigenvalues", **SPECTRUM, "normalize": True},
     "StableRank": {"centred": False, **SPECTRUM},
     "TotalVariance": SPECTRUM,
@@ -50,7 +62,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Another value than the default for each option of each metric."""
 
-GIVEN: dict[str, dict[str, Any]] = {"NeuralCollapse": {"num_classes": 3}, "TruncationCurve": {"dims": (2,)}}
+WITH_ANSWERS = ("MRR", "NDCG", "RelevantRecall", "RetrievalScores")
+GIVEN: dict[str, dict[str, Any]] = {
+    "NeuralCollapse": {"num_classes": 3},
+    "TruncationCurve": {"dims": (2,)},
+    **{name: {"relevance": ANSWERS} for name in WITH_ANSWERS},
+}
 FIXED = {"MeanCosine": {"normalize"}, "TruncationCurve": {"metric"}}
 """Options that a metric takes at their default alone."""
 
@@ -63,7 +80,8 @@ def options_of(kind: type[Metric]) -> dict[str, Any]:
     ours = [base for base in kind.__mro__ if issubclass(base, StreamingMetric) and "__init__" in vars(base)]
     # from the base on, so that the default of the class itself counts
     found = {name: one for base in ours[::-1] for name, one in inspect.signature(base.__init__).parameters.items()}
-    return {name: one.default for name, one in found.items() if name not in {"self", "kwargs", "bounds"}}
+    hidden = {"self", "kwargs", "bounds", *(("seed",) if issubclass(kind, AnsweredMetric) else ())}  # no sample there
+    return {name: one.default for name, one in found.items() if name not in hidden}
 
 
 def made(name: str, **options: Any) -> Metric:
@@ -87,7 +105,9 @@ def paired(batches: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def all_equal(rows: int, role: str) -> dict[str, Any]:
     same = torch.arange(1.0, 7.0).expand(rows, 6).clone()
     labels = torch.zeros(rows, dtype=torch.long)
-    return {"embeddings": same, "labels": labels, "role": role, "positives": same, "first": same, "second": same}
+    extra = {"ids": 1000 + torch.arange(len(same)), "reference": same[:, :3]}
+    extra |= dict.fromkeys(("positives", "first", "second"), same)
+    return {"embeddings": same, "labels": labels, "role": role, **extra}
 
 
 def test_the_table_has_every_metric_and_every_option() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.patience import PATIENCE
-from metrics.metric_ranks import CASES, rows_of
+from processes.metric_ranks import ANSWERS, CASES, rows_of
 
 from lightning_monocon.functional import (
     effective_dimension,
@@ -25,12 +25,13 @@ from lightning_monocon.functional import (
     uniformity,
 )
 from lightning_monocon.functional.row_keys import row_keys, smallest
+from lightning_monocon.metrics import NeighbourOverlap, RetrievalScores
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).with_name("metric_ranks.py")
+    script = Path(__file__).parents[1] / "processes" / "metric_ranks.py"
     ranks = [subprocess.Popen([sys.executable, str(script), str(rank), str(folder)]) for rank in range(3)]
     assert [process.wait(timeout=PATIENCE) for process in ranks] == [0, 0, 0]
     return [torch.load(folder / f"{rank}.pt") for rank in range(3)]
@@ -77,3 +78,16 @@ def test_a_synchronised_step_is_of_all_ranks(results: list[dict[str, Any]]) -> N
     for result in results:
         for value in result["on step"]:
             torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rankings_with_ties_are_those_of_one_process(results: list[dict[str, Any]], case: str) -> None:
+    answered, kept = RetrievalScores(ANSWERS), NeighbourOverlap()
+    for role, order in (("query", torch.arange(40).flip(0)), ("gallery", torch.arange(60).flip(0))):
+        rows = rows_of(role)[0].round()[order]  # integers, so that many rows are equally near
+        answered.update(rows, order, role)
+        kept.update(rows, rows[:, :3], role)
+    assert 0.02 < answered.compute()["ndcg_at_10"] < 0.9
+    for result in results[: len(CASES[case][0])]:
+        assert result[case]["answered"] == answered.compute()
+        assert result[case]["kept"] == kept.compute()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from metrics.metric_cases import EVERY, KNOWN_AT_ONCE, RECONSTRUCTION, SEARCHES, SPECTRAL, assert_same, fed, flat, fresh
+from helpers.metric_cases import EVERY, KNOWN_AT_ONCE, RECONSTRUCTION, SEARCHES, SPECTRAL, assert_same, fed, flat, fresh
 from torchmetrics import Metric
 
 from lightning_monocon.functional import DegenerateSampleWarning
@@ -21,10 +21,10 @@ from lightning_monocon.metrics import KNNAccuracy
 def test_value_does_not_depend_on_the_batches(make: Callable[..., Metric], batches: list[dict[str, Any]]) -> None:
     whole = [
         {
-            "embeddings": torch.cat([b["embeddings"] for b in batches if b["role"] == role]),
-            "labels": torch.cat([b["labels"] for b in batches if b["role"] == role]),
-            "role": role,
+            name: torch.cat([b[name] for b in batches if b["role"] == role])
+            for name in ("embeddings", "labels", "ids", "reference")
         }
+        | {"role": role}
         for role in ("query", "gallery")
     ]
     split, one = fed(make(), batches).compute(), fed(make(), whole).compute()
@@ -115,7 +115,10 @@ def test_states_pass_between_inference_and_training(make: Callable[..., Metric],
     with torch.inference_mode():
         metric.reset()
         fed(metric, [{**b, "embeddings": b["embeddings"].clone()} for b in batches[:2]])
-    rows = [{**batch, "embeddings": batch["embeddings"].requires_grad_()} for batch in batches[2:]]
+    rows = [
+        {**batch, **{name: batch[name].requires_grad_() for name in ("embeddings", "reference")}}
+        for batch in batches[2:]
+    ]
     fed(metric, rows)
     assert_same(metric.compute(), fed(make(), batches).compute())
     states = [
@@ -138,7 +141,9 @@ def test_a_later_change_of_the_input_does_not_reach_the_state(batches: list[dict
 
 @pytest.mark.parametrize("make", EVERY)
 def test_an_empty_batch_changes_nothing(make: Callable[..., Metric], batches: list[dict[str, Any]]) -> None:
-    nothing = {"embeddings": torch.empty(0, 6), "labels": torch.empty(0, dtype=torch.int64), "role": "gallery"}
+    none = torch.empty(0, dtype=torch.int64)
+    empty = {"embeddings": torch.empty(0, 6), "reference": torch.empty(0, 3), "labels": none, "ids": none}
+    nothing = {**empty, "role": "gallery"}
     assert_same(fed(make(), [nothing, *batches, nothing]).compute(), fed(make(), batches).compute())
 
 

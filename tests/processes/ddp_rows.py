@@ -31,6 +31,7 @@ from lightning_monocon.callbacks import (
     SentenceSimilarity,
     ShardWriter,
 )
+from lightning_monocon.functional import Relevance
 from lightning_monocon.inference.embed import embed
 from lightning_monocon.inference.shards import Shards
 
@@ -128,6 +129,7 @@ WAYS: dict[str, tuple[Make, bool]] = {  # how a loader is made, and whether the 
     "foreign sampler": (foreign, False),
     "stream apart": (apart, False),
 }
+ANSWERED = ("plain", "own sampler", "own batches", "foreign sampler", "stream apart")  # whose places are known
 REFUSED: dict[str, tuple[Make, bool, str]] = {
     "undivided, shuffled": (shuffled, False, "got RandomSampler: it gives another order each time. Leave out"),
     "stream together": (together, False, "two ranks of 3 have read the same first batch"),
@@ -200,6 +202,16 @@ def paired(devices: int, sampled: bool) -> dict[str, float]:
     run = trainer(devices, SentenceSimilarity(on_error="raise"))
     run.validate(model(), Pairs(sampled), verbose=False)
     return metrics(run)
+
+
+def answered(make: Make, divided: bool, devices: int) -> dict[str, float]:
+    """Return the figures of graded answers, and of the overlap with the encoder."""
+    pairs = torch.randperm(GALLERY * QUERY, generator=torch.Generator().manual_seed(7))[:60]
+    relevance = Relevance(pairs // GALLERY, pairs % GALLERY, 1 + pairs % 3)
+    watch = EmbeddingMetrics(on_error="raise", relevance=relevance, overlap=True)
+    run = trainer(devices, watch, use_distributed_sampler=divided)
+    run.test(model(), [make(data(GALLERY, 1)), make(data(QUERY, 2))], verbose=False)
+    return {name: value for name, value in metrics(run).items() if "_at_" in name or name.endswith("first_kept")}
 
 
 def one_loader(devices: int) -> dict[str, float]:
@@ -282,6 +294,7 @@ def main(folder: Path) -> None:
     found: dict[str, Any] = {way: two_loaders(*how, RANKS) for way, how in WAYS.items()}
     found |= {way: refusal(make, divided) for way, (make, divided, _) in REFUSED.items()}
     found |= {"one loader": one_loader(RANKS), "guard": guarded(RANKS)}
+    found |= {f"answered, {way}": answered(*WAYS[way], RANKS) for way in ANSWERED}
     found |= {"report": reported(RANKS, folder / "report"), "probe": probed(RANKS, folder / "probe")}
     found |= {f"pairs, sampled={sampled}": paired(RANKS, sampled) for sampled in (False, True)}
     found |= {"short": two_loaders(plain, True, RANKS, query=2), "stopped": stopped_on_one_rank()}

@@ -12,6 +12,7 @@ import torch
 from lightning_monocon.functional.quantisation import dims_within, vector_bytes
 from lightning_monocon.scorecard import EmbeddingSet, Score, compare, measure
 from lightning_monocon.scorecard.byte_ranking import best_form, byte_budgets, byte_winner
+from lightning_monocon.scorecard.smallest import smallest_form
 
 Planted = Callable[..., EmbeddingSet]
 
@@ -64,6 +65,36 @@ def test_vectors_that_were_not_rounded_cannot_be_compared_as_such(planted: Plant
     assert form is not None and (form.storage, form.k) == ("float32", 4)
     with pytest.raises(ValueError, match="`storages` must have been measured; plain has no int8 vectors"):
         compare([plain], [plain], 4, storages=("int8", "int8"))
+
+
+def test_a_dead_column_costs_nothing() -> None:
+    """Two equal embeddings, of which one has a column of zeros: at powers of two up to its rank it lost 18 points."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(600) % 60
+    rows = 1.5 * torch.randn(60, 16, generator=generator)[labels] + torch.randn(600, 16, generator=generator)
+    dead = rows.clone()
+    dead[:, 0] = 0
+    arms = {}
+    for name, x in (("whole", rows), ("dead", dead), ("without", dead[:, 1:].contiguous())):
+        arms[name] = [measure(EmbeddingSet(x[:400], labels[:400], x[400:], labels[400:], arm=name), rounded=True)]
+    for budget in byte_budgets(16)[:-1]:
+        forms = {name: best_form(scores, budget) for name, scores in arms.items()}
+        assert forms["dead"] is not None and forms["whole"] is not None and forms["without"] is not None
+        assert (forms["dead"].storage, forms["dead"].k) == (forms["without"].storage, forms["without"].k)
+        assert forms["dead"].accuracy == pytest.approx(forms["without"].accuracy, abs=0.02)  # ties at 8 bits
+        assert forms["dead"].k >= 15 / 16 * forms["whole"].k
+    (whole,), (less,) = arms["whole"], arms["dead"]
+    assert (whole.frontier.dims[-2:], less.frontier.dims[-2:]) == ((12, 16), (15, 16))
+
+
+def test_seeds_of_unequal_rank_keep_what_each_has(planted: Planted) -> None:
+    """The smallest form has 13 numbers in one seed and 11 in the other."""
+    how = {"noise": 0.8, "classes": 30, "rows": (600, 1000)}
+    scores = [measure(planted(seed=seed, rank=rank, **how), rounded=True) for seed, rank in ((0, 13), (1, 11))]
+    form = best_form(scores, 16)
+    assert form is not None and form.k == 13
+    found = smallest_form({"encoder": scores}, "encoder")
+    assert found is not None and (found.storage, found.k, found.within) == ("int8", 13, True)
 
 
 @pytest.mark.parametrize(("width", "budgets"), [(1, (1, 2, 4)), (3, (1, 2, 4, 8)), (16, (1, 2, 4, 8, 16, 32, 64))])

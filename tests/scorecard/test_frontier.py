@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_recall_counts_a_label_anywhere_among_the_nearest(digits: Digits) -> Non
 
 def test_by_default_the_dimensions_stop_at_the_rank_and_at_full_width(digits: Digits) -> None:
     line = measure_frontier(EmbeddingSet(*digits))  # three pixels never vary
-    assert line.dims == (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+    assert line.dims == (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 61, 64)
     gallery, labels, query, truth = digits
     thin = measure_frontier(EmbeddingSet(gallery[:, 20:23].repeat(1, 4), labels, query[:, 20:23].repeat(1, 4), truth))
     assert thin.dims == (1, 2, 3, 12)
@@ -157,7 +158,7 @@ def test_int8_agrees_with_a_search_over_the_integers(digits: Digits) -> None:
     scores = [pca.transform(part) for part in rows]
     step = np.abs(scores[0]).max(0) / 127
     line = measure_rounded(EmbeddingSet(*digits), "int8", principal_components(gallery))
-    assert line.bytes == line.dims == (1, 2, 4, 8, 16, 32)  # the rank is 61
+    assert line.bytes == line.dims == (1, 2, 4, 8, 16, 32, 61)  # the rank
     for k, found in list(zip(line.dims, line.knn_accuracy, strict=True))[2:]:
         stored = [np.clip(np.rint(part[:, :k] / step[:k]), -127, 127) * step[:k] for part in scores]
         voters = KNeighborsClassifier(5, metric="cosine", algorithm="brute").fit(stored[0], labels.numpy())
@@ -178,6 +179,14 @@ def test_binary_ranks_by_hamming_distance(planted: Planted) -> None:
     at_least = np.mean([(right[q] | (distance[q] > nearest[q])).all() for q in range(len(right))])
     at_most = np.mean([(right[q] & (distance[q] == nearest[q])).any() for q in range(len(right))])
     assert at_least <= line.recall_at_1[-1] <= at_most  # ties are broken one way or the other
+
+
+def test_rounded_vectors_hold_what_they_have(planted: Planted) -> None:
+    odd = planted(rank=11, dim=13)
+    for data, limit in ((odd, 11), (replace(odd, reading="prefix"), 13)):  # the last numbers of a prefix count too
+        lines = {line.storage: line for line in measure(data, rounded=True).rounded}
+        assert (lines["int8"].dims, lines["int8"].bytes) == ((1, 2, 4, 8, limit), (1, 2, 4, 8, limit))
+        assert (lines["binary"].dims, lines["binary"].bytes) == ((8, limit), (1, 2))
 
 
 def test_a_narrow_arm_is_stored_in_what_it_has(planted: Planted) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,8 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from lightning_monocon.functional.checks import DegenerateSampleWarning
-from lightning_monocon.functional.jackknife import grouped_moments
+from lightning_monocon.functional.jackknife import group_numbers, grouped_moments
+from lightning_monocon.functional.moments import moments
 from lightning_monocon.scorecard import EmbeddingSet, Score, measure, score
 from lightning_monocon.scorecard.embeddings import Reading
 from lightning_monocon.scorecard.render.schema import as_json
@@ -143,7 +145,7 @@ def rows(count: int, seed: int = 0) -> torch.Tensor:
 def test_the_interval_is_the_delete_group_jackknife() -> None:
     x = rows(203)
     unit = normalize(x.numpy())
-    without = [crossing(np.delete(unit, np.s_[g::10], axis=0)) for g in range(10)]
+    without = [crossing(unit[group_numbers(x, 10, normalize=True) != g]) for g in range(10)]
     error = np.sqrt(9 / 10 * np.sum((without - np.mean(without)) ** 2))
     expected = stats.t.interval(0.95, 9, loc=np.ceil(crossing(unit)), scale=error)
     assert interval(x) == pytest.approx(expected)
@@ -165,4 +167,11 @@ def test_equal_rows_and_true_low_rank_have_no_spread() -> None:
     with pytest.warns(DegenerateSampleWarning, match="All 20 rows are equal"):
         assert interval(torch.ones(20, 4)) == (0.0, 0.0)
     flat = torch.eye(4, dtype=torch.float64)[:2].repeat(20, 1)
-    assert interval(flat) == (1.0, 1.0)
+    assert dimension_interval([moments(part) for part in flat.split(4)]) == (1.0, 1.0)
+
+
+def test_two_rows_and_their_copies_say_nothing_about_other_rows() -> None:
+    """Copies share a group, and what is left without it has no variance."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateSampleWarning)
+        assert interval(torch.eye(4, dtype=torch.float64)[:2].repeat(20, 1)) == (1.0, 4.0)

@@ -94,12 +94,12 @@ def test_signs_that_tell_all_classes_apart_need_one_byte() -> None:
     card = build(sets, with_nulls=False)
     found = card.smallest
     assert found is not None and (found.storage, found.k, found.bytes, found.within) == ("binary", 8, 1, True)
-    # of 80 queries and one won and one lost besides, 95 % of the resamples win or lose 3 of 82 at most
+    # one query won and one lost of 80: t of 1.99 times the root of 2 over (80 * 79)
     assert found.margin.difference == 0 and found.whole == (8, 32, 1.0)
     assert str(bottom_line(card)) == (
         "Bottom line: The smallest embedding within the noise of the whole encoder (8 float32 numbers, 32 bytes, 5-NN "
         "accuracy 100.0 %) is encoder itself as binary in 8 dimensions (1 byte, 100.0 %). The difference in accuracy "
-        "is +0.0 points, 95 % interval -3.7 to +3.7. A loss of up to 3.7 points is not ruled out. It was chosen among "
+        "is +0.0 points, 95 % interval -3.5 to +3.5. A loss of up to 3.5 points is not ruled out. It was chosen among "
         "all measured sizes (float32, int8, binary) by the same queries that judge it, so its accuracy is slightly "
         "optimistic."
     )

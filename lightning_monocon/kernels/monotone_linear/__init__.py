@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compute the monotone layer and stacks of it, in float32 at least."""
+"""Compute the monotone layer and stacks of it.
+
+The results are *float32 islands*: they are summed and returned in float64 if an input is float64, else in float32,
+under any autocast and for any 16-bit dtype of the inputs or of the weights. A head with the reference initialisation
+spreads its outputs over 1e-4 of their length, less than the step of bfloat16 (4e-3): rounding the output halves its
+nearest-neighbour accuracy, while rounding the operands of the products does not change it.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +46,6 @@ def monotone_mlp(
     Every layer computes ``phi(z V^T + b)`` with ``V = g(W)`` elementwise non-negative (see
     `lightning_monocon.kernels.monotone_linear.reference`); the last has no activation.
 
-    The result is a *float32 island*: it is summed and returned in float64 if an input is float64, else in float32,
-    under any autocast and for any 16-bit dtype of ``x`` or of the weights. A head with the reference initialisation
-    spreads its outputs over 1e-4 of their length, less than the step of bfloat16 (4e-3): rounding the output halves
-    its nearest-neighbour accuracy, while rounding the operands of the products does not change it.
-
     Args:
         x: Floating-point inputs, (..., K).
         weights: Raw weights, one (N_l, N_{l-1}) per layer, N_0 = K.
@@ -53,10 +54,9 @@ def monotone_mlp(
         signs: Direction of each input feature, (K,) of +1, -1 and 0 (free); None means all +1.
         activation: ``phi``, one of ``"leaky_relu"``, ``"relu"``, ``"elu"``, ``"tanh"``, ``"linear"``.
         precision: How numbers are multiplied; sums are float32. ``"auto"`` follows
-            `torch.set_float32_matmul_precision`; under 16-bit autocast the kernels then round operands to bfloat16, or
-            to TF32 if autocast is float16. ``"bf16"`` and ``"fp16"`` round both operands of every product.
-            ``"ieee"``, ``"bf16x6"`` (as accurate as float32), ``"bf16x3"`` and ``"tf32"`` apply to the kernels; plain
-            torch keeps its own setting.
+            `torch.set_float32_matmul_precision`, and under 16-bit autocast the kernels then round operands to bfloat16,
+            or to TF32 if autocast is float16. ``"bf16"`` and ``"fp16"`` round both operands of every product. The rest
+            apply to the kernels: ``"ieee"``, ``"bf16x6"`` (as accurate as float32), ``"bf16x3"`` and ``"tf32"``.
         backend: ``"auto"`` takes the faster implementation, ``"torch"`` plain torch, ``"triton"`` the kernels, which
             have no second derivative. Inside `torch.func` transforms and in forward mode all take plain torch.
 
@@ -70,8 +70,7 @@ def monotone_mlp(
 
     Example:
         >>> import torch
-        >>> x = torch.tensor([[1.0, -2.0]])
-        >>> monotone_mlp(x, [torch.tensor([[2.0, 1.0]])], [torch.tensor([0.5])])
+        >>> monotone_mlp(torch.tensor([[1.0, -2.0]]), [torch.tensor([[2.0, 1.0]])], [torch.tensor([0.5])])
         tensor([[2.5000]])
     """
     plan = Plan(parametrization, activation, "linear", signs)

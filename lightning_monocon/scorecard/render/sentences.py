@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -65,9 +65,11 @@ LEGEND = (
     ),
     Sentence(
         "Noise",
-        "Differences are paired by seed and by query. Their 95 % intervals cover both a bootstrap over queries and "
-        "Student's t over seeds. Each size is judged alone: of 20 comparisons of equal arms, one is expected to look "
-        "distinguishable.",
+        "Differences are paired by seed and by query. The 95 % interval of each covers other queries and other seeds, "
+        "and with one seed only other queries. The words ask for more: an arm wins, or is ahead, only if its lead is "
+        "also larger than any lead between any two arms at any size or number of bytes in 95 % of the cards of equal "
+        "arms. So at most one card of equal arms in twenty claims a winner, although the best arm is picked on the "
+        "queries that test it. Further checkpoints and truths are cards of their own, and effects are judged alone.",
     ),
 )
 
@@ -77,6 +79,9 @@ NULLS = "These embeddings are made from the baseline and are no better than it, 
 
 _NAMED = 2
 """Beaten arms that are named; more are "the rest", and the table marks who is not among them."""
+
+_ALIKE = 0.05
+"""An interval that leaves a larger difference open, five points, cannot tell whether two arms are alike."""
 
 _TITLED = 4
 """Arms that fit into the heading of a report."""
@@ -160,9 +165,8 @@ def _verdict(arm: Arm, card: Scorecard) -> str:
     if facts is None:
         return f" ({arm.verdict.reason})."
     rival = facts.rival
-    versus = "ahead of" if rival.low > 0 else "behind" if rival.high < 0 else "within the noise of"
     return (
-        f". In {_counted(rival.k, 'dimension')} it is {versus} {card.baseline} cut by PCA to as many "
+        f". In {_counted(rival.k, 'dimension')} it is {versus(rival)} {card.baseline} cut by PCA to as many "
         f"({points(rival)}). Against the whole baseline, n99 is {_times(facts.dimension_ratio)}, RMSE is "
         f"{_error_ratio(arm, card, facts.rmse_ratio)}, total variance is {_times(facts.variance_ratio)}, and "
         f"{noun(card.truth.measures[0])} in {_counted(facts.kept.k, 'dimension')} differs by {points(facts.kept)}. "
@@ -197,7 +201,27 @@ def _warnings(arm: Arm) -> str:
 def best_lines(card: Scorecard) -> list[Sentence]:
     """Say for each size which arm wins, and whether by more than noise; sizes with the same outcome share an entry."""
     groups = groupby(card.winners, key=lambda best: (best.arm, best.ties))
-    return [_best(list(group), card) for _, group in groups]
+    return [*_seed_lines(card), *(_best(list(group), card) for _, group in groups)]
+
+
+def _seed_lines(card: Scorecard) -> Iterator[Sentence]:
+    """Say which seeds the arms are compared on where they have different ones, and that two tell next to nothing."""
+    shared = sorted(set.intersection(*(set(arm.seeds) for arm in card.arms)))
+    others = [
+        f"{arm.name} also has {_listed(sorted(more))}" for arm in card.arms if (more := set(arm.seeds) - set(shared))
+    ]
+    if others:
+        yield Sentence(
+            "Seeds",
+            f"Arms are compared on the seeds that all of them have ({_listed(shared)}). {'; '.join(others)}, which "
+            "only the tables include.",
+        )
+    if len(shared) == 2 and len(card.arms) > 1:
+        yield Sentence(
+            "Two seeds",
+            "An interval over two seeds reaches nine standard deviations to either side, so they hardly ever show a "
+            "lead, and no lead here does not mean that the arms are equal. Train at least three seeds.",
+        )
 
 
 def _best(group: Sequence[Winner], card: Scorecard) -> Sentence:
@@ -236,15 +260,28 @@ def _lead(best: Winner, at: str) -> str:
     if best.distinguishable:
         wins = "wins" if best.margins[0].seeds > 1 else "wins on this one seed"
         return f"{wins}, ahead of {_margin(best.margins[0], at)}"
-    beaten = [margin.other for margin in best.margins if margin.distinguishable]
+    beaten = [margin.other for margin in best.margins if margin.ahead]
     tail = f"; it is ahead of {_listed(beaten) if len(beaten) <= _NAMED else 'the rest'}" if beaten else ""
-    tied = next(margin for margin in best.margins if not margin.distinguishable)
+    tied = next(margin for margin in best.margins if not margin.ahead)
     others = f" and of {_listed(best.ties[1:])}" if best.ties[1:] else ""
-    return f"leads, but is within the noise of {_margin(tied, at)}{others}{tail}"
+    return f"leads, but is {versus(tied)} {_margin(tied, at)}{others}{tail}"
 
 
 def _margin(margin: Comparison, at: str) -> str:
-    return f"{margin.other} ({points(margin)}{at})"
+    low, high = (100 * end for end in margin.simultaneous)
+    only_alone = margin.low > 0 and not margin.ahead
+    together = f", {low:+.1f} to {high:+.1f} with all comparisons of this card" if only_alone else ""
+    return f"{margin.other} ({points(margin)}{together}{at})"
+
+
+def versus(comparison: Comparison) -> str:
+    """Say how an arm stands to another, and where the interval is too wide to say that they are alike."""
+    if comparison.ahead:
+        return "ahead of"
+    if comparison.behind:
+        return "behind"
+    open_to = max(-comparison.low, comparison.high)
+    return "within the noise of" if open_to <= _ALIKE else "not distinguishable on these queries and seeds from"
 
 
 def effect_lines(card: Scorecard) -> list[Sentence]:

@@ -3,29 +3,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
+from helpers import aot
 
 pytest.importorskip("triton", reason="compiles kernels")
 
-HERE = Path(__file__).parent
-
 # Bytes of shared memory of the largest launch: more would mean another tile than the table's.
 LARGEST = {"sm_80": 50176, "sm_90": 90112, "gfx942": 24576}
-
-
-@pytest.fixture
-def aot(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module beside this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location("aot", HERE.parent / "aot.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "aot", module)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def assert_clean(found: list[dict[str, object]]) -> None:
@@ -34,8 +18,8 @@ def assert_clean(found: list[dict[str, object]]) -> None:
 
 
 @pytest.mark.parametrize("target", LARGEST)
-def test_every_launch_compiles_without_a_spill(aot: ModuleType, target: str) -> None:
-    found = aot.report(HERE / "compile_cases.py", target)
+def test_every_launch_compiles_without_a_spill(target: str) -> None:
+    found = aot.report("helpers.monotone_launches", target)
     assert len(found) >= 10
     assert_clean(found)
     assert max(row["shared"] for row in found) == LARGEST[target] <= aot.SHARED_LIMIT[target]
@@ -43,8 +27,8 @@ def test_every_launch_compiles_without_a_spill(aot: ModuleType, target: str) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", LARGEST)
-def test_every_map_sign_activation_and_dtype_compiles_without_a_spill(aot: ModuleType, target: str) -> None:
-    found = aot.report(HERE / "compile_cases.py", target, "OTHERS")
+def test_every_map_sign_activation_and_dtype_compiles_without_a_spill(target: str) -> None:
+    found = aot.report("helpers.monotone_launches", target, "OTHERS")
     assert len(found) >= 150
     assert_clean(found)
     assert max(row["shared"] for row in found) <= aot.SHARED_LIMIT[target]

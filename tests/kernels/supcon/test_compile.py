@@ -3,27 +3,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
+from helpers import aot
 
 from lightning_monocon.kernels.dispatch import has_triton
-
-HERE = Path(__file__).parent
-
-
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # a dataclass looks its module up there
-    spec.loader.exec_module(module)
-    return module
-
-
-aot = load(HERE.parent / "aot.py")
 
 # Bytes of shared memory of the largest launch, by the Triton that CI pins: more would mean another tile
 LARGEST = {"sm_80": 32768, "sm_90": 98304, "gfx942": 16384}
@@ -42,7 +25,7 @@ def assert_clean(reports: list[dict[str, object]], target: str) -> None:
 
 @pytest.mark.parametrize("target", aot.TARGETS)
 def test_extreme_configurations_compile_clean(target: str) -> None:
-    reports = aot.report(HERE / "compile_cases.py", target)
+    reports = aot.report("helpers.supcon_launches", target)
     assert len(reports) == 6 + 2 * 2 * 3 + 2 * 3
     assert_clean(reports, target)
     assert max(report["shared"] for report in reports) == LARGEST[target]
@@ -51,6 +34,6 @@ def test_extreme_configurations_compile_clean(target: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("target", aot.TARGETS)
 def test_all_other_configurations_compile_clean(target: str) -> None:
-    reports = aot.report(HERE / "compile_cases.py", target, "OTHERS")
+    reports = aot.report("helpers.supcon_launches", target, "OTHERS")
     assert len(reports) == 2 * 4 * (6 * 3 + 4 * 2) - 2 * 2 * 3 - 2 * 3
     assert_clean(reports, target)

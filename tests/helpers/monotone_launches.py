@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every launch in the table of the monotone kernels, for ``aot.py`` to compile.
+"""Every launch in the table of the monotone kernels, for `helpers.aot` to compile.
 
 ``CASES`` has each in the form that needs most registers, signed squares; ``OTHERS`` every map, sign, activation and
 dtype that a call can bring and that changes the code. The map acts before a product and the activation after it: each
@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from aot import Case
-
+from helpers.aot import Case
 from lightning_monocon.kernels.monotone_linear.backward import (
     finish_dw_kernel,
     monotone_bwd_kernel,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of a real gloo group: run by test_dispatch.py as ``python ranks.py RANK WORLD_SIZE FOLDER``.
+"""One rank of a real gloo group, which tests/kernels/test_dispatch.py runs with ``RANK WORLD_SIZE FOLDER``.
 
 On rank 0 the step "triton" is the slow one, on the others "torch" is.
 """

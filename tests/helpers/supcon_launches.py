@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss's kernels as shipped, for ``aot.py`` to compile: every tile size with the variants that a call can take."""
+"""The loss's kernels as shipped, for `helpers.aot` to compile: every tile size with every variant of a call."""
 
 from __future__ import annotations
 
 from itertools import product
 from typing import Any
 
-from aot import Case
-
+from helpers.aot import Case
 from lightning_monocon.kernels.supcon import kernel, kernel_rows
 from lightning_monocon.kernels.supcon.launch import FINISH_BLOCK, HALF_SCALE, TILE_ROWS_TOGETHER, TILES, tiles_for
 

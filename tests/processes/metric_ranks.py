@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of a real gloo group of three: run by test_ranks.py as ``python metric_ranks.py RANK FOLDER``.
+"""One rank of a real gloo group of three: run by tests/metrics/test_ranks.py as ``python metric_ranks.py RANK FOLDER``.
 
 Each case names how many gallery and query rows each rank has; the group of two are ranks 0 and 1.
 """
@@ -14,14 +14,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lightning_monocon.functional import Relevance
 from lightning_monocon.metrics import (
     EffectiveDimension,
     KNNAccuracy,
     MeanCosine,
+    NeighbourOverlap,
     NeighbourScores,
     NeuralCollapse,
     RecallAtK,
     ReconstructionError,
+    RetrievalScores,
     TotalVariance,
     TwoNN,
     Uniformity,
@@ -35,6 +38,10 @@ CASES: dict[str, tuple[Counts, Counts]] = {  # gallery rows, query rows of each 
     "two, uneven": ((41, 19), (7, 33)),
     "two, one empty": ((0, 60), (0, 40)),
 }
+
+
+ANSWERS = Relevance(torch.arange(40).repeat(3), torch.arange(120) * 7 % 60, 1 + torch.arange(120) % 3)
+"""Three graded rows for each of the 40 queries; ids are the places in the whole data."""
 
 
 def rows_of(role: str) -> tuple[Tensor, Tensor]:
@@ -57,6 +64,7 @@ def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]
     ]
     rows = [TwoNN(max_rows=25, **options), Uniformity(**options)]
     labelled = [NeuralCollapse(4, **options), NeighbourScores(3, (1, 4), max_gallery=20, **options)]
+    answered, kept = RetrievalScores(ANSWERS, **options), NeighbourOverlap(**options)
     searches = [KNNAccuracy(3, **options), RecallAtK((1, 4), **options), NeighbourScores(3, (1, 4), **options)]
     for role, counts in (("gallery", gallery), ("query", query)):
         embeddings, labels = (part[own(counts, rank)] for part in rows_of(role))
@@ -66,10 +74,13 @@ def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]
             metric.update(embeddings=embeddings, role=role)
         for metric in (*labelled, *searches):
             metric.update(embeddings, labels, role)
+        answered.update(embeddings.round(), torch.arange(60)[own(counts, rank)], role)
+        kept.update(embeddings.round(), embeddings[:, :3].round(), role)
     found: dict[str, Any] = {
         type(metric).__name__: metric.compute() for metric in (*spectral, *rows, labelled[0], *searches)
     }
     found["bounded"] = labelled[1].compute()
+    found["answered"], found["kept"] = answered.compute(), kept.compute()
     held = spectral[0].statistics("gallery").rows.item()
     with spectral[0].sync_context(dist_sync_fn=spectral[0].dist_sync_fn, process_group=group):
         found["moments"] = [

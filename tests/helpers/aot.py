@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile kernels ahead of time for GPUs that are not here, and read what the compiler made of them.
 
-Run as ``python aot.py FILE.py TARGET LIST`` it compiles every `Case` in that list of that file whose targets include
-TARGET, and prints one JSON object per case. It runs in a process of its own, without the interpreter: a kernel
+Run as ``python -m helpers.aot MODULE TARGET LIST`` it compiles every `Case` in that list of that module whose targets
+include TARGET, and prints one JSON object per case. It runs in a process of its own, without the interpreter: a kernel
 decorated under ``TRITON_INTERPRET=1`` cannot be compiled. `report` does that from a test.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -99,21 +99,18 @@ def _addresses(binary: Any) -> dict[str, int]:
     return {"addresses": len(additions), "narrow_addresses": additions.count("i32")}
 
 
-def report(cases: Path, target: str, name: str = "CASES") -> list[dict[str, Any]]:
-    """Compile a file's list of cases for one target in a fresh process."""
+def report(cases: str, target: str, name: str = "CASES") -> list[dict[str, Any]]:
+    """Compile a module's list of cases for one target in a fresh process."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, __file__, str(cases), target, name]
+    environment["PYTHONPATH"] = str(Path(__file__).parents[1])  # of the helpers
+    command = [sys.executable, "-m", "helpers.aot", cases, target, name]
     run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
-def main(path: str, target: str, name: str) -> None:
-    spec = importlib.util.spec_from_file_location("cases", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["aot"] = sys.modules["__main__"]  # the cases import this file by that name
-    spec.loader.exec_module(module)
-    for case in getattr(module, name):
+def main(module: str, target: str, name: str) -> None:
+    for case in getattr(import_module(module), name):
         if target in case.targets:
             print(json.dumps(compile_case(case, target)), flush=True)
 

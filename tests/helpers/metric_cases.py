@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from lightning_monocon.functional import Relevance
 from lightning_monocon.metrics import (
+    MRR,
+    NDCG,
     AlphaReQ,
     CorrectedEffectiveDimension,
     DiffusionSpectralEntropy,
@@ -21,11 +24,14 @@ from lightning_monocon.metrics import (
     KNNAccuracy,
     LocalIntrinsicDimension,
     MeanCosine,
+    NeighbourOverlap,
     NeighbourScores,
     NeuralCollapse,
     ParticipationRatio,
     RecallAtK,
     ReconstructionError,
+    RelevantRecall,
+    RetrievalScores,
     SpectralEffectiveRank,
     StableRank,
     TotalVariance,
@@ -45,6 +51,15 @@ SEARCHES: list[Callable[..., Metric]] = [
     partial(NeighbourScores, max_gallery=20),
     partial(TruncationCurve, (2, 6)),
 ]
+# ids count on from batch to batch; query 30 has no relevant row, and 99 is not asked
+ANSWERS = Relevance(
+    torch.tensor([0, 0, 3, 3, 3, 17, 30, 46, 99]),
+    torch.tensor([5, 38, 7, 8, 9, 20, 2, 12, 4]),
+    torch.tensor([1, 2, 1, 3, 1, 2, 0, 1, 1]),
+)
+ANSWERED: list[Callable[..., Metric]] = [
+    partial(kind, ANSWERS) for kind in (NDCG, MRR, RelevantRecall, RetrievalScores)
+]
 OTHERS: list[Callable[..., Metric]] = [
     SpectralEffectiveRank,
     ParticipationRatio,
@@ -57,21 +72,31 @@ OTHERS: list[Callable[..., Metric]] = [
     Uniformity,
     partial(DiffusionSpectralEntropy, 1.0),
 ]
-EVERY: list[Callable[..., Metric]] = [*SPECTRAL, RECONSTRUCTION, *SEARCHES, *OTHERS]
+EVERY: list[Callable[..., Metric]] = [
+    *SPECTRAL,
+    RECONSTRUCTION,
+    *SEARCHES,
+    *ANSWERED,
+    partial(NeighbourOverlap, 4),
+    *OTHERS,
+]
 
 KNOWN_AT_ONCE = {"dimension", "gallery_kept", "gallery_seen"}
 
 
 def example_batches() -> list[dict[str, Any]]:
-    """Gallery and query batches of uneven size, three classes in six dimensions."""
+    """Gallery and query batches of uneven size, three classes in six dimensions, and a reference of three."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(3, 6, generator=generator)
     found: list[dict[str, Any]] = []
     for role, sizes in (("gallery", (40, 25, 1)), ("query", (17, 30))):
+        start = 0
         for size in sizes:
             labels = torch.randint(3, (size,), generator=generator)
             rows = centres[labels] + torch.randn(size, 6, generator=generator)
-            found.append({"embeddings": rows, "labels": labels, "role": role})
+            ids, start = torch.arange(start, start + size), start + size
+            extra = {"ids": ids, "reference": rows[:, :3].clone()}
+            found.append({"embeddings": rows, "labels": labels, "role": role, **extra})
     return found
 
 

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure the recall of relevant rows as a metric; see `lightning_monocon.functional.relevant_recall`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from typing_extensions import Unpack
+
+from lightning_monocon.functional.recall_at_k import check_ks
+from lightning_monocon.functional.relevance import Relevance
+from lightning_monocon.metrics.answered import AnsweredMetric, AnsweredOptions
+
+
+class RelevantRecall(AnsweredMetric):
+    """Compute the share of the relevant rows that queries find among k, for one or several k.
+
+    `RecallAtK` is another figure, for class labels: whether *any* row with the query's label is among the k nearest.
+
+    As input to ``update`` the metric accepts ``embeddings`` ``(N, D)``, ``ids`` ``(N,)`` and ``role``.
+    As output of ``compute`` it returns ``{"recall_at_1", "recall_at_10", "recall_at_100"}`` (one entry for each k), 0-d
+    float32 tensors in [0, 1], the mean over the queries with a relevant row; NaN, with one warning, if there is none.
+
+    Args:
+        relevance: The answers, by the ids of queries and gallery rows, as for `NDCG`.
+        k: How many found rows count, or several such numbers; all rows of a smaller gallery.
+        kwargs: Those of `AnsweredOptions` and of `torchmetrics.Metric`.
+
+    Raises:
+        TypeError: If ``relevance`` is not a `Relevance`.
+        ValueError: If ``k`` is not a positive integer nor holds distinct ones, or ``metric`` is unknown; at ``compute``
+            if a relevant row is not in the gallery, or an id has two different rows.
+
+    Example:
+        >>> import torch
+        >>> metric = RelevantRecall(Relevance(torch.tensor([7]), torch.tensor([3]), torch.tensor([1])), k=(1, 2))
+        >>> metric.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([3, 4]), role="gallery")
+        >>> metric.update(torch.tensor([[0.2, 1.0]]), torch.tensor([7]), role="query")
+        >>> metric.compute()
+        {'recall_at_1': tensor(0.), 'recall_at_2': tensor(1.)}
+    """
+
+    def __init__(
+        self, relevance: Relevance, k: int | Sequence[int] = (1, 10, 100), **kwargs: Unpack[AnsweredOptions]
+    ) -> None:
+        ks = check_ks(k)
+        super().__init__(relevance, **kwargs)
+        self.k = ks
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return ``{"recall_at_k": value}`` for each k, 0-d float32."""
+        return self.scores(("recall", k) for k in self.k)
