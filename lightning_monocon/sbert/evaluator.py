@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +19,9 @@ from torch import Tensor
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.scorecard.byte_ranking import best_form
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
-from lightning_monocon.scorecard.scores import Score, measure_all
-from lightning_monocon.scorecard.scoring import JudgedScore
+from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.scoring import JudgedScore, score_set
 from lightning_monocon.scorecard.truths import NeighbourTruth, Truth
-from lightning_monocon.scorecard.verdict import judge, judge_alone
 
 _logger = logging.getLogger(__name__)
 
@@ -91,7 +90,7 @@ class ScorecardEvaluator(SentenceEvaluator):
         if not known:
             self.truths = known = (_neighbours(base),)
         self.baseline = None if base is None else replace(base, truths=self.truths)
-        self.judges = _named_apart(known)
+        self.judges = known
         names = (*_FIGURES, *(figure for truth in self.judges for figure in self._names(truth)))
         primary = names[len(_FIGURES)] if primary is None else primary
         check_choice("primary", primary, names)
@@ -111,7 +110,8 @@ class ScorecardEvaluator(SentenceEvaluator):
             epoch: For the file.
             steps: For the file.
         """
-        self.latest = tuple(self._judged(self._embed(model, "embeddings")))
+        found = score_set(self._embed(model, "embeddings"), self.baseline)
+        self.latest = (found, *found.others)
         values = {figure: float(getattr(self.latest[0], figure)) for figure in _FIGURES}
         words: dict[str, str] = {}
         for score in self.latest:
@@ -134,17 +134,6 @@ class ScorecardEvaluator(SentenceEvaluator):
             "truths": [truth.name for truth in self.judges],
             "budgets": list(self.budgets),
         }
-
-    def _judged(self, data: EmbeddingSet) -> Iterator[JudgedScore]:
-        scores = measure_all(data, rounded=True)
-        if self.baseline is None:
-            for score in scores:
-                yield JudgedScore(**vars(score), verdict=judge_alone(score))
-            return
-        # a verdict asks the baseline at full width and at the n99 of the other: no whole frontier
-        rivals = measure_all(self.baseline, dims=(1,), extra=(scores[0].n99,))
-        for score, rival in zip(scores, rivals, strict=True):
-            yield JudgedScore(**vars(score), verdict=judge([score], [rival]))
 
     def _embed(self, model: SentenceTransformer, arm: str) -> EmbeddingSet:
         def rows(texts: list[str]) -> Tensor:
@@ -173,13 +162,6 @@ class ScorecardEvaluator(SentenceEvaluator):
             score.value_at(score.n99) if score.n99 else float("nan"),
             *(float("nan") if form is None else form.accuracy for form in forms),
         ]
-
-
-def _named_apart(truths: tuple[Truth, ...]) -> tuple[Truth, ...]:
-    names = [truth.name for truth in truths]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`truths` must have different names; got {', '.join(names)}.")
-    return truths
 
 
 def _neighbours(baseline: EmbeddingSet | None) -> NeighbourTruth:

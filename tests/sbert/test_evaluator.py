@@ -125,7 +125,7 @@ LABELLED: Arguments = {"gallery_labels": LABELS, "query_labels": ASKED}
         ({}, "`truths` must not be empty without labels and without a baseline"),
         ({**LABELLED, "budgets": [4, 0]}, r"`budgets` must be numbers of bytes from 1 on; got \[4, 0\]"),
         ({**LABELLED, "primary": "accuracy"}, "`primary` must be one of .*knn_accuracy_in_n99.*; got 'accuracy'"),
-        ({"truths": truths()[:1] * 2}, "`truths` must have different names; got pairs, pairs"),
+        ({"truths": truths()[:1] * 2}, "`truths` must have different names; pairs occurs 2 times"),
         ({"gallery_labels": LABELS, "baseline": Model()}, "`gallery_labels` and `query_labels` must be given together"),
         ({"gallery_labels": LABELS}, "`gallery_labels` and `query_labels` must be given together"),
         ({**LABELLED, "query_labels": ASKED[1:]}, r"`query_labels` must hold 24 integers"),
