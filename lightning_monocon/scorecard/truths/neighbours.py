@@ -6,7 +6,6 @@ Nothing outside says whether the reference is right, so this measures change, no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +13,8 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.effective_dimension import effective_dimension
+from lightning_monocon.functional.neighbour_overlap import neighbour_overlap, reference_recall
+from lightning_monocon.functional.rank_biased_overlap import rank_biased_overlap
 from lightning_monocon.functional.red_flags import REPEATED_SHARE
 from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.functional.unit_rows import unit_rows
@@ -26,12 +27,7 @@ if TYPE_CHECKING:
 _DEEP = 100
 """Rows among which the reference's nearest are looked for by ``recall@100``, as deep as a search that is reranked."""
 
-_PERSISTENCE = 0.9
-"""Of rank-biased overlap: how likely a reader goes on to the next row (Webber et al. 2010)."""
-
 _TILE = 8192  # rows that are taken to float64 at a time
-
-_ABSENT = 1 << 30
 
 _EQUAL = 1e-9
 """Cosines that differ by less are equal: rounding of float32 rows moves one by more than that."""
@@ -73,7 +69,7 @@ class NeighbourTruth:
         rows = len(reference.gallery)
         found = row_order(reference).nearest(reference.gallery, reference.query, min(k + 1, rows))
         nearest = found[:, :k].contiguous()
-        return cls(nearest, rows, reference.arm, warnings=tuple(_doubts(reference, found, k)))
+        return cls(nearest, rows, reference.arm, warnings=_doubts(reference, found, k))
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -111,12 +107,12 @@ class NeighbourTruth:
     def judge(self, found: Found) -> dict[str, Tensor]:
         """Return the measures of each query."""
         k = self.nearest.shape[1]
-        rank = _ranks(found.nearest, self.nearest)  # (Q, k), the place of each reference row
+        depth = max(k, min(_DEEP, found.nearest.shape[1]))
         return {
-            f"overlap@{k}": (rank < k).double().mean(1),
-            f"recall@{_DEEP}": (rank < max(_DEEP, k)).double().mean(1),
-            "rbo": _rank_biased_overlap(rank),
-            "first_kept": (rank[:, 0] == 0).double(),
+            f"overlap@{k}": neighbour_overlap(found.nearest, self.nearest, k),
+            f"recall@{_DEEP}": reference_recall(found.nearest, self.nearest, k, depth),
+            "rbo": rank_biased_overlap(found.nearest, self.nearest, k),
+            "first_kept": (found.nearest[:, 0] == self.nearest[:, 0]).double(),
         }
 
     def onto(self, rows: Tensor) -> NeighbourTruth | None:
@@ -128,43 +124,39 @@ class NeighbourTruth:
         return replace(self, nearest=place[self.nearest], rows=len(rows), original=self.key)
 
 
-def _ranks(found: Tensor, wanted: Tensor) -> Tensor:
-    """Return at which place of ``found (Q, K)`` each of ``wanted (Q, k)`` stands; a huge number if it does not."""
-    columns = []
-    for row in wanted.T:
-        hit = found == row[:, None]
-        columns.append(torch.where(hit.any(1), hit.to(torch.int8).argmax(1), _ABSENT))
-    return torch.stack(columns, 1)
-
-
-def _rank_biased_overlap(rank: Tensor) -> Tensor:
-    """Return the extrapolated rank-biased overlap of two lists of k, from the places of one in the other.
+def reference_doubts(
+    name: str, rows: int, different: int, collapsed: bool, gaps: Tensor | None, k: int
+) -> tuple[str, ...]:
+    """Say what makes a reference a poor measure: its own neighbours are then not worth keeping.
 
     Args:
-        rank: ``(Q, k)``, for each place of the reference's list the place in the other.
+        name: The reference.
+        rows: Rows of its gallery.
+        different: How many of them differ.
+        collapsed: Whether one direction holds their variance.
+        gaps: ``(Q,)`` by how much the cosine of the k-th neighbour is above that of the next; None if there is none.
+        k: Neighbours that count.
     """
-    k = rank.shape[1]
-    # at depth d both lists share the rows whose later place is below d
-    later = torch.maximum(rank, torch.arange(k))
-    agreement = torch.stack([(later < d).double().sum(1) / d for d in range(1, k + 1)], 1)
-    weight = (1 - _PERSISTENCE) * _PERSISTENCE ** torch.arange(k, dtype=torch.float64)
-    return agreement @ weight + agreement[:, -1] * _PERSISTENCE**k
+    found = []
+    if different < (1 - REPEATED_SHARE) * rows:
+        found.append(f"the reference {name} repeats rows ({different} of {rows} differ)")
+    if collapsed:
+        found.append(f"the reference {name} has collapsed to one direction")
+    tied = 0 if gaps is None else int((gaps < _EQUAL).sum())
+    if gaps is not None and tied > _TIED_SHARE * len(gaps):
+        found.append(f"the reference {name} ties its own neighbours ({tied} of {len(gaps)} queries at {k})")
+    return tuple(found)
 
 
-def _doubts(reference: EmbeddingSet, found: Tensor, k: int) -> Iterator[str]:
-    """Say what makes a reference a poor measure: its own neighbours are then not worth keeping."""
-    name, rows = reference.arm, len(reference.gallery)
+def _doubts(reference: EmbeddingSet, found: Tensor, k: int) -> tuple[str, ...]:
     parts = torch.split(reference.gallery, _TILE)
     different = len(distinct(torch.cat([row_keys(unit_rows(part.double())) for part in parts])))
-    if different < (1 - REPEATED_SHARE) * rows:
-        yield f"the reference {name} repeats rows ({different} of {rows} differ)"
-    if reference.dim > 1 and not effective_dimension(reference.gallery) > 1:
-        yield f"the reference {name} has collapsed to one direction"
+    collapsed = reference.dim > 1 and not effective_dimension(reference.gallery) > 1
+    gaps = None
     if found.shape[1] > k:
         last, following = (_cosines(reference, found[:, place]) for place in (k - 1, k))
-        tied = int((last - following < _EQUAL).sum())
-        if tied > _TIED_SHARE * len(found):
-            yield f"the reference {name} ties its own neighbours ({tied} of {len(found)} queries at {k})"
+        gaps = last - following
+    return reference_doubts(reference.arm, len(reference.gallery), different, collapsed, gaps, k)
 
 
 def _cosines(data: EmbeddingSet, rows: Tensor) -> Tensor:
