@@ -18,8 +18,9 @@ This is version 2 of the layout. Shares are fractions, not per cent, and a figur
   ``verdict``, which repeats that of an arm without a baseline and else is null.
 * ``nulls[]``: null models, as ``arms[]``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
-  other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``distinguishable``,
-  ``seeds``, ``storages``: of the two).
+  other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``simultaneous``: holds
+  together with all comparisons of the card, ``distinguishable``, ``ahead``, ``seeds``, ``errors``: standard errors by
+  source, ``storages``: of the two).
 * ``byte_winners[]``: as ``winners[]``, with ``bytes`` of a vector and the winner's ``storage``; ``k`` is coordinates.
 * ``effects[]``: arms that differ in one thing: ``cause`` (``"constraint"`` or ``"start"``), ``arm``, ``twin``, ``n99``
   of both, ``n99_interval`` of their difference, ``seeds``, ``kept`` and ``whole`` (accuracies, as ``margins[]``).
@@ -137,7 +138,8 @@ def _effect(effect: Effect) -> dict[str, Any]:
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
-    return {**asdict(comparison), "distinguishable": comparison.distinguishable}
+    claims = {"distinguishable": comparison.distinguishable, "ahead": comparison.ahead}
+    return {**asdict(comparison), **claims}
 
 
 def _finite(values: dict[Any, Any]) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class Sentence:
         label = f"{self.about}: " if self.about else ""
         return f"{label}{self.word}{self.text}"
 
+    def __contains__(self, words: str) -> bool:
+        return words in str(self)  # entries were plain strings once, and are searched as such
+
 
 LEGEND = (
     Sentence(
