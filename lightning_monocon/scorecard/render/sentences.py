@@ -71,7 +71,7 @@ LEGEND = (
         "and with one seed only other queries. The words ask for more: an arm wins, or is ahead, only if its lead is "
         "also larger than any lead between any two arms at any size or number of bytes in 95 % of the cards of equal "
         "arms. So at most one card of equal arms in twenty claims a winner, although the best arm is picked on the "
-        "queries that test it. With one seed this holds for runs that are equally good: what other runs of the same arms "
+        "queries that test it. With one seed this holds for runs that are equally good: what other runs of the arms "
         "would give is unknown. Further checkpoints and truths are cards of their own, and effects are judged alone.",
     ),
 )
