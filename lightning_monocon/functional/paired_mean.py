@@ -9,7 +9,7 @@ half-widths are taken, and the wider one counts, where ``z`` is the normal quant
 * seeds and queries, the root of ``(t(seeds - 1) * seed_error)^2 + (t(units - 1) * shared_error)^2``. The first term has
   all that differs between the means of two seeds, the second what all seeds share. Each error is multiplied by its own
   quantile before the squares are added, which never covers less than is asked, however few the seeds (Banerjee 1960);
-  Satterthwaite's degrees of freedom, the usual choice, cover 87 % instead of 95 % with two seeds.
+  Satterthwaite's degrees of freedom, the usual choice, cover as little as 90 % with two seeds.
 
 One query won and one query lost are added to the variance over queries, as Bonett and Price (2012) do for the Wald
 interval: without them four queries won of a thousand and none lost would pass for a proof, where the sign test gives

@@ -110,15 +110,15 @@ class Family:
     critical: Critical
     measure: Measure | None
 
-    def interval(self, mean: PairedMean, forms: Mapping[str, Form]) -> tuple[float, float]:
-        """Return the interval of a difference that holds together with those of all other comparisons.
+    def intervals(self, means: Sequence[PairedMean], forms: Mapping[str, Form]) -> list[tuple[float, float]]:
+        """Return the intervals of differences that hold together with those of all other comparisons.
 
         Args:
-            mean: The difference of two arms.
+            means: Differences of two arms at one size.
             forms: What all arms keep at that size.
         """
-        widened = with_seeds_of_all(mean, table_of(_values_of(self.arms, forms, self.measure)))
-        return widened.interval(self.critical.units, self.critical.seeds)
+        widened = with_seeds_of_all(means, table_of(_values_of(self.arms, forms, self.measure)))
+        return [mean.interval(self.critical.units, self.critical.seeds) for mean in widened]
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def compare(
         high=high,
         seeds=mean.seeds,
         query_interval=mean.units_interval(z),
-        simultaneous=card.interval(mean, float_forms(card.arms, k, measure)) if card else (low, high),
+        simultaneous=card.intervals([mean], float_forms(card.arms, k, measure))[0] if card else (low, high),
         errors=mean,
         storages=storages,
     )
@@ -264,7 +264,8 @@ def ranked(forms: Mapping[str, Form], card: Family) -> tuple[str, tuple[Comparis
         compare(arms[first], arms[name], best.k, forms[name].k, card.measure, (best.storage, forms[name].storage))
         for name in rest
     ]
-    return first, tuple(replace(one, simultaneous=card.interval(one.errors, forms)) for one in alone)
+    together = card.intervals([one.errors for one in alone], forms)
+    return first, tuple(replace(one, simultaneous=ends) for one, ends in zip(alone, together, strict=True))
 
 
 def on_shared_seeds(arms: Mapping[str, Sequence[Score]]) -> dict[str, list[Score]]:

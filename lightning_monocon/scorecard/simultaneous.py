@@ -67,16 +67,16 @@ def critical_values(sizes: Sequence[Table], seed: int = 0) -> Critical:
     return Critical(every, (one + every) / 2)
 
 
-def with_seeds_of_all(mean: PairedMean, table: Table) -> PairedMean:
-    """Return a difference of two arms with the seeds' error of all arms at its size, unless its own is larger."""
+def with_seeds_of_all(means: Sequence[PairedMean], table: Table) -> list[PairedMean]:
+    """Return differences of two arms with the seeds' error of all arms at their size, unless their own is larger."""
     seeds, arms = len(table), len(table[0])
     if seeds == 1 or arms <= 2:
-        return mean
-    means = np.array([values.mean(1) for values in table])  # (S, A)
-    rest = means - means.mean(0) - means.mean(1, keepdims=True) + means.mean()
+        return list(means)
+    shares = np.array([values.mean(1) for values in table])  # (S, A)
+    rest = shares - shares.mean(0) - shares.mean(1, keepdims=True) + shares.mean()
     freedom = (seeds - 1) * (arms - 1)
     pooled = math.sqrt(2 * float((rest**2).sum()) / freedom / seeds)
-    return replace(mean, seed_error=max(mean.seed_error, pooled), freedom=freedom)
+    return [replace(mean, seed_error=max(mean.seed_error, pooled), freedom=freedom) for mean in means]
 
 
 def table_of(values: Mapping[str, Sequence[Floats]]) -> Table:

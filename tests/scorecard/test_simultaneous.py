@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check that a card of equal arms claims a winner in one case of twenty at most, as the benchmark does at length."""
+"""Check that a card of equal arms claims a winner in at most one case of twenty.
+
+`benchmarks/scorecard_error_rates.py` asks the same of more populations.
+"""
 
 from __future__ import annotations
 
@@ -67,13 +70,13 @@ def test_the_seeds_of_all_arms_tell_more_of_their_noise_than_two_arms_do() -> No
     rng = np.random.default_rng(2)
     table: list[NDArray[np.float64]] = [rng.normal(rng.normal(0, 0.5, (5, 1)), 1, (5, 400)) for _ in range(3)]
     alone = paired_mean([values[0] - values[1] for values in table])
-    together = with_seeds_of_all(alone, table)
+    (together,) = with_seeds_of_all([alone], table)
     means = np.array([values.mean(1) for values in table])
     residual = means - means.mean(0) - means.mean(1, keepdims=True) + means.mean()
     pooled = np.sqrt(2 * (residual**2).sum() / 8 / 3)  # (5 arms - 1) (3 seeds - 1), means of 3 seeds
     assert (alone.freedom, together.freedom) == (2, 8)
     assert together.seed_error == pytest.approx(max(pooled, alone.seed_error))
-    assert with_seeds_of_all(alone, [values[:2] for values in table]) == alone
+    assert with_seeds_of_all([alone], [values[:2] for values in table]) == [alone]
 
 
 def test_what_seeds_explain_lies_between_one_size_and_all() -> None:

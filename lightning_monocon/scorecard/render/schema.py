@@ -28,8 +28,9 @@ that does not exist is null:
   ``units`` and ``warnings``.
 * ``others[]``: the same arms by each further truth, as this object without ``schema`` and ``origin``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
-  other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``distinguishable``,
-  ``seeds``, ``storages``: of the two).
+  other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``simultaneous``: holds
+  together with all comparisons of the card, ``distinguishable``, ``ahead``, ``seeds``, ``errors``: standard errors by
+  source, ``storages``: of the two).
 * ``byte_winners[]``: as ``winners[]``, with ``bytes`` of a vector and the winner's ``storage``; ``k`` is coordinates.
 * ``effects[]``: arms that differ in one thing: ``cause`` (``"constraint"`` or ``"start"``), ``arm``, ``twin``, ``n99``
   of both, ``n99_interval`` of their difference, ``seeds``, ``kept`` and ``whole`` (accuracies, as ``margins[]``).
@@ -186,7 +187,8 @@ def _effect(effect: Effect) -> dict[str, Any]:
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
-    return {**asdict(comparison), "distinguishable": comparison.distinguishable}
+    claims = {"distinguishable": comparison.distinguishable, "ahead": comparison.ahead}
+    return {**asdict(comparison), **claims}
 
 
 def _finite(values: dict[Any, Any]) -> dict[str, Any]:

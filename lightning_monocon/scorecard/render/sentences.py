@@ -40,6 +40,9 @@ class Sentence:
         label = f"{self.about}: " if self.about else ""
         return f"{label}{self.word}{self.text}"
 
+    def __contains__(self, words: str) -> bool:
+        return words in str(self)  # entries were plain strings once, and are searched as such
+
 
 LEGEND = (
     Sentence(
@@ -83,7 +86,8 @@ LEGEND = (
         "and with one seed only other queries. The words ask for more: an arm wins, or is ahead, only if its lead is "
         "also larger than any lead between any two arms at any size or number of bytes in 95 % of the cards of equal "
         "arms. So at most one card of equal arms in twenty claims a winner, although the best arm is picked on the "
-        "queries that test it. Further checkpoints and truths are cards of their own, and effects are judged alone.",
+        "queries that test it. With one seed this holds for runs that are equally good: what other runs of the arms "
+        "would give is unknown. Further checkpoints and truths are cards of their own, and effects are judged alone.",
     ),
 )
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, build
 from lightning_monocon.scorecard.render.sentences import (
+    LEGEND,
     Sentence,
     best_lines,
     byte_lines,
@@ -16,6 +17,7 @@ from lightning_monocon.scorecard.render.sentences import (
     null_lines,
     rule_lines,
     verdict_lines,
+    versus,
 )
 
 Planted = Callable[..., EmbeddingSet]
@@ -144,3 +146,40 @@ def test_a_ratio_to_an_error_that_is_zero_by_definition_is_not_made_up(planted: 
     line, nulls = str(verdict_lines(card)[1]), " ".join(said(null_lines(card)))
     assert "RMSE is not comparable (the baseline's is 0 by definition: its n99 is its whole width)" in line
     assert "inf times" not in line and "its RMSE and FVU are 0 by definition" in nulls
+
+
+def test_arms_with_other_seeds_and_two_seeds_are_named(planted: Planted) -> None:
+    sets = {
+        "encoder": [planted(seed=seed) for seed in (0, 1)],
+        "twin": [planted(arm="twin", seed=seed, draw=1) for seed in (0, 1, 4, 5)],
+    }
+    first, second, *_ = said(best_lines(build(sets, brief=True, dims=[16])))
+    assert first == (
+        "Seeds: Arms are compared on the seeds that all of them have (0, 1). twin also has 4, 5, which only the tables "
+        "include."
+    )
+    assert second.startswith("Two seeds: An interval over two seeds reaches nine standard deviations to either side")
+    alike = {name: runs[:1] for name, runs in sets.items()}
+    assert all(line.about.startswith("k = ") for line in best_lines(build(alike, brief=True, dims=[16])))
+
+
+def test_a_lead_that_one_comparison_alone_would_show_is_given_with_both_intervals(card: Scorecard) -> None:
+    best = card.winners[-1]
+    margin = replace(best.margins[0], low=0.001, high=0.03, difference=0.0155, simultaneous=(-0.01, 0.041))
+    shown = replace(card, winners=(replace(best, margins=(margin, *best.margins[1:])),))
+    (line,) = said(best_lines(shown))
+    assert "(+1.6 points, 95 % interval +0.1 to +3.0, -1.0 to +4.1 with all comparisons of this card)" in line
+    assert "leads, but is within the noise of " in line
+
+
+def test_a_wide_interval_is_not_called_alike(card: Scorecard) -> None:
+    margin = replace(card.winners[-1].margins[0], low=-0.004, high=0.41, difference=0.2, simultaneous=(-0.004, 0.41))
+    assert versus(margin) == "not distinguishable on these queries and seeds from"
+    assert versus(replace(margin, high=0.004)) == "within the noise of"
+    assert versus(replace(margin, low=0.1, simultaneous=(0.1, 0.41))) == "ahead of"
+    assert versus(replace(margin, high=-0.1, simultaneous=(-0.4, -0.1))) == "behind"
+
+
+def test_the_legend_says_what_is_controlled() -> None:
+    assert "So at most one card of equal arms in twenty claims a winner" in LEGEND[-1]
+    assert "of 20 comparisons" not in LEGEND[-1]
