@@ -57,7 +57,7 @@ def doubts(searched: Embedded, query: Embedded, lines: Sequence[Line]) -> tuple[
     if word:
         sentence = f"The head's output is {word} ({reason}): {_figures(encoder, whole)}."
         found.append(Doubt(sentence, refused=word == "collapsed"))
-    if _skill(shipped, searched) < COLLAPSED_SHARE * _skill(encoder, searched):
+    if _skill(shipped, searched, query) < COLLAPSED_SHARE * _skill(encoder, searched, query):
         sentence = f"The exported vectors keep less than half of what the encoder finds: {_figures(encoder, shipped)}."
         found.append(Doubt(sentence, refused=True))
     return tuple(found)
@@ -75,7 +75,7 @@ def refusal(found: Sequence[Doubt]) -> str:
 def _verdict(searched: Embedded, query: Embedded, encoder: Line, whole: Line) -> tuple[str, str]:
     """Return the word and the reason for a head that has collapsed or lost accuracy; empty ones for any other."""
     if encoder.knn_hits is None:
-        if _skill(whole, searched) < COLLAPSED_SHARE * _skill(encoder, searched):
+        if _skill(whole, searched, query) < COLLAPSED_SHARE * _skill(encoder, searched, query):
             return "collapsed", "it keeps less than half of what the encoder finds"
         return ("less accurate", LESS_FOUND) if _loses(encoder, whole) else ("", "")
 
@@ -87,8 +87,8 @@ def _verdict(searched: Embedded, query: Embedded, encoder: Line, whole: Line) ->
         rows = cut(searched.embeddings, query.embeddings, n99)
         kept = Judge(searched, query).line("head, cut", rows, "float32")
 
-    reached, own = _skill(kept, searched), _skill(whole, searched)
-    if own <= 0 or reached < COLLAPSED_SHARE * own or reached < NO_SKILL * _skill(encoder, searched):
+    reached, own, before_it = (_skill(line, searched, query) for line in (kept, whole, encoder))
+    if own <= 0 or reached < COLLAPSED_SHARE * own or reached < NO_SKILL * before_it:
         return "collapsed", COLLAPSED
     if n99 <= COMPACT_RATIO * before and _loses(encoder, kept):
         return "compact, but less accurate", LESS_ACCURATE
@@ -106,12 +106,12 @@ def _n99(rows: Tensor) -> int:
         return int(effective_dimension(rows).nan_to_num(0.0))
 
 
-def _skill(line: Line, searched: Embedded) -> float:
-    """Return the share of queries that are answered, above chance."""
+def _skill(line: Line, searched: Embedded, query: Embedded) -> float:
+    """Return the share of queries that are answered, above chance or the best constant answer."""
     if line.knn_hits is None:
         return line.recall(_nearest(line)) - min(1.0, _nearest(line) / len(searched.labels))
-    commonest = torch.unique(searched.labels, return_counts=True)[1].max()
-    return line.knn_accuracy - float(commonest) / len(searched.labels)
+    commonest = torch.unique(query.labels, return_counts=True)[1].max()
+    return line.knn_accuracy - float(commonest) / len(query.labels)
 
 
 def _figures(encoder: Line, other: Line) -> str:

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, build
+from lightning_monocon.scorecard.nulls import NULL_MODELS
+from lightning_monocon.scorecard.render.sentences import null_lines, verdict_lines
 
 Planted = Callable[..., EmbeddingSet]
 
@@ -68,3 +70,23 @@ def test_the_example_of_the_documentation_runs(
     names |= {"query_labels": after.query_labels, "gallery_before": before.gallery, "query_before": before.query}
     exec(compile(code, "docs/scorecard.md", "exec"), names)
     assert capsys.readouterr().out.startswith("compact 6 ")
+
+
+def test_a_null_model_that_passes_takes_the_word_from_every_arm(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sham is the compact arm itself, so that both get the word."""
+    sets = {"encoder": [planted(noise=1.2)], "narrow": [planted(arm="narrow", noise=0.2, rank=4, dim=4, draw=2)]}
+    assert build(sets, with_nulls=False).arm("narrow").verdict.word == "compact"
+    assert build(sets).arm("narrow").verdict.word == "compact"
+
+    monkeypatch.setitem(NULL_MODELS, "sham", lambda data: replace(sets["narrow"][0], arm="sham"))
+    card = build(sets)
+    assert card.nulls[-1].verdict.word == "compact"
+    assert card.arm("narrow").verdict.word == "compact, but so is a null model"
+    line = str(verdict_lines(card)[1])
+    assert line.startswith("narrow: compact, but so is a null model. In 4 dimensions it is ahead of encoder cut by PCA")
+    assert "The rule: so is sham, a null model that is no better than the baseline" in line
+    assert str(null_lines(card)[-1]) == (
+        "Beware: sham passes for compact here, so the word is withdrawn from every arm."
+    )

@@ -98,6 +98,13 @@ def test_by_default_the_dimensions_stop_at_the_rank_and_at_full_width(digits: Di
     assert thin.dims == (1, 2, 3, 12)
 
 
+def test_an_arm_of_low_rank_competes_with_all_it_has(planted: Callable[..., EmbeddingSet]) -> None:
+    """Rank 11 in 64: at 12 dimensions and more it keeps 11, not the 8 that the usual sizes hold below."""
+    line = measure_frontier(planted(dim=64, rank=11))
+    assert line.dims == (1, 2, 3, 4, 6, 8, 11, 64)
+    assert [line.dims[line.index(k)] for k in (8, 11, 12, 48, 64)] == [8, 11, 11, 11, 64]
+
+
 def test_a_budget_beyond_the_width_is_met_with_all_there_is(digits: Digits) -> None:
     line = measure_frontier(EmbeddingSet(*digits), dims=[2, 4, 64])
     assert [line.index(k) for k in (2, 3, 4, 63, 64, 1000)] == [0, 0, 1, 1, 2, 2]
