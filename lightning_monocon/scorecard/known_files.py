@@ -25,7 +25,7 @@ from lightning_monocon.scorecard.row_files.formats import STREAMED, chosen_name
 from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 from lightning_monocon.scorecard.streamed import StreamedSet
 from lightning_monocon.scorecard.truth_files.graded_pairs import PairScores, pair_rows, read_pair_files
-from lightning_monocon.scorecard.truth_files.ids import rows_of
+from lightning_monocon.scorecard.truth_files.ids import check_known, rows_of
 from lightning_monocon.scorecard.truth_files.qrels import judged_rows, read_qrels
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
 
@@ -89,8 +89,7 @@ def load_known(
     sides = _opened(files, known.ids)
     query = whole_of(sides.query)
     labels, truths = _label_truth(sides), _truths(sides, known)
-    entry = torch.finfo(sides.gallery.dtype).bits // 8
-    if sides.gallery.length * sides.gallery.width * entry > IN_MEMORY:
+    if _is_large(sides.gallery):
         truths = truths if labels is None else (labels, *truths)
         return StreamedSet(sides.gallery, query, truths, known.neighbours, arm=sides.name, stage=GIVEN)
     data = EmbeddingSet(
@@ -106,6 +105,40 @@ def load_known(
         return data
     reference = NeighbourTruth.of(data if baseline is None else baseline)
     return replace(data, truths=(*truths, reference))
+
+
+def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], known: Known) -> EmbeddingSet:
+    """Read another model's embeddings of the same rows, in the order of ``files`` if both have ids.
+
+    Args:
+        places: One or two places of the baseline.
+        files: One or two places of what is compared with it, which `load_known` reads.
+        known: The files of truths, which are those of ``files``; only the name of the ids matters here.
+
+    Raises:
+        ValueError: If an id is unknown or belongs to two rows, the galleries are too large for memory, or
+            `load_known` refuses a file.
+    """
+    theirs, ours = _opened(places, known.ids), _opened(files, known.ids)
+    parts = []
+    for name, their, our in (("gallery", theirs.gallery, ours.gallery), ("query", theirs.query, ours.query)):
+        if any(_is_large(source) for source in (their, our)):
+            raise ValueError(
+                f"`baseline` must be left out where a {name} does not fit into memory; one takes more than "
+                f"{IN_MEMORY >> 20} MB. Score both alone, or compare a sample of the rows."
+            )
+        rows = whole_of(their)
+        if their.named and our.named:
+            names = [str(name) for block in our.ids() for name in block.tolist()]
+            places_of = rows_of(names, their.ids())
+            check_known("baseline", "row", names, places_of, their.ids())
+            rows = rows[[places_of[name] for name in names]]
+        parts.append(rows)
+    return EmbeddingSet(parts[0], None, parts[1], None, arm=theirs.name, stage=GIVEN)
+
+
+def _is_large(source: RowSource) -> bool:
+    return source.length * source.width * (torch.finfo(source.dtype).bits // 8) > IN_MEMORY
 
 
 def _truths(sides: _Sides, known: Known) -> tuple[Truth, ...]:
