@@ -31,7 +31,7 @@ integers or strings. The files of a baseline may hold embeddings alone. Other
 arrays and columns are not read.
 
 Without labels, give --qrels, --pairs or --truth neighbours, or several of them.
-FILE... is then a gallery and a query, or one of the places above that hold both.
+FILE... is then a gallery and a query, or one place as above that holds both.
 Either may be a folder or a glob of .parquet or .safetensors files, such as
 'shards/*.parquet:vector'; a gallery that is too large for memory is read from
 its files three times.
@@ -132,14 +132,14 @@ def parser() -> CommandParser:
         help="Another model's embeddings of the same rows, in the same order: whether an embedding is compact is a "
         "comparison.",
     )
-    add("--qrels", type=str, metavar="FILE", help="Which rows answer which query: TREC qrels, TSV, JSONL or Parquet.")
-    add("--pairs", nargs="+", type=str, metavar="FILE", help="Graded pairs of queries: id1, id2 and score.")
+    add("--qrels", type=str, help="Which rows answer which query: TREC qrels, TSV, JSONL or Parquet.")
+    add("--pairs", nargs="+", type=str, help="Graded pairs of queries: id1, id2 and score.")
     add(
         "--truth",
         type=Literal["neighbours"],
-        help="Whether the rows that whole vectors find are found again, of the baseline if there is one.",
+        help="neighbours: whether the rows that the whole vectors find, of the baseline if there is one, are found again.",
     )
-    add("--ids", type=str, metavar="COLUMN", help="The column of the ids (default: ids or id, else row numbers).")
+    add("--ids", type=str, help="The column of the ids (default: ids or id, else row numbers).")
     add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")
     add("--name", type=str, help="A name for tables and figures (default: the first file's).")
     add("--out", type=str, help="A folder for scorecard.html, .md, .json and the figures.")

@@ -18,7 +18,7 @@ import torch
 from lightning_monocon.inference.shards import Shards
 from lightning_monocon.scorecard.arrays import KINDS, array_names
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
-from lightning_monocon.scorecard.files import GIVEN
+from lightning_monocon.scorecard.files import GIVEN, numbered
 from lightning_monocon.scorecard.row_files.array import ArrayRows
 from lightning_monocon.scorecard.row_files.folder import EMBEDDINGS, IDS, LABELS, CorpusRows, FileRows, files_of
 from lightning_monocon.scorecard.row_files.formats import STREAMED, chosen_name
@@ -63,9 +63,15 @@ class _Sides(NamedTuple):
 
 
 def is_streamed(files: Sequence[str | Path]) -> bool:
-    """Return whether one of the files is a glob, or a folder that `monocon predict` has not written."""
-    places = [_split(file)[0] for file in files]
-    return any(not (Path(place) / "space.json").is_file() and files_of(place) is not None for place in places)
+    """Return whether a place is a folder or glob of anyone's files, or a folder of `monocon predict` that is large."""
+    for file in files:
+        place = Path(_split(file)[0])
+        if (place / "space.json").is_file():
+            if sum(part.stat().st_size for part in place.iterdir()) > IN_MEMORY:
+                return True
+        elif files_of(place) is not None:
+            return True
+    return False
 
 
 def load_known(
@@ -184,7 +190,10 @@ def _pair_source(sides: _Sides, pairs: PairScores) -> RowSource:
 
 def _label_truth(sides: _Sides) -> LabelTruth | None:
     gallery, query = sides.gallery.labels(), sides.query.labels()
-    return None if gallery is None or query is None else LabelTruth(gallery, query)
+    if gallery is None or query is None:
+        return None
+    known, asked = numbered(gallery, query)
+    return LabelTruth(known.to(torch.int64), asked.to(torch.int64))
 
 
 def _opened(files: Sequence[str | Path], ids: str) -> _Sides:

@@ -140,6 +140,30 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     assert is_streamed([f"{tmp_path}/*.parquet:vec"])
 
 
+def test_labels_in_words_are_a_truth_too(places: list[Path], qrels: Path, tmp_path: Path) -> None:
+    words = [["ant", "bee"][row % 2] for row in range(60)]
+    files = [
+        parquet(tmp_path / "g.parquet", GALLERY, [f"d{row}" for row in range(60)], label=words),
+        parquet(tmp_path / "l.parquet", QUERY, [f"q{row}" for row in range(20)], label=words[:20]),
+    ]
+    data = load_known(files, Known(qrels))
+    assert [truth.kind for truth in data.judges()] == ["labels", "qrels"]
+    torch.testing.assert_close(data.gallery_labels, torch.arange(60) % 2)
+
+
+def test_a_large_folder_that_predict_wrote_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ShardFolder(tmp_path, Space("m", 1, "safetensors", 30))
+    for part, rows in (("gallery", GALLERY), ("query", QUERY)):
+        folder.append(part, Rows(np.arange(len(rows)), rows.numpy(), np.arange(len(rows)) % 2))
+    folder.close(done=True)
+    assert not is_streamed([tmp_path])
+    monkeypatch.setattr(known_files, "IN_MEMORY", 100)
+    assert is_streamed([tmp_path])
+    data = load_known([tmp_path], Known())
+    assert isinstance(data, StreamedSet)
+    assert data.truths[0].kind == "labels"
+
+
 def test_what_is_refused(places: list[Path], qrels: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`files` must be a gallery and a query, .*; got 3"):
         load_known([*places, places[0]], Known(qrels))
