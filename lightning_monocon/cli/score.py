@@ -137,7 +137,7 @@ def parser() -> CommandParser:
     add(
         "--truth",
         type=Literal["neighbours"],
-        help="neighbours: whether the rows that the whole vectors find, of the baseline if there is one, are found again.",
+        help="neighbours: whether the rows that whole vectors (of the baseline, if given) find are found again.",
     )
     add("--ids", type=str, help="The column of the ids (default: ids or id, else row numbers).")
     add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")

@@ -12,6 +12,7 @@ from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, measure_frontier
 from lightning_monocon.scorecard.ranking import Comparison, Winner, compare, winner
 from lightning_monocon.scorecard.render.figures import draw
+from lightning_monocon.scorecard.render.layouts import read_scorecard
 from lightning_monocon.scorecard.render.schema import as_json
 from lightning_monocon.scorecard.render.text import as_text
 from lightning_monocon.scorecard.runs import report
@@ -47,6 +48,7 @@ __all__ = [
     "measure",
     "measure_all",
     "measure_frontier",
+    "read_scorecard",
     "report",
     "score",
     "score_files",

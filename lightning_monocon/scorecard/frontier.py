@@ -51,7 +51,7 @@ class Frontier:
         """
         name = next(iter(self.values)) if measure is None else _OLD_NAMES.get(measure, measure)
         if name not in self.values:
-            raise ValueError(f"`measure` must be one of {', '.join(self.values)}; got {measure!r}.")
+            raise ValueError(f"`measure` must be a measure of the truth: {', '.join(self.values)}; got {measure!r}.")
         return self.values[name]
 
     def means(self, measure: Measure | None = None) -> tuple[float, ...]:

@@ -32,7 +32,7 @@ def all_known(sets: Mapping[str, Sequence[EmbeddingSet]], baseline: str) -> dict
     """
     runs = {name: sorted(group, key=lambda data: data.seed) for name, group in sets.items()}
     if not any(data.judges() for group in runs.values() for data in group):
-        known = {data.seed: NeighbourTruth.of(data) for data in runs[baseline]}
+        known = {data.seed: NeighbourTruth.of(replace(data, arm=baseline)) for data in runs[baseline]}
         first = next(iter(known.values()))
         runs = {
             name: [replace(data, truths=(known.get(data.seed, first),)) for data in group]

@@ -52,7 +52,9 @@ def logged_summary(card: Scorecard) -> dict[str, float | str]:
     """
     summary: dict[str, float | str] = {}
     for place, arm in enumerate(card.arms, start=1):
-        figures: dict[str, float | str] = {name: mean_and_deviation(values)[0] for name, values in _figures(card, arm).items()}
+        figures: dict[str, float | str] = {
+            name: mean_and_deviation(values)[0] for name, values in _figures(card, arm).items()
+        }
         is_single = place == len(card.arms) <= 2
         for prefix in ("scorecard/", f"scorecard/{arm.name}/") if is_single else (f"scorecard/{arm.name}/",):
             summary |= {f"{prefix}{name}": value for name, value in figures.items()}

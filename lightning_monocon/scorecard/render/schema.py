@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn a scorecard into plain JSON, with a version.
 
-This is version 2 of the layout. Shares are fractions, not per cent, and a figure that does not exist is null:
+This is version 3 of the layout; `read_scorecard` reads version 2 too. Shares are fractions, not per cent, and a figure
+that does not exist is null:
 
 * ``schema``: name and version of this layout.
 * ``origin``: ``data``, ``recipe``, ``encoder``, ``version`` of this package, ``date`` and ``command``, each empty if it
@@ -12,11 +13,18 @@ This is version 2 of the layout. Shares are fractions, not per cent, and a figur
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
 * ``stage``: the checkpoints that made the embeddings, ``"last"`` or ``"best"`` (by validation).
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
-  with every figure of ``Score``, its ``reading`` (``"pca"`` or ``"prefix"``: how it is cut to k numbers), ``spectrum``,
-  ``frontier`` (``storage``, ``dims``, ``bytes`` per vector, ``knn_accuracy``, ``recall_at_1``, ``recall``: by
-  neighbours, one mapping per kept dimension), ``rounded[]``, the frontier of int8 and of binary vectors, and
-  ``verdict``, which repeats that of an arm without a baseline and else is null.
-* ``nulls[]``: null models, as ``arms[]``.
+  with every figure of ``Score``, the ``truth`` (as below), ``values`` (every measure at full width), its ``reading``
+  (``"pca"`` or ``"prefix"``: how it is cut to k numbers), ``spectrum``,
+  ``frontier`` (``storage``, ``dims``, ``bytes`` per vector, ``values``: by measure, one number per kept dimension; of
+  labels also ``knn_accuracy``, ``recall_at_1`` and ``recall``: by neighbours), ``rounded[]``, the frontier of int8 and
+  of binary vectors, ``verdict``, which repeats that of an arm without a baseline and else is null, and ``others[]``,
+  empty but for such an arm: its runs by the other truths. Of labels a run also has ``classes``, ``knn_accuracy`` and
+  ``recall``.
+* ``nulls[]``: null models, as ``arms[]``; ``nulls_left_out``: names of those that the truth leaves no room for.
+* ``truth``: what the arms are judged by: ``kind`` (``"labels"``, ``"qrels"``, ``"graded"`` or ``"neighbours"``),
+  ``name``, ``measures`` (accuracies, winners and margins are of the first), ``unit`` (``"query"`` or ``"pair"``),
+  ``units`` and ``warnings``.
+* ``others[]``: the same arms by each further truth, as this object without ``schema`` and ``origin``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
   other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``distinguishable``,
   ``seeds``, ``storages``: of the two).
@@ -26,7 +34,7 @@ This is version 2 of the layout. Shares are fractions, not per cent, and a figur
 * ``alternative``: the same arms under the other checkpoint rule, as this object without ``schema``, ``origin`` and
   ``smallest``, or null.
 
-Version 1 had only one way to cut vectors, so its readers would take prefixes for principal components.
+Version 2 knew labels only, so its readers would take any truth for one. Version 1 had only one way to cut vectors.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.effective_dimension import effective_dimension
+from lightning_monocon.functional.neighbour_overlap import neighbour_overlap, reference_recall
+from lightning_monocon.functional.rank_biased_overlap import rank_biased_overlap
 from lightning_monocon.functional.red_flags import REPEATED_SHARE
 from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.functional.unit_rows import unit_rows
@@ -25,12 +27,7 @@ if TYPE_CHECKING:
 _DEEP = 100
 """Rows among which the reference's nearest are looked for by ``recall@100``, as deep as a search that is reranked."""
 
-_PERSISTENCE = 0.9
-"""Of rank-biased overlap: how likely a reader goes on to the next row (Webber et al. 2010)."""
-
 _TILE = 8192  # rows that are taken to float64 at a time
-
-_ABSENT = 1 << 30
 
 _EQUAL = 1e-9
 """Cosines that differ by less are equal: rounding of float32 rows moves one by more than that."""
@@ -110,12 +107,12 @@ class NeighbourTruth:
     def judge(self, found: Found) -> dict[str, Tensor]:
         """Return the measures of each query."""
         k = self.nearest.shape[1]
-        rank = _ranks(found.nearest, self.nearest)  # (Q, k), the place of each reference row
+        depth = max(k, min(_DEEP, found.nearest.shape[1]))
         return {
-            f"overlap@{k}": (rank < k).double().mean(1),
-            f"recall@{_DEEP}": (rank < max(_DEEP, k)).double().mean(1),
-            "rbo": _rank_biased_overlap(rank),
-            "first_kept": (rank[:, 0] == 0).double(),
+            f"overlap@{k}": neighbour_overlap(found.nearest, self.nearest, k),
+            f"recall@{_DEEP}": reference_recall(found.nearest, self.nearest, k, depth),
+            "rbo": rank_biased_overlap(found.nearest, self.nearest, k),
+            "first_kept": (found.nearest[:, 0] == self.nearest[:, 0]).double(),
         }
 
     def onto(self, rows: Tensor) -> NeighbourTruth | None:
@@ -125,29 +122,6 @@ class NeighbourTruth:
         place = torch.full((self.rows,), -1)
         place[rows] = torch.arange(len(rows))
         return replace(self, nearest=place[self.nearest], rows=len(rows), original=self.key)
-
-
-def _ranks(found: Tensor, wanted: Tensor) -> Tensor:
-    """Return at which place of ``found (Q, K)`` each of ``wanted (Q, k)`` stands; a huge number if it does not."""
-    columns = []
-    for row in wanted.T:
-        hit = found == row[:, None]
-        columns.append(torch.where(hit.any(1), hit.to(torch.int8).argmax(1), _ABSENT))
-    return torch.stack(columns, 1)
-
-
-def _rank_biased_overlap(rank: Tensor) -> Tensor:
-    """Return the extrapolated rank-biased overlap of two lists of k, from the places of one in the other.
-
-    Args:
-        rank: ``(Q, k)``, for each place of the reference's list the place in the other.
-    """
-    k = rank.shape[1]
-    # at depth d both lists share the rows whose later place is below d
-    later = torch.maximum(rank, torch.arange(k))
-    agreement = torch.stack([(later < d).double().sum(1) / d for d in range(1, k + 1)], 1)
-    weight = (1 - _PERSISTENCE) * _PERSISTENCE ** torch.arange(k, dtype=torch.float64)
-    return agreement @ weight + agreement[:, -1] * _PERSISTENCE**k
 
 
 def reference_doubts(

@@ -10,6 +10,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.average_precision import average_precision_per_query
+from lightning_monocon.functional.ndcg import ndcg_per_query
+from lightning_monocon.functional.reciprocal_rank import reciprocal_rank_per_query
+from lightning_monocon.functional.relevance import Relevance, grades_of, ideal_grades, relevant_rows
+from lightning_monocon.functional.relevant_recall import relevant_recall_per_query
 from lightning_monocon.scorecard.truths.truth import Found, Kind, Unit, digest, distinct
 
 _DEPTH = 100
@@ -62,10 +67,11 @@ class QrelsTruth:
                 raise TypeError(f"`{name}` must hold integers; got {values.dtype}: cast with `.long()`.")
             object.__setattr__(self, name, values.detach().cpu().to(torch.int64))
         _check(self)
-        keys, order = (self.query * self.rows + self.row).sort()
-        kept = order[~torch.isin(keys, self.excluded[:, 0] * self.rows + self.excluded[:, 1])]
+        known = Relevance(self.query, self.row, self.grade)  # which are sorted
+        same = self.excluded[:, 0] * self.rows + self.excluded[:, 1]
+        kept = ~torch.isin(known.query * self.rows + known.row, same)
         for name in ("query", "row", "grade"):
-            object.__setattr__(self, name, getattr(self, name)[kept])
+            object.__setattr__(self, name, getattr(known, name)[kept].long())
         if not bool((self.grade > 0).any()):
             raise ValueError("`grade` must be positive for at least one pair, otherwise no query has an answer.")
 
@@ -106,8 +112,11 @@ class QrelsTruth:
     @property
     def chance(self) -> float:
         """Expected nDCG@10 of a random order of the gallery."""
-        mean_gain = self._sums(self.grade.double()) / self._candidates
-        return float((mean_gain * _discounts(min(_FIRST, self.rows)).sum() / self._ideal).mean())
+        total = torch.zeros(self.queries, dtype=torch.float64).index_add_(0, self.query, self.grade.double())
+        excluded = self.excluded[:, 0].bincount(minlength=self.queries)
+        # At every rank of a random order the expected gain is the mean gain of the rows that may stand there.
+        expected = (total / (self.rows - excluded))[self.judged, None].expand(-1, min(_FIRST, self.rows))
+        return float(ndcg_per_query(expected, self._ideal, _FIRST).mean())
 
     @property
     def answers(self) -> Tensor:
@@ -125,17 +134,13 @@ class QrelsTruth:
 
     def judge(self, found: Found) -> dict[str, Tensor]:
         """Return the measures of the queries that have a relevant row."""
-        grades = self._grades(self._ranking(found.nearest[self.judged]))  # (U, depth)
-        relevant = (grades > 0).double()
-        ranks = torch.arange(1, grades.shape[1] + 1, dtype=torch.float64)
-        total = self._sums((self.grade > 0).double())
-        gains = grades[:, :_FIRST] * _discounts(grades[:, :_FIRST].shape[1])
-        precision = relevant.cumsum(1) / ranks
+        grades = grades_of(self._ranking(found.nearest), self._relevance)[self.judged]
+        relevant = relevant_rows(self._relevance, self.queries)[self.judged]
         return {
-            "ndcg@10": gains.sum(1) / self._ideal,
-            **{f"recall@{k}": relevant[:, :k].sum(1) / total for k in (1, 10, 100)},
-            "mrr@10": (relevant / ranks)[:, :_FIRST].amax(1),
-            "map@100": (precision * relevant).sum(1) / total,
+            "ndcg@10": ndcg_per_query(grades, self._ideal, _FIRST),
+            **{f"recall@{k}": relevant_recall_per_query(grades, relevant, k) for k in (1, _FIRST, _DEPTH)},
+            "mrr@10": reciprocal_rank_per_query(grades, relevant, _FIRST),
+            "map@100": average_precision_per_query(grades, relevant, _DEPTH),
         }
 
     def onto(self, rows: Tensor) -> QrelsTruth | None:
@@ -156,43 +161,22 @@ class QrelsTruth:
         )
 
     @cached_property
+    def _relevance(self) -> Relevance:
+        return Relevance(self.query, self.row, self.grade)
+
+    @cached_property
     def _ideal(self) -> Tensor:
-        """DCG@10 ``(U,)`` of the best order."""
-        order = self.grade.argsort(descending=True, stable=True)
-        order = order[self.query[order].argsort(stable=True)]
-        query, grade = self.query[order], self.grade[order]
-        rank = torch.arange(len(query)) - torch.searchsorted(query, query)
-        discount = torch.where(rank < _FIRST, 1 / (rank.double() + 2).log2(), 0.0)
-        return self._sums(grade * discount)
-
-    @property
-    def _candidates(self) -> Tensor:
-        """Rows ``(U,)`` that each judged query can find."""
-        return (self.rows - self.excluded[:, 0].bincount(minlength=self.queries))[self.judged].double()
-
-    def _sums(self, values: Tensor) -> Tensor:
-        """Return the sums ``(U,)`` of values ``(P,)`` over the pairs of each judged query."""
-        return torch.zeros(self.queries, dtype=torch.float64).index_add_(0, self.query, values)[self.judged]
-
-    def _grades(self, ranking: Tensor) -> Tensor:
-        """Return the grades ``(U, depth)`` of a ranking of the judged queries, float64."""
-        known = self.query * self.rows + self.row
-        wanted = self.judged[:, None] * self.rows + ranking
-        place = torch.searchsorted(known, wanted).clamp_max(len(known) - 1)
-        return torch.where(known[place] == wanted, self.grade[place], 0).double()
+        """Grades ``(U, 10)`` of the best order."""
+        return ideal_grades(self._relevance, self.queries, _FIRST)[self.judged]
 
     def _ranking(self, nearest: Tensor) -> Tensor:
-        """Return what the judged queries find ``(U, depth)``, without the rows that are excluded for them."""
+        """Return what the queries find ``(Q, depth)``, without the rows that are excluded for them."""
         if len(self.excluded):
             pairs = self.excluded[:, 0] * self.rows + self.excluded[:, 1]
-            same = torch.isin(self.judged[:, None] * self.rows + nearest, pairs)
+            same = torch.isin(torch.arange(self.queries)[:, None] * self.rows + nearest, pairs)
             # They move behind all others, where they have no grade.
             nearest = nearest.gather(1, same.to(torch.int8).argsort(dim=1, stable=True))
         return nearest[:, :_DEPTH]
-
-
-def _discounts(count: int) -> Tensor:
-    return 1 / torch.arange(2, count + 2, dtype=torch.float64).log2()
 
 
 def _copies(known: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -220,11 +204,4 @@ def _check(truth: QrelsTruth) -> None:
     if int(truth.grade.min()) < 0:
         raise ValueError(
             f"`grade` must not be negative; got {int(truth.grade.min())}: write 0 for rows that are no answer."
-        )
-    keys, count = torch.unique(truth.query * truth.rows + truth.row, return_counts=True)
-    if int(count.max()) > 1:
-        pair = int(keys[count.argmax()])
-        raise ValueError(
-            f"`query` and `row` must name each pair once; query {pair // truth.rows} and row {pair % truth.rows} occur "
-            f"{int(count.max())} times."
         )

@@ -121,7 +121,10 @@ def test_a_set_is_scored_by_its_qrels() -> None:
         ({"grade": torch.tensor([1, -2])}, r"`grade` must not be negative; got -2: write 0"),
         ({"grade": torch.tensor([0, 0])}, r"`grade` must be positive for at least one pair"),
         ({"grade": torch.tensor([1])}, r"`query`, `row` and `grade` must be \(P,\) alike with P >= 1; got \(2,\)"),
-        ({"query": torch.tensor([1, 1]), "row": torch.tensor([2, 2])}, r"must name each pair once; query 1 and row 2"),
+        (
+            {"query": torch.tensor([1, 1]), "row": torch.tensor([2, 2])},
+            r"each pair once; row 2 is named twice for query 1",
+        ),
         ({"excluded": torch.tensor([1, 2])}, r"`excluded` must be \(E, 2\), a query and a row each; got \(2,\)"),
         ({"excluded": torch.tensor([[0, 6]])}, r"`excluded` must lie between 0 and 5; got \[6\]"),
     ],
