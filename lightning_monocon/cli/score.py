@@ -6,11 +6,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
 from lightning_monocon.cli.config import refusing
 from lightning_monocon.cli.options import CommandParser
+
+if TYPE_CHECKING:
+    from lightning_monocon.scorecard.embeddings import EmbeddingSet
+    from lightning_monocon.scorecard.streamed import StreamedSet
 
 _ROLES = ("gallery", "gallery_labels", "query", "query_labels")
 
@@ -24,6 +29,12 @@ If an array or column has another name, add it to the file's, such as
 train.parquet:vector. Columns of lists of numbers are embeddings; labels are
 integers or strings. The files of a baseline may hold embeddings alone. Other
 arrays and columns are not read.
+
+Without labels, give --qrels, --pairs or --truth neighbours, or several of them.
+FILE... is then a gallery and a query, or one place as above that holds both.
+Either may be a folder or a glob of .parquet or .safetensors files, such as
+'shards/*.parquet:vector'; a gallery that is too large for memory is read from
+its files three times.
 """
 
 
@@ -41,25 +52,42 @@ def score(options: Namespace) -> str:
     files = _files(options)  # before anything heavy is imported
     from dataclasses import replace
 
-    from lightning_monocon.scorecard.files import load_files
     from lightning_monocon.scorecard.origin import origin_of
     from lightning_monocon.scorecard.render.figures import draw
     from lightning_monocon.scorecard.runs import write
-    from lightning_monocon.scorecard.scoring import NULL_PAIRS, scorecard_of
+    from lightning_monocon.scorecard.scoring import NULL_PAIRS, scorecard_of, streamed_scorecard
+    from lightning_monocon.scorecard.streamed import StreamedSet
 
-    data = load_files(files)
+    data, baseline = _loaded(files, options)
     data = replace(data, arm=options.name or data.arm)
-    baseline = None if options.baseline is None else load_files(options.baseline, labels=data)
-    card = scorecard_of(data, baseline, options.dims)
-    if options.out is not None:
+    if isinstance(data, StreamedSet):
+        card, sets = streamed_scorecard(data, options.dims), None
+    else:
+        card = scorecard_of(data, baseline, options.dims)
         by_name = {card.baseline: baseline, data.arm: data}
-        drawn = draw(card, [by_name[arm.name] or data for arm in card.arms])
+        sets = [by_name[arm.name] or data for arm in card.arms]
+    if options.out is not None:
+        drawn = draw(card, sets)
         origin = replace(origin_of(), data=", ".join(map(str, files)))
         write(Path(options.out), replace(card, origin=origin), drawn)
     told = (
         "" if baseline is None or card.nulls else f"\nNull models left out: more than {NULL_PAIRS:,} pairs of rows.\n"
     )
     return card.table() + told
+
+
+def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | StreamedSet, EmbeddingSet | None]:
+    """Return what is judged, with what is known of it, and the baseline."""
+    from lightning_monocon.scorecard.files import load_files
+    from lightning_monocon.scorecard.known_files import Known, is_streamed, load_baseline, load_known
+
+    neighbours = options.truth == "neighbours"
+    known = Known(options.qrels, tuple(options.pairs or ()), neighbours, options.ids or "")
+    if known == Known() and not is_streamed(files):
+        data = load_files(files)
+        return data, None if options.baseline is None else load_files(options.baseline, labels=data)
+    baseline = None if options.baseline is None else load_baseline(options.baseline, files, known)
+    return load_known(files, known, baseline), baseline
 
 
 def _files(options: Namespace) -> list[str]:
@@ -88,7 +116,7 @@ def parser() -> CommandParser:
         about="Score embeddings from files: n99, k-NN accuracy, accuracy against kept dimensions and bytes, and a "
         "verdict.",
         more=_LAYOUTS,
-        paths=("files", *_ROLES, "baseline", "out"),
+        paths=("files", *_ROLES, "baseline", "qrels", "pairs", "out"),
     )
     add = found.add_argument
     # no word at all leaves the files of the options' file
@@ -104,6 +132,14 @@ def parser() -> CommandParser:
         help="Another model's embeddings of the same rows, in the same order: whether an embedding is compact is a "
         "comparison.",
     )
+    add("--qrels", type=str, help="Which rows answer which query: TREC qrels, TSV, JSONL or Parquet.")
+    add("--pairs", nargs="+", type=str, help="Graded pairs of queries: id1, id2 and score.")
+    add(
+        "--truth",
+        type=Literal["neighbours"],
+        help="neighbours: whether the rows that whole vectors (of the baseline, if given) find are found again.",
+    )
+    add("--ids", type=str, help="The column of the ids (default: ids or id, else row numbers).")
     add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")
     add("--name", type=str, help="A name for tables and figures (default: the first file's).")
     add("--out", type=str, help="A folder for scorecard.html, .md, .json and the figures.")

@@ -75,7 +75,7 @@ def load_files(files: Sequence[str | Path], labels: EmbeddingSet | None = None) 
             f"query labels); got {len(sources)}."
         )
     gallery, gallery_labels, query, query_labels = found
-    numbers = _numbered(gallery_labels, query_labels)
+    numbers = numbered(gallery_labels, query_labels)
     rows = as_tensor("gallery", gallery), as_tensor("query", query)
     return EmbeddingSet(rows[0], numbers[0], rows[1], numbers[1], arm=sources[0].path.stem, stage=GIVEN)
 
@@ -178,7 +178,7 @@ def _single(source: _Source, names: Sequence[str]) -> Rows:
     return _pick(path, [names])[0]
 
 
-def _numbered(gallery: Rows, query: Rows) -> tuple[Tensor, Tensor]:
+def numbered(gallery: Rows, query: Rows) -> tuple[Tensor, Tensor]:
     """Return labels as numbers; strings are numbered in alphabetical order over both splits."""
     if not (_are_words(gallery) or _are_words(query)):
         return as_tensor("gallery_labels", gallery), as_tensor("query_labels", query)

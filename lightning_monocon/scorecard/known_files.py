@@ -18,14 +18,14 @@ import torch
 from lightning_monocon.inference.shards import Shards
 from lightning_monocon.scorecard.arrays import KINDS, array_names
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
-from lightning_monocon.scorecard.files import GIVEN
+from lightning_monocon.scorecard.files import GIVEN, numbered
 from lightning_monocon.scorecard.row_files.array import ArrayRows
 from lightning_monocon.scorecard.row_files.folder import EMBEDDINGS, IDS, LABELS, CorpusRows, FileRows, files_of
 from lightning_monocon.scorecard.row_files.formats import STREAMED, chosen_name
 from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 from lightning_monocon.scorecard.streamed import StreamedSet
 from lightning_monocon.scorecard.truth_files.graded_pairs import PairScores, pair_rows, read_pair_files
-from lightning_monocon.scorecard.truth_files.ids import rows_of
+from lightning_monocon.scorecard.truth_files.ids import check_known, rows_of
 from lightning_monocon.scorecard.truth_files.qrels import judged_rows, read_qrels
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
 
@@ -63,9 +63,15 @@ class _Sides(NamedTuple):
 
 
 def is_streamed(files: Sequence[str | Path]) -> bool:
-    """Return whether one of the files is a glob, or a folder that `monocon predict` has not written."""
-    places = [_split(file)[0] for file in files]
-    return any(not (Path(place) / "space.json").is_file() and files_of(place) is not None for place in places)
+    """Return whether a place is a folder or glob of anyone's files, or a folder of `monocon predict` that is large."""
+    for file in files:
+        place = Path(_split(file)[0])
+        if (place / "space.json").is_file():
+            if sum(part.stat().st_size for part in place.iterdir()) > IN_MEMORY:
+                return True
+        elif files_of(place) is not None:
+            return True
+    return False
 
 
 def load_known(
@@ -89,8 +95,7 @@ def load_known(
     sides = _opened(files, known.ids)
     query = whole_of(sides.query)
     labels, truths = _label_truth(sides), _truths(sides, known)
-    entry = torch.finfo(sides.gallery.dtype).bits // 8
-    if sides.gallery.length * sides.gallery.width * entry > IN_MEMORY:
+    if _is_large(sides.gallery):
         truths = truths if labels is None else (labels, *truths)
         return StreamedSet(sides.gallery, query, truths, known.neighbours, arm=sides.name, stage=GIVEN)
     data = EmbeddingSet(
@@ -106,6 +111,40 @@ def load_known(
         return data
     reference = NeighbourTruth.of(data if baseline is None else baseline)
     return replace(data, truths=(*truths, reference))
+
+
+def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], known: Known) -> EmbeddingSet:
+    """Read another model's embeddings of the same rows, in the order of ``files`` if both have ids.
+
+    Args:
+        places: One or two places of the baseline.
+        files: One or two places of what is compared with it, which `load_known` reads.
+        known: The files of truths, which are those of ``files``; only the name of the ids matters here.
+
+    Raises:
+        ValueError: If an id is unknown or belongs to two rows, the galleries are too large for memory, or
+            `load_known` refuses a file.
+    """
+    theirs, ours = _opened(places, known.ids), _opened(files, known.ids)
+    parts = []
+    for name, their, our in (("gallery", theirs.gallery, ours.gallery), ("query", theirs.query, ours.query)):
+        if any(_is_large(source) for source in (their, our)):
+            raise ValueError(
+                f"`baseline` must be left out where a {name} does not fit into memory; one takes more than "
+                f"{IN_MEMORY >> 20} MB. Score both alone, or compare a sample of the rows."
+            )
+        rows = whole_of(their)
+        if their.named and our.named:
+            names = [str(name) for block in our.ids() for name in block.tolist()]
+            places_of = rows_of(names, their.ids())
+            check_known("baseline", "row", names, places_of, their.ids())
+            rows = rows[[places_of[name] for name in names]]
+        parts.append(rows)
+    return EmbeddingSet(parts[0], None, parts[1], None, arm=theirs.name, stage=GIVEN)
+
+
+def _is_large(source: RowSource) -> bool:
+    return source.length * source.width * (torch.finfo(source.dtype).bits // 8) > IN_MEMORY
 
 
 def _truths(sides: _Sides, known: Known) -> tuple[Truth, ...]:
@@ -151,7 +190,10 @@ def _pair_source(sides: _Sides, pairs: PairScores) -> RowSource:
 
 def _label_truth(sides: _Sides) -> LabelTruth | None:
     gallery, query = sides.gallery.labels(), sides.query.labels()
-    return None if gallery is None or query is None else LabelTruth(gallery, query)
+    if gallery is None or query is None:
+        return None
+    known, asked = numbered(gallery, query)
+    return LabelTruth(known.to(torch.int64), asked.to(torch.int64))
 
 
 def _opened(files: Sequence[str | Path], ids: str) -> _Sides:

@@ -17,6 +17,7 @@ from lightning_monocon.scorecard.known import with_truths, with_truths_of
 from lightning_monocon.scorecard.ranking import winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure_all
 from lightning_monocon.scorecard.smallest import smallest_form
+from lightning_monocon.scorecard.streamed import StreamedSet, measure_streamed
 from lightning_monocon.scorecard.truths import Truth
 from lightning_monocon.scorecard.verdict import Verdict, judge, judge_alone
 
@@ -128,8 +129,7 @@ def scorecard_of(
     if baseline is None:
         found = score_set(data, None, dims)
         kept = default_dims(data.dim) if dims is None else found.frontier.dims
-        cards = [_card_of(score, kept) for score in (found, *found.others)]
-        return replace(cards[0], others=tuple(cards[1:]))
+        return _card_of((found, *found.others), kept)
     data, baseline = _alike(data, baseline)
     wanted = tuple(dims or ())
     _within_rank(data, wanted)
@@ -138,17 +138,34 @@ def scorecard_of(
     return build(rivals, baseline=name, dims=wanted, with_nulls=len(data.gallery) * len(data.query) <= NULL_PAIRS)
 
 
-def _card_of(score: JudgedScore, dims: tuple[int, ...]) -> Scorecard:
-    """Return the scorecard of a score alone."""
-    scores = {score.arm: [score]}
-    found = (*flags(score), *score.truth.warnings)
-    return Scorecard(
-        baseline=score.arm,
-        arms=(Arm(score.arm, (score,), score.verdict, found),),
-        dims=dims,
-        winners=tuple(winner(scores, k) for k in dims),
-        smallest=smallest_form(scores, score.arm),
-    )
+def streamed_scorecard(data: StreamedSet, dims: Iterable[int] | None = None) -> Scorecard:
+    """Return the whole scorecard of one embedding whose gallery is read from its files, block by block.
+
+    Args:
+        data: what is judged.
+        dims: kept dimensions of the frontier, as in :func:`score`.
+
+    Raises:
+        ValueError: as :func:`score`, and for a file that is damaged or holds rows that are not finite.
+    """
+    found = measure_streamed(data, dims, rounded=True)
+    judged = [JudgedScore(**vars(each), verdict=judge_alone(each)) for each in found]
+    return _card_of(judged, default_dims(data.gallery.width) if dims is None else judged[0].frontier.dims)
+
+
+def _card_of(scores: Sequence[JudgedScore], dims: tuple[int, ...]) -> Scorecard:
+    """Return the scorecard of one embedding alone, from its score by each truth."""
+    cards = [
+        Scorecard(
+            baseline=score.arm,
+            arms=(Arm(score.arm, (score,), score.verdict, (*flags(score), *score.truth.warnings)),),
+            dims=dims,
+            winners=tuple(winner({score.arm: [score]}, k) for k in dims),
+            smallest=smallest_form({score.arm: [score]}, score.arm),
+        )
+        for score in scores
+    ]
+    return replace(cards[0], others=tuple(cards[1:]))
 
 
 def score_set(

@@ -21,7 +21,7 @@ from lightning_monocon.functional.spectrum import PrincipalComponents
 from lightning_monocon.functional.truncation_curve import projected, tie_keys, ties_of_keys, truncated
 from lightning_monocon.scorecard.embeddings import Reading
 from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, checked_dims, rounded_dims
-from lightning_monocon.scorecard.row_files.passes import Search, Survey, largest_coordinates, nearest_rows, survey
+from lightning_monocon.scorecard.row_files.passes import Search, largest_coordinates, nearest_rows, survey
 from lightning_monocon.scorecard.row_files.source import RowSource
 from lightning_monocon.scorecard.scores import GROUPS, Score, spectral_figures
 from lightning_monocon.scorecard.truths import Found, LabelTruth, NeighbourTruth, Truth
@@ -72,8 +72,10 @@ def measure_streamed(
     data: StreamedSet, dims: Iterable[int] | None = None, extra: Iterable[int] = (), rounded: bool = False
 ) -> tuple[Score, ...]:
     """Score a set whose gallery is read block by block; arguments, result and errors are those of `measure_all`."""
-    seen = survey(data.gallery, GROUPS)
-    figures, basis = spectral_figures(seen.groups, data.query)
+    groups, keys, directions = survey(data.gallery, GROUPS)
+    facts = _facts(data, directions)
+    del directions  # millions of rows have large keys
+    figures, basis = spectral_figures(groups, data.query)
     rank, width = figures["rank"], data.gallery.width
     wanted = affordable_dims(rank, width) if dims is None else tuple(dims)
     added = (k for k in (*extra, figures["n99"]) if 1 <= k <= rank)
@@ -81,15 +83,15 @@ def measure_streamed(
     lines = [_Line("float32", kept, Search(lambda rows: (_cut(rows, data.reading, basis, k) for k in kept)))]
     lines += [_rounded(data, dtype, basis, rank) for dtype in ROUNDED] if rounded else []
 
-    found = _searched(data, lines, seen)
+    found = _searched(data, lines, keys)
     truths = data.truths
     if data.neighbours or not truths:
-        truths = (*truths, _reference(data, found[0][-1], seen, figures["n99"]))
+        truths = (*truths, _reference(data, found[0][-1], keys, figures["n99"]))
     frontiers = [_judged(data, line, nearest, truths) for line, nearest in zip(lines, found, strict=True)]
-    facts = {**_facts(data, seen), **figures}
     return tuple(
         Score(
             **facts,
+            **figures,
             truth=truth,
             chance=truth.chance,
             frontier=frontiers[0][place],
@@ -118,23 +120,23 @@ def _rounded(data: StreamedSet, dtype: Storage, basis: PrincipalComponents, rank
     return _Line(dtype, dims, Search(cut, quantiser.metric))
 
 
-def _searched(data: StreamedSet, lines: Sequence[_Line], seen: Survey) -> list[list[Neighbours]]:
+def _searched(data: StreamedSet, lines: Sequence[_Line], keys: Tensor) -> list[list[Neighbours]]:
     """Return the nearest rows of every line, as deep as the deepest truth asks."""
     rows = data.gallery.length
     depths = [truth.depth(rows) for truth in data.truths]
     if data.neighbours or not data.truths:
         depths.append(max(NeighbourTruth(torch.empty(0, _REFERENCE), rows, "").depth(rows), min(_REFERENCE + 1, rows)))
     labels = next((truth.gallery for truth in data.truths if isinstance(truth, LabelTruth)), None)
-    ties = ties_of_keys(seen.ties, equal_row_order(rows, labels), tie_keys(data.query))
+    ties = ties_of_keys(keys, equal_row_order(rows, labels), tie_keys(data.query))
     return nearest_rows(data.gallery, data.query, [line.search for line in lines], ties, max(1, *depths))
 
 
-def _reference(data: StreamedSet, whole: Neighbours, seen: Survey, n99: int) -> NeighbourTruth:
+def _reference(data: StreamedSet, whole: Neighbours, keys: Tensor, n99: int) -> NeighbourTruth:
     """Return the neighbours at full width as a truth."""
     rows, k = data.gallery.length, min(_REFERENCE, whole.indices.shape[1])
     gaps = whole.distances[:, k] - whole.distances[:, k - 1] if whole.distances.shape[1] > k else None
     collapsed = data.gallery.width > 1 and n99 <= 1
-    doubts = reference_doubts(data.arm, rows, len(distinct(seen.ties)), collapsed, gaps, k)
+    doubts = reference_doubts(data.arm, rows, len(distinct(keys)), collapsed, gaps, k)
     return NeighbourTruth(whole.indices[:, :k].contiguous(), rows, data.arm, warnings=doubts)
 
 
@@ -157,9 +159,10 @@ def _judged(
     )
 
 
-def _facts(data: StreamedSet, seen: Survey) -> dict[str, Any]:
-    """Return what a score says of the rows themselves."""
-    asked = direction_keys(data.query)
+def _facts(data: StreamedSet, directions: Tensor) -> dict[str, Any]:
+    """Return what a score says of the rows themselves, from the keys ``(N,)`` of the gallery's directions."""
+    different, asked = distinct(directions), direction_keys(data.query)
+    place = torch.searchsorted(different, asked).clamp_max(len(different) - 1)
     return {
         "arm": data.arm,
         "seed": data.seed,
@@ -167,9 +170,9 @@ def _facts(data: StreamedSet, seen: Survey) -> dict[str, Any]:
         "n": data.gallery.length,
         "n_query": len(data.query),
         "dim": data.gallery.width,
-        "distinct": len(distinct(seen.directions)),
+        "distinct": len(different),
         "distinct_query": len(distinct(asked)),
-        "leaked": int(torch.isin(asked, seen.directions).sum()),
+        "leaked": int((different[place] == asked).sum()),
         "coded": False,
         "reading": data.reading,
     }

@@ -192,3 +192,40 @@ def test_files_of_unknown_layout_are_refused(tmp_path: Path, after: Arrays, caps
         ["a.npy", "--gallery", "b.npy"], capsys
     )
     assert "give also --gallery-labels, --query, --query-labels" in refused(["--gallery", "b.npy"], capsys)
+
+
+def test_files_of_what_is_known(
+    tmp_path: Path, after: Arrays, before: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, arrays in (("new", after), ("old", before)):
+        save_file({part: arrays[part] for part in ("gallery", "query")}, tmp_path / f"{name}.safetensors")
+    qrels, out = tmp_path / "test.qrels", tmp_path / "out"
+    qrels.write_text("".join(f"{query} 0 {query + 3} 1\n" for query in range(150)))
+    words = [str(tmp_path / "new.safetensors"), "--qrels", str(qrels), "--truth", "neighbours", "--dims", "2"]
+    main(["score", *words, "--baseline", str(tmp_path / "old.safetensors"), "--out", str(out)])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "nDCG@10" in text
+    assert "whole vectors of old find" in text
+    assert {"frontier.png", "frontier-2.png", "scorecard.html"} <= {path.name for path in out.iterdir()}
+    qrels.write_text("0 0 90000 1\n0 0 90001 1\n")
+    said = refused(words, capsys)
+    assert "`qrels` must name a row of the gallery by each id; 2 of 2 ids are unknown: '90000', '90001', and" in said
+    assert "neighbours" in refused([*words[:3], "--truth", "labels"], capsys)
+
+
+def test_a_gallery_too_large_for_memory(
+    tmp_path: Path, after: Arrays, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows").mkdir()
+    for number, part in enumerate(np.split(after["gallery"], [150])):
+        labels = np.split(after["gallery_labels"], [150])[number]
+        save_file({"embeddings": part, "labels": labels}, tmp_path / "rows" / f"{number}.safetensors")
+    save_file({"embeddings": after["query"], "labels": after["query_labels"]}, tmp_path / "q.safetensors")
+    words = ["score", str(tmp_path / "rows"), str(tmp_path / "q.safetensors"), "--dims", "2"]
+    main(words)
+    held = capsys.readouterr().out
+    monkeypatch.setattr("lightning_monocon.scorecard.known_files.IN_MEMORY", 100)
+    main([*words, "--out", str(tmp_path / "out")])
+    streamed = capsys.readouterr().out
+    assert streamed.startswith(held)
+    assert "correlation.png" not in {path.name for path in (tmp_path / "out").iterdir()}

@@ -30,5 +30,5 @@ class InMemory:
     def ids(self) -> Iterator[np.ndarray]:
         yield np.arange(self.length)
 
-    def labels(self) -> Tensor | None:
-        return None
+    def labels(self) -> None:
+        """Return None: there are none."""

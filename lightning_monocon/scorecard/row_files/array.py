@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from lightning_monocon.inference.shards import Ids
 from lightning_monocon.scorecard.arrays import array_names, read_array
 from lightning_monocon.scorecard.embeddings import as_tensor
+from lightning_monocon.scorecard.row_files.formats import labels_in
 from lightning_monocon.scorecard.row_files.source import BLOCK, Piece
 
 
@@ -39,7 +41,7 @@ class ArrayRows:
         rows = as_tensor("files", read_array(path, name))
         self._rows = rows if rows.dtype == torch.float64 else rows.float()
         self._ids = np.asarray(read_array(path, ids)) if ids else None
-        self._labels = as_tensor("labels", read_array(path, labels)) if labels else None
+        self._labels = labels_in(path, labels) if labels else None
         for what, part in (("ids", self._ids), ("labels", self._labels)):
             if part is not None and len(part) != len(rows):
                 raise ValueError(
@@ -62,6 +64,6 @@ class ArrayRows:
         """Yield the ids, or the numbers of the rows."""
         yield np.arange(self.length) if self._ids is None else self._ids
 
-    def labels(self) -> Tensor | None:
+    def labels(self) -> NDArray[Any] | None:
         """Return the labels ``(N,)``."""
         return self._labels

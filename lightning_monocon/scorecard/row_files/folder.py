@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from lightning_monocon.inference.shards import Ids, Shards
 from lightning_monocon.scorecard.arrays import array_names
@@ -74,10 +75,10 @@ class FileRows:
                 return
             yield from ids_in(path, name)
 
-    def labels(self) -> Tensor | None:
+    def labels(self) -> NDArray[Any] | None:
         """Return the labels ``(N,)``."""
         found = [labels_in(path, name) for path, name in zip(self._paths, self._labels, strict=True) if name]
-        return torch.cat(found) if found else None
+        return np.concatenate(found) if found else None
 
 
 class CorpusRows:
@@ -114,11 +115,11 @@ class CorpusRows:
         """Yield the ids, shard after shard."""
         return (rows.ids for rows in self._shards.stream(self._part, verify=False))
 
-    def labels(self) -> Tensor | None:
+    def labels(self) -> NDArray[Any] | None:
         """Return the labels ``(N,)``."""
         found = [rows.labels for rows in self._shards.stream(self._part, verify=False)]
         there = [labels for labels in found if labels is not None]
-        return torch.from_numpy(np.concatenate(there)) if len(there) == len(found) else None
+        return np.concatenate(there) if len(there) == len(found) else None
 
 
 def files_of(place: str | Path) -> list[Path] | None:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
-from torch import Tensor
 
 from lightning_monocon.inference.shards import Ids
 from lightning_monocon.scorecard.arrays import PARQUET, array_names, read_array, whole_file
@@ -93,16 +93,16 @@ def chosen_name(path: Path, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in there), None)
 
 
-def labels_in(path: Path, name: str) -> Tensor:
-    """Return an array or column of integer labels.
+def labels_in(path: Path, name: str) -> NDArray[Any]:
+    """Return an array or column of labels, integers or texts.
 
     Raises:
         TypeError: If it holds anything else.
     """
-    labels = as_tensor("labels", read_array(path, name))
-    if labels.is_floating_point() or labels.ndim != 1:
-        raise TypeError(f"`labels` must be integers, one a row; {path}:{name} holds {labels.dtype}.")
-    return labels.to(torch.int64)
+    labels = np.asarray(read_array(path, name))
+    if labels.ndim != 1 or labels.dtype.kind not in "iuU":
+        raise TypeError(f"`labels` must be integers or texts, one a row; {path}:{name} holds {labels.dtype}.")
+    return labels
 
 
 def _safetensors_shape(path: Path, name: str) -> Shape:

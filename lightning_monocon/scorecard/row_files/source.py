@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_monocon.functional.truncation_curve import TILE
@@ -57,8 +58,8 @@ class RowSource(Protocol):
         """Yield the ids of all rows in the same order, in arrays that may have any length; row numbers without ids."""
         ...
 
-    def labels(self) -> Tensor | None:
-        """Return the integer labels ``(N,)`` of all rows; None if there are none."""
+    def labels(self) -> NDArray[Any] | None:
+        """Return the labels ``(N,)`` of all rows, integers or texts; None if there are none."""
         ...
 
 

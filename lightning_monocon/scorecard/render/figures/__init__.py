@@ -58,20 +58,21 @@ def _file(name: str, place: int) -> str:
     return name.replace(".png", f"-{place + 1}.png") if place else name
 
 
-def draw(card: Scorecard, sets: Iterable[EmbeddingSet]) -> dict[str, Figure]:
+def draw(card: Scorecard, sets: Iterable[EmbeddingSet] | None) -> dict[str, Figure]:
     """Return all figures by file name, for files and for loggers.
 
     Args:
         card: The scorecard.
-        sets: One set of embeddings per arm, in the order of the card.
+        sets: One set of embeddings per arm, in the order of the card; None if they are not in memory, and the figure
+            of correlations is left out.
     """
-    named = dict(zip((arm.name for arm in card.arms), sets, strict=True))
+    named = None if sets is None else dict(zip((arm.name for arm in card.arms), sets, strict=True))
     drawn = {
         "frontier.png": frontier_figure(card),
         "storage.png": storage_figure(card),
         "recall.png": recall_figure(card),
         "spectrum.png": spectrum_figure(card),
-        "correlation.png": correlation_figure(named),
+        "correlation.png": None if named is None else correlation_figure(named),
         "training.png": training_figure({arm.name: arm.histories for arm in card.arms}),
         "dynamics.png": dynamics_figure(card),
     }

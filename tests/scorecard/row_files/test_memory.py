@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory is bounded by a block and by a few numbers a row; a fresh process shows it, whose peak nothing else moved."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.patience import PATIENCE
+from safetensors.numpy import save_file
+
+SCORE = """
+import resource, sys
+from pathlib import Path
+import torch
+from lightning_monocon.scorecard.row_files.folder import FileRows
+from lightning_monocon.scorecard.streamed import StreamedSet, measure_streamed
+
+files = sorted(Path(sys.argv[1]).iterdir())
+query = torch.randn(16, 256, generator=torch.Generator().manual_seed(0))
+for some in (files[:1], files):
+    measure_streamed(StreamedSet(FileRows(some), query), dims=(4,), rounded=True)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss differs")
+def test_memory_grows_by_a_few_numbers_a_row(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for number in range(6):
+        rows = draw.standard_normal((12_000, 256), dtype=np.float32)
+        save_file({"embeddings": rows}, tmp_path / f"{number}.safetensors")
+    words = [sys.executable, "-c", SCORE, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    small, large = map(int, done.stdout.split())
+    held = 60_000 * 256 * 4 / 1024  # KiB that the further rows take
+    assert large - small < held / 2
