@@ -107,7 +107,8 @@ def _cut(rows: Tensor, reading: Reading, basis: PrincipalComponents, k: int) -> 
 
 def _rounded(data: StreamedSet, dtype: Storage, basis: PrincipalComponents, rank: int) -> _Line:
     """Return the line of decoded int8 or binary codes, as `measure_rounded_frontiers` has it."""
-    dims, width = rounded_dims(rank, dtype), data.gallery.width
+    width = data.gallery.width
+    dims = rounded_dims(width if data.reading == "prefix" else max(1, rank), dtype)
     axes = basis if data.reading == "pca" else basis._replace(components=torch.eye(width, dtype=basis.mean.dtype))
     # bits need no calibration, so they need no pass
     largest = largest_coordinates(data.gallery, axes, dims[-1]) if dtype == "int8" else torch.ones(dims[-1])
