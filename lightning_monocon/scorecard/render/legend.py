@@ -40,12 +40,13 @@ LEGEND = (
     ),
     Sentence(
         "Noise",
-        "Differences are paired by seed and by query (or pair of rows). The 95 % interval of each covers other queries "
-        "and other seeds, and with one seed only other queries. The words ask for more: an arm wins, or is ahead, only if its "
-        "lead is also larger than any lead between any two arms at any size or number of bytes in 95 % of the cards of equal "
-        "arms. So at most one card of equal arms in twenty claims a winner, although the best arm is picked on the "
-        "queries that test it. With one seed this holds for runs that are equally good: what other runs of the arms "
-        "would give is unknown. Further checkpoints and truths are cards of their own, and effects are judged alone.",
+        "Differences are paired by seed and by query (or pair of rows). The 95 % interval of each covers other "
+        "queries and other seeds, and with one seed only other queries. The words ask for more: an arm wins, or is "
+        "ahead, only if its lead is also larger than any lead between any two arms at any size or number of bytes "
+        "in 95 % of the cards of equal arms. So at most one card of equal arms in twenty claims a winner, although "
+        "the best arm is picked on the queries that test it. With one seed this holds for runs that are equally "
+        "good: what other runs of the arms would give is unknown. Further checkpoints and truths are cards of their "
+        "own, and effects are judged alone.",
     ),
 )
 
@@ -76,7 +77,7 @@ _MEASURES: dict[Kind, Sentence] = {
 def legend(card: Scorecard) -> list[Sentence]:
     """Explain the words of a report, and the measures of its truths."""
     judged = (card, *card.others)
-    kinds = [*dict.fromkeys(each.truth.kind for each in judged)]
+    kinds: list[Kind] = list(dict.fromkeys(each.truth.kind for each in judged))
     names = " or ".join(dict.fromkeys(noun(each.truth.measures[0]) for each in judged))
     entries = [replace(entry, text=entry.text.replace("{}", names)) for entry in LEGEND]
     return [*entries, _kept(kinds), *(_MEASURES[kind] for kind in kinds)]
@@ -84,7 +85,9 @@ def legend(card: Scorecard) -> list[Sentence]:
 
 def _kept(kinds: Sequence[Kind]) -> Sentence:
     """Say when a loss counts as none."""
-    margins = {kind: f"{100 * MARGINS[kind]:.0f} {'point' if MARGINS[kind] == 0.01 else 'points'}" for kind in kinds}
+    margins: dict[Kind, str] = {
+        kind: f"{100 * MARGINS[kind]:.0f} {'point' if MARGINS[kind] == 0.01 else 'points'}" for kind in kinds
+    }
     several = [f"{margin} for {KINDS[kind]}" for kind, margin in margins.items()]
     stated = several if len(set(margins.values())) > 1 else [*margins.values()][:1]
     return Sentence(
