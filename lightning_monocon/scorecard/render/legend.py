@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lightning_monocon.scorecard.card import Scorecard
-from lightning_monocon.scorecard.facts import MARGINS
+from lightning_monocon.scorecard.kept import MARGINS
 from lightning_monocon.scorecard.render.sentences import Sentence
 from lightning_monocon.scorecard.render.words import KINDS, noun
 from lightning_monocon.scorecard.truths.truth import Kind

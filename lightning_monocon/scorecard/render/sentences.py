@@ -202,7 +202,7 @@ def best_lines(card: Scorecard) -> list[Sentence]:
 
 
 def _seed_lines(card: Scorecard) -> Iterator[Sentence]:
-    """Say which seeds the arms are compared on where they have different ones, and that two tell next to nothing."""
+    """Say which seeds and arms are compared where they differ, and that two seeds tell next to nothing."""
     shared = sorted(set.intersection(*(set(arm.seeds) for arm in card.arms)))
     others = [
         f"{arm.name} also has {_listed(sorted(more))}" for arm in card.arms if (more := set(arm.seeds) - set(shared))
@@ -212,6 +212,12 @@ def _seed_lines(card: Scorecard) -> Iterator[Sentence]:
             "Seeds",
             f"Arms are compared on the seeds that all of them have ({_listed(shared)}). {'; '.join(others)}, which "
             "only the tables include.",
+        )
+    if unlike := [arm.name for arm in card.arms if arm.scores[0].n != card.arm(card.baseline).scores[0].n]:
+        yield Sentence(
+            "Other rows",
+            f"{_listed(unlike)} has a gallery of another size than {card.baseline}, which is easier or harder to "
+            "search, so it is not compared here.",
         )
     if len(shared) == 2 and len(card.arms) > 1:
         yield Sentence(

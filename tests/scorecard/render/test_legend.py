@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from lightning_monocon.scorecard import GradedTruth, NeighbourTruth, Scorecard
-from lightning_monocon.scorecard.facts import MARGINS
+from lightning_monocon.scorecard.kept import MARGINS
 from lightning_monocon.scorecard.render.legend import LEGEND, legend
 from lightning_monocon.scorecard.truths import Truth
 
