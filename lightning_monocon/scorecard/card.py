@@ -182,6 +182,9 @@ def _card(
     baseline = next(iter(scores))
     width = max(score.dim for runs in scores.values() for score in runs)
     budgets = () if brief else byte_budgets(width)
+    rows = {score.n for score in scores[baseline]}
+    # A smaller gallery is easier to search: such an arm is shown and judged, and wins nothing.
+    rivals = {name: runs for name, runs in scores.items() if {score.n for score in runs} <= rows}
     together = _family(scores, {*kept, *(max(1, s.n99) for runs in scores.values() for s in runs)}, budgets)
     shams = tuple(_arm(score.arm, [score], scores[baseline][:1]) for score in nulls)
     known = {sham.name: sham.verdict for sham in shams}
@@ -194,12 +197,12 @@ def _card(
         baseline=baseline,
         arms=arms,
         dims=kept,
-        winners=tuple(winner(scores, k, card=together) for k in kept),
+        winners=tuple(winner(rivals, k, card=together) for k in kept),
         nulls=shams,
-        byte_winners=tuple(best for size in budgets if (best := byte_winner(scores, size, card=together))),
+        byte_winners=tuple(best for size in budgets if (best := byte_winner(rivals, size, card=together))),
         effects=effects(scores),
         stage=scores[baseline][0].stage,
-        smallest=None if brief else smallest_form(scores, baseline),
+        smallest=None if brief else smallest_form(rivals, baseline),
     )
 
 

@@ -11,6 +11,7 @@ of rows of full precision are not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from lightning_monocon.functional.row_keys import row_keys
+from lightning_monocon.functional.row_keys import direction_keys, row_keys
 from lightning_monocon.functional.unit_rows import unit_rows
 
 SAME_DIRECTION = 2 * torch.finfo(torch.float32).eps
@@ -33,6 +34,10 @@ _CANDIDATES = 4
 """Nearest rows of the projection that are measured in full: in a narrow cone the very nearest may not be the copy."""
 
 _TILE = 4096
+
+_SAMPLED = 4096
+"""Rows by which codes are told from copies. Where 5 million codes of b bits coincide, b is below 30 or so, and nearly
+all of that many codes agree with another in one half of the bits."""
 
 
 class Copies(NamedTuple):
@@ -51,6 +56,39 @@ class Copies(NamedTuple):
     coded: bool
 
 
+class Directions(NamedTuple):
+    """Hold a number for the direction of each row, equal for rows that point the same way.
+
+    Attributes:
+        gallery: ``(N,)`` integers.
+        query: ``(Q,)`` integers.
+    """
+
+    gallery: np.ndarray
+    query: np.ndarray
+
+    def copies(self, sample: Callable[[], Tensor]) -> Copies:
+        """Count copies; ``sample`` gives different rows of both, and is called only if rows coincide."""
+        distinct, distinct_query = len(np.unique(self.gallery)), len(np.unique(self.query))
+        leaked = self.leaked()
+        share = max(1 - distinct / len(self.gallery), 1 - distinct_query / len(self.query), leaked / len(self.query))
+        return Copies(distinct, distinct_query, leaked, coded=share > 0 and _half_alike(sample()) >= share)
+
+    def leaked(self, excluded: Tensor | None = None) -> int:
+        """Count the queries that are rows of the gallery.
+
+        Args:
+            excluded: ``(E, 2)`` pairs of a query and a row that it does not find; such a row is no leak.
+        """
+        values, counts = np.unique(self.gallery, return_counts=True)
+        place = np.searchsorted(values, self.query).clip(max=len(values) - 1)
+        found = np.where(values[place] == self.query, counts[place], 0)
+        if excluded is not None:
+            query, row = excluded.T.numpy()
+            np.subtract.at(found, query[self.query[query] == self.gallery[row]], 1)
+        return int((found > 0).sum())
+
+
 def count_copies(gallery: Tensor, query: Tensor) -> Copies:
     """Count the different rows of a gallery ``(N, D)`` and of queries ``(Q, D)``, and the queries among the rows.
 
@@ -59,14 +97,37 @@ def count_copies(gallery: Tensor, query: Tensor) -> Copies:
         >>> count_copies(rows, torch.tensor([[3.0, -0.0], [3.0, 0.1]])).leaked
         1
     """
+    return copies_and_directions(gallery, query)[0]
+
+
+def copies_and_directions(gallery: Tensor, query: Tensor) -> tuple[Copies, Directions]:
+    """Return what `count_copies` does, and the directions that it counts."""
     rows = torch.cat([gallery, query])
     group = same_direction(rows)
-    known, asked = np.unique(group[: len(gallery)]), np.unique(group[len(gallery) :])
-    leaked = int(np.isin(group[len(gallery) :], known).sum())
+    found = Directions(group[: len(gallery)], group[len(gallery) :])
+    first = torch.from_numpy(np.unique(group, return_index=True)[1])
+    return found.copies(lambda: Sample().with_rows(rows[first]).rows), found
 
-    first = np.unique(group, return_index=True)[1]
-    share = max(1 - len(known) / len(gallery), 1 - len(asked) / len(query), leaked / len(query))
-    return Copies(len(known), len(asked), leaked, coded=share > 0 and _half_alike(rows[first]) >= share)
+
+class Sample(NamedTuple):
+    """Hold rows of different directions, those of the smallest keys: the same ones in any order and any blocks.
+
+    Attributes:
+        rows: ``(S, D)``, at most 4096.
+        keys: ``(S,)`` keys of their directions, ascending.
+    """
+
+    rows: Tensor = torch.empty(0, 0)
+    keys: Tensor = torch.empty(0, dtype=torch.int64)
+
+    def with_rows(self, rows: Tensor, keys: Tensor | None = None) -> Sample:
+        """Return the sample of these and further rows ``(B, D)``, whose `direction_keys` may be known."""
+        keys = direction_keys(rows) if keys is None else keys
+        if len(self.keys) == _SAMPLED:  # nearly all rows of a large gallery come too late
+            rows, keys = rows[keys < self.keys[-1]], keys[keys < self.keys[-1]]
+        rows, keys = torch.cat([self.rows.to(rows).view(-1, rows.shape[1]), rows]), torch.cat([self.keys, keys])
+        first = np.unique(keys.numpy(), return_index=True)[1][:_SAMPLED]
+        return Sample(rows[first], keys[first])
 
 
 def same_direction(rows: Tensor) -> np.ndarray:

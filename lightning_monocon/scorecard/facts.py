@@ -4,26 +4,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, mean
 
 from lightning_monocon.functional.paired_mean import seed_interval
-from lightning_monocon.functional.red_flags import ACCURACY_LOSS, COMPACT_RATIO, NEIGHBOURS_LOST
+from lightning_monocon.functional.red_flags import COMPACT_RATIO
 from lightning_monocon.scorecard.causes import ROUNDING
 from lightning_monocon.scorecard.kept import Kept, kept_of
 from lightning_monocon.scorecard.ranking import Comparison, Family, compare
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.smallest import has_skill
 from lightning_monocon.scorecard.truths.truth import Kind
-
-MARGINS: Mapping[Kind, float] = {
-    "labels": ACCURACY_LOSS,
-    "qrels": ACCURACY_LOSS,
-    "graded": ACCURACY_LOSS,
-    "neighbours": NEIGHBOURS_LOST,
-}
-"""How much of the first measure a compact embedding may lose, by kind of truth."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +45,7 @@ class Facts:
         rival: Accuracy in the arm's n99 dimensions against the baseline's PCA to as many.
         whole_loss: What ``whole`` shows about a loss of more than the margin.
         kept_loss: The same of ``kept``.
+        doubts: Why the truth itself should be doubted.
     """
 
     kind: Kind
@@ -74,6 +67,7 @@ class Facts:
     rival: Comparison
     whole_loss: Kept
     kept_loss: Kept
+    doubts: tuple[str, ...] = ()
 
     @property
     def fewer(self) -> bool:
@@ -116,8 +110,9 @@ def gather(arm: Sequence[Score], baseline: Sequence[Score], card: Family | None 
         whole=whole,
         kept=kept,
         rival=compare(arm, baseline, k, card=card),
-        whole_loss=kept_of(whole, arm, MARGINS[kind]),
-        kept_loss=kept_of(kept, arm, MARGINS[kind]),
+        whole_loss=kept_of(whole, arm),
+        kept_loss=kept_of(kept, arm),
+        doubts=baseline[0].truth.warnings,
     )
 
 

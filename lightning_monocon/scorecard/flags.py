@@ -24,6 +24,9 @@ STILL_LEARNING = 0.01
 ACCURACY = "val/knn_accuracy"
 """Metric of a run's record that tells whether it was still learning."""
 
+_FIRST = 10
+"""Nearest rows by which rankings are judged."""
+
 UNEQUAL_EPOCHS = 2.0
 """Ratio of the lengths of two runs from which the longer one may owe its lead to its length."""
 
@@ -54,11 +57,12 @@ def training_flags(histories: Sequence[History], baseline: Sequence[History] = (
 
 
 def _repeated_rows(score: Score) -> str:
-    different = max(1, round(NEIGHBOURS * score.distinct / score.n))
-    return (
-        f"repeated rows ({score.n - score.distinct} of {score.n} in the gallery): the {NEIGHBOURS} nearest hold about "
-        f"{different} different, so recall@k is that of fewer"
-    )
+    found = f"repeated rows ({score.n - score.distinct} of {score.n} in the gallery): "
+    if score.truth.kind == "graded":
+        return f"{found}n99 counts them as further evidence"
+    nearest = NEIGHBOURS if score.truth.kind == "labels" else _FIRST
+    different = max(1, round(nearest * score.distinct / score.n))
+    return f"{found}the {nearest} nearest hold about {different} different, so recall@k is that of fewer"
 
 
 def _codes(score: Score) -> tuple[str, ...]:

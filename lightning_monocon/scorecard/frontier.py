@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.quantisation import Storage, dims_within, fit_quantiser, vector_bytes
 from lightning_monocon.functional.spectrum import PrincipalComponents, numerical_rank, principal_components
 from lightning_monocon.functional.truncation_curve import projected, truncated
@@ -50,8 +51,7 @@ class Frontier:
             ValueError: If it was not measured.
         """
         name = next(iter(self.values)) if measure is None else _OLD_NAMES.get(measure, measure)
-        if name not in self.values:
-            raise ValueError(f"`measure` must be a measure of the truth: {', '.join(self.values)}; got {measure!r}.")
+        check_choice("measure", name, self.values)
         return self.values[name]
 
     def means(self, measure: Measure | None = None) -> tuple[float, ...]:

@@ -10,14 +10,23 @@ between, the queries are too few to tell.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
-from lightning_monocon.functional.red_flags import ACCURACY_LOSS
+from lightning_monocon.functional.red_flags import ACCURACY_LOSS, NEIGHBOURS_LOST
 from lightning_monocon.scorecard.ranking import Comparison
 from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.truths.truth import Kind
+
+MARGINS: Mapping[Kind, float] = {
+    "labels": ACCURACY_LOSS,
+    "qrels": ACCURACY_LOSS,
+    "graded": ACCURACY_LOSS,
+    "neighbours": NEIGHBOURS_LOST,
+}
+"""How much of the first measure a compact embedding may lose, by kind of truth."""
 
 Outcome = Literal["kept", "lost", "open"]
 
@@ -49,7 +58,7 @@ class Kept:
     needed: int
 
 
-def kept_of(comparison: Comparison, scores: Sequence[Score], margin: float = ACCURACY_LOSS) -> Kept:
+def kept_of(comparison: Comparison, scores: Sequence[Score], margin: float | None = None) -> Kept:
     """Return what a comparison shows about a loss of more than the margin.
 
     It asks the queries alone: two seeds that disagree must not pass a loss off as noise.
@@ -57,8 +66,9 @@ def kept_of(comparison: Comparison, scores: Sequence[Score], margin: float = ACC
     Args:
         comparison: Of the arm that may have lost something, against another.
         scores: Scores of the arm, on the queries that were compared.
-        margin: Loss that is tolerated, above 0.
+        margin: Loss that is tolerated, above 0; by default that of `MARGINS`.
     """
+    margin = MARGINS[scores[0].truth.kind] if margin is None else margin
     share = min(_different(score) for score in scores)
     queries = round(share * scores[0].truth.units)
     low, high = over_different(comparison, share)

@@ -33,6 +33,7 @@ ANSWERED: tuple[Kind, ...] = ("labels", "qrels", "graded")
 """Kinds whose answers come from outside; neighbours measure change, and nothing can be nearer to the baseline than it
 is to itself."""
 
+DOUBTFUL = "the reference repeats rows or ties its own neighbours, so finding them again proves nothing"
 COMPACT = "compact"
 NOT_AHEAD = "compact, but not ahead of PCA"
 MORE_ACCURATE = "more accurate"
@@ -78,7 +79,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "smaller sample",
         _shrunk,
-        "n99 grows with the number of different rows, so it says nothing between galleries that differ in it",
+        "n99 grows with the number of different rows, and fewer rows are easier to search, so neither says anything "
+        "between galleries that differ in it",
     ),
     Rule(
         "another sample",
@@ -99,6 +101,7 @@ RULES: tuple[Rule, ...] = (
         ("neighbours",),
     ),
     Rule("collapsed", _collapsed, COLLAPSED),
+    Rule("doubtful reference", lambda f: bool(f.doubts), DOUBTFUL, ("neighbours",)),
     Rule(
         "baseline without skill",
         lambda f: not f.skilled and not _ahead(f),
@@ -119,36 +122,43 @@ RULES: tuple[Rule, ...] = (
         "compact, but less accurate",
         lambda f: f.fewer and f.kept_loss.outcome == "lost",
         LESS_ACCURATE,
+        ANSWERED,
+    ),
+    Rule(
+        "compact, but other neighbours",
+        lambda f: f.fewer and f.kept_loss.outcome == "lost",
+        "fewer dimensions, but other rows are nearest: a change, of which nobody knows whether it is for the better",
+        ("neighbours",),
     ),
     Rule(
         "not enough queries to tell",
         lambda f: f.fewer and f.kept_loss.outcome == "open",
-        "fewer dimensions, but these queries do not show whether the accuracy was kept",
+        "fewer dimensions, but there is too little evidence that as much is found in them",
     ),
     Rule(
         NOT_AHEAD,
         lambda f: f.fewer and not f.rival.ahead,
-        "fewer dimensions hold the accuracy, but the baseline cut by PCA to as many is not behind by more than the "
+        "fewer dimensions find as much, but the baseline cut by PCA to as many is not behind by more than the "
         "noise, and needs no training",
     ),
     Rule(
         COMPACT,
         lambda f: f.fewer,
-        "fewer dimensions hold 99 % of the variance, they hold the accuracy, and the baseline cut by PCA to as many "
+        "fewer dimensions hold 99 % of the variance, they find as much, and the baseline cut by PCA to as many "
         "does not",
     ),
-    Rule("less accurate", lambda f: f.whole_loss.outcome == "lost", "no fewer dimensions, and less accuracy", ANSWERED),
+    Rule("less accurate", lambda f: f.whole_loss.outcome == "lost", "no fewer dimensions, and less is found", ANSWERED),
     Rule(
         "other neighbours",
         lambda f: f.whole_loss.outcome == "lost",
         "no fewer dimensions, and other rows are nearest: a change, of which nobody knows whether it is for the better",
         ("neighbours",),
     ),
-    Rule(MORE_ACCURATE, _ahead, "no fewer dimensions, but more accuracy", ANSWERED),
+    Rule(MORE_ACCURATE, _ahead, "no fewer dimensions, but more is found", ANSWERED),
     Rule(
         "not distinguishable from the baseline",
         lambda f: True,
-        "neither the number of dimensions nor the accuracy differs by more than the noise",
+        "neither the number of dimensions nor what is found differs by more than the noise",
     ),
 )
 """Rules in the order in which they are asked; the last always applies."""

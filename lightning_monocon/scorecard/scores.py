@@ -28,7 +28,7 @@ from lightning_monocon.functional.spectrum import (
     variances_from_moments,
 )
 from lightning_monocon.functional.total_variance import total_variance_from_moments
-from lightning_monocon.scorecard.copies import count_copies
+from lightning_monocon.scorecard.copies import Copies, Directions, copies_and_directions
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
 from lightning_monocon.scorecard.frontier import (
     Frontier,
@@ -37,7 +37,7 @@ from lightning_monocon.scorecard.frontier import (
     measure_frontiers,
     measure_rounded_frontiers,
 )
-from lightning_monocon.scorecard.truths import LabelTruth, NeighbourTruth, Truth
+from lightning_monocon.scorecard.truths import LabelTruth, NeighbourTruth, QrelsTruth, Truth
 
 VARIANCE = 0.99
 """Share of the variance that the effective dimension n99 explains."""
@@ -63,7 +63,7 @@ class Score:
         dim: Width D of the vectors.
         distinct: Rows in the gallery of different directions; n99 counts repeated rows as evidence, wrongly.
         distinct_query: Queries of different directions; intervals over queries count repeated ones as evidence.
-        leaked: Queries that point the same way as a row of the gallery, and so find themselves.
+        leaked: Queries that point the same way as a row of the gallery that they find, and so find themselves.
         coded: Whether rows coincide because they hold few values, so that those three counts show no copies.
         chance: What an answer without skill reaches, such as always the gallery's most common label.
         n99: fewest principal components with 99 % of the variance; 0 if all rows are equal.
@@ -215,10 +215,11 @@ def measure_all(
     added = (k for k in (*extra, n99) if 1 <= k <= rank)
     whole = measure_frontiers(data, truths, {*wanted, *added, data.dim}, basis)
     coded = [measure_rounded_frontiers(data, truths, dtype, basis) for dtype in ROUNDED] if rounded else []
-    facts = _facts(data)
+    copies, directions = copies_and_directions(data.gallery, data.query)
+    facts = _facts(data, copies)
     return tuple(
         Score(
-            **facts,
+            **facts | leaks(directions, truth),
             **figures,
             truth=truth,
             chance=truth.chance,
@@ -229,7 +230,12 @@ def measure_all(
     )
 
 
-def _facts(data: EmbeddingSet) -> dict[str, Any]:
+def leaks(directions: Directions, truth: Truth) -> dict[str, int]:
+    """Return the count of leaks, without those that the truth excludes."""
+    return {"leaked": directions.leaked(truth.excluded)} if isinstance(truth, QrelsTruth) else {}
+
+
+def _facts(data: EmbeddingSet, copies: Copies) -> dict[str, Any]:
     """Return what a score says of the rows themselves."""
     return {
         "arm": data.arm,
@@ -238,7 +244,7 @@ def _facts(data: EmbeddingSet) -> dict[str, Any]:
         "n": len(data.gallery),
         "n_query": len(data.query),
         "dim": data.dim,
-        **count_copies(data.gallery, data.query)._asdict(),
+        **copies._asdict(),
         "reading": data.reading,
     }
 

@@ -61,8 +61,7 @@ def score(
         truths: what is known besides labels: qrels, graded pairs, neighbours. Without labels and truths, the neighbours
             in the baseline are asked for, or those that the embeddings have at full width.
         sides: further rows by name, to which graded pairs may refer.
-        baseline: another model's embeddings of the same rows, in the same order: what was there before. Whether an
-            embedding is compact is a comparison, so without one the verdict can only be that it collapsed.
+        baseline: another model's embeddings of the same rows, in the same order; without one, only a collapse shows.
         dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... D.
         arm: name in tables and figures.
 
@@ -71,8 +70,7 @@ def score(
 
     Raises:
         TypeError: for the wrong kind of numbers.
-        ValueError: for shapes that do not fit, NaN or infinity, one class only, kept dimensions beyond the rank, or a
-            baseline of other rows.
+        ValueError: for shapes that do not fit, NaN or infinity, one class, `dims` beyond the rank, or other rows.
 
     Example:
         >>> import torch

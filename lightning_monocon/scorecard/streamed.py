@@ -19,11 +19,12 @@ from lightning_monocon.functional.quantisation import ROUNDED, Storage, fit_quan
 from lightning_monocon.functional.row_keys import direction_keys
 from lightning_monocon.functional.spectrum import PrincipalComponents
 from lightning_monocon.functional.truncation_curve import projected, tie_keys, ties_of_keys, truncated
+from lightning_monocon.scorecard.copies import Copies, Directions
 from lightning_monocon.scorecard.embeddings import Reading
 from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, checked_dims, rounded_dims
 from lightning_monocon.scorecard.row_files.passes import Search, largest_coordinates, nearest_rows, survey
 from lightning_monocon.scorecard.row_files.source import RowSource
-from lightning_monocon.scorecard.scores import GROUPS, Score, spectral_figures
+from lightning_monocon.scorecard.scores import GROUPS, Score, leaks, spectral_figures
 from lightning_monocon.scorecard.truths import Found, LabelTruth, NeighbourTruth, Truth
 from lightning_monocon.scorecard.truths.neighbours import reference_doubts
 from lightning_monocon.scorecard.truths.order import equal_row_order
@@ -72,9 +73,9 @@ def measure_streamed(
     data: StreamedSet, dims: Iterable[int] | None = None, extra: Iterable[int] = (), rounded: bool = False
 ) -> tuple[Score, ...]:
     """Score a set whose gallery is read block by block; arguments, result and errors are those of `measure_all`."""
-    groups, keys, directions = survey(data.gallery, GROUPS)
-    facts = _facts(data, directions)
-    del directions  # millions of rows have large keys
+    groups, keys, known, sample = survey(data.gallery, GROUPS)
+    directions = Directions(known.numpy(), direction_keys(data.query).numpy())
+    facts = _facts(data, directions.copies(lambda: sample.with_rows(data.query).rows))
     figures, basis = spectral_figures(groups, data.query)
     rank, width = figures["rank"], data.gallery.width
     wanted = affordable_dims(rank, width) if dims is None else tuple(dims)
@@ -90,7 +91,7 @@ def measure_streamed(
     frontiers = [_judged(data, line, nearest, truths) for line, nearest in zip(lines, found, strict=True)]
     return tuple(
         Score(
-            **facts,
+            **facts | leaks(directions, truth),
             **figures,
             truth=truth,
             chance=truth.chance,
@@ -160,10 +161,8 @@ def _judged(
     )
 
 
-def _facts(data: StreamedSet, directions: Tensor) -> dict[str, Any]:
-    """Return what a score says of the rows themselves, from the keys ``(N,)`` of the gallery's directions."""
-    different, asked = distinct(directions), direction_keys(data.query)
-    place = torch.searchsorted(different, asked).clamp_max(len(different) - 1)
+def _facts(data: StreamedSet, copies: Copies) -> dict[str, Any]:
+    """Return what a score says of the rows themselves."""
     return {
         "arm": data.arm,
         "seed": data.seed,
@@ -171,9 +170,6 @@ def _facts(data: StreamedSet, directions: Tensor) -> dict[str, Any]:
         "n": data.gallery.length,
         "n_query": len(data.query),
         "dim": data.gallery.width,
-        "distinct": len(different),
-        "distinct_query": len(distinct(asked)),
-        "leaked": int((different[place] == asked).sum()),
-        "coded": False,
+        **copies._asdict(),
         "reading": data.reading,
     }

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from lightning_monocon.functional.red_flags import ALL_EQUAL, COLLAPSED, COLLAPSED_SHARE
 from lightning_monocon.scorecard.facts import Facts, gather
 from lightning_monocon.scorecard.ranking import Family
-from lightning_monocon.scorecard.rules import PRAISE, RULES, THIN_SHARE
+from lightning_monocon.scorecard.rules import DOUBTFUL, PRAISE, RULES, THIN_SHARE
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.smallest import has_skill
+
+ONE_DIRECTION = "one direction holds 99 % of the variance, so its own neighbours mean nothing"
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,11 @@ def judge_alone(score: Score) -> Verdict:
         return Verdict("collapsed", ALL_EQUAL)
     if score.thin > THIN_SHARE * score.n_query:
         return Verdict("not judged", next(rule.reason for rule in RULES if rule.word == "not judged"))
+    if score.truth.kind == "neighbours" and score.truth.warnings:
+        collapsed = score.dim > 1 and score.n99 <= 1
+        return Verdict("collapsed", ONE_DIRECTION) if collapsed else Verdict("doubtful reference", DOUBTFUL)
     if not has_skill([score]):
-        return Verdict("collapsed", "the neighbours find no more than the best answer without skill would")
+        return Verdict("collapsed", "it finds no more than the best answer without skill would")
     if score.value_at(score.n99) - score.constant < COLLAPSED_SHARE * (score.value - score.constant):
         return Verdict("collapsed", COLLAPSED)
     return Verdict("not judged", "compact is a comparison: give a baseline, the embeddings that were there before")

@@ -62,7 +62,7 @@ def test_sets_that_cannot_be_compared_are_refused(
 def test_the_example_of_the_documentation_runs(
     root: Path, planted: Planted, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (code,) = re.findall(
+    code, *_ = re.findall(
         r"```python\n(.*?)```", (root / "docs" / "scorecard.md").read_text(encoding="utf-8"), re.DOTALL
     )
     before, after = planted(noise=1.2), planted(draw=1, rank=6, noise=0.3)

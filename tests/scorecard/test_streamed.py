@@ -67,3 +67,20 @@ def test_rows_of_which_nothing_is_known_and_sizes_that_are_named(data: Embedding
     same(found, expected)
     with pytest.raises(ValueError, match="`dims` must not exceed 6, the gallery's rank"):
         measure_streamed(StreamedSet(InMemory(bare.gallery), bare.query), dims=(7,))
+
+
+@pytest.mark.parametrize("bits", [None, 16, 24], ids=["repeated rows", "16 bits", "24 bits"])
+def test_copies_and_codes_are_told_apart_as_in_memory(bits: int | None) -> None:
+    """More rows than the sample holds: codes of few bits coincide by chance, and copies of full rows do not."""
+    draw = torch.Generator().manual_seed(2)
+    gallery, query = torch.randn(20_000, bits or 8, generator=draw), torch.randn(300, bits or 8, generator=draw)
+    if bits:
+        gallery, query = gallery.sign(), query.sign()
+    else:
+        gallery[15_000:], query[:40] = gallery[:5000], gallery[:40]
+    pairs = GradedTruth("pairs", torch.arange(9), torch.arange(9) + 9, torch.arange(9.0))
+    (found,) = measure_streamed(StreamedSet(InMemory(gallery), query, (pairs,)), dims=(2,))
+    (expected,) = measure_all(EmbeddingSet(gallery, None, query, truths=(pairs,)), dims=(2,))
+    names = ("distinct", "distinct_query", "leaked", "coded")
+    assert [getattr(found, name) for name in names] == [getattr(expected, name) for name in names]
+    assert found.coded == (bits is not None) and found.distinct < 20_000

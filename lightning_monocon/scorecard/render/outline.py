@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lightning_monocon.scorecard.card import Scorecard
 from lightning_monocon.scorecard.render.figures import caption
+from lightning_monocon.scorecard.render.legend import legend
 from lightning_monocon.scorecard.render.sentences import (
     CAUSES,
     MARKS,
@@ -25,7 +26,7 @@ from lightning_monocon.scorecard.render.sentences import (
     verdict_lines,
 )
 from lightning_monocon.scorecard.render.tables import Table, accuracy_table, frontier_table, shape_table
-from lightning_monocon.scorecard.render.truth_sentences import legend, truth_lines
+from lightning_monocon.scorecard.render.truth_sentences import truth_lines
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lightning_monocon.functional.red_flags import ACCURACY_LOSS
 from lightning_monocon.scorecard.byte_ranking import ByteWinner
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.causes import Effect
@@ -43,53 +42,6 @@ class Sentence:
     def __contains__(self, words: str) -> bool:
         return words in str(self)  # entries were plain strings once, and are searched as such
 
-
-LEGEND = (
-    Sentence(
-        "n99",
-        "The fewest principal components with 99 % of the variance of the gallery's L2-normalised, centred rows. A "
-        "collapsed embedding has the lowest n99 of all, so read it with the two columns beside it. With a single seed, "
-        "the brackets hold its 95 % interval over rows.",
-    ),
-    Sentence("at n99", "{} when only that many dimensions are kept (the largest n99 over the seeds)."),
-    Sentence("PCA rival", "{} of the baseline cut by PCA to as many dimensions."),
-    Sentence(
-        "Balanced",
-        "The mean of the classes' 5-NN accuracies, each class counting as much: a constant answer gets one class's "
-        "share, however common that class is among the queries.",
-    ),
-    Sentence(
-        "Kept accuracy",
-        f"An accuracy counts as kept only if the lower end of its 95 % interval over queries is above minus "
-        f"{100 * ACCURACY_LOSS:.0f} point. Few queries cannot show that, whatever the embedding.",
-    ),
-    Sentence(
-        "RMSE and FVU",
-        "What the leading n99 components do not explain of the queries: as an error per entry, and as a fraction of "
-        "the variance. RMSE shrinks when all rows move together (total variance falls); FVU does not. Both are 0 by "
-        "definition where n99 is the whole width; the table then shows (0).",
-    ),
-    Sentence(
-        "Kept dimensions",
-        "Vectors are projected on the gallery's top k principal components and compared by cosine; at full width "
-        "nothing is cut. An arm marked (prefix) was trained with nested prefixes and keeps its first k numbers. With "
-        "k = 1 a cosine is only a sign. At sizes beyond its own width, an arm competes with all that it has.",
-    ),
-    Sentence(
-        "Bytes",
-        "Each arm uses the storage that serves it best at that size (float32, int8 or single bits). The storage is "
-        "chosen on the same queries, so these accuracies are slightly optimistic.",
-    ),
-    Sentence(
-        "Noise",
-        "Differences are paired by seed and by query. The 95 % interval of each covers other queries and other seeds, "
-        "and with one seed only other queries. The words ask for more: an arm wins, or is ahead, only if its lead is "
-        "also larger than any lead between any two arms at any size or number of bytes in 95 % of the cards of equal "
-        "arms. So at most one card of equal arms in twenty claims a winner, although the best arm is picked on the "
-        "queries that test it. With one seed this holds for runs that are equally good: what other runs of the arms "
-        "would give is unknown. Further checkpoints and truths are cards of their own, and effects are judged alone.",
-    ),
-)
 
 MARKS = f"In the table, {BEST} marks the best arm at each size, and {TIED} marks arms within the noise of it."
 CAUSES = "Each entry compares two arms that differ in one thing only."
@@ -250,7 +202,7 @@ def best_lines(card: Scorecard) -> list[Sentence]:
 
 
 def _seed_lines(card: Scorecard) -> Iterator[Sentence]:
-    """Say which seeds the arms are compared on where they have different ones, and that two tell next to nothing."""
+    """Say which seeds and arms are compared where they differ, and that two seeds tell next to nothing."""
     shared = sorted(set.intersection(*(set(arm.seeds) for arm in card.arms)))
     others = [
         f"{arm.name} also has {_listed(sorted(more))}" for arm in card.arms if (more := set(arm.seeds) - set(shared))
@@ -260,6 +212,12 @@ def _seed_lines(card: Scorecard) -> Iterator[Sentence]:
             "Seeds",
             f"Arms are compared on the seeds that all of them have ({_listed(shared)}). {'; '.join(others)}, which "
             "only the tables include.",
+        )
+    if unlike := [arm.name for arm in card.arms if arm.scores[0].n != card.arm(card.baseline).scores[0].n]:
+        yield Sentence(
+            "Other rows",
+            f"{_listed(unlike)} has a gallery of another size than {card.baseline}, which is easier or harder to "
+            "search, so it is not compared here.",
         )
     if len(shared) == 2 and len(card.arms) > 1:
         yield Sentence(

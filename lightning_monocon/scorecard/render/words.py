@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from lightning_monocon.scorecard.scores import Score
-from lightning_monocon.scorecard.truths.truth import Kind
+from lightning_monocon.scorecard.truths import QrelsTruth
+from lightning_monocon.scorecard.truths.truth import Kind, distinct
 
 _NOUNS = {
     "knn_accuracy": "5-NN accuracy",
@@ -76,7 +77,9 @@ def asked(score: Score) -> str:
         return f"{queries} in {score.classes} classes"
     if truth.kind == "qrels":
         left = score.n_query - truth.units
-        return f"{queries} with known answers" if not left else f"{queries}, {left} of them left out without an answer"
+        known = f"{queries}, {left} of them left out without an answer" if left else f"{queries} with known answers"
+        own = len(distinct(truth.excluded[:, 0])) if isinstance(truth, QrelsTruth) else 0
+        return known + (f", {own} of which skip the gallery row of their own id" if own else "")
     if truth.kind == "graded":
         return f"{queries} and {truth.units} graded pairs in {truth.name}"
     return queries

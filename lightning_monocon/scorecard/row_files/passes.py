@@ -20,6 +20,7 @@ from lightning_monocon.functional.row_keys import direction_keys
 from lightning_monocon.functional.spectrum import PrincipalComponents
 from lightning_monocon.functional.streamed_neighbours import NeighbourStream
 from lightning_monocon.functional.truncation_curve import Ties, projected, tie_keys
+from lightning_monocon.scorecard.copies import Sample
 from lightning_monocon.scorecard.row_files.source import RowSource, blocks_of
 
 Cut = Callable[[Tensor], Iterable[Tensor]]
@@ -33,24 +34,27 @@ class Survey(NamedTuple):
         groups: Moments of the unit rows of each group of the jackknife.
         ties: ``(N,)`` keys that order equally near rows.
         directions: ``(N,)`` keys of the rows' directions: equal for repeated rows, also where one is scaled.
+        sample: Some of the different rows.
     """
 
     groups: list[Moments]
     ties: Tensor
     directions: Tensor
+    sample: Sample
 
 
 def survey(source: RowSource, groups: int) -> Survey:
     """Return moments and keys of a gallery, as `grouped_moments`, `tie_keys` and `direction_keys` do of its rows."""
     streams = [MomentStream(source.width) for _ in range(groups)]
-    ties, directions = [], []
+    ties, directions, sample = [], [], Sample()
     for block in blocks_of(source):
         numbers = group_numbers(block, groups, normalize=True)
         for group, stream in enumerate(streams):
             stream.add(block[numbers == group])
         ties.append(tie_keys(block))
         directions.append(direction_keys(block))
-    return Survey([stream.result() for stream in streams], torch.cat(ties), torch.cat(directions))
+        sample = sample.with_rows(block, directions[-1])
+    return Survey([stream.result() for stream in streams], torch.cat(ties), torch.cat(directions), sample)
 
 
 def largest_coordinates(source: RowSource, axes: PrincipalComponents, dim: int) -> Tensor:

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, build
 from lightning_monocon.scorecard.render.sentences import (
-    LEGEND,
     Sentence,
     best_lines,
     byte_lines,
@@ -178,8 +177,3 @@ def test_a_wide_interval_is_not_called_alike(card: Scorecard) -> None:
     assert versus(replace(margin, high=0.004)) == "within the noise of"
     assert versus(replace(margin, low=0.1, simultaneous=(0.1, 0.41))) == "ahead of"
     assert versus(replace(margin, high=-0.1, simultaneous=(-0.4, -0.1))) == "behind"
-
-
-def test_the_legend_says_what_is_controlled() -> None:
-    assert "So at most one card of equal arms in twenty claims a winner" in LEGEND[-1]
-    assert "of 20 comparisons" not in LEGEND[-1]
