@@ -13,7 +13,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
@@ -170,6 +170,7 @@ _QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summ
 def _train(run: ArmRun) -> None:
     import torch
 
+    from lightning_monocon.cli.run_embeddings import embedded
     from lightning_monocon.cli.trainer import run as run_command
     from lightning_monocon.runs.record import RECORD
     from lightning_monocon.scorecard.runs import EMBEDDINGS
@@ -177,30 +178,21 @@ def _train(run: ArmRun) -> None:
     torch.set_num_threads(1)  # the comparison runs one process per core
     resume = ["--resume", "auto"] if (run.folder / RECORD).exists() else []
     cli = run_command([*run.arguments(), *resume])
-    _embed(run, cli, "last", EMBEDDINGS["last"])
+    found = replace(
+        embedded(cli.model, cli.datamodule),
+        arm=run.arm,
+        seed=run.seed,
+        reading="prefix" if parse_arm(run.arm).nested else "pca",
+    )
+    found.save(run.folder / EMBEDDINGS["last"])
     if best := _best_checkpoint(cli):
         from lightning_monocon.runs.checkpoints import read_checkpoint
 
+        last = {name: value.clone() for name, value in cli.model.state_dict().items()}
         cli.model.load_state_dict(read_checkpoint(best)["state_dict"])
-        _embed(run, cli, "best", EMBEDDINGS["best"])
-
-
-def _embed(run: ArmRun, cli: MonoConCLI, stage: str, name: str) -> None:
-    from lightning_monocon.inference.embed import embed
-    from lightning_monocon.scorecard.embeddings import EmbeddingSet
-
-    cli.datamodule.setup("test")
-    gallery, query = (embed(cli.model, loader) for loader in cli.datamodule.test_dataloader())
-    EmbeddingSet(
-        gallery["embeddings"],
-        gallery["labels"],
-        query["embeddings"],
-        query["labels"],
-        arm=run.arm,
-        seed=run.seed,
-        stage=stage,
-        reading="prefix" if parse_arm(run.arm).nested else "pca",
-    ).save(run.folder / name)
+        if any(not torch.equal(value, last[name]) for name, value in cli.model.state_dict().items()):
+            found = replace(embedded(cli.model, cli.datamodule), arm=run.arm, seed=run.seed, reading=found.reading)
+        replace(found, stage="best").save(run.folder / EMBEDDINGS["best"])
 
 
 def _best_checkpoint(cli: MonoConCLI) -> str:

@@ -67,7 +67,7 @@ def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequ
             "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
             f"{recipe.name} has None."
         )
-    _check_classes(resolved)
+    _check_judges(resolved)
     return [ArmRun(arm, seed, recipe, tuple(overrides), out, resolved) for seed in seeds for arm in arms]
 
 
@@ -85,17 +85,14 @@ def _resolved(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
     return parse_yaml(printed.getvalue(), "the configuration")
 
 
-def _check_classes(config: Mapping[str, Any]) -> None:
-    """Raise ValueError, before anything is trained, if the recipe's data are of this package and have no classes."""
-    from lightning_monocon import data
-
+def _check_judges(config: Mapping[str, Any]) -> None:
+    """Raise ValueError, before anything is trained, if the recipe's data have neither classes nor known answers."""
     module, _, name = config["data"]["class_path"].rpartition(".")
-    kind = getattr(data, name, None) if module.startswith("lightning_monocon.data") else None
-    if getattr(kind, "has_classes", True) is False:
+    kind = getattr(sys.modules.get(module), name, None)  # imported, since the configuration names it
+    if getattr(kind, "has_classes", True) is False and not hasattr(kind, "judged"):
         raise ValueError(
-            f"`--config` must name data with classes, by which neighbours are judged; {module}.{name} has single "
-            "sentences. Train the recipe and its `_mlp` and `_encoder` twins with `monocon fit`, and compare "
-            "`val/spearman`."
+            f"`--config` must name data with classes or known answers, by which arms are judged; {module}.{name} has "
+            "neither. Give it a method `judged`, as `lightning_monocon.data.SentencePairs` has."
         )
 
 

@@ -268,8 +268,13 @@ def test_the_words_of_each_arm(tmp_path: Path) -> None:
     assert plan("digits", ["encoder"], [2], ["--trainer.max_epochs=12"], tmp_path)[0].epochs == 2
 
 
-def test_data_without_classes_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"`--config` must name data with classes, .*SNLIData has single sentences"):
+def test_data_that_nothing_is_known_of_are_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning_monocon.data import SentencePairs
+
+    monkeypatch.delattr(SentencePairs, "judged")
+    with pytest.raises(ValueError, match=r"`--config` must name data with classes or known answers, .*SNLIData has"):
         plan("snli", ["encoder"], [0], [], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lightning_monocon.data.judged import Judged, ScoredRows
 from lightning_monocon.data.keyed_random import key
 from lightning_monocon.data.sampling import ShardSampler
 from lightning_monocon.data.split_data import KeyedData
 from lightning_monocon.data.text.batches import PairSampler, PairSet, SentenceSet, Texts, Tokenized
+from lightning_monocon.data.text.held_out import pair_search
 from lightning_monocon.data.text.identity import pair_labels, sentence_ids
 from lightning_monocon.data.text.pair_files import SentencePair, read_pairs, read_scored
 from lightning_monocon.data.text.repeats import new_pairs
@@ -30,7 +33,7 @@ class SentencePairs(KeyedData):
     distinct sentences of the train pairs, and the query, distinct sentences of the held-out pairs. These have no
     classes (``has_classes`` is False): `EmbeddingMetrics` measures their geometry and leaves the neighbours out.
     `SentenceSimilarity` uses the scored pairs. Prediction embeds both sides of the test pairs, in their order: the
-    first sentences as the gallery, the second ones as the query.
+    first sentences as the gallery, the second ones as the query. A comparison of arms judges them by `judged`.
 
     Args:
         train: A csv, tsv, jsonl or parquet file of pairs; see `read_pairs`.
@@ -58,6 +61,8 @@ class SentencePairs(KeyedData):
     """
 
     has_classes = False
+    judged_names: ClassVar[Mapping[str, str]] = {"search": "pairs", "val": "scored-val", "test": "scored-test"}
+    """What `judged` calls the search of the held-out pairs and the scored pairs of each stage."""
 
     def __init__(
         self,
@@ -165,6 +170,24 @@ class SentencePairs(KeyedData):
     def similarity_scores(self, stage: Stage) -> NDArray[np.float64]:
         """Return the scores of the scored pairs, ``(pairs,)``."""
         return self.scored[stage].scores
+
+    def judged(self) -> Judged:
+        """Return what a comparison judges by: the search of the held-out pairs, and all scored pairs.
+
+        The first sentences of the test pairs search, and their second sentences are the answers; see `pair_search`.
+        """
+        found = pair_search(self.pairs["test"], self.pairs["val"])
+        gallery, query = (
+            self._in_order(SentenceSet(texts, np.arange(len(texts))).by_length())
+            for texts in (found.gallery, found.query)
+        )
+        scored = {
+            self.judged_names[stage]: ScoredRows(loader, torch.from_numpy(self.similarity_scores(stage)))
+            for stage in self.scored
+            if (loader := self.similarity_dataloader(stage)) is not None
+        }
+        answers, same = (torch.from_numpy(pairs) for pairs in (found.answers, found.same))
+        return Judged(self.judged_names["search"], gallery, query, answers, same, scored)
 
     def _gallery_and_query(self, stage: Stage) -> list[DataLoader[Texts]]:
         texts = [self._part(self.pairs["train"]), self._part(self.pairs[stage])]

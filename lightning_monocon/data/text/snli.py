@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from lightning_monocon.data.text.sentences import SentencePairs
 
@@ -60,6 +61,8 @@ class SNLIData(SentencePairs):
     Raises:
         ValueError: If the files are missing.
     """
+
+    judged_names: ClassVar[Mapping[str, str]] = {"search": "snli-entailed", "val": "stsb-dev", "test": "stsb-test"}
 
     def __init__(
         self,
