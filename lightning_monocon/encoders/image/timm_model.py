@@ -8,30 +8,15 @@ import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import reachable
+from lightning_monocon.encoders.image.preparation import Preparation
 from lightning_monocon.encoders.image.torchvision_model import import_torchvision
 
 _NAME = re.compile(r"\w+(\.\w+)?")  # without the schemes hf-hub: and local-dir:, which fetch and read
-
-
-class Preparation(NamedTuple):
-    """Describe the images that a model was trained on.
-
-    Attributes:
-        size: Height and width.
-        mean: Mean of each channel of images in [0, 1].
-        std: Standard deviation of each channel.
-        interpolation: Name of the filter that resized the images.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
 
 
 class TimmEncoder(nn.Module):
