@@ -64,7 +64,7 @@ _DESCRIBED: dict[str, tuple[str, ...]] = {
     "efficientnet_lite0": ("image_size",),
     "transformers_image": ("config", "pooling"),
     "torchvision": ("model",),  # a name of torchvision's own list of architectures
-    "timm": ("model", "image_size"),  # likewise
+    "timm": ("model", "image_size", "stage"),  # likewise
     "text": ("config", "pooling", "length_groups"),
     "sentence_transformers": ("config", "steps", "length_groups"),
 }
