@@ -271,10 +271,7 @@ def _lead(best: Winner, at: str) -> str:
 
 
 def _margin(margin: Comparison, at: str) -> str:
-    low, high = (100 * end for end in margin.simultaneous)
-    only_alone = margin.low > 0 and not margin.ahead
-    together = f", {low:+.1f} to {high:+.1f} with all comparisons of this card" if only_alone else ""
-    return f"{margin.other} ({points(margin)}{together}{at})"
+    return f"{margin.other} ({points(margin)}{at})"
 
 
 def versus(comparison: Comparison) -> str:
@@ -369,9 +366,12 @@ def _null(score: Score) -> str:
 
 
 def points(comparison: Comparison) -> str:
-    """Write a difference of accuracies in points, with its interval."""
+    """Write a difference of accuracies in points, with its interval; and that of the card, if only it holds zero."""
     low, middle, high = (100 * value for value in (comparison.low, comparison.difference, comparison.high))
-    return f"{middle:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
+    told = f"{middle:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
+    is_noise_together = low * high > 0 and not comparison.distinguishable
+    low, high = (100 * end for end in comparison.simultaneous)
+    return f"{told}, {low:+.1f} to {high:+.1f} with all comparisons of this card" if is_noise_together else told
 
 
 def _bare(measure: str) -> str:

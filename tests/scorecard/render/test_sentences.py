@@ -14,6 +14,7 @@ from lightning_monocon.scorecard.render.sentences import (
     effect_lines,
     headline,
     null_lines,
+    points,
     rule_lines,
     verdict_lines,
     versus,
@@ -169,6 +170,9 @@ def test_a_lead_that_one_comparison_alone_would_show_is_given_with_both_interval
     (line,) = said(best_lines(shown))
     assert "(+1.6 points, 95 % interval +0.1 to +3.0, -1.0 to +4.1 with all comparisons of this card)" in line
     assert "leads, but is within the noise of " in line
+    behind = replace(margin, low=-0.03, high=-0.001, difference=-0.0155, simultaneous=(-0.041, 0.01))
+    assert points(behind) == ("-1.6 points, 95 % interval -3.0 to -0.1, -4.1 to +1.0 with all comparisons of this card")
+    assert points(replace(behind, simultaneous=(-0.041, -0.0005))).endswith("interval -3.0 to -0.1")
 
 
 def test_a_wide_interval_is_not_called_alike(card: Scorecard) -> None:
