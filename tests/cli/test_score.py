@@ -183,7 +183,9 @@ def test_files_of_unknown_layout_are_refused(tmp_path: Path, after: Arrays, caps
     assert "lacks gallery, gallery_labels, query, query_labels and holds vectors, y" in refused(
         [tmp_path / "odd.npz"], capsys
     )
-    assert "odd.npz lacks labels or label and holds vectors, y" in refused([f"{tmp_path}/odd.npz:vectors"] * 2, capsys)
+    assert "odd.npz lacks labels or label and holds vectors, y. Without labels, give" in refused(
+        [f"{tmp_path}/odd.npz:vectors"] * 2, capsys
+    )
     (tmp_path / "rows.csv").write_text("1,2\n")
     assert "must end in .npy, .npz, .safetensors, .parquet; got rows.csv" in refused([tmp_path / "rows.csv"], capsys)
     assert "must exist; there is none at" in refused([tmp_path / "nowhere.npz"], capsys)

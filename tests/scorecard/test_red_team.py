@@ -222,3 +222,10 @@ def test_repeated_rows_are_flagged_with_what_they_do(kind: str) -> None:
     (text,) = (text for text in scorecard_of(copies).arms[0].flags if text.startswith("repeated rows"))
     assert f"({ROWS // 2} of {ROWS} in the gallery)" in text
     assert {"labels": "the 5 nearest", "graded": "n99 counts"}.get(kind, "the 10 nearest") in text
+
+
+def test_few_pairs_are_called_pairs() -> None:
+    """A cut that keeps what few pairs can see is neither praised nor said to lack queries."""
+    data = plant("graded")
+    narrow = replace(data, gallery=data.gallery[:, :12], query=data.query[:, :12])
+    assert judged(narrow, data)[1].verdict.word == "not enough pairs to tell"
