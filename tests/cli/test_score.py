@@ -209,6 +209,8 @@ def test_files_of_what_is_known(
     assert "nDCG@10" in text
     assert "whole vectors of old find" in text
     assert {"frontier.png", "frontier-2.png", "scorecard.html"} <= {path.name for path in out.iterdir()}
+    main(["score", *words, "--name", "mine"])
+    assert "whole vectors of mine find" in " ".join(capsys.readouterr().out.split())
     qrels.write_text("0 0 90000 1\n0 0 90001 1\n")
     said = refused(words, capsys)
     assert "`qrels` must name a row of the gallery by each id; 2 of 2 ids are unknown: '90000', '90001', and" in said
