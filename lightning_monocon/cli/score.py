@@ -87,7 +87,7 @@ def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | Stream
         data = load_files(files)
         return data, None if options.baseline is None else load_files(options.baseline, labels=data)
     baseline = None if options.baseline is None else load_baseline(options.baseline, files, known)
-    return load_known(files, known, baseline), baseline
+    return load_known(files, known, baseline, options.name or ""), baseline
 
 
 def _files(options: Namespace) -> list[str]:

@@ -152,9 +152,12 @@ def _pick(path: Path, wanted: Sequence[Sequence[str]]) -> list[Rows]:
     """Read arrays, of each group of names the one that occurs first."""
     there = array_names(path)
     if missing := [" or ".join(names) for names in wanted if set(names).isdisjoint(there)]:
+        are_labels = all("label" in names for names in missing)
+        remedy = " Without labels, give what else is known: --qrels, --pairs or --truth neighbours." * are_labels
         raise ValueError(
             f"`files` must hold {', '.join(' or '.join(names) for names in wanted)} here; {path} lacks "
             f"{', '.join(missing)} and holds {', '.join(sorted(filter(None, there))) or 'one array without a name'}."
+            f"{remedy}"
         )
     found = [next(name for name in names if name in there) for names in wanted]
     if twice := [name for name in found if there.count(name) > 1]:

@@ -85,7 +85,7 @@ def is_streamed(files: Sequence[str | Path]) -> bool:
 
 
 def load_known(
-    files: Sequence[str | Path], known: Known, baseline: EmbeddingSet | None = None
+    files: Sequence[str | Path], known: Known, baseline: EmbeddingSet | None = None, name: str = ""
 ) -> EmbeddingSet | StreamedSet:
     """Read embeddings and what is known of them.
 
@@ -93,6 +93,7 @@ def load_known(
         files: One or two places, in the order gallery, query; an array or column is named by ``:NAME`` at the end.
         known: The files of truths.
         baseline: Embeddings of the same rows, whose neighbours count where ``known.neighbours``.
+        name: What tables call them; by default the first file's name.
 
     Returns:
         A set in memory, or a streamed one if its gallery takes more than `IN_MEMORY` bytes.
@@ -103,6 +104,7 @@ def load_known(
         ValueError: If a file is damaged or of an unknown layout, or names rows that are not there.
     """
     sides = _opened(files, known.ids)
+    sides = sides._replace(name=name or sides.name)
     query = whole_of(sides.query)
     labels, truths = _label_truth(sides), _truths(sides, known)
     if _is_large(sides.gallery):

@@ -33,6 +33,7 @@ ANSWERED: tuple[Kind, ...] = ("labels", "qrels", "graded")
 """Kinds whose answers come from outside; neighbours measure change, and nothing can be nearer to the baseline than it
 is to itself."""
 
+OPEN = "fewer dimensions, but there is too little evidence that as much is found in them"
 DOUBTFUL = "the reference repeats rows or ties its own neighbours, so finding them again proves nothing"
 COMPACT = "compact"
 NOT_AHEAD = "compact, but not ahead of PCA"
@@ -69,6 +70,10 @@ def _narrower_cone(facts: Facts) -> bool:
 
 def _outside(facts: Facts) -> bool:
     return facts.fewer and facts.fvu > max(OUTSIDE_SHARE, OUTSIDE_RATIO * facts.baseline_fvu)
+
+
+def _open(facts: Facts) -> bool:
+    return facts.fewer and facts.kept_loss.outcome == "open"
 
 
 def _ahead(facts: Facts) -> bool:
@@ -130,11 +135,8 @@ RULES: tuple[Rule, ...] = (
         "fewer dimensions, but other rows are nearest: a change, of which nobody knows whether it is for the better",
         ("neighbours",),
     ),
-    Rule(
-        "not enough queries to tell",
-        lambda f: f.fewer and f.kept_loss.outcome == "open",
-        "fewer dimensions, but there is too little evidence that as much is found in them",
-    ),
+    Rule("not enough queries to tell", _open, OPEN, tuple(kind for kind in EVERY if kind != "graded")),
+    Rule("not enough pairs to tell", _open, OPEN, ("graded",)),
     Rule(
         NOT_AHEAD,
         lambda f: f.fewer and not f.rival.ahead,

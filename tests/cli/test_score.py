@@ -183,7 +183,9 @@ def test_files_of_unknown_layout_are_refused(tmp_path: Path, after: Arrays, caps
     assert "lacks gallery, gallery_labels, query, query_labels and holds vectors, y" in refused(
         [tmp_path / "odd.npz"], capsys
     )
-    assert "odd.npz lacks labels or label and holds vectors, y" in refused([f"{tmp_path}/odd.npz:vectors"] * 2, capsys)
+    assert "odd.npz lacks labels or label and holds vectors, y. Without labels, give" in refused(
+        [f"{tmp_path}/odd.npz:vectors"] * 2, capsys
+    )
     (tmp_path / "rows.csv").write_text("1,2\n")
     assert "must end in .npy, .npz, .safetensors, .parquet; got rows.csv" in refused([tmp_path / "rows.csv"], capsys)
     assert "must exist; there is none at" in refused([tmp_path / "nowhere.npz"], capsys)
@@ -207,6 +209,8 @@ def test_files_of_what_is_known(
     assert "nDCG@10" in text
     assert "whole vectors of old find" in text
     assert {"frontier.png", "frontier-2.png", "scorecard.html"} <= {path.name for path in out.iterdir()}
+    main(["score", *words, "--name", "mine"])
+    assert "whole vectors of mine find" in " ".join(capsys.readouterr().out.split())
     qrels.write_text("0 0 90000 1\n0 0 90001 1\n")
     said = refused(words, capsys)
     assert "`qrels` must name a row of the gallery by each id; 2 of 2 ids are unknown: '90000', '90001', and" in said

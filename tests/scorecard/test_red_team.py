@@ -222,3 +222,49 @@ def test_repeated_rows_are_flagged_with_what_they_do(kind: str) -> None:
     (text,) = (text for text in scorecard_of(copies).arms[0].flags if text.startswith("repeated rows"))
     assert f"({ROWS // 2} of {ROWS} in the gallery)" in text
     assert {"labels": "the 5 nearest", "graded": "n99 counts"}.get(kind, "the 10 nearest") in text
+
+
+def test_few_pairs_are_called_pairs() -> None:
+    """A cut that keeps what few pairs can see is neither praised nor said to lack queries."""
+    data = plant("graded")
+    narrow = replace(data, gallery=data.gallery[:, :12], query=data.query[:, :12])
+    assert judged(narrow, data)[1].verdict.word == "not enough pairs to tell"
+
+
+def _reordered(data: EmbeddingSet, order: Tensor) -> EmbeddingSet:
+    """Return the same set with the rows of its gallery in another order."""
+    place = order.argsort()
+    (truth,) = data.truths
+    if isinstance(truth, QrelsTruth):
+        truth = replace(truth, row=place[truth.row])
+    if isinstance(truth, NeighbourTruth):
+        truth = replace(truth, nearest=place[truth.nearest])
+    return replace(data, gallery=data.gallery[order], truths=(truth,))
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_the_order_of_the_rows_moves_no_figure(kind: str) -> None:
+    """Single bits tie most rows, both as vectors and as the stored form of vectors."""
+    honest = plant(kind)
+    wide = draw(9, WIDTH, 4 * WIDTH)  # so many bits that no two rows are equal
+    bits = replace(honest, gallery=(honest.gallery @ wide).sign(), query=(honest.query @ wide).sign())
+    assert measure(bits).distinct == ROWS
+    order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(5))
+    for data in (honest, bits):
+        ours, theirs = (measure(each, rounded=True) for each in (data, _reordered(data, order)))
+        for line, other in zip((ours.frontier, *ours.rounded), (theirs.frontier, *theirs.rounded), strict=True):
+            assert line.dims == other.dims
+            for name, values in line.values.items():
+                torch.testing.assert_close(values.mean(1), other.values[name].mean(1), rtol=0, atol=1e-9)
+
+
+def test_an_answer_that_comes_first_among_equal_rows_does_not_win() -> None:
+    """Of ten equal rows one is the answer: each place of it in the file finds it first one time in ten."""
+    rows = draw(7, QUERIES, WIDTH)
+    query = rows + 0.01 * draw(8, QUERIES, WIDTH)
+    for copy in (0, 5, 9):
+        truth = qrels(ONE + copy * QUERIES, 10 * QUERIES)
+        found = measure(EmbeddingSet(rows.repeat(10, 1), None, query, truths=(truth,)))
+        deviation = (0.1 * 0.9 / QUERIES) ** 0.5
+        assert found.figures["recall@1"] == pytest.approx(0.1, abs=3 * deviation)
+        assert found.figures["recall@10"] == 1.0

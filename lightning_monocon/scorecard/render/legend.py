@@ -36,7 +36,7 @@ LEGEND = (
     Sentence(
         "Bytes",
         "Each arm uses the storage that serves it best at that size (float32, int8 or single bits). The storage is "
-        "chosen on the same queries, so these accuracies are slightly optimistic.",
+        "chosen on the same queries, so these figures are slightly optimistic.",
     ),
     Sentence(
         "Noise",

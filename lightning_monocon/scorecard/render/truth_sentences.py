@@ -24,5 +24,5 @@ def truth_lines(card: Scorecard) -> list[Sentence]:
         f"Beware: {doubt}, so keeping its neighbours proves nothing." for truth in truths for doubt in truth.warnings
     ]
     if len(truths) > 1:
-        change = [f"Of {KINDS['neighbours']}: {text}" for text in change]
+        change = [text.replace("This", f"Judging by {KINDS['neighbours']}", 1) for text in change]
     return [Sentence("", text) for text in (*change, *doubts, *told)]

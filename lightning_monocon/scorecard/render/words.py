@@ -77,7 +77,11 @@ def asked(score: Score) -> str:
         return f"{queries} in {score.classes} classes"
     if truth.kind == "qrels":
         left = score.n_query - truth.units
-        known = f"{queries}, {left} of them left out without an answer" if left else f"{queries} with known answers"
+        known = (
+            f"{queries}, {left} of them left out because they have no answer"
+            if left
+            else f"{queries} with known answers"
+        )
         own = len(distinct(truth.excluded[:, 0])) if isinstance(truth, QrelsTruth) else 0
         return known + (f", {own} of which skip the gallery row of their own id" if own else "")
     if truth.kind == "graded":
