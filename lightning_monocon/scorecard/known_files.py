@@ -8,14 +8,14 @@ held; see `lightning_monocon.scorecard.streamed`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from lightning_monocon.inference.shards import Shards
+from lightning_monocon.inference.shards import Ids, Shards
 from lightning_monocon.scorecard.arrays import KINDS, array_names
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.files import GIVEN, numbered
@@ -60,6 +60,16 @@ class _Sides(NamedTuple):
     query: RowSource
     name: str
     texts: RowSource | None
+
+
+class _Ids:
+    """Read the ids of a source again whenever they are asked for: kept, millions of texts take as much as vectors."""
+
+    def __init__(self, source: RowSource) -> None:
+        self._source = source
+
+    def __iter__(self) -> Iterator[Ids]:
+        return self._source.ids()
 
 
 def is_streamed(files: Sequence[str | Path]) -> bool:
@@ -157,7 +167,7 @@ def _truths(sides: _Sides, known: Known) -> tuple[Truth, ...]:
 
 def _qrels(sides: _Sides, path: str | Path) -> QrelsTruth:
     """Return the judgements, in which a query does not find the row that has its own id."""
-    queries, rows = list(sides.query.ids()), list(sides.gallery.ids())
+    queries, rows = list(sides.query.ids()), _Ids(sides.gallery)
     judged = judged_rows(read_qrels(path), queries, rows)
     excluded = torch.empty(0, 2, dtype=torch.int64)
     if sides.query.named and sides.gallery.named:

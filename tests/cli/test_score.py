@@ -71,7 +71,7 @@ def test_a_baseline_and_the_report(
     main(["score", str(tmp_path / "after.npz"), "--baseline", *files, "--name", "new", "--out", str(out)])
     text = capsys.readouterr().out
     assert "The baseline is gallery." in " ".join(text.split())
-    assert "new: compact. " in text
+    assert "new: compact, but not ahead of PCA. " in text
     assert "Null models" in text
     assert f"Written to {out}/" in text
     card = json.loads((out / "scorecard.json").read_text())
@@ -94,7 +94,7 @@ def test_the_folder_that_predict_writes_against_one_without_labels(
     main(["score", str(tmp_path / "small"), "--baseline", str(tmp_path / "old"), "--dims", "3"])
     text = capsys.readouterr().out
     assert "The baseline is old." in " ".join(text.split())
-    assert "small: compact. " in text
+    assert "small: compact, but not ahead of PCA. " in text
     assert "`files` must hold labels; " in refused([tmp_path / "old"], capsys)
 
 
@@ -127,7 +127,7 @@ def test_columns_of_parquet_by_name(
         words += [f"--{part}", f"{path}:vector", f"--{part}-labels", f"{path}:kind"]
     base = [f"{tmp_path}/{part}.parquet:old" for part in ("gallery", "query")]
     main(["score", *words, "--name", "new", "--dims", "3", "--baseline", *base])
-    assert "new: compact. " in capsys.readouterr().out
+    assert "new: compact, but not ahead of PCA. " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lightning_monocon.runs.record import History, late_change, mean_line, read_history
-from lightning_monocon.scorecard.verdict import training_flags
+from lightning_monocon.scorecard.flags import training_flags
 
 
 def write(path: Path, *rows: object, tail: str = "") -> Path:
