@@ -82,7 +82,8 @@ class Scorecard:
         byte_winners: The best arm within powers of two bytes per vector.
         effects: What constraint and start do, where arms that differ in nothing else are present.
         stage: Which checkpoints the embeddings are of.
-        alternative: The same arms under the other checkpoint rule, without null models and bytes; None if unknown.
+        alternative: The same arms under the other checkpoint rule, without null models and bytes; None if unknown,
+            or if every run's best epoch was its last.
         smallest: The fewest bytes that keep the accuracy of the whole baseline; None if nothing smaller was measured,
             or the baseline itself finds no more than chance.
         origin: Data, recipe, encoder, version, date and command; None before the card is written.

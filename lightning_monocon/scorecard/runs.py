@@ -33,7 +33,7 @@ def report(out: Path, arms: Sequence[str], baseline: str = "encoder") -> Scoreca
     Each run is a folder ``<out>/runs/<arm>-seed<seed>/`` with ``embeddings.safetensors``
     (:meth:`EmbeddingSet.save`), those of the best checkpoint by validation in ``embeddings-best.safetensors``, and, if
     it was trained, ``record.jsonl`` (:func:`~lightning_monocon.runs.record.read_history`). The other checkpoint
-    rule is left out unless every run has the second file.
+    rule is left out unless every run has the second file, and where the best epoch of every run was its last.
 
     Args:
         out: Folder of the comparison.
@@ -61,8 +61,18 @@ def score_runs(out: Path, arms: Sequence[str], baseline: str = "encoder") -> tup
     card = replace(build(sets, baseline, histories), origin=origin)
     if all((folder / EMBEDDINGS["best"]).is_file() for found in folders.values() for _, folder in found):
         best = {a: [_embeddings(folder, a, seed, "best") for seed, folder in found] for a, found in folders.items()}
-        card = replace(card, alternative=build(best, baseline, brief=True))
+        if not all(map(_same_rows, _all_of(sets), _all_of(best))):
+            card = replace(card, alternative=build(best, baseline, brief=True))
     return card, draw(card, [sets[arm.name][0] for arm in card.arms])
+
+
+def _all_of(sets: Mapping[str, Sequence[EmbeddingSet]]) -> list[EmbeddingSet]:
+    return [data for runs in sets.values() for data in runs]
+
+
+def _same_rows(one: EmbeddingSet, other: EmbeddingSet) -> bool:
+    """Return whether the best epoch was the last one, so that both checkpoint rules have one answer."""
+    return one.gallery.equal(other.gallery) and one.query.equal(other.query)
 
 
 def write(out: Path, card: Scorecard, drawn: Mapping[str, Figure]) -> None:

@@ -53,8 +53,9 @@ def test_the_page_and_the_figures_are_those_of_any_comparison(finished: Path) ->
     assert all(name in page for name in ("snli-entailed", "stsb-dev", "stsb-test"))
 
 
-def test_one_joint_epoch_is_the_best_one_too(finished: Path) -> None:
-    """The weights of both checkpoint rules are the same, so the sentences are embedded once and written twice."""
+def test_one_joint_epoch_is_the_best_one_too(finished: Path, card: dict[str, Any]) -> None:
+    """The weights of both checkpoint rules are the same, so they are embedded, and judged, once."""
+    assert card["alternative"] is None
     run = finished / "runs" / "monotonic-seed0"
     last, best = (EmbeddingSet.load(run / f"embeddings{stage}.safetensors") for stage in ("", "-best"))
     assert (last.stage, best.stage) == ("last", "best")

@@ -31,7 +31,7 @@ def clusters(rows: int, width: int, classes: int = 5, *, offset: float = 0.0, se
 
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, size in {"_QUERY_TILE": 37, "_GALLERY_TILE": 101, "_EXACT_ENTRIES": 999, "_EXACT_QUERIES": 3}.items():
+    for name, size in {"_QUERY_TILE": 37, "_GALLERY_TILE": 101, "_CACHED_ENTRIES": 999, "_EXACT_QUERIES": 3}.items():
         monkeypatch.setattr(search, name, size)
 
 
