@@ -87,5 +87,7 @@ def test_bad_arguments(arguments: dict[str, Any], sentence: str) -> None:
 
 
 def test_a_package_that_is_not_installed() -> None:
-    with pytest.raises(ModuleNotFoundError, match=r"`no_such` must be installed: pip install 'lightning-monocon\[vision\]'"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"`no_such` must be installed: pip install 'lightning-monocon\[vision\]'"
+    ):
         optional_package("no_such", "vision")
