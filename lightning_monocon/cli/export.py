@@ -18,7 +18,9 @@ from lightning_monocon.cli.yaml_files import read_recipe
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule
 
+    from lightning_monocon.export import Known
     from lightning_monocon.export.writing import Export
+    from lightning_monocon.functional.relevance import Relevance
     from lightning_monocon.module import MonoCon
 
 _PAIR = 2
@@ -77,12 +79,13 @@ def export(options: Namespace, overrides: Sequence[str]) -> Export:
             tolerance=options.tolerance,
             sample=options.sample,
             even_so=options.even_so,
+            known=_known(data),
         )
 
 
 def summary(written: Export) -> str:
-    """Return what was written, in a few lines for a terminal."""
-    from lightning_monocon.export.card import measured_table
+    """Return what was lost and written, in a few lines for a terminal."""
+    from lightning_monocon.export.card import headline, measured_table
     from lightning_monocon.scorecard.render.tables import Table
 
     facts = written.description.facts
@@ -90,7 +93,7 @@ def summary(written: Export) -> str:
     losses = "\n".join(f"  {lost.sentence()}" for lost in written.losses)
     doubts = "".join(f"Warning: {doubt}\n\n" for doubt in written.doubts)
     return (
-        f"{Table(*measured_table(written.lines)).as_text()}\n\n{losses}\n\n{doubts}"
+        f"{headline(written.lines)}\n\n{Table(*measured_table(written.lines)).as_text()}\n\n{losses}\n\n{doubts}"
         f"Written to {written.folder}/: {written.stamp.dimension} of {written.stamp.full_dimension} numbers "
         f"({100 * facts['explained']:.2f} % of the variance), {written.lines[-1].bytes} bytes a vector, space "
         f"{written.stamp.space}.\nLargest difference from the native model: {apart}."
@@ -121,9 +124,26 @@ def _loaders(data: LightningDataModule) -> tuple[Sequence[Iterable[object]], Seq
             "`data` must have a `test_dataloader` of two loaders, [gallery, query]; got "
             f"{len(found) if isinstance(found, list | tuple) else 'one'}."
         )
-    if getattr(data, "has_classes", True):
+    if getattr(data, "has_classes", True) or _answers(data) is not None:
         return found, found
     return found, data.predict_dataloader()
+
+
+def _answers(data: LightningDataModule) -> Relevance | None:
+    """Return the known answers of the test split, or None."""
+    from lightning_monocon.callbacks.embedding_metrics import KnownAnswers
+
+    return data.relevance("test") if isinstance(data, KnownAnswers) else None
+
+
+def _known(data: LightningDataModule) -> Known:
+    """Return the known answers and the graded pairs of the test split, as far as there are any."""
+    from lightning_monocon.callbacks.sentence_similarity import ScoredPairs
+    from lightning_monocon.export import Known
+
+    if not isinstance(data, ScoredPairs) or (loader := data.similarity_dataloader("test")) is None:
+        return Known(_answers(data))
+    return Known(_answers(data), (loader, data.similarity_scores("test").tolist()))
 
 
 def parser() -> CommandParser:

@@ -10,6 +10,7 @@ from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.loading import Embedder, load
 from lightning_monocon.export.projection import Projection, fit_projection
 from lightning_monocon.export.stamp import Stamp
+from lightning_monocon.export.truths import Known
 from lightning_monocon.export.vectors import check_same_space, load_vectors, save_vectors
 from lightning_monocon.export.writing import DoubtfulExportWarning, Export, export_model
 
@@ -18,6 +19,7 @@ __all__ = [
     "DoubtfulExportWarning",
     "Embedder",
     "Export",
+    "Known",
     "Projection",
     "Stamp",
     "check_same_space",

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from lightning_monocon.export.artefact import HEAD, Description
-from lightning_monocon.export.measure import Line, Loss
+from lightning_monocon.export.lines import TRUTHS, Kind, Line, Loss, judging, loss
 from lightning_monocon.export.traced import ONNX, PT2
 
 Cells = tuple[str, ...]
@@ -80,7 +79,7 @@ def model_card(
     rows: tuple[int, int],
     doubts: Sequence[str] = (),
 ) -> str:
-    """Return ``README.md``, with the header that the Hugging Face hub reads.
+    """Return ``README.md``, with the header that the Hugging Face hub reads; its first line says what is lost.
 
     Args:
         description: Of the artefact.
@@ -93,6 +92,7 @@ def model_card(
     parts = [
         _front_matter(facts["forms"]),
         "# Small vectors",
+        headline(lines),
         *(f"**Warning.** {doubt}" for doubt in doubts),
         f"{stamp.dimension} numbers a vector, kept as {stamp.storage}: "
         f"{lines[-1].bytes} bytes, where the head's whole output has {lines[2].bytes}. The numbers are the leading "
@@ -100,8 +100,9 @@ def model_card(
         f"({100 * facts['explained']:.2f} % of the variance; rank {facts['rank']} of {stamp.full_dimension}), "
         f"at unit length: compare by cosine or inner product. Space `{stamp.space}`.",
         "## What was measured",
-        f"{rows[0]} gallery rows, {rows[1]} queries. *Neighbours kept*: share of the ten nearest by the head's whole "
-        "output that are among the ten found.",
+        f"{rows[0]} gallery rows, {rows[1]} queries{_units(lines[0])}. *Overlap*: share of the nearest rows by the "
+        "whole vectors of the encoder, or of the head, that are among those found. Figures are in %, *Spearman* in "
+        "hundredths.",
         _markdown(*measured_table(lines)),
         "\n".join(f"- {lost.sentence()}" for lost in losses),
         "The rival in the table is the encoder alone, cut to as many numbers by PCA: if it does as well, use that.",
@@ -117,6 +118,32 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
+def headline(lines: Sequence[Line]) -> str:
+    """Return in one line what the shipped vectors lose against the encoder alone, by which truth."""
+    encoder, shipped = lines[0], lines[-1]
+    parts = [
+        f"by {TRUTHS[kind]}, {shipped.name} instead of {encoder.name} {loss(encoder, shipped, kind).words()}"
+        for kind in judging(encoder)
+        if kind in TRUTHS
+    ]
+    lost = "; ".join(parts) or "nothing but the encoder's own neighbours is known of these rows"
+    return (
+        f"What is lost: {lost}. {100 * shipped.neighbours_kept:.1f} % of the nearest rows that the encoder finds, and "
+        f"{100 * shipped.first_kept:.1f} % of its first answers, are found with {shipped.name} too: neighbours measure "
+        "change, not quality."
+    )
+
+
+def _units(line: Line) -> str:
+    """Return how many queries and pairs judge, where they are not all queries."""
+    counted: Mapping[Kind, str] = {"qrels": "queries with known answers", "graded": "graded pairs"}
+    return "".join(
+        f", {len(line.values[kind][line.first(kind)])} {words}"
+        for kind, words in counted.items()
+        if kind in line.values
+    )
+
+
 def _front_matter(forms: Sequence[str]) -> str:
     text = _LIBRARY in forms
     tags = ["embeddings", "monocon", *([_LIBRARY] if text else []), *(["onnx"] if "onnx" in forms else [])]
@@ -126,25 +153,19 @@ def _front_matter(forms: Sequence[str]) -> str:
 
 
 def measured_table(lines: Sequence[Line]) -> tuple[Cells, tuple[Cells, ...]]:
-    """Return the header and one row for each way to store the vectors, with what the queries find."""
-    header = ("stored", "numbers", "bytes", "5-NN %", "Recall@1 %", "Recall@5 %", "Recall@10 %", "neighbours kept %")
-    return header, tuple(map(_row, lines))
+    """Return the header and one row for each way to store the vectors, with a column for each figure in hundredths."""
+    columns: list[tuple[Kind, str]] = [(kind, name) for kind, figures in lines[0].values.items() for name in figures]
+    header = ("stored", "numbers", "bytes", *(name for _, name in columns))
+    rows = (
+        (line.name, str(line.dims), str(line.bytes), *(f"{100 * line.figure(*column):.1f}" for column in columns))
+        for line in lines
+    )
+    return header, tuple(rows)
 
 
 def _markdown(header: Cells, rows: Sequence[Cells]) -> str:
     rule = ("---", *("---:" for _ in header[1:]))
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *rows))
-
-
-def _row(line: Line) -> Cells:
-    most = 0 if line.recall_hits is None else line.recall_hits.shape[1]
-    recall = (_percent(line.recall(r)) if r <= most else "n/a" for r in (1, 5, 10))
-    kept = _percent(line.neighbours_kept)
-    return (line.name, str(line.dims), str(line.bytes), _percent(line.knn_accuracy), *recall, kept)
-
-
-def _percent(share: float) -> str:
-    return "n/a" if math.isnan(share) else f"{100 * share:.1f}"
 
 
 def _loading(description: Description) -> list[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from lightning_monocon.export.gallery import Embedded
-from lightning_monocon.export.measure import Judge, Line, cut, loss
+from lightning_monocon.export.lines import KNN, TRUTHS, Kind, Line, judging, loss
+from lightning_monocon.export.measure import EMBEDDINGS, Judge, cut
 from lightning_monocon.functional.checks import DegenerateSampleWarning
 from lightning_monocon.functional.effective_dimension import effective_dimension
 from lightning_monocon.functional.red_flags import (
@@ -22,10 +21,26 @@ from lightning_monocon.functional.red_flags import (
     COLLAPSED_SHARE,
     COMPACT_RATIO,
     LESS_ACCURATE,
+    NEIGHBOURS_LOST,
     NO_SKILL,
 )
 
+MARGINS: Mapping[Kind, float] = {
+    "labels": ACCURACY_LOSS,
+    "qrels": ACCURACY_LOSS,
+    "graded": ACCURACY_LOSS,
+    "neighbours": NEIGHBOURS_LOST,
+}
+"""Loss of the first figure that a warning tolerates, by kind of truth: the scorecard's margins."""
+
 LESS_FOUND = "it finds less than the encoder does; possible causes: a short run, or too narrow a model"
+LITTLE_HELD = "the dimensions that hold 99 % of the variance find little of what the whole output or the encoder finds"
+OTHERS = "a change, of which nobody knows whether it is for the better"
+UNSKILLED = "say nothing of these vectors, since the encoder itself is not shown to find more than chance"
+_HALF = (
+    "The exported vectors keep less than half of what the encoder finds",
+    "The exported vectors keep less than half of the encoder's neighbours that the head's whole output has",
+)
 
 
 class Doubt(NamedTuple):
@@ -41,26 +56,25 @@ class Doubt(NamedTuple):
     refused: bool
 
 
-def doubts(searched: Embedded, query: Embedded, lines: Sequence[Line]) -> tuple[Doubt, ...]:
-    """Return the reasons against shipping a model; none without labels that both sides share.
+def doubts(judge: Judge, lines: Sequence[Line]) -> tuple[Doubt, ...]:
+    """Return the reasons against shipping a model, by every truth that tells right from wrong.
+
+    Without one the neighbours are asked: that they changed is a warning, and nothing is refused unless hardly any of
+    the encoder's are left, or less than half of those that the head's whole output has.
 
     Args:
-        searched: Rows that the queries search.
-        query: The queries.
+        judge: What is searched, and what is known.
         lines: Encoder, its PCA, the head's whole output, the exported vectors and, where there are some, their codes.
     """
-    encoder, whole, shipped = lines[0], lines[2], lines[-1]
-    if encoder.recall_hits is None:
-        return ()
-    found = []
-    word, reason = _verdict(searched, query, encoder, whole)
-    if word:
-        sentence = f"The head's output is {word} ({reason}): {_figures(encoder, whole)}."
-        found.append(Doubt(sentence, refused=word == "collapsed"))
-    if _skill(shipped, searched, query) < COLLAPSED_SHARE * _skill(encoder, searched, query):
-        sentence = f"The exported vectors keep less than half of what the encoder finds: {_figures(encoder, shipped)}."
-        found.append(Doubt(sentence, refused=True))
-    return tuple(found)
+    n99, before = (_n99(rows) for rows in (judge.searched.embeddings, judge.searched.features))
+    if judging(lines[0]) == ("neighbours",) and before <= 1:
+        return ()  # the encoder has collapsed, and its neighbours mean nothing
+    kept = lines[2]
+    if 0 < n99 < kept.dims:
+        kept = judge.line(cut("head, cut", judge.searched, EMBEDDINGS, n99))
+    return tuple(
+        doubt for kind in judging(lines[0]) for doubt in _Asked(judge, kind, lines, kept, n99, before).doubts()
+    )
 
 
 def refusal(found: Sequence[Doubt]) -> str:
@@ -72,32 +86,74 @@ def refusal(found: Sequence[Doubt]) -> str:
     )
 
 
-def _verdict(searched: Embedded, query: Embedded, encoder: Line, whole: Line) -> tuple[str, str]:
-    """Return the word and the reason for a head that has collapsed or lost accuracy; empty ones for any other."""
-    if encoder.knn_hits is None:
-        if _skill(whole, searched, query) < COLLAPSED_SHARE * _skill(encoder, searched, query):
-            return "collapsed", "it keeps less than half of what the encoder finds"
-        return ("less accurate", LESS_FOUND) if _loses(encoder, whole) else ("", "")
+class _Asked(NamedTuple):
+    """Hold what one truth is asked: the measured lines, and the head's output in the dimensions that hold it."""
 
-    n99, before = _n99(searched.embeddings), _n99(searched.features)
-    if n99 == 0:
-        return "collapsed", ALL_EQUAL
-    kept = whole
-    if n99 < whole.dims:
-        rows = cut(searched.embeddings, query.embeddings, n99)
-        kept = Judge(searched, query).line("head, cut", rows, "float32")
+    judge: Judge
+    kind: Kind
+    lines: Sequence[Line]
+    kept: Line
+    n99: int
+    before: int
 
-    reached, own, before_it = (_skill(line, searched, query) for line in (kept, whole, encoder))
-    if own <= 0 or reached < COLLAPSED_SHARE * own or reached < NO_SKILL * before_it:
-        return "collapsed", COLLAPSED
-    if n99 <= COMPACT_RATIO * before and _loses(encoder, kept):
-        return "compact, but less accurate", LESS_ACCURATE
-    return "", ""
+    def doubts(self) -> list[Doubt]:
+        encoder, whole, shipped = self.lines[0], self.lines[2], self.lines[-1]
+        if self.kind in ("qrels", "graded") and self.n99 and not self._is_skilled(encoder):
+            return [
+                Doubt(f"{TRUTHS[self.kind].capitalize()} {UNSKILLED}: {_figures(self.kind, encoder, whole)}.", False)
+            ]
+        found = []
+        word, reason = self._verdict()
+        if word:
+            sentence = f"The head's output {word} ({reason}): {_figures(self.kind, encoder, whole)}."
+            found.append(Doubt(sentence, refused=word == "is collapsed"))
+        if self._is_skilled(encoder) and self._skill(shipped) < self._least():
+            fault = _HALF[self.kind == "neighbours"]
+            found.append(Doubt(f"{fault}: {_figures(self.kind, encoder, shipped)}.", refused=True))
+        return found
 
+    def _verdict(self) -> tuple[str, str]:
+        """Return the word and the reason for a head that has collapsed or lost something; empty ones for any other."""
+        encoder, whole = self.lines[0], self.lines[2]
+        if self.kind == "labels" and encoder.first("labels") != KNN:
+            return self._by_partners()
+        if self.n99 == 0:
+            return "is collapsed", ALL_EQUAL
 
-def _loses(encoder: Line, kept: Line) -> bool:
-    lost = loss(encoder, kept)
-    return lost.low > 0 and lost.points > 100 * ACCURACY_LOSS
+        reached, own, before = (self._skill(line) for line in (self.kept, whole, encoder))
+        if own <= 0 or reached < COLLAPSED_SHARE * own or reached < NO_SKILL * before:
+            return "is collapsed", COLLAPSED if self.kind == "labels" else LITTLE_HELD
+        fewer = self.n99 <= COMPACT_RATIO * self.before
+        if not self._loses(self.kept if fewer else whole):
+            return "", ""
+        if self.kind == "neighbours":
+            return "finds other neighbours", OTHERS
+        return ("is compact, but less accurate", LESS_ACCURATE) if fewer else ("is less accurate", LESS_FOUND)
+
+    def _by_partners(self) -> tuple[str, str]:
+        """Judge rows that have one partner each, so that there is no vote."""
+        encoder, whole = self.lines[0], self.lines[2]
+        if self._skill(whole) < COLLAPSED_SHARE * self._skill(encoder):
+            return "is collapsed", "it keeps less than half of what the encoder finds"
+        return ("is less accurate", LESS_FOUND) if self._loses(whole) else ("", "")
+
+    def _least(self) -> float:
+        """Return the skill below which the exported vectors are refused."""
+        encoder, whole = (self._skill(self.lines[place]) for place in (0, 2))
+        return COLLAPSED_SHARE * (whole if self.kind == "neighbours" else encoder)
+
+    def _skill(self, line: Line) -> float:
+        """Return what a line reaches of the first figure, above chance."""
+        return line.figure(self.kind, line.first(self.kind)) - self.judge.truths[self.kind].chance
+
+    def _is_skilled(self, line: Line) -> bool:
+        """Return whether a line is above chance by twice the deviation of its mean."""
+        values = line.values[self.kind][line.first(self.kind)]
+        return self._skill(line) > 2 * math.sqrt(float(values.var(correction=0)) / len(values))
+
+    def _loses(self, after: Line) -> bool:
+        lost = loss(self.lines[0], after, self.kind)
+        return lost.low > 0 and lost.points > 100 * MARGINS[self.kind]
 
 
 def _n99(rows: Tensor) -> int:
@@ -106,24 +162,18 @@ def _n99(rows: Tensor) -> int:
         return int(effective_dimension(rows).nan_to_num(0.0))
 
 
-def _skill(line: Line, searched: Embedded, query: Embedded) -> float:
-    """Return the share of queries that are answered, above chance or the best constant answer."""
-    if line.knn_hits is None:
-        return line.recall(_nearest(line)) - min(1.0, _nearest(line) / len(searched.labels))
-    commonest = torch.unique(query.labels, return_counts=True)[1].max()
-    return line.knn_accuracy - float(commonest) / len(query.labels)
-
-
-def _figures(encoder: Line, other: Line) -> str:
-    count = _nearest(encoder)
-    pairs = [("5-NN accuracy", encoder.knn_accuracy, other.knn_accuracy)]
-    pairs.append((f"Recall@{count}", encoder.recall(count), other.recall(count)))
+def _figures(kind: Kind, encoder: Line, other: Line) -> str:
+    """Return the first two figures of a truth, after and before."""
+    if kind == "labels":
+        deepest = max(encoder.values[kind], key=lambda name: int(name.partition("@")[2] or 0))
+        names = dict.fromkeys((encoder.first(kind), deepest))
+    else:
+        names = dict.fromkeys([*encoder.values[kind]][:2])
     return ", ".join(
-        f"{name} is {100 * after:.1f} % and was {100 * before:.1f} % for the encoder alone"
-        for name, before, after in pairs
-        if not math.isnan(before)
+        f"{name} is {_hundredths(other, kind, name)} and was {_hundredths(encoder, kind, name)} for the encoder alone"
+        for name in names
     )
 
 
-def _nearest(line: Line) -> int:
-    return 0 if line.recall_hits is None else line.recall_hits.shape[1]
+def _hundredths(line: Line, kind: Kind, name: str) -> str:
+    return f"{line.figure(kind, name):.3f}" if kind == "graded" else f"{100 * line.figure(kind, name):.1f} %"

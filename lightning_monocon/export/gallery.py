@@ -13,12 +13,14 @@ from torch import Tensor
 
 from lightning_monocon.functional.moments import Moments, merge_moments, moments
 from lightning_monocon.inference.embed import untouched
+from lightning_monocon.inference.rank_rows import Share, shares
 
 Inputs = Tensor | dict[str, Tensor]
 """What an encoder takes: one tensor, or tensors by name (tokenised text)."""
 
 _EXAMPLES = 8
-_NAMES = ("features", "embeddings", "labels")
+_GIVEN = ("features", "embeddings", "labels")
+_NAMES = (*_GIVEN, "places")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,7 @@ class Embedded:
         features: ``(n, F)`` the encoder's output on a sample of the rows, float32.
         embeddings: ``(n, D)`` the head's output on the same rows, float32, not normalised.
         labels: ``(n,)``.
+        places: ``(n,)`` places of these rows in the data set, ascending as they came.
         example: Inputs of a few rows of the first batch.
     """
 
@@ -37,6 +40,7 @@ class Embedded:
     features: Tensor = field(repr=False)
     embeddings: Tensor = field(repr=False)
     labels: Tensor = field(repr=False)
+    places: Tensor = field(repr=False)
     example: Inputs = field(repr=False)
 
     @property
@@ -44,8 +48,16 @@ class Embedded:
         """Number of rows of the data set; the sample may have fewer."""
         return int(self.moments.rows)
 
+    def sampled_at(self, places: Tensor) -> Tensor:
+        """Return where rows of the data set ``(P,)`` are in the sample; -1 for those that are not."""
+        at = torch.full((1 + int(torch.cat([self.places, places]).max()),), -1)
+        at[self.places] = torch.arange(len(self.places))
+        return at[places]
 
-def embed_rows(model: LightningModule, batches: Iterable[object], most: int, seed: int = 0) -> Embedded:
+
+def embed_rows(
+    model: LightningModule, batches: Iterable[object], most: int, seed: int = 0, first: Tensor | None = None
+) -> Embedded:
     """Embed a data set; leave the model as it was.
 
     Args:
@@ -53,11 +65,13 @@ def embed_rows(model: LightningModule, batches: Iterable[object], most: int, see
         batches: ``(inputs, labels)``.
         most: Rows to keep, drawn uniformly from all; memory grows with these alone.
         seed: Of the draw.
+        first: Places of rows that are kept before any other, since something is known of them.
 
     Raises:
-        ValueError: If there is no batch, or a row is not finite.
+        ValueError: If there is no batch, a row is not finite, or ``first`` is given and the loader shuffles.
     """
-    sample, total, example = _Sample(most, seed), None, None
+    sample, total, example = _Sample(most, seed, first), None, None
+    share = Share() if first is None else shares([batches], placed=True)[0]
     with untouched(model), torch.inference_mode():
         for i, batch in enumerate(batches):
             moved = model.transfer_batch_to_device(batch, model.device, 0)
@@ -65,17 +79,21 @@ def embed_rows(model: LightningModule, batches: Iterable[object], most: int, see
             part = moments(found["embeddings"].detach().cpu())
             total = part if total is None else merge_moments(total, part)
             example = _few(moved) if example is None else example
-            sample.add({name: found[name].detach().cpu() for name in _NAMES})
+            rows = {name: found[name].detach().cpu() for name in _GIVEN}
+            sample.add(rows | {"places": share.numbers(i, len(rows["labels"]))})
     if total is None or example is None:
         raise ValueError("`gallery` and `query` must hold at least one batch each; got a loader without any.")
     return Embedded(total, **sample.rows(), example=example)
 
 
 class _Sample:
-    """Sample rows uniformly as they arrive in batches: each row draws a number, those with the smallest stay."""
+    """Sample rows uniformly as they arrive in batches: each row draws a number, those with the smallest stay.
 
-    def __init__(self, most: int, seed: int) -> None:
-        self._most = most
+    Rows of which something is known draw numbers below all others'.
+    """
+
+    def __init__(self, most: int, seed: int, first: Tensor | None = None) -> None:
+        self._most, self._first = most, first
         self._generator = torch.Generator().manual_seed(seed)
         self._draws = torch.empty(0, dtype=torch.float64)
         self._parts: dict[str, Tensor] = {}
@@ -93,8 +111,12 @@ class _Sample:
         return self._parts
 
     def _thin(self) -> None:
+        if not self._waiting:
+            return
         arrived = sum(len(rows["labels"]) for rows in self._waiting)
         draws = torch.rand(arrived, generator=self._generator, dtype=torch.float64)
+        if self._first is not None:
+            draws -= torch.isin(torch.cat([rows["places"] for rows in self._waiting]), self._first).double()
         self._draws = torch.cat([self._draws, draws])
         kept = self._draws.argsort()[: self._most].sort().values
         parts = [self._parts] * bool(self._parts) + self._waiting

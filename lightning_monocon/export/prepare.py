@@ -20,7 +20,9 @@ from lightning_monocon.export.gallery import Embedded, Inputs, embed_rows
 from lightning_monocon.export.projection import Projection, fit_projection
 from lightning_monocon.export.stack import Exported, describe, fold, vector_stack
 from lightning_monocon.export.stamp import Stamp, chain_hash, description_hash
+from lightning_monocon.export.truths import NOTHING, GradedPairs, Known, embed_pairs, sampled_relevance
 from lightning_monocon.functional.quantisation import Storage
+from lightning_monocon.functional.relevance import Relevance
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.module import MonoCon
 from lightning_monocon.runs.digest import hash_tensors
@@ -40,6 +42,8 @@ class Prepared:
         searched: What it makes of the rows that the queries search; the gallery, unless others were given.
         query: What the model makes of held-out rows.
         stamp: Of the space.
+        relevance: Known answers, by the places in the samples of ``searched`` and ``query``.
+        pairs: Graded pairs.
     """
 
     encoder: nn.Module
@@ -51,6 +55,8 @@ class Prepared:
     searched: Embedded
     query: Embedded
     stamp: Stamp
+    relevance: Relevance | None = None
+    pairs: GradedPairs | None = None
 
     @property
     def module(self) -> Exported:
@@ -77,6 +83,7 @@ def prepare(
     dtype: Storage = "float32",
     sample: int = 50_000,
     searched: Iterable[object] | None = None,
+    known: Known = NOTHING,
 ) -> Prepared:
     """Fit the projection on the gallery, fold the head into stock layers, calibrate the codes.
 
@@ -88,16 +95,18 @@ def prepare(
         dtype: Storage type of a number.
         sample: Rows of the gallery that calibrate, and rows of each that judge; the projection is fitted on all.
         searched: Batches that the queries search instead of the gallery.
+        known: Known answers and graded pairs.
 
     Raises:
-        ValueError: If ``dim`` exceeds the gallery's rank, or the head cannot be folded.
+        ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, or what is known does not fit.
     """
     encoder, head = _frozen(model.encoder), _frozen(model.head)
     if isinstance(encoder, TextEncoder | SentenceTransformersEncoder):
         encoder.length_groups = 1  # groups depend on the lengths, and a traced graph on nothing
     folded = fold(head)
-    found, asked = embed_rows(model, gallery, sample), embed_rows(model, query, sample)
-    other = found if searched is None else embed_rows(model, searched, sample)
+    found, other, asked = _embedded(model, gallery, searched, query, sample, known.relevance)
+    relevance = None if known.relevance is None else sampled_relevance(known.relevance, other, asked)
+    pairs = None if known.pairs is None else embed_pairs(model, *known.pairs)
     projection = fit_projection(found.moments, dim)
     stack = vector_stack(folded, projection)
     with torch.no_grad():
@@ -114,7 +123,23 @@ def prepare(
         chain=chain_hash(describe(stack)),
         description=description_hash(encoder_spec(encoder), _input_names(found.example), calibration.rows),
     )
-    return Prepared(encoder, head, stack, projection, calibration, found, other, asked, stamp)
+    return Prepared(encoder, head, stack, projection, calibration, found, other, asked, stamp, relevance, pairs)
+
+
+def _embedded(
+    model: MonoCon,
+    gallery: Iterable[object],
+    searched: Iterable[object] | None,
+    query: Iterable[object],
+    sample: int,
+    relevance: Relevance | None,
+) -> tuple[Embedded, Embedded, Embedded]:
+    """Return gallery, searched rows and queries; known answers and their queries are sampled before all others."""
+    rows = None if relevance is None else relevance.row[relevance.grade > 0]
+    queries = None if relevance is None else relevance.query
+    found = embed_rows(model, gallery, sample, first=rows if searched is None else None)
+    other = found if searched is None else embed_rows(model, searched, sample, first=rows)
+    return found, other, embed_rows(model, query, sample, first=queries)
 
 
 def basis_hash(stack: nn.Sequential) -> str:

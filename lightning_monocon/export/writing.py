@@ -27,13 +27,15 @@ from lightning_monocon.export.artefact import (
 from lightning_monocon.export.card import model_card
 from lightning_monocon.export.checks import differences
 from lightning_monocon.export.doubts import doubts, refusal
-from lightning_monocon.export.measure import Line, Loss, loss, measure_lines
+from lightning_monocon.export.lines import Line, Loss, losses_of
+from lightning_monocon.export.measure import Judge, measure_lines
 from lightning_monocon.export.prepare import Prepared, prepare
 from lightning_monocon.export.rounding import checked_tolerance, rounding
 from lightning_monocon.export.sentence import is_text, write_sentence_transformer
 from lightning_monocon.export.stack import describe
 from lightning_monocon.export.stamp import Stamp
 from lightning_monocon.export.traced import ONNX, PT2, save_onnx, save_pt2, trace
+from lightning_monocon.export.truths import NOTHING, Known
 from lightning_monocon.export.vectors import write_vectors
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.quantisation import Storage
@@ -57,8 +59,8 @@ class Export:
         folder: Where.
         description: What ``config.json`` says.
         lines: Accuracy and bytes before and after.
-        losses: Of the export against the encoder and the head's whole output, and of the codes against float32.
-        doubts: What speaks against shipping it; the card has it first.
+        losses: Of the export against the encoder by each truth, then of the cut and of the codes.
+        doubts: What speaks against shipping it; the card has it at the top.
     """
 
     folder: Path
@@ -95,6 +97,7 @@ def export_model(
     sample: int = 50_000,
     even_so: bool = False,
     storage: Storage | None = None,
+    known: Known = NOTHING,
 ) -> Export:
     """Write a trained model that makes small vectors, in forms that need none of this package.
 
@@ -114,73 +117,59 @@ def export_model(
         sample: Gallery rows to calibrate and to measure on, drawn from all; as many queries.
         even_so: Export a model that has collapsed or finds less than half, with a warning.
         storage: The former name of ``dtype``.
+        known: Known answers and graded pairs, by which the loss is measured as well.
 
     Raises:
         ModuleNotFoundError: If the package of a form is not installed.
         OSError: If ``out`` holds something (FileExistsError) or cannot be written.
         RuntimeError: If a form differs by more than ``tolerance``, or rounding alone does.
-        ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, a name is unknown, or the model
-            has collapsed or its vectors find less than half of what the encoder finds.
+        ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, a name or a row of ``known`` is
+            unknown, or the model has collapsed or its vectors find less than half of what the encoder finds.
     """
-    dtype = storage or dtype
-    chosen = _chosen(model, dtype, forms)
+    chosen = _chosen(model, storage or dtype, forms)
     with filled("out", resolved_target("out", out), last=CONFIG) as folder:
-        prepared = prepare(model, gallery, query, dim, dtype, sample, searched)
-        written = _written(prepared, chosen, folder, tokenizer, max_length, vectors, tolerance, even_so)
-    return Export(Path(out), *written)
+        prepared = prepare(model, gallery, query, dim, storage or dtype, sample, searched, known)
+        return _written(prepared, chosen, folder, Path(out), tokenizer, max_length, vectors, tolerance, even_so)
 
 
 def _written(
     prepared: Prepared,
     chosen: Sequence[Form],
     folder: Path,
+    out: Path,
     tokenizer: str | None,
     max_length: int | None,
     vectors: bool,
     tolerance: float | None,
     even_so: bool,
-) -> tuple[Description, tuple[Line, ...], tuple[Loss, ...], tuple[str, ...]]:
-    """Measure, write every file, and return the description, the lines, the losses and the doubts."""
+) -> Export:
+    """Measure, write every file to ``folder``, and return what will be at ``out``."""
     allowed = checked_tolerance(rounding(prepared), tolerance)
-    lines = _measured(prepared)
-    found = _doubts(prepared, lines, even_so)
+    judge = Judge(prepared.searched, prepared.query, prepared.relevance, prepared.pairs)
+    with torch.no_grad():
+        lines = tuple(measure_lines(judge, prepared.stack, prepared.calibration))
+    found = _doubts(judge, lines, even_so)
 
     _write_forms(prepared, chosen, folder, tokenizer, max_length)
     description = _described(prepared, chosen, differences(prepared, chosen, folder, allowed), folder)
     write_description(description, folder)
 
-    losses = _losses(lines)
+    losses = losses_of(lines)
     counts = len(prepared.searched.labels), len(prepared.query.labels)
     write_text(folder / CARD, model_card(description, lines, losses, counts, found))
     if vectors:
         write_vectors(prepared, folder / VECTORS)
-    return description, lines, losses, found
+    return Export(out, description, lines, losses, found)
 
 
-def _measured(prepared: Prepared) -> tuple[Line, ...]:
-    with torch.no_grad():
-        return tuple(measure_lines(prepared.searched, prepared.query, prepared.stack, prepared.calibration))
-
-
-def _doubts(prepared: Prepared, lines: Sequence[Line], even_so: bool) -> tuple[str, ...]:
-    found = doubts(prepared.searched, prepared.query, lines)
+def _doubts(judge: Judge, lines: Sequence[Line], even_so: bool) -> tuple[str, ...]:
+    found = doubts(judge, lines)
     if any(doubt.refused for doubt in found) and not even_so:
         raise ValueError(refusal(found))
     sentences = tuple(doubt.sentence for doubt in found)
     if sentences:
         warnings.warn(" ".join(sentences), DoubtfulExportWarning, stacklevel=4)  # the caller of `export_model`
     return sentences
-
-
-def _losses(lines: Sequence[Line]) -> tuple[Loss, ...]:
-    """Return what is lost: exported against encoder, the cut against the whole output, codes against float32."""
-    encoder, _, whole, exported, *codes = lines
-    pairs = [
-        (encoder, lines[-1]),
-        (whole, exported),
-        *((before, each) for each in codes for before in (whole, exported)),
-    ]
-    return tuple(loss(before, after) for before, after in pairs)
 
 
 def _write_forms(

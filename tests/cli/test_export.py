@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from lightning_monocon.cli import main
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.export import load, load_vectors
+from lightning_monocon.functional.relevance import Relevance
 
 
 class Pixels(nn.Module):
@@ -25,6 +27,18 @@ class Pixels(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return images.flatten(1) + 0.1
+
+
+class Answered(DigitsData):
+    """Digits of which three rows of the gallery are known to answer each query: the first of its class."""
+
+    has_classes = False
+
+    def relevance(self, stage: Literal["val", "test"]) -> Relevance:
+        gallery, query = (torch.cat([labels for _, labels in loader]) for loader in self.test_dataloader())
+        firsts = torch.stack([(gallery == label).nonzero()[:3, 0] for label in query.unique()])
+        rows = firsts[query]
+        return Relevance(torch.arange(len(query)).repeat_interleave(3), rows.flatten(), torch.ones(rows.numel()))
 
 
 def checkpoint(encoder: nn.Module, path: Path) -> Path:
@@ -67,6 +81,18 @@ def test_a_checkpoint_becomes_small_vectors(ckpt: Path, tmp_path: Path, capsys: 
     assert {path.name for path in out.iterdir()} == {
         *("README.md", "config.json", "embedder.pt2", "head.safetensors", "model.safetensors", "vectors.safetensors")
     }
+
+
+def test_the_answers_that_the_data_know_judge_it(
+    ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = {"data": {"class_path": f"{__name__}.Answered"}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    call(ckpt, tmp_path / "out", "--config", str(tmp_path / "recipe.yaml"), "--dim", "16", "--forms", "pt2")
+    text = capsys.readouterr().out
+    assert text.startswith("What is lost: by class labels, exported instead of encoder ")
+    assert "; by known answers, exported instead of encoder " in text
+    assert "points of nDCG@10 (95 % over queries: " in text
 
 
 def test_an_encoder_of_ones_own_is_built_from_the_recipe(tmp_path: Path) -> None:
@@ -142,12 +168,18 @@ def test_a_text_checkpoint_becomes_a_sentence_transformers_model(
     )
     lines = [f"{a} {b}.\t{a} {b} today." for a in who for b in what]
     (tmp_path / "pairs.tsv").write_text("\n".join(["sentence1\tsentence2", *lines]))
-    settings = {"train": str(tmp_path / "pairs.tsv"), "val": str(tmp_path / "pairs.tsv"), "batch_size": 8}
+    one = lines[0].partition("\t")[0]
+    scored = [f"{one}\t{a} {b} today.\t{(a == who[0]) + (b == what[0])}" for a in who for b in what]
+    (tmp_path / "scored.tsv").write_text("\n".join(["sentence1\tsentence2\tscore", *scored]))
+    files = {"train": "pairs.tsv", "val": "pairs.tsv", "similarity_test": "scored.tsv"}
+    settings = {name: str(tmp_path / file) for name, file in files.items()} | {"batch_size": 8}
     recipe = {"data": {"class_path": "lightning_monocon.data.SentencePairs", "init_args": settings}}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     out = tmp_path / "out"
     call(tmp_path / "text.ckpt", out, "--config", str(tmp_path / "recipe.yaml"), "--dim", "8", "--dtype", "int8")
-    assert "points of Recall@10" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "points of Recall@10" in text
+    assert "; by graded pairs, exported, int8 instead of encoder " in text
     assert (out / "modules.json").is_file()
     found = load(out, "sentence-transformers")
     assert (found.stamp.dimension, found.stamp.full_dimension) == (8, 32)

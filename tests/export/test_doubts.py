@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightning_monocon import MonoCon
 from lightning_monocon.export import DoubtfulExportWarning, Export, export_model
-from lightning_monocon.export.measure import Loss
+from lightning_monocon.export.lines import Loss
 
 Batches = Sequence[tuple[Tensor, Tensor]]
 

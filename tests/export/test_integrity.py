@@ -23,6 +23,9 @@ from lightning_monocon.export.stamp import Stamp, description_hash
 
 NEW = ("chain", "description")
 
+# two seconds of training lose two points against the encoder, which is warned of
+pytestmark = pytest.mark.filterwarnings("ignore::lightning_monocon.export.DoubtfulExportWarning")
+
 
 @pytest.fixture(scope="module")
 def exported(trained: MonoCon, digits: LightningDataModule, tmp_path_factory: pytest.TempPathFactory) -> Export:

@@ -23,6 +23,9 @@ quantization: Any = pytest.importorskip("sentence_transformers.util.quantization
 
 K = 10
 
+# two seconds of training lose two points against the encoder, which is warned of
+pytestmark = pytest.mark.filterwarnings("ignore::lightning_monocon.export.DoubtfulExportWarning")
+
 
 @pytest.fixture(scope="module")
 def names(

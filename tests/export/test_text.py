@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers.patience import PATIENCE
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from lightning_monocon import MonoCon
-from lightning_monocon.export import Export, export_model, load, stamp_of
+from lightning_monocon.export import Export, Known, export_model, load, stamp_of
 from lightning_monocon.export.artefact import digest_files
 
 pytest.importorskip("sentence_transformers")
@@ -35,6 +38,16 @@ WHAT = ("plays a guitar", "sleeps on the grass", "runs along the beach", "eats a
 WHERE = ("", " in the rain", " before a large audience")
 SENTENCES = [f"{who} {what}{where}." for who in WHO for what in WHAT for where in WHERE]
 
+# how far two sentences are apart: one thing changed, two, or all
+SCORED = [
+    ("A man plays a guitar.", "A man plays a guitar in the rain.", 4.0),
+    ("A man plays a guitar.", "An old musician plays a guitar.", 4.5),
+    ("The dog sleeps on the grass.", "Two children eat an apple.", 0.5),
+    ("The crowd reads the news.", "The crowd reads the news before a large audience.", 4.0),
+    ("A woman eats an apple.", "A woman runs along the beach.", 2.0),
+    ("The dog runs along the beach.", "An old musician reads the news.", 0.0),
+]
+
 Batch = tuple[dict[str, Tensor], Tensor]
 
 
@@ -49,6 +62,12 @@ def batches(sentences: list[str]) -> Iterator[Batch]:
     for start in range(0, len(sentences), 30):
         part = sentences[start : start + 30]
         yield tokenized(part), torch.arange(start, start + len(part))
+
+
+def pairs() -> tuple[list[Batch], list[float]]:
+    """The scored pairs as a data module gives them."""
+    sentences = [sentence for *pair, _ in SCORED for sentence in pair]
+    return list(batches(sentences)), [score for *_, score in SCORED]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +91,39 @@ def exported(model: MonoCon, tmp_path_factory: pytest.TempPathFactory) -> Export
         dtype="binary",
         tokenizer=PACKAGED,
         max_length=64,
+        known=Known(pairs=pairs()),
     )
+
+
+def test_what_is_lost_of_real_sentences_is_that_of_numpy(exported: Export, model: MonoCon) -> None:
+    rows = {"gallery": SENTENCES, "query": SENTENCES[::2], "pairs": [text for *both, _ in SCORED for text in both]}
+    with torch.no_grad():
+        found = {
+            name: torch.cat([model.encoder(inputs) for inputs, _ in batches(texts)]).double().numpy()
+            for name, texts in rows.items()
+        }
+    small = {name: load(exported.folder)(tokenized(texts)).double().numpy() for name, texts in rows.items()}
+
+    def nearest(unit: dict[str, NDArray[np.float64]]) -> NDArray[np.int64]:
+        return np.argsort(-(unit["query"] @ unit["gallery"].T), axis=1, kind="stable")[:, :10]
+
+    lines = {line.name: line for line in exported.lines}
+    vectors = {"encoder": found, "exported": small}
+    unit = {
+        name: {part: each / np.linalg.norm(each, axis=1, keepdims=True) for part, each in parts.items()}
+        for name, parts in vectors.items()
+    }
+    ranked = {name: nearest(parts) for name, parts in unit.items()}
+    kept = [len(set(a) & set(b)) / 10 for a, b in zip(ranked["exported"], ranked["encoder"], strict=True)]
+    assert lines["exported"].neighbours_kept == pytest.approx(np.mean(kept), abs=0.005)  # a tie of two rows
+    first = ranked["exported"][:, 0] == ranked["encoder"][:, 0]
+    assert lines["exported"].first_kept == pytest.approx(first.mean(), abs=0.03)
+    for name, parts in unit.items():
+        cosines = (parts["pairs"][::2] * parts["pairs"][1::2]).sum(1)
+        expected = spearmanr(cosines, [score for *_, score in SCORED]).statistic
+        assert lines[name].figure("graded", "Spearman") == pytest.approx(expected)
+    assert lines["encoder"].figure("graded", "Spearman") > 0.8
+    assert 0.3 < lines["exported, binary"].neighbours_kept < lines["exported"].neighbours_kept < 1
 
 
 def test_it_loads_where_this_package_is_not(exported: Export, root: Path) -> None:
