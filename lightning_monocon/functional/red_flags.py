@@ -51,7 +51,9 @@ NEIGHBOURS_LOST = 0.05
 """Nearest rows that a compact embedding may exchange: approximate indexes are run at a recall of 95 %, so a search
 loses as many anyway."""
 
-COLLAPSED = "the dimensions that hold 99 % of the variance hold too little of what the whole vectors find"
+COLLAPSED = (
+    "the dimensions that hold 99 % of the variance find too little of what the baseline or the whole vectors find"
+)
 LESS_ACCURATE = (
     "fewer dimensions, but less accuracy; possible causes: a short run, too narrow a model, or no more than a cut such "
     "as PCA makes"

@@ -85,14 +85,15 @@ def legend(card: Scorecard) -> list[Sentence]:
 
 def _kept(kinds: Sequence[Kind]) -> Sentence:
     """Say when a loss counts as none."""
-    margins: dict[Kind, str] = {
-        kind: f"{100 * MARGINS[kind]:.0f} {'point' if MARGINS[kind] == 0.01 else 'points'}" for kind in kinds
-    }
-    several = [f"{margin} for {KINDS[kind]}" for kind, margin in margins.items()]
-    stated = several if len(set(margins.values())) > 1 else [*margins.values()][:1]
+    margins = sorted({MARGINS[kind] for kind in kinds})
+    several = []
+    for margin in margins:
+        points = f"minus {100 * margin:.0f} {'point' if margin == 0.01 else 'points'}"
+        names = " and ".join(KINDS[kind] for kind in kinds if MARGINS[kind] == margin)
+        several.append(f"{points} for {names}" if len(margins) > 1 else points)
     return Sentence(
         "Kept",
         "What an embedding finds counts as kept only if the lower end of the 95 % interval of the difference is above "
-        f"minus {' and above minus '.join(stated)}. The interval is over queries, or over pairs where they are judged; "
-        "few of them cannot show that, whatever the embedding.",
+        f"{', or '.join(several)}. The interval is over queries, or over pairs where they are judged; few of them "
+        "cannot show that, whatever the embedding.",
     )
