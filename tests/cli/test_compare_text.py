@@ -16,7 +16,7 @@ from helpers.tiny_text import save_model
 from lightning_monocon.cli import main
 from lightning_monocon.scorecard import EmbeddingSet
 
-ARMS = ("encoder", "monotonic", "matryoshka")
+ARMS = ("encoder", "monotonic")
 
 
 @pytest.fixture(scope="module")
