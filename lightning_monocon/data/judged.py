@@ -48,3 +48,4 @@ class JudgedData(Protocol):
 
     def judged(self) -> Judged:
         """Return the rows to judge by, after `setup`."""
+        ...

@@ -18,7 +18,7 @@ from lightning_monocon.data.split_data import KeyedData
 from lightning_monocon.data.text.batches import PairSampler, PairSet, SentenceSet, Texts, Tokenized
 from lightning_monocon.data.text.held_out import pair_search
 from lightning_monocon.data.text.identity import pair_labels, sentence_ids
-from lightning_monocon.data.text.pair_files import SentencePair, read_pairs, read_scored
+from lightning_monocon.data.text.pair_files import ScoredPair, SentencePair, read_pairs, read_scored
 from lightning_monocon.data.text.repeats import new_pairs
 from lightning_monocon.encoders.text.tokenizer import check_fit, load_tokenizer
 
@@ -115,7 +115,7 @@ class SentencePairs(KeyedData):
     def setup(self, stage: str) -> None:
         """Read the files and check the tokenizer; the same for every stage."""
         self.pairs = {part: read_pairs(path, self.columns, *self.filter) for part, path in self.files.items()}
-        self.scored = {
+        self.scored: dict[Stage, ScoredPair] = {
             part: read_scored(path, self.similarity_columns) for part, path in self.similarity_files.items() if path
         }
         if self.leave_out_repeats:
