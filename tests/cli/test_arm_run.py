@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_monocon.cli import arm_run, main
+from lightning_monocon.cli import main, run_embeddings
 from lightning_monocon.cli.compare import plan
 from lightning_monocon.runs.files import digests
 from lightning_monocon.scorecard import EmbeddingSet
@@ -25,7 +25,7 @@ def test_an_unfinished_run_is_resumed_and_nothing_in_its_folder_is_deleted(tmp_p
     (whole,), (run,) = (plan("digits", ["encoder"], [0], SHORT, tmp_path / name) for name in ("whole", "stopped"))
     whole.train()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(arm_run, "_embed", interrupt)
+        patch.setattr(run_embeddings, "embedded", interrupt)
         run.train()
     assert not run.finished
     (run.folder / "notes.txt").write_text("precious")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_monocon.functional.quantisation import vector_bytes
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.frontier import Frontier
 from lightning_monocon.scorecard.render.figures.style import (
@@ -51,11 +52,14 @@ def storage_figure(card: Scorecard) -> Figure | None:
 
 def _draw(panel: Axes, arm: Arm, index: int, place: int) -> None:
     lines: list[Frontier] = [(score.frontier, *score.rounded)[place] for score in arm.scores]
-    # Seeds may differ in rank, each has its own n99 among its sizes, and beyond the rank there is nothing to store.
-    rank = max(1, min(score.rank for score in arm.scores))
-    dims = [k for k in lines[0].dims if k & (k - 1) == 0 and k <= rank and all(k in line.dims for line in lines)]
-    values = np.array([[100 * line.means()[line.dims.index(k)] for k in dims] for line in lines])
-    costs = [lines[0].bytes[lines[0].dims.index(k)] for k in dims]
+    # Seeds may differ in rank and have their own sizes: one that has fewer numbers keeps all it has.
+    dims = [k for k in sorted({k for line in lines for k in line.dims}) if all(line.dims[0] <= k for line in lines)]
+    if place == 0:
+        # Beyond the rank there is nothing to store.
+        rank = max(1, min(score.rank for score in arm.scores))
+        dims = [k for k in dims if k & (k - 1) == 0 and k <= rank] or dims[:1]
+    values = np.array([[100 * line.means()[line.index(k)] for k in dims] for line in lines])
+    costs = [vector_bytes(k, lines[0].storage) for k in dims]
     style = line_style(index)
     panel.plot(costs, values.mean(0), label=arm.label, **style)
     if len(lines) > 1:
