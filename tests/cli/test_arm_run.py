@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_monocon.cli import main, run_embeddings
+from lightning_monocon.cli import arm_run, main, run_embeddings
 from lightning_monocon.cli.compare import plan
 from lightning_monocon.runs.files import digests
 from lightning_monocon.scorecard import EmbeddingSet
