@@ -253,7 +253,9 @@ def _check_rows(data: EmbeddingSet) -> None:
                 "embed both with one model."
             )
     if len(data.gallery) < NEIGHBOURS:
-        raise ValueError(f"`gallery` must have at least {NEIGHBOURS} rows, the voters; got {len(data.gallery)}.")
+        raise ValueError(
+            f"`gallery` must have at least {NEIGHBOURS} rows, for fewer show chance; got {len(data.gallery)}: add rows."
+        )
 
 
 def _check_classes(data: EmbeddingSet) -> None:
