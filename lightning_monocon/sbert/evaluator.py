@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from sentence_transformers.base.evaluation import SentenceEvaluator
 from torch import Tensor
 
 from lightning_monocon.functional.checks import check_choice
+from lightning_monocon.runs.files import write_text
 from lightning_monocon.scorecard.byte_ranking import best_form
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.scores import Score
@@ -175,10 +177,10 @@ def _neighbours(baseline: EmbeddingSet | None) -> NeighbourTruth:
 
 def _add_line(path: Path, line: dict[str, object]) -> None:
     """Add a line to a CSV file; the first has the names above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(line))
-        if new:
-            writer.writeheader()
-        writer.writerow(line)
+    added = io.StringIO(newline="")
+    writer = csv.DictWriter(added, list(line))
+    earlier = path.read_bytes().decode() if path.is_file() else ""
+    if not earlier:
+        writer.writeheader()
+    writer.writerow(line)
+    write_text(path, earlier + added.getvalue())
