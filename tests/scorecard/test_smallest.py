@@ -145,8 +145,9 @@ def test_where_nothing_smaller_will_do_the_nearest_is_named_with_its_loss() -> N
     assert found.margin.difference < -0.2 and found.margin.query_interval[1] < 0
     line = str(bottom_line(card))
     assert line.startswith(
-        "Bottom line: No embedding smaller than the whole circle (2 float32 numbers, 8 bytes, 5-NN accuracy 100.0 %) "
-        "keeps its accuracy. The nearest of all measured sizes (float32, int8, binary) is circle itself as "
+        "Bottom line: No form that was measured, smaller than the whole circle (2 float32 numbers, 8 bytes, 5-NN "
+        "accuracy 100.0 %), keeps its accuracy. The nearest of all measured sizes (float32, int8, binary) is circle "
+        "itself as "
     )
     assert "points, 95 % interval -" in line and "ruled out" not in line
 

@@ -56,6 +56,12 @@ _NAMED = 2
 _ALIKE = 0.05
 """An interval that leaves a larger difference open, five points, cannot tell whether two arms are alike."""
 
+_CENTRED = (
+    " All of them are centred on the gallery's mean, which alone moves neighbours: codes of vectors that are not "
+    "centred were not measured, and may keep more."
+)
+"""What the protocol of all cuts and codes leaves open about neighbours."""
+
 _TITLED = 4
 """Arms that fit into the heading of a report."""
 
@@ -99,7 +105,9 @@ def _bottom_line(card: Scorecard) -> str:
             f"{_enough(small.loss, card, f'an embedding smaller than {whole}')} The smallest of {tried} without a "
             f"shown loss is {form}{_unproven(small)}"
         )
-    return f"No embedding smaller than {whole} keeps its {_bare(measure)}. The nearest of {tried} is {form}"
+    centred = _CENTRED if card.truth.kind == "neighbours" else ""
+    nearest = f"The nearest of {tried} is {form}{centred}"
+    return f"No form that was measured, smaller than {whole}, keeps its {_bare(measure)}. {nearest}"
 
 
 def _enough(loss: Kept, card: Scorecard, what: str) -> str:
