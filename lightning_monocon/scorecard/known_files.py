@@ -25,7 +25,7 @@ from lightning_monocon.scorecard.row_files.formats import STREAMED, chosen_name
 from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 from lightning_monocon.scorecard.streamed import StreamedSet
 from lightning_monocon.scorecard.truth_files.graded_pairs import PairScores, pair_rows, read_pair_files
-from lightning_monocon.scorecard.truth_files.ids import check_known, rows_of
+from lightning_monocon.scorecard.truth_files.ids import rows_of
 from lightning_monocon.scorecard.truth_files.qrels import judged_rows, read_qrels
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
 
@@ -34,6 +34,9 @@ IN_MEMORY = 1 << 28
 
 _TEXTS = ("text", "texts", "sentence", "sentences")
 """Usual names of the column of texts, by which pairs of sentences name rows; the first that is there counts."""
+
+_SHOWN = 3
+"""Ids that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,8 @@ def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], kno
         known: The files of truths, which are those of ``files``; only the name of the ids matters here.
 
     Raises:
-        ValueError: If an id is unknown or belongs to two rows, the galleries are too large for memory, or
-            `load_known` refuses a file.
+        ValueError: If the ids differ, one belongs to two rows, the galleries are too large for memory, or `load_known`
+            refuses a file.
     """
     theirs, ours = _opened(places, known.ids), _opened(files, known.ids)
     parts = []
@@ -146,13 +149,23 @@ def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], kno
                 f"{IN_MEMORY >> 20} MB. Score both alone, or compare a sample of the rows."
             )
         rows = whole_of(their)
-        if their.named and our.named:
-            names = [str(name) for block in our.ids() for name in block.tolist()]
-            places_of = rows_of(names, their.ids())
-            check_known("baseline", "row", names, places_of, their.ids())
-            rows = rows[[places_of[name] for name in names]]
-        parts.append(rows)
+        parts.append(rows[_order(name, their, our)] if their.has_ids and our.has_ids else rows)
     return EmbeddingSet(parts[0], None, parts[1], None, arm=theirs.name, stage=GIVEN)
+
+
+def _order(name: str, their: RowSource, our: RowSource) -> list[int]:
+    """Return which row of a baseline has the id of each of our rows."""
+    theirs, ours = ([str(id_) for block in source.ids() for id_ in block.tolist()] for source in (their, our))
+    rows, _ = rows_of(ours, their.ids()), rows_of(theirs, our.ids())  # both, as an id may belong to two rows of either
+    lacking, further = sorted({*ours} - {*theirs}), sorted({*theirs} - {*ours})
+    if lacking or further:
+        shown = ", ".join(map(repr, (lacking + further)[:_SHOWN]))
+        raise ValueError(
+            f"`baseline` must have the ids of `files` in the {name}; {len(lacking)} of {len(ours)} ids are not in the "
+            f"baseline and {len(further)} of its {len(theirs)} are in it alone: {shown}. Embed the same rows with both "
+            "models; ids are compared as text, so '01' is not 1."
+        )
+    return [rows[id_] for id_ in ours]
 
 
 def _is_large(source: RowSource) -> bool:

@@ -97,9 +97,33 @@ def test_a_baseline_comes_in_the_order_of_the_ids(places: list[Path], tmp_path: 
     torch.testing.assert_close(found.gallery.float(), (GALLERY + 1).flip(0))
     reference = load_known(places, Known(neighbours=True), found).truths[0]
     assert reference.reference == "other"
-    short = parquet(tmp_path / "short.parquet", GALLERY[:59], [f"d{row}" for row in range(59)])
-    with pytest.raises(ValueError, match="`baseline` must name a row by each id; 1 of 60 ids are unknown: 'd59'"):
-        load_baseline([short, places[1]], places, Known())
+
+
+def test_integer_ids_of_a_baseline_count_as_much_as_texts(tmp_path: Path) -> None:
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(2)).tolist()
+    ours = [parquet(tmp_path / "g.parquet", GALLERY, [*range(60)]), parquet(tmp_path / "q.parquet", QUERY)]
+    for ids in (order, [str(row) for row in order]):
+        theirs = [parquet(tmp_path / "b.parquet", GALLERY[order], [*ids]), ours[1]]
+        found = load_baseline(theirs, ours, Known())
+        torch.testing.assert_close(found.gallery.float(), GALLERY)
+        torch.testing.assert_close(found.query.float(), QUERY)
+    theirs[0] = parquet(tmp_path / "b.parquet", GALLERY[order])
+    torch.testing.assert_close(load_baseline(theirs, ours, Known()).gallery.float(), GALLERY[order])  # without ids
+
+
+@pytest.mark.parametrize("name", [str, int], ids=["texts", "integers"])
+def test_a_baseline_of_other_ids_is_refused(tmp_path: Path, name: type) -> None:
+    query = parquet(tmp_path / "q.parquet", QUERY)
+    ours = parquet(tmp_path / "g.parquet", GALLERY, [name(row) for row in range(10, 70)])
+    theirs = parquet(tmp_path / "b.parquet", GALLERY[:59], [name(row) for row in range(12, 71)])
+    sentence = (
+        "ids of `files` in the gallery; 2 of 60 .* not in the baseline and 1 of its 59 .*: '10', '11', '70'. Embed"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        load_baseline([theirs, query], [ours, query], Known())
+    twice = parquet(tmp_path / "b.parquet", GALLERY, [name(row) for row in (*range(10, 69), 10)])
+    with pytest.raises(ValueError, match="`ids` must be unique; '10' is the id of the rows 0 and 59"):
+        load_baseline([twice, query], [ours, query], Known())
 
 
 def test_a_query_does_not_find_the_row_with_its_own_id(tmp_path: Path) -> None:

@@ -51,6 +51,11 @@ class ArrayRows:
         self.dtype = self._rows.dtype
 
     @property
+    def has_ids(self) -> bool:
+        """Whether rows have ids."""
+        return self._ids is not None
+
+    @property
     def named(self) -> bool:
         """Whether rows have ids that are texts."""
         return self._ids is not None and self._ids.dtype.kind == "U"

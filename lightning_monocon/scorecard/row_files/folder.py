@@ -58,6 +58,11 @@ class FileRows:
         self.dtype = torch.float64 if wide else torch.float32
 
     @property
+    def has_ids(self) -> bool:
+        """Whether rows have ids."""
+        return self._ids[0] is not None
+
+    @property
     def named(self) -> bool:
         """Whether rows have ids that are texts."""
         return self._ids[0] is not None and next(self.ids()).dtype.kind == "U"
@@ -93,6 +98,7 @@ class CorpusRows:
     """
 
     dtype = torch.float32
+    has_ids = True  # at least positions in the data set, which several processes write in another order
 
     def __init__(self, shards: Shards, part: str) -> None:
         self._shards, self._part = shards, part
