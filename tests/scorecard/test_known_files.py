@@ -164,6 +164,17 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     assert is_streamed([f"{tmp_path}/*.parquet:vec"])
 
 
+@pytest.mark.parametrize(("kind", "first"), [(pa.int64(), 2**63 - 60), (pa.uint64(), 2**64 - 60)], ids=str)
+def test_ids_of_nineteen_digits(tmp_path: Path, kind: pa.DataType, first: int) -> None:
+    files = [
+        parquet(tmp_path / f"{name}.parquet", rows, pa.array([first + row for row in range(len(rows))], kind))
+        for name, rows in (("g", GALLERY), ("q", QUERY))
+    ]
+    judged = table(tmp_path / "a.tsv", ("qid", "row", "rel"), (first + 19, first + 59, 1), (first + 18, first, 1))
+    (truth,) = load_known(files, Known(judged)).truths
+    assert (truth.query.tolist(), truth.row.tolist()) == ([18, 19], [0, 59])
+
+
 def test_labels_in_words_are_a_truth_too(places: list[Path], qrels: Path, tmp_path: Path) -> None:
     words = [["ant", "bee"][row % 2] for row in range(60)]
     files = [
