@@ -181,14 +181,15 @@ def _truths(sides: _Sides, known: Known) -> tuple[Truth, ...]:
 
 
 def _qrels(sides: _Sides, path: str | Path) -> QrelsTruth:
-    """Return the judgements, in which a query does not find the row that has its own id."""
+    """Return the judgements, in which a query does not find the row that has its own id unless that is relevant."""
     queries, rows = list(sides.query.ids()), _Ids(sides.gallery)
     judged = judged_rows(read_qrels(path), queries, rows)
     excluded = torch.empty(0, 2, dtype=torch.int64)
     if sides.query.named and sides.gallery.named:
         names = [name for block in queries for name in block.tolist()]
         twins = rows_of(names, rows)
-        answers = {*zip(judged.query.tolist(), judged.row.tolist(), strict=True)}
+        relevant = judged.grade > 0
+        answers = {*zip(judged.query[relevant].tolist(), judged.row[relevant].tolist(), strict=True)}
         pairs = [(place, twins[name]) for place, name in enumerate(names) if name in twins]
         excluded = torch.tensor([pair for pair in pairs if pair not in answers], dtype=torch.int64).view(-1, 2)
     return QrelsTruth(

@@ -129,7 +129,7 @@ def test_a_baseline_of_other_ids_is_refused(tmp_path: Path, name: type) -> None:
 def test_a_query_does_not_find_the_row_with_its_own_id(tmp_path: Path) -> None:
     names = [f"d{row}" for row in range(20)]
     gallery, query = parquet(tmp_path / "g.parquet", GALLERY[:20], names), parquet(tmp_path / "q.parquet", QUERY, names)
-    judged = table(tmp_path / "a.tsv", ("qid", "row", "rel"), ("d1", "d2", 1), ("d3", "d3", 1))
+    judged = table(tmp_path / "a.tsv", ("qid", "row", "rel"), ("d1", "d2", 1), ("d3", "d3", 1), ("d4", "d4", 0))
     (truth,) = load_known([gallery, query], Known(judged)).truths
     assert truth.excluded.tolist() == [[row, row] for row in range(20) if row != 3]  # which is said to be an answer
     numbers = [parquet(path, rows, [*range(20)]) for path, rows in ((gallery, GALLERY[:20]), (query, QUERY))]
