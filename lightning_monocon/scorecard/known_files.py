@@ -103,13 +103,13 @@ def load_known(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TypeError: If arrays or ids are of the wrong kind.
+        TypeError: If arrays or ids are of the wrong kind, or labels where ``known`` gives no truth.
         ValueError: If a file is damaged or of an unknown layout, or names rows that are not there.
     """
     sides = _opened(files, known.ids)
     sides = sides._replace(name=name or sides.name)
     query = whole_of(sides.query)
-    labels, truths = _label_truth(sides), _truths(sides, known)
+    labels, truths = _label_truth(sides, known), _truths(sides, known)
     if _is_large(sides.gallery):
         truths = truths if labels is None else (labels, *truths)
         return StreamedSet(sides.gallery, query, truths, known.neighbours, arm=sides.name, stage=GIVEN)
@@ -214,12 +214,18 @@ def _pair_source(sides: _Sides, pairs: PairScores) -> RowSource:
     return sides.texts
 
 
-def _label_truth(sides: _Sides) -> LabelTruth | None:
-    gallery, query = sides.gallery.labels(), sides.query.labels()
-    if gallery is None or query is None:
+def _label_truth(sides: _Sides, known: Known) -> LabelTruth | None:
+    """Return the labels, if both sides have them; a column of another kind that is only called so is none."""
+    try:
+        gallery, query = sides.gallery.labels(), sides.query.labels()
+        if gallery is None or query is None:
+            return None
+        numbers = numbered(gallery, query)
+    except TypeError:
+        if known.qrels is None and not known.pairs and not known.neighbours:
+            raise
         return None
-    known, asked = numbered(gallery, query)
-    return LabelTruth(known.to(torch.int64), asked.to(torch.int64))
+    return LabelTruth(numbers[0].to(torch.int64), numbers[1].to(torch.int64))
 
 
 def _opened(files: Sequence[str | Path], ids: str) -> _Sides:

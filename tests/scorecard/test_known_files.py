@@ -186,6 +186,22 @@ def test_labels_in_words_are_a_truth_too(places: list[Path], qrels: Path, tmp_pa
     torch.testing.assert_close(data.gallery_labels, torch.arange(60) % 2)
 
 
+def test_a_column_that_is_only_called_label_is_ignored(qrels: Path, tmp_path: Path) -> None:
+    names = {side: [f"{side}{row}" for row in range(60)] for side in "dq"}
+    weights = [row / 7 for row in range(60)]
+    files = [
+        parquet(tmp_path / "g.parquet", GALLERY, names["d"], label=weights),
+        parquet(tmp_path / "l.parquet", QUERY, names["q"][:20], label=weights[:20]),
+    ]
+    assert [truth.kind for truth in load_known(files, Known(qrels)).judges()] == ["qrels"]
+    with pytest.raises(TypeError, match=r"`labels` must be integers or texts, one a row; .*:label holds float64"):
+        load_known(files, Known(ids="id"))
+    for name, rows in (("g", GALLERY), ("q", QUERY)):
+        np.savez(tmp_path / f"{name}.npz", embeddings=rows, ids=names["d"][: len(rows)], labels=weights[: len(rows)])
+    arrays = [tmp_path / "g.npz", tmp_path / "q.npz"]
+    assert [truth.kind for truth in load_known(arrays, Known(neighbours=True)).truths] == ["neighbours"]
+
+
 def test_a_large_folder_that_predict_wrote_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = ShardFolder(tmp_path, Space("m", 1, "safetensors", 30))
     for part, rows in (("gallery", GALLERY), ("query", QUERY)):
