@@ -25,7 +25,7 @@ from lightning_monocon.scorecard.row_files.formats import STREAMED, chosen_name
 from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 from lightning_monocon.scorecard.streamed import StreamedSet
 from lightning_monocon.scorecard.truth_files.graded_pairs import PairScores, pair_rows, read_pair_files
-from lightning_monocon.scorecard.truth_files.ids import check_known, rows_of
+from lightning_monocon.scorecard.truth_files.ids import rows_of
 from lightning_monocon.scorecard.truth_files.qrels import judged_rows, read_qrels
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
 
@@ -34,6 +34,9 @@ IN_MEMORY = 1 << 28
 
 _TEXTS = ("text", "texts", "sentence", "sentences")
 """Usual names of the column of texts, by which pairs of sentences name rows; the first that is there counts."""
+
+_SHOWN = 3
+"""Ids that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,13 @@ def load_known(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        TypeError: If arrays or ids are of the wrong kind.
+        TypeError: If arrays or ids are of the wrong kind, or labels where ``known`` gives no truth.
         ValueError: If a file is damaged or of an unknown layout, or names rows that are not there.
     """
     sides = _opened(files, known.ids)
     sides = sides._replace(name=name or sides.name)
     query = whole_of(sides.query)
-    labels, truths = _label_truth(sides), _truths(sides, known)
+    labels, truths = _label_truth(sides, known), _truths(sides, known)
     if _is_large(sides.gallery):
         truths = truths if labels is None else (labels, *truths)
         return StreamedSet(sides.gallery, query, truths, known.neighbours, arm=sides.name, stage=GIVEN)
@@ -134,8 +137,8 @@ def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], kno
         known: The files of truths, which are those of ``files``; only the name of the ids matters here.
 
     Raises:
-        ValueError: If an id is unknown or belongs to two rows, the galleries are too large for memory, or
-            `load_known` refuses a file.
+        ValueError: If the ids differ, one belongs to two rows, the galleries are too large for memory, or `load_known`
+            refuses a file.
     """
     theirs, ours = _opened(places, known.ids), _opened(files, known.ids)
     parts = []
@@ -146,13 +149,23 @@ def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], kno
                 f"{IN_MEMORY >> 20} MB. Score both alone, or compare a sample of the rows."
             )
         rows = whole_of(their)
-        if their.named and our.named:
-            names = [str(name) for block in our.ids() for name in block.tolist()]
-            places_of = rows_of(names, their.ids())
-            check_known("baseline", "row", names, places_of, their.ids())
-            rows = rows[[places_of[name] for name in names]]
-        parts.append(rows)
+        parts.append(rows[_order(name, their, our)] if their.has_ids and our.has_ids else rows)
     return EmbeddingSet(parts[0], None, parts[1], None, arm=theirs.name, stage=GIVEN)
+
+
+def _order(name: str, their: RowSource, our: RowSource) -> list[int]:
+    """Return which row of a baseline has the id of each of our rows."""
+    theirs, ours = ([str(id_) for block in source.ids() for id_ in block.tolist()] for source in (their, our))
+    rows, _ = rows_of(ours, their.ids()), rows_of(theirs, our.ids())  # both, as an id may belong to two rows of either
+    lacking, further = sorted({*ours} - {*theirs}), sorted({*theirs} - {*ours})
+    if lacking or further:
+        shown = ", ".join(map(repr, (lacking + further)[:_SHOWN]))
+        raise ValueError(
+            f"`baseline` must have the ids of `files` in the {name}; {len(lacking)} of {len(ours)} ids are not in the "
+            f"baseline and {len(further)} of its {len(theirs)} are in it alone: {shown}. Embed the same rows with both "
+            "models; ids are compared as text, so '01' is not 1."
+        )
+    return [rows[id_] for id_ in ours]
 
 
 def _is_large(source: RowSource) -> bool:
@@ -168,14 +181,15 @@ def _truths(sides: _Sides, known: Known) -> tuple[Truth, ...]:
 
 
 def _qrels(sides: _Sides, path: str | Path) -> QrelsTruth:
-    """Return the judgements, in which a query does not find the row that has its own id."""
+    """Return the judgements, in which a query does not find the row that has its own id unless that is relevant."""
     queries, rows = list(sides.query.ids()), _Ids(sides.gallery)
     judged = judged_rows(read_qrels(path), queries, rows)
     excluded = torch.empty(0, 2, dtype=torch.int64)
     if sides.query.named and sides.gallery.named:
         names = [name for block in queries for name in block.tolist()]
         twins = rows_of(names, rows)
-        answers = {*zip(judged.query.tolist(), judged.row.tolist(), strict=True)}
+        relevant = judged.grade > 0
+        answers = {*zip(judged.query[relevant].tolist(), judged.row[relevant].tolist(), strict=True)}
         pairs = [(place, twins[name]) for place, name in enumerate(names) if name in twins]
         excluded = torch.tensor([pair for pair in pairs if pair not in answers], dtype=torch.int64).view(-1, 2)
     return QrelsTruth(
@@ -200,12 +214,18 @@ def _pair_source(sides: _Sides, pairs: PairScores) -> RowSource:
     return sides.texts
 
 
-def _label_truth(sides: _Sides) -> LabelTruth | None:
-    gallery, query = sides.gallery.labels(), sides.query.labels()
-    if gallery is None or query is None:
+def _label_truth(sides: _Sides, known: Known) -> LabelTruth | None:
+    """Return the labels, if both sides have them; a column of another kind that is only called so is none."""
+    try:
+        gallery, query = sides.gallery.labels(), sides.query.labels()
+        if gallery is None or query is None:
+            return None
+        numbers = numbered(gallery, query)
+    except TypeError:
+        if known.qrels is None and not known.pairs and not known.neighbours:
+            raise
         return None
-    known, asked = numbered(gallery, query)
-    return LabelTruth(known.to(torch.int64), asked.to(torch.int64))
+    return LabelTruth(numbers[0].to(torch.int64), numbers[1].to(torch.int64))
 
 
 def _opened(files: Sequence[str | Path], ids: str) -> _Sides:

@@ -97,15 +97,39 @@ def test_a_baseline_comes_in_the_order_of_the_ids(places: list[Path], tmp_path: 
     torch.testing.assert_close(found.gallery.float(), (GALLERY + 1).flip(0))
     reference = load_known(places, Known(neighbours=True), found).truths[0]
     assert reference.reference == "other"
-    short = parquet(tmp_path / "short.parquet", GALLERY[:59], [f"d{row}" for row in range(59)])
-    with pytest.raises(ValueError, match="`baseline` must name a row by each id; 1 of 60 ids are unknown: 'd59'"):
-        load_baseline([short, places[1]], places, Known())
+
+
+def test_integer_ids_of_a_baseline_count_as_much_as_texts(tmp_path: Path) -> None:
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(2)).tolist()
+    ours = [parquet(tmp_path / "g.parquet", GALLERY, [*range(60)]), parquet(tmp_path / "q.parquet", QUERY)]
+    for ids in (order, [str(row) for row in order]):
+        theirs = [parquet(tmp_path / "b.parquet", GALLERY[order], [*ids]), ours[1]]
+        found = load_baseline(theirs, ours, Known())
+        torch.testing.assert_close(found.gallery.float(), GALLERY)
+        torch.testing.assert_close(found.query.float(), QUERY)
+    theirs[0] = parquet(tmp_path / "b.parquet", GALLERY[order])
+    torch.testing.assert_close(load_baseline(theirs, ours, Known()).gallery.float(), GALLERY[order])  # without ids
+
+
+@pytest.mark.parametrize("name", [str, int], ids=["texts", "integers"])
+def test_a_baseline_of_other_ids_is_refused(tmp_path: Path, name: type) -> None:
+    query = parquet(tmp_path / "q.parquet", QUERY)
+    ours = parquet(tmp_path / "g.parquet", GALLERY, [name(row) for row in range(10, 70)])
+    theirs = parquet(tmp_path / "b.parquet", GALLERY[:59], [name(row) for row in range(12, 71)])
+    sentence = (
+        "ids of `files` in the gallery; 2 of 60 .* not in the baseline and 1 of its 59 .*: '10', '11', '70'. Embed"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        load_baseline([theirs, query], [ours, query], Known())
+    twice = parquet(tmp_path / "b.parquet", GALLERY, [name(row) for row in (*range(10, 69), 10)])
+    with pytest.raises(ValueError, match="`ids` must be unique; '10' is the id of the rows 0 and 59"):
+        load_baseline([twice, query], [ours, query], Known())
 
 
 def test_a_query_does_not_find_the_row_with_its_own_id(tmp_path: Path) -> None:
     names = [f"d{row}" for row in range(20)]
     gallery, query = parquet(tmp_path / "g.parquet", GALLERY[:20], names), parquet(tmp_path / "q.parquet", QUERY, names)
-    judged = table(tmp_path / "a.tsv", ("qid", "row", "rel"), ("d1", "d2", 1), ("d3", "d3", 1))
+    judged = table(tmp_path / "a.tsv", ("qid", "row", "rel"), ("d1", "d2", 1), ("d3", "d3", 1), ("d4", "d4", 0))
     (truth,) = load_known([gallery, query], Known(judged)).truths
     assert truth.excluded.tolist() == [[row, row] for row in range(20) if row != 3]  # which is said to be an answer
     numbers = [parquet(path, rows, [*range(20)]) for path, rows in ((gallery, GALLERY[:20]), (query, QUERY))]
@@ -140,6 +164,17 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     assert is_streamed([f"{tmp_path}/*.parquet:vec"])
 
 
+@pytest.mark.parametrize(("kind", "first"), [(pa.int64(), 2**63 - 60), (pa.uint64(), 2**64 - 60)], ids=str)
+def test_ids_of_nineteen_digits(tmp_path: Path, kind: pa.DataType, first: int) -> None:
+    files = [
+        parquet(tmp_path / f"{name}.parquet", rows, pa.array([first + row for row in range(len(rows))], kind))
+        for name, rows in (("g", GALLERY), ("q", QUERY))
+    ]
+    judged = table(tmp_path / "a.tsv", ("qid", "row", "rel"), (first + 19, first + 59, 1), (first + 18, first, 1))
+    (truth,) = load_known(files, Known(judged)).truths
+    assert (truth.query.tolist(), truth.row.tolist()) == ([18, 19], [0, 59])
+
+
 def test_labels_in_words_are_a_truth_too(places: list[Path], qrels: Path, tmp_path: Path) -> None:
     words = [["ant", "bee"][row % 2] for row in range(60)]
     files = [
@@ -149,6 +184,22 @@ def test_labels_in_words_are_a_truth_too(places: list[Path], qrels: Path, tmp_pa
     data = load_known(files, Known(qrels))
     assert [truth.kind for truth in data.judges()] == ["labels", "qrels"]
     torch.testing.assert_close(data.gallery_labels, torch.arange(60) % 2)
+
+
+def test_a_column_that_is_only_called_label_is_ignored(qrels: Path, tmp_path: Path) -> None:
+    names = {side: [f"{side}{row}" for row in range(60)] for side in "dq"}
+    weights = [row / 7 for row in range(60)]
+    files = [
+        parquet(tmp_path / "g.parquet", GALLERY, names["d"], label=weights),
+        parquet(tmp_path / "l.parquet", QUERY, names["q"][:20], label=weights[:20]),
+    ]
+    assert [truth.kind for truth in load_known(files, Known(qrels)).judges()] == ["qrels"]
+    with pytest.raises(TypeError, match=r"`labels` must be integers or texts, one a row; .*:label holds float64"):
+        load_known(files, Known(ids="id"))
+    for name, rows in (("g", GALLERY), ("q", QUERY)):
+        np.savez(tmp_path / f"{name}.npz", embeddings=rows, ids=names["d"][: len(rows)], labels=weights[: len(rows)])
+    arrays = [tmp_path / "g.npz", tmp_path / "q.npz"]
+    assert [truth.kind for truth in load_known(arrays, Known(neighbours=True)).truths] == ["neighbours"]
 
 
 def test_a_large_folder_that_predict_wrote_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

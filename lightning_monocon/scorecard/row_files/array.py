@@ -28,7 +28,7 @@ class ArrayRows:
         labels: The array of labels, if there is one.
 
     Raises:
-        ValueError: If the file is damaged, or an array is missing or is not of as many rows.
+        ValueError: If the file is damaged, an array is missing, or there are not as many ids as rows.
     """
 
     def __init__(self, path: Path, name: str, ids: str = "", labels: str = "") -> None:
@@ -41,14 +41,16 @@ class ArrayRows:
         rows = as_tensor("files", read_array(path, name))
         self._rows = rows if rows.dtype == torch.float64 else rows.float()
         self._ids = np.asarray(read_array(path, ids)) if ids else None
-        self._labels = labels_in(path, labels) if labels else None
-        for what, part in (("ids", self._ids), ("labels", self._labels)):
-            if part is not None and len(part) != len(rows):
-                raise ValueError(
-                    f"`files` must have {what} for every row; {path} has {len(part)} for {len(rows)} rows."
-                )
+        self._labels = labels
         self.length, self.width = len(rows), rows.shape[-1]
+        if self._ids is not None:
+            self._check("ids", self._ids)
         self.dtype = self._rows.dtype
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether rows have ids."""
+        return self._ids is not None
 
     @property
     def named(self) -> bool:
@@ -65,5 +67,20 @@ class ArrayRows:
         yield np.arange(self.length) if self._ids is None else self._ids
 
     def labels(self) -> NDArray[Any] | None:
-        """Return the labels ``(N,)``."""
-        return self._labels
+        """Return the labels ``(N,)``.
+
+        Raises:
+            TypeError: If they are neither integers nor texts.
+            ValueError: If there are not as many as rows.
+        """
+        if not self._labels:
+            return None
+        labels = labels_in(Path(self._file), self._labels)
+        self._check("labels", labels)
+        return labels
+
+    def _check(self, what: str, part: NDArray[Any]) -> None:
+        if len(part) != self.length:
+            raise ValueError(
+                f"`files` must have {what} for every row; {self._file} has {len(part)} for {self.length} rows."
+            )

@@ -18,6 +18,7 @@ from lightning_monocon.scorecard.row_files.formats import (
     STREAMED,
     Shape,
     chosen_name,
+    has_rows,
     ids_in,
     labels_in,
     pieces_of,
@@ -33,20 +34,21 @@ class FileRows:
     """Read Parquet or safetensors files of anyone as one stream, a `RowSource`.
 
     Args:
-        paths: The files, in the order of their rows.
+        paths: The files, in the order of their rows; Parquet files without rows are skipped.
         name: Array or column of the embeddings; by default ``embeddings`` or ``embedding``.
         ids: Array or column of the ids; by default ``ids`` or ``id``, or row numbers if there is none.
 
     Raises:
         TypeError: If ids or labels are of the wrong kind.
-        ValueError: If a file is damaged or lacks an array, or files have several widths or come from several models.
+        ValueError: If a file is damaged or lacks an array, none has rows, or files have several widths or come from
+            several models.
     """
 
     def __init__(self, paths: Sequence[Path], name: str = "", ids: str = "") -> None:
-        self._paths = tuple(paths)
-        self._names = [_needed(path, (name,) if name else EMBEDDINGS) for path in paths]
-        self._ids = [_needed(path, (ids,)) if ids else chosen_name(path, IDS) for path in paths]
-        self._labels = [chosen_name(path, LABELS) for path in paths]
+        self._paths = _filled(paths)
+        self._names = [_needed(path, (name,) if name else EMBEDDINGS) for path in self._paths]
+        self._ids = [_needed(path, (ids,)) if ids else chosen_name(path, IDS) for path in self._paths]
+        self._labels = [chosen_name(path, LABELS) for path in self._paths]
         for what, found in (("ids", self._ids), ("labels", self._labels)):
             if None in found and any(found):
                 lacking = self._paths[found.index(None)]
@@ -56,6 +58,11 @@ class FileRows:
         self.length, self.width = sum(shape.shape[0] for shape in shapes), shapes[0].shape[1]
         wide = any(shape.dtype == torch.float64 for shape in shapes)
         self.dtype = torch.float64 if wide else torch.float32
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether rows have ids."""
+        return self._ids[0] is not None
 
     @property
     def named(self) -> bool:
@@ -93,6 +100,7 @@ class CorpusRows:
     """
 
     dtype = torch.float32
+    has_ids = True  # at least positions in the data set, which several processes write in another order
 
     def __init__(self, shards: Shards, part: str) -> None:
         self._shards, self._part = shards, part
@@ -143,6 +151,14 @@ def files_of(place: str | Path) -> list[Path] | None:
             f"`files` must be a folder or glob of {' or of '.join(STREAMED)} files alone; {str(place)!r} has "
             f"{', '.join(sorted(kinds)) or 'none'}: name those that are meant, such as '{path.name}/*{STREAMED[0]}'."
         )
+    return found
+
+
+def _filled(paths: Sequence[Path]) -> tuple[Path, ...]:
+    found = tuple(path for path in paths if has_rows(path))
+    if not found:
+        shown = f"{paths[0]} has" if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more have"
+        raise ValueError(f"`files` must hold at least one row; {shown} no rows. Embed them, or name other files.")
     return found
 
 

@@ -63,6 +63,18 @@ def shape_of(path: Path, name: str) -> Shape:
     return found
 
 
+def has_rows(path: Path) -> bool:
+    """Return whether a file has rows, as a Parquet file may not: programs that write in parts write empty ones too.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    if path.suffix != PARQUET:
+        return True
+    with whole_file(path), _parquet(path) as file:
+        return bool(file.metadata.num_rows)
+
+
 def pieces_of(path: Path, name: str) -> Iterator[Piece]:
     """Yield the rows of an array or column of embeddings.
 

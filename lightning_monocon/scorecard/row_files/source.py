@@ -38,7 +38,9 @@ class RowSource(Protocol):
         length: N, number of rows.
         width: D.
         dtype: What blocks have: float32, or float64 if a file has it.
-        named: Whether rows have ids that are texts, which mean the same thing in every file; numbers rarely do.
+        has_ids: Whether rows have ids; otherwise `ids` gives their numbers.
+        named: Whether rows have ids that are texts, which mean the same thing in every file; numbers of a gallery and
+            of a query rarely do.
     """
 
     @property
@@ -47,6 +49,8 @@ class RowSource(Protocol):
     def width(self) -> int: ...  # noqa: D102
     @property
     def dtype(self) -> torch.dtype: ...  # noqa: D102
+    @property
+    def has_ids(self) -> bool: ...  # noqa: D102
     @property
     def named(self) -> bool: ...  # noqa: D102
 

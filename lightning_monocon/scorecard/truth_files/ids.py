@@ -7,10 +7,10 @@ Ids are compared as text: the integer 1 and the text ``1`` are the same id, ``01
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ from lightning_monocon.inference.shards import Ids
 if TYPE_CHECKING:
     from pyarrow import Table
 
-_INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")
-"""Texts that an int64 id is written as."""
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,19}")
+"""Texts that an int64 or uint64 id is written as; a few others match that no such id has."""
 _SHOWN = 3
 
 
@@ -57,11 +57,14 @@ def rows_of(wanted: Iterable[str], known: Iterable[Ids]) -> dict[str, int]:
         ValueError: If a wanted id belongs to two rows.
     """
     names = set(wanted)
-    numbers = np.array([int(name) for name in names if _INTEGER.fullmatch(name)], dtype=np.int64)
+    numbers = [int(name) for name in names if _INTEGER.fullmatch(name)]
+    held: dict[np.dtype[Any], NDArray[Any]] = {}
     rows: dict[str, int] = {}
     start = 0
     for block in known:
-        for place in _places(block, names, numbers):
+        if block.dtype.kind in "iu" and block.dtype not in held:
+            held[block.dtype] = _in_range(numbers, block.dtype)
+        for place in _places(block, names, held):
             name = str(block[place])
             if name in rows:
                 raise ValueError(
@@ -73,10 +76,16 @@ def rows_of(wanted: Iterable[str], known: Iterable[Ids]) -> dict[str, int]:
     return rows
 
 
-def _places(block: Ids, names: set[str], numbers: NDArray[np.int64]) -> list[int]:
+def _in_range(numbers: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return those numbers that a dtype holds, in it: NumPy compares int64 with uint64 as float64, which rounds."""
+    bounds = np.iinfo(dtype)
+    return np.array([number for number in numbers if bounds.min <= number <= bounds.max], dtype=dtype)
+
+
+def _places(block: Ids, names: set[str], numbers: Mapping[np.dtype[Any], NDArray[Any]]) -> list[int]:
     """Return the places of wanted ids in a block; integers are not turned into texts, of which millions take long."""
     if block.dtype.kind in "iu":
-        return np.flatnonzero(np.isin(block, numbers)).tolist()
+        return np.flatnonzero(np.isin(block, numbers[block.dtype])).tolist()
     return [place for place, name in enumerate(block.tolist()) if name in names]
 
 

@@ -17,12 +17,15 @@ from lightning_monocon.data.text.pair_files import finite_numbers
 from lightning_monocon.data.text.pair_formats import read_columns
 from lightning_monocon.inference.shards import Ids
 from lightning_monocon.scorecard.truth_files.ids import check_known, ids_of, rows_of
-from lightning_monocon.scorecard.truth_files.trec import is_trec, read_trec
+from lightning_monocon.scorecard.truth_files.trec import is_blank, is_trec, read_trec
 
 _QUERY = ("query-id", "query_id", "qid")
 _ROW = ("corpus-id", "corpus_id", "doc_id", "docid", "row_id", "row")
 _GRADE = ("score", "relevance", "rel", "grade")
 """Usual names of the columns; the first that is there counts."""
+
+_LARGEST = 2**53
+"""Largest grade; above it float64 leaves whole numbers out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class Qrels:
         source: Where they come from, for messages.
 
     Raises:
-        ValueError: If there are none, a relevance is not a whole number from 0 on, or a pair is judged twice.
+        ValueError: If there are none, a relevance is not a whole number from 0 to 2**53, or a pair is judged twice.
     """
 
     query_ids: tuple[str, ...]
@@ -53,6 +56,12 @@ class Qrels:
             raise ValueError(
                 f"`qrels` must hold relevance of at least 0; {self.source} has {self.grades[row]:g} in row {row}. "
                 "Write 0 for rows that do not answer, or leave them out."
+            )
+        if (large := self.grades > _LARGEST).any():
+            row = int(large.argmax())
+            raise ValueError(
+                f"`qrels` must hold relevance of at most 2**53, up to which float64 tells whole numbers apart; "
+                f"{self.source} has {self.grades[row]:g} in row {row}. Write smaller grades, such as 0 to 3."
             )
         if (broken := self.grades != self.grades.round()).any():
             row = int(broken.argmax())
@@ -100,6 +109,8 @@ def read_qrels(path: str | Path) -> Qrels:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"`qrels` must be a file of judgements; there is none at {str(path)!r}.")
+    if is_blank(path):
+        raise ValueError(f"`qrels` must hold at least one judgement; {str(path)!r} is empty.")
     if is_trec(path):
         return Qrels(*read_trec(path), str(path))
     table = read_columns(path, [_QUERY, _ROW, _GRADE])

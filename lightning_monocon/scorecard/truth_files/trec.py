@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,9 +30,17 @@ def is_trec(path: Path) -> bool:
         return False
     try:
         first = next(_lines(path), None)
-    except (UnicodeDecodeError, OSError, EOFError):
+    except (UnicodeDecodeError, OSError, EOFError, zlib.error):
         return False  # the reader of tables says what is wrong
     return first is not None and len(first) == _FIELDS and _number(first[-1]) is not None
+
+
+def is_blank(path: Path) -> bool:
+    """Return whether a file is empty, or a text of blank lines alone."""
+    try:
+        return not any(_lines(path))
+    except (UnicodeDecodeError, OSError, EOFError, zlib.error):
+        return False  # the reader of tables says what is wrong
 
 
 def read_trec(path: Path) -> TrecLines:

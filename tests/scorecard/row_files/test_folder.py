@@ -153,3 +153,23 @@ def test_what_one_file_lacks_is_said(tmp_path: Path) -> None:
         save_file({"embeddings": ROWS, "ids": ROWS.clone()}, path)
     with pytest.raises(TypeError, match=r"`ids` must be integers or texts, one a row; .*:ids holds float32 of shape"):
         list(FileRows(paths).ids())
+
+
+@pytest.mark.parametrize("place", [0, 2, 9], ids=["first", "middle", "last"])
+def test_files_without_rows_are_skipped(tmp_path: Path, place: int) -> None:
+    paths = written(tmp_path, "parquet")
+    empty = tmp_path / f"part-{place}-empty.parquet"
+    pq.write_table(pq.read_table(paths[0])[:0], empty)
+    source = FileRows(sorted([*paths, empty]))
+    torch.testing.assert_close(whole_of(source), ROWS, rtol=0, atol=0)
+    assert np.concatenate(list(source.ids())).tolist() == [f"d{row}" for row in range(50)]
+    np.testing.assert_array_equal(source.labels(), np.arange(50) % 3)
+
+
+def test_files_of_which_none_has_rows_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "0.parquet"
+    pq.write_table(pa.table({"embedding": pa.array([], pa.list_(pa.float32()))}), path)
+    with pytest.raises(ValueError, match=r"`files` must hold at least one row; .*0\.parquet has no rows\. Embed"):
+        FileRows([path])
+    with pytest.raises(ValueError, match=r"0\.parquet and 1 more have no rows"):
+        FileRows([path, path])

@@ -27,6 +27,19 @@ def test_a_leading_zero_makes_another_id() -> None:
         check_known("qrels", "query", ["01"], {}, known)
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int8])
+def test_integers_of_every_size_match_exactly(dtype: type[np.integer]) -> None:
+    bounds = np.iinfo(dtype)
+    ids = [bounds.min, bounds.max, bounds.max - 1, bounds.max - 2]
+    wanted = [str(number) for number in (*ids, bounds.max - 3, bounds.min - 1, bounds.max + 1, 2**64, -(2**63) - 1)]
+    assert rows_of(wanted, [np.array(ids, dtype=dtype)]) == {str(name): row for row, name in enumerate(ids)}
+
+
+def test_blocks_of_several_integers_match() -> None:
+    blocks = [np.array([2**63 - 1]), np.array([2**63], dtype=np.uint64), np.array([5], dtype=np.int8)]
+    assert rows_of(["5", str(2**63), str(2**63 - 1)], blocks) == {str(2**63 - 1): 0, str(2**63): 1, "5": 2}
+
+
 def test_three_unknown_ids_are_shown() -> None:
     known = [np.array(["a", "b"])]
     wanted = ["a", "z", "y", "x", "w", "z"]

@@ -109,7 +109,12 @@ Edit = Callable[[str], str]
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", r"`path` must be a whole .tsv table|`path` must hold"),
+        ("", r"`qrels` must hold at least one judgement; .*test\.tsv' is empty\."),
+        ("\n \n", r"`qrels` must hold at least one judgement; .*test\.tsv' is empty\."),
+        (
+            "query-id\tcorpus-id\tscore\nq1\td1\t1e19\n",
+            r"`qrels` must hold relevance of at most 2\*\*53, .*test\.tsv has 1e\+19 in row 0\. Write smaller",
+        ),
         ("query-id\tcorpus-id\tscore\n", "`path` must hold pairs; .* has a header and no row"),
         ("query-id\tscore\nq1\t1\n", "which has query-id, score; got corpus-id or corpus_id or doc_id"),
         (
@@ -127,7 +132,21 @@ Edit = Callable[[str], str]
         ("q1 0 d1 1\nq1 0 d2\n", "`qrels` must have four fields in every line: .*; line 2 of .* is 'q1 0 d2'"),
         ("q1 0 d1 1\nq1 0 d2 x\n", "`qrels` must have four fields in every line: .*; line 2 of .* is 'q1 0 d2 x'"),
     ],
-    ids=["empty", "header", "column", "negative", "half", "word", "nan", "gap", "twice", "fields", "relevance"],
+    ids=[
+        "empty",
+        "blank",
+        "large",
+        "header",
+        "column",
+        "negative",
+        "half",
+        "word",
+        "nan",
+        "gap",
+        "twice",
+        "fields",
+        "relevance",
+    ],
 )
 def test_bad_files_are_named(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "test.tsv"
@@ -137,6 +156,9 @@ def test_bad_files_are_named(tmp_path: Path, text: str, sentence: str) -> None:
 
 
 def test_no_file_and_no_judgement(tmp_path: Path) -> None:
+    (tmp_path / "a.qrels").touch()
+    with pytest.raises(ValueError, match=r"`qrels` must hold at least one judgement; .*a\.qrels' is empty\."):
+        read_qrels(tmp_path / "a.qrels")
     with pytest.raises(FileNotFoundError, match="`qrels` must be a file of judgements; there is none at"):
         read_qrels(tmp_path / "none.tsv")
     with pytest.raises(ValueError, match="`qrels` must hold at least one judgement; qrels is empty"):
