@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 
 from lightning_monocon.cli.config import refusing
 from lightning_monocon.cli.options import CommandParser
+from lightning_monocon.runs.scratch import check_folder
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.embeddings import EmbeddingSet
@@ -50,6 +51,8 @@ def run(args: Sequence[str]) -> None:
 def score(options: Namespace) -> str:
     """Read the files, score them, write what is asked for, and return the scorecard as text."""
     files = _files(options)  # before anything heavy is imported
+    if options.out is not None:
+        check_folder("--out", Path(options.out))  # before the files are read and scored
     from dataclasses import replace
 
     from lightning_monocon.scorecard.origin import origin_of

@@ -111,7 +111,13 @@ class ScorecardEvaluator(SentenceEvaluator):
             output_path: Folder of the file, to which a line is added; None writes none.
             epoch: For the file.
             steps: For the file.
+
+        Raises:
+            ValueError: If the file is there and has other columns, as with other budgets or truths; before any work.
         """
+        path = None if output_path is None else Path(output_path) / self.csv_file
+        if path is not None:
+            _check_columns(path, self._columns())
         found = score_set(self._embed(model, "embeddings"), self.baseline)
         self.latest = (found, *found.others)
         values = {figure: float(getattr(self.latest[0], figure)) for figure in _FIGURES}
@@ -121,8 +127,8 @@ class ScorecardEvaluator(SentenceEvaluator):
             prefix = self._prefix(score.truth)
             words |= {f"{prefix}verdict": score.verdict.word, f"{prefix}reason": score.verdict.reason}
         _logger.info("%s after %s steps: %s", self.csv_file, steps, words)
-        if output_path is not None:
-            _add_line(Path(output_path) / self.csv_file, {"epoch": epoch, "steps": steps, **values, **words})
+        if path is not None:
+            _add_line(path, self._columns(), {"epoch": epoch, "steps": steps, **values, **words})
         metrics: dict[str, float] = self.prefix_name_to_metrics(values, self.name)
         self.store_metrics_in_model_card_data(model, metrics, epoch, steps)
         return metrics
@@ -156,6 +162,12 @@ class ScorecardEvaluator(SentenceEvaluator):
         first, *rest = (self._prefix(truth) + measure for measure in truth.measures)
         return (first, *rest, f"{first}_in_n99", *(f"{first}_in_{budget}_bytes" for budget in self.budgets))
 
+    def _columns(self) -> list[str]:
+        """Return the names above the file's lines."""
+        figures = (figure for truth in self.judges for figure in self._names(truth))
+        words = (self._prefix(truth) + word for truth in self.judges for word in ("verdict", "reason"))
+        return ["epoch", "steps", *_FIGURES, *figures, *words]
+
     def _values(self, score: Score) -> list[float]:
         """Return the figures of `_names`; NaN where nothing fits a budget, or all rows are equal."""
         forms = [best_form([score], budget) for budget in self.budgets]
@@ -175,10 +187,24 @@ def _neighbours(baseline: EmbeddingSet | None) -> NeighbourTruth:
     return NeighbourTruth.of(baseline)
 
 
-def _add_line(path: Path, line: dict[str, object]) -> None:
+def _check_columns(path: Path, columns: list[str]) -> None:
+    """Check that a line of these columns fits the file, if there is one."""
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        there = next(csv.reader(file), columns)
+    if there != columns:
+        differ = sorted(set(there) ^ set(columns)) or ["their order"]
+        raise ValueError(
+            f"`output_path` must not hold a table with other columns; {path} differs from this evaluator's in "
+            f"{', '.join(differ[:4])}: choose another output folder or another `name`."
+        )
+
+
+def _add_line(path: Path, columns: list[str], line: dict[str, object]) -> None:
     """Add a line to a CSV file; the first has the names above it."""
     added = io.StringIO(newline="")
-    writer = csv.DictWriter(added, list(line))
+    writer = csv.DictWriter(added, columns)
     earlier = path.read_bytes().decode() if path.is_file() else ""
     if not earlier:
         writer.writeheader()

@@ -19,7 +19,7 @@ from lightning_monocon.sbert.heads import HeadModule, MLPHead, MonotonicHead
 
 _OURS = {f"{kind.__module__}.{kind.__name__}": kind for kind in (MonotonicHead, MLPHead)}
 _STOCK = re.compile(r"sentence_transformers(\.\w+)*\.(models|modules)(\.\w+)+")
-_SETTINGS = ("prompts", "default_prompt_name", "similarity_fn_name")
+_SETTINGS = ("prompts", "default_prompt_name", "similarity_fn_name", "truncate_dim")
 
 
 def load(path: str | Path, *, device: str | None = None) -> SentenceTransformer:

@@ -127,7 +127,7 @@ def scorecard_of(
     if baseline is None:
         found = score_set(data, None, dims)
         kept = default_dims(data.dim) if dims is None else found.frontier.dims
-        return _card_of((found, *found.others), kept)
+        return _card_of(found, kept)
     data, baseline = _alike(data, baseline)
     wanted = tuple(dims or ())
     _within_rank(data, wanted)
@@ -146,13 +146,18 @@ def streamed_scorecard(data: StreamedSet, dims: Iterable[int] | None = None) -> 
     Raises:
         ValueError: as :func:`score`, and for a file that is damaged or holds rows that are not finite.
     """
-    found = measure_streamed(data, dims, rounded=True)
-    judged = [JudgedScore(**vars(each), verdict=judge_alone(each)) for each in found]
-    return _card_of(judged, default_dims(data.gallery.width) if dims is None else judged[0].frontier.dims)
+    found = _alone(measure_streamed(data, dims, rounded=True))
+    return _card_of(found, default_dims(data.gallery.width) if dims is None else found.frontier.dims)
 
 
-def _card_of(scores: Sequence[JudgedScore], dims: tuple[int, ...]) -> Scorecard:
-    """Return the scorecard of one embedding alone, from its score by each truth."""
+def _alone(found: Sequence[Score]) -> JudgedScore:
+    """Return the score by the first truth, judged without a baseline, with those by the other truths in it."""
+    first, *others = (JudgedScore(**vars(each), verdict=judge_alone(each)) for each in found)
+    return replace(first, others=tuple(others))
+
+
+def _card_of(found: JudgedScore, dims: tuple[int, ...]) -> Scorecard:
+    """Return the scorecard of one embedding alone, from its score by the first truth and those by the others."""
     cards = [
         Scorecard(
             baseline=score.arm,
@@ -161,7 +166,7 @@ def _card_of(scores: Sequence[JudgedScore], dims: tuple[int, ...]) -> Scorecard:
             winners=tuple(winner({score.arm: [score]}, k) for k in dims),
             smallest=smallest_form({score.arm: [score]}, score.arm),
         )
-        for score in scores
+        for score in (found, *found.others)
     ]
     return replace(cards[0], others=tuple(cards[1:]))
 
@@ -171,9 +176,7 @@ def score_set(
 ) -> JudgedScore:
     """Score a checked set of embeddings, as :func:`score` does."""
     if baseline is None:
-        found = measure_all(data, dims, rounded=True)
-        first, *others = (JudgedScore(**vars(each), verdict=judge_alone(each)) for each in found)
-        return replace(first, others=tuple(others))
+        return _alone(measure_all(data, dims, rounded=True))
     data, baseline = _alike(data, baseline)
     found = measure_all(data, dims, rounded=True)
     # The verdict asks the baseline at full width and at the n99 of the other; a whole frontier would double the time.

@@ -111,6 +111,17 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_a_place_that_is_no_folder_is_refused_before_a_file_is_read(
+    inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "file.txt"
+    taken.write_text("mine")
+    said = refused([tmp_path / "nowhere.npz", "--out", taken / inside], capsys)
+    assert f"`--out` must be a folder that can be written; {taken / inside} is not (" in said
+    assert taken.read_text() == "mine"
+
+
 def test_columns_of_parquet_by_name(
     tmp_path: Path, after: Arrays, before: Arrays, capsys: pytest.CaptureFixture[str]
 ) -> None:

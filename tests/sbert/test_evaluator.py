@@ -70,6 +70,27 @@ def test_labels_alone(tmp_path: Path) -> None:
     assert {name: float(lines[0][name]) for name in found} == pytest.approx(found)
 
 
+@pytest.mark.parametrize(
+    "other", [{"budgets": [4, 8]}, {"truths": truths()[:1]}], ids=["other budgets", "another truth"]
+)
+def test_a_table_of_other_columns_is_refused_before_any_work(
+    other: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[str, Any] = {"gallery_labels": LABELS, "query_labels": ASKED}
+    ScorecardEvaluator(GALLERY, QUERY, **known)(Model(), str(tmp_path))  # type: ignore[arg-type]
+    file = tmp_path / "scorecard_results.csv"
+    before, model = file.read_bytes(), Model()
+    evaluator = ScorecardEvaluator(GALLERY, QUERY, **known | other)
+    monkeypatch.setattr(model, "encode", lambda *_, **__: pytest.fail("it embedded first"))
+    with pytest.raises(
+        ValueError, match=r"other columns; .*scorecard_results\.csv differs .*: choose another output folder"
+    ):
+        evaluator(model, str(tmp_path))  # type: ignore[arg-type]
+    assert file.read_bytes() == before
+    assert evaluator.latest == ()
+    evaluator(Model(), str(tmp_path / "other"))  # type: ignore[arg-type]
+
+
 def test_several_truths_share_one_call() -> None:
     model = Model()
     evaluator = ScorecardEvaluator(

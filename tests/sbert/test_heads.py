@@ -63,6 +63,15 @@ def test_stock_modules_compute_the_same(model: Any, generator: Make) -> None:
     assert (folded.prompts, folded.similarity_fn_name) == (model.prompts, "dot")
 
 
+def test_the_width_that_a_model_cuts_to_stays(tmp_path: Path) -> None:
+    model = SentenceTransformer(modules=[Dense(6, 6), MLPHead(6, out_features=5)], device="cpu", truncate_dim=3)
+    folded = stock(model)
+    assert (folded.truncate_dim, folded.get_embedding_dimension()) == (3, 3)
+    for each in (model, folded):
+        each.save_pretrained(str(tmp_path), create_model_card=False)
+        assert load(tmp_path, device="cpu").truncate_dim == 3
+
+
 def test_a_head_before_pooling_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"must hold 'sentence_embedding', .*; got token_embeddings: put the Monotonic"

@@ -9,7 +9,9 @@ from helpers.row_pieces import InMemory
 
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
 from lightning_monocon.scorecard.frontier import Frontier
+from lightning_monocon.scorecard.render.schema import as_json
 from lightning_monocon.scorecard.scores import measure_all
+from lightning_monocon.scorecard.scoring import scorecard_of, streamed_scorecard
 from lightning_monocon.scorecard.streamed import StreamedSet, measure_streamed
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth
 
@@ -58,6 +60,15 @@ def test_the_scores_equal_those_in_memory(data: EmbeddingSet, reading: Reading) 
     assert [score.truth.kind for score in found] == ["labels", "qrels", "graded", "neighbours"]
     for score, other in zip(found, expected, strict=True):
         same(score, other)
+
+
+def test_the_scorecard_written_of_several_truths_is_that_in_memory(data: EmbeddingSet) -> None:
+    labels = LabelTruth(data.gallery_labels, data.query_labels)
+    streamed = streamed_scorecard(StreamedSet(InMemory(data.gallery), data.query, (labels, *data.truths)), dims=(2,))
+    held = scorecard_of(replace(data, stage="last"), dims=(2,))
+    assert as_json(streamed) == as_json(held)
+    (arm,) = as_json(streamed)["arms"]
+    assert [other["truth"]["kind"] for other in arm["runs"][0]["others"]] == ["qrels", "graded"]
 
 
 def test_rows_of_which_nothing_is_known_and_sizes_that_are_named(data: EmbeddingSet) -> None:

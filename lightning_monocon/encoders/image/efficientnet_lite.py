@@ -51,6 +51,7 @@ class EfficientNetLite0(nn.Module):
             smaller than the image.
 
     Raises:
+        TypeError: If the size is no integer.
         ValueError: If the size is not positive, or the file does not hold this architecture's tensors.
         RuntimeError: If the package is missing or is not the one that was checked, or there is no such file.
     """
@@ -60,6 +61,8 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self, weights: str | None = None, *, image_size: int | None = None) -> None:
         super().__init__()
+        if image_size is not None and (isinstance(image_size, bool) or not isinstance(image_size, int)):
+            raise TypeError(f"`image_size` must be a whole number of pixels or None, got {image_size!r}. Try 224.")
         if image_size is not None and image_size < 1:
             raise ValueError(f"`image_size` must be a positive number of pixels or None, got {image_size}. Try 224.")
 

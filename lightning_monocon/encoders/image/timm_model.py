@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import reachable
 from lightning_monocon.encoders.image.preparation import Preparation
+from lightning_monocon.encoders.image.tensor_file import undamaged
 from lightning_monocon.encoders.image.torchvision_model import import_torchvision
 
 _NAME = re.compile(r"\w+(\.\w+)?")  # without the schemes hf-hub: and local-dir:, which fetch and read
@@ -137,13 +137,8 @@ def _keep_stages(network: nn.Module, stage: int, model: str) -> tuple[int, int]:
 def _load_file(network: nn.Module, path: Path, model: str) -> None:
     """Load the weights of a file, all but those of the classifier."""
     read = import_module("timm.models").load_state_dict
-    with reachable("pretrained", str(path)):
-        try:
-            state = read(str(path), device="cpu", weights_only=True)
-        except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-            raise ValueError(
-                f"`pretrained` must be a file of tensors, {str(path)!r} is damaged or holds code: {error}"
-            ) from error
+    with reachable("pretrained", str(path)), undamaged("pretrained", path):
+        state = read(str(path), device="cpu", weights_only=True)
 
     names = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     heads = tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))

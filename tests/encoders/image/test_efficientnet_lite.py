@@ -116,6 +116,35 @@ def test_what_the_weights_must_be(tmp_path: Path, no_network: None) -> None:
         EfficientNetLite0(str(tmp_path / "other.pth"))
     with pytest.raises(ValueError, match=r"`image_size` must be a positive number of pixels or None, got 0\. Try 224"):
         EfficientNetLite0(image_size=0)
+    with pytest.raises(TypeError, match=r"`image_size` must be a whole number of pixels or None, got 2\.5\. Try 224"):
+        EfficientNetLite0(image_size=2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("content", [b"", b"a", b"junk", b"PK\x03\x04junk"])
+def test_bytes_that_are_no_tensors_are_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"junk.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=rf"`weights` must be a file of tensors, .*junk\.{suffix}' is damaged or holds"
+    ):
+        EfficientNetLite0(str(path))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([torch.zeros(1)], "holds one list: write it with"),
+        (torch.zeros(1), "holds one Tensor: write it with"),
+        ({"state_dict": {"a": torch.zeros(1)}}, "holds one dict under 'state_dict': write it with"),
+        ({1: torch.zeros(1)}, "holds one Tensor under 1: write it with"),
+    ],
+    ids=["list", "tensor", "dict in a dict", "number as name"],
+)
+def test_tensors_without_names_are_refused(value: object, words: str, tmp_path: Path) -> None:
+    torch.save(value, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=f"must be a file of tensors by name; .*other\\.pth' {words}"):
+        EfficientNetLite0(str(tmp_path / "other.pth"))
 
 
 def test_a_package_with_another_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ It is no dependency: it imports torchvision, whose package on PyPI belongs to CU
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -154,6 +155,13 @@ class Touch:
         return os.mkdir, (str(self.path),)
 
 
+def saved(value: object) -> bytes:
+    """Return the file that torch writes of a value."""
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
+
+
 def test_what_a_file_must_be(timm: ModuleType, tmp_path: Path, no_network: None) -> None:
     with pytest.raises(RuntimeError, match=r"`pretrained` must be a local file or folder, .*'nowhere\.pth' could not"):
         TimmEncoder("resnet18", pretrained="nowhere.pth")
@@ -161,6 +169,10 @@ def test_what_a_file_must_be(timm: ModuleType, tmp_path: Path, no_network: None)
     with pytest.raises(ValueError, match=r"`pretrained` must be a file of tensors, .*code\.pth' is damaged or holds"):
         TimmEncoder("resnet18", pretrained=str(tmp_path / "code.pth"))
     assert not (tmp_path / "mark").exists()
+    for name, content in (("junk.pth", b"junk"), ("junk.safetensors", b"junk"), ("list.pth", saved([torch.zeros(1)]))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"`pretrained` must be a file of tensors, .*{name}' is damaged or holds"):
+            TimmEncoder("resnet18", pretrained=str(tmp_path / name))
     torch.save(timm.create_model("resnet34", pretrained=False).state_dict(), tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"`pretrained` must hold the parameters of timm's 'resnet18'; "):
         TimmEncoder("resnet18", pretrained=str(tmp_path / "other.pth"))
