@@ -33,7 +33,7 @@ UNEQUAL_EPOCHS = 2.0
 
 
 def flags(score: Score) -> tuple[str, ...]:
-    """Return the flags of one score: its `red_flags`, leaks, repeated queries or pairs, thin classes, queries outside."""
+    """Return the flags of one score: `red_flags`, leaks, repeated queries or pairs, thin classes, queries outside."""
     fewer = f"{score.distinct} rows, fewer than {ROWS_PER_FEATURE} x {score.dim}"
     words = {
         "narrow_cone": f"narrow cone (mean cosine {score.mean_cosine:.4f}): read FVU, not RMSE",
