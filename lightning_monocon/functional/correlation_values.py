@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.unit_rows import binary_scale
+
 
 def pearson_values(first: Tensor, second: Tensor) -> Tensor:
     r"""Return for each pair :math:`r + x_i y_i - r (x_i^2 + y_i^2) / 2`, of which Pearson's r is the mean.
@@ -88,7 +90,9 @@ def _standardised(series: Tensor) -> Tensor:
     series = series.to(torch.float64)
     if (series == series[:1]).all():
         return torch.zeros_like(series)
+    series = series * binary_scale(series, dim=0)  # exact, and the sum stays finite
     centred = series - series.mean()
+    centred = centred / centred.abs().max()  # squares of tiny differences would vanish
     return centred / centred.square().mean().sqrt()
 
 

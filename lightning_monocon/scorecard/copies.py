@@ -2,7 +2,8 @@
 """Count the rows that point the same way: repeated rows, repeated queries, and queries that are gallery rows.
 
 Directions are compared, not bytes: a copy that is multiplied by a factor, or that holds -0.0 for 0.0, has the same
-neighbours. Two rows are the same if their unit rows differ by no more than the rounding of float32.
+neighbours. Two rows are the same if their unit rows differ by no more than the rounding of a float32 network, and by
+far less than different rows do. Where one side is held in half precision, the other is rounded to it first.
 
 Rows of few values, such as 16 single bits, coincide although their inputs differ. They are told from copies by their
 parts: rows that coincide by chance are surrounded by rows that agree with them in one half of the numbers, and copies
@@ -24,8 +25,30 @@ from torch import Tensor
 from lightning_monocon.functional.row_keys import direction_keys, row_keys
 from lightning_monocon.functional.unit_rows import unit_rows
 
-SAME_DIRECTION = 2 * torch.finfo(torch.float32).eps
-"""Distance of unit rows within which they are the same: each was rounded to float32 at most twice."""
+SAME_DIRECTION = 32 * torch.finfo(torch.float32).eps
+"""Distance of unit rows, 4e-6, within which they are the same.
+
+One float32 network gives rows that differ by 3e-7 in batches of another size, and deeper ones by more; noise of 1e-6,
+which no search can notice, makes a copy no other row.
+"""
+
+_ROUNDING = 2 * torch.finfo(torch.float32).eps
+"""The same of rows that were each rounded to float32 at most twice, and no more."""
+
+_FAR_BELOW = 0.001
+"""Share of the distance between different rows below which two are the same: in a narrow cone all rows are near.
+
+Of rows on a curve, the least favourable case, a few in a thousand are that near by chance, too few to be flagged.
+"""
+
+_BELOW = 0.01
+"""The same share for `_ROUNDING`: a copy that is multiplied by a factor is one in all but the narrowest cones."""
+
+_EQUAL = 1e-13
+"""Distance that float64 itself may make of equal unit rows."""
+
+_SPREAD = 256
+"""Rows that show how far apart different rows are."""
 
 _SHADOW = 6
 """Dimensions of the projection in which the nearest row is looked up; rows that are near stay near in it."""
@@ -102,7 +125,7 @@ def count_copies(gallery: Tensor, query: Tensor) -> Copies:
 
 def copies_and_directions(gallery: Tensor, query: Tensor) -> tuple[Copies, Directions]:
     """Return what `count_copies` does, and the directions that it counts."""
-    rows = torch.cat([gallery, query])
+    rows = torch.cat(_in_one_precision(gallery, query))
     group = same_direction(rows)
     found = Directions(group[: len(gallery)], group[len(gallery) :])
     first = torch.from_numpy(np.unique(group, return_index=True)[1])
@@ -135,8 +158,9 @@ def same_direction(rows: Tensor) -> np.ndarray:
     shadow = _projected(rows)
     _, first, group = np.unique(shadow, axis=0, return_index=True, return_inverse=True)
     group = group.reshape(-1)
+    reach = _reach(rows, first)
     while True:
-        edges = _near(rows, shadow, first)
+        edges = _near(rows, shadow, first, reach)
         if not len(edges):
             break
         merged = _components(edges, len(first))
@@ -145,6 +169,36 @@ def same_direction(rows: Tensor) -> np.ndarray:
     order = np.argsort(np.argsort(first))
     numbered: np.ndarray = order[group]
     return numbered
+
+
+def _in_one_precision(gallery: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both sides as the coarser one holds them: a row in half precision is a copy of the row it was made of."""
+    for dtype in (torch.bfloat16, torch.float16):
+        if any(bool((rows.to(dtype).to(rows.dtype) == rows).all()) for rows in (gallery, query)):
+            return _rounded(gallery, dtype), _rounded(query, dtype)
+    return gallery, query
+
+
+def _rounded(rows: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return rows in the precision of ``dtype``; those that leave its range stay as they are."""
+    rounded = rows.to(dtype).to(rows.dtype)
+    fits = (rounded - rows).abs().amax(1) <= torch.finfo(dtype).eps * rows.abs().amax(1)
+    return torch.where(fits[:, None], rounded, rows)
+
+
+def _reach(rows: Tensor, first: np.ndarray) -> float:
+    """Return the distance within which unit rows are the same; ``first`` are rows of different places, in their order.
+
+    Some rows show how far the next one is that is no copy. Among all, it is nearer by the share that they are, if rows
+    lie on a curve; by less if they fill more dimensions.
+    """
+    picks = first[np.linspace(0, len(first) - 1, min(_SPREAD, len(first))).round().astype(int)]
+    unit = unit_rows(rows[torch.from_numpy(picks)].double())
+    distance = torch.cdist(unit, unit, compute_mode="donot_use_mm_for_euclid_dist")
+    apart = distance.masked_fill(distance <= SAME_DIRECTION, torch.inf).amin(1)
+    apart = apart[apart.isfinite()]
+    nearest = float(apart.median()) * len(picks) / len(first) if len(apart) else 0.0
+    return max(_EQUAL, min(_ROUNDING, _BELOW * nearest), min(SAME_DIRECTION, _FAR_BELOW * nearest))
 
 
 def _projected(rows: Tensor) -> np.ndarray:
@@ -156,24 +210,24 @@ def _projected(rows: Tensor) -> np.ndarray:
     return found
 
 
-def _near(rows: Tensor, shadow: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Return pairs ``(E, 2)`` of positions in ``first`` whose rows point the same way."""
+def _near(rows: Tensor, shadow: np.ndarray, first: np.ndarray, reach: float) -> np.ndarray:
+    """Return pairs ``(E, 2)`` of positions in ``first`` whose unit rows lie within ``reach``."""
     points = shadow[first]
     count = min(_CANDIDATES, len(points))
-    distance, nearest = KDTree(points).query(points, k=count, distance_upper_bound=SAME_DIRECTION)
+    distance, nearest = KDTree(points).query(points, k=count, distance_upper_bound=reach)
     distance, nearest = (part.reshape(len(points), -1) for part in (distance, nearest))
     ours, column = np.nonzero(np.isfinite(distance) & (nearest != np.arange(len(points))[:, None]))
     theirs = nearest[ours, column]
 
     pairs = torch.from_numpy(np.stack([ours, theirs], 1))
-    kept = [_is_same(rows, part, first) for part in torch.split(pairs, _TILE)]
+    kept = [_is_same(rows, part, first, reach) for part in torch.split(pairs, _TILE)]
     found: np.ndarray = pairs[torch.cat(kept)].numpy() if kept else pairs.numpy()
     return found
 
 
-def _is_same(rows: Tensor, pairs: Tensor, first: np.ndarray) -> Tensor:
+def _is_same(rows: Tensor, pairs: Tensor, first: np.ndarray, reach: float) -> Tensor:
     one, other = (unit_rows(rows[torch.from_numpy(first)[side]].double()) for side in pairs.T)
-    near: Tensor = torch.linalg.vector_norm(one - other, dim=1) <= SAME_DIRECTION
+    near: Tensor = torch.linalg.vector_norm(one - other, dim=1) <= reach
     return near
 
 

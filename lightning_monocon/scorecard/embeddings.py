@@ -62,7 +62,7 @@ class EmbeddingSet:
     Raises:
         TypeError: for tensors of the wrong kind of numbers.
         ValueError: for shapes that do not fit, NaN or infinity, too few rows, a single class, labels of one side only,
-            an unknown reading, or truths about other rows.
+            sides called gallery or query, an unknown reading, or truths about other rows.
 
     Example:
         >>> from lightning_monocon.scorecard.truths import QrelsTruth
@@ -246,6 +246,11 @@ def native(name: str, array: np.ndarray[Any, Any], where: str = "") -> np.ndarra
 
 def _check_rows(data: EmbeddingSet) -> None:
     check_choice("reading", data.reading, get_args(Reading))
+    if taken := [name for name in data.sides if name in _ROWS]:
+        raise ValueError(
+            f"`sides` must have other names than gallery and query, which are the rows of the set; got {taken[0]!r}: "
+            "rename it, in the truth too."
+        )
     for name, part in {"query": data.query, **{f"sides[{name!r}]": part for name, part in data.sides.items()}}.items():
         if part.shape[1] != data.dim:
             raise ValueError(

@@ -16,6 +16,7 @@ from lightning_monocon.functional.red_flags import (
 )
 from lightning_monocon.runs.record import History, late_change
 from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.truths.graded import GradedTruth
 from lightning_monocon.scorecard.truths.labels import MAJORITY, NEIGHBOURS
 
 STILL_LEARNING = 0.01
@@ -32,7 +33,7 @@ UNEQUAL_EPOCHS = 2.0
 
 
 def flags(score: Score) -> tuple[str, ...]:
-    """Return the flags of one score: its `red_flags`, leaks, repeated queries, thin classes and queries outside."""
+    """Return the flags of one score: `red_flags`, leaks, repeated queries or pairs, thin classes, queries outside."""
     fewer = f"{score.distinct} rows, fewer than {ROWS_PER_FEATURE} x {score.dim}"
     words = {
         "narrow_cone": f"narrow cone (mean cosine {score.mean_cosine:.4f}): read FVU, not RMSE",
@@ -43,7 +44,8 @@ def flags(score: Score) -> tuple[str, ...]:
     # Not the effective dimension: whether a low n99 is a collapse is for the verdict to say.
     figures = {"mean_cosine": score.mean_cosine, "rows": score.n, "distinct_rows": distinct}
     found = [words[flag.name] for flag in red_flags(figures, score.dim) if flag.name in words]
-    return (*found, *(_codes(score) if score.coded else _copies(score)), *_thin(score), *_outside(score))
+    copies = _codes(score) if score.coded else _leak(score)
+    return (*found, *_repeated_units(score), *copies, *_thin(score), *_outside(score))
 
 
 def training_flags(histories: Sequence[History], baseline: Sequence[History] = ()) -> tuple[str, ...]:
@@ -73,14 +75,22 @@ def _codes(score: Score) -> tuple[str, ...]:
     )
 
 
-def _copies(score: Score) -> tuple[str, ...]:
-    found = []
-    if score.distinct_query < (1 - REPEATED_SHARE) * score.n_query:
-        count = score.n_query - score.distinct_query
-        found.append(f"repeated queries ({count} of {score.n_query}): intervals over all queries are too narrow")
-    if score.leaked > LEAKED_SHARE * score.n_query:
-        found.append(f"leak ({score.leaked} of {score.n_query} queries are rows of the gallery, and find themselves)")
-    return tuple(found)
+def _repeated_units(score: Score) -> tuple[str, ...]:
+    if isinstance(score.truth, GradedTruth):
+        different, units, name = score.truth.different, score.truth.units, "pairs"
+    else:
+        different, units, name = score.distinct_query, score.n_query, "queries"
+        if score.coded:
+            return ()
+    if not different < (1 - REPEATED_SHARE) * units:
+        return ()
+    return (f"repeated {name} ({units - different} of {units}): intervals over all {name} are too narrow",)
+
+
+def _leak(score: Score) -> tuple[str, ...]:
+    if not score.leaked > LEAKED_SHARE * score.n_query:
+        return ()
+    return (f"leak ({score.leaked} of {score.n_query} queries are rows of the gallery, and find themselves)",)
 
 
 def _thin(score: Score) -> tuple[str, ...]:

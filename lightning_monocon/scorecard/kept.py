@@ -18,6 +18,7 @@ from typing import Literal
 from lightning_monocon.functional.red_flags import ACCURACY_LOSS, NEIGHBOURS_LOST
 from lightning_monocon.scorecard.ranking import Comparison
 from lightning_monocon.scorecard.scores import Score
+from lightning_monocon.scorecard.truths.graded import GradedTruth
 from lightning_monocon.scorecard.truths.truth import Kind
 
 MARGINS: Mapping[Kind, float] = {
@@ -44,7 +45,7 @@ class Kept:
     Attributes:
         outcome: ``"kept"``, ``"lost"``, or ``"open"`` where the queries are too few to tell.
         margin: Loss that is tolerated.
-        low: Lower end of the interval over queries, in which repeated queries do not count twice.
+        low: Lower end of the interval over queries, in which repeated queries or pairs do not count twice.
         high: Upper end.
         queries: Different queries of a seed.
         needed: Queries, all different, that would show in four of five cases that nothing is lost if nothing is.
@@ -82,9 +83,10 @@ def kept_of(comparison: Comparison, scores: Sequence[Score], margin: float | Non
 
 
 def _different(score: Score) -> float:
-    """Return the share of different queries; pairs are taken as they are, and codes cannot tell copies."""
-    is_known = score.truth.unit == "query" and not score.coded
-    return score.distinct_query / score.n_query if is_known else 1.0
+    """Return the share of different pairs, or of different queries, whose copies codes cannot tell."""
+    if isinstance(score.truth, GradedTruth):
+        return score.truth.different / score.truth.units
+    return 1.0 if score.coded else score.distinct_query / score.n_query
 
 
 def over_different(comparison: Comparison, share: float) -> tuple[float, float]:

@@ -82,6 +82,8 @@ def has_skill(scores: Sequence[Score]) -> bool:
     That is the deviation of the best constant answer; of other truths than labels, that of the arm itself.
     """
     constant, first = fmean(score.constant for score in scores), scores[0]
+    if first.truth.units < 2:  # one has no deviation, and shows nothing
+        return False
     spread = constant * (1 - constant) if first.truth.kind == "labels" else float(first.frontier.hits()[-1].var())
     noise = 2 * math.sqrt(spread / first.truth.units)
     return fmean(score.value for score in scores) - constant > noise

@@ -25,6 +25,14 @@ def test_the_means_are_the_correlations_of_scipy(rounded: bool) -> None:
     np.testing.assert_allclose([float(values.mean()) for values in found], expected, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("scale", [1e-309, 1e-200, 1e200, 1e307], ids=str)
+def test_scores_of_any_magnitude_correlate_alike(scale: float) -> None:
+    predicted, scores = series()
+    expected = stats.pearsonr(predicted, scores).statistic
+    for pair in ((predicted, scale * scores), (scale * predicted, scores)):
+        np.testing.assert_allclose(float(pearson_values(*pair).mean()), expected, rtol=0, atol=1e-12)
+
+
 def test_the_values_of_pearson_are_the_closed_form() -> None:
     x, y = (stats.zscore(part.numpy()) for part in series())
     r = np.mean(x * y)

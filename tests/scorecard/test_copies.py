@@ -48,6 +48,62 @@ def test_rows_of_a_narrow_cone_are_different() -> None:
     assert count_copies(rows[:400], rows[400:]) == (400, 100, 0, False)
 
 
+@pytest.mark.parametrize("scale", [1e-2, 1e-4, 1e-6, 1e-7], ids=str)
+def test_a_narrow_cone_leaks_nothing_but_its_own_rows(scale: float) -> None:
+    rows = 1 + scale * _rows(600, 16)
+    assert count_copies(rows[:500], rows[500:])[2:] == (0, False)
+    assert count_copies(rows[:500], rows[480:]).leaked == 20
+
+
+def test_noise_that_no_search_notices_makes_no_other_row() -> None:
+    gallery = _rows(1000, 64)
+    asked = gallery[:100].repeat(20, 1) + 1e-6 * _rows(2000, 64, seed=1)
+    assert count_copies(gallery, torch.cat([asked, _rows(50, 64, seed=2)])) == (1000, 150, 2000, False)
+
+
+def test_a_network_that_runs_in_other_batches_gives_the_same_rows() -> None:
+    inputs = _rows(300, 64)
+    layers = [_rows(256, 64, seed=1) / 8, *(_rows(256, 256, seed=seed) / 11 for seed in range(2, 8))]
+
+    def embed(rows: Tensor) -> Tensor:
+        for layer in layers:
+            rows = (rows @ layer.to(rows).T).relu()
+        return rows
+
+    exact, rounded = embed(inputs.double()).float(), embed(inputs)
+    assert count_copies(exact, rounded).leaked == 300
+    assert count_copies(exact[:150], rounded[150:]).leaked == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shift", [0, 20], ids=["spread", "cone"])
+def test_a_row_in_half_precision_is_a_copy_on_either_side(dtype: torch.dtype, shift: float) -> None:
+    gallery, other = _rows(1000, 64) + shift, _rows(50, 64, seed=1) + shift
+    query = torch.cat([gallery[:50], other])
+    assert count_copies(gallery, query.to(dtype).float()) == (1000, 100, 50, False)
+    assert count_copies(gallery.to(dtype).float(), query) == (1000, 100, 50, False)
+
+
+@pytest.mark.parametrize("tiny", [1e-12, 1e12], ids=str)
+def test_rows_outside_the_range_of_half_precision_stay_as_they_are(tiny: float) -> None:
+    gallery = _rows(200, 16).half().float()
+    assert count_copies(gallery, tiny * _rows(80, 16, seed=1)) == (200, 80, 0, False)
+
+
+def test_rows_on_a_curve_are_not_accused() -> None:
+    """They lie nearer to each other than any others: 30,000 on a closed curve of length 6, in 64 dimensions."""
+    angle = 2 * torch.pi * torch.rand(33_000, 1, generator=torch.Generator().manual_seed(0))
+    rows = torch.cat([angle.sin(), angle.cos()], 1) @ torch.linalg.qr(_rows(64, 2))[0].T
+    found = count_copies(rows[:30_000], rows[30_000:])
+    assert found.leaked < 0.01 * 3000 and found.distinct > 0.98 * 30_000
+
+
+@pytest.mark.parametrize("shift", [100, 3e4], ids=str)
+def test_a_scaled_copy_in_a_cone_is_a_copy(shift: float) -> None:
+    rows = _rows(600, 16) + shift
+    assert count_copies(torch.cat([rows[:500], 3.3 * rows[:90]]), 0.7 * rows[400:]) == (500, 200, 100, False)
+
+
 def test_rows_that_are_all_equal_or_zero_are_one() -> None:
     assert same_direction(torch.zeros(50, 3)).max() == 0
     assert count_copies(torch.ones(3000, 8) * torch.arange(1, 3001)[:, None], torch.ones(2, 8))[:3] == (1, 1, 2)

@@ -67,6 +67,8 @@ def test_a_file_of_others_is_named_after_itself(tmp_path: Path) -> None:
         ({"query": torch.randn(6, 3)}, r"`query` must have the gallery's 4 dimensions; got 3"),
         ({"gallery_labels": torch.ones(10).long()}, r"`gallery_labels` must hold at least 2 classes"),
         ({"query_labels": torch.full((6,), 7)}, r"`query_labels` must share a class with the gallery"),
+        ({"sides": {"query": torch.ones(3, 4)}}, r"`sides` must have other names than gallery and .*; got 'query'"),
+        ({"sides": {"gallery": torch.ones(3, 4)}}, r"`sides` must have other names .*; got 'gallery'"),
         ({"gallery": torch.randn(4, 4), "gallery_labels": torch.arange(4)}, r"`gallery` must have at least 5 rows"),
     ],
 )

@@ -10,8 +10,10 @@ import torch
 
 from lightning_monocon.functional.paired_mean import paired_mean
 from lightning_monocon.scorecard import EmbeddingSet, LabelTruth, Score, measure
+from lightning_monocon.scorecard.flags import flags
 from lightning_monocon.scorecard.kept import kept_of, queries_needed
 from lightning_monocon.scorecard.ranking import Comparison, compare
+from lightning_monocon.scorecard.truths import GradedTruth
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,20 @@ def test_queries_that_are_repeated_count_once(score: Score) -> None:
     once, repeated = kept_of(wide, [score]), kept_of(narrow, [often])
     assert (repeated.low, repeated.high, repeated.queries) == pytest.approx((once.low, once.high, once.queries))
     assert kept_of(narrow, [replace(often, coded=True)]).low == pytest.approx(narrow.low)
+
+
+def test_pairs_that_are_repeated_count_once_either_way_round() -> None:
+    rows, one = torch.randn(50, 8, generator=torch.Generator().manual_seed(0)), torch.arange(25)
+    pairs = GradedTruth("pairs", one, one + 25, torch.arange(25.0))
+    left, right = torch.cat([pairs.left, pairs.right]), torch.cat([pairs.right, pairs.left])
+    often = GradedTruth("pairs", left.repeat(30), right.repeat(30), pairs.scores.repeat(60))
+    assert (pairs.different, often.different) == (25, 25)
+    few, many = (measure(EmbeddingSet(rows, None, rows, truths=(truth,)), dims=(8,)) for truth in (pairs, often))
+    once, repeated = kept_of(_comparison(0.0, 0.05), [few]), kept_of(_comparison(0.0, 0.05 / 60**0.5), [many])
+    assert (once.outcome, repeated.outcome, repeated.queries) == ("open", "open", 25)
+    assert (repeated.low, repeated.high) == pytest.approx((once.low, once.high))
+    assert "repeated pairs (1475 of 1500): intervals over all pairs are too narrow" in flags(many)
+    assert not any(text.startswith("repeated") for text in flags(few))
 
 
 def test_the_recommended_queries_show_that_nothing_is_lost_in_four_of_five_cases() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,7 +17,8 @@ from lightning_monocon.scorecard.ranking import compare
 from lightning_monocon.scorecard.render.sentences import bottom_line
 from lightning_monocon.scorecard.render.text import as_text
 from lightning_monocon.scorecard.scoring import scorecard_of
-from lightning_monocon.scorecard.smallest import smallest_form
+from lightning_monocon.scorecard.smallest import has_skill, smallest_form
+from lightning_monocon.scorecard.truths import QrelsTruth
 
 Planted = Callable[..., EmbeddingSet]
 
@@ -168,6 +170,16 @@ def test_a_baseline_without_skill_holds_nothing_back(planted: Planted) -> None:
     assert card.smallest is None
     said = "The whole encoder finds no more than chance, so nothing can be compared with it."
     assert str(bottom_line(card)) == f"Bottom line: {said}"
+
+
+def test_one_query_shows_no_skill_and_needs_no_warning(planted: Planted) -> None:
+    data, one = planted(), torch.zeros(1).long()
+    qrels = QrelsTruth(query=one, row=one, grade=torch.ones_like(one), queries=1, rows=len(data.gallery))
+    found = measure(EmbeddingSet(data.gallery, None, data.gallery[:1], truths=(qrels,)), dims=(16,))
+    assert found.value == 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not has_skill([found])
 
 
 def test_only_storages_that_were_measured_are_named(planted: Planted) -> None:

@@ -87,6 +87,12 @@ class GradedTruth:
         return len(self.scores)
 
     @property
+    def different(self) -> int:
+        """Number of different pairs: one that is listed again, either way round, is no further evidence."""
+        low, high = torch.minimum(self.left, self.right), torch.maximum(self.left, self.right)
+        return len(torch.unique(torch.stack([low, high], 1), dim=0))
+
+    @property
     def key(self) -> str:
         """Digest of the pairs and their scores."""
         return digest(self.kind, self.left, self.right, self.scores)
