@@ -38,7 +38,7 @@ class Population:
         seed_deviation: Standard deviation in points of a run's true accuracy around its arm's.
         wild: How many times as much the runs of the first arm vary.
         lead: Points by which the first arm is better.
-        alike: Whether a run is as far off at one size as at every other; else each size is drawn anew.
+        alike: Whether a run is as far off at one size as at every other; else each size is drawn independently.
     """
 
     arms: int
@@ -171,7 +171,7 @@ def _shown(row: Row) -> Row:
 
 
 def _named(of: Population) -> Row:
-    deviation = f"{of.seed_deviation:g}{'' if of.alike else ', anew at each size'}"
+    deviation = f"{of.seed_deviation:g}{'' if of.alike else ', independent at each size'}"
     wild = f"; first arm {of.wild * of.seed_deviation:g}" if of.wild != 1 else ""
     return {"arms": of.arms, "seeds": of.seeds, "queries": of.queries, "seed deviation": deviation + wild}
 

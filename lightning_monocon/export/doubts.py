@@ -35,7 +35,7 @@ MARGINS: Mapping[Kind, float] = {
 
 LESS_FOUND = "it finds less than the encoder does; possible causes: a short run, or too narrow a model"
 LITTLE_HELD = "the dimensions that hold 99 % of the variance find little of what the whole output or the encoder finds"
-OTHERS = "a change, of which nobody knows whether it is for the better"
+OTHERS = "a change, which may be for the better or for the worse"
 UNSKILLED = "say nothing of these vectors, since the encoder itself is not shown to find more than chance"
 _HALF = (
     "The exported vectors keep less than half of what the encoder finds",

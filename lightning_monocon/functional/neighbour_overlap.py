@@ -40,7 +40,7 @@ def places_in(rows: Tensor, lists: Tensor) -> Tensor:
 def reference_recall(found: Tensor, reference: Tensor, k: int = 10, depth: int = 100) -> Tensor:
     """Return the share of the reference's k nearest rows that are among the first ``depth`` found, for each query.
 
-    What a second stage could still give back that ranks ``depth`` candidates anew with the reference; with ``depth``
+    What a second stage could still give back that ranks ``depth`` candidates again with the reference; with ``depth``
     equal to ``k`` it is `neighbour_overlap`.
 
     Args:

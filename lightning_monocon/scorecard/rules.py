@@ -132,7 +132,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "compact, but other neighbours",
         lambda f: f.fewer and f.kept_loss.outcome == "lost",
-        "fewer dimensions, but other rows are nearest: a change, of which nobody knows whether it is for the better",
+        "fewer dimensions, but other rows are nearest: a change, which may be for the better or for the worse",
         ("neighbours",),
     ),
     Rule("not enough queries to tell", _open, OPEN, tuple(kind for kind in EVERY if kind != "graded")),
@@ -153,7 +153,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "other neighbours",
         lambda f: f.whole_loss.outcome == "lost",
-        "no fewer dimensions, and other rows are nearest: a change, of which nobody knows whether it is for the better",
+        "no fewer dimensions, and other rows are nearest: a change, which may be for the better or for the worse",
         ("neighbours",),
     ),
     Rule(MORE_ACCURATE, _ahead, "no fewer dimensions, but more is found", ANSWERED),

@@ -12,7 +12,7 @@ of freedom. So two things are taken as given, and `benchmarks/scorecard_error_ra
 * The seeds of all arms vary alike. Their error is estimated from all arms at a size, with ``(A - 1) (S - 1)`` degrees
   of freedom, unless the two arms in question differ more.
 * A run that is off is partly off at all sizes. Its critical value lies halfway between that of one size, which is right
-  if a run is off by the same everywhere, and that of all sizes, which is right if it is off anew at each.
+  if a run is off by the same everywhere, and that of all sizes, which is right if it is off independently at each.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ def test_without_any_truth_the_neighbours_are_asked(data: Data, tmp_path: Path) 
     text = (tmp_path / "out" / "README.md").read_text()
     assert "\n\nWhat is lost: nothing but the encoder's own neighbours is known of these rows. 9" in text
 
-    with pytest.warns(DoubtfulExportWarning, match=r"^The head's output finds other neighbours \(a change, of which"):
+    with pytest.warns(DoubtfulExportWarning, match=r"^The head's output finds other neighbours \(a change, which may"):
         exported(headed(12), data, tmp_path / "changed", dim=12)
     fault = r"keep less than half of the encoder's neighbours that the head's whole output has: overlap@10 with the enc"
     with pytest.raises(ValueError, match=fault):

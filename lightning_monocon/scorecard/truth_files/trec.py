@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read TREC qrels: lines of query id, a field that nobody uses, row id and relevance, without a header."""
+"""Read TREC qrels: lines of query id, an unused field, row id and relevance, without a header."""
 
 from __future__ import annotations
 
