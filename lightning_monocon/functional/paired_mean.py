@@ -29,9 +29,6 @@ Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 
-POWER = 0.8
-"""Chance of showing what is true that a recommended number of queries must give."""
-
 _ADDED = 2.0
 """Sum of squares of one unit won and one lost in full."""
 
@@ -81,26 +78,6 @@ class PairedMean:
         """Return the interval over units alone: other queries, but the same trained models."""
         reach = student(z, self.units - 1) * self.units_error
         return self.difference - reach, self.difference + reach
-
-    def units_needed(self, margin: float) -> int | None:
-        """Return how many units would show a loss of less than ``margin`` if nothing is lost, four times out of five.
-
-        Args:
-            margin: The loss that is tolerated, above 0.
-
-        Returns:
-            The number, at least today's; None if no number is enough, because the seeds alone differ by too much.
-        """
-        z = deviations(CONFIDENCE)
-        # Aimed at the lower end, which is below the mean by the reach, and the mean itself may fall short by chance.
-        allowed = margin / (1 + deviations(2 * POWER - 1) / z)
-        # What is fixed is the seeds' own part, without the share of the seed error that the queries cause.
-        rest = max(self.units_error**2 - self.shared_error**2, 0.0)
-        fixed = student(z, self.freedom) ** 2 * max(self.seed_error**2 - rest, 0.0) if self.seeds > 1 else 0.0
-        if fixed >= allowed**2:
-            return None
-        moving = max(self.reach(z) ** 2 - fixed, 0.0)
-        return max(math.ceil(self.units * moving / (allowed**2 - fixed)), math.ceil(self.units))
 
 
 def paired_mean(differences: Sequence[Floats]) -> PairedMean:

@@ -74,18 +74,6 @@ class Comparison:
         """Whether either arm is better by more than the noise; for a lead ask ``ahead``."""
         return self.ahead or self.behind
 
-    def loses_less_than(self, margin: float) -> bool:
-        """Return whether the interval rules out that ``arm`` is worse by ``margin`` or more (non-inferiority)."""
-        return self.low > -margin
-
-    def queries_needed(self, margin: float) -> int | None:
-        """Return how many queries would rule out a loss of ``margin``, four times out of five if nothing is lost.
-
-        Returns:
-            The number, at least today's; None if no number is enough, because the seeds alone differ by too much.
-        """
-        return self.errors.units_needed(margin)
-
 
 @dataclass(frozen=True)
 class Form:
