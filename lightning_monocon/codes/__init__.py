@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fit codes that store a vector in few bytes, encode rows with them and score queries against the codes."""
+
+from __future__ import annotations
+
+from lightning_monocon.codes.codec import Codec
+from lightning_monocon.codes.fitting import FittingRows, FittingStream
+from lightning_monocon.codes.levels import LevelQuantiser
+from lightning_monocon.codes.quantiser import Quantiser
+from lightning_monocon.codes.space import Space
+
+__all__ = ["Codec", "FittingRows", "FittingStream", "LevelQuantiser", "Quantiser", "Space"]

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encode rows into bytes, decode them and score queries against them: a space and a quantiser that were fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_monocon.codes.quantiser import Quantiser
+from lightning_monocon.codes.space import Space
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+@dataclass(frozen=True, eq=False)
+class Codec:
+    """Turn rows into codes of few bytes, and score float queries against the codes.
+
+    Every method takes NumPy arrays or tensors and returns what it was given.
+
+    Attributes:
+        name: Such as ``"transform-32"``.
+        family: Family that fitted it, such as ``"transform"``.
+        space: Map from rows to the coordinates that are quantised.
+        quantiser: Coordinates to bytes and back.
+    """
+
+    name: str
+    family: str
+    space: Space
+    quantiser: Quantiser
+
+    @property
+    def bytes_per_vector(self) -> int:
+        """Bytes of one code."""
+        return self.quantiser.bytes
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a row."""
+        return self.space.matrix.shape[1]
+
+    def encode(self, rows: Array) -> Array:
+        """Return the codes ``(N, bytes_per_vector)`` uint8 of rows ``(N, D)``."""
+        return _like(rows, self.quantiser.encode(self.space.coordinates(_tensor(rows))))
+
+    def decode(self, codes: Array) -> Array:
+        """Return codes ``(N, bytes_per_vector)`` as rows ``(N, D')`` float32 of the scoring space."""
+        return _like(codes, self.space.points(self.quantiser.decode(_tensor(codes))))
+
+    def score(self, queries: Array, codes: Array) -> Array:
+        """Return the scores ``(Q, N)`` float32 of float queries ``(Q, D)`` against codes; more is nearer."""
+        return _like(queries, self.space.queries(_tensor(queries)) @ self.decode(_tensor(codes)).T)
+
+    def score_codes(self, first: Array, second: Array) -> Array:
+        """Return the scores ``(M, N)`` float32 of codes ``(M, B)`` against codes ``(N, B)``; more is nearer."""
+        return _like(first, self.decode(_tensor(first)) @ self.decode(_tensor(second)).T)
+
+    def description(self) -> Mapping[str, Any]:
+        """Return what is not a tensor, as plain values for JSON."""
+        space = {"similarity": self.space.similarity, "scoring": self.space.scoring}
+        quantiser = {"kind": self.quantiser.kind, **self.quantiser.description()}
+        return {"name": self.name, "family": self.family, "space": space, "quantiser": quantiser}
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return the tables, by name."""
+        tables = {f"quantiser.{name}": table for name, table in self.quantiser.tensors().items()}
+        return {"space.mean": self.space.mean, "space.matrix": self.space.matrix, **tables}
+
+
+def _tensor(array: np.ndarray | Tensor) -> Tensor:
+    return array if isinstance(array, Tensor) else torch.from_numpy(array)
+
+
+@overload
+def _like(given: np.ndarray, result: Tensor) -> np.ndarray: ...
+@overload
+def _like(given: Tensor, result: Tensor) -> Tensor: ...
+def _like(given: np.ndarray | Tensor, result: Tensor) -> np.ndarray | Tensor:
+    return result if isinstance(given, Tensor) else result.numpy()

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fit a transform code: principal components, bits by reverse water-filling, Lloyd-Max levels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.codes.codec import Codec
+from lightning_monocon.codes.fitting import FittingRows
+from lightning_monocon.codes.levels import LevelQuantiser
+from lightning_monocon.codes.space import Scoring, Space
+from lightning_monocon.functional.spectrum import components_from_moments
+
+_MOST_BITS = 8
+
+
+def fit_transform(rows: FittingRows, size: int, scoring: Scoring = "whole") -> Codec:
+    """Fit a transform code of ``size`` bytes.
+
+    Args:
+        rows: What to fit on.
+        size: Bytes of a code.
+        scoring: What a score estimates.
+    """
+    found = components_from_moments(rows.statistics)
+    bits = allocate_bits(found.variances, 8 * size)
+    kept = int((bits > 0).sum())
+    space = Space(found.mean.float(), found.components[:kept].float(), rows.similarity, scoring)
+    coordinates = rows.sample.double() @ space.matrix.double().T - space.offset
+    levels = lloyd_max(coordinates, bits[:kept])
+    return Codec(f"transform-{size}", "transform", space, LevelQuantiser(bits[:kept], levels))
+
+
+def allocate_bits(variances: Tensor, total: int) -> Tensor:
+    """Give ``total`` bits to components one at a time, each to the largest distortion that is left.
+
+    A bit quarters a component's distortion (6 dB), so this is reverse water-filling in whole bits.
+
+    Returns:
+        ``(D,)`` int64, from 0 to 8, descending.
+    """
+    bits = torch.zeros(len(variances), dtype=torch.int64)
+    left = variances.double().clone()
+    for _ in range(total):
+        j = int(left.argmax())
+        bits[j] += 1
+        left[j] = left[j] / 4 if bits[j] < _MOST_BITS else 0.0
+    return bits
+
+
+def lloyd_max(coordinates: Tensor, bits: Tensor, rounds: int = 50) -> Tensor:
+    """Return the levels ``(k, 2 ** max(bits))`` float32 that minimise the squared error of each column's own sample."""
+    levels = torch.zeros(len(bits), 2 ** int(bits.max()), dtype=torch.float64)
+    for j, count in enumerate((2**bits).tolist()):
+        column = coordinates[:, j].sort().values
+        sums = torch.cat([column.new_zeros(1), column.cumsum(0)])
+        own = torch.quantile(column, (torch.arange(count, dtype=torch.float64) + 0.5) / count)
+        for _ in range(rounds):
+            edges = torch.searchsorted(column, (own[1:] + own[:-1]) / 2, right=True)
+            ends = torch.cat([edges.new_zeros(1), edges, edges.new_tensor([len(column)])])
+            size = ends.diff()
+            own = torch.where(size > 0, sums[ends].diff() / size.clamp_min(1), own)
+        levels[j, :count] = own
+    return levels.float()
