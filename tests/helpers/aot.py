@@ -16,12 +16,18 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 TARGETS = ("sm_80", "sm_90", "gfx942")
 # bytes of shared memory one program may use: NVIDIA's opt-in limit per block; a CDNA3 compute unit's local memory
 SHARED_LIMIT = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024}
+
+
+def since_triton_38(later: int, before: int) -> int:
+    """Return what holds for the installed Triton: 3.8 stages one more operand of some products in shared memory."""
+    return later if tuple(map(int, version("triton").split(".")[:2])) >= (3, 8) else before
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def _thirty_two(dot: Mode, dw: Mode, stages: int, swap: bool) -> Configuration:
 
 _IEEE = Launch("ieee", (32, 32, 32), 4, 3)  # scalar units: larger tiles spill
 _NARROW = Launch("bf16x6", (64, 32, 32), 4, 3)  # split products of 64 x 64 spill on sm_80
+_NARROWEST = _NARROW._replace(tile=(32, 32, 32))  # and with Triton 3.8 six products of 64 x 32 where dW is summed
 
 TABLE: dict[str, dict[Mode, Configuration]] = {
     "sm_80": {
@@ -80,7 +81,7 @@ TABLE: dict[str, dict[Mode, Configuration]] = {
         "fp16": _sixteen("fp16", 3, 3, swap=True),
         "tf32": _thirty_two("tf32", "tf32", 3, swap=True),
         "bf16x3": _thirty_two("bf16x3", "bf16x3", 3, swap=True)._replace(both=_NARROW._replace(dot="bf16x3")),
-        "bf16x6": Configuration(_NARROW._replace(swap=True), _NARROW, _NARROW, _NARROW),
+        "bf16x6": Configuration(_NARROW._replace(swap=True), _NARROW, _NARROWEST, _NARROWEST),
         "ieee": Configuration(_IEEE._replace(swap=True), _IEEE, _IEEE, _IEEE),
     },
     "sm_90": {

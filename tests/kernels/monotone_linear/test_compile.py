@@ -8,8 +8,8 @@ from helpers import aot
 
 pytest.importorskip("triton", reason="compiles kernels")
 
-# Bytes of shared memory of the largest launch: more would mean another tile than the table's.
-LARGEST = {"sm_80": 50176, "sm_90": 90112, "gfx942": 24576}
+# Bytes of shared memory of the largest launch, with Triton 3.8 and before: more would mean another tile.
+LARGEST = {"sm_80": (61440, 50176), "sm_90": (90112, 90112), "gfx942": (24576, 24576)}
 
 
 def assert_clean(found: list[dict[str, object]]) -> None:
@@ -22,7 +22,7 @@ def test_every_launch_compiles_without_a_spill(target: str) -> None:
     found = aot.report("helpers.monotone_launches", target)
     assert len(found) >= 10
     assert_clean(found)
-    assert max(row["shared"] for row in found) == LARGEST[target] <= aot.SHARED_LIMIT[target]
+    assert max(row["shared"] for row in found) == aot.since_triton_38(*LARGEST[target]) <= aot.SHARED_LIMIT[target]
 
 
 @pytest.mark.slow
