@@ -16,6 +16,7 @@ from torch import Tensor
 from lightning_monocon.data.text.pair_files import finite_numbers
 from lightning_monocon.data.text.pair_formats import read_columns
 from lightning_monocon.inference.shards import Ids
+from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.truth_files.ids import check_known, ids_of, rows_of
 
 _LEFT, _RIGHT, _SCORE = ("id1", "sentence1"), ("id2", "sentence2"), ("score",)
@@ -85,6 +86,11 @@ def read_pair_scores(path: str | Path, within: tuple[float, float] | None = None
         ValueError: If it is not such a table, lacks a column, or a score is not a number of the scale.
     """
     path = Path(path)
+    with named("pairs", "path", "columns"):
+        return _pair_scores(path, within)
+
+
+def _pair_scores(path: Path, within: tuple[float, float] | None) -> PairScores:
     table = read_columns(path, [_LEFT, _RIGHT, _SCORE])
     left, right, score = table.column_names
     by_text = left == _LEFT[1]

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="the text extra is not installed")
 
-from lightning_monocon.scorecard.truth_files.beir import read_beir
+from lightning_monocon.scorecard import read_beir
 
 CORPUS = [{"_id": "d1", "title": "Ants", "text": " They walk."}, {"_id": "02", "title": "", "text": "Bees fly."}]
 QUERIES = [{"_id": "q1", "text": "Who walks?", "metadata": {"a": [1]}}, {"_id": "q2", "text": "Who flies?"}]
@@ -40,12 +40,22 @@ def test_gzipped_documents_without_titles(tmp_path: Path) -> None:
     assert (found.corpus_ids, found.corpus_texts) == (("1", "2"), ("a", ""))
 
 
+def test_ids_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path, [{"_id": 1, "text": "a"}, {"_id": "1", "text": "b"}])
+    with pytest.raises(
+        ValueError, match=r"`folder` must .* '_id' of .* has a number .* in row 0 and a text in row 1; wr"
+    ):
+        read_beir(folder)
+
+
 def test_a_missing_file_and_a_repeated_id(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"`path` must have every id once; .*corpus.jsonl' has 'd1' twice\. Remove"):
+    with pytest.raises(ValueError, match=r"`folder` must have every id once; .*corpus.jsonl' has 'd1' twice\. Remove"):
         read_beir(written(tmp_path / "twice", [*CORPUS, CORPUS[0]]))
     folder = written(tmp_path / "short")
     (folder / "queries.jsonl").unlink()
-    with pytest.raises(FileNotFoundError, match=r"none at .*queries\.jsonl"):
+    with pytest.raises(FileNotFoundError, match=r"`folder` must be in BEIR's layout, .*short' has no queries\.jsonl\."):
         read_beir(folder)
-    with pytest.raises(FileNotFoundError, match=r"none at .*dev\.tsv"):
+    with pytest.raises(
+        FileNotFoundError, match=r"with qrels/dev\.tsv; .* has none. Name one of its files: .*test\.tsv\."
+    ):
         read_beir(written(tmp_path / "split"), split="dev")
