@@ -262,10 +262,11 @@ def _opened(files: Sequence[str | Path], ids: str) -> _Sides:
         return _Sides(CorpusRows(shards, "gallery"), CorpusRows(shards, "query"), path.resolve().name, None)
     there = array_names(path)
     if not {"gallery", "query"} <= {*there}:
+        held = ", ".join(filter(None, there)) or "one array without a name"
         raise ValueError(
             "`files` must be a gallery and a query, in two files or as the arrays gallery and query of one; "
-            f"{str(path)!r} alone holds {', '.join(filter(None, there)) or 'one array without a name'}. Give the queries "
-            "in a second file; without any, set a part of the rows aside for them."
+            f"{str(path)!r} alone holds {held}. Give the queries in a second file; without any, set a part of the "
+            "rows aside for them."
         )
     parts = [_part(path, there, part) for part in ("gallery", "query")]
     return _Sides(parts[0], parts[1], path.stem, None)
