@@ -251,25 +251,31 @@ def _opened(files: Sequence[str | Path], ids: str) -> _Sides:
             f"`files` must be a gallery and a query, or one place that holds both, with --qrels, --pairs, --truth, "
             f"--ids, folders and globs; got {len(files)}."
         )
-    path = Path(files[0])
-    if path.is_dir():
-        check_has_vectors(path)
-        parts = Shards(path).parts if (path / "space.json").is_file() else []
-        if parts != ["gallery", "query"]:
-            there = f"holds {', '.join(parts)} alone" if parts else "is no folder that `monocon predict` wrote"
-            raise ValueError(f"`files` must be a gallery and a query; {str(path)!r} {there}. Give two places.")
-        shards = Shards(path)
-        return _Sides(CorpusRows(shards, "gallery"), CorpusRows(shards, "query"), path.resolve().name, None)
+    return _folder(Path(files[0])) if Path(files[0]).is_dir() else _file(Path(files[0]))
+
+
+def _folder(path: Path) -> _Sides:
+    """Open gallery and query of a folder that `monocon predict` wrote."""
+    check_has_vectors(path)
+    shards = Shards(path) if (path / "space.json").is_file() else None
+    if shards is None or shards.parts != ["gallery", "query"]:
+        found = f"holds {', '.join(shards.parts)} alone" if shards else "is no folder that `monocon predict` wrote"
+        raise ValueError(f"`files` must be a gallery and a query; {str(path)!r} {found}. Give two places.")
+    return _Sides(CorpusRows(shards, "gallery"), CorpusRows(shards, "query"), path.resolve().name, None)
+
+
+def _file(path: Path) -> _Sides:
+    """Open gallery and query of one file."""
     there = array_names(path)
     if not {"gallery", "query"} <= {*there}:
-        held = ", ".join(filter(None, there)) or "one array without a name"
+        found = ", ".join(filter(None, there)) or "one array without a name"
         raise ValueError(
             "`files` must be a gallery and a query, in two files or as the arrays gallery and query of one; "
-            f"{str(path)!r} alone holds {held}. Give the queries in a second file; without any, set a part of the "
+            f"{str(path)!r} alone holds {found}. Give the queries in a second file; without any, set a part of the "
             "rows aside for them."
         )
-    parts = [_part(path, there, part) for part in ("gallery", "query")]
-    return _Sides(parts[0], parts[1], path.stem, None)
+    gallery, query = (_part(path, there, part) for part in ("gallery", "query"))
+    return _Sides(gallery, query, path.stem, None)
 
 
 def _part(path: Path, there: Sequence[str], part: str) -> RowSource:

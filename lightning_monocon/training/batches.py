@@ -77,8 +77,9 @@ def _is_pair(first: object, second: object) -> bool:
     """Return whether two parts of a batch are inputs of one kind: tensors of a shape, or mappings of the same keys."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         return first.keys() == second.keys()
-    tensors = isinstance(first, Tensor) and isinstance(second, Tensor)
-    return tensors and first.ndim > 1 and first.shape == second.shape and first.dtype == second.dtype
+    if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+        return False
+    return first.ndim > 1 and first.shape == second.shape and first.dtype == second.dtype
 
 
 def check_one_input(batch: object) -> None:

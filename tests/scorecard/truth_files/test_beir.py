@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pyarrow", reason="the text extra is not installed")
 
+from lightning_monocon.cli import main
+from lightning_monocon.encoders.text.source import PACKAGED, locate
 from lightning_monocon.scorecard import read_beir
 
 CORPUS = [{"_id": "d1", "title": "Ants", "text": " They walk."}, {"_id": "02", "title": "", "text": "Bees fly."}]
@@ -59,3 +62,18 @@ def test_a_missing_file_and_a_repeated_id(tmp_path: Path) -> None:
         FileNotFoundError, match=r"with qrels/dev\.tsv; .* has none. Name one of its files: .*test\.tsv\."
     ):
         read_beir(written(tmp_path / "split"), split="dev")
+
+
+def test_the_example_of_the_documentation_embeds_and_scores_a_folder(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sentence_transformers", reason="the text extra is not installed")
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "BEIR", [*CORPUS, *({"_id": f"d{row}", "text": f"{row} trees grow."} for row in range(3, 40))])
+    text = (root / "docs" / "scorecard.md").read_text(encoding="utf-8").partition("A folder in BEIR's layout")[2]
+    code, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    command, *_ = re.findall(r"`monocon (score [^`]*)`", text)
+    exec(compile(code.replace('"all-MiniLM-L6-v2"', repr(locate(PACKAGED)[0])), "docs/scorecard.md", "exec"), {})
+    main([*command.split(), "--dims", "4"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The gallery has 39 rows, and there are 2 queries" in said and "nDCG@10" in said
