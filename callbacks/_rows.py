@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_monocon.callbacks._watcher import OnError, Watcher, harmless
 from lightning_monocon.inference.outputs import LayerTap, taken
-from lightning_monocon.inference.rank_rows import Share, loaders_of, shares
+from lightning_monocon.inference.rank_rows import Share, loaders_of, samples_of, shares
 
 
 class RowsWatcher(Watcher):
@@ -30,6 +30,7 @@ class RowsWatcher(Watcher):
         self.layer, self.name = layer, name
         self._tap = LayerTap(layer)
         self._shares: list[Share] = []
+        self._samples: list[int | None] = []
 
     def _reset(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop the rows of the last validation; the shares of the loaders are known."""
@@ -56,6 +57,7 @@ class RowsWatcher(Watcher):
     def _prepare(self, trainer: Trainer, pl_module: LightningModule, loaders: list[object]) -> None:
         # the rows of a single loader are split by their numbers
         self._shares = shares(loaders, numbered=len(loaders) == 1, placed=self._needs_places(trainer))
+        self._samples = [samples_of(loader) for loader in loaders]
         self._check_name(trainer)
         self._reset(trainer, pl_module)
 

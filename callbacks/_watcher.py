@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Concatenate, Literal, ParamSpec, TypeVar, cast, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
@@ -63,22 +64,42 @@ class Watcher(Callback):
         self.error: Exception | None = None
         """The error that made the callback stop watching."""
         self._logged: set[str] = set()
+        self._warned: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Watch again, whatever happened in an earlier run."""
         self.error = None
-        self._logged = set()
+        self._logged, self._warned = set(), set()
 
     def log_figures(self, pl_module: LightningModule, figures: Mapping[str, Tensor | float]) -> None:
         """Log figures that are equal on all ranks; every rank must call it.
 
         NaN stands for a figure that cannot be computed, and is left out. It is logged, though, if the name was logged
-        before or is monitored, so that a monitor neither misses it nor takes an old value for it.
+        before or is monitored, so that a monitor neither misses it nor takes an old value for it. If that ends the
+        run, since `EarlyStopping` stops at NaN, a warning says so.
         """
         wanted = self._logged | monitored(pl_module)
         found = {name: value for name, value in figures.items() if name in wanted or not math.isnan(float(value))}
         self._logged |= found.keys()
         pl_module.log_dict(found, sync_dist=True)  # averages equal values
+        self._warn_before_a_stop(pl_module, {name for name, value in found.items() if math.isnan(float(value))})
+
+    def _warn_before_a_stop(self, pl_module: LightningModule, unknown: set[str]) -> None:
+        """Warn, once for each figure, that early stopping ends the run because the figure is NaN."""
+        if pl_module.trainer.state.fn != TrainerFn.FITTING:
+            return
+        stopping = {
+            callback.monitor
+            for callback in pl_module.trainer.callbacks  # type: ignore[attr-defined]  # Lightning's annotations hide it
+            if isinstance(callback, EarlyStopping) and callback.check_finite
+        }
+        for name in sorted(unknown & stopping - self._warned):
+            self._warned.add(name)
+            warnings.warn(
+                f"EarlyStopping ends the run now: it monitors {name!r}, which {type(self).__name__} cannot compute "
+                "(another warning says why). Monitor another figure, or pass EarlyStopping(..., check_finite=False).",
+                stacklevel=2,
+            )
 
     @harmless
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

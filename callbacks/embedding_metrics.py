@@ -80,16 +80,19 @@ class EmbeddingMetrics(RowsWatcher):
     Whoever has no classes but knows the answers gives ``relevance``, or a data module with a method
     ``relevance(stage)`` (`KnownAnswers`): then ``ndcg_at_10``, ``mrr_at_10``, ``map_at_100``, ``recall_at_1``,
     ``recall_at_10`` and ``recall_at_100`` are logged, means over the queries with a relevant row, for example
-    ``val/ndcg_at_10``. With a single loader each sample searches all others. The loaders must not shuffle, since a
-    sample is known by its place. With ``overlap``, ``overlap_at_10``, ``rbo_at_10`` and ``first_kept`` tell how much of
-    what the encoder's output finds the head's output finds too (`NeighbourOverlap`): a change, not a quality. Names
-    have ``_at_``, since MLflow refuses ``@``; ``recall@1`` and ``recall@5`` of class labels are other figures (whether
-    *any* row of the class is found) and keep their names. `SentenceSimilarity` judges pairs with a graded similarity.
+    ``val/ndcg_at_10``. With a single loader both places are those of its data set, and each sample searches all others.
+    The loaders must not shuffle, since a sample is known by its place. With ``overlap``, ``overlap_at_10``,
+    ``rbo_at_10`` and ``first_kept`` tell how much of what the encoder's output finds the head's output finds too
+    (`NeighbourOverlap`): a change, not a quality. Names have ``_at_``, since MLflow refuses ``@``; ``recall@1`` and
+    ``recall@5`` of class labels are other figures (whether *any* row of the class is found) and keep their names.
+    `SentenceSimilarity` judges pairs with a graded similarity.
 
     A metric that cannot be computed is left out, or NaN if something monitors it: k-NN accuracy and recall without
     labels, or with a gallery of one class or fewer than ``k`` rows; those of known answers if a relevant row is not in
-    the gallery, which a limited validation may lack. k-NN accuracy and recall are never computed for a data module with
-    ``has_classes = False`` (single sentences, for example): if each row is its own class, they are 0 for any embedding.
+    the gallery, which a limited validation may lack; the overlap if the step returns no ``features``. If
+    ``EarlyStopping`` monitors such a metric, it ends the run, and a warning says so first. k-NN accuracy and recall are
+    never computed for a data module with ``has_classes = False`` (single sentences, for example): if each row is its
+    own class, they are 0 for any embedding.
 
     Args:
         variance: Share of the variance that the effective dimension keeps.
@@ -102,12 +105,14 @@ class EmbeddingMetrics(RowsWatcher):
         relevance: Which samples of the gallery answer which of the query, by their places in the data sets, at
             validation and test; None asks the data module.
         overlap: Whether to compare what the head's output finds with what the encoder's finds. The rows of both are
-            held, and the gallery is searched twice more.
+            held, and the gallery is searched twice more. The step must return both; ``layer`` excludes it.
 
     Raises:
-        ValueError: With ``on_error="raise"``, if there are more than two loaders, an output lacks a key, no submodule
-            is called ``layer``, it is unknown which samples several ranks share, or places are needed and a loader
-            shuffles.
+        TypeError: If ``relevance`` is not a `Relevance`.
+        ValueError: If both ``layer`` and ``overlap`` are given. With ``on_error="raise"``, if there are more than two
+            loaders, an output lacks a key, no submodule is called ``layer``, it is unknown which samples several ranks
+            share, places are needed and a loader shuffles, a place lies past the end of its data set, a sample of a
+            single loader is its own answer, or an overlap lacks ``features``.
     """
 
     def __init__(
@@ -121,6 +126,17 @@ class EmbeddingMetrics(RowsWatcher):
         relevance: Relevance | None = None,
         overlap: bool = False,
     ) -> None:
+        if overlap and layer is not None:
+            raise ValueError(
+                "`overlap` must be False where `layer` is given, since a layer has no encoder's output beside it; got "
+                f"layer={layer!r}. Leave one of them out; for an overlap, return the two outputs from the step as "
+                "`embeddings` and `features`."
+            )
+        if relevance is not None and not isinstance(relevance, Relevance):
+            raise TypeError(
+                f"`relevance` must be a Relevance(query, row, grade) of places, or None; got "
+                f"{type(relevance).__name__}."
+            )
         super().__init__(layer, name, on_error)
         self.variance, self.k = variance, k
         self.relevance, self.overlap = relevance, overlap
@@ -128,12 +144,12 @@ class EmbeddingMetrics(RowsWatcher):
         self._overlap: NeighbourOverlap | None = None
         self._answers: Relevance | None = None
         self._classes = True
-        self._told = False
+        self._told: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Watch again, and warn again about metrics that are left out."""
         super().setup(trainer, pl_module, stage)
-        self._told = False
+        self._told = set()
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start with no rows."""
@@ -160,6 +176,8 @@ class EmbeddingMetrics(RowsWatcher):
             )
         self._judges, self._overlap = {}, None
         self._answers = self._known_answers(trainer)
+        if self._answers is not None:
+            _check_places(self._answers, self._samples)
         self._classes = has_classes(trainer)
 
     def _known_answers(self, trainer: Trainer) -> Relevance | None:
@@ -194,7 +212,7 @@ class EmbeddingMetrics(RowsWatcher):
             if judges.retrieval is not None:
                 for role in ROLES if len(self._shares) == 1 else (ROLES[loader],):
                     judges.retrieval.update(_chosen(rows, fresh), _chosen(places, fresh), role)
-        if self.overlap and self._has_encoder(pl_module, found):
+        if self.overlap and self._is_comparable(pl_module, found):
             for role, mask in roles:
                 self._compared(pl_module).update(_chosen(found[_OUTPUT], mask), _chosen(found[_ENCODER], mask), role)
 
@@ -202,12 +220,16 @@ class EmbeddingMetrics(RowsWatcher):
         given = self.layer is None and isinstance(outputs, Mapping) and "features" in outputs
         return given and not _without_head(pl_module)
 
-    def _has_encoder(self, pl_module: LightningModule, found: Mapping[str, Tensor]) -> bool:
+    def _is_comparable(self, pl_module: LightningModule, found: Mapping[str, Tensor]) -> bool:
+        """Return whether the encoder's output is there; it is needless where the output is the encoder's own."""
         if _ENCODER not in found and not _without_head(pl_module):
-            raise ValueError(
+            fault = (
                 "`overlap` must be False unless the step returns the encoder's output as `features` beside "
-                f"`embeddings`, and `layer` is None; got layer={self.layer!r}. Return `features`, or leave it out."
+                "`embeddings`. Return `features` from the step, or leave `overlap` out."
             )
+            if self.on_error == "raise":
+                raise ValueError(fault)
+            self._tell("overlap", f"The overlap with the encoder is not logged: {fault}")
         return _ENCODER in found
 
     def _roles(self, places: Tensor, fresh: Tensor | None, loader: int) -> Iterator[tuple[Role, Tensor | None]]:
@@ -254,9 +276,14 @@ class EmbeddingMetrics(RowsWatcher):
 
     def _leave_out_labelled(self, error: Exception) -> None:
         self._classes = False
-        if not self._told and self._answers is None:
-            self._told = True
-            warnings.warn(f"k-NN accuracy and recall are not logged: {error}", stacklevel=2)
+        if self._answers is None:
+            self._tell("labels", f"k-NN accuracy and recall are not logged: {error}")
+
+    def _tell(self, kind: str, sentence: str) -> None:
+        """Warn once in a run that metrics of a kind are left out."""
+        if kind not in self._told:
+            self._told.add(kind)
+            warnings.warn(sentence, stacklevel=2)
 
     def _log(self, stage: str, trainer: Trainer, pl_module: LightningModule) -> None:
         prefix = f"{stage}/" if self.name is None else f"{stage}/{self.name}/"
@@ -281,8 +308,8 @@ class EmbeddingMetrics(RowsWatcher):
                 values |= _unknown(_LABELLED) | (self._scores(judges.neighbours) if labelled else {})
             if judges.retrieval is not None:
                 values |= _unknown(_ANSWERED) | self._found_answers(judges.retrieval)
-            if self.overlap and kind == _OUTPUT and _ENCODER in kinds:
-                values |= _unknown(_COMPARED) | self._kept(self._compared(pl_module))
+            if self.overlap and kind == _OUTPUT:
+                values |= _unknown(_COMPARED) | (self._kept(self._compared(pl_module)) if _ENCODER in kinds else {})
             figures |= {f"{prefix}{kind}{name}": value for name, value in values.items() if name != "dimension"}
         self.log_figures(pl_module, figures)
 
@@ -312,6 +339,32 @@ class EmbeddingMetrics(RowsWatcher):
 
 def _without_head(pl_module: LightningModule) -> bool:
     return isinstance(getattr(pl_module, "head", None), nn.Identity)  # the same vectors twice
+
+
+def _check_places(answers: Relevance, samples: list[int | None]) -> None:
+    """Check that answers name samples that exist; of a single loader also that none is its own answer.
+
+    Args:
+        answers: The answers, by the places of the samples.
+        samples: How many samples the gallery and the query have, or both together; None where that is unknown.
+
+    Raises:
+        ValueError: If a place lies past the end, or a sample that searches all others is to find itself.
+    """
+    for side, places, count in (("row", answers.row, samples[0]), ("query", answers.query, samples[-1])):
+        if count is not None and len(places) and int(places.max()) >= count:
+            raise ValueError(
+                f"`relevance` must name places in the data sets of the loaders; its `{side}` has {int(places.max())}, "
+                f"and the last of the {count} samples is at {count - 1}. Count places from 0, and return "
+                "[gallery_loader, query_loader] where gallery and query are two data sets."
+            )
+    own = answers.row[(answers.row == answers.query) & (answers.grade > 0)]
+    if len(samples) == 1 and len(own):
+        raise ValueError(
+            "`relevance` must not name a sample as its own answer where a single loader gives gallery and query, for "
+            f"each sample searches all others; it does for {len(own)} places, such as {int(own[0])}. Leave those pairs "
+            "out, or return [gallery_loader, query_loader] where gallery and query are two data sets."
+        )
 
 
 def _unknown(names: tuple[str, ...]) -> dict[str, Tensor]:

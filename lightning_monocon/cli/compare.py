@@ -183,7 +183,8 @@ def parser() -> CommandParser:
         "compare",
         usage="--config RECIPE --out FOLDER [OPTIONS]",
         about="Train the arms on one recipe and say which embedding is best at which size. Finished runs in --out are "
-        "used again. All other options go to `monocon fit`; --wandb mirrors the scorecard as well.",
+        "used again. All other options go to `monocon fit`, whose help lists them. Of those, --wandb mirrors the "
+        "scorecard as well.",
         more="\n".join(["arms:", *arms, ""]),
         file="--options",
         paths=("out",),

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 _ROLES = ("gallery", "gallery_labels", "query", "query_labels")
 
 _LAYOUTS = """\
-FILE... is one, two or four files (.safetensors, .npz, .npy or .parquet):
+What judges the vectors is one of four truths, or several of them at once:
+  class labels           in FILE... itself; no option
+  known answers          --qrels FILE, or a BEIR folder, of which qrels/test.tsv
+                         is read: which rows answer which query
+  graded pairs           --pairs FILE...: how alike two rows are
+  nothing but vectors    --truth neighbours: whether the same rows are found as
+                         with the whole vectors; a change, not a quality
+
+With class labels FILE... is one, two or four files (.safetensors, .npz, .npy or
+.parquet):
   one    gallery, gallery_labels, query and query_labels in one file, or the
          folder that `monocon predict` writes
   two    gallery, query: each with embeddings and labels, or embedding and label
@@ -31,8 +40,8 @@ train.parquet:vector. Columns of lists of numbers are embeddings; labels are
 integers or strings. The files of a baseline may hold embeddings alone. Other
 arrays and columns are not read.
 
-Without labels, give --qrels, --pairs or --truth neighbours, or several of them.
-FILE... is then a gallery and a query, or one place as above that holds both.
+With one of the other truths FILE... is a gallery and a query, or one place as
+above that holds both. A BEIR folder holds texts, not vectors: embed them first.
 Either may be a folder or a glob of .parquet or .safetensors files, such as
 'shards/*.parquet:vector'; a gallery that is too large for memory is read from
 its files three times.
@@ -83,12 +92,16 @@ def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | Stream
     """Return what is judged, with what is known of it, and the baseline."""
     from lightning_monocon.scorecard.files import load_files
     from lightning_monocon.scorecard.known_files import Known, is_streamed, load_baseline, load_known
+    from lightning_monocon.scorecard.named_argument import named
 
     neighbours = options.truth == "neighbours"
     known = Known(options.qrels, tuple(options.pairs or ()), neighbours, options.ids or "")
     if known == Known() and not is_streamed(files):
         data = load_files(files)
-        return data, None if options.baseline is None else load_files(options.baseline, labels=data)
+        if options.baseline is None:
+            return data, None
+        with named("baseline", "files"):
+            return data, load_files(options.baseline, labels=data)
     baseline = None if options.baseline is None else load_baseline(options.baseline, files, known)
     return load_known(files, known, baseline, options.name or ""), baseline
 
@@ -116,15 +129,22 @@ def parser() -> CommandParser:
     found = CommandParser(
         "score",
         usage="FILE... [OPTIONS]",
-        about="Score embeddings from files: n99, k-NN accuracy, accuracy against kept dimensions and bytes, and a "
-        "verdict.",
+        about="Score embeddings from files by class labels, known answers, graded pairs or the neighbours of the whole "
+        "vectors: what is found against kept dimensions and bytes, n99, and a verdict.",
         more=_LAYOUTS,
         paths=("files", *_ROLES, "baseline", "qrels", "pairs", "out"),
     )
     add = found.add_argument
     # no word at all leaves the files of the options' file
     absent = argparse.SUPPRESS
-    add("files", metavar="FILE", nargs="*", type=str, default=absent, help="Embeddings and labels; see below.")
+    add(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        type=str,
+        default=absent,
+        help="Embeddings, and labels if there are any; see below.",
+    )
     for role in _ROLES:
         text = f"The {role.replace('_', ' ')} alone; pass the four of these options together."
         add(f"--{role.replace('_', '-')}", type=str, help=text)
@@ -135,7 +155,7 @@ def parser() -> CommandParser:
         help="Another model's embeddings of the same rows, in the same order: whether an embedding is compact is a "
         "comparison.",
     )
-    add("--qrels", type=str, help="Which rows answer which query: TREC qrels, TSV, JSONL or Parquet.")
+    add("--qrels", type=str, help="Which rows answer which query: TREC qrels, TSV, JSONL, Parquet, or a BEIR folder.")
     add("--pairs", nargs="+", type=str, help="Graded pairs of queries: id1, id2 and score.")
     add(
         "--truth",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import zlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Sized
 from itertools import chain, islice
 from typing import Any, TypeAlias, TypeVar
 
@@ -54,6 +54,12 @@ def loaders_of(loaders: object) -> list[object]:
     if isinstance(loaders, list | tuple):
         return [loader for part in loaders for loader in loaders_of(part)]
     return [loaders]
+
+
+def samples_of(loader: object) -> int | None:
+    """Return how many samples the data set of a loader has; None if it has no places, as an iterable one."""
+    data: object = getattr(loader, "dataset", None)
+    return len(data) if isinstance(data, Sized) and not isinstance(data, IterableDataset) else None
 
 
 class Share:

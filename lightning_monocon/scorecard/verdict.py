@@ -15,6 +15,11 @@ from lightning_monocon.scorecard.smallest import has_skill
 
 ONE_DIRECTION = "one direction holds 99 % of the variance, so its own neighbours mean nothing"
 
+NO_BASELINE = (
+    "no fault was found, and the figures stand on their own; only whether it is compact is a comparison: give a "
+    "baseline, another model's embeddings of the same rows"
+)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -53,7 +58,7 @@ def judge_alone(score: Score) -> Verdict:
         return Verdict("collapsed", "it finds no more than the best answer without skill would")
     if score.value_at(score.n99) - score.constant < COLLAPSED_SHARE * (score.value - score.constant):
         return Verdict("collapsed", COLLAPSED)
-    return Verdict("not judged", "compact is a comparison: give a baseline, the embeddings that were there before")
+    return Verdict("not judged", NO_BASELINE)
 
 
 def withdrawn(verdict: Verdict, nulls: Mapping[str, Verdict]) -> Verdict:

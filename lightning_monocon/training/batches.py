@@ -57,6 +57,12 @@ def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
         if labels.ndim == 1 and not _is_no_integer(labels):
             return inputs, labels
 
+    if len(parts) == 1 and _is_pair(inputs, parts[0]):
+        raise ValueError(
+            f"`batch` must hold labels; got {described(batch)}, which looks like pairs of inputs without any. Label "
+            "both sides by the number of their pair: concatenate them along the batch and return "
+            "`torch.arange(pairs).repeat(2)` with them; sentence pairs in files do so with `SentencePairs`."
+        )
     if len(tensors) == 1:
         return inputs, class_labels(tensors[0])  # raises an error that names the fault
     raise ValueError(
@@ -65,6 +71,15 @@ def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
         "of the pair, for pairs) and the collate function a tensor of them; or, for a callback that watches, let the "
         "step return `labels`."
     )
+
+
+def _is_pair(first: object, second: object) -> bool:
+    """Return whether two parts of a batch are inputs of one kind: tensors of a shape, or mappings of the same keys."""
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys()
+    if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+        return False
+    return first.ndim > 1 and first.shape == second.shape and first.dtype == second.dtype
 
 
 def check_one_input(batch: object) -> None:

@@ -107,11 +107,6 @@ class Unlabelled(Plain):
     test_step = validation_step
 
 
-class Applied(Plain):
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
-        return self.layer(batch[0])
-
-
 @pytest.mark.parametrize("stage", ["val", "test"])
 def test_known_answers_and_overlap_agree_with_scikit_learn(stage: str) -> None:
     gallery, query = clusters(100, 0)[0], clusters(41, 1)[0]
@@ -161,13 +156,75 @@ def test_a_loader_that_shuffles_cannot_have_places() -> None:
         run.validate(Unlabelled(), [shuffled, unlabelled(rows)], verbose=False)
 
 
-def test_an_overlap_without_the_encoders_output_is_refused() -> None:
+def test_an_overlap_of_a_layer_is_refused_before_the_run() -> None:
+    with pytest.raises(
+        ValueError, match=r"`overlap` must be False where `layer` is given, .*; got layer='layer'\. Leav"
+    ):
+        EmbeddingMetrics(layer="layer", overlap=True)
+
+
+def test_an_overlap_without_the_encoders_output_is_left_out_alone() -> None:
+    class Output(Plain):
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
+            return {"embeddings": batch[0]}
+
     loaders = [loader(clusters(20, seed)) for seed in (0, 1)]
-    with pytest.raises(ValueError, match=r"`overlap` must be False unless the step returns .*; got layer='layer'\."):
-        trainer(EmbeddingMetrics(on_error="raise", layer="layer", overlap=True)).validate(Applied(), loaders)
+    with pytest.raises(ValueError, match="`overlap` must be False unless the step returns the encoder's output as"):
+        trainer(EmbeddingMetrics(on_error="raise", overlap=True)).validate(Output(), loaders, verbose=False)
+    run = trainer(EmbeddingMetrics(overlap=True))
+    with pytest.warns(UserWarning, match=r"overlap with the encoder is not logged: .*Return `features` from") as told:
+        run.validate(Output(), loaders, verbose=False)
+    assert sum("overlap" in str(one.message) for one in told) == 1
+    assert {"val/knn_accuracy", "val/effective_dimension"} <= set(logged(run))
+    assert not COMPARED & {name.removeprefix("val/") for name in logged(run)}
+
     run = trainer(EmbeddingMetrics(on_error="raise", overlap=True))
     run.validate(MonoCon(nn.Linear(8, 8), "none", in_features=8), loaders, verbose=False)
     assert not [name for name in logged(run) if "overlap" in name]  # an encoder alone keeps its own neighbours
+
+
+@pytest.mark.parametrize("finite", [True, False])
+def test_a_figure_that_cannot_be_computed_does_not_end_a_run_silently(finite: bool) -> None:
+    loaders = [unlabelled(clusters(20, seed)[0]) for seed in (0, 1)]
+    stop = EarlyStopping("val/knn_accuracy", check_finite=finite, mode="max", patience=9)
+    run = trainer(EmbeddingMetrics(), stop, max_epochs=3)
+    with pytest.warns(UserWarning) as told:
+        run.fit(Unlabelled(), loader(clusters(20, 0)), loaders)
+    ends = [str(one.message) for one in told if "EarlyStopping ends the run now" in str(one.message)]
+    assert run.current_epoch == (1 if finite else 3)
+    assert len(ends) == (1 if finite else 0)
+    assert all("monitors 'val/knn_accuracy', which EmbeddingMetrics cannot compute" in one for one in ends)
+    assert any("k-NN accuracy and recall are not logged" in str(one.message) for one in told)
+
+
+@pytest.mark.parametrize(
+    ("query", "row", "fault"),
+    [
+        (41, 0, r"its `query` has 41, and the last of the 41 samples is at 40\. Count places from 0"),
+        (0, 100, r"its `row` has 100, and the last of the 100 samples is at 99\."),
+    ],
+)
+def test_answers_past_the_end_are_refused(query: int, row: int, fault: str) -> None:
+    loaders = [unlabelled(clusters(count, 0)[0]) for count in (100, 41)]
+    known = Relevance(torch.tensor([0, query]), torch.tensor([1, row]), torch.ones(2))
+    with pytest.raises(ValueError, match=fault):
+        trainer(EmbeddingMetrics(on_error="raise", relevance=known)).validate(Unlabelled(), loaders, verbose=False)
+    with pytest.warns(UserWarning, match=fault):
+        trainer(EmbeddingMetrics(relevance=known)).validate(Unlabelled(), loaders, verbose=False)
+
+
+def test_answers_that_name_the_sample_itself_are_refused_with_one_loader() -> None:
+    known = Relevance(torch.arange(5), torch.arange(5), torch.ones(5))  # meant for two data sets
+    rows = clusters(60, 0)[0]
+    run = trainer(EmbeddingMetrics(on_error="raise", relevance=known))
+    with pytest.raises(ValueError, match=r"not name a sample as its own answer .*; it does for 5 places, such as 0\."):
+        run.validate(Unlabelled(), unlabelled(rows), verbose=False)
+    run.validate(Unlabelled(), [unlabelled(rows), unlabelled(rows)], verbose=False)
+    assert logged(run)["val/recall_at_1"] == 1.0
+    with pytest.raises(
+        TypeError, match=r"`relevance` must be a Relevance\(query, row, grade\) of places, or None; got dic"
+    ):
+        EmbeddingMetrics(relevance={})  # type: ignore[arg-type]
 
 
 class AnsweredDigits(DigitsData):

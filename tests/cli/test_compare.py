@@ -302,3 +302,10 @@ def test_a_mistake_is_one_sentence_before_anything_is_trained(
     error = capsys.readouterr().err
     assert sentence in error and len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_help_says_where_an_option_that_it_names_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["compare", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "go to `monocon fit`, whose help lists them. Of those, --wandb mirrors the scorecard" in said

@@ -54,7 +54,7 @@ def test_one_file_alone(tmp_path: Path, after: Arrays, capsys: pytest.CaptureFix
     text = capsys.readouterr().out
     said = " ".join(text.split())
     assert "describes mine alone. The gallery has 400 rows, and there are 200 queries in 8 classes" in said
-    assert "mine: not judged (compact is a comparison: give a baseline" in said
+    assert "mine: not judged (no fault was found, and the figures stand on their own; only whether" in said
     assert "checkpoint rule" not in said
     table = next(line for line in text.splitlines() if line.startswith("5-NN % at k"))
     assert table.split()[5:] == ["2", "4", "7", "12"]  # and n99
@@ -226,6 +226,59 @@ def test_files_of_what_is_known(
     said = refused(words, capsys)
     assert "`qrels` must name a row of the gallery by each id; 2 of 2 ids are unknown: '90000', '90001', and" in said
     assert "neighbours" in refused([*words[:3], "--truth", "labels"], capsys)
+
+
+def test_a_beir_folder_judges_vectors_and_is_none_itself(
+    tmp_path: Path, after: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "scifact"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text("".join(f'{{"_id": "{row}", "text": "a"}}\n' for row in range(400)))
+    (folder / "queries.jsonl").write_text('{"_id": "0", "text": "a"}\n')
+    judged = "".join(f"{query}\t{query + 3}\t1\n" for query in range(150))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    save_file({part: after[part] for part in ("gallery", "query")}, tmp_path / "new.safetensors")
+    main(["score", str(tmp_path / "new.safetensors"), "--qrels", str(folder), "--dims", "2"])
+    assert "nDCG@10" in capsys.readouterr().out
+
+    remedy = f"(docs/scorecard.md shows how), then give the two files of vectors and --qrels {folder}."
+    assert remedy in refused([folder], capsys)
+    assert remedy in refused([folder, "--qrels", folder], capsys)
+    (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "dev.tsv")
+    said = refused([tmp_path / "new.safetensors", "--qrels", folder], capsys)
+    assert (
+        f"or a BEIR folder with qrels/test.tsv; '{folder}' has none. Name one of its files: {folder}/qrels/dev" in said
+    )
+
+
+def test_an_error_names_the_option_that_was_given(
+    tmp_path: Path, after: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, alone, table = tmp_path / "new.safetensors", tmp_path / "g.npy", tmp_path / "q.tsv"
+    save_file(after, whole)
+    np.save(alone, after["gallery"])
+    table.write_text("a\tb\n1\t2\n")
+    for words in (["--baseline", alone], ["--baseline", alone, "--truth", "neighbours"]):
+        said = refused([whole, *words], capsys)
+        assert "`baseline` must" in said and "g.npy" in said and "`files`" not in said
+    said = refused([alone, "--truth", "neighbours"], capsys)
+    assert "as the arrays gallery and query of one; " in said
+    assert "g.npy' alone holds one array without a name. Give the queries in a second file" in said
+    for option in ("qrels", "pairs"):
+        for file in (table, tmp_path / "none.tsv"):
+            said = refused([whole, f"--{option}", file], capsys)
+            assert f"`{option}` must" in said and "`path`" not in said and "Posix" not in said
+
+
+def test_the_help_begins_with_the_four_truths(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["score", "--help"])
+    text = capsys.readouterr().out
+    said = " ".join(text.split()).partition("options:")[0]
+    assert "by class labels, known answers, graded pairs or the neighbours of the whole" in said
+    below = text.partition("What judges the vectors")[2]
+    places = [below.index(word) for word in ("class labels", "--qrels", "--pairs", "--truth", "With class")]
+    assert places == sorted(places)
 
 
 def test_a_gallery_too_large_for_memory(

@@ -49,13 +49,20 @@ def test_words_that_make_no_sense_for_a_kind_are_not_given(facts: Facts) -> None
         whole=replace(facts.whole, low=0.1, simultaneous=(0.1, 0.2)),
         whole_loss=replace(facts.whole_loss, outcome="kept", low=0.1),
     )
-    worse = replace(facts, whole_loss=replace(facts.whole_loss, outcome="lost"))
+    noisy = replace(facts, whole_loss=replace(facts.whole_loss, outcome="lost"))
+    worse = replace(noisy, whole=replace(facts.whole, high=-0.1, simultaneous=(-0.2, -0.1)))
     unskilled, thin = replace(facts, skilled=False), replace(facts, thin=1.0)
     flat = replace(facts, baseline_dimension=1.0)
     quality = ("labels", "qrels", "graded")
     same = "not distinguishable from the baseline"
     assert [_word(ahead, kind) for kind in KINDS] == ["more accurate"] * 3 + [same]
     assert [_word(worse, kind) for kind in KINDS] == ["less accurate"] * 3 + ["other neighbours"]
+    # the winners of the card are named by its noise, and the verdict must not contradict them
+    unsure = ["less accurate, but within the noise"] * 3 + ["other neighbours"]
+    assert [_word(noisy, kind) for kind in KINDS] == unsure
+    assert [
+        _word(replace(worse, whole=replace(worse.whole, simultaneous=(-0.3, 0.1))), kind) for kind in KINDS
+    ] == unsure
     assert [_word(unskilled, kind) for kind in KINDS] == ["baseline without skill"] * len(quality) + [same]
     assert [_word(thin, kind) for kind in KINDS] == ["not judged", same, same, same]
     assert [_word(flat, kind) for kind in KINDS] == [same, same, same, "collapsed reference"]

@@ -119,6 +119,15 @@ def test_two_views_are_not_silently_one(caller: str) -> None:
         CALLERS[caller]((torch.zeros(ROWS, 6), torch.zeros(ROWS, 6), NUMBERS))
 
 
+@pytest.mark.parametrize("caller", ["loss", "embedding"])
+@pytest.mark.parametrize("side", [torch.zeros(ROWS, 6), {"input_ids": torch.zeros(ROWS, 6).long()}], ids=type)
+def test_pairs_without_labels_are_told_how_to_be_labelled(side: Any, caller: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"looks like pairs of inputs without any\. .* `torch\.arange\(pairs\)\.repeat\(2\)`"
+    ):
+        CALLERS[caller]((side, side))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
 def test_any_integer_is_a_label(dtype: torch.dtype) -> None:
     loss, usual = step(NUMBERS.to(dtype)), step(NUMBERS)

@@ -177,9 +177,17 @@ def _json_array(values: list[Any], name: str, path: Path) -> Array:
         ) from error
     except (pyarrow.ArrowException, OverflowError) as error:
         raise ValueError(
-            f"`columns` must name columns of one kind of value; {name!r} of {str(path)!r} mixes kinds, or has a number "
-            f"too large: {error}."
+            f"`columns` must name columns of one kind of value; {name!r} of {str(path)!r} {_mixture(values, error)}."
         ) from error
+
+
+def _mixture(values: Sequence[object], error: Exception) -> str:
+    """Say in which rows two kinds of values are; of a number that is too large, what pyarrow says."""
+    first = {_kind(value): row for row, value in reversed([*enumerate(values)]) if value is not None}
+    if len(first) < 2:
+        return f"has a value that does not fit: {error}"
+    (one, row), (other, later) = sorted(first.items(), key=lambda item: item[1])[:2]
+    return f"has {one} in row {row} and {other} in row {later}; write both in one way, ids as texts"
 
 
 def _plain_text(column: ChunkedArray, name: str, path: Path) -> ChunkedArray:

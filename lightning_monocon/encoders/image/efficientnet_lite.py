@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_monocon.encoders.image.efficientnet_lite_weights import read_weights
-from lightning_monocon.encoders.image.preparation import Preparation
+from lightning_monocon.encoders.image.preparation import Preparation, check_image_size
 
 _EPSILON, _MOMENTUM = 1e-3, 0.01  # TensorFlow's momentum of 0.99
 
@@ -61,11 +62,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self, weights: str | None = None, *, image_size: int | None = None) -> None:
         super().__init__()
-        if image_size is not None and (isinstance(image_size, bool) or not isinstance(image_size, int)):
-            raise TypeError(f"`image_size` must be a whole number of pixels or None, got {image_size!r}. Try 224.")
-        if image_size is not None and image_size < 1:
-            raise ValueError(f"`image_size` must be a positive number of pixels or None, got {image_size}. Try 224.")
-
+        check_image_size(image_size)
         self.image_size = image_size
         self.stem = _Layer(3, _STEM, kernel=3, stride=2)
         self.blocks = nn.Sequential(*_blocks())
@@ -94,12 +91,34 @@ class EfficientNetLite0(nn.Module):
         return {"image_size": self.image_size}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images ``(N, 3, H, W)`` to features ``(N, 1280)``, the last map's mean over positions, from 0 to 6."""
+        """Map images ``(N, 3, H, W)`` to features ``(N, 1280)``, the last map's mean over positions, from 0 to 6.
+
+        Raises:
+            TypeError: If the images are not floating-point, or not of the weights' dtype outside of autocast.
+            ValueError: If the images do not have three channels.
+        """
+        self._check(images)
         if self.image_size is not None:
             size = (self.image_size, self.image_size)
-            images = functional.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
+            wide = images if images.dtype == torch.float64 else images.float()  # a CPU has no antialias in bfloat16
+            wide = functional.interpolate(wide, size, mode="bicubic", align_corners=False, antialias=True)
+            images = wide.to(images.dtype)
         features: Tensor = self.head(self.blocks(self.stem(images)))
         return features.mean(dim=(2, 3))
+
+    def _check(self, images: Tensor) -> None:
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"`images` must be (N, 3, H, W), in three colours; got shape {tuple(images.shape)}. Repeat the channel "
+                "of gray images by `images.expand(-1, 3, -1, -1)`."
+            )
+        wanted = self.stem.convolution.weight.dtype
+        cast = images.is_floating_point() and torch.is_autocast_enabled(images.device.type)
+        if images.dtype != wanted and not cast:
+            raise TypeError(
+                f"`images` must be {wanted}, as the weights are; got {images.dtype}. Cast them by "
+                f"`images.to({wanted})`, or let autocast do it (`precision='bf16-mixed'`)."
+            )
 
 
 class _Layer(nn.Module):

@@ -12,7 +12,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from lightning_monocon.encoders.hub import reachable
-from lightning_monocon.encoders.image.preparation import Preparation
+from lightning_monocon.encoders.image.preparation import Preparation, check_image_size
 from lightning_monocon.encoders.image.tensor_file import undamaged
 from lightning_monocon.encoders.image.torchvision_model import import_torchvision
 
@@ -36,6 +36,7 @@ class TimmEncoder(nn.Module):
 
     Raises:
         RuntimeError: If timm or torchvision does not import, or the weights cannot be loaded.
+        TypeError: If ``image_size`` is not a whole number.
         ValueError: If timm has no such model, it has no size to choose or no such stage, or the file is of another
             model.
     """
@@ -49,6 +50,7 @@ class TimmEncoder(nn.Module):
         stage: int | None = None,
     ) -> None:
         super().__init__()
+        check_image_size(image_size)
         timm = import_timm()
         if not _NAME.fullmatch(model) or not timm.is_model(model):
             raise ValueError(

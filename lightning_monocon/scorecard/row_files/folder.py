@@ -139,6 +139,7 @@ def files_of(place: str | Path) -> list[Path] | None:
     """
     path = Path(place)
     if path.is_dir():
+        check_has_vectors(path)
         found = sorted(file for file in path.iterdir() if file.suffix in STREAMED and not file.name.startswith("."))
     elif has_magic(str(place)) and not path.exists():
         found = sorted(map(Path, glob(str(place))))
@@ -152,6 +153,20 @@ def files_of(place: str | Path) -> list[Path] | None:
             f"{', '.join(sorted(kinds)) or 'none'}: name those that are meant, such as '{path.name}/*{STREAMED[0]}'."
         )
     return found
+
+
+def check_has_vectors(folder: Path) -> None:
+    """Check that a folder is not one in BEIR's layout, which has texts and judgements, but no vectors.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if any((folder / f"corpus.jsonl{ending}").is_file() for ending in ("", ".gz")):
+        raise ValueError(
+            f"`files` must hold vectors; {str(folder)!r} is a folder in BEIR's layout, which holds texts and "
+            "judgements. Embed its corpus and its queries with a model (docs/scorecard.md shows how), then give the "
+            f"two files of vectors and --qrels {folder}."
+        )
 
 
 def _filled(paths: Sequence[Path]) -> tuple[Path, ...]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from lightning_monocon.data.text.pair_files import texts
 from lightning_monocon.data.text.pair_formats import read_columns
+from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.truth_files.ids import ids_of
-from lightning_monocon.scorecard.truth_files.qrels import Qrels, read_qrels
+from lightning_monocon.scorecard.truth_files.qrels import Qrels, judgements_in, read_qrels
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +35,23 @@ class BeirFolder:
 def read_beir(folder: str | Path, split: str = "test") -> BeirFolder:
     """Read ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/<split>.tsv``; the first two may be gzipped.
 
-    A title and its text are joined by a blank, as `mteb` does.
+    A title and its text are joined by a blank, as `mteb` does. `monocon score --qrels FOLDER` judges the vectors that a
+    model makes of these texts.
+
+    Args:
+        folder: The folder.
+        split: Name of the file of judgements, such as ``"test"`` or ``"dev"``.
 
     Raises:
         FileNotFoundError: If one of the three files is missing.
+        TypeError: If ids are neither integers nor texts.
         ValueError: If one is damaged, lacks a key, or has an id twice.
     """
     folder = Path(folder)
-    corpus_ids, corpus = _documents(folder, "corpus")
-    query_ids, queries = _documents(folder, "queries")
-    return BeirFolder(corpus_ids, corpus, query_ids, queries, read_qrels(folder / "qrels" / f"{split}.tsv"))
+    with named("folder", "path", "columns"):
+        corpus_ids, corpus = _documents(folder, "corpus")
+        query_ids, queries = _documents(folder, "queries")
+    return BeirFolder(corpus_ids, corpus, query_ids, queries, read_qrels(judgements_in(folder, split)))
 
 
 def _documents(folder: Path, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -51,6 +59,11 @@ def _documents(folder: Path, name: str) -> tuple[tuple[str, ...], tuple[str, ...
     path = folder / f"{name}.jsonl"
     if not path.is_file() and path.with_suffix(".jsonl.gz").is_file():
         path = path.with_suffix(".jsonl.gz")
+    if not path.is_file():
+        raise FileNotFoundError(
+            "`folder` must be in BEIR's layout, with corpus.jsonl, queries.jsonl and a folder qrels; "
+            f"{str(folder)!r} has no {name}.jsonl."
+        )
     table = read_columns(path, ["_id", "text"], optional=["title"])
     ids = ids_of(table, "_id", path)
     if len(set(ids)) < len(ids):

@@ -16,6 +16,7 @@ from torch import Tensor
 from lightning_monocon.data.text.pair_files import finite_numbers
 from lightning_monocon.data.text.pair_formats import read_columns
 from lightning_monocon.inference.shards import Ids
+from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.truth_files.ids import check_known, ids_of, rows_of
 
 _LEFT, _RIGHT, _SCORE = ("id1", "sentence1"), ("id2", "sentence2"), ("score",)
@@ -85,6 +86,11 @@ def read_pair_scores(path: str | Path, within: tuple[float, float] | None = None
         ValueError: If it is not such a table, lacks a column, or a score is not a number of the scale.
     """
     path = Path(path)
+    with named("pairs", "path", "columns"):
+        return _pair_scores(path, within)
+
+
+def _pair_scores(path: Path, within: tuple[float, float] | None) -> PairScores:
     table = read_columns(path, [_LEFT, _RIGHT, _SCORE])
     left, right, score = table.column_names
     by_text = left == _LEFT[1]
@@ -102,23 +108,35 @@ def read_pair_scores(path: str | Path, within: tuple[float, float] | None = None
 
 
 def read_pair_files(paths: Sequence[str | Path]) -> tuple[PairScores, ...]:
-    """Read several sets of graded pairs; sets of files with one name are told apart by their folders' names.
+    """Read several sets of graded pairs; sets of files with one name are told apart by their folders, or endings.
 
     Raises:
-        ValueError: If two sets have one name all the same, or `read_pair_scores` refuses a file.
+        ValueError: If a file is given twice, or `read_pair_scores` refuses one.
     """
+    files = [Path(path).resolve() for path in paths]
+    if twice := [path for path, file in zip(paths, files, strict=True) if files.count(file) > 1]:
+        raise ValueError(f"`pairs` must name each file once; got {str(twice[0])!r} twice. Leave one out.")
     sets = [read_pair_scores(path) for path in paths]
-    names = [found.name for found in sets]
-    sets = [
-        replace(found, name=f"{Path(path).resolve().parent.name}-{found.name}")
-        if names.count(found.name) > 1
-        else found
-        for path, found in zip(paths, sets, strict=True)
+    return tuple(replace(found, name=name) for found, name in zip(sets, _told_apart(files), strict=True))
+
+
+def _told_apart(files: Sequence[Path]) -> list[str]:
+    """Return a name for each of several different files: its own, after as many folders as tell it from the others.
+
+    Example:
+        >>> _told_apart([Path("/a/x/test.csv"), Path("/b/x/test.csv"), Path("/b/dev.csv"), Path("/b/dev.tsv")])
+        ['a-x-test', 'b-x-test', 'dev.csv', 'dev.tsv']
+    """
+    plain = [file.with_name(file.name.split(".")[0]) for file in files]
+    plain = [file if plain.count(short) > 1 else short for file, short in zip(files, plain, strict=True)]
+    return [
+        next(
+            "-".join(file.parts[-depth:])
+            for depth in range(1, len(file.parts) + 1)
+            if sum(other.parts[-depth:] == file.parts[-depth:] for other in plain) == 1
+        )
+        for file in plain
     ]
-    names = [found.name for found in sets]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"`pairs` must be files with different names; got two called {twice[0]!r}. Rename one.")
-    return tuple(sets)
 
 
 def pair_rows(pairs: PairScores, known: Sequence[Ids]) -> PairRows:

@@ -16,6 +16,7 @@ from torch import Tensor
 from lightning_monocon.data.text.pair_files import finite_numbers
 from lightning_monocon.data.text.pair_formats import read_columns
 from lightning_monocon.inference.shards import Ids
+from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.truth_files.ids import check_known, ids_of, rows_of
 from lightning_monocon.scorecard.truth_files.trec import is_blank, is_trec, read_trec
 
@@ -101,22 +102,44 @@ def read_qrels(path: str | Path) -> Qrels:
     ending. Tables are csv, tsv, jsonl and parquet, gzipped or not, with columns such as ``query-id``, ``corpus-id``
     and ``score``.
 
+    A folder stands for its ``qrels/test.tsv``, as in BEIR's layout.
+
     Raises:
         FileNotFoundError: If there is no such file.
         TypeError: If ids are neither integers nor texts.
         ValueError: If it is not such a file, lacks a column, or `Qrels` refuses what it holds.
     """
     path = Path(path)
+    if path.is_dir():
+        path = judgements_in(path)
     if not path.is_file():
         raise FileNotFoundError(f"`qrels` must be a file of judgements; there is none at {str(path)!r}.")
     if is_blank(path):
         raise ValueError(f"`qrels` must hold at least one judgement; {str(path)!r} is empty.")
     if is_trec(path):
         return Qrels(*read_trec(path), str(path))
-    table = read_columns(path, [_QUERY, _ROW, _GRADE])
-    query, row, grade = table.column_names
-    queries, rows = (tuple(ids_of(table, name, path)) for name in (query, row))
-    return Qrels(queries, rows, finite_numbers(table, grade, path), str(path))
+    with named("qrels", "path", "columns"):
+        table = read_columns(path, [_QUERY, _ROW, _GRADE])
+        query, row, grade = table.column_names
+        queries, rows = (tuple(ids_of(table, name, path)) for name in (query, row))
+        grades = finite_numbers(table, grade, path)
+    return Qrels(queries, rows, grades, str(path))
+
+
+def judgements_in(folder: Path, split: str = "test") -> Path:
+    """Return the file of judgements of a folder in BEIR's layout.
+
+    Raises:
+        FileNotFoundError: If it has none for the split; the message names those of other splits.
+    """
+    path = folder / "qrels" / f"{split}.tsv"
+    if not path.is_file():
+        others = ", ".join(str(other) for other in sorted(path.parent.glob("*.tsv")))
+        raise FileNotFoundError(
+            f"`qrels` must be a file of judgements, or a BEIR folder with qrels/{split}.tsv; {str(folder)!r} has none. "
+            + (f"Name one of its files: {others}." if others else "Name the file.")
+        )
+    return path
 
 
 def judged_rows(qrels: Qrels, query: Sequence[Ids], gallery: Iterable[Ids]) -> JudgedRows:

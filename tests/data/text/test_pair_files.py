@@ -94,7 +94,7 @@ def test_cells_that_are_no_text(tmp_path: Path, ending: str) -> None:
 def test_mixed_cells_of_jsonl(tmp_path: Path) -> None:
     path = write(tmp_path, "jsonl", [{"a": "x", "b": "y"}, {"a": 3, "b": "y"}])
     with pytest.raises(
-        ValueError, match=r"of one kind of value; 'a' of .* mixes kinds, .*: .*(tried to convert|got a 'int')"
+        ValueError, match=r"of one kind of value; 'a' of .* has a text in row 0 and a number .* in row 1; write both"
     ):
         read_pairs(path, ("a", "b"))
 

@@ -120,6 +120,28 @@ def test_what_the_weights_must_be(tmp_path: Path, no_network: None) -> None:
         EfficientNetLite0(image_size=2.5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("size", [None, 64])
+def test_images_of_another_kind_are_named(size: int | None) -> None:
+    encoder, images = EfficientNetLite0(image_size=size).eval(), torch.rand(2, 3, 32, 32)
+    with pytest.raises(
+        ValueError, match=r"`images` must be \(N, 3, H, W\), .* got shape \(2, 1, 32, 32\)\. Repeat the c"
+    ):
+        encoder(images[:, :1])
+    for wrong in (images.bfloat16(), (255 * images).to(torch.uint8)):
+        with pytest.raises(
+            TypeError, match=rf"must be torch\.float32, as the weights are; got {wrong.dtype}\. Cast them"
+        ):
+            encoder(wrong)
+    with torch.inference_mode():
+        whole = encoder(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = encoder(images.bfloat16())
+        half = encoder.bfloat16()(images.bfloat16())
+    assert half.dtype == torch.bfloat16
+    for found in (mixed, half):
+        torch.testing.assert_close(found.float(), whole, rtol=0.1, atol=0.1)
+
+
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @pytest.mark.parametrize("content", [b"", b"a", b"junk", b"PK\x03\x04junk"])
 def test_bytes_that_are_no_tensors_are_refused(content: bytes, suffix: str, tmp_path: Path) -> None:

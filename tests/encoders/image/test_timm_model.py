@@ -25,6 +25,11 @@ from lightning_monocon.encoders.image.timm_model import import_timm
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
+def test_a_broken_size_is_refused() -> None:  # where there is no timm, too
+    with pytest.raises(TypeError, match=r"`image_size` must be a whole number of pixels or None, got 2\.5\. Try 224"):
+        TimmEncoder("resnet18", image_size=2.5)  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="module")
 def timm() -> ModuleType:
     """The real timm; skips where there is none for the installed torch."""

@@ -3,13 +3,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pyarrow", reason="the text extra is not installed")
 
-from lightning_monocon.scorecard.truth_files.beir import read_beir
+from lightning_monocon.cli import main
+from lightning_monocon.encoders.text.source import PACKAGED, locate
+from lightning_monocon.scorecard import read_beir
 
 CORPUS = [{"_id": "d1", "title": "Ants", "text": " They walk."}, {"_id": "02", "title": "", "text": "Bees fly."}]
 QUERIES = [{"_id": "q1", "text": "Who walks?", "metadata": {"a": [1]}}, {"_id": "q2", "text": "Who flies?"}]
@@ -40,12 +43,37 @@ def test_gzipped_documents_without_titles(tmp_path: Path) -> None:
     assert (found.corpus_ids, found.corpus_texts) == (("1", "2"), ("a", ""))
 
 
+def test_ids_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path, [{"_id": 1, "text": "a"}, {"_id": "1", "text": "b"}])
+    with pytest.raises(
+        ValueError, match=r"`folder` must .* '_id' of .* has a number .* in row 0 and a text in row 1; wr"
+    ):
+        read_beir(folder)
+
+
 def test_a_missing_file_and_a_repeated_id(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"`path` must have every id once; .*corpus.jsonl' has 'd1' twice\. Remove"):
+    with pytest.raises(ValueError, match=r"`folder` must have every id once; .*corpus.jsonl' has 'd1' twice\. Remove"):
         read_beir(written(tmp_path / "twice", [*CORPUS, CORPUS[0]]))
     folder = written(tmp_path / "short")
     (folder / "queries.jsonl").unlink()
-    with pytest.raises(FileNotFoundError, match=r"none at .*queries\.jsonl"):
+    with pytest.raises(FileNotFoundError, match=r"`folder` must be in BEIR's layout, .*short' has no queries\.jsonl\."):
         read_beir(folder)
-    with pytest.raises(FileNotFoundError, match=r"none at .*dev\.tsv"):
+    with pytest.raises(
+        FileNotFoundError, match=r"with qrels/dev\.tsv; .* has none. Name one of its files: .*test\.tsv\."
+    ):
         read_beir(written(tmp_path / "split"), split="dev")
+
+
+def test_the_example_of_the_documentation_embeds_and_scores_a_folder(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sentence_transformers", reason="the text extra is not installed")
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "BEIR", [*CORPUS, *({"_id": f"d{row}", "text": f"{row} trees grow."} for row in range(3, 40))])
+    text = (root / "docs" / "scorecard.md").read_text(encoding="utf-8").partition("A folder in BEIR's layout")[2]
+    code, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    command, *_ = re.findall(r"`monocon (score [^`]*)`", text)
+    exec(compile(code.replace('"all-MiniLM-L6-v2"', repr(locate(PACKAGED)[0])), "docs/scorecard.md", "exec"), {})
+    main([*command.split(), "--dims", "4"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The gallery has 39 rows, and there are 2 queries" in said and "nDCG@10" in said

@@ -60,11 +60,18 @@ def test_sentences_name_rows_by_their_texts(tmp_path: Path) -> None:
 
 def test_sets_with_one_name_are_told_apart(tmp_path: Path) -> None:
     paths = []
-    for folder, name in (("stsb", "dev.tsv"), ("sick", "dev.csv"), ("sick", "test.tsv")):
-        (tmp_path / folder).mkdir(exist_ok=True)
+    for folder, name in (("stsb", "dev.tsv"), ("sick", "dev.csv"), ("sick", "test.tsv"), ("old/sick", "dev.csv")):
+        (tmp_path / folder).mkdir(exist_ok=True, parents=True)
         paths.append(written(tmp_path / folder / name, COLUMNS))
-    assert [found.name for found in read_pair_files(paths)] == ["stsb-dev", "sick-dev", "test"]
-    with pytest.raises(ValueError, match="`pairs` must be files with different names; got two called 'stsb-dev'"):
+    assert [found.name for found in read_pair_files(paths)] == [
+        "stsb-dev",
+        f"{tmp_path.name}-sick-dev",
+        "test",
+        "old-sick-dev",
+    ]
+    other = written(tmp_path / "sick" / "dev.tsv", COLUMNS)
+    assert [found.name for found in read_pair_files([paths[1], other])] == ["dev.csv", "dev.tsv"]
+    with pytest.raises(ValueError, match=r"`pairs` must name each file once; got '.*dev\.tsv' twice\. Leave one out"):
         read_pair_files([paths[0], paths[0]])
 
 

@@ -115,15 +115,15 @@ Edit = Callable[[str], str]
             "query-id\tcorpus-id\tscore\nq1\td1\t1e19\n",
             r"`qrels` must hold relevance of at most 2\*\*53, .*test\.tsv has 1e\+19 in row 0\. Write smaller",
         ),
-        ("query-id\tcorpus-id\tscore\n", "`path` must hold pairs; .* has a header and no row"),
+        ("query-id\tcorpus-id\tscore\n", "`qrels` must hold pairs; .* has a header and no row"),
         ("query-id\tscore\nq1\t1\n", "which has query-id, score; got corpus-id or corpus_id or doc_id"),
         (
             "query-id\tcorpus-id\tscore\nq1\td1\t-1\n",
             r"`qrels` must hold relevance of at least 0; .* has -1 in row 0\. W",
         ),
         ("query-id\tcorpus-id\tscore\nq1\td1\t0.5\n", r"`qrels` must hold whole grades .* has 0\.5 in row 0\. Mult"),
-        ("query-id\tcorpus-id\tscore\nq1\td1\tyes\n", "`columns` must name a column of numbers; 'score'"),
-        ("query-id\tcorpus-id\tscore\nq1\td1\tnan\n", "`columns` must name a column of finite numbers; 'score'"),
+        ("query-id\tcorpus-id\tscore\nq1\td1\tyes\n", "`qrels` must name a column of numbers; 'score'"),
+        ("query-id\tcorpus-id\tscore\nq1\td1\tnan\n", "`qrels` must name a column of finite numbers; 'score'"),
         ("query-id\tcorpus-id\tscore\nq1\t\t1\n", "'corpus-id' of .* is empty in 1 of 1 rows, the first of them row 0"),
         (
             "q1 0 d1 1\nq1 0 d1 1\n",
