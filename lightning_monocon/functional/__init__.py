@@ -5,6 +5,7 @@ from lightning_monocon.functional.alignment import alignment
 from lightning_monocon.functional.alpha_req import alpha_req
 from lightning_monocon.functional.average_precision import average_precision
 from lightning_monocon.functional.checks import DegenerateSampleWarning
+from lightning_monocon.functional.coding_rate import coding_rate
 from lightning_monocon.functional.corrected_effective_dimension import (
     RefusedEstimateWarning,
     corrected_effective_dimension,
@@ -26,6 +27,7 @@ from lightning_monocon.functional.neighbours import Neighbours, neighbours
 from lightning_monocon.functional.neural_collapse import NeuralCollapseResult, neural_collapse
 from lightning_monocon.functional.participation_ratio import participation_ratio
 from lightning_monocon.functional.rank_biased_overlap import rank_biased_overlap
+from lightning_monocon.functional.rate_distortion import component_rates, distortion_rate, rate_distortion
 from lightning_monocon.functional.recall_at_k import recall_at_k
 from lightning_monocon.functional.reciprocal_rank import reciprocal_rank
 from lightning_monocon.functional.reconstruction_error import ReconstructionResult, reconstruction_error
@@ -57,8 +59,11 @@ __all__ = [
     "alignment",
     "alpha_req",
     "average_precision",
+    "coding_rate",
+    "component_rates",
     "corrected_effective_dimension",
     "diffusion_spectral_entropy",
+    "distortion_rate",
     "effective_dimension",
     "explained_variance",
     "feature_correlation",
@@ -78,6 +83,7 @@ __all__ = [
     "participation_ratio",
     "principal_components",
     "rank_biased_overlap",
+    "rate_distortion",
     "recall_at_k",
     "reciprocal_rank",
     "reconstruction_error",

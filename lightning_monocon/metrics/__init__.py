@@ -3,6 +3,7 @@
 
 from lightning_monocon.metrics.alignment import Alignment
 from lightning_monocon.metrics.alpha_req import AlphaReQ
+from lightning_monocon.metrics.coding_rate import CodingRate
 from lightning_monocon.metrics.corrected_effective_dimension import CorrectedEffectiveDimension
 from lightning_monocon.metrics.diffusion_spectral_entropy import DiffusionSpectralEntropy
 from lightning_monocon.metrics.distinct_rows import DistinctRows
@@ -18,6 +19,7 @@ from lightning_monocon.metrics.neighbour_overlap import NeighbourOverlap
 from lightning_monocon.metrics.neighbour_scores import NeighbourScores
 from lightning_monocon.metrics.neural_collapse import NeuralCollapse
 from lightning_monocon.metrics.participation_ratio import ParticipationRatio
+from lightning_monocon.metrics.rate_distortion import RateDistortion
 from lightning_monocon.metrics.recall_at_k import RecallAtK
 from lightning_monocon.metrics.reciprocal_rank import MRR
 from lightning_monocon.metrics.reconstruction_error import ReconstructionError
@@ -36,6 +38,7 @@ __all__ = [
     "NDCG",
     "Alignment",
     "AlphaReQ",
+    "CodingRate",
     "CorrectedEffectiveDimension",
     "DiffusionSpectralEntropy",
     "DistinctRows",
@@ -50,6 +53,7 @@ __all__ = [
     "NeighbourScores",
     "NeuralCollapse",
     "ParticipationRatio",
+    "RateDistortion",
     "RecallAtK",
     "ReconstructionError",
     "RelevantRecall",

@@ -13,10 +13,12 @@ from torchmetrics import MetricCollection
 
 from lightning_monocon.functional import moments
 from lightning_monocon.metrics import (
+    CodingRate,
     EffectiveDimension,
     KNNAccuracy,
     MeanCosine,
     ParticipationRatio,
+    RateDistortion,
     RecallAtK,
     SmallSampleWarning,
     StableRank,
@@ -116,6 +118,10 @@ def test_wrong_input_is_named(batches: list[dict[str, Any]]) -> None:
         MeanCosine(normalize=False)
     with pytest.raises(ValueError, match="`small_sample` must be one of 'warn', 'ignore'; got 'never'"):
         TotalVariance(small_sample="never")
+    with pytest.raises(ValueError, match=r"`fvu` must lie in \(0, 1\], a share of the total variance; got 99"):
+        RateDistortion(fvu=99)
+    with pytest.raises(ValueError, match="`eps` must be positive and finite, the length of the error of a vector; got"):
+        CodingRate(eps=0.0)
     with pytest.raises(ValueError, match="`k` must be an integer from 1 to 66, the rows of the gallery; got 67"):
         fed(KNNAccuracy(67), batches).compute()
     with pytest.raises(ValueError, match="`gallery_labels` must hold at least two classes; all 66 are 1"):

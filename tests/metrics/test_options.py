@@ -34,6 +34,7 @@ ANSWERED = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "Alignment": {"alpha": 3.0},
     "AlphaReQ": {"first": 2, "last": 4, **SPECTRUM, "normalize": True},
+    "CodingRate": {"eps": 0.1, **SPECTRUM},
     "CorrectedEffectiveDimension": {"variance": 0.5, "confidence": 0.8, **SPECTRUM},
     "DiffusionSpectralEntropy": {"sigma": 1.0, "t": 2, **SAMPLE},
     "DistinctRows": {"size": 8, "role": "query"},
@@ -49,6 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "NeighbourScores": {"k": 3, "recall_k": (2,), **SEARCH},
     "NeuralCollapse": {"num_classes": 4, "normalize": True, "nan_strategy": "ignore", "role": "query", "groups": 3},
     "ParticipationRatio": SPECTRUM,
+    "RateDistortion": {"fvu": 0.2, **SPECTRUM},
     "RecallAtK": {"k": (2,), **SEARCH},
     "ReconstructionError": {"variance": 0.5, **{name: SPECTRUM[name] for name in SPECTRUM if name != "role"}},
     "RelevantRecall": {"k": (2,), **ANSWERED},

@@ -14,11 +14,14 @@ from helpers.patience import PATIENCE
 from processes.metric_ranks import ANSWERS, CASES, rows_of
 
 from lightning_monocon.functional import (
+    coding_rate,
     effective_dimension,
+    explained_variance,
     mean_cosine,
     moments,
     neighbour_scores,
     neural_collapse,
+    rate_distortion,
     reconstruction_error,
     total_variance,
     two_nn,
@@ -49,6 +52,11 @@ def test_any_split_over_ranks_equals_one_process(results: list[dict[str, Any]], 
                 torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-12)
         assert found["EffectiveDimension"] == effective_dimension(gallery, 0.6)
         torch.testing.assert_close(found["MeanCosine"], mean_cosine(gallery).float())
+        variances = explained_variance(gallery)
+        torch.testing.assert_close(
+            found["RateDistortion"], rate_distortion(variances, 0.1 * variances.sum()).float(), rtol=1e-6, atol=0.0
+        )
+        torch.testing.assert_close(found["CodingRate"], coding_rate(gallery).float(), rtol=1e-6, atol=0.0)
         for name, value in whole._asdict().items():
             torch.testing.assert_close(found["ReconstructionError"][name], value.float())
         assert found["KNNAccuracy"] == scores["knn_accuracy"].float()

@@ -16,12 +16,14 @@ from torch import Tensor
 
 from lightning_monocon.functional import Relevance
 from lightning_monocon.metrics import (
+    CodingRate,
     EffectiveDimension,
     KNNAccuracy,
     MeanCosine,
     NeighbourOverlap,
     NeighbourScores,
     NeuralCollapse,
+    RateDistortion,
     RecallAtK,
     ReconstructionError,
     RetrievalScores,
@@ -60,6 +62,8 @@ def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]
     spectral = [
         EffectiveDimension(0.6, small_sample="ignore", **options),
         MeanCosine(**options),
+        RateDistortion(0.1, small_sample="ignore", **options),
+        CodingRate(small_sample="ignore", **options),
         ReconstructionError(0.6, small_sample="ignore", **options),
     ]
     rows = [TwoNN(max_rows=25, **options), Uniformity(**options)]
