@@ -11,8 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_monocon.codes.fast import encode_levels
+from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
 from lightning_monocon.codes.space import Space
+from lightning_monocon.functional.checks import check_embeddings, finite_rows
+
+_BLOCK = 16_384  # codes decoded at a time, so that memory does not grow with their number
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -46,20 +51,55 @@ class Codec:
         return self.space.matrix.shape[1]
 
     def encode(self, rows: Array) -> Array:
-        """Return the codes ``(N, bytes_per_vector)`` uint8 of rows ``(N, D)``."""
-        return _like(rows, self.quantiser.encode(self.space.coordinates(_tensor(rows))))
+        """Return the codes ``(N, bytes_per_vector)`` uint8 of rows ``(N, D)``.
+
+        A row of zeros gets the code of the origin: for ``similarity="cosine"`` it is left unscaled.
+
+        Raises:
+            TypeError: If ``rows`` are not floating-point.
+            ValueError: If they have another width, or one is not finite.
+        """
+        given = check_embeddings(_tensor(rows), "rows", self.dim)
+        if isinstance(self.quantiser, LevelQuantiser):
+            return _like(rows, encode_levels(self.space, self.quantiser, given))
+        finite_rows(given, "error", "rows")
+        return _like(rows, self.quantiser.encode(self.space.coordinates(given)))
 
     def decode(self, codes: Array) -> Array:
-        """Return codes ``(N, bytes_per_vector)`` as rows ``(N, D')`` float32 of the scoring space."""
-        return _like(codes, self.space.points(self.quantiser.decode(_tensor(codes))))
+        """Return codes ``(N, bytes_per_vector)`` as rows ``(N, D')`` float32 of the scoring space.
+
+        Raises:
+            TypeError: If ``codes`` are not uint8.
+            ValueError: If they have another width.
+        """
+        return _like(codes, self.space.points(self.quantiser.decode(self._checked(_tensor(codes)))))
 
     def score(self, queries: Array, codes: Array) -> Array:
         """Return the scores ``(Q, N)`` float32 of float queries ``(Q, D)`` against codes; more is nearer."""
-        return _like(queries, self.space.queries(_tensor(queries)) @ self.decode(_tensor(codes)).T)
+        asked = self.space.queries(check_embeddings(_tensor(queries), "queries", self.dim))
+        return _like(queries, self._against(asked, _tensor(codes)))
 
     def score_codes(self, first: Array, second: Array) -> Array:
         """Return the scores ``(M, N)`` float32 of codes ``(M, B)`` against codes ``(N, B)``; more is nearer."""
-        return _like(first, self.decode(_tensor(first)) @ self.decode(_tensor(second)).T)
+        return _like(first, self._against(self.decode(_tensor(first)), _tensor(second)))
+
+    def _against(self, points: Tensor, codes: Tensor) -> Tensor:
+        """Return the inner products of points ``(Q, D')`` with codes, decoded a block at a time."""
+        scores = points.new_empty(len(points), len(codes))
+        for start in range(0, len(codes), _BLOCK):
+            decoded = self.decode(codes[start : start + _BLOCK])
+            scores[:, start : start + _BLOCK] = points @ decoded.T
+        return scores
+
+    def _checked(self, codes: Tensor) -> Tensor:
+        if codes.dtype != torch.uint8:
+            raise TypeError(f"`codes` must be uint8, as `encode` returns them; got {codes.dtype}.")
+        if codes.ndim != 2 or codes.shape[1] != self.bytes_per_vector:
+            raise ValueError(
+                f"`codes` must be (N, {self.bytes_per_vector}) for the codec {self.name}; got {tuple(codes.shape)}. "
+                "Decode codes with the codec that encoded them."
+            )
+        return codes
 
     def description(self) -> Mapping[str, Any]:
         """Return what is not a tensor, as plain values for JSON."""

@@ -114,6 +114,20 @@ class FittingStream:
         return FittingRows(self._moments.result(), self._sample, self._similarity, self._seed)
 
 
+def check_size(size: int) -> None:
+    """Raise ValueError unless a code has one byte at least."""
+    if size < 1:
+        raise ValueError(f"`size` must be at least 1 byte; got {size}.")
+
+
+def check_varying(rows: FittingRows) -> None:
+    """Raise ValueError unless two rows differ."""
+    if not rows.statistics.comoment.any():
+        raise ValueError(
+            f"`rows` must hold two different rows to fit a code on; got {rows.count} equal rows. Add rows."
+        )
+
+
 def _keys(seed: int, first: int, count: int) -> np.ndarray:
     """Return a hash of each row's number: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
     golden = 0x9E37_79B9_7F4A_7C15

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+
+_COMPARED = 3  # thresholds that are compared one by one; a search is faster for more
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,26 +37,84 @@ class LevelQuantiser:
         """Bytes of one code."""
         return -(-int(self.bits.sum()) // 8)
 
+    @cached_property
+    def _groups(self) -> list[tuple[Tensor, Tensor]]:
+        """Numbers of equal bits ``(g,)`` and their thresholds ``(g, 2 ** bits - 1)`` float64."""
+        groups = []
+        for bits in sorted(set(self.bits.tolist())):
+            if bits:
+                columns = (self.bits == bits).nonzero()[:, 0]
+                levels = self.levels[columns, : 2**bits].double()
+                groups.append((columns, (levels[:, 1:] + levels[:, :-1]) / 2))
+        return groups
+
+    @cached_property
+    def _layout(self) -> list[tuple[int, int, int]]:
+        """Number, bits and first bit in the code of each number that takes space."""
+        first = (self.bits.cumsum(0) - self.bits).tolist()
+        return [(j, bits, first[j]) for j, bits in enumerate(self.bits.tolist()) if bits]
+
     def encode(self, coordinates: Tensor) -> Tensor:
         """Return the codes ``(N, bytes)`` uint8 of coordinates ``(N, k)`` float64."""
-        places = []
-        for j, bits in enumerate(self.bits.tolist()):
-            if bits:
-                levels = self.levels[j, : 2**bits].double()
-                nearest = torch.bucketize(coordinates[:, j].contiguous(), (levels[1:] + levels[:-1]) / 2)
-                places.append(_bits_of(nearest, bits))
-        return pack_bits(torch.cat(places, 1))
+        columns = coordinates.T.contiguous()
+        places = torch.zeros(columns.shape, dtype=torch.uint8, device=columns.device)
+        for chosen, thresholds in self._groups:
+            places[chosen] = torch.searchsorted(thresholds, columns[chosen], out_int32=True).to(torch.uint8)
+        return self.pack(places)
+
+    def places_and_doubts(self, columns: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the levels ``(k, N)`` uint8 of coordinates ``(k, N)`` float32, and which are in doubt, ``(k, N)``.
+
+        Args:
+            columns: Coordinates, one number of all rows after another.
+            margin: ``(k,)`` float32. A level is in doubt if the number lies so near a threshold.
+        """
+        places = torch.zeros(columns.shape, dtype=torch.uint8)
+        doubt = torch.zeros(columns.shape, dtype=torch.bool)
+        for chosen, thresholds in self._groups:
+            values, width, edges = columns[chosen], margin[chosen, None], thresholds.float()
+            if edges.shape[1] > _COMPARED:
+                low = torch.searchsorted(edges, values - width, out_int32=True)
+                high = torch.searchsorted(edges, values + width, out_int32=True)
+                places[chosen], doubt[chosen] = low.to(torch.uint8), low != high
+                continue
+            found, near = places[chosen], doubt[chosen]
+            for place in range(edges.shape[1]):
+                gap = values - edges[:, place, None]
+                found += (gap > 0).view(torch.uint8)
+                near |= gap.abs_() <= width
+            places[chosen], doubt[chosen] = found, near
+        return places, doubt
+
+    def places_of(self, numbers: Tensor, values: Tensor) -> Tensor:
+        """Return the levels ``(n,)`` uint8 of single values ``(n,)`` float64 of the given numbers ``(n,)``."""
+        thresholds = torch.full((len(self.bits), self.levels.shape[1] - 1), torch.inf, dtype=torch.float64)
+        for chosen, own in self._groups:
+            thresholds[chosen, : own.shape[1]] = own
+        return torch.searchsorted(thresholds[numbers], values[:, None])[:, 0].to(torch.uint8)
+
+    def pack(self, places: Tensor) -> Tensor:
+        """Return the codes ``(N, bytes)`` uint8 of levels ``(k, N)`` uint8."""
+        codes = torch.zeros(self.bytes, places.shape[1], dtype=torch.uint8, device=places.device)
+        for j, bits, first in self._layout:
+            byte, spare = first // 8, 8 - first % 8 - bits
+            if spare >= 0:
+                codes[byte] |= places[j] << spare
+            else:
+                codes[byte] |= places[j] >> -spare
+                codes[byte + 1] |= places[j] << 8 + spare
+        return codes.T.contiguous()
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the coordinates ``(N, k)`` float32 that codes ``(N, bytes)`` uint8 stand for."""
-        flat, start = unpack_bits(codes), 0
-        columns = []
-        for j, bits in enumerate(self.bits.tolist()):
-            places = flat[:, start : start + bits].to(torch.int64)
-            weights = 2 ** torch.arange(bits - 1, -1, -1)
-            columns.append(self.levels[j][(places * weights).sum(1)])
-            start += bits
-        return torch.stack(columns, 1)
+        stored = codes.T.contiguous()
+        levels = self.levels.to(codes.device)
+        columns = levels[:, :1].repeat(1, len(codes))
+        for j, bits, first in self._layout:
+            byte, spare = first // 8, 8 - first % 8 - bits
+            place = stored[byte] >> spare if spare >= 0 else (stored[byte] << -spare) | (stored[byte + 1] >> 8 + spare)
+            torch.index_select(levels[j], 0, (place & (2**bits - 1)).int(), out=columns[j])
+        return columns.T.contiguous()
 
     def description(self) -> Mapping[str, Any]:
         """Return what is not a tensor, as plain values for JSON."""
@@ -62,11 +123,6 @@ class LevelQuantiser:
     def tensors(self) -> Mapping[str, Tensor]:
         """Return the tables, by name."""
         return {"bits": self.bits, "levels": self.levels}
-
-
-def _bits_of(numbers: Tensor, bits: int) -> Tensor:
-    shifts = torch.arange(bits - 1, -1, -1)
-    return ((numbers[:, None] >> shifts) & 1).to(torch.uint8)
 
 
 def pack_bits(bits: Tensor) -> Tensor:

@@ -1,2 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit codes, one family a file."""
+"""Fit codecs: one file for each family of codes."""
+
+from __future__ import annotations
+
+from lightning_monocon.codes.families.scalar import SCALARS, ScalarOptions, fit_scalar
+from lightning_monocon.codes.families.transform import fit_transform
+
+__all__ = ["SCALARS", "ScalarOptions", "fit_scalar", "fit_transform"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.codes.codec import Codec
-from lightning_monocon.codes.fitting import FittingRows
+from lightning_monocon.codes.fitting import FittingRows, check_size, check_varying
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.space import Scoring, Space
 from lightning_monocon.functional.spectrum import components_from_moments
@@ -22,18 +22,26 @@ def fit_transform(rows: FittingRows, size: int, scoring: Scoring = "whole") -> C
         rows: What to fit on.
         size: Bytes of a code.
         scoring: What a score estimates.
+
+    Returns:
+        The codec. It is smaller than ``size`` where every component that varies has its 8 bits.
+
+    Raises:
+        ValueError: If ``size`` is below 1, or no component varies.
     """
+    check_size(size)
+    check_varying(rows)
     found = components_from_moments(rows.statistics)
     bits = allocate_bits(found.variances, 8 * size)
     kept = int((bits > 0).sum())
     space = Space(found.mean.float(), found.components[:kept].float(), rows.similarity, scoring)
     coordinates = rows.sample.double() @ space.matrix.double().T - space.offset
     levels = lloyd_max(coordinates, bits[:kept])
-    return Codec(f"transform-{size}", "transform", space, LevelQuantiser(bits[:kept], levels))
+    return Codec(f"transform-{-(-int(bits.sum()) // 8)}", "transform", space, LevelQuantiser(bits[:kept], levels))
 
 
 def allocate_bits(variances: Tensor, total: int) -> Tensor:
-    """Give ``total`` bits to components one at a time, each to the largest distortion that is left.
+    """Give at most ``total`` bits to components one at a time, each to the largest distortion that is left.
 
     A bit quarters a component's distortion (6 dB), so this is reverse water-filling in whole bits.
 
@@ -42,8 +50,11 @@ def allocate_bits(variances: Tensor, total: int) -> Tensor:
     """
     bits = torch.zeros(len(variances), dtype=torch.int64)
     left = variances.double().clone()
+    left[left <= left.amax() * torch.finfo(torch.float64).eps * len(left)] = 0.0  # rounding, no variance
     for _ in range(total):
         j = int(left.argmax())
+        if left[j] <= 0:
+            break  # bits beyond these would tell nothing
         bits[j] += 1
         left[j] = left[j] / 4 if bits[j] < _MOST_BITS else 0.0
     return bits
@@ -55,7 +66,7 @@ def lloyd_max(coordinates: Tensor, bits: Tensor, rounds: int = 50) -> Tensor:
     for j, count in enumerate((2**bits).tolist()):
         column = coordinates[:, j].sort().values
         sums = torch.cat([column.new_zeros(1), column.cumsum(0)])
-        own = torch.quantile(column, (torch.arange(count, dtype=torch.float64) + 0.5) / count)
+        own = column[((torch.arange(count) + 0.5) / count * len(column)).long()]
         for _ in range(rounds):
             edges = torch.searchsorted(column, (own[1:] + own[:-1]) / 2, right=True)
             ends = torch.cat([edges.new_zeros(1), edges, edges.new_tensor([len(column)])])

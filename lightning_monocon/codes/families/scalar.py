@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fit scalar codes: every number of a vector in equally many bits, or as float16."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.codes.codec import Codec
+from lightning_monocon.codes.families.transform import lloyd_max
+from lightning_monocon.codes.fitting import FittingRows, check_size, check_varying
+from lightning_monocon.codes.half import HalfQuantiser
+from lightning_monocon.codes.levels import LevelQuantiser
+from lightning_monocon.codes.quantiser import Quantiser
+from lightning_monocon.codes.space import Scoring, Space
+from lightning_monocon.functional.checks import check_choice
+from lightning_monocon.functional.moments import Moments
+from lightning_monocon.functional.spectrum import components_from_moments
+
+Bits = Literal[1, 2, 4, 8, 16]
+"""Bits of a number; 16 are a float16."""
+Projection = Literal["pca", "none"]
+"""Principal components, or the first numbers as they are."""
+Rotation = Literal["none", "random", "itq"]
+"""What turns the projected numbers: nothing, a random rotation, or iterative quantisation."""
+Step = Literal["common", "own"]
+"""Whether all numbers share their levels, or each has its own."""
+Levels = Literal["uniform", "lloyd-max"]
+"""Levels at equal distances between the extremes, or those of least squared error."""
+
+_ITQ_ROUNDS = 50  # Gong and Lazebnik 2011, section 3.2
+
+
+@dataclass(frozen=True)
+class ScalarOptions:
+    """Choose a scalar code.
+
+    Attributes:
+        bits: Bits of a number.
+        centre: Whether the mean is subtracted; without, the projection is that of the uncentred second moment.
+        projection: What the numbers are.
+        rotation: What turns them; ``"itq"`` fits the rotation to signs, whatever ``bits``.
+        step: Whether they share their levels.
+        levels: Where the levels lie. Of one bit they are the mean of each half of the numbers, or their extremes.
+    """
+
+    bits: Bits = 8
+    centre: bool = True
+    projection: Projection = "pca"
+    rotation: Rotation = "none"
+    step: Step = "own"
+    levels: Levels = "lloyd-max"
+
+    def __post_init__(self) -> None:
+        check_choice("bits", self.bits, get_args(Bits))
+        check_choice("projection", self.projection, get_args(Projection))
+        check_choice("rotation", self.rotation, get_args(Rotation))
+        check_choice("step", self.step, get_args(Step))
+        check_choice("levels", self.levels, get_args(Levels))
+
+    @property
+    def name(self) -> str:
+        """Name of the variant, such as ``"bits1-itq"`` or ``"bits8-uniform-common"``; defaults go without saying."""
+        parts = ["half" if self.bits == 16 else f"bits{self.bits}"]
+        parts += ["uncentred"] if not self.centre else []
+        for value, usual in ((self.projection, "pca"), (self.rotation, "none"), (self.levels, "lloyd-max")):
+            parts += [] if value == usual else ["unprojected" if value == "none" else value]
+        return "-".join(parts + (["common"] if self.step == "common" else []))
+
+
+SCALARS: tuple[ScalarOptions, ...] = (
+    *(ScalarOptions(1, centre, rotation=turn) for centre in (True, False) for turn in ("random", "itq")),
+    *(ScalarOptions(bits, centre, rotation="random") for centre in (True, False) for bits in (2, 4)),
+    ScalarOptions(8),
+    ScalarOptions(8, centre=False),
+    ScalarOptions(8, rotation="random", step="common", levels="uniform"),
+    ScalarOptions(16),
+    ScalarOptions(16, centre=False),
+)
+"""Variants that win somewhere, and int8 with one step, which stores rank by themselves."""
+
+
+def fit_scalar(
+    rows: FittingRows, size: int, options: ScalarOptions = ScalarOptions(), scoring: Scoring = "whole"
+) -> Codec:
+    """Fit a scalar code of at most ``size`` bytes.
+
+    Args:
+        rows: What to fit on.
+        size: Bytes of a code: it holds the first ``8 * size // bits`` numbers, or as many as vary.
+        options: Which code.
+        scoring: What a score estimates.
+
+    Raises:
+        ValueError: If ``size`` is below 1 or holds no number, or no number varies.
+    """
+    check_size(size)
+    check_varying(rows)
+    wanted = 8 * size // options.bits
+    if not wanted:
+        raise ValueError(f"`size` must be at least 2 bytes for float16; got {size}. Ask for fewer `bits`.")
+    mean, matrix = _projection(rows, wanted, options)
+    plain = Space(mean, matrix, rows.similarity, scoring)
+    matrix = _rotation(rows.sample.double() @ matrix.double().T - plain.offset, options, rows.seed) @ matrix.double()
+    space = Space(mean, matrix.float(), rows.similarity, scoring)
+    coordinates = rows.sample.double() @ space.matrix.double().T - space.offset
+    quantiser = _quantiser(coordinates, options)
+    return Codec(f"{options.name}-{quantiser.bytes}", "scalar", space, quantiser)
+
+
+def _projection(rows: FittingRows, wanted: int, options: ScalarOptions) -> tuple[Tensor, Tensor]:
+    """Return the mean ``(D,)`` and at most ``wanted`` orthonormal rows ``(k, D)``, float32."""
+    moments = rows.statistics
+    if not options.centre:
+        second = moments.comoment + moments.rows * torch.outer(moments.mean, moments.mean)
+        moments = Moments(moments.rows, torch.zeros_like(moments.mean), second)
+    if options.projection == "none":
+        return moments.mean.float(), torch.eye(rows.dim)[:wanted]
+    found = components_from_moments(moments)
+    rounding = found.variances.amax() * torch.finfo(torch.float64).eps * rows.dim
+    kept = min(wanted, int((found.variances > rounding).sum()))
+    return moments.mean.float(), found.components[:kept].float()
+
+
+def _rotation(coordinates: Tensor, options: ScalarOptions, seed: int) -> Tensor:
+    """Return an orthogonal matrix ``(k, k)`` float64, of random directions and, for ITQ, fitted to signs from there."""
+    width = coordinates.shape[1]
+    if options.rotation == "none":
+        return torch.eye(width, dtype=torch.float64)
+    noise = torch.randn(width, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    basis, triangle = torch.linalg.qr(noise)
+    rotation: Tensor = basis * triangle.diagonal().sign()  # makes it uniform (Mezzadri 2007)
+    if options.rotation == "itq":
+        for _ in range(_ITQ_ROUNDS):
+            signs = torch.where(coordinates @ rotation.T > 0, 1.0, -1.0).double()
+            left, _, right = torch.linalg.svd(signs.T @ coordinates)
+            rotation = left @ right
+    return rotation
+
+
+def _quantiser(coordinates: Tensor, options: ScalarOptions) -> Quantiser:
+    width = coordinates.shape[1]
+    if options.bits == 16:
+        return HalfQuantiser(width)
+    columns = coordinates.reshape(-1, 1) if options.step == "common" else coordinates
+    bits = torch.full((columns.shape[1],), options.bits)
+    if options.levels == "uniform":
+        low, high = columns.amin(0)[:, None], columns.amax(0)[:, None]
+        levels = (low + (high - low) * torch.linspace(0, 1, 2**options.bits, dtype=torch.float64)).float()
+    else:
+        levels = lloyd_max(columns, bits)
+    return LevelQuantiser(bits.expand(width).clone(), levels.expand(width, -1).clone())

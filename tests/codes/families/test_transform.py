@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Test the transform code's bits and levels against exhaustive search and k-means."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+from sklearn.cluster import KMeans
+
+from lightning_monocon.codes import FittingRows
+from lightning_monocon.codes.families.transform import allocate_bits, fit_transform, lloyd_max
+
+
+def test_bits_are_those_of_least_distortion() -> None:
+    variances = torch.tensor([5.0, 1.7, 0.6, 0.11], dtype=torch.float64)
+    for total in range(1, 9):
+        every = [torch.tensor(bits) for bits in product(range(9), repeat=4) if sum(bits) == total]
+        least = min(float((variances / 4.0**bits).sum()) for bits in every)
+        assert float((variances / 4.0 ** allocate_bits(variances, total)).sum()) == least
+
+
+def test_levels_leave_the_error_of_k_means() -> None:
+    column = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    levels = lloyd_max(column, torch.tensor([2]))
+    error = float((column - levels.double()).abs().min(1).values.square().sum())
+    assert error < 1.01 * KMeans(4, n_init=5, random_state=0).fit(column.numpy()).inertia_
+
+
+def test_a_code_stores_no_bits_that_tell_nothing() -> None:
+    flat = torch.zeros(500, 6)
+    flat[:, :2] = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    codec = fit_transform(FittingRows.of(flat, "dot"), 10)
+    assert codec.bytes_per_vector == 2
+    assert codec.quantiser.tensors()["bits"].tolist() == [8, 8]
