@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find centroids: k-means from few coordinates to all, stage by stage for sums of centroids."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.codes.product import CENTROIDS
+
+_TRAINING_BEAM, _ROUNDS, _EARLY_ROUNDS = 8, 25, 6
+_MOST_ROWS = 16_384  # a stage sees each row once per candidate of the beam
+
+
+def fit_stages(rows: Tensor, stages: int, generator: torch.Generator) -> Tensor:
+    """Return centroids ``(stages, 256, width)`` whose sums are near the rows ``(N, width)``.
+
+    A later stage is fitted on what each of the eight best candidates of the stages before it leaves: several residuals
+    per row, which keeps the centroids from learning the sample by heart.
+    """
+    if stages > 1:
+        rows = rows[torch.randperm(len(rows), generator=generator)[:_MOST_ROWS]]
+    left, tables = rows[:, None].contiguous(), []
+    for stage in range(stages):
+        tables.append(k_means(left.flatten(0, 1), generator))
+        if stage < stages - 1:
+            left = torch.cat([_residuals(block, tables[-1]) for block in torch.split(left, 512)])
+    return torch.stack(tables)
+
+
+def k_means(rows: Tensor, generator: torch.Generator, rounds: int = _ROUNDS) -> Tensor:
+    """Return 256 centroids of rows ``(N, width)`` by Lloyd's rounds.
+
+    The rounds see the first eighth of the coordinates first, then a quarter, a half and all: coordinates are in
+    descending order of variance, and few coordinates have fewer poor optima.
+    """
+    start = torch.randperm(len(rows), generator=generator)[:CENTROIDS]
+    centroids = rows[start[torch.arange(CENTROIDS) % len(start)]]
+    width = rows.shape[1]
+    seen = sorted({max(1, width // part) for part in (8, 4, 2, 1)})
+    for columns in seen:
+        for _ in range(rounds if columns == width else _EARLY_ROUNDS):
+            own = closest(rows[:, :columns], centroids[:, :columns])
+            sizes = torch.bincount(own, minlength=CENTROIDS)[:, None]
+            sums = torch.zeros_like(centroids).index_add_(0, own, rows)
+            centroids = torch.where(sizes > 0, sums / sizes.clamp_min(1), centroids)
+    return centroids
+
+
+def closest(rows: Tensor, centroids: Tensor) -> Tensor:
+    """Return the number of the centroid ``(K, width)`` nearest to each row ``(N, width)``."""
+    halves = centroids.square().sum(1) / 2
+    return torch.cat([(halves - block @ centroids.T).argmin(1) for block in torch.split(rows, 4096)])
+
+
+def _residuals(left: Tensor, table: Tensor) -> Tensor:
+    """Return the smallest residuals ``(n, 8, width)`` of candidates ``(n, b, width)`` after one more centroid."""
+    costs = table.square().sum(1) / 2 - left @ table.T + left.square().sum(2, keepdim=True) / 2
+    best = costs.flatten(1).topk(_TRAINING_BEAM, 1, largest=False).indices
+    parents = left.gather(1, (best // CENTROIDS)[:, :, None].expand(-1, -1, left.shape[2]))
+    return parents - table[best % CENTROIDS]

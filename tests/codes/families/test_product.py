@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Product codes on planted clusters and Gaussian rows, and their groups against reverse water-filling."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from lightning_monocon.codes import FittingRows
+from lightning_monocon.codes.families.product import equal_rates, fit_product
+from lightning_monocon.codes.families.transform import fit_transform
+
+
+def decaying(count: int, seed: int = 0) -> torch.Tensor:
+    rows = torch.randn(count, 24, generator=torch.Generator().manual_seed(seed))
+    return rows * 0.85 ** torch.arange(24) + 0.3
+
+
+def test_one_byte_keeps_planted_clusters() -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = normalize(torch.randn(8, 16, generator=generator))
+    own = torch.arange(1200) % 8
+    rows = centres[own] + 0.01 * torch.randn(1200, 16, generator=generator)
+    codec = fit_product(FittingRows.of(rows), 1)
+    scores = codec.score(centres, codec.encode(rows))
+    assert torch.equal(scores.argmax(0), own)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_scores_are_nearer_to_the_whole_ones_than_those_of_a_transform_code(size: int) -> None:
+    rows, fresh = FittingRows.of(decaying(3000)), decaying(600, seed=1)
+    whole = normalize(fresh[:50]) @ normalize(fresh).T
+    product, transform = (
+        (codec.score(fresh[:50], codec.encode(fresh)) - whole).square().mean()
+        for codec in (fit_product(rows, size), fit_transform(rows, size))
+    )
+    assert product < transform
+
+
+def test_a_seed_decides_the_code() -> None:
+    rows = FittingRows.of(decaying(600), seed=3)
+    first, second = fit_product(rows, 4), fit_product(rows, 4)
+    assert all(torch.equal(table, second.tensors()[name]) for name, table in first.tensors().items())
+    codes = first.encode(decaying(30, seed=2))
+    assert codes.shape == (30, first.bytes_per_vector)
+    assert torch.equal(codes, second.encode(decaying(30, seed=2)))
+
+
+def test_groups_carry_equal_rates() -> None:
+    variances = 0.98 ** torch.arange(300, dtype=torch.float64)
+    cuts = equal_rates(variances, 6, 8.0)
+    levels = torch.logspace(-12, 0, 200_001, dtype=torch.float64)  # the water level by search instead of by formula
+    rates = (variances[None, : cuts[-1]] / levels[::100, None]).log2().clamp_min(0).sum(1) / 2
+    level = levels[::100][(rates - 48).abs().argmin()]
+    own = (variances / level).log2().clamp_min(0) / 2
+    assert own[cuts[-1] :].sum() < 0.05
+    for first, last in pairwise(cuts):
+        assert abs(float(own[first:last].sum()) - 8) < 1.2
+
+
+def test_more_groups_than_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="`size` must give at most one group"):
+        fit_product(FittingRows.of(decaying(300)), 25)
