@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lightning_monocon.codes.product import CENTROIDS
 
-_TRAINING_BEAM, _ROUNDS, _EARLY_ROUNDS = 8, 25, 6
+_TRAINING_BEAM, _ROUNDS, _EARLY_ROUNDS = 8, 10, 6
+_NARROW = 8  # up to so many coordinates centroids start spread out
 _MOST_ROWS = 16_384  # a stage sees each row once per candidate of the beam
 
 
@@ -31,13 +32,16 @@ def fit_stages(rows: Tensor, stages: int, generator: torch.Generator) -> Tensor:
 def k_means(rows: Tensor, generator: torch.Generator, rounds: int = _ROUNDS) -> Tensor:
     """Return 256 centroids of rows ``(N, width)`` by Lloyd's rounds.
 
-    The rounds see the first eighth of the coordinates first, then a quarter, a half and all: coordinates are in
-    descending order of variance, and few coordinates have fewer poor optima.
+    Of many coordinates the rounds see the first eighth first, then a quarter, a half and all: they are in order of
+    variance, and few coordinates have fewer poor optima.
     """
-    start = torch.randperm(len(rows), generator=generator)[:CENTROIDS]
-    centroids = rows[start[torch.arange(CENTROIDS) % len(start)]]
     width = rows.shape[1]
-    seen = sorted({max(1, width // part) for part in (8, 4, 2, 1)})
+    if width <= _NARROW:
+        centroids, seen = _spread(rows, generator), [width]
+    else:
+        start = torch.randperm(len(rows), generator=generator)[:CENTROIDS]
+        centroids = rows[start[torch.arange(CENTROIDS) % len(start)]]
+        seen = sorted({max(1, width // part) for part in (8, 4, 2, 1)})
     for columns in seen:
         for _ in range(rounds if columns == width else _EARLY_ROUNDS):
             own = closest(rows[:, :columns], centroids[:, :columns])
@@ -45,6 +49,16 @@ def k_means(rows: Tensor, generator: torch.Generator, rounds: int = _ROUNDS) -> 
             sums = torch.zeros_like(centroids).index_add_(0, own, rows)
             centroids = torch.where(sizes > 0, sums / sizes.clamp_min(1), centroids)
     return centroids
+
+
+def _spread(rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Return 256 of the rows ``(N, width)``, drawn by squared distance (k-means++: Arthur and Vassilvitskii 2007)."""
+    chosen = [rows[int(torch.randint(len(rows), (), generator=generator))]]
+    left = (rows - chosen[0]).square().sum(1)
+    for _ in range(CENTROIDS - 1):
+        chosen.append(rows[int(torch.multinomial(left + 1e-12, 1, generator=generator))])
+        left = torch.minimum(left, (rows - chosen[-1]).square().sum(1))
+    return torch.stack(chosen)
 
 
 def closest(rows: Tensor, centroids: Tensor) -> Tensor:
