@@ -42,7 +42,7 @@ def run(args: Sequence[str]) -> None:
 def shrunk(options: Namespace) -> str:
     """Choose a code, write it with its report, and return the report."""
     kinds: tuple[Answers, ...] = ("qrels", "labels", "pairs")
-    answers = [name for name in kinds if options[name]]
+    answers: list[Answers] = [name for name in kinds if options[name]]
     if len(answers) > 1:
         raise ValueError(f"`--{answers[0]}` and `--{answers[1]}` must not be given together; ask for one at a time.")
     out = Path(options.out)

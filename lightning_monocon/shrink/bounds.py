@@ -23,7 +23,7 @@ def mean_low(values: Tensor, confidence: float) -> float:
         error = float(values.std()) / math.sqrt(len(values))
         return float(values.mean()) - NormalDist().inv_cdf(confidence) * error
     grid = torch.arange(0.0, 1.0, _STEP, dtype=torch.float64)
-    passed = _fortune(values[:, None] - grid, grid) >= -math.log(1 - confidence)
+    passed = _is_rich(values[:, None] - grid, grid, confidence)
     # the largest m such that all smaller ones are refuted too
     refuted = int(passed.to(torch.int8).cumprod(0).sum())
     return float(grid[refuted - 1]) if refuted else 0.0
@@ -36,7 +36,7 @@ def keeps(code: Tensor, whole: Tensor, keep: float, confidence: float) -> bool:
         error = float(difference.std()) / math.sqrt(len(difference))
         return float(difference.mean()) >= NormalDist().inv_cdf(confidence) * error
     least = torch.tensor([keep], dtype=torch.float64)
-    return bool(_fortune(difference[:, None], least)[0] >= -math.log(1 - confidence))
+    return bool(_is_rich(difference[:, None], least, confidence)[0])
 
 
 def quantile_high(values: Tensor, probability: float, confidence: float) -> float | None:
@@ -52,12 +52,15 @@ def quantile_high(values: Tensor, probability: float, confidence: float) -> floa
     return float(values.sort().values[int(enough.argmax())]) if enough.any() else None
 
 
-def _fortune(values: Tensor, least: Tensor) -> Tensor:
-    """Return the largest logarithm of the fortune ``(M,)`` for values ``(U, M)`` that are at least ``-least``."""
+def _is_rich(values: Tensor, least: Tensor, confidence: float) -> Tensor:
+    """Return where a gambler on values ``(U, M)``, which are at least ``-least``, gets rich, ``(M,)`` bool.
+
+    His bets are those of the paper's section 3.2, for a known number of values; each knows only the values before it.
+    """
+    goal = -math.log(1 - confidence)
     count = torch.arange(1, len(values) + 1, dtype=torch.float64)[:, None]
-    mean = (values.cumsum(0)) / (count + 1)
-    square = (0.25 + (values**2).cumsum(0)) / (count + 1)
-    # each bet knows only the values before it
-    bet = torch.cat([torch.zeros(1, values.shape[1]), mean[:-1] / square[:-1]])
-    bet = torch.minimum(bet.clamp_min(0.0), 0.9 / least.clamp_min(_STEP))
-    return torch.log1p(bet * values).cumsum(0).amax(0)
+    mean = (0.5 + values.cumsum(0)) / (count + 1)
+    variance = (0.25 + ((values - mean) ** 2).cumsum(0)) / (count + 1)
+    before = torch.cat([torch.full_like(variance[:1], 0.25), variance[:-1]])
+    bet = torch.minimum((2 * goal / (len(values) * before)).sqrt(), 0.75 / least.clamp_min(_STEP))
+    return torch.log1p(bet * values).cumsum(0).amax(0) >= goal

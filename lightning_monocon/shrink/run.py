@@ -119,9 +119,8 @@ def _judged(
             values = _values(task, second, candidate.fitted(fitting))
             kept.write(candidate.name, values)
         # how to score is part of the choice
-        forms = [key for key in values if not key.startswith("second:")]
-        name = max(sorted(forms), key=lambda key: float(values[key][parts.choose].mean()))
-        quality = float(values[name][parts.choose].mean())
+        means = {key: float(each[parts.choose].mean()) for key, each in values.items() if not key.startswith("second:")}
+        quality, name = max((mean, key) for key, mean in means.items())
         lines.append(Line(name, candidate, values[name], quality, values.get(f"second:{name}")))
     return found["values"], _marked(lines)
 
