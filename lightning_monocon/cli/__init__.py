@@ -24,6 +24,7 @@ _HOMES = {
     "predict": _TRAINER,
     "compare": "lightning_monocon.cli.compare",
     "score": "lightning_monocon.cli.score",
+    "shrink": "lightning_monocon.cli.shrink",
     "export": "lightning_monocon.cli.export",
     "landscape": "lightning_monocon.cli.landscape",
 }
@@ -40,6 +41,8 @@ usage: monocon COMMAND [OPTIONS]
                  monocon compare --config digits --out OUT
   score        judge embeddings from files
                  monocon score gallery.parquet query.parquet
+  shrink       choose the smallest code that keeps the answers of your queries
+                 monocon shrink vectors.parquet --queries q.npy --out OUT
   export       write a model of small vectors that needs nothing of this package
                  monocon export --ckpt CKPT --config digits --out OUT
   landscape    merge the semantic landscapes of runs, and fit laws

@@ -65,7 +65,7 @@ class Known:
     ids: str = ""
 
 
-class _Sides(NamedTuple):
+class Sides(NamedTuple):
     """Hold the two streams of an embedding, and where the query's texts are."""
 
     gallery: RowSource
@@ -118,7 +118,7 @@ def load_known(
     sides = _opened(files, known.ids)
     sides = sides._replace(name=name or sides.name)
     query = whole_of(sides.query)
-    labels, truths = _label_truth(sides, known), _truths(sides, known)
+    labels, truths = label_truth(sides, known), file_truths(sides, known)
     if _is_large(sides.gallery):
         truths = truths if labels is None else (labels, *truths)
         return StreamedSet(sides.gallery, query, truths, known.neighbours, arm=sides.name, stage=GIVEN)
@@ -183,7 +183,8 @@ def _is_large(source: RowSource) -> bool:
     return source.length * source.width * (torch.finfo(source.dtype).bits // 8) > IN_MEMORY
 
 
-def _truths(sides: _Sides, known: Known) -> tuple[Truth, ...]:
+def file_truths(sides: Sides, known: Known) -> tuple[Truth, ...]:
+    """Return the truths that files of judgements and of pairs hold."""
     found: list[Truth] = [] if known.qrels is None else [_qrels(sides, known.qrels)]
     for pairs in read_pair_files(known.pairs):
         rows = pair_rows(pairs, list(_pair_source(sides, pairs).ids()))
@@ -191,7 +192,7 @@ def _truths(sides: _Sides, known: Known) -> tuple[Truth, ...]:
     return tuple(found)
 
 
-def _qrels(sides: _Sides, path: str | Path) -> QrelsTruth:
+def _qrels(sides: Sides, path: str | Path) -> QrelsTruth:
     """Return the judgements, in which a query does not find the row that has its own id unless that is relevant."""
     queries, rows = list(sides.query.ids()), _Ids(sides.gallery)
     judged = judged_rows(read_qrels(path), queries, rows)
@@ -214,7 +215,7 @@ def _qrels(sides: _Sides, path: str | Path) -> QrelsTruth:
     )
 
 
-def _pair_source(sides: _Sides, pairs: PairScores) -> RowSource:
+def _pair_source(sides: Sides, pairs: PairScores) -> RowSource:
     if not pairs.by_text:
         return sides.query
     if sides.texts is None:
@@ -225,7 +226,7 @@ def _pair_source(sides: _Sides, pairs: PairScores) -> RowSource:
     return sides.texts
 
 
-def _label_truth(sides: _Sides, known: Known) -> LabelTruth | None:
+def label_truth(sides: Sides, known: Known) -> LabelTruth | None:
     """Return the labels, if both sides have them; a column of another kind that is only called so is none."""
     try:
         gallery, query = sides.gallery.labels(), sides.query.labels()
@@ -239,13 +240,13 @@ def _label_truth(sides: _Sides, known: Known) -> LabelTruth | None:
     return LabelTruth(numbers[0].to(torch.int64), numbers[1].to(torch.int64))
 
 
-def _opened(files: Sequence[str | Path], ids: str) -> _Sides:
+def _opened(files: Sequence[str | Path], ids: str) -> Sides:
     """Open gallery and query."""
     if len(files) == 2:
-        gallery, query = (_source(file, ids) for file in files)
+        gallery, query = (source_of(file, ids) for file in files)
         place, _ = _split(files[0])
         name = Path(place).stem if Path(place).is_file() else Path(place).resolve().name.split("*")[0].rstrip("-_.")
-        return _Sides(gallery, query, name or "embeddings", _texts(files[1]))
+        return Sides(gallery, query, name or "embeddings", texts_of(files[1]))
     if len(files) != 1:
         raise ValueError(
             f"`files` must be a gallery and a query, or one place that holds both, with --qrels, --pairs, --truth, "
@@ -254,17 +255,17 @@ def _opened(files: Sequence[str | Path], ids: str) -> _Sides:
     return _folder(Path(files[0])) if Path(files[0]).is_dir() else _file(Path(files[0]))
 
 
-def _folder(path: Path) -> _Sides:
+def _folder(path: Path) -> Sides:
     """Open gallery and query of a folder that `monocon predict` wrote."""
     check_has_vectors(path)
     shards = Shards(path) if (path / "space.json").is_file() else None
     if shards is None or shards.parts != ["gallery", "query"]:
         found = f"holds {', '.join(shards.parts)} alone" if shards else "is no folder that `monocon predict` wrote"
         raise ValueError(f"`files` must be a gallery and a query; {str(path)!r} {found}. Give two places.")
-    return _Sides(CorpusRows(shards, "gallery"), CorpusRows(shards, "query"), path.resolve().name, None)
+    return Sides(CorpusRows(shards, "gallery"), CorpusRows(shards, "query"), path.resolve().name, None)
 
 
-def _file(path: Path) -> _Sides:
+def _file(path: Path) -> Sides:
     """Open gallery and query of one file."""
     there = array_names(path)
     if not {"gallery", "query"} <= {*there}:
@@ -275,7 +276,7 @@ def _file(path: Path) -> _Sides:
             "rows aside for them."
         )
     gallery, query = (_part(path, there, part) for part in ("gallery", "query"))
-    return _Sides(gallery, query, path.stem, None)
+    return Sides(gallery, query, path.stem, None)
 
 
 def _part(path: Path, there: Sequence[str], part: str) -> RowSource:
@@ -283,7 +284,8 @@ def _part(path: Path, there: Sequence[str], part: str) -> RowSource:
     return ArrayRows(path, part, ids, labels)
 
 
-def _source(file: str | Path, ids: str) -> RowSource:
+def source_of(file: str | Path, ids: str) -> RowSource:
+    """Open the rows of one place: a file, a folder or a glob, with the name of an array or column at its end."""
     place, name = _split(file)
     path = Path(place)
     if (path / "space.json").is_file():
@@ -299,7 +301,7 @@ def _source(file: str | Path, ids: str) -> RowSource:
     return ArrayRows(path, embeddings, ids or chosen_name(path, IDS) or "", chosen_name(path, LABELS) or "")
 
 
-def _texts(file: str | Path) -> RowSource | None:
+def texts_of(file: str | Path) -> RowSource | None:
     """Return the query's rows with their texts as ids, if its files have texts."""
     place, name = _split(file)
     found = files_of(place) or ([Path(place)] if Path(place).suffix in STREAMED else [])

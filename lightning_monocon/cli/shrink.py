@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run `monocon shrink`: the smallest code that keeps the answers, certified on the user's own queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from lightning_monocon.cli.config import refusing
+from lightning_monocon.cli.options import CommandParser
+from lightning_monocon.runs.scratch import check_folder
+
+if TYPE_CHECKING:
+    from lightning_monocon.shrink.task import Answers
+
+_MORE = """\
+VECTORS is a file (.npy, .npz, .safetensors or .parquet), a folder or a glob of
+them, or several .parquet or .safetensors files; an array or column is named at
+the end, such as 'shards/*.parquet:vector'. All rows are held in memory.
+
+Without --qrels, --labels or --pairs, a code should keep the ten nearest rows
+that an exact search over whole vectors finds. Without --queries some rows are
+held out and become queries.
+
+OUT then holds shrink.json, shrink.md, shrink.png, the code (codec.safetensors,
+codec.json), the codes of all rows (codes.npy) and their ids (ids.npy). A run
+that was killed resumes at the next code: give the same words again.
+"""
+
+
+def run(args: Sequence[str]) -> None:
+    """Run the command; exit with status 2 if a file or an option does not fit."""
+    options, _ = parser().parse(args[1:])
+    with refusing():
+        print(shrunk(options))
+    print(f"Written to {options.out}/: shrink.json, shrink.md, shrink.png, the code and the codes of all rows.")
+
+
+def shrunk(options: Namespace) -> str:
+    """Choose a code, write it with its report, and return the report."""
+    kinds: tuple[Answers, ...] = ("qrels", "labels", "pairs")
+    answers: list[Answers] = [name for name in kinds if options[name]]
+    if len(answers) > 1:
+        raise ValueError(f"`--{answers[0]}` and `--{answers[1]}` must not be given together; ask for one at a time.")
+    out = Path(options.out)
+    check_folder("--out", out)
+    from lightning_monocon.shrink import Question, read_task, second_task, shrink
+    from lightning_monocon.shrink.parts import remove
+    from lightning_monocon.shrink.text import as_markdown
+    from lightning_monocon.shrink.writing import write
+
+    question = Question(options.keep, options.budget, options.confidence, options.seed)
+    kind: Answers = answers[0] if answers else "neighbours"
+    file = options[kind] if kind in ("qrels", "pairs") else None
+    task = read_task(options.vectors, options.queries, kind, file, options.ids or "", question.seed)
+    second = None if options.second is None else second_task(options.second, task.gallery.shape[1], question.seed)
+    result, codec, codes = shrink(task, question, out, second)
+    write(out, result, codec, codes)
+    remove(out)
+    return as_markdown(result)
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    found = CommandParser(
+        "shrink",
+        usage="VECTORS... --out OUT [OPTIONS]",
+        about="Choose the smallest code that keeps the answers of your own queries, and certify it.",
+        more=_MORE,
+        paths=("vectors", "queries", "qrels", "pairs", "second", "out"),
+    )
+    add = found.add_argument
+    add("vectors", metavar="VECTORS", nargs="+", type=str, help="Rows that are stored; see below.")
+    add("--out", type=str, required=True, help="A folder for the code, the codes and the report.")
+    add("--queries", type=str, help="Vectors that search (default: rows that are held out).")
+    add("--qrels", type=str, help="Which rows answer which query: TREC qrels, TSV, JSONL or Parquet.")
+    add("--labels", action="store_true", help="Keep the accuracy of 5 nearest neighbours by label.")
+    add("--pairs", type=str, help="Graded pairs of queries: id1, id2 and score.")
+    add("--ids", type=str, help="The column of the ids (default: ids or id, else row numbers).")
+    add("--keep", type=float, default=0.95, help="Share of the whole vectors' quality to keep.")
+    add("--budget", type=int, help="Bytes of a vector at most: the best code that fits.")
+    add("--confidence", type=float, default=0.95, help="Confidence of the certificate.")
+    add("--second", type=str, help="Vectors of another domain, on which all codes are judged too.")
+    add("--seed", type=int, default=0, help="Decides the parts and the fits.")
+    return found

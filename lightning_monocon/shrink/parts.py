@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep what was judged so far in a folder, one file a code, so that a killed run resumes at the next code."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lightning_monocon.runs import files
+
+FOLDER = "parts"
+
+
+class JudgedCodes:
+    """Keep the values of judged codes below ``out``.
+
+    Args:
+        out: Folder of the run.
+        stamp: Digest of everything that the values depend on.
+
+    Raises:
+        FileExistsError: If the folder holds something else than an unfinished run of the same inputs.
+    """
+
+    def __init__(self, out: Path, stamp: str) -> None:
+        self.folder, self._stamp = out / FOLDER, stamp
+        if out.exists() and not out.is_dir():
+            raise FileExistsError(f"`--out` must be a folder; {out} is a file. Choose another.")
+        if out.is_dir() and any(out.iterdir()) and not self.folder.is_dir():
+            raise FileExistsError(
+                f"`--out` must be a folder that does not exist, is empty or holds an unfinished run; {out} holds "
+                "something else. Choose another, or empty it."
+            )
+        for path in sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else ():
+            if files.damage(path) is None and self._stamp_of(path) != stamp:
+                raise FileExistsError(
+                    f"`--out` must not hold an unfinished run of other vectors, queries or a seed; {out} does. Choose "
+                    "another, or empty it."
+                )
+
+    def read(self, name: str) -> dict[str, Tensor] | None:
+        """Return the values of a code; None if it was not judged, or its file is damaged."""
+        path = self._path(name)
+        if not path.is_file() or files.damage(path) is not None:
+            return None
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}
+
+    def write(self, name: str, values: Mapping[str, Tensor]) -> None:
+        """Keep the values of a code."""
+        files.write(self._path(name), save(dict(values), metadata={"stamp": self._stamp}))
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
+
+    @staticmethod
+    def _stamp_of(path: Path) -> str:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get("stamp", ""))
+
+
+def remove(out: Path) -> None:
+    """Remove what a finished run kept below ``out``."""
+    shutil.rmtree(out / FOLDER, ignore_errors=True)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hold what was found, and tell it as JSON and as text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import Tensor
+
+from lightning_monocon.shrink.candidates import Candidate
+from lightning_monocon.shrink.split import Parts
+from lightning_monocon.shrink.task import Task
+
+if TYPE_CHECKING:
+    from lightning_monocon.shrink.run import Question
+
+_DEVIATIONS = 1.96
+
+
+class Shortlist(NamedTuple):
+    """Hold how many rows a search over codes must return.
+
+    Attributes:
+        length: Rows.
+        probability: Share of queries whose true neighbours all lie among them.
+    """
+
+    length: int
+    probability: float
+
+
+@dataclass(eq=False)
+class Line:
+    """Hold one code that was judged.
+
+    Attributes:
+        name: Such as ``"transform-32"``.
+        candidate: What it was fitted by.
+        values: ``(U,)`` quality of each query.
+        quality: Mean over the queries that codes are chosen on.
+        second: ``(U',)`` quality of each query of the second corpus; None without one.
+        best: Whether it is the best of its bytes.
+        front: Whether no code of as many or fewer bytes is as good.
+    """
+
+    name: str
+    candidate: Candidate = field(repr=False)
+    values: Tensor = field(repr=False)
+    quality: float
+    second: Tensor | None = field(default=None, repr=False)
+    best: bool = False
+    front: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a vector."""
+        return self.candidate.bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Hold the answer of `lightning_monocon.shrink.shrink`.
+
+    Attributes:
+        task: Rows, queries and answers.
+        question: What was asked.
+        parts: What was fitted, chosen and certified on.
+        whole: ``(U,)`` quality of the whole vectors.
+        lines: All codes.
+        chosen: The one that was chosen.
+        certified: Whether it is shown to keep what was asked.
+        low: Lower bound of its quality.
+        shortlist: Rows that a search must return; None without true neighbours, or with too few queries.
+        by_fit: Its quality among the rows that it was fitted on, and among as many others; None without neighbours.
+        missing: Codes that were left out, and why.
+    """
+
+    task: Task
+    question: Question
+    parts: Parts
+    whole: Tensor
+    lines: list[Line]
+    chosen: Line
+    certified: bool
+    low: float
+    shortlist: Shortlist | None
+    by_fit: tuple[float, float] | None
+    missing: tuple[str, ...]
+
+    @property
+    def front(self) -> list[Line]:
+        """Return the codes that no smaller one equals, from few bytes to many."""
+        return sorted((line for line in self.lines if line.front), key=lambda line: line.bytes)
+
+    def estimate(self, line: Line) -> tuple[float, float, float]:
+        """Return the mean of a code over the certifying queries and its 95 % interval."""
+        return _interval(line.values[self.parts.certify])
+
+    def runner_up(self, line: Line) -> tuple[Line, float, float] | None:
+        """Return the next best code of as many bytes, how far it is behind and the half-width of that; None if alone.
+
+        Both were chosen on the other queries.
+        """
+        rivals = [rival for rival in self.lines if rival.bytes == line.bytes and rival is not line]
+        if not rivals:
+            return None
+        rival = max(rivals, key=lambda rival: rival.quality)
+        lead, low, _ = _interval((line.values - rival.values)[self.parts.certify])
+        return rival, lead, lead - low
+
+    def loses_elsewhere(self, line: Line) -> str:
+        """Return the code of as many bytes that beats it on the second corpus by more than noise; empty if none."""
+        for rival in sorted(self.lines, key=lambda rival: -rival.quality):
+            if rival.bytes == line.bytes and rival.second is not None and line.second is not None:
+                if _interval(rival.second - line.second)[1] > 0:
+                    return rival.name
+        return ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values for ``shrink.json``."""
+        chosen, question, truth = self.chosen, self.question, self.task.truth
+        width = 4 * self.task.gallery.shape[1]
+        return {
+            "format": "lightning-monocon/shrink/1",
+            "chosen": {"name": chosen.name, "bytes_per_vector": chosen.bytes},
+            "quality": {
+                "estimate": self.estimate(chosen)[0],
+                "low": self.low,
+                "confidence": question.confidence,
+                "truth": truth.name,
+                "k": _k(truth.measures[0]),
+                "measure": truth.measures[0],
+                "whole": float(self.whole[self.parts.certify].mean()),
+                "keep": question.keep,
+                "certified": self.certified,
+                "among_fitted": self.by_fit and self.by_fit[0],
+                "among_unseen": self.by_fit and self.by_fit[1],
+            },
+            "shortlist": None if self.shortlist is None else self.shortlist._asdict(),
+            "front": [self._plain(line) for line in self.front],
+            "codes": [self._plain(line) for line in self.lines],
+            "second": self._second(),
+            "rows": {"gallery": len(self.task.gallery), "fit": len(self.parts.fit), "bytes_per_vector": width},
+            "units": {"unit": truth.unit, "choose": len(self.parts.choose), "certify": len(self.parts.certify)},
+            "notes": [*self.task.notes, *(f"left out: {name}" for name in self.missing)],
+            "seed": question.seed,
+        }
+
+    def _plain(self, line: Line) -> dict[str, Any]:
+        mean, low, high = self.estimate(line)
+        quality = {"estimate": mean, "low": low, "high": high}
+        return {"name": line.name, "bytes": line.bytes, "quality": quality}
+
+    def _second(self) -> list[dict[str, Any]] | None:
+        if self.chosen.second is None:
+            return None
+        found = []
+        for line in self.front:
+            if line.second is not None:
+                mean, low, high = _interval(line.second)
+                quality = {"estimate": mean, "low": low, "high": high}
+                found.append(
+                    {
+                        "name": line.name,
+                        "bytes": line.bytes,
+                        "quality": quality,
+                        "beaten_by": self.loses_elsewhere(line) or None,
+                    }
+                )
+        return found
+
+
+def _interval(values: Tensor) -> tuple[float, float, float]:
+    mean, error = float(values.mean()), float(values.std()) / math.sqrt(len(values))
+    return mean, mean - _DEVIATIONS * error, mean + _DEVIATIONS * error
+
+
+def _k(measure: str) -> int | None:
+    return int(measure.partition("@")[2]) if "@" in measure else None

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Split rows and queries into three parts: codes are fitted on one, chosen on a second, certified on a third."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+FEWEST_ROWS = 512
+"""Rows that a gallery needs: half of them are fitted on, and a number of 8 bits has 256 levels."""
+
+FEWEST_UNITS = 20
+"""Queries, or pairs, that are needed: fewer certify nothing."""
+
+_FIT_ROWS = 100_000
+_HELD_OUT = 4_000
+
+
+class Parts(NamedTuple):
+    """Hold the three parts: rows ascending, queries in random order, which the certificate needs.
+
+    Attributes:
+        fit: Rows of the gallery that codes are fitted on.
+        choose: Queries, or pairs, that the codes are chosen on.
+        certify: Those that the chosen code is certified on.
+    """
+
+    fit: Tensor
+    choose: Tensor
+    certify: Tensor
+
+
+def split(rows: int, units: int, seed: int) -> Parts:
+    """Return the parts: half of the rows, but at most 100 000, and both halves of the queries.
+
+    Raises:
+        ValueError: If there are too few rows or queries.
+    """
+    if rows < FEWEST_ROWS:
+        raise ValueError(
+            f"`VECTORS` must hold at least {FEWEST_ROWS} rows, because a number of 8 bits has 256 levels and half of "
+            f"the rows fit them; got {rows}: add rows."
+        )
+    if units < FEWEST_UNITS:
+        raise ValueError(
+            f"`--queries` must give at least {FEWEST_UNITS} queries or pairs with an answer, half of which choose and "
+            f"half of which certify; got {units}: add queries."
+        )
+    fit = _shuffled(rows, seed)[: min(rows // 2, _FIT_ROWS)]
+    order = _shuffled(units, seed + 1)
+    return Parts(fit.sort().values, order[: units // 2], order[units // 2 :])
+
+
+def hold_out(rows: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return which rows stay in the gallery and which become queries: a fifth of them, but at most 4 000."""
+    order = _shuffled(rows, seed + 2)
+    count = min(rows // 5, _HELD_OUT)
+    return order[count:].sort().values, order[:count].sort().values
+
+
+def _shuffled(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))

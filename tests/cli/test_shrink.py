@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`monocon shrink`: vectors in, the smallest certified code out, with its refusals in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lightning_monocon.cli import main
+from lightning_monocon.shrink import run as running
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    random = np.random.default_rng(0)
+    rows = (random.normal(size=(1400, 16)) * np.linspace(2, 0.2, 16)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows[:1000])
+    np.save(tmp_path / "query.npy", rows[1000:])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def shrink(*words: str) -> dict[str, Any]:
+    main(["shrink", "rows.npy", "--out", "out", *words])
+    found: dict[str, Any] = json.loads(Path("out/shrink.json").read_text())
+    return found
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit, match="2"):
+        main(["shrink", *words])
+    return capsys.readouterr().err
+
+
+def test_the_smallest_code_that_keeps_enough(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = shrink("--queries", "query.npy", "--keep", "0.7")
+    assert "times smaller" in capsys.readouterr().out
+    quality, chosen = found["quality"], found["chosen"]
+    assert 0.7 <= quality["low"] <= quality["estimate"] and quality["k"] == 10
+    smaller = [line for line in found["front"] if line["bytes"] < chosen["bytes_per_vector"]]
+    assert smaller and smaller[-1]["quality"]["low"] < 0.75
+    assert np.load("out/codes.npy").shape == (1000, chosen["bytes_per_vector"])
+    assert found["shortlist"]["length"] >= 10 and found["second"] is None
+    assert not Path("out/parts").exists()
+
+
+def test_a_budget_and_a_second_corpus_and_held_out_queries(folder: Path) -> None:
+    np.save("other.npy", np.random.default_rng(1).normal(size=(300, 16)).astype(np.float32))
+    found = shrink("--budget", "6", "--second", "other.npy")
+    assert found["chosen"]["bytes_per_vector"] == 4
+    assert [line["name"] for line in found["second"]] == [line["name"] for line in found["front"]]
+    assert found["rows"]["gallery"] == 800
+
+
+def test_a_killed_run_resumes_at_the_next_code_and_ends_with_the_same_bytes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--queries", "query.npy", "--keep", "0.5")
+    shrink(*words)
+    first = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    Path("out").rename("before")
+
+    judge, calls = running._values, []
+
+    def killed(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return judge(*args)
+
+    monkeypatch.setattr(running, "_values", killed)
+    with pytest.raises(KeyboardInterrupt):
+        shrink(*words)
+    assert {path.stem for path in Path("out/parts").glob("*.safetensors")} == {"whole", "transform-2", "transform-4"}
+    calls[:] = [()] * 3
+    shrink(*words)
+    assert len(calls) == 5  # 8 and 16 bytes alone
+    assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == first
+
+
+def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.load("rows.npy")
+    np.save("few.npy", rows[:100])
+    np.save("narrow.npy", rows[:, :8])
+    rows[7, 3] = np.nan
+    np.save("broken.npy", rows)
+    given = ("rows.npy", "--queries", "query.npy", "--out", "out")
+    assert "`--keep` must lie between 0 and 1" in refused(capsys, *given, "--keep", "1.5")
+    assert "`--budget` must be at least 1 byte" in refused(capsys, *given, "--budget", "0")
+    assert "`--budget` must be at least 2 bytes" in refused(capsys, *given, "--budget", "1")
+    assert "at least 512 rows" in refused(capsys, "few.npy", "--queries", "query.npy", "--out", "out")
+    said = refused(capsys, "broken.npy", "--queries", "query.npy", "--out", "out")
+    assert "row 7" in said and "broken.npy" in said
+    assert "`--second` must hold vectors of 16" in refused(capsys, *given, "--second", "narrow.npy")
+    assert "`--queries` must have the 16" in refused(capsys, "rows.npy", "--queries", "narrow.npy", "--out", "out")
+    assert "`--labels` needs labels" in refused(capsys, *given, "--labels")
+    assert not Path("out").exists()
+    said = refused(capsys, *given, "--keep", "0.9999")
+    assert "the best, transform-16 of 16 bytes, keeps 0.9" in said
+    assert "unfinished run of other" in refused(capsys, *given, "--seed", "1")
+
+
+def test_queries_that_are_rows_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("query.npy", np.concatenate([np.load("query.npy")[:90], np.load("rows.npy")[:10]]))
+    found = shrink("--queries", "query.npy", "--keep", "0.3")
+    assert found["notes"] == ["10 of 100 queries are rows of VECTORS, which every code finds easily"]
