@@ -5,9 +5,20 @@ from __future__ import annotations
 
 from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.error import squared_error
+from lightning_monocon.codes.files import load, save
 from lightning_monocon.codes.fitting import FittingRows, FittingStream
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
 from lightning_monocon.codes.space import Space
 
-__all__ = ["Codec", "FittingRows", "FittingStream", "LevelQuantiser", "Quantiser", "Space", "squared_error"]
+__all__ = [
+    "Codec",
+    "FittingRows",
+    "FittingStream",
+    "LevelQuantiser",
+    "Quantiser",
+    "Space",
+    "load",
+    "save",
+    "squared_error",
+]

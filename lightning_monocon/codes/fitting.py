@@ -81,7 +81,8 @@ class FittingStream:
         self, dim: int, similarity: Similarity = "cosine", seed: int = 0, sample_rows: int = SAMPLE_ROWS
     ) -> None:
         check_choice("similarity", similarity, get_args(Similarity))
-        self._similarity, self._seed, self._limit = similarity, seed, sample_rows
+        self._similarity: Similarity = similarity
+        self._seed, self._limit = seed, sample_rows
         self._moments = MomentStream(dim, normalize=similarity == "cosine")
         self._seen = 0
         self._keys = np.empty(0, np.uint64)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 
 from lightning_monocon.codes import Codec, FittingRows
-from lightning_monocon.codes.families.transform import fit_transform
+from lightning_monocon.codes.families import ScalarOptions, fit_product, fit_scalar, fit_transform
+from lightning_monocon.codes.families.scalar import Bits
 
 BUDGETS = (2, 4, 8, 16, 32, 48, 64, 96, 128, 192)
 """Bytes per vector that are tried, as far as they are fewer than those of the whole vector."""
@@ -60,7 +62,20 @@ class Candidate:
         return codec, replace(centred, name=f"{codec.name}-centred")
 
 
-FAMILIES = (Family("transform", fit_transform, lambda dim: dim),)
+def _scalar(bits: Bits) -> Family:
+    """Return scalar codes of one number of bits, of principal components in a random rotation."""
+    options = ScalarOptions(bits, rotation="random")
+    return Family(f"scalar{bits}", lambda rows, size: fit_scalar(rows, size, options), lambda dim: dim * bits // 8)
+
+
+FAMILIES = (
+    Family("transform", fit_transform, lambda dim: dim),
+    Family("product", fit_product, lambda dim: min(dim // 4, 64)),
+    _scalar(1),
+    _scalar(2),
+    _scalar(4),
+    Family("int8", partial(fit_scalar, options=ScalarOptions(8)), lambda dim: dim),
+)
 
 
 def candidates(dim: int, families: Sequence[Family] = FAMILIES) -> tuple[list[Candidate], list[str]]:

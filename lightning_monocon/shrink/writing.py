@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lightning_monocon.codes import Codec
+from lightning_monocon.codes.files import save as save_codec
 from lightning_monocon.runs.files import whole, write_text
 from lightning_monocon.scorecard.render.figures.style import save
 from lightning_monocon.shrink.figure import bytes_figure
@@ -23,19 +23,13 @@ def write(out: Path, result: Result, codec: Codec, codes: Tensor) -> None:
 
     ``shrink.json`` comes last: a folder that has it is complete.
     """
-    _save_codec(codec, out)
+    save_codec(codec, out)
     _save_array(out / "codes.npy", codes.numpy())
     if result.task.ids is not None:
         _save_array(out / "ids.npy", result.task.ids)
     save(bytes_figure(result), out / "shrink.png")
     write_text(out / "shrink.md", f"# Shrink\n\n{as_markdown(result)}\n![Quality against bytes](shrink.png)\n")
     write_text(out / "shrink.json", json.dumps(result.as_json(), indent=1, allow_nan=False) + "\n")
-
-
-def _save_codec(codec: Codec, out: Path) -> None:
-    with whole(out / "codec.safetensors") as file:
-        save_file({name: table.contiguous() for name, table in codec.tensors().items()}, file)
-    write_text(out / "codec.json", json.dumps(dict(codec.description()), indent=1) + "\n")
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:
