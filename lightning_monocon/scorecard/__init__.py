@@ -5,6 +5,9 @@
 left and writes tables and figures. Everything works on tensors of embeddings; nothing here knows how they were made.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_winner
 from lightning_monocon.scorecard.card import Arm, Scorecard, build
 from lightning_monocon.scorecard.causes import Effect, effects
@@ -18,9 +21,11 @@ from lightning_monocon.scorecard.render.text import as_text
 from lightning_monocon.scorecard.runs import report
 from lightning_monocon.scorecard.scores import Score, measure, measure_all
 from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files
-from lightning_monocon.scorecard.truth_files.beir import BeirFolder, read_beir
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
 from lightning_monocon.scorecard.verdict import Verdict
+
+if TYPE_CHECKING:
+    from lightning_monocon.scorecard.truth_files.beir import BeirFolder, read_beir
 
 __all__ = [
     "Arm",
@@ -57,3 +62,10 @@ __all__ = [
     "score_files",
     "winner",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the reader of BEIR folders at its first use: it needs Lightning, and scores do not."""
+    if name in ("BeirFolder", "read_beir"):
+        return getattr(import_module("lightning_monocon.scorecard.truth_files.beir"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
