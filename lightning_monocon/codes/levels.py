@@ -123,16 +123,3 @@ class LevelQuantiser:
     def tensors(self) -> Mapping[str, Tensor]:
         """Return the tables, by name."""
         return {"bits": self.bits, "levels": self.levels}
-
-
-def pack_bits(bits: Tensor) -> Tensor:
-    """Pack ``(N, n)`` zeros and ones into ``(N, ceil(n / 8))`` uint8, the first bit highest, as NumPy does."""
-    padded = torch.nn.functional.pad(bits, (0, -bits.shape[1] % 8))
-    weights = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8)
-    return (padded.reshape(len(bits), -1, 8) * weights).sum(2, dtype=torch.uint8)
-
-
-def unpack_bits(codes: Tensor) -> Tensor:
-    """Return the bits ``(N, 8 * B)`` uint8 of codes ``(N, B)``, the highest of a byte first."""
-    shifts = torch.arange(7, -1, -1, dtype=torch.uint8)
-    return ((codes[:, :, None] >> shifts) & 1).flatten(1)

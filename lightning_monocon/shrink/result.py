@@ -39,23 +39,25 @@ class Line:
         name: Such as ``"transform-32"``.
         candidate: What it was fitted by.
         values: ``(U,)`` quality of each query.
+        bytes: Bytes of a vector: fewer than the candidate's where the rows leave nothing for more.
         quality: Mean over the queries that codes are chosen on.
         second: ``(U',)`` quality of each query of the second corpus; None without one.
-        best: Whether it is the best of its bytes.
+        best: Whether it is the best of its budget.
         front: Whether no code of as many or fewer bytes is as good.
     """
 
     name: str
     candidate: Candidate = field(repr=False)
     values: Tensor = field(repr=False)
+    bytes: int
     quality: float
     second: Tensor | None = field(default=None, repr=False)
     best: bool = False
     front: bool = False
 
     @property
-    def bytes(self) -> int:
-        """Bytes of a vector."""
+    def budget(self) -> int:
+        """Bytes that the code was given; codes of one budget are rivals."""
         return self.candidate.bytes
 
 
@@ -103,7 +105,7 @@ class Result:
 
         Both were chosen on the other queries.
         """
-        rivals = [rival for rival in self.lines if rival.bytes == line.bytes and rival is not line]
+        rivals = [rival for rival in self.lines if rival.budget == line.budget and rival is not line]
         if not rivals:
             return None
         rival = max(rivals, key=lambda rival: rival.quality)
@@ -113,7 +115,7 @@ class Result:
     def loses_elsewhere(self, line: Line) -> str:
         """Return the code of as many bytes that beats it on the second corpus by more than noise; empty if none."""
         for rival in sorted(self.lines, key=lambda rival: -rival.quality):
-            if rival.bytes == line.bytes and rival.second is not None and line.second is not None:
+            if rival.budget == line.budget and rival.second is not None and line.second is not None:
                 if _interval(rival.second - line.second)[1] > 0:
                     return rival.name
         return ""

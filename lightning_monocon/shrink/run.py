@@ -30,6 +30,7 @@ SHORTLIST = 0.95
 """Share of queries whose true neighbours all lie in the shortlist."""
 
 _LAYOUT = "shrink/1"
+_BYTES = "bytes"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
 
     best = [line for line in lines if line.best]
     line, certified = _chosen(best, whole[parts.certify], parts, question)
-    codec = _again(line, tried, fitting)
+    codec = next(codec for codec in line.candidate.fitted(fitting) if codec.name == line.name)
     codes = encoded(codec, task.gallery)
     result = Result(
         task=task,
@@ -119,15 +120,17 @@ def _judged(
             values = _values(task, second, candidate.fitted(fitting))
             kept.write(candidate.name, values)
         # how to score is part of the choice
+        size = int(values.pop(_BYTES))
         means = {key: float(each[parts.choose].mean()) for key, each in values.items() if not key.startswith("second:")}
         quality, name = max((mean, key) for key, mean in means.items())
-        lines.append(Line(name, candidate, values[name], quality, values.get(f"second:{name}")))
+        lines.append(Line(name, candidate, values[name], size, quality, values.get(f"second:{name}")))
     return found["values"], _marked(lines)
 
 
 def _values(task: Task, second: Task | None, forms: Sequence[Codec]) -> dict[str, Tensor]:
     codes = encoded(forms[0], task.gallery)  # both ways to score read the same bytes
     found = {codec.name: qualities(task, codec, codes) for codec in forms}
+    found[_BYTES] = torch.tensor(forms[0].bytes_per_vector)
     if second is not None:
         codes = encoded(forms[0], second.gallery)
         found |= {f"second:{codec.name}": qualities(second, codec, codes) for codec in forms}
@@ -135,15 +138,15 @@ def _values(task: Task, second: Task | None, forms: Sequence[Codec]) -> dict[str
 
 
 def _marked(lines: Sequence[Line]) -> list[Line]:
-    """Mark the best code of each number of bytes, and of these the Pareto front."""
+    """Mark the best code of each budget, and of these the Pareto front."""
     best: dict[int, Line] = {}
     for line in lines:
-        rival = best.get(line.bytes)
+        rival = best.get(line.budget)
         if rival is None or line.quality > rival.quality:
-            best[line.bytes] = line
+            best[line.budget] = line
     top = float("-inf")
-    for bytes_ in sorted(best):
-        line = best[bytes_]
+    for budget in sorted(best):
+        line = best[budget]
         line.best = True
         line.front = line.quality > top
         top = max(top, line.quality)
@@ -152,7 +155,7 @@ def _marked(lines: Sequence[Line]) -> list[Line]:
 
 def _chosen(best: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> tuple[Line, bool]:
     """Return the code that answers the question, and whether it is shown to keep enough."""
-    ordered = sorted(best, key=lambda line: -line.bytes)
+    ordered = sorted(best, key=lambda line: -line.budget)
     if question.budget is not None:
         line = max(ordered, key=lambda line: line.quality)
         return line, keeps(line.values[parts.certify], whole, question.keep, question.confidence)
@@ -170,11 +173,6 @@ def _chosen(best: Sequence[Line], whole: Tensor, parts: Parts, question: Questio
         f"whole vectors' quality on {len(whole)} queries, which does not show {question.keep:g} with confidence "
         f"{question.confidence:g}. Ask for less, or give more queries; judged codes are kept for that."
     )
-
-
-def _again(line: Line, tried: Sequence[Candidate], fitting: FittingRows) -> Codec:
-    candidate = next(candidate for candidate in tried if candidate is line.candidate)
-    return next(codec for codec in candidate.fitted(fitting) if codec.name == line.name)
 
 
 def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, confidence: float) -> Shortlist | None:

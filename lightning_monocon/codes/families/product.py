@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.families.centroids import fit_stages
-from lightning_monocon.codes.fitting import FittingRows
+from lightning_monocon.codes.fitting import FittingRows, check_size, check_varying
 from lightning_monocon.codes.product import ProductQuantiser, spans, summed
 from lightning_monocon.codes.space import Scoring, Space
 from lightning_monocon.functional.spectrum import components_from_moments
@@ -36,8 +36,10 @@ def fit_product(rows: FittingRows, size: int, scoring: Scoring = "whole") -> Cod
         scoring: What a score estimates.
 
     Raises:
-        ValueError: If there are more groups than numbers in a row.
+        ValueError: If ``size`` is below 1, all rows are equal, or there are more groups than numbers in a row.
     """
+    check_size(size)
+    check_varying(rows)
     stages = _STAGES if size <= _SUMS_UP_TO and size % _STAGES == 0 else 1
     found = components_from_moments(rows.statistics)
     emphasis = 0.0 if stages > 1 else 0.25  # neighbours depend on the leading components more than the squared error
