@@ -21,12 +21,14 @@ from safetensors.torch import load as load_tables
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lightning_monocon.codes.additive import AdditiveQuantiser
 from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.half import HalfQuantiser
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.onnx_encoder import ONNX, write_onnx
 from lightning_monocon.codes.product import ProductQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
+from lightning_monocon.codes.rabit import RabitQuantiser
 from lightning_monocon.codes.space import Space
 from lightning_monocon.runs.files import remove, whole, write_text
 
@@ -116,8 +118,18 @@ def _product(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantis
     return ProductQuantiser(tables["weights"], centroids, points, values["beam"])
 
 
+def _additive(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantiser:
+    return AdditiveQuantiser(tables["centroids"], values["beam"])
+
+
+def _rabit(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantiser:
+    return RabitQuantiser(values["width"], values["bits"])
+
+
 _KINDS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor]], Quantiser]] = {
     LevelQuantiser.kind: _levels,
     HalfQuantiser.kind: _half,
     ProductQuantiser.kind: _product,
+    AdditiveQuantiser.kind: _additive,
+    RabitQuantiser.kind: _rabit,
 }

@@ -73,7 +73,7 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
     """
     parts = split(len(task.gallery), task.truth.units, question.seed)
     fitting = FittingRows.of(task.gallery[parts.fit], seed=question.seed)
-    tried, missing = candidates(task.gallery.shape[1])
+    tried, missing = candidates(task.gallery.shape[1], fitting.count)
     if question.budget is not None:
         tried = _within(tried, question.budget)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"

@@ -14,12 +14,13 @@ import torch
 from helpers.codecs import dyadic_codecs, dyadic_rows, fitted
 
 from lightning_monocon.codes import Codec, FittingRows, load, save
-from lightning_monocon.codes.families import ScalarOptions, fit_product, fit_scalar, fit_transform
+from lightning_monocon.codes.families import ScalarOptions, fit_product, fit_rabit, fit_scalar, fit_transform
 
 FITS: dict[str, Callable[[FittingRows], Codec]] = {
     "levels": lambda rows: fit_transform(rows, 4),
     "half": lambda rows: fit_scalar(rows, 8, ScalarOptions(16)),
     "product": lambda rows: fit_product(rows, 4),
+    "rabit": lambda rows: fit_rabit(rows, 8, 3),
 }
 
 
