@@ -18,7 +18,6 @@ from lightning_monocon.shrink.figure import bytes_figure
 from lightning_monocon.shrink.result import Result
 from lightning_monocon.shrink.text import as_markdown
 
-
 CHECKED = 200
 """Queries that are kept for the check of a store."""
 
@@ -48,9 +47,10 @@ def _save_queries(path: Path, result: Result) -> None:
     task, chosen = result.task, result.parts.certify[:CHECKED]
     if isinstance(task.truth, GradedTruth):
         return  # its units are pairs
-    arrays: dict[str, np.ndarray] = {"queries": task.query[chosen].float().numpy()}
-    if isinstance(task.truth, NeighbourTruth):
-        nearest = task.truth.nearest[chosen].numpy()
-        arrays["nearest"] = nearest if task.ids is None else task.ids[nearest]
+    queries = task.query[chosen].float().numpy()
     with whole(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        if isinstance(task.truth, NeighbourTruth):
+            nearest = task.truth.nearest[chosen].numpy()
+            np.savez(file, queries=queries, nearest=nearest if task.ids is None else task.ids[nearest])
+        else:
+            np.savez(file, queries=queries)

@@ -85,18 +85,7 @@ def check(
     indexed = [found.ids for found in collection.search(queries, k, shortlist)]
     elapsed = time.perf_counter() - begun
     exact = [found.ids for found in collection.search(queries, k, shortlist, exact=True)]
-    places = {one: place for place, one in enumerate(bundle.ids.tolist())}
-    faults, best = [], []
-    for start in range(0, len(queries), _BLOCK):
-        asked = queries[start : start + _BLOCK]
-        own: NDArray[np.float32] = bundle.codec.score(asked, np.asarray(bundle.codes))
-        best += [bundle.ids[np.lexsort((bundle.ids, -scores))[:k]] for scores in own]
-        if collection.rescored:
-            faults += _shortlist_faults(collection, bundle, asked, places, max(k, shortlist))
-        else:
-            found = exact[start : start + _BLOCK]
-            slack = _slack(collection, asked, own)
-            faults += [_fault(ids, scores, places, k, slack) for ids, scores in zip(found, own, strict=True)]
+    best, faults = _compared(collection, bundle, queries, exact, k, max(k, shortlist))
     wrong = [fault for fault in faults if fault]
     return Report(
         len(queries),
@@ -109,6 +98,25 @@ def check(
         collection.store.bytes() / max(1, collection.store.count()),
         1e3 * elapsed / len(queries),
     )
+
+
+def _compared(
+    collection: Collection, bundle: Bundle, queries: NDArray[Any], exact: list[NDArray[Any]], k: int, shortlist: int
+) -> tuple[list[NDArray[Any]], list[str]]:
+    """Return for each query the codec's own ``k`` nearest ids, and what is wrong with the store's answer."""
+    places = {one: place for place, one in enumerate(bundle.ids.tolist())}
+    best, faults = [], []
+    for start in range(0, len(queries), _BLOCK):
+        asked = queries[start : start + _BLOCK]
+        own: NDArray[np.float32] = bundle.codec.score(asked, np.asarray(bundle.codes))
+        best += [bundle.ids[np.lexsort((bundle.ids, -scores))[:k]] for scores in own]
+        if collection.rescored:
+            faults += _shortlist_faults(collection, bundle, asked, places, shortlist)
+        else:
+            found = exact[start : start + _BLOCK]
+            slack = _slack(collection, own)
+            faults += [_fault(ids, scores, places, k, slack) for ids, scores in zip(found, own, strict=True)]
+    return best, faults
 
 
 def _fault(ids: NDArray[Any], scores: NDArray[Any], places: Mapping[Any, int], k: int, slack: float) -> str:
@@ -157,7 +165,7 @@ def _shortlist_faults(
     return faults
 
 
-def _slack(collection: Collection, queries: NDArray[Any], scores: NDArray[Any]) -> float:
+def _slack(collection: Collection, scores: NDArray[Any]) -> float:
     """Return the rounding of a store's scores: of float32 sums, and of a query that pgvector rounds to float16."""
     rounding = 4 * collection.column.width * _EPS + (2.0**-10 if collection.column.kind == "half" else 0.0)
     return rounding * max(1.0, float(np.abs(scores).max())) if collection.column.metric == "dot" else rounding

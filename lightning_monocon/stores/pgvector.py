@@ -22,8 +22,12 @@ from lightning_monocon.stores.store import Rows, Stamp, as_ids
 _MOST = {"half": 4_000, "bit": 64_000}
 """Numbers that pgvector's HNSW indexes at most."""
 
-_OPERATORS = {"cosine": "<=>", "dot": "<#>", "hamming": "<~>"}
-_CLASSES = {"cosine": "halfvec_cosine_ops", "dot": "halfvec_ip_ops", "hamming": "bit_hamming_ops"}
+_OPERATORS: dict[str, LiteralString] = {"cosine": "<=>", "dot": "<#>", "hamming": "<~>"}
+_CLASSES: dict[str, LiteralString] = {
+    "cosine": "halfvec_cosine_ops",
+    "dot": "halfvec_ip_ops",
+    "hamming": "bit_hamming_ops",
+}
 _EF = 1_000  # the largest hnsw.ef_search
 
 
@@ -76,7 +80,7 @@ class PgvectorStore:
             self._run(
                 "CREATE TABLE {table} (id {ids} PRIMARY KEY, code {type} NOT NULL)",
                 ids=sql.SQL("text" if stamp.ids == "text" else "bigint"),
-                type=sql.SQL(_type(column)),
+                type=_type(column),
             )
             self._copy(column, blocks)
             if index:
@@ -111,14 +115,14 @@ class PgvectorStore:
         ties = sql.SQL(", id" if exact else "")
         found = []
         with self._connection.transaction():
-            self._connection.execute(f"SET LOCAL enable_indexscan = {'off' if exact else 'on'}")
-            self._connection.execute(f"SET LOCAL hnsw.ef_search = {min(max(count, 40), _EF)}")
+            self._connection.execute("SET LOCAL enable_indexscan = off" if exact else "SET LOCAL enable_indexscan = on")
+            self._run("SET LOCAL hnsw.ef_search = {ef}", None, ef=sql.Literal(min(max(count, 40), _EF)))
             for one in asked:
                 rows = self._run(
                     "SELECT id FROM {table} ORDER BY code {operator} %s::{type}{ties} LIMIT %s",
                     [_text(column, one), count],
                     operator=sql.SQL(_OPERATORS[column.metric]),
-                    type=sql.SQL(_type(column)),
+                    type=_type(column),
                     ties=ties,
                 ).fetchall()
                 found.append(as_ids([row[0] for row in rows], self._text_ids))
@@ -202,8 +206,8 @@ class PgvectorStore:
                 copy.write(TRAILER)
 
 
-def _type(column: Column) -> str:
-    return f"bit({column.width})" if column.kind == "bit" else f"halfvec({column.width})"
+def _type(column: Column) -> sql.Composed:
+    return sql.SQL("bit({})" if column.kind == "bit" else "halfvec({})").format(sql.Literal(column.width))
 
 
 def _text(column: Column, asked: np.ndarray) -> str:
