@@ -148,12 +148,14 @@ class MomentStream:
     def __init__(self, width: int, normalize: bool = True) -> None:
         self._normalize, self._height = normalize, _tile_rows(width)
         self._total = empty_moments(width)
-        # one tile for all blocks: many small tensors between large ones would split the heap into holes; float64, as
-        # the sums are, so that it holds every dtype exactly
-        self._tile, self._filled = torch.empty(self._height, width, dtype=torch.float64), 0
+        # one tile for all blocks: many small tensors between large ones would split the heap into holes
+        self._tile, self._filled = torch.empty(0, width), 0
 
     def add(self, rows: Tensor) -> None:
         """Add finite rows ``(B, D)`` on the CPU, any floating dtype."""
+        if not len(self._tile):
+            self._tile = rows.new_empty(self._height, rows.shape[1])
+        self._tile = self._tile.to(torch.promote_types(self._tile.dtype, rows.dtype))
         while len(rows):
             part = rows[: self._height - self._filled]
             self._tile[self._filled : self._filled + len(part)] = part
