@@ -23,12 +23,14 @@ class Shortlist(NamedTuple):
     """Hold how many rows a search over codes must return.
 
     Attributes:
-        length: Rows.
+        length: Rows; None if too few queries certify any number.
         probability: Share of queries whose true neighbours all lie among them.
+        needs: Certifying queries that show any number.
     """
 
-    length: int
+    length: int | None
     probability: float
+    needs: int
 
 
 @dataclass(eq=False)
@@ -72,9 +74,10 @@ class Result:
         whole: ``(U,)`` quality of the whole vectors.
         lines: All codes.
         chosen: The one that was chosen.
+        tested: How many codes were in the order that was tested.
         certified: Whether it is shown to keep what was asked.
-        low: Lower bound of its quality.
-        shortlist: Rows that a search must return; None without true neighbours, or with too few queries.
+        low: Lower bound of its quality, which holds together with that.
+        shortlist: Rows that a search must return; None without true neighbours.
         by_fit: Its quality among the rows that it was fitted on, and among as many others; None without neighbours.
         missing: Codes that were left out, and why.
     """
@@ -85,6 +88,7 @@ class Result:
     whole: Tensor
     lines: list[Line]
     chosen: Line
+    tested: int
     certified: bool
     low: float
     shortlist: Shortlist | None
@@ -137,10 +141,11 @@ class Result:
                 "whole": float(self.whole[self.parts.certify].mean()),
                 "keep": question.keep,
                 "certified": self.certified,
+                "tested": self.tested,
                 "among_fitted": self.by_fit and self.by_fit[0],
                 "among_unseen": self.by_fit and self.by_fit[1],
             },
-            "shortlist": None if self.shortlist is None else self.shortlist._asdict(),
+            "shortlist": self._shortlist(),
             "front": [self._plain(line) for line in self.front],
             "codes": [self._plain(line) for line in self.lines],
             "second": self._second(),
@@ -154,6 +159,12 @@ class Result:
         mean, low, high = self.estimate(line)
         quality = {"estimate": mean, "low": low, "high": high}
         return {"name": line.name, "bytes": line.bytes, "quality": quality}
+
+    def _shortlist(self) -> dict[str, Any] | None:
+        found = self.shortlist
+        if found is None or found.length is None:
+            return None
+        return {"length": found.length, "probability": found.probability}
 
     def _second(self) -> list[dict[str, Any]] | None:
         if self.chosen.second is None:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fit and judge all codes, choose on one half of the queries and certify on the other.
 
-The codes that are best at their number of bytes on the first half are tested on the second from large to small, each at
-the full level, until one fails. That order does not depend on the second half, so the chance that any code passes that
-should not is at most one minus the confidence, however many were tried (fixed-sequence testing).
+The codes that are best at their number of bytes on the first half are tested on the second from large to small until
+one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lightning_monocon.codes import Codec, FittingRows
-from lightning_monocon.scorecard.truths import NeighbourTruth
-from lightning_monocon.shrink.bounds import keeps, mean_low, quantile_high
+from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth
 from lightning_monocon.shrink.candidates import Candidate, candidates
+from lightning_monocon.shrink.certificate import Certificate, certify, fewest_values, quantile_high
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
 from lightning_monocon.shrink.parts import JudgedCodes
 from lightning_monocon.shrink.result import Line, Result, Shortlist
@@ -50,10 +49,10 @@ class Question:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("keep", "confidence"):
-            value = getattr(self, name)
-            if not 0 < value < 1:
-                raise ValueError(f"`--{name}` must lie between 0 and 1, such as 0.95; got {value}.")
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"`--keep` must be a share above 0 and at most 1, such as 0.95; got {self.keep}.")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"`--confidence` must lie between 0 and 1, such as 0.95; got {self.confidence}.")
         if self.budget is not None and self.budget < 1:
             raise ValueError(f"`--budget` must be at least 1 byte; got {self.budget}.")
 
@@ -79,8 +78,9 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
     whole, lines = _judged(task, second, tried, fitting, JudgedCodes(out, stamp), parts)
 
-    best = [line for line in lines if line.best]
-    line, certified = _chosen(best, whole[parts.certify], parts, question)
+    tested = _tested(lines, question)
+    certificate = _certificate(tested, whole, task, parts, question)
+    line = _chosen(tested, certificate, whole[parts.certify], parts, question)
     codec = next(codec for codec in line.candidate.fitted(fitting) if codec.name == line.name)
     codes = encoded(codec, task.gallery)
     result = Result(
@@ -90,9 +90,10 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
         whole=whole,
         lines=lines,
         chosen=line,
-        certified=certified,
-        low=mean_low(line.values[parts.certify], question.confidence),
-        shortlist=_shortlist(task, codec, codes, parts, question.confidence),
+        tested=len(tested),
+        certified=certificate.passed > 0,
+        low=certificate.low,
+        shortlist=_shortlist(task, codec, codes, parts, (1 - question.confidence) / len(tested)),
         by_fit=_by_fit(task, codec, codes, parts),
         missing=tuple(missing),
     )
@@ -112,6 +113,7 @@ def _judged(
 ) -> tuple[Tensor, list[Line]]:
     """Return the quality of the whole vectors and of all codes, each judged once."""
     found = kept.read("whole") or {"values": qualities(task, None)}
+    _check_answers(found["values"], task)
     kept.write("whole", found)
     lines: list[Line] = []
     for candidate in tqdm(tried, desc="codes", unit="code"):
@@ -125,6 +127,15 @@ def _judged(
         quality, name = max((mean, key) for key, mean in means.items())
         lines.append(Line(name, candidate, values[name], size, quality, values.get(f"second:{name}")))
     return found["values"], _marked(lines)
+
+
+def _check_answers(whole: Tensor, task: Task) -> None:
+    """Raise ValueError if whole vectors answer nothing, so that there is nothing to keep."""
+    if (quality := float(whole.mean())) <= 0:
+        raise ValueError(
+            f"`VECTORS` must answer some queries, or there is nothing to keep; the {task.truth.measures[0]} of whole "
+            f"vectors is {quality:.3f}: check that rows, queries and answers belong together."
+        )
 
 
 def _values(task: Task, second: Task | None, forms: Sequence[Codec]) -> dict[str, Tensor]:
@@ -153,20 +164,30 @@ def _marked(lines: Sequence[Line]) -> list[Line]:
     return list(lines)
 
 
-def _chosen(best: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> tuple[Line, bool]:
-    """Return the code that answers the question, and whether it is shown to keep enough."""
-    ordered = sorted(best, key=lambda line: -line.budget)
+def _tested(lines: Sequence[Line], question: Question) -> list[Line]:
+    """Return the codes that are tested, in order: of each budget the best, from large to small, or of all the best."""
+    best = sorted((line for line in lines if line.best), key=lambda line: -line.budget)
+    return best if question.budget is None else [max(best, key=lambda line: line.quality)]
+
+
+def _certificate(tested: Sequence[Line], whole: Tensor, task: Task, parts: Parts, question: Question) -> Certificate:
+    return certify(
+        [line.values[parts.certify].double().numpy() for line in tested],
+        whole[parts.certify].double().numpy(),
+        question.keep,
+        question.confidence,
+        bounded=not isinstance(task.truth, GradedTruth),
+        whole_is_perfect=isinstance(task.truth, NeighbourTruth) and bool((whole == 1).all()),
+    )
+
+
+def _chosen(tested: Sequence[Line], certificate: Certificate, whole: Tensor, parts: Parts, question: Question) -> Line:
+    """Return the code that answers the question: the last that passed, or the one that was asked for by its bytes."""
     if question.budget is not None:
-        line = max(ordered, key=lambda line: line.quality)
-        return line, keeps(line.values[parts.certify], whole, question.keep, question.confidence)
-    passed = None
-    for line in ordered:
-        if not keeps(line.values[parts.certify], whole, question.keep, question.confidence):
-            break
-        passed = line
-    if passed is not None:
-        return passed, True
-    top = max(ordered, key=lambda line: line.quality)
+        return tested[0]
+    if certificate.passed:
+        return tested[certificate.passed - 1]
+    top = max(tested, key=lambda line: line.quality)
     share = float(top.values[parts.certify].mean() / whole.mean())
     raise ValueError(
         f"`--keep` must be within reach of a code; the best, {top.name} of {top.bytes} bytes, keeps {share:.3f} of the "
@@ -175,12 +196,16 @@ def _chosen(best: Sequence[Line], whole: Tensor, parts: Parts, question: Questio
     )
 
 
-def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, confidence: float) -> Shortlist | None:
+def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, error: float) -> Shortlist | None:
+    """Return how many rows a search must return, or why too few queries show it; None without true neighbours.
+
+    The error is that of one code among all that might have been chosen.
+    """
     if not isinstance(task.truth, NeighbourTruth):
         return None
     counts = shortlists(task, codec, codes, task.truth.nearest)[parts.certify]
-    length = quantile_high(counts, SHORTLIST, confidence)
-    return None if length is None else Shortlist(int(length), SHORTLIST)
+    length = quantile_high(counts.double().numpy(), SHORTLIST, error)
+    return Shortlist(None if length is None else int(length), SHORTLIST, fewest_values(SHORTLIST, error))
 
 
 def _by_fit(task: Task, codec: Codec, codes: Tensor, parts: Parts) -> tuple[float, float] | None:

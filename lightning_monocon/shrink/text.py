@@ -54,11 +54,14 @@ def _remarks(result: Result) -> list[str]:
     if result.by_fit is not None:
         seen, unseen = result.by_fit
         said.append(f"{truth.measures[0]} among fitted rows alone is {seen:.3f}, among as many unseen {unseen:.3f}.")
-    if result.shortlist is not None:
-        said.append(
-            f"For rescoring with whole vectors: the first {result.shortlist.length:,} rows hold all true neighbours of "
-            f"{result.shortlist.probability:.0%} of the queries (confidence {result.question.confidence:g})."
+    if (found := result.shortlist) is not None:
+        rows = (
+            f"the first {found.length:,} rows hold all true neighbours of {found.probability:.0%} of the queries "
+            f"(confidence {result.question.confidence:g})"
+            if found.length is not None
+            else f"no number of rows is certified, which takes {found.needs:,} certifying queries"
         )
+        said.append(f"For rescoring with whole vectors: {rows}.")
     said += [f"Note: {note}." for note in task.notes]
     said += [f"Left out: {name}." for name in result.missing]
     if result.chosen.second is None:
