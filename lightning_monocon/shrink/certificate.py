@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 from scipy.stats import binom, skew
 
@@ -67,24 +68,33 @@ def certify(
         whole_is_perfect: Whether whole vectors have quality 1 by definition.
     """
     error = 1 - confidence
-    passed = 0
-    while passed < len(codes) and keeps(codes[passed], whole, keep, _TESTS * error, bounded=bounded):
-        passed += 1
+    shown = keeps(np.stack(codes, 1), whole, keep, _TESTS * error, bounded=bounded)
+    passed = int(np.cumprod(shown).sum())
     chosen = codes[max(passed - 1, 0)]
     low = (mean_low if bounded else correlation_low)(chosen, (1 - _TESTS) * error / len(codes))
     return Certificate(passed, max(low, keep) if passed and whole_is_perfect else low)
 
 
-def keeps(code: Array, whole: Array, keep: float, error: float, *, bounded: bool = True) -> bool:
-    """Return whether the mean of ``code - keep * whole`` is shown to be at least 0; values ``(U,)``, one a query.
+def keeps(codes: Array, whole: Array, keep: float, error: float, *, bounded: bool = True) -> NDArray[np.bool_]:
+    """Return for each code whether the mean of ``code - keep * whole`` is shown to be at least 0.
 
     The difference is never below ``-keep``, and a bet that it is positive on average wins if it is: there is no need to
     scale it to [0, 1].
+
+    Args:
+        codes: ``(U, M)`` qualities, one row a query.
+        whole: ``(U,)``.
+        keep: Share that is asked for.
+        error: Chance of each code to be shown although it is not so, at most.
+        bounded: As in `certify`.
+
+    Returns:
+        ``(M,)``.
     """
-    difference = code - keep * whole
+    difference = codes - keep * whole[:, None]
     if not bounded:
-        return correlation_low(difference, error) > 0
-    return bool(exceeds(difference[:, None], np.zeros(1), -keep, error)[0])
+        return np.array([correlation_low(column, error) > 0 for column in difference.T])
+    return exceeds(difference, np.zeros(codes.shape[1]), -keep, error)
 
 
 def correlation_low(values: Array, error: float) -> float:

@@ -67,9 +67,9 @@ def test_the_bound_counts_all_codes_and_no_less_than_what_was_shown() -> None:
 def test_nothing_keeps_all_of_perfect_answers_but_better_ones_can() -> None:
     random = np.random.default_rng(1)
     perfect, whole = np.ones(500), (random.random(500) < 0.7).astype(float)
-    assert not keeps(perfect, perfect, 1.0, 0.05)
-    assert not keeps(whole, whole, 1.0, 0.05)
-    assert keeps(np.maximum(whole, random.random(500) < 0.3), whole, 1.0, 0.05)
+    better = np.maximum(whole, random.random(500) < 0.3)
+    assert not keeps(perfect[:, None], perfect, 1.0, 0.05)
+    assert keeps(np.stack([whole, better], 1), whole, 1.0, 0.05).tolist() == [False, True]
 
 
 def test_a_correlation_is_bounded_as_often_as_it_says_with_ties() -> None:
