@@ -42,10 +42,12 @@ class Certificate(NamedTuple):
     Attributes:
         passed: How many codes passed, from the first on.
         low: Lower bound of the quality of the last that passed; of the first if none did.
+        tested: How many codes were in the order.
     """
 
     passed: int
     low: float
+    tested: int
 
 
 def certify(
@@ -72,7 +74,7 @@ def certify(
     passed = int(np.cumprod(shown).sum())
     chosen = codes[max(passed - 1, 0)]
     low = (mean_low if bounded else correlation_low)(chosen, (1 - _TESTS) * error / len(codes))
-    return Certificate(passed, max(low, keep) if passed and whole_is_perfect else low)
+    return Certificate(passed, max(low, keep) if passed and whole_is_perfect else low, len(codes))
 
 
 def keeps(codes: Array, whole: Array, keep: float, error: float, *, bounded: bool = True) -> NDArray[np.bool_]:

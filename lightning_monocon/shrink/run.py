@@ -16,20 +16,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lightning_monocon.codes import Codec, FittingRows
-from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth
+from lightning_monocon.codes.error import squared_error
+from lightning_monocon.functional.spectrum import explained_variance
+from lightning_monocon.scorecard.truths import NeighbourTruth
 from lightning_monocon.shrink.candidates import Candidate, candidates
-from lightning_monocon.shrink.certificate import Certificate, certify, fewest_values, quantile_high
+from lightning_monocon.shrink.certificate import fewest_values, quantile_high
+from lightning_monocon.shrink.choice import chosen
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
 from lightning_monocon.shrink.parts import JudgedCodes
 from lightning_monocon.shrink.result import Line, Result, Shortlist
-from lightning_monocon.shrink.split import Parts, split
+from lightning_monocon.shrink.split import Parts, split, unseen_rows
 from lightning_monocon.shrink.task import Task
 
 SHORTLIST = 0.95
 """Share of queries whose true neighbours all lie in the shortlist."""
 
-_LAYOUT = "shrink/1"
-_BYTES = "bytes"
+_LAYOUT = "shrink/2"
+_BYTES, _ERROR = "bytes", "error"
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,11 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
     if question.budget is not None:
         tried = _within(tried, question.budget)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
-    whole, lines = _judged(task, second, tried, fitting, JudgedCodes(out, stamp), parts)
+    unseen = task.gallery[unseen_rows(parts, len(task.gallery))]
+    whole, lines = _judged(task, second, tried, fitting, JudgedCodes(out, stamp), parts, unseen)
 
-    tested = _tested(lines, question)
-    certificate = _certificate(tested, whole, task, parts, question)
-    line = _chosen(tested, certificate, whole[parts.certify], parts, question)
+    best = [line for line in lines if line.best]
+    line, certificate = chosen(best, whole, task.truth, parts, question)
     codec = next(codec for codec in line.candidate.fitted(fitting) if codec.name == line.name)
     codes = encoded(codec, task.gallery)
     result = Result(
@@ -90,12 +93,11 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
         whole=whole,
         lines=lines,
         chosen=line,
-        tested=len(tested),
-        certified=certificate.passed > 0,
-        low=certificate.low,
-        shortlist=_shortlist(task, codec, codes, parts, (1 - question.confidence) / len(tested)),
+        certificate=certificate,
+        shortlist=_shortlist(task, codec, codes, parts, (1 - question.confidence) / certificate.tested),
         by_fit=_by_fit(task, codec, codes, parts),
         missing=tuple(missing),
+        variances=_variances(unseen, fitting),
     )
     return result, codec, codes
 
@@ -109,7 +111,13 @@ def _within(tried: Sequence[Candidate], budget: int) -> list[Candidate]:
 
 
 def _judged(
-    task: Task, second: Task | None, tried: Sequence[Candidate], fitting: FittingRows, kept: JudgedCodes, parts: Parts
+    task: Task,
+    second: Task | None,
+    tried: Sequence[Candidate],
+    fitting: FittingRows,
+    kept: JudgedCodes,
+    parts: Parts,
+    unseen: Tensor,
 ) -> tuple[Tensor, list[Line]]:
     """Return the quality of the whole vectors and of all codes, each judged once."""
     found = kept.read("whole") or {"values": qualities(task, None)}
@@ -119,13 +127,13 @@ def _judged(
     for candidate in tqdm(tried, desc="codes", unit="code"):
         values = kept.read(candidate.name)
         if values is None:
-            values = _values(task, second, candidate.fitted(fitting))
+            values = _values(task, second, candidate.fitted(fitting), unseen)
             kept.write(candidate.name, values)
         # how to score is part of the choice
-        size = int(values.pop(_BYTES))
+        size, error = int(values.pop(_BYTES)), float(values.pop(_ERROR))
         means = {key: float(each[parts.choose].mean()) for key, each in values.items() if not key.startswith("second:")}
         quality, name = max((mean, key) for key, mean in means.items())
-        lines.append(Line(name, candidate, values[name], size, quality, values.get(f"second:{name}")))
+        lines.append(Line(name, candidate, values[name], size, quality, values.get(f"second:{name}"), error))
     return found["values"], _marked(lines)
 
 
@@ -138,10 +146,11 @@ def _check_answers(whole: Tensor, task: Task) -> None:
         )
 
 
-def _values(task: Task, second: Task | None, forms: Sequence[Codec]) -> dict[str, Tensor]:
+def _values(task: Task, second: Task | None, forms: Sequence[Codec], unseen: Tensor) -> dict[str, Tensor]:
     codes = encoded(forms[0], task.gallery)  # both ways to score read the same bytes
     found = {codec.name: qualities(task, codec, codes) for codec in forms}
     found[_BYTES] = torch.tensor(forms[0].bytes_per_vector)
+    found[_ERROR] = torch.tensor(squared_error(forms[0], unseen), dtype=torch.float64)
     if second is not None:
         codes = encoded(forms[0], second.gallery)
         found |= {f"second:{codec.name}": qualities(second, codec, codes) for codec in forms}
@@ -164,38 +173,6 @@ def _marked(lines: Sequence[Line]) -> list[Line]:
     return list(lines)
 
 
-def _tested(lines: Sequence[Line], question: Question) -> list[Line]:
-    """Return the codes that are tested, in order: of each budget the best, from large to small, or of all the best."""
-    best = sorted((line for line in lines if line.best), key=lambda line: -line.budget)
-    return best if question.budget is None else [max(best, key=lambda line: line.quality)]
-
-
-def _certificate(tested: Sequence[Line], whole: Tensor, task: Task, parts: Parts, question: Question) -> Certificate:
-    return certify(
-        [line.values[parts.certify].double().numpy() for line in tested],
-        whole[parts.certify].double().numpy(),
-        question.keep,
-        question.confidence,
-        bounded=not isinstance(task.truth, GradedTruth),
-        whole_is_perfect=isinstance(task.truth, NeighbourTruth) and bool((whole == 1).all()),
-    )
-
-
-def _chosen(tested: Sequence[Line], certificate: Certificate, whole: Tensor, parts: Parts, question: Question) -> Line:
-    """Return the code that answers the question: the last that passed, or the one that was asked for by its bytes."""
-    if question.budget is not None:
-        return tested[0]
-    if certificate.passed:
-        return tested[certificate.passed - 1]
-    top = max(tested, key=lambda line: line.quality)
-    share = float(top.values[parts.certify].mean() / whole.mean())
-    raise ValueError(
-        f"`--keep` must be within reach of a code; the best, {top.name} of {top.bytes} bytes, keeps {share:.3f} of the "
-        f"whole vectors' quality on {len(whole)} queries, which does not show {question.keep:g} with confidence "
-        f"{question.confidence:g}. Ask for less, or give more queries; judged codes are kept for that."
-    )
-
-
 def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, error: float) -> Shortlist | None:
     """Return how many rows a search must return, or why too few queries show it; None without true neighbours.
 
@@ -206,6 +183,11 @@ def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, error: flo
     counts = shortlists(task, codec, codes, task.truth.nearest)[parts.certify]
     length = quantile_high(counts.double().numpy(), SHORTLIST, error)
     return Shortlist(None if length is None else int(length), SHORTLIST, fewest_values(SHORTLIST, error))
+
+
+def _variances(unseen: Tensor, fitting: FittingRows) -> Tensor:
+    """Return the variances ``(D,)`` of the rows on which errors were measured, scaled as the codes scale them."""
+    return explained_variance(unseen, normalize=fitting.similarity == "cosine")
 
 
 def _by_fit(task: Task, codec: Codec, codes: Tensor, parts: Parts) -> tuple[float, float] | None:

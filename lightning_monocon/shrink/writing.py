@@ -13,13 +13,14 @@ from lightning_monocon.codes import Codec
 from lightning_monocon.codes.files import save as save_codec
 from lightning_monocon.runs.files import whole, write_text
 from lightning_monocon.scorecard.render.figures.style import save
-from lightning_monocon.shrink.figure import bytes_figure
+from lightning_monocon.scorecard.render.page import page
+from lightning_monocon.shrink.figure import draw
 from lightning_monocon.shrink.result import Result
-from lightning_monocon.shrink.text import as_markdown
+from lightning_monocon.shrink.text import as_markdown, outline
 
 
 def write(out: Path, result: Result, codec: Codec, codes: Tensor) -> None:
-    """Write ``codec.safetensors``, ``codec.json``, ``codes.npy``, ``ids.npy``, ``shrink.md``, ``.png`` and ``.json``.
+    """Write the code, ``codes.npy``, ``ids.npy``, and ``shrink`` as ``.html``, ``.md`` and ``.json`` with its figures.
 
     ``shrink.json`` comes last: a folder that has it is complete.
     """
@@ -27,8 +28,11 @@ def write(out: Path, result: Result, codec: Codec, codes: Tensor) -> None:
     _save_array(out / "codes.npy", codes.numpy())
     if result.task.ids is not None:
         _save_array(out / "ids.npy", result.task.ids)
-    save(bytes_figure(result), out / "shrink.png")
-    write_text(out / "shrink.md", f"# Shrink\n\n{as_markdown(result)}\n![Quality against bytes](shrink.png)\n")
+    figures = draw(result)
+    for name, figure in figures.items():
+        save(figure, out / name)
+    write_text(out / "shrink.html", page(outline(result, figures), figures))
+    write_text(out / "shrink.md", as_markdown(result, figures))
     write_text(out / "shrink.json", json.dumps(result.as_json(), indent=1, allow_nan=False) + "\n")
 
 

@@ -61,7 +61,7 @@ def test_the_bound_counts_all_codes_and_no_less_than_what_was_shown() -> None:
     assert 0.8 < among < alone < values.mean()
     few = np.ones(70)
     assert certify([few], few, 0.95, 0.95).low < 0.95
-    assert certify([few], few, 0.95, 0.95, whole_is_perfect=True) == (1, 0.95)
+    assert certify([few], few, 0.95, 0.95, whole_is_perfect=True) == (1, 0.95, 1)
 
 
 def test_nothing_keeps_all_of_perfect_answers_but_better_ones_can() -> None:
