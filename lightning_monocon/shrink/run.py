@@ -31,6 +31,7 @@ from lightning_monocon.shrink.task import Task
 SHORTLIST = 0.95
 """Share of queries whose true neighbours all lie in the shortlist."""
 
+_ROUNDING = 1e-12  # largest variance of equal rows, which are rounded when they are scaled to length 1
 _LAYOUT = "shrink/2"
 _BYTES, _ERROR = "bytes", "error"
 
@@ -80,6 +81,7 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
         tried = _within(tried, question.budget)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
     unseen = task.gallery[unseen_rows(parts, len(task.gallery))]
+    variances = _variances(unseen, fitting)
     whole, lines = _judged(task, second, tried, fitting, JudgedCodes(out, stamp), parts, unseen)
 
     best = [line for line in lines if line.best]
@@ -97,7 +99,7 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
         shortlist=_shortlist(task, codec, codes, parts, (1 - question.confidence) / certificate.tested),
         by_fit=_by_fit(task, codec, codes, parts),
         missing=tuple(missing),
-        variances=_variances(unseen, fitting),
+        variances=variances,
     )
     return result, codec, codes
 
@@ -186,8 +188,18 @@ def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, error: flo
 
 
 def _variances(unseen: Tensor, fitting: FittingRows) -> Tensor:
-    """Return the variances ``(D,)`` of the rows on which errors were measured, scaled as the codes scale them."""
-    return explained_variance(unseen, normalize=fitting.similarity == "cosine")
+    """Return the variances ``(D,)`` of the rows on which errors are measured, scaled as the codes scale them.
+
+    Raises:
+        ValueError: If there are none, because all rows are one.
+    """
+    found = explained_variance(unseen, normalize=fitting.similarity == "cosine")
+    if not found.max() > _ROUNDING:
+        raise ValueError(
+            f"`VECTORS` must hold rows that differ; {len(unseen):,} of them have one direction: check how they were "
+            "embedded."
+        )
+    return found
 
 
 def _by_fit(task: Task, codec: Codec, codes: Tensor, parts: Parts) -> tuple[float, float] | None:

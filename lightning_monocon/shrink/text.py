@@ -125,14 +125,14 @@ def _second(result: Result) -> Iterator[Sentence]:
 
 def _families(result: Result) -> Table:
     names = result.families
-    rows = []
+    rows: list[tuple[str | Marked, ...]] = []
     for best in result.best:
-        cells = []
+        cells: list[Marked] = []
         for family in names:
             line = next((each for each in result.rivals(best) if each.family == family), None)
             mark = BEST if line is best else TIED if line and not result.is_behind(line, best) else " "
             cells.append(Marked("" if line is None else f"{result.estimate(line)[0]:.3f}", mark))
-        rows.append((f"{best.budget}", *cells))
+        rows.append((str(best.budget), *cells))
     return Table(("bytes given", *names), tuple(rows))
 
 
