@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.error import squared_error
-from lightning_monocon.codes.files import load, save
+from lightning_monocon.codes.files import FILES, load, save
 from lightning_monocon.codes.fitting import FittingRows, FittingStream
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
 from lightning_monocon.codes.space import Space
 
 __all__ = [
+    "FILES",
     "Codec",
     "FittingRows",
     "FittingStream",

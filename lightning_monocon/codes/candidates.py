@@ -78,6 +78,35 @@ FAMILIES = (
 )
 
 
+NAMED = (*FAMILIES, Family("float16", partial(fit_scalar, options=ScalarOptions(16)), lambda dim: 2 * dim))
+"""Families that can be asked for by name; float16 is never the best of few bytes, and is not compared."""
+
+
+def named(code: str, dim: int) -> Candidate:
+    """Return the code of a name such as ``"transform-32"`` for vectors of ``dim`` numbers.
+
+    A family's name alone, such as ``"float16"``, asks for the most bytes that it can use.
+
+    Raises:
+        ModuleNotFoundError: If the family's package is not installed.
+        ValueError: If there is no such family, or it has no code of so many bytes.
+    """
+    name, dash, size = code.partition("-")
+    found = {family.name: family for family in NAMED}.get(name)
+    if found is None or (dash and not size.isdecimal()):
+        raise ValueError(
+            f"`code` must be a family of {', '.join(each.name for each in NAMED)} and its bytes, such as transform-32; "
+            f"got {code}."
+        )
+    if found.package and find_spec(found.package) is None:
+        raise ModuleNotFoundError(f"`code` {code} needs the package {found.package}: install it.")
+    most = found.most(dim)
+    chosen = int(size) if dash else most
+    if not 1 <= chosen <= most:
+        raise ValueError(f"`code` must have 1 to {most} bytes for {name} codes of {dim} numbers; got {code}.")
+    return Candidate(f"{name}-{chosen}", chosen, found.fit)
+
+
 def candidates(dim: int, families: Sequence[Family] = FAMILIES) -> tuple[list[Candidate], list[str]]:
     """Return the codes for vectors of ``dim`` numbers, from few bytes to many, and what was left out and why."""
     missing = [family for family in families if family.package and find_spec(family.package) is None]

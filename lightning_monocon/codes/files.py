@@ -28,7 +28,8 @@ from lightning_monocon.runs.files import whole, write_text
 LAYOUT = 1
 """Layout that this version writes, the only one so far."""
 
-_VALUES, _TABLES = "codec.json", "codec.safetensors"
+FILES = _VALUES, _TABLES = "codec.json", "codec.safetensors"
+"""Files of a codec in its folder."""
 
 
 def save(codec: Codec, folder: str | Path) -> None:

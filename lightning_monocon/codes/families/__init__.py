@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from lightning_monocon.codes.families.product import fit_product
-from lightning_monocon.codes.families.scalar import SCALARS, ScalarOptions, fit_scalar
+from lightning_monocon.codes.families.scalar import SCALARS, ScalarOptions, fit_scalar, random_rotation
 from lightning_monocon.codes.families.transform import fit_transform
 
-__all__ = ["SCALARS", "ScalarOptions", "fit_product", "fit_scalar", "fit_transform"]
+__all__ = ["SCALARS", "ScalarOptions", "fit_product", "fit_scalar", "fit_transform", "random_rotation"]
