@@ -117,7 +117,7 @@ def best_codes(tried: Sequence[Tried], budgets: Sequence[int]) -> CodeFrontier:
                 found[judging] = chosen.values[name][judging]
         kept.append(budget)
         names.append(inside[_best(scores)].name)
-        errors.append(min((each.error for each in inside if each.error is not None), default=float("nan")))
+        errors.append(min((each.error for each in inside if each.error is not None), default=math.nan))
         lines.append(line)
     values = {name: torch.stack([line[name] for line in lines]) for name in tried[0].values}
     return CodeFrontier(tuple(kept), values, "code", tuple(names), tuple(errors))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score an embedding whose gallery does not fit into memory, in three passes over its files.
 
-The scores are those of `lightning_monocon.scorecard.scores.measure_all`, by the same functions. What a pass finds is
-kept by row (a few numbers each) and by query; the vectors are not.
+The scores are those of `lightning_monocon.scorecard.scores.measure_all`, by the same functions, but no codes are
+fitted: the best plain numbers stand for them. What a pass finds is kept by row (a few numbers each) and by query; the
+vectors are not.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ LEGEND = (
     ),
     Sentence(
         "Bytes",
-        "Each arm is kept in the code that serves it best at that size, such as transform-8 (`monocon export --code`), "
+        "Each arm is kept in the code that serves it best at that size, such as transform-8 (monocon export --code), "
         "or in plain float32, int8 or binary numbers. Codes are fitted on the gallery; each half of the queries (or "
         "pairs) is judged in the code that the other half found best.",
     ),

@@ -36,7 +36,7 @@ def storage_figure(card: Scorecard) -> Figure | None:
     """Return a figure with a panel for float32, int8 and the best code; None if these were not measured.
 
     These panels have the same axes, so that a vertical line compares them at equal bytes. A fourth shows, where codes
-    were fitted, the share of the variance that the best of them leaves, and as a dashed line the least that a code of a
+    were fitted, the share of the variance that the best of them leaves, and as a dotted line the least that a code of a
     Gaussian of the same covariance must leave.
     """
     if not all(score.rounded and score.codes for arm in card.arms for score in arm.scores):
@@ -80,7 +80,7 @@ def _name_codes(panel: Axes, card: Scorecard) -> None:
 def _errors(arm: Arm) -> list[tuple[int, float]]:
     """Return bytes and the share of the variance that is left by the best code, of the first seed."""
     score = arm.scores[0]
-    if score.codes is None:
+    if score.codes is None or score.total_variance <= 0:
         return []
     shares = [error / score.total_variance for error in score.codes.errors]
     return [(size, share) for size, share in zip(score.codes.dims, shares, strict=True) if share > _LEAST]
@@ -94,9 +94,9 @@ def _draw_limits(panel: Axes, card: Scorecard) -> None:
         panel.plot(*zip(*found, strict=True), **style)
         sizes = torch.logspace(0, math.log2(found[-1][0]), 60, base=2.0, dtype=torch.float64)
         limit = distortion_rate(score.spectrum, 8 * sizes) / score.spectrum.sum()
-        panel.plot(sizes[limit > _LEAST], limit[limit > _LEAST], color=style["color"], linestyle="--", linewidth=1)
+        panel.plot(sizes[limit > _LEAST], limit[limit > _LEAST], color=style["color"], linestyle=":", linewidth=1.5)
     panel.set_yscale("log")
-    panel.set_title("unexplained variance (dashed: Gaussian limit)", fontsize=10)
+    panel.set_title("unexplained variance (dotted: limit)", fontsize=10)
     panel.set_ylabel("share")
 
 
