@@ -44,33 +44,38 @@ class Kept:
     normalisation: str
 
 
-def check_code(code: str) -> None:
-    """Raise ValueError unless a code is a storage type or begins with the name of a family."""
+def check_code(code: str, dim: float | None) -> None:
+    """Raise ValueError unless a code is a storage type, or begins with a family's name and goes without ``dim``."""
     families = [family.name for family in NAMED]
     if code not in get_args(Storage) and code.partition("-")[0] not in families:
         raise ValueError(
             f"`code` must be {', '.join(get_args(Storage))}, or one of {', '.join(families)} with its bytes, such as "
             f"transform-32; got {code!r}."
         )
+    if code not in get_args(Storage) and dim is not None:
+        raise ValueError(f"`dim` must be left out with the code {code}, which chooses its own components; got {dim}.")
 
 
-def ways(head: Sequence[nn.Module], gallery: Embedded, dim: float, code: str, centre: Centre) -> list[Kept]:
+def ways(
+    head: Sequence[nn.Module], gallery: Embedded, dim: float | None, code: str, centre: Centre | None
+) -> list[Kept]:
     """Fit what was asked for on the gallery, twice where held-out queries are to choose: centred first.
 
     Args:
         head: Stock layers.
         gallery: What is fitted on.
-        dim: Share of the variance, or number of dimensions; a code takes the whole vector.
+        dim: Share of the variance, or number of dimensions; 0.99 by default. A code takes the whole vector.
         code: Storage type of a number, or name of a code.
-        centre: Whether the mean is subtracted.
+        centre: Whether the mean is subtracted; by default of numbers, not of codes.
 
     Raises:
         ValueError: If ``dim`` exceeds the gallery's rank, or there is no such code.
     """
     if code not in get_args(Storage):
-        return _coded(head, gallery, code, centre)
-    storage = cast("Storage", code)
-    return [_cut(head, gallery, dim, storage, each) for each in ((True, False) if centre == "auto" else (centre,))]
+        return _coded(head, gallery, code, centre or False)
+    storage, share = cast("Storage", code), 0.99 if dim is None else dim
+    centres = (True, False) if centre == "auto" else (centre is not False,)
+    return [_cut(head, gallery, share, storage, each) for each in centres]
 
 
 def choose(kept: Sequence[Kept], judge: Callable[[], Judge]) -> Kept:

@@ -84,12 +84,12 @@ def prepare(
     model: MonoCon,
     gallery: Iterable[object],
     query: Iterable[object],
-    dim: float = 0.99,
+    dim: float | None = None,
     code: str = "float32",
     sample: int = 50_000,
     searched: Iterable[object] | None = None,
     known: Known = NOTHING,
-    centre: Centre = True,
+    centre: Centre | None = None,
 ) -> Prepared:
     """Fit the projection or a code on the gallery, fold the head into stock layers, calibrate what is stored.
 
@@ -97,7 +97,7 @@ def prepare(
         model: The trained module; it is left as it was.
         gallery: Batches ``(inputs, labels)``, read once.
         query: Batches of held-out rows, read once.
-        dim: Share of the gallery's variance in (0, 1), or a number of dimensions.
+        dim: Share of the gallery's variance in (0, 1), or a number of dimensions; 0.99 by default.
         code: Storage type of a number, or a code of a vector such as ``"transform-32"``.
         sample: Rows of the gallery that calibrate, and rows of each that judge; the projection is fitted on all.
         searched: Batches that the queries search instead of the gallery.
@@ -105,8 +105,7 @@ def prepare(
         centre: Whether the gallery's mean is subtracted; ``"auto"`` lets every second query choose.
 
     Raises:
-        ValueError: If ``dim`` exceeds the gallery's rank, there is no such code, the head cannot be folded, or what is
-            known does not fit.
+        ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, or an argument does not fit.
     """
     encoder, head = _frozen(model.encoder), _frozen(model.head)
     if isinstance(encoder, TextEncoder | SentenceTransformersEncoder):
@@ -115,24 +114,13 @@ def prepare(
     found, other, asked = _embedded(model, gallery, searched, query, sample, known.relevance)
     relevance = None if known.relevance is None else sampled_relevance(known.relevance, other, asked)
     pairs = None if known.pairs is None else embed_pairs(model, *known.pairs)
+    answers = (relevance, pairs)
     with torch.no_grad():
         kept = ways(folded, found, dim, code, centre)
-        chosen = choose(kept, lambda: Judge(other, asked, relevance, pairs, CHOOSING))
-    stamp = _stamp(model, encoder, chosen, _input_names(found.example))
-    return Prepared(
-        encoder,
-        head,
-        chosen.stack,
-        chosen.projection,
-        chosen.calibration,
-        found,
-        other,
-        asked,
-        stamp,
-        JUDGING if len(kept) > 1 else ALL,
-        relevance,
-        pairs,
-    )
+        best = choose(kept, lambda: Judge(other, asked, *answers, CHOOSING))
+    stamp, units = _stamp(model, encoder, best, _input_names(found.example)), JUDGING if len(kept) > 1 else ALL
+    parts = (best.stack, best.projection, best.calibration)
+    return Prepared(encoder, head, *parts, found, other, asked, stamp, units, *answers)
 
 
 def _stamp(model: MonoCon, encoder: nn.Module, kept: Kept, inputs: list[str]) -> Stamp:

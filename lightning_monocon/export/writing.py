@@ -99,7 +99,6 @@ def export_model(
     tolerance: float | None = None,
     sample: int = 50_000,
     even_so: bool = False,
-    storage: Storage | None = None,
     known: Known = NOTHING,
     centre: Centre | None = None,
     dtype: Storage | None = None,
@@ -111,10 +110,8 @@ def export_model(
         gallery: Batches ``(inputs, labels)``, on which the projection or the code is fitted in one pass.
         query: Batches of held-out rows, on which the loss is measured.
         out: A new or empty folder, which appears whole or not at all; into an empty one ``config.json`` moves last.
-        dim: Share of the gallery's variance to keep, in (0, 1), or a number of dimensions; by default 0.99. A code
-            chooses its own components and takes none.
-        code: Storage type of a number, ``"float32"``, ``"int8"`` or ``"binary"``, or a code of the whole vector: a
-            family of `lightning_monocon.codes.candidates.NAMED` and its bytes, such as ``"transform-32"``.
+        dim: Share of the gallery's variance to keep, in (0, 1), or a number of dimensions; 0.99, unless for a code.
+        code: ``"float32"``, ``"int8"``, ``"binary"``, or a code of the whole vector, such as ``"transform-32"``.
         searched: Batches to search instead of the gallery when the loss is measured: for pairs, the other sides.
         forms: ``"onnx"``, ``"pt2"`` and, for text, ``"sentence-transformers"``; by default all that the encoder has.
         tokenizer: Name or folder of the tokenizer that the sentence-transformers form takes.
@@ -123,29 +120,18 @@ def export_model(
         tolerance: Largest difference allowed from the native model; by default what the rounding of float32 explains.
         sample: Gallery rows to calibrate and to measure on, drawn from all; as many queries.
         even_so: Export a model that has collapsed or finds less than half, with a warning.
-        storage: A former name of ``code``.
         known: Known answers and graded pairs, by which the loss is measured as well.
-        centre: Whether the gallery's mean is subtracted, by default of numbers but not of codes. ``"auto"`` lets every
-            second query or pair choose, and the others judge.
-        dtype: A former name of ``code``.
+        centre: Whether the mean is subtracted, by default not before codes; of ``"auto"`` every second query chooses.
+        dtype: The former name of ``code``.
 
     Raises:
-        ModuleNotFoundError: If the package of a form is not installed.
-        OSError: If ``out`` holds something (FileExistsError) or cannot be written.
+        ModuleNotFoundError, OSError: If a form's package is missing, or ``out`` holds something or cannot be written.
         RuntimeError: If a form differs by more than ``tolerance``, or rounding alone does.
-        ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, there is no such code, a name
-            or a row of ``known`` is unknown, or the model has collapsed or its vectors find less than half of what the
-            encoder finds.
+        ValueError: If an argument does not fit, or the vectors find less than half of what the encoder finds.
     """
-    code = storage or dtype or code
-    coded = code not in get_args(Storage)
-    chosen = _chosen(model, code, forms)
-    if coded and dim is not None:
-        raise ValueError(f"`dim` must be left out with the code {code}, which chooses its own components; got {dim}.")
+    chosen = _chosen(model, dtype or code, dim, forms)
     with filled("out", resolved_target("out", out), last=CONFIG) as folder:
-        centring = not coded if centre is None else centre
-        share = 0.99 if dim is None else dim
-        prepared = prepare(model, gallery, query, share, code, sample, searched, known, centring)
+        prepared = prepare(model, gallery, query, dim, dtype or code, sample, searched, known, centre)
         return _written(prepared, chosen, folder, Path(out), tokenizer, max_length, vectors, tolerance, even_so)
 
 
@@ -228,8 +214,8 @@ def _described(prepared: Prepared, forms: Sequence[Form], largest: dict[str, flo
     )
 
 
-def _chosen(model: MonoCon, code: str, forms: Sequence[Form] | None) -> tuple[Form, ...]:
-    check_code(code)
+def _chosen(model: MonoCon, code: str, dim: float | None, forms: Sequence[Form] | None) -> tuple[Form, ...]:
+    check_code(code, dim)
     text = is_text(unwrapped(model.encoder))
     chosen = tuple(form for form in get_args(Form) if text or form != "sentence-transformers")
     if forms is None:

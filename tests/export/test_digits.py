@@ -230,7 +230,7 @@ def test_exports_that_cannot_be_are_refused(
     ):
         export_model(trained, gallery, query, tmp_path / "x", dtype="int4")
     with pytest.raises(ValueError, match=r"`code` must be float32, .*; got 'int2'"):
-        export_model(trained, gallery, query, tmp_path / "x", storage="int2")  # the former name
+        export_model(trained, gallery, query, tmp_path / "x", code="int2")
     with pytest.raises(RuntimeError, match=r"`--tolerance` .* is 0, but the rounding of float32 alone moves"):
         export_model(trained, gallery, query, tmp_path / "x", tolerance=0.0, forms=[])
     assert list(tmp_path.iterdir()) == []
