@@ -217,12 +217,7 @@ def read_tensors(path: Path) -> tuple[str | None, dict[str, Tensor]]:
 def stamp_weights(folder: Path, stamp: Stamp) -> None:
     """Write the stamp into every ``.safetensors`` file that another library left in a folder."""
     for path in folder.rglob("*.safetensors"):
-        stamp_file(path, stamp)
-
-
-def stamp_file(path: Path, stamp: Stamp) -> None:
-    """Write the stamp into a ``.safetensors`` file."""
-    write_tensors(path, read_tensors(path)[1], _metadata(stamp))
+        write_tensors(path, read_tensors(path)[1], _metadata(stamp))
 
 
 def stamp_of(path: str | Path) -> Stamp:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from lightning_monocon.codes import FittingRows
-from lightning_monocon.codes.candidates import named
+from lightning_monocon.codes.candidates import NAMED, named
 from lightning_monocon.export.calibration import Calibration, Coded, Stored
 from lightning_monocon.export.gallery import Embedded
 from lightning_monocon.export.lines import Kind, Line
@@ -94,9 +94,10 @@ def _coded(name: str, rows: RowsOf, calibration: Stored) -> Form:
 
 def _encoder_coded(searched: Embedded, calibration: Coded) -> Form:
     """Return the encoder's own output in a code of the same family, and of as many bytes as far as it has them."""
-    family, size = calibration.storage.rsplit("-", 1)
-    most = named(family, searched.features.shape[1]).bytes
-    rival = named(f"{family}-{min(int(size), most)}", searched.features.shape[1])
+    name, size = calibration.storage.rsplit("-", 1)
+    family, width = next(family for family in NAMED if family.name == name), searched.features.shape[1]
+    within = [each for each in family.sizes(width) if each <= int(size)] or family.sizes(width)[:1]
+    rival = named(f"{name}-{within[-1]}", width)
     codec = rival.fitted(FittingRows.of(searched.features))[0]
     return _coded(f"encoder, {rival.name}", FEATURES, Coded(codec, len(searched.labels)))
 

@@ -20,7 +20,6 @@ from lightning_monocon.export.artefact import (
     VECTORS,
     Description,
     digest_files,
-    stamp_file,
     stamp_weights,
     write_description,
     write_encoder,
@@ -186,7 +185,6 @@ def _write_forms(
     write_head(prepared.stack, prepared.calibration, prepared.stamp, folder)
     if isinstance(prepared.calibration, Coded):
         codes.save(prepared.calibration.codec, folder)
-        stamp_file(folder / codes.FILES[1], prepared.stamp)
     if {"onnx", "pt2"} & set(forms):
         program = trace(prepared.module, prepared.gallery.example)
         if "pt2" in forms:

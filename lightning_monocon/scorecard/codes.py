@@ -143,8 +143,7 @@ def _fitted(gallery: Tensor) -> Iterator[Codec]:
         return  # equal rows
     width = gallery.shape[1]
     for family in (family for family in FAMILIES if family.name in _CHEAP):
-        most = min(MOST_BYTES, family.most(width))
-        for size in (size for size in byte_budgets(width) if size <= most):
+        for size in (size for size in byte_budgets(width) if size <= MOST_BYTES and family.allows(width, size)):
             codec = family.fit(rows, size)
             yield replace(codec, name=f"{family.name}-{codec.bytes_per_vector}")
 
