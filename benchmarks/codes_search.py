@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.families.product import fit_product
@@ -62,7 +62,7 @@ def own(data: dict[str, np.ndarray], size: int, seed: int) -> tuple[np.ndarray, 
     queries = codec.space.queries(torch.from_numpy(data["stsb_a"])).numpy()
     pairs = (queries * codec.decode(codec.encode(data["stsb_b"]))).sum(1)
     found = recall(codec.score(data["query"], codes), data["nearest"])
-    return found, spearmanr(pairs, data["stsb_score"])[0], fit, cost
+    return found, spearman(pairs, data["stsb_score"]), fit, cost
 
 
 def encoded(codec: Codec, rows: np.ndarray) -> tuple[np.ndarray, float]:
@@ -79,7 +79,11 @@ def rival(data: dict[str, np.ndarray], gallery: np.ndarray, others: np.ndarray) 
     """Return the recall of each query, and Spearman's correlation, of decoded rows."""
     gallery, others = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (gallery, others))
     pairs = (data["stsb_a"] * others).sum(1)
-    return recall(data["query"] @ gallery.T, data["nearest"]), spearmanr(pairs, data["stsb_score"])[0]
+    return recall(data["query"] @ gallery.T, data["nearest"]), spearman(pairs, data["stsb_score"])
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
 
 
 def recall(scores: np.ndarray, nearest: np.ndarray) -> np.ndarray:
