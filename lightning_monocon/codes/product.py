@@ -57,10 +57,11 @@ class ProductQuantiser:
     def encode(self, coordinates: Tensor) -> Tensor:
         """Return the codes ``(N, bytes)`` uint8 of coordinates ``(N, k)``.
 
-        The search is defined in float64. It runs in float32, and again in float64 for rows that float32 cannot decide.
+        The search is defined in float64; of equal costs the smaller number wins. It runs in float32, and again in
+        float64 for rows that float32 cannot decide.
         """
         widths = [table.shape[2] for table in self.centroids]
-        codes = torch.empty(len(coordinates), self.bytes, dtype=torch.uint8)
+        codes = torch.empty(len(coordinates), self.bytes, dtype=torch.uint8, device=coordinates.device)
         for block, out in zip(torch.split(coordinates, _BLOCK), torch.split(codes, _BLOCK), strict=True):
             parts = torch.split(block.double() * self.weights.double(), widths, 1)
             for part, found, own in zip(parts, self._searches, torch.split(out, self.stages, 1), strict=True):
@@ -98,7 +99,7 @@ class Search:
     halves: Tensor
     products: Sequence[Tensor]
     beam: int
-    reach: float
+    reach: Tensor
 
     @classmethod
     def of(cls, table: Tensor, beam: int, dtype: torch.dtype) -> Search:
@@ -106,7 +107,7 @@ class Search:
         exact = table.double()
         flat, squares = exact.flatten(0, 1), exact.square().sum(2)
         products = [(flat[: stage * CENTROIDS] @ own.T).to(dtype) for stage, own in enumerate(exact)]
-        reach = float(squares.amax(1).sqrt().sum())
+        reach = squares.amax(1).sqrt().sum()
         return cls(flat.to(dtype), (squares.flatten() / 2).to(dtype), products, beam, reach)
 
     def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +117,7 @@ class Search:
         costs, chosen, margin = smallest(alone[:, 0], 1 if stages == 1 else self.beam)
         codes = chosen[:, :, None]
         for stage in range(1, stages):
-            rows_of_products = (codes + CENTROIDS * torch.arange(stage)).flatten(0, 1)
+            rows_of_products = (codes + CENTROIDS * torch.arange(stage, device=rows.device)).flatten(0, 1)
             table = embedding_bag(rows_of_products, self.products[stage], mode="sum").reshape(*costs.shape, CENTROIDS)
             table += costs[:, :, None]
             table += alone[:, stage, None]
@@ -124,6 +125,12 @@ class Search:
             parents = codes.gather(1, (chosen // CENTROIDS)[:, :, None].expand(-1, -1, stage))
             codes, margin = torch.cat([parents, (chosen % CENTROIDS)[:, :, None]], 2), torch.minimum(margin, gap)
         return codes[:, 0], margin
+
+    def between(self, first: int, second: int) -> Tensor:
+        """Return the inner products ``(256, 256)`` of one stage's centroids with those of another."""
+        if first > second:
+            return self.between(second, first).T
+        return self.products[second][first * CENTROIDS : (first + 1) * CENTROIDS]
 
     def rounding(self, rows: Tensor) -> Tensor:
         """Return how far a margin of rows ``(N, width)`` may be off, ``(N,)``: twice the rounding of a cost in float32.
@@ -142,27 +149,37 @@ class Search:
 def smallest(costs: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the ``count`` smallest of each row ``(N, K)``, where they are, and how far the next is from the last.
 
-    Costs whose numbers are equal modulo 32 form a column. Only the columns' minima are searched, and then one column;
-    `torch.topk` takes up to four times as long. K is a multiple of 32, and ``costs`` are overwritten.
+    In float64, which decides, the smaller number wins a tie. In float32 costs whose numbers are equal modulo 32 form a
+    column, and only the columns' minima are searched, and then one column: `torch.topk` takes up to four times as long.
+    K is a multiple of 32 there, and ``costs`` are overwritten.
     """
+    if costs.dtype == torch.float64 and count == 1:
+        value, place = costs.min(1, keepdim=True)
+        return value, place, costs.scatter(1, place, torch.inf).amin(1) - value[:, 0]
+    if costs.dtype == torch.float64:
+        values, places = (found[:, : count + 1] for found in costs.sort(dim=1, stable=True))
+        return values[:, :-1], places[:, :-1], values[:, -1] - values[:, -2]
     table = costs.view(len(costs), -1, _COLUMNS)
     least = table.amin(1)
-    values, places = [], []
+    found, numbers = [], []
     for _ in range(count):
         value, column = least.min(1, keepdim=True)
         inside = table.gather(2, column[:, None].expand(-1, table.shape[1], 1))[:, :, 0]
         row = inside.argmin(1, keepdim=True)
-        values.append(value)
-        places.append(row * _COLUMNS + column)
+        found.append(value)
+        numbers.append(row * _COLUMNS + column)
         least.scatter_(1, column, inside.scatter_(1, row, torch.inf).amin(1, keepdim=True))
         if count > 1:
-            costs.scatter_(1, places[-1], torch.inf)
-    return torch.cat(values, 1), torch.cat(places, 1), least.amin(1) - values[-1][:, 0]
+            costs.scatter_(1, numbers[-1], torch.inf)
+    return torch.cat(found, 1), torch.cat(numbers, 1), least.amin(1) - found[-1][:, 0]
 
 
 def nearest(rows: Tensor, searches: Mapping[torch.dtype, Search]) -> Tensor:
-    """Return codes ``(N, stages)`` of rows ``(N, width)`` float64, those of the search in float64."""
-    if torch.get_float32_matmul_precision() != "highest":  # products may have fewer digits than float32
+    """Return codes ``(N, stages)`` of rows ``(N, width)`` float64, those of the search in float64.
+
+    On a GPU, or where the user allows it, a float32 product may have fewer digits than its type: there it is not used.
+    """
+    if rows.device.type != "cpu" or torch.get_float32_matmul_precision() != "highest":
         return searches[torch.float64](rows)[0]
     fast = searches[torch.float32]
     codes, margin = fast(rows.float())
