@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import faiss
 import numpy as np
@@ -32,7 +31,7 @@ def main() -> None:
             continue
         rows = np.load(folder / "fit.npy")
         mean = rows.mean(0, dtype=np.float64).astype(np.float32)
-        index: Any = faiss.index_factory(rows.shape[1], name)
+        index = faiss.index_factory(rows.shape[1], name)
         if name.startswith("RQ"):
             index.rq.max_beam_size = FITTING_BEAM
         start = time.process_time()
