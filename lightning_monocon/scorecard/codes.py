@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure an embedding in the best code for each number of bytes, chosen on half of the units and judged on the others.
 
-Codes are fitted on the gallery, as an export fits them, and float queries search among them. Each half of the queries
-(or pairs) is judged in the code that the other half found best, so no unit has a say in the code that it judges, and
-every unit is judged. Beside the codes stand plain numbers of 4 bytes, 1 byte and 1 bit, as the frontiers measured them.
+Codes are fitted on the gallery, as an export fits them, and float queries search among them. For each number of bytes
+the family that keeps most neighbours of some gallery rows is measured; no query has a say in that. Each half of the
+queries (or pairs) is then judged in what the other half found best, so no unit has a say in the code that it judges,
+and every unit is judged. Beside the codes stand plain numbers of 4 bytes, 1 byte and 1 bit, as the frontiers measured
+them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from torch import Tensor
 
 from lightning_monocon.codes import Codec, FittingRows, squared_error
 from lightning_monocon.codes.candidates import FAMILIES
+from lightning_monocon.functional.truncation_curve import Ties
+from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, Measure
 from lightning_monocon.scorecard.truths import Found, Truth
@@ -30,9 +34,10 @@ MOST_BYTES = 64
 """Codes of more bytes are left to plain numbers, which are then nearly as good and cost no fit."""
 
 _CHEAP = ("transform", "scalar1", "scalar2", "scalar4")
-"""Families that are fitted in a tenth of a second; product codes take ten times as long."""
+"""Families that are fitted in a tenth of a second; product codes take a hundred times as long."""
 
-_SAMPLE = 8192
+_SAMPLE = 4096
+_ASKED, _AMONG, _NEAREST = 256, 2048, 10  # gallery rows that search, those they search among, and how many they find
 _HALVES = slice(0, None, 2), slice(1, None, 2)
 
 
@@ -84,8 +89,9 @@ def code_frontiers(
         lines: For each truth its frontiers of plain numbers.
     """
     tried = [[each for line in own for each in _plain(line)] for own in lines]
-    for codec in _fitted(data.gallery):
-        for place, found in enumerate(_coded(data, truths, codec)):
+    order = row_order(data)
+    for codec in _promising(data.gallery):
+        for place, found in enumerate(_coded(data, truths, codec, order)):
             tried[place].append(found)
     return tuple(best_codes(own, byte_budgets(data.dim)) for own in tried)
 
@@ -134,28 +140,41 @@ def _plain(line: Frontier) -> Iterator[Tried]:
         yield Tried(f"{line.storage} in {k} {unit}", size, {name: rows[place] for name, rows in line.values.items()})
 
 
-def _fitted(gallery: Tensor) -> Iterator[Codec]:
-    """Yield the codes of the cheap families, by the names that an export takes."""
+def _promising(gallery: Tensor) -> Iterator[Codec]:
+    """Yield for each number of bytes the code that keeps most neighbours of gallery rows, by the name of an export."""
     if len(gallery) < FEWEST_ROWS:
         return
     rows = FittingRows.of(gallery, sample_rows=_SAMPLE)
     if not rows.statistics.comoment.any():
         return  # equal rows
     width = gallery.shape[1]
-    for family in (family for family in FAMILIES if family.name in _CHEAP):
-        for size in (size for size in byte_budgets(width) if size <= MOST_BYTES and family.allows(width, size)):
-            codec = family.fit(rows, size)
-            yield replace(codec, name=f"{family.name}-{codec.bytes_per_vector}")
+    asking = torch.arange(0, len(gallery), max(8, len(gallery) // _ASKED))[:_ASKED]
+    others = torch.ones(len(gallery), dtype=torch.bool)
+    others[asking] = False
+    asked, among = gallery[asking].float(), gallery[others][:: max(1, len(gallery) // _AMONG)].float()
+    near = (unit_rows(asked) @ unit_rows(among).T).topk(_NEAREST).indices
+    for size in (size for size in byte_budgets(width) if size <= MOST_BYTES):
+        families = [family for family in FAMILIES if family.name in _CHEAP and family.allows(width, size)]
+        found = [(family.name, family.fit(rows, size)) for family in families]
+        if found:
+            name, codec = max(found, key=lambda each: _kept(each[1], asked, among, near))
+            yield replace(codec, name=f"{name}-{codec.bytes_per_vector}")
 
 
-def _coded(data: EmbeddingSet, truths: Sequence[Truth], codec: Codec) -> list[Tried]:
+def _kept(codec: Codec, asked: Tensor, among: Tensor, near: Tensor) -> float:
+    """Return the share of the neighbours ``near`` that rows find among codes."""
+    found = codec.score(asked, codec.encode(among)).topk(near.shape[1]).indices
+    return float((found[:, :, None] == near[:, None]).any(1).double().mean())
+
+
+def _coded(data: EmbeddingSet, truths: Sequence[Truth], codec: Codec, order: Ties) -> list[Tried]:
     """Return what each truth finds with float queries among the codes; pairs are compared code by code."""
     depth = max(truth.depth(len(data.gallery)) for truth in truths)
     decoded = {name: codec.decode(codec.encode(rows)) for name, rows in data.sides.items()}
     gallery, query = codec.decode(codec.encode(data.gallery)), codec.space.queries(data.query)
-    nearest = row_order(data).nearest(gallery, query, depth, "cosine") if depth else torch.empty(0, 0).long()
+    nearest = order.nearest(gallery, query, depth, "cosine") if depth else torch.empty(0, 0).long()
     asked = Found(gallery, query, decoded, nearest=nearest)
-    error = squared_error(codec, data.gallery)
+    error = squared_error(codec, data.gallery[:: max(1, len(data.gallery) // _AMONG)])
     found = []
     for truth in truths:
         form = asked
