@@ -131,6 +131,9 @@ def candidates(dim: int, rows: int, families: Sequence[Family] = FAMILIES) -> tu
         dim: Numbers of a vector.
         rows: Rows that codes are fitted on.
         families: What to make codes of.
+
+    Raises:
+        ValueError: If vectors are so short that no code is smaller.
     """
     reasons = [(family, _reason(family, rows)) for family in families]
     usable = [family for family, reason in reasons if not reason]
@@ -140,6 +143,8 @@ def candidates(dim: int, rows: int, families: Sequence[Family] = FAMILIES) -> tu
         for family in usable
         if budget < _FLOAT_BYTES * dim and family.allows(dim, budget)
     ]
+    if not found:
+        raise ValueError(f"`VECTORS` must have at least 2 numbers a row, or no code is smaller; got {dim}: keep them.")
     return found, [reason for _, reason in reasons if reason] + [family.costly for family in usable if family.costly]
 
 
