@@ -48,12 +48,16 @@ def test_the_smallest_code_that_keeps_enough(folder: Path, capsys: pytest.Captur
     assert not Path("out/parts").exists()
 
 
-def test_a_budget_and_a_second_corpus_and_held_out_queries(folder: Path) -> None:
+def test_a_budget_and_a_second_corpus_and_held_out_queries(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save("other.npy", np.random.default_rng(1).normal(size=(300, 16)).astype(np.float32))
     found = shrink("--budget", "6", "--second", "other.npy")
     assert found["chosen"]["bytes_per_vector"] == 4
     assert [line["name"] for line in found["second"]] == [line["name"] for line in found["front"]]
     assert found["rows"]["gallery"] == 800
+    said = " ".join(capsys.readouterr().out.split())
+    low = found["quality"]["low"]
+    assert f"has at least {low:.3f}, for queries drawn as these were. It is not shown to keep 0.95 of the whole" in said
+    assert "Both hold together" not in said
 
 
 def test_a_killed_run_resumes_at_the_next_code_and_ends_with_the_same_bytes(
@@ -98,6 +102,9 @@ def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "`--second` must hold vectors of 16" in refused(capsys, *given, "--second", "narrow.npy")
     assert "`--queries` must have the 16" in refused(capsys, "rows.npy", "--queries", "narrow.npy", "--out", "out")
     assert "`--labels` needs labels" in refused(capsys, *given, "--labels")
+    np.save("one.npy", rows[:1])
+    assert "a fifth of them become queries" in refused(capsys, *given, "--second", "one.npy")
+    assert "a fifth of them become queries" in refused(capsys, "one.npy", "--out", "out")
     assert not Path("out").exists()
     said = refused(capsys, *given, "--keep", "0.9999")
     assert "the best, transform-16 of 16 bytes, keeps 0.9" in said
