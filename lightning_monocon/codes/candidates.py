@@ -177,6 +177,8 @@ def candidates(dim: int, rows: int, families: Sequence[Family] = FAMILIES) -> tu
         for family in usable
         if budget < _FLOAT_BYTES * dim and family.allows(dim, budget)
     ]
+    if not found:
+        raise ValueError(f"`VECTORS` must have at least 2 numbers a row, or no code is smaller; got {dim}: keep them.")
     return found, [reason for _, reason in reasons if reason] + [family.costly for family in usable if family.costly]
 
 

@@ -92,8 +92,13 @@ class Codec:
         """Return the scores ``(Q, N)`` float32 of float queries ``(Q, D)`` against codes; more is nearer.
 
         Codes may lie on another device than the queries: blocks of them are copied.
+
+        Raises:
+            TypeError: If ``queries`` are not floating-point, or ``codes`` not uint8.
+            ValueError: If either has another width, or a query is not finite.
         """
         given = self._rows(queries, "queries")
+        finite_rows(given, "error", "queries")
         return _like(queries, self._against(self._on(given.device).space.queries(given), _tensor(codes)))
 
     def score_codes(self, first: Array, second: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lightning_monocon.scorecard.render.figures.distortion import CodeError, distortion_figure
 from lightning_monocon.scorecard.render.figures.style import dimension_axis, legend_above, line_style, new_figure
+from lightning_monocon.scorecard.render.words import noun
 from lightning_monocon.shrink.result import Result
 
 if TYPE_CHECKING:
@@ -40,6 +41,6 @@ def bytes_figure(result: Result) -> Figure:
     estimate = result.estimate(result.chosen)[0]
     panel.plot([result.chosen.bytes], [estimate], "o", ms=13, mfc="none", mec="#D55E00", mew=2, label="chosen")
     dimension_axis(panel, sorted({line.bytes for line in result.lines}), "bytes per vector")
-    panel.set_ylabel(result.task.truth.measures[0])
+    panel.set_ylabel(noun(result.task.truth.measures[0]))
     legend_above(figure, panel)
     return figure

@@ -62,7 +62,16 @@ def unseen_rows(parts: Parts, rows: int) -> Tensor:
 
 
 def hold_out(rows: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return which rows stay in the gallery and which become queries: a fifth of them, but at most 4 000."""
+    """Return which rows stay in the gallery and which become queries: a fifth of them, but at most 4 000.
+
+    Raises:
+        ValueError: If there are too few rows.
+    """
+    if rows < 5 * FEWEST_UNITS:
+        raise ValueError(
+            f"A corpus must hold at least {5 * FEWEST_UNITS} rows where a fifth of them become queries, as of "
+            f"`VECTORS` without --queries and of `--second`; got {rows}: add rows."
+        )
     order = _shuffled(rows, seed + 2)
     count = min(rows // 5, _HELD_OUT)
     return order[count:].sort().values, order[:count].sort().values

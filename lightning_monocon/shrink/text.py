@@ -9,6 +9,7 @@ from lightning_monocon.scorecard.render.outline import Outline, Section
 from lightning_monocon.scorecard.render.sentences import Sentence
 from lightning_monocon.scorecard.render.tables import BEST, TIED, Marked, Table
 from lightning_monocon.scorecard.render.text import markdown, text
+from lightning_monocon.scorecard.render.words import noun
 from lightning_monocon.shrink.result import Line, Result
 
 CAPTIONS = {
@@ -20,11 +21,12 @@ CAPTIONS = {
 """What each figure shows, by file name."""
 
 _MARKS = (
-    f"Quality on the certifying queries by family; {BEST} marks the code that was chosen for its bytes on the other "
+    f"Quality on the certifying queries by family. {BEST} marks the code that was chosen for its bytes on the other "
     f"queries, {TIED} those within the noise of it (a 95 % interval of the paired difference)."
 )
 _INTERVALS = (
-    "Codes that no smaller one equals; ± is a 95 % interval of that line alone, over the certifying queries or pairs."
+    "Codes that are better than every smaller one; ± is a 95 % interval of that line alone, over the certifying "
+    "queries or pairs."
 )
 _LIMIT = (
     "The fewest bits at which any code of Gaussian vectors with the rows' covariance reaches the code's error. Codes "
@@ -76,13 +78,14 @@ def _answer(result: Result) -> Sentence:
 
 def _certified(result: Result) -> Iterator[Sentence]:
     asked, certificate = result.question, result.certificate
-    shown = "keeps at least" if result.certified else "is not shown to keep"
     tested = "the only code that was tested" if certificate.tested == 1 else f"one of {certificate.tested} tested codes"
-    yield Sentence(
-        f"With confidence {asked.confidence:g}",
-        f"{result.chosen.name}, {tested}, {shown} {asked.keep:g} of the whole vectors' {_measure(result)}, and its own "
-        f"is at least {certificate.low:.3f}. Both hold together, for queries drawn as these were.",
-    )
+    name, share = f"{result.chosen.name}, {tested},", f"{asked.keep:g} of the whole vectors' {_measure(result)}"
+    own, drawn = f"at least {certificate.low:.3f}", f"for {_units(result)} drawn as these were"
+    if result.certified:
+        said = f"{name} keeps at least {share}, and its own is {own}. Both hold together, {drawn}."
+    else:
+        said = f"{name} has {own}, {drawn}. It is not shown to keep {share}."
+    yield Sentence(f"With confidence {asked.confidence:g}", said)
     if (found := result.shortlist) is None:
         return
     if found.length is None:
@@ -179,7 +182,7 @@ def _untested(result: Result) -> Iterator[Sentence]:
 
 
 def _measure(result: Result) -> str:
-    return result.task.truth.measures[0]
+    return noun(result.task.truth.measures[0])
 
 
 def _units(result: Result) -> str:

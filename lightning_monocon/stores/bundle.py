@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_monocon.codes import Codec
 from lightning_monocon.codes.files import load as load_codec
+
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +60,23 @@ def read_bundle(folder: str | Path) -> Bundle:
         raise FileNotFoundError(
             f"`OUT` must hold codes.npy, as `monocon shrink --out` writes it; {folder} has none: give that folder."
         )
-    codes = np.load(folder / "codes.npy", mmap_mode="c", allow_pickle=False)
+    with _whole(folder, "codes.npy"):
+        codes = np.load(folder / "codes.npy", mmap_mode="c", allow_pickle=False)
     if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != codec.bytes_per_vector:
         raise ValueError(
             f"`OUT` must hold codes (N, {codec.bytes_per_vector}) uint8 of its codec {codec.name}; got "
             f"{codes.shape} {codes.dtype}: write the folder again with `monocon shrink`."
         )
     stamp = str(json.loads((folder / "codec.json").read_text("utf-8"))["stamp"])
-    return Bundle(folder, codec, stamp, codes, _ids(folder, len(codes)), *_queries(folder))
+    return Bundle(folder, codec, stamp, codes, _ids(folder, len(codes)), *_queries(folder, codec.dim))
 
 
 def check_ids(name: str, ids: NDArray[Any]) -> None:
-    """Raise ValueError unless ids are int64 or text and each occurs once."""
-    if ids.dtype.kind not in "iuU":
-        raise ValueError(f"`{name}` must be integers or text; got {ids.dtype}: convert them.")
+    """Raise ValueError unless ids are a list of int64 or text and each occurs once."""
+    if ids.dtype.kind not in "iuU" or ids.ndim != 1:
+        raise ValueError(f"`{name}` must be one integer or text a row; got {ids.shape} {ids.dtype}: convert them.")
+    if ids.dtype.kind == "u" and len(ids) and int(ids.max()) > _LARGEST:
+        raise ValueError(f"`{name}` must be integers up to {_LARGEST}; got {ids.max()}: write them as text.")
     found, counts = np.unique(ids, return_counts=True)
     if len(found) < len(ids):
         twice = ", ".join(str(one) for one in found[counts > 1][:3])
@@ -82,7 +90,8 @@ def _ids(folder: Path, count: int) -> NDArray[Any]:
     path = folder / "ids.npy"
     if not path.is_file():
         return np.arange(count)
-    ids = np.load(path, allow_pickle=False)
+    with _whole(folder, path.name):
+        ids = np.load(path, allow_pickle=False)
     if len(ids) != count:
         raise ValueError(f"`OUT` must hold one id a code; {folder} has {len(ids)} ids and {count} codes.")
     check_ids("ids.npy", ids)
@@ -90,9 +99,28 @@ def _ids(folder: Path, count: int) -> NDArray[Any]:
     return found
 
 
-def _queries(folder: Path) -> tuple[NDArray[np.float32] | None, NDArray[Any] | None]:
+def _queries(folder: Path, width: int) -> tuple[NDArray[np.float32] | None, NDArray[Any] | None]:
     path = folder / "queries.npz"
     if not path.is_file():
         return None, None
-    with np.load(path, allow_pickle=False) as file:
-        return file["queries"], file["nearest"] if "nearest" in file.files else None
+    # opened here, because np.load leaves a damaged archive open
+    with _whole(folder, path.name), path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        queries, nearest = file["queries"], file["nearest"] if "nearest" in file.files else None
+    if queries.ndim != 2 or queries.shape[1] != width:
+        raise ValueError(
+            f"`OUT` must hold queries of the {width} numbers of its codec; got {queries.shape} in {path}: write the "
+            "folder again with `monocon shrink`."
+        )
+    return queries, nearest
+
+
+@contextmanager
+def _whole(folder: Path, name: str) -> Iterator[None]:
+    """Raise ValueError that names a file of arrays if it cannot be read."""
+    try:
+        yield
+    except (ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise ValueError(
+            f"`OUT` must hold a whole {name}; that of {folder} is damaged: write the folder again with "
+            "`monocon shrink`."
+        ) from error

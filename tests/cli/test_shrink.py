@@ -12,6 +12,7 @@ import pytest
 
 from lightning_monocon.cli import main
 from lightning_monocon.shrink import run as running
+from lightning_monocon.shrink.candidates import candidates
 
 
 @pytest.fixture
@@ -48,12 +49,16 @@ def test_the_smallest_code_that_keeps_enough(folder: Path, capsys: pytest.Captur
     assert not Path("out/parts").exists()
 
 
-def test_a_budget_and_a_second_corpus_and_held_out_queries(folder: Path) -> None:
+def test_a_budget_and_a_second_corpus_and_held_out_queries(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save("other.npy", np.random.default_rng(1).normal(size=(300, 16)).astype(np.float32))
     found = shrink("--budget", "6", "--second", "other.npy")
     assert found["chosen"]["bytes_per_vector"] == 4
     assert [line["name"] for line in found["second"]] == [line["name"] for line in found["front"]]
     assert found["rows"]["gallery"] == 800
+    said = " ".join(capsys.readouterr().out.split())
+    low = found["quality"]["low"]
+    assert f"has at least {low:.3f}, for queries drawn as these were. It is not shown to keep 0.95 of the whole" in said
+    assert "Both hold together" not in said
 
 
 def test_a_killed_run_resumes_at_the_next_code_and_ends_with_the_same_bytes(
@@ -78,7 +83,7 @@ def test_a_killed_run_resumes_at_the_next_code_and_ends_with_the_same_bytes(
     assert {path.stem for path in Path("out/parts").glob("*.safetensors")} == {"whole", "transform-2", "product-2"}
     calls[:] = [()] * 3
     shrink(*words)
-    assert len(calls) == 3 + 14  # the other codes alone
+    assert len(calls) == 3 + len(candidates(16, 500)[0]) - 2  # the other codes alone
     assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == first
 
 
@@ -98,6 +103,9 @@ def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "`--second` must hold vectors of 16" in refused(capsys, *given, "--second", "narrow.npy")
     assert "`--queries` must have the 16" in refused(capsys, "rows.npy", "--queries", "narrow.npy", "--out", "out")
     assert "`--labels` needs labels" in refused(capsys, *given, "--labels")
+    np.save("one.npy", rows[:1])
+    assert "a fifth of them become queries" in refused(capsys, *given, "--second", "one.npy")
+    assert "a fifth of them become queries" in refused(capsys, "one.npy", "--out", "out")
     assert not Path("out").exists()
     said = refused(capsys, *given, "--keep", "0.9999")
     assert "the best, transform-16 of 16 bytes, keeps 0.9" in said
@@ -108,4 +116,4 @@ def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_queries_that_are_rows_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save("query.npy", np.concatenate([np.load("query.npy")[:90], np.load("rows.npy")[:10]]))
     found = shrink("--queries", "query.npy", "--keep", "0.3")
-    assert found["notes"] == ["10 of 100 queries are rows of VECTORS, which every code finds easily"]
+    assert "10 of 100 queries are rows of VECTORS, which every code finds easily" in found["notes"]

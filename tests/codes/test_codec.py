@@ -94,3 +94,11 @@ def test_rows_of_another_model_are_refused() -> None:
         ValueError, match=r"`queries` must have 4 numbers each, .*; got 5\. Use vectors of the same model"
     ):
         codec.score(torch.ones(2, 5), codec.encode(torch.ones(2, 4)))
+
+
+def test_queries_that_are_not_finite_are_refused() -> None:
+    codec = dyadic_codecs()["levels"]
+    queries = torch.ones(2, 4)
+    queries[1, 2] = torch.nan
+    with pytest.raises(ValueError, match="`queries` must be finite; 1 of 2 rows hold NaN"):
+        codec.score(queries, codec.encode(torch.ones(2, 4)))

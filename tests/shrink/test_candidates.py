@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lightning_monocon.codes.families import fit_transform
 from lightning_monocon.shrink.candidates import Family, candidates
 
@@ -36,3 +38,8 @@ def test_codes_of_faiss_need_a_row_for_each_centroid() -> None:
     few, many = ({each.name.split("-")[0] for each in candidates(384, rows)[0]} for rows in (255, 256))
     assert many - few == {"pq", "opq", "residual"}
     assert "rabit1" in few
+
+
+def test_vectors_of_one_number_are_refused() -> None:
+    with pytest.raises(ValueError, match="`VECTORS` must have at least 2 numbers a row, or no code is smaller; got 1"):
+        candidates(1, 1000)
