@@ -18,8 +18,10 @@ from tqdm import tqdm
 
 from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.scorecard.truths import NeighbourTruth
+from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
 from lightning_monocon.shrink.bounds import keeps, mean_low, quantile_high
 from lightning_monocon.shrink.candidates import Candidate, candidates
+from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
 from lightning_monocon.shrink.parts import JudgedCodes
 from lightning_monocon.shrink.result import Line, Result, Shortlist
@@ -58,7 +60,9 @@ class Question:
             raise ValueError(f"`--budget` must be at least 1 byte; got {self.budget}.")
 
 
-def shrink(task: Task, question: Question, out: Path, second: Task | None = None) -> tuple[Result, Codec, Tensor]:
+def shrink(
+    task: Task, question: Question, out: Path, second: Task | None = None, engine: Engine = in_process
+) -> tuple[Result, Codec, Tensor]:
     """Return the answer, the code that was chosen, and the codes ``(N, bytes)`` of all rows.
 
     Args:
@@ -66,23 +70,30 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
         question: What is asked.
         out: Folder in which judged codes are kept until the caller has written the result.
         second: A second corpus.
+        engine: Where rows are fitted on and encoded.
 
     Raises:
         FileExistsError: If the folder holds something else.
         ValueError: If there are too few rows, or no code keeps enough or is small enough.
     """
     parts = split(len(task.gallery), task.truth.units, question.seed)
-    fitting = FittingRows.of(task.gallery[parts.fit], seed=question.seed)
+    fitting = fitting_rows(task.gallery, parts.fit, question.seed, engine)
     tried, missing = candidates(task.gallery.shape[1])
     if question.budget is not None:
         tried = _within(tried, question.budget)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
-    whole, lines = _judged(task, second, tried, fitting, JudgedCodes(out, stamp), parts)
+    kept = JudgedCodes(out, stamp)
+    few = task if len(task.gallery) <= CHOOSING_ROWS else task.sampled(CHOOSING_ROWS, question.seed)
+    whole, lines = _judged(few, second, tried, fitting, kept, parts)
 
-    best = [line for line in lines if line.best]
-    line, certified = _chosen(best, whole[parts.certify], parts, question)
-    codec = next(codec for codec in line.candidate.fitted(fitting) if codec.name == line.name)
-    codes = encoded(codec, task.gallery)
+    tested = [line for line in lines if line.best]
+    everything = AllRows(task, fitting, kept, engine)
+    if few is not task:
+        tested = _tested(everything, tested, whole, parts, question)
+        whole = everything.whole()
+    line, certified = _chosen(tested, whole[parts.certify], parts, question)
+    codec = line.codec(fitting)
+    codes = encoded(codec, task.gallery) if few is task else everything.codes(codec)
     result = Result(
         task=task,
         question=question,
@@ -95,6 +106,7 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
         shortlist=_shortlist(task, codec, codes, parts, question.confidence),
         by_fit=_by_fit(task, codec, codes, parts),
         missing=tuple(missing),
+        compared=len(few.gallery),
     )
     return result, codec, codes
 
@@ -135,6 +147,24 @@ def _values(task: Task, second: Task | None, forms: Sequence[Codec]) -> dict[str
         codes = encoded(forms[0], second.gallery)
         found |= {f"second:{codec.name}": qualities(second, codec, codes) for codec in forms}
     return found
+
+
+def _tested(everything: AllRows, best: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> list[Line]:
+    """Return the codes to be certified, judged on all rows.
+
+    Args:
+        everything: Judges them.
+        best: The best code of each budget, judged on a sample.
+        whole: ``(U,)`` quality of the whole vectors on that sample.
+        parts: Which queries choose.
+        question: What is asked.
+    """
+    if question.budget is not None:
+        return [everything.judged(max(best, key=lambda line: line.quality))]
+    ordered = sorted(best, key=lambda line: line.budget)
+    least = question.keep * float(whole[parts.choose].mean())
+    guess = next((place for place, line in enumerate(ordered) if line.quality >= least), len(ordered) - 1)
+    return everything.bordering(ordered, guess, question.keep, question.confidence, parts.choose)
 
 
 def _marked(lines: Sequence[Line]) -> list[Line]:
@@ -189,7 +219,7 @@ def _by_fit(task: Task, codec: Codec, codes: Tensor, parts: Parts) -> tuple[floa
         return None
     rest = torch.ones(len(task.gallery), dtype=torch.bool)
     rest[parts.fit] = False
-    unseen = rest.nonzero().flatten()[: len(parts.fit)]
+    unseen = rest.nonzero().flatten()[: min(len(parts.fit), CHOOSING_ROWS)]
     seen = parts.fit[: len(unseen)]
     first, second = (
         float(qualities(task.among(rows), codec, codes[rows])[parts.certify].mean()) for rows in (seen, unseen)

@@ -35,7 +35,7 @@ def _rows(result: Result) -> list[list[str]]:
         if rival is not None:
             other, lead, half = rival
             told = [other.name, f"{lead:+.3f} ± {half:.3f}{'' if lead > half else ' (noise)'}"]
-        mark = " (chosen)" if line is result.chosen else ""
+        mark = " (chosen)" if line.name == result.chosen.name else ""
         rows.append([str(line.bytes), line.name + mark, f"{mean:.3f} ± {mean - low:.3f}", *told])
         if line.second is not None:
             beaten = result.loses_elsewhere(line)
@@ -51,6 +51,11 @@ def _remarks(result: Result) -> list[str]:
         f"Codes were fitted on {len(parts.fit):,} of {len(task.gallery):,} rows, chosen on {len(parts.choose):,} "
         f"{units}{kind} and certified on {len(parts.certify):,} others. ± is a 95 % interval over the latter."
     ]
+    if result.compared < len(task.gallery):
+        said.append(
+            f"The table is of {result.compared:,} rows, which are easier to tell apart than all {len(task.gallery):,}; "
+            "what is said above it, and the shortlist, is of all."
+        )
     if result.by_fit is not None:
         seen, unseen = result.by_fit
         said.append(f"{truth.measures[0]} among fitted rows alone is {seen:.3f}, among as many unseen {unseen:.3f}.")
