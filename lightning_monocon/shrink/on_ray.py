@@ -7,17 +7,21 @@ A task that is lost with its worker is run again by Ray. It reads the file anew,
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.shrink.engine import Function, in_process
 from lightning_monocon.shrink.rows import Rows, StoredRows
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
 
 
 class _Work(NamedTuple):
@@ -81,7 +85,7 @@ def _files(rows: StoredRows) -> list[StoredRows]:
     return [StoredRows(file, mask.clone()) for file, mask in zip(files, kept, strict=True)]
 
 
-def _mapped(batch: Any, work: Any) -> Iterator[Any]:  # noqa: ANN401  # Ray's batches
+def _mapped(batch: Mapping[str, Sequence[int]], work: ObjectRef[_Work]) -> Iterator[dict[str, np.ndarray]]:
     """Map the files that have some numbers; what Ray runs elsewhere."""
     import ray
 
