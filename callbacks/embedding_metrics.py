@@ -108,11 +108,12 @@ class EmbeddingMetrics(RowsWatcher):
             held, and the gallery is searched twice more. The step must return both; ``layer`` excludes it.
 
     Raises:
-        TypeError: If ``relevance`` is not a `Relevance`.
+        TypeError: If ``relevance`` is not a `Relevance`; with ``on_error="raise"`` also that of the data module.
         ValueError: If both ``layer`` and ``overlap`` are given. With ``on_error="raise"``, if there are more than two
             loaders, an output lacks a key, no submodule is called ``layer``, it is unknown which samples several ranks
             share, places are needed and a loader shuffles, a place lies past the end of its data set, a sample of a
-            single loader is its own answer, or an overlap lacks ``features``.
+            single loader is its own answer, a relevant row is not in the gallery, or an overlap lacks ``features`` or
+            rows.
     """
 
     def __init__(
@@ -182,9 +183,16 @@ class EmbeddingMetrics(RowsWatcher):
 
     def _known_answers(self, trainer: Trainer) -> Relevance | None:
         data: object = getattr(trainer, "datamodule", None)
-        if self.relevance is None and isinstance(data, KnownAnswers):
-            return data.relevance("test" if trainer.testing else "val")
-        return self.relevance
+        if self.relevance is not None or not isinstance(data, KnownAnswers):
+            return self.relevance
+        stage = "test" if trainer.testing else "val"
+        found: object = data.relevance(stage)
+        if found is not None and not isinstance(found, Relevance):
+            raise TypeError(
+                f"`relevance({stage!r})` of {type(data).__name__} must return a Relevance(query, row, grade) of "
+                f"places, or None; got {type(found).__name__}."
+            )
+        return found
 
     def _needs_places(self, trainer: Trainer) -> bool:
         return self._known_answers(trainer) is not None
@@ -326,6 +334,8 @@ class EmbeddingMetrics(RowsWatcher):
         try:
             return retrieval.compute()
         except ValueError as error:  # a relevant row is missing
+            if self.on_error == "raise":
+                raise
             warnings.warn(f"Figures of known answers are not logged: {error}", stacklevel=2)
             return {}
 
@@ -333,6 +343,8 @@ class EmbeddingMetrics(RowsWatcher):
         try:
             return overlap.compute()
         except ValueError as error:  # fewer rows than neighbours
+            if self.on_error == "raise":
+                raise
             warnings.warn(f"The overlap with the encoder is not logged: {error}", stacklevel=2)
             return {}
 

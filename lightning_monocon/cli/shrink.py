@@ -27,8 +27,9 @@ that an exact search over whole vectors finds. Without --queries some rows are
 held out and become queries.
 
 OUT then holds shrink.json, shrink.md, shrink.png, the code (codec.safetensors,
-codec.json), the codes of all rows (codes.npy) and their ids (ids.npy). A run
-that was killed resumes at the next code: give the same words again.
+codec.json; codec_numpy.py reads them with NumPy alone, codec.onnx encodes), the
+codes of all rows (codes.npy) and their ids (ids.npy). A run that was killed
+resumes at the next code: give the same words again.
 """
 
 

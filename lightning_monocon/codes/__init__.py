@@ -7,7 +7,9 @@ from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.error import squared_error
 from lightning_monocon.codes.files import load, save
 from lightning_monocon.codes.fitting import FittingRows, FittingStream
+from lightning_monocon.codes.half import HalfQuantiser
 from lightning_monocon.codes.levels import LevelQuantiser
+from lightning_monocon.codes.product import ProductQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
 from lightning_monocon.codes.space import Space
 
@@ -15,7 +17,9 @@ __all__ = [
     "Codec",
     "FittingRows",
     "FittingStream",
+    "HalfQuantiser",
     "LevelQuantiser",
+    "ProductQuantiser",
     "Quantiser",
     "Space",
     "load",

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_monocon.codes.devices import to_device
 from lightning_monocon.codes.fast import encode_levels
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
@@ -26,7 +27,8 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 class Codec:
     """Turn rows into codes of few bytes, and score float queries against the codes.
 
-    Every method takes NumPy arrays or tensors and returns what it was given.
+    Every method takes NumPy arrays or tensors and returns what it was given, tensors on the device of the first
+    argument. For another device than the CPU the tables are copied there at the first use.
 
     Attributes:
         name: Such as ``"transform-32"``.
@@ -39,6 +41,7 @@ class Codec:
     family: str
     space: Space
     quantiser: Quantiser
+    _elsewhere: dict[torch.device, Codec] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def bytes_per_vector(self) -> int:
@@ -50,6 +53,12 @@ class Codec:
         """Numbers of a row."""
         return self.space.matrix.shape[1]
 
+    def to(self, device: torch.device | str) -> Codec:
+        """Return the codec with its tables on a device; the offset is copied, not computed again."""
+        space = replace(self.space, stored_offset=self.space.offset)
+        target = torch.device(device)
+        return replace(self, space=to_device(space, target), quantiser=to_device(self.quantiser, target))
+
     def encode(self, rows: Array) -> Array:
         """Return the codes ``(N, bytes_per_vector)`` uint8 of rows ``(N, D)``.
 
@@ -59,11 +68,12 @@ class Codec:
             TypeError: If ``rows`` are not floating-point.
             ValueError: If they have another width, or one is not finite.
         """
-        given = check_embeddings(_tensor(rows), "rows", self.dim)
-        if isinstance(self.quantiser, LevelQuantiser):
-            return _like(rows, encode_levels(self.space, self.quantiser, given))
+        given = self._rows(rows, "rows")
+        own = self._on(given.device)
+        if isinstance(own.quantiser, LevelQuantiser):
+            return _like(rows, encode_levels(own.space, own.quantiser, given))
         finite_rows(given, "error", "rows")
-        return _like(rows, self.quantiser.encode(self.space.coordinates(given)))
+        return _like(rows, own.quantiser.encode(own.space.coordinates(given)))
 
     def decode(self, codes: Array) -> Array:
         """Return codes ``(N, bytes_per_vector)`` as rows ``(N, D')`` float32 of the scoring space.
@@ -72,12 +82,17 @@ class Codec:
             TypeError: If ``codes`` are not uint8.
             ValueError: If they have another width.
         """
-        return _like(codes, self.space.points(self.quantiser.decode(self._checked(_tensor(codes)))))
+        given = self._checked(_tensor(codes))
+        own = self._on(given.device)
+        return _like(codes, own.space.points(own.quantiser.decode(given)))
 
     def score(self, queries: Array, codes: Array) -> Array:
-        """Return the scores ``(Q, N)`` float32 of float queries ``(Q, D)`` against codes; more is nearer."""
-        asked = self.space.queries(check_embeddings(_tensor(queries), "queries", self.dim))
-        return _like(queries, self._against(asked, _tensor(codes)))
+        """Return the scores ``(Q, N)`` float32 of float queries ``(Q, D)`` against codes; more is nearer.
+
+        Codes may lie on another device than the queries: blocks of them are copied.
+        """
+        given = self._rows(queries, "queries")
+        return _like(queries, self._against(self._on(given.device).space.queries(given), _tensor(codes)))
 
     def score_codes(self, first: Array, second: Array) -> Array:
         """Return the scores ``(M, N)`` float32 of codes ``(M, B)`` against codes ``(N, B)``; more is nearer."""
@@ -87,9 +102,26 @@ class Codec:
         """Return the inner products of points ``(Q, D')`` with codes, decoded a block at a time."""
         scores = points.new_empty(len(points), len(codes))
         for start in range(0, len(codes), _BLOCK):
-            decoded = self.decode(codes[start : start + _BLOCK])
+            decoded = self.decode(codes[start : start + _BLOCK].to(points.device))
             scores[:, start : start + _BLOCK] = points @ decoded.T
         return scores
+
+    def _on(self, device: torch.device) -> Codec:
+        """Return the codec on a device, and keep it for the next call."""
+        if device == self.space.matrix.device:
+            return self
+        if device not in self._elsewhere:
+            self._elsewhere[device] = self.to(device)
+        return self._elsewhere[device]
+
+    def _rows(self, rows: np.ndarray | Tensor, name: str) -> Tensor:
+        given = check_embeddings(_tensor(rows), name)
+        if given.shape[1] != self.dim:
+            raise ValueError(
+                f"`{name}` must have {self.dim} numbers each, like the rows that the codec {self.name} was fitted on; "
+                f"got {given.shape[1]}. Use vectors of the same model, or the codec of these."
+            )
+        return given
 
     def _checked(self, codes: Tensor) -> Tensor:
         if codes.dtype != torch.uint8:
@@ -110,7 +142,12 @@ class Codec:
     def tensors(self) -> Mapping[str, Tensor]:
         """Return the tables, by name."""
         tables = {f"quantiser.{name}": table for name, table in self.quantiser.tensors().items()}
-        return {"space.mean": self.space.mean, "space.matrix": self.space.matrix, **tables}
+        return {
+            "space.mean": self.space.mean,
+            "space.matrix": self.space.matrix,
+            "space.offset": self.space.offset,
+            **tables,
+        }
 
 
 def _tensor(array: np.ndarray | Tensor) -> Tensor:

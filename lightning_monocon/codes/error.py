@@ -35,6 +35,7 @@ def squared_error(codec: Codec, rows: Tensor) -> float:
     finite_rows(rows, "error", "rows")
     if not len(rows):
         raise ValueError("`rows` must hold at least one row to measure an error; got 0.")
+    codec = codec.to(rows.device)
     space = codec.space
     decoded = codec.quantiser.decode(codec.encode(rows)).double() @ space.matrix.double()
     scaled = unit_rows(rows.double()) if space.similarity == "cosine" else rows.double()

@@ -3,6 +3,9 @@
 
 ``codec.json`` holds plain values: the layout, the stamp, and what `Codec.description` says. ``codec.safetensors`` holds
 the tables. The stamp is the SHA-256 of both, so altered or mixed files are refused. Reading runs no code of the files.
+
+For programs without this package there are ``codec_numpy.py``, which needs NumPy alone, and ``codec.onnx``, the way
+from rows to codes. ``docs/codes.md`` specifies all of it.
 """
 
 from __future__ import annotations
@@ -14,31 +17,46 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tables
+from safetensors.torch import save_file
 from torch import Tensor
 
+from lightning_monocon.codes.additive import AdditiveQuantiser
 from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.half import HalfQuantiser
 from lightning_monocon.codes.levels import LevelQuantiser
+from lightning_monocon.codes.onnx_encoder import ONNX, write_onnx
 from lightning_monocon.codes.product import ProductQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
+from lightning_monocon.codes.rabit import RabitQuantiser
 from lightning_monocon.codes.space import Space
-from lightning_monocon.runs.files import whole, write_text
+from lightning_monocon.runs.files import remove, whole, write_text
 
 LAYOUT = 1
 """Layout that this version writes, the only one so far."""
 
-_VALUES, _TABLES = "codec.json", "codec.safetensors"
+_VALUES, _TABLES, _NUMPY = "codec.json", "codec.safetensors", "codec_numpy.py"
+_NO_STAMP = "0" * 64
 
 
 def save(codec: Codec, folder: str | Path) -> None:
-    """Write ``codec.safetensors`` and, last, ``codec.json`` into an existing folder."""
+    """Write a codec into an existing folder: ``codec.safetensors``, ``codec_numpy.py`` and, last, ``codec.json``.
+
+    With the package onnx there is ``codec.onnx`` too, for the kinds of quantiser of this package; of an earlier codec
+    it is removed.
+    """
     folder = Path(folder)
-    tables = {name: table.cpu().contiguous() for name, table in codec.tensors().items()}
-    values = {"layout": LAYOUT, "bytes_per_vector": codec.bytes_per_vector, **codec.description()}
+    # safetensors refuses tables that share memory, as the points of a code may with its centroids
+    tables = {name: table.cpu().contiguous().clone() for name, table in codec.tensors().items()}
+    values = {"layout": LAYOUT, "bytes_per_vector": codec.bytes_per_vector, **codec.description(), "stamp": _NO_STAMP}
+    text = json.dumps(values, indent=1) + "\n"
     with whole(folder / _TABLES) as file:
         save_file(tables, file)
-    write_text(folder / _VALUES, json.dumps({**values, "stamp": _stamp(values, tables)}, indent=1) + "\n")
+        stamp = _stamp(text, file.read_bytes())
+    write_text(folder / _NUMPY, Path(__file__).with_name(_NUMPY).read_text("utf-8"))
+    remove(folder / ONNX)
+    write_onnx(codec.to("cpu"), folder / ONNX, stamp)
+    write_text(folder / _VALUES, text.replace(_NO_STAMP, stamp))
 
 
 def load(folder: str | Path) -> Codec:
@@ -56,32 +74,34 @@ def load(folder: str | Path) -> Codec:
                 f"{name}."
             )
     try:
-        values = json.loads((folder / _VALUES).read_text("utf-8"))
-        tables = load_file(folder / _TABLES)
-        stamp, layout = values.pop("stamp"), values["layout"]
+        text, data = (folder / _VALUES).read_bytes().decode(), (folder / _TABLES).read_bytes()
+        values, tables = json.loads(text), load_tables(data)
+        stamp, layout = values["stamp"], values["layout"]
     except (ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
         raise ValueError(f"`folder` must hold a whole codec; that of {folder} is damaged: write it again.") from error
     if layout != LAYOUT:
         raise ValueError(
             f"`folder` must hold a codec of layout {LAYOUT}; {folder} has layout {layout}. Install a newer version."
         )
-    if stamp != _stamp(values, tables):
+    if stamp != _stamp(text.replace(str(stamp), _NO_STAMP), data):
         raise ValueError(
             f"`folder` must hold the files of one codec as they were written; the stamp of {folder} does not fit them: "
             "write it again."
         )
-    space = Space(tables["space.mean"], tables["space.matrix"], **values["space"])
+    kind = values["quantiser"]["kind"]
+    if kind not in _KINDS:
+        raise ValueError(
+            f"`folder` must hold a codec whose quantiser is one of {', '.join(_KINDS)}; that of {folder} is {kind!r}. "
+            "Install a newer version."
+        )
+    space = Space(tables["space.mean"], tables["space.matrix"], **values["space"], stored_offset=tables["space.offset"])
     own = {name.removeprefix("quantiser."): table for name, table in tables.items() if name.startswith("quantiser.")}
-    quantiser = _KINDS[values["quantiser"]["kind"]](values["quantiser"], own)
-    return Codec(values["name"], values["family"], space, quantiser)
+    return Codec(values["name"], values["family"], space, _KINDS[kind](values["quantiser"], own))
 
 
-def _stamp(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    for name in sorted(tables):
-        digest.update(f"{name} {tables[name].dtype} {tuple(tables[name].shape)}".encode())
-        digest.update(tables[name].numpy().tobytes())
-    return digest.hexdigest()
+def _stamp(text: str, tables: bytes) -> str:
+    """Return the SHA-256 of both files: of ``codec.json`` with zeros for the digits of the stamp."""
+    return hashlib.sha256(tables + text.encode()).hexdigest()
 
 
 def _levels(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantiser:
@@ -98,8 +118,18 @@ def _product(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantis
     return ProductQuantiser(tables["weights"], centroids, points, values["beam"])
 
 
+def _additive(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantiser:
+    return AdditiveQuantiser(tables["centroids"], values["beam"])
+
+
+def _rabit(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantiser:
+    return RabitQuantiser(values["width"], values["bits"])
+
+
 _KINDS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor]], Quantiser]] = {
     LevelQuantiser.kind: _levels,
     HalfQuantiser.kind: _half,
     ProductQuantiser.kind: _product,
+    AdditiveQuantiser.kind: _additive,
+    RabitQuantiser.kind: _rabit,
 }

@@ -30,10 +30,11 @@ class HalfQuantiser:
     def encode(self, coordinates: Tensor) -> Tensor:
         """Return the codes ``(N, bytes)`` uint8 of coordinates ``(N, k)`` float64; what is too large becomes 65 504.
 
-        Coordinates are rounded to float32 first, as every library can, and then to float16.
+        Coordinates are rounded to float32 first, as every library can, and then to float16. Adding zero makes minus
+        zero plus zero: the sign of an exact zero depends on the order of a sum.
         """
         most = torch.finfo(torch.float16).max
-        return coordinates.float().clamp(-most, most).half().contiguous().view(torch.uint8)
+        return (coordinates + 0.0).clamp(-most, most).float().half().contiguous().view(torch.uint8)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the coordinates ``(N, k)`` float32 that codes ``(N, bytes)`` uint8 stand for."""

@@ -35,7 +35,7 @@ class LevelQuantiser:
     @property
     def bytes(self) -> int:
         """Bytes of one code."""
-        return -(-int(self.bits.sum()) // 8)
+        return -(-sum(bits for _, bits, _ in self._layout) // 8)
 
     @cached_property
     def _groups(self) -> list[tuple[Tensor, Tensor]]:

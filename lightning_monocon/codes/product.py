@@ -55,7 +55,8 @@ class ProductQuantiser:
     def encode(self, coordinates: Tensor) -> Tensor:
         """Return the codes ``(N, bytes)`` uint8 of coordinates ``(N, k)``.
 
-        The search is defined in float64. It runs in float32, and again in float64 for rows that float32 cannot decide.
+        The search is defined in float64; of equal costs the smaller number wins. It runs in float32, and again in
+        float64 for rows that float32 cannot decide.
         """
         exact = coordinates.double() * self.weights.double()
         parts = torch.split(exact, [table.shape[2] for table in self.centroids], 1)
@@ -121,12 +122,21 @@ def smallest(costs: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     if count == 1:
         least, place = costs.min(1, keepdim=True)
         return least, place, costs.scatter(1, place, torch.inf).amin(1) - least[:, 0]
-    values, places = costs.topk(count + 1, 1, largest=False)
+    if costs.dtype == torch.float64:  # decides, so that ties count: `topk` leaves their order open
+        values, places = (found[:, : count + 1] for found in costs.sort(dim=1, stable=True))
+    else:
+        values, places = costs.topk(count + 1, 1, largest=False)
     return values[:, :-1], places[:, :-1], values[:, -1] - values[:, -2]
 
 
 def nearest(rows: Tensor, searches: Mapping[torch.dtype, Search]) -> Tensor:
-    """Return codes ``(N, stages)`` uint8 of rows ``(N, width)`` float64, those of the search in float64."""
+    """Return codes ``(N, stages)`` uint8 of rows ``(N, width)`` float64, those of the search in float64.
+
+    On a GPU, or where the user allows it, a float32 product may have fewer digits than its type: there it is not used.
+    """
+    if rows.device.type != "cpu" or torch.get_float32_matmul_precision() != "highest":
+        exact = searches[torch.float64]
+        return torch.cat([exact(block)[0] for block in torch.split(rows, _BLOCK)]).to(torch.uint8)
     longest = float(searches[torch.float64].halves.max().mul(2).sqrt())
     stages, _, width = searches[torch.float64].centroids.shape
     rounding = 4 * (width + stages * stages + 2) * torch.finfo(torch.float32).eps

@@ -37,12 +37,14 @@ class Space:
         matrix: ``(k, D)`` float32 with orthonormal rows.
         similarity: What ranks whole vectors.
         scoring: What a score estimates; ``"centred"`` needs ``similarity="cosine"``.
+        stored_offset: ``(k,)`` float64, `offset` as a file or another device has it; it is computed if ``None``.
     """
 
     mean: Tensor = field(repr=False)
     matrix: Tensor = field(repr=False)
     similarity: Similarity = "cosine"
     scoring: Scoring = "whole"
+    stored_offset: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_choice("scoring", self.scoring, get_args(Scoring))
@@ -54,6 +56,8 @@ class Space:
     @cached_property
     def offset(self) -> Tensor:
         """Coordinates ``(k,)`` float64 of the mean."""
+        if self.stored_offset is not None:
+            return self.stored_offset
         return self.matrix.double() @ self.mean.double()
 
     @cached_property
@@ -62,7 +66,10 @@ class Space:
         return self.mean.double() - self.matrix.double().T @ self.offset
 
     def coordinates(self, rows: Tensor) -> Tensor:
-        """Return the coordinates ``(N, k)`` float64 of rows ``(N, D)``: the definition, that every port repeats."""
+        """Return the coordinates ``(N, k)`` float64 of rows ``(N, D)``: the definition, that every port repeats.
+
+        A sum in another order differs by less than ``2**-40`` of the lengths of row and mean, up to 4096 numbers a row.
+        """
         return self._scaled(rows) @ self.matrix.double().T - self.offset
 
     def points(self, coordinates: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from lightning_monocon.functional.checks import check_embeddings, check_labels
 from lightning_monocon.functional.knn_accuracy import check_classes
 from lightning_monocon.functional.neighbour_scores import scores_from_labels
 from lightning_monocon.functional.neighbours import DistanceName, neighbours
+from lightning_monocon.functional.prefix_neighbours import prefix_neighbours
 from lightning_monocon.functional.recall_at_k import check_ks
 from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
@@ -65,6 +66,11 @@ class Ties(NamedTuple):
         found = neighbours(gallery[self.order.to(gallery.device)], query, k, metric, first=self.first).indices
         return self.order.to(found.device)[found]
 
+    def nearest_of_prefixes(self, gallery: Tensor, query: Tensor, dims: Sequence[int], k: int) -> tuple[Tensor, ...]:
+        """Return the k nearest rows ``(N, k)`` by cosine for each of ``dims``, ascending numbers of first columns."""
+        found = prefix_neighbours(gallery[self.order.to(gallery.device)], query, dims, k, self.first)
+        return tuple(self.order.to(indices.device)[indices] for indices in found)
+
 
 def ties_of(gallery: Tensor, gallery_labels: Tensor, query: Tensor) -> Ties:
     """Return the order of equally near rows for a gallery ``(M, D)`` and queries ``(N, D)`` before the cut."""
@@ -87,11 +93,16 @@ def curve_of(
 ) -> dict[int, dict[str, Tensor]]:
     """Return the scores for each of ``dims``; arguments are checked."""
     axes, ties = principal_components(gallery), ties_of(gallery, gallery_labels, query)
+    width = gallery.shape[1]
+    below = sorted(dim for dim in dims if dim < width)
+    cut = [projected(rows, axes, below[-1]) for rows in (gallery, query)] if below else []
+    found = dict(zip(below, ties.nearest_of_prefixes(*cut, below, k), strict=True)) if cut else {}
+    if width in dims:
+        found[width] = ties.nearest(gallery, query, k)
     curve = {}
     for dim in dims:
-        found = ties.nearest(truncated(gallery, axes, dim), truncated(query, axes, dim), k)
-        nearest = gallery_labels.to(found.device)[found]
-        curve[dim] = scores_from_labels(nearest, query_labels.to(found.device), k, (1,))
+        nearest = gallery_labels.to(found[dim].device)[found[dim]]
+        curve[dim] = scores_from_labels(nearest, query_labels.to(nearest.device), k, (1,))
     return curve
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.quantisation import Storage, dims_within, fit_quantiser, vector_bytes
 from lightning_monocon.functional.spectrum import PrincipalComponents, numerical_rank, principal_components
-from lightning_monocon.functional.truncation_curve import projected, truncated
+from lightning_monocon.functional.truncation_curve import projected
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.truths import Found, Truth
 from lightning_monocon.scorecard.truths.labels import RECALL_AT
@@ -169,7 +169,16 @@ def measure_frontiers(
     basis = principal_components(data.gallery) if basis is None else basis
     rank, width = numerical_rank(basis.variances), data.dim
     kept = affordable_dims(rank, width) if dims is None else checked_dims(tuple(sorted(set(dims))), rank, width)
-    return _judged(data, truths, kept, (_cut(data, basis, k) for k in kept), "float32")
+    cut = _longest_cut(data, basis, kept)
+    whole = width in kept and data.reading == "pca"  # nothing is cut, so the vectors are used as they are
+    sizes = kept[:-1] if whole else kept
+    nearest: tuple[Tensor, ...] = ()
+    if depth := _depth(data, truths):
+        ties = row_order(data)
+        nearest = ties.nearest_of_prefixes(cut.gallery, cut.query, sizes, depth)
+        nearest += (ties.nearest(data.gallery, data.query, depth),) if whole else ()
+    forms = [*(_narrowed(cut, k) for k in sizes), *([_each_side(data, lambda rows: rows)] if whole else [])]
+    return _judged(truths, kept, forms, nearest, "float32")
 
 
 def measure_rounded_frontiers(
@@ -188,8 +197,9 @@ def measure_rounded_frontiers(
     quantiser = fit_quantiser(whole.gallery, dtype)
     coded = _each_side(whole, lambda rows: quantiser.decode(quantiser.codes(rows)))
     coded = replace(coded, metric=quantiser.metric)
-
-    return _judged(data, truths, kept, (_narrowed(coded, k) for k in kept), dtype)
+    depth = _depth(data, truths)
+    nearest = row_order(data).nearest_of_prefixes(coded.gallery, coded.query, kept, depth) if depth else ()
+    return _judged(truths, kept, [_narrowed(coded, k) for k in kept], nearest, dtype)
 
 
 def _first(data: EmbeddingSet) -> tuple[Truth, ...]:
@@ -201,17 +211,20 @@ def _first(data: EmbeddingSet) -> tuple[Truth, ...]:
     return truths
 
 
+def _depth(data: EmbeddingSet, truths: Sequence[Truth]) -> int:
+    return max(truth.depth(len(data.gallery)) for truth in truths)
+
+
 def _judged(
-    data: EmbeddingSet, truths: Sequence[Truth], kept: tuple[int, ...], forms: Iterable[Found], dtype: Storage
+    truths: Sequence[Truth],
+    kept: tuple[int, ...],
+    forms: Sequence[Found],
+    nearest: Sequence[Tensor],
+    dtype: Storage,
 ) -> tuple[Frontier, ...]:
-    """Return a frontier for each truth, from the forms in the order of ``kept``."""
-    depth = max(truth.depth(len(data.gallery)) for truth in truths)
-    ties = row_order(data) if depth else None
-    lines: list[list[dict[Measure, Tensor]]] = [[] for _ in truths]
-    for form in forms:
-        nearest = ties.nearest(form.gallery, form.query, depth, form.metric) if ties else form.nearest
-        for line, truth in zip(lines, truths, strict=True):
-            line.append(truth.judge(replace(form, nearest=nearest)))
+    """Return a frontier for each truth, from the forms in the order of ``kept`` and what is ``nearest`` in each."""
+    found = [replace(form, nearest=rows) for form, rows in zip(forms, nearest, strict=True)] if nearest else forms
+    lines = [[truth.judge(form) for form in found] for truth in truths]
     return tuple(
         Frontier(kept, {name: torch.stack([values[name] for values in line]) for name in truth.measures}, dtype)
         for line, truth in zip(lines, truths, strict=True)
@@ -228,11 +241,12 @@ def _narrowed(found: Found, k: int) -> Found:
     return _each_side(found, lambda rows: rows[:, :k])
 
 
-def _cut(data: EmbeddingSet, basis: PrincipalComponents, k: int) -> Found:
-    """Return the set cut to k numbers, as its embeddings are meant to be read."""
+def _longest_cut(data: EmbeddingSet, basis: PrincipalComponents, kept: tuple[int, ...]) -> Found:
+    """Return the set as its embeddings are meant to be cut, at the largest size; smaller ones are its prefixes."""
     if data.reading == "prefix":
-        return _each_side(data, lambda rows: rows[:, :k])
-    return _each_side(data, lambda rows: truncated(rows, basis, k))
+        return _each_side(data, lambda rows: rows[:, : kept[-1]])
+    most = max((k for k in kept if k < data.dim), default=1)
+    return _each_side(data, lambda rows: projected(rows, basis, most))
 
 
 def checked_dims(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:

@@ -165,8 +165,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "other neighbours",
-        lambda f: f.whole_loss.outcome == "lost",
+        lambda f: f.whole_loss.outcome == "lost" and f.whole.behind,
         "no fewer dimensions, and other rows are nearest: a change, which may be for the better or for the worse",
+        ("neighbours",),
+    ),
+    Rule(
+        "other neighbours, but within the noise",
+        lambda f: f.whole_loss.outcome == "lost",
+        "no fewer dimensions, and other rows are nearest for these queries, but not by more than the seeds and the "
+        "many comparisons of a card explain",
         ("neighbours",),
     ),
     Rule(MORE_ACCURATE, _ahead, "no fewer dimensions, but more is found", ANSWERED),

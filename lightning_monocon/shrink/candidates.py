@@ -9,8 +9,20 @@ from functools import partial
 from importlib.util import find_spec
 
 from lightning_monocon.codes import Codec, FittingRows
-from lightning_monocon.codes.families import ScalarOptions, fit_product, fit_scalar, fit_transform
+from lightning_monocon.codes.families import (
+    ScalarOptions,
+    fit_lsq,
+    fit_opq,
+    fit_pq,
+    fit_product,
+    fit_rabit,
+    fit_residual,
+    fit_scalar,
+    fit_transform,
+)
 from lightning_monocon.codes.families.scalar import Bits
+from lightning_monocon.codes.product import CENTROIDS
+from lightning_monocon.codes.rabit import FACTOR_BYTES
 
 BUDGETS = (2, 4, 8, 16, 32, 48, 64, 96, 128, 192)
 """Bytes per vector that are tried, as far as they are fewer than those of the whole vector."""
@@ -28,14 +40,18 @@ class Family:
     Attributes:
         name: Name of its codes in tables, before their bytes.
         fit: Fits a code of a number of bytes.
-        most: Returns the most bytes that it can use for vectors of D numbers.
+        allows: Whether it makes a code of vectors of D numbers in so many bytes that is worth a try.
         package: Package that it needs besides this one's own; empty for none.
+        rows: Rows that it needs to be fitted.
+        costly: What is not tried because it takes too long; empty for nothing.
     """
 
     name: str
     fit: Callable[[FittingRows, int], Codec]
-    most: Callable[[int], int]
+    allows: Callable[[int, int], bool]
     package: str = ""
+    rows: int = 2
+    costly: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,26 +81,70 @@ class Candidate:
 def _scalar(bits: Bits) -> Family:
     """Return scalar codes of one number of bits, of principal components in a random rotation."""
     options = ScalarOptions(bits, rotation="random")
-    return Family(f"scalar{bits}", lambda rows, size: fit_scalar(rows, size, options), lambda dim: dim * bits // 8)
+    return Family(
+        f"scalar{bits}",
+        lambda rows, size: fit_scalar(rows, size, options),
+        lambda dim, size: size <= dim * bits // 8,
+    )
+
+
+def _rabit(bits: int) -> Family:
+    return Family(
+        f"rabit{bits}",
+        partial(fit_rabit, bits=bits),
+        lambda dim, size: FACTOR_BYTES < size <= FACTOR_BYTES + dim * bits // 8,
+    )
+
+
+def _trained(name: str, fit: Callable[[FittingRows, int], Codec], most: int, costly: str, groups: bool) -> Family:
+    """Return a code of faiss of few bytes, which must divide the numbers of a vector if it cuts them into groups."""
+    return Family(
+        name,
+        fit,
+        lambda dim, size: size <= min(most, dim) and not (groups and dim % size),
+        "faiss",
+        CENTROIDS,
+        costly,
+    )
 
 
 FAMILIES = (
-    Family("transform", fit_transform, lambda dim: dim),
-    Family("product", fit_product, lambda dim: min(dim // 4, 64)),
+    Family("transform", fit_transform, lambda dim, size: size <= dim),
+    Family("product", fit_product, lambda dim, size: size <= min(dim // 4, 64)),
     _scalar(1),
     _scalar(2),
     _scalar(4),
-    Family("int8", partial(fit_scalar, options=ScalarOptions(8)), lambda dim: dim),
+    Family("int8", partial(fit_scalar, options=ScalarOptions(8)), lambda dim, size: size <= dim),
+    _rabit(1),
+    _rabit(2),
+    _trained("pq", fit_pq, 64, "", groups=True),
+    _trained("opq", fit_opq, 16, "opq codes of more than 16 bytes, which take long to fit", groups=True),
+    _trained("residual", fit_residual, 8, "residual codes of more than 8 bytes, which take long to fit", groups=False),
+    _trained("lsq", fit_lsq, 0, "lsq codes, which take minutes to fit", groups=False),
 )
 
 
-def candidates(dim: int, families: Sequence[Family] = FAMILIES) -> tuple[list[Candidate], list[str]]:
-    """Return the codes for vectors of ``dim`` numbers, from few bytes to many, and what was left out and why."""
-    missing = [family for family in families if family.package and find_spec(family.package) is None]
+def candidates(dim: int, rows: int, families: Sequence[Family] = FAMILIES) -> tuple[list[Candidate], list[str]]:
+    """Return the codes for vectors of ``dim`` numbers, from few bytes to many, and what was left out and why.
+
+    Args:
+        dim: Numbers of a vector.
+        rows: Rows that codes are fitted on.
+        families: What to make codes of.
+    """
+    reasons = [(family, _reason(family, rows)) for family in families]
+    usable = [family for family, reason in reasons if not reason]
     found = [
         Candidate(f"{family.name}-{budget}", budget, family.fit)
         for budget in BUDGETS
-        for family in families
-        if budget < _FLOAT_BYTES * dim and budget <= family.most(dim) and family not in missing
+        for family in usable
+        if budget < _FLOAT_BYTES * dim and family.allows(dim, budget)
     ]
-    return found, [f"{family.name} codes, which need the package {family.package}" for family in missing]
+    return found, [reason for _, reason in reasons if reason] + [family.costly for family in usable if family.costly]
+
+
+def _reason(family: Family, rows: int) -> str:
+    """Return why a family is left out; empty if it is not."""
+    if family.package and find_spec(family.package) is None:
+        return f"{family.name} codes, which need the package {family.package}"
+    return f"{family.name} codes, which need {family.rows} rows to be fitted" if rows < family.rows else ""

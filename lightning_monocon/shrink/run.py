@@ -78,7 +78,7 @@ def shrink(
     """
     parts = split(len(task.gallery), task.truth.units, question.seed)
     fitting = fitting_rows(task.gallery, parts.fit, question.seed, engine)
-    tried, missing = candidates(task.gallery.shape[1])
+    tried, missing = candidates(task.gallery.shape[1], fitting.count)
     if question.budget is not None:
         tried = _within(tried, question.budget)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"

@@ -19,7 +19,7 @@ from lightning_monocon.shrink.text import as_markdown
 
 
 def write(out: Path, result: Result, codec: Codec, codes: Tensor) -> None:
-    """Write ``codec.safetensors``, ``codec.json``, ``codes.npy``, ``ids.npy``, ``shrink.md``, ``.png`` and ``.json``.
+    """Write the files of the codec, ``codes.npy``, ``ids.npy``, ``shrink.md``, ``shrink.png`` and ``shrink.json``.
 
     ``shrink.json`` comes last: a folder that has it is complete.
     """

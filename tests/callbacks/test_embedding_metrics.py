@@ -135,7 +135,7 @@ def test_the_samples_of_one_loader_search_each_other() -> None:
 
 def test_answers_without_their_rows_are_nan_for_a_monitor_and_left_out_otherwise() -> None:
     loaders = [unlabelled(clusters(100, 0)[0]), unlabelled(clusters(41, 1)[0])]
-    watched = EmbeddingMetrics(on_error="raise", relevance=graded(100, 41)[1])
+    watched = EmbeddingMetrics(relevance=graded(100, 41)[1])
     for stop, names in (([], set()), ([EarlyStopping("val/ndcg_at_10", check_finite=False)], {"val/ndcg_at_10"})):
         run = trainer(watched, *stop, limit_val_batches=2)
         with pytest.warns(UserWarning, match="known answers are not logged: `relevance` must name rows of the gallery"):
@@ -143,6 +143,33 @@ def test_answers_without_their_rows_are_nan_for_a_monitor_and_left_out_otherwise
         found = logged(run)
         assert {name for name in found if "_at_" in name} == names
         assert all(np.isnan(found[name]) for name in names)
+
+
+def test_figures_that_cannot_be_computed_end_the_run_where_errors_are_to_be_raised() -> None:
+    loaders = [unlabelled(clusters(count, 0)[0]) for count in (100, 41)]
+    answered = EmbeddingMetrics(on_error="raise", relevance=graded(100, 41)[1])
+    with pytest.raises(ValueError, match="`relevance` must name rows of the gallery"):
+        trainer(answered, limit_val_batches=2).validate(Unlabelled(), loaders, verbose=False)
+    compared = EmbeddingMetrics(on_error="raise", overlap=True)
+    few = [unlabelled(rows[:8]) for rows, _ in (clusters(20, 0), clusters(20, 1))]
+    fault = "`k` must be an integer from 1 to 8, the rows of the gallery; got 10"
+    with pytest.warns(UserWarning, match="k-NN accuracy and recall"), pytest.raises(ValueError, match=fault):
+        trainer(compared).validate(Unlabelled(), few, verbose=False)
+
+
+def test_answers_of_a_data_module_must_be_of_their_type() -> None:
+    class Wrong(L.LightningDataModule):
+        def relevance(self, stage: str) -> Any:
+            return [(0, 1)]
+
+        def val_dataloader(self) -> Any:
+            return [unlabelled(clusters(20, seed)[0]) for seed in (0, 1)]
+
+    fault = r"`relevance\('val'\)` of Wrong must return a Relevance\(query, row, grade\) of places, or None; got list\."
+    with pytest.raises(TypeError, match=fault):
+        trainer(EmbeddingMetrics(on_error="raise")).validate(Unlabelled(), datamodule=Wrong(), verbose=False)
+    with pytest.warns(UserWarning, match=fault):
+        trainer(EmbeddingMetrics()).validate(Unlabelled(), datamodule=Wrong(), verbose=False)
 
 
 @pytest.mark.filterwarnings("ignore:Your `val_dataloader`'s sampler has shuffling enabled")

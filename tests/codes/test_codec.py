@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from helpers.codecs import KINDS, dyadic_codecs, dyadic_rows, fitted, rows_of
 
-from lightning_monocon.codes import FittingRows
+from lightning_monocon.codes import Codec, FittingRows, LevelQuantiser
 from lightning_monocon.codes.families.transform import fit_transform
 
 
@@ -36,3 +38,59 @@ def test_more_bytes_estimate_the_cosine_of_the_original_vectors_better() -> None
         errors.append(float((codec.score(queries, codec.encode(rows)) - cosine).pow(2).mean()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 1e-4
+
+
+def on_meta(codec: Codec) -> Codec:
+    """Return the codec on the device without values; what is decided from values is prepared."""
+    there = codec.to("meta")
+    if isinstance(codec.quantiser, LevelQuantiser) and isinstance(there.quantiser, LevelQuantiser):
+        groups = [tuple(table.to("meta") for table in group) for group in codec.quantiser._groups]
+        there.quantiser.__dict__.update(_layout=codec.quantiser._layout, _groups=groups)
+    return there
+
+
+@pytest.mark.parametrize("name", dyadic_codecs())
+def test_tables_follow_the_rows_to_another_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("codec", "fast"):  # asks for values too
+        monkeypatch.setattr(f"lightning_monocon.codes.{module}.finite_rows", lambda *_: None)
+    codec = dyadic_codecs()[name]
+    there = on_meta(codec)
+    assert {table.device.type for table in there.tensors().values()} == {"meta"}
+    codec._elsewhere[torch.device("meta")] = there
+    rows = torch.empty(5, 4, device="meta")
+    codes = codec.encode(rows)
+    assert (codes.device.type, codes.dtype, codes.shape) == ("meta", torch.uint8, (5, codec.bytes_per_vector))
+    assert codec.decode(codes).device.type == "meta"
+    assert codec.score(rows, codes).device.type == "meta"
+    assert codec.score(rows, codec.encode(dyadic_rows()[:7])).shape == (5, 7)  # codes that lie on the CPU
+    assert codec.score_codes(codes, codes).device.type == "meta"
+    assert codec.encode(dyadic_rows()[:3]).device.type == "cpu"
+
+
+def test_a_copy_on_another_device_is_made_once() -> None:
+    codec = dyadic_codecs()["half"]
+    assert codec._on(torch.device("cpu")) is codec
+    assert codec._on(torch.device("meta")) is codec._on(torch.device("meta"))
+    assert codec._on(torch.device("meta")).space.offset.device.type == "meta"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gpu_gives_the_bytes_of_the_cpu(kind: str) -> None:
+    codec, rows = fitted(kind, "cosine"), rows_of(3000, 1)
+    codes = codec.encode(rows)
+    assert torch.equal(codec.encode(rows.cuda()).cpu(), codes)
+    torch.testing.assert_close(codec.score(rows[:9].cuda(), codes).cpu(), codec.score(rows[:9], codes))
+
+
+def test_rows_of_another_model_are_refused() -> None:
+    codec = dyadic_codecs()["levels"]
+    with pytest.raises(
+        ValueError, match="`rows` must have 4 numbers each, like the rows that the codec levels was fit"
+    ):
+        codec.encode(torch.ones(2, 5))
+    with pytest.raises(
+        ValueError, match=r"`queries` must have 4 numbers each, .*; got 5\. Use vectors of the same model"
+    ):
+        codec.score(torch.ones(2, 5), codec.encode(torch.ones(2, 4)))

@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.codecs import dyadic_codecs, dyadic_rows, fitted
 
 from lightning_monocon.codes import Codec, FittingRows, load, save
-from lightning_monocon.codes.families import ScalarOptions, fit_product, fit_scalar, fit_transform
+from lightning_monocon.codes.families import ScalarOptions, fit_product, fit_rabit, fit_scalar, fit_transform
 
 FITS: dict[str, Callable[[FittingRows], Codec]] = {
     "levels": lambda rows: fit_transform(rows, 4),
     "half": lambda rows: fit_scalar(rows, 8, ScalarOptions(16)),
     "product": lambda rows: fit_product(rows, 4),
+    "rabit": lambda rows: fit_rabit(rows, 8, 3),
 }
 
 
@@ -47,6 +51,11 @@ def test_missing_damaged_mixed_and_later_files_are_named(tmp_path: Path) -> None
     (tmp_path / "codec.json").write_text(json.dumps({**values, "layout": 2}))
     with pytest.raises(ValueError, match=r"has layout 2\. Install a newer version\."):
         load(tmp_path)
+    text = json.dumps({**values, "quantiser": {"kind": "lattice"}, "stamp": "0" * 64})
+    stamp = hashlib.sha256((tmp_path / "codec.safetensors").read_bytes() + text.encode()).hexdigest()
+    (tmp_path / "codec.json").write_text(text.replace("0" * 64, stamp))
+    with pytest.raises(ValueError, match=r"that of .* is 'lattice'\. Install a newer version\."):
+        load(tmp_path)
     (tmp_path / "codec.json").write_text(json.dumps({**values, "name": "other"}))
     with pytest.raises(ValueError, match=r"the stamp of .* does not fit them"):
         load(tmp_path)
@@ -58,3 +67,17 @@ def test_missing_damaged_mixed_and_later_files_are_named(tmp_path: Path) -> None
     (tmp_path / "codec.safetensors").write_bytes(tables[:-8] + bytes(8))
     with pytest.raises(ValueError, match=r"the stamp of .* does not fit them"):
         load(tmp_path)
+
+
+def test_the_offset_is_read_and_not_computed_again(tmp_path: Path) -> None:
+    codec = fitted("transform", "cosine")
+    nudged = torch.nextafter(codec.space.offset, codec.space.offset + 1)
+    space = replace(codec.space, stored_offset=nudged)
+    save(replace(codec, space=space), tmp_path)
+    assert torch.equal(load(tmp_path).space.offset, nudged)
+
+
+def test_points_that_are_the_centroids_can_be_written(tmp_path: Path) -> None:
+    codec = dyadic_codecs()["product"]
+    save(codec, tmp_path)
+    assert torch.equal(load(tmp_path).encode(dyadic_rows()), codec.encode(dyadic_rows()))

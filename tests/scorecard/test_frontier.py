@@ -14,7 +14,7 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from lightning_monocon.functional import principal_components
-from lightning_monocon.functional.truncation_curve import truncation_curve
+from lightning_monocon.functional.truncation_curve import projected, truncation_curve
 from lightning_monocon.scorecard import EmbeddingSet, measure, measure_frontier
 from lightning_monocon.scorecard.frontier import default_dims, measure_rounded
 
@@ -200,3 +200,23 @@ def test_a_narrow_arm_is_stored_in_what_it_has(planted: Planted) -> None:
     card = measure(planted(rank=4, dim=4), rounded=True)
     assert [(line.storage, line.dims) for line in card.rounded] == [("int8", (1, 2, 4)), ("binary", (4,))]
     assert measure(planted(rank=4, dim=4)).rounded == ()
+
+
+def test_ties_of_short_codes_are_broken_as_by_chance_and_the_interval_holds_them(digits: Digits) -> None:
+    """In 8 bits most rows tie, and one row order finds 54 % where another finds 64: every order is as likely here."""
+    data = EmbeddingSet(*digits)
+    axes = principal_components(data.gallery)
+    line = measure_rounded(data, "binary", axes)
+    gallery, query = ((projected(rows, axes, 8) > 0).numpy() for rows in (data.gallery, data.query))
+    distance = (query[:, None] != gallery).sum(2)
+    rng = np.random.default_rng(0)
+    labels, truth = data.gallery_labels.numpy(), data.query_labels.numpy()  # type: ignore[union-attr]
+    right = np.zeros((40, len(truth)))
+    for trial in right:  # an order of the rows for each query, drawn at random
+        nearest = np.argpartition(distance + rng.random(distance.shape) / 2, 5, axis=1)[:, :5]
+        votes = (labels[nearest][:, :, None] == np.arange(10)).sum(1)
+        trial[:] = votes.argmax(1) == truth
+    values = line.hits("knn_accuracy")[line.index(8)].numpy()
+    by_chance = right.mean(1).std()
+    assert values.mean() == pytest.approx(right.mean(), abs=3 * by_chance)
+    assert by_chance < values.std() / len(values) ** 0.5  # so the noise of the queries has that of the ties in it

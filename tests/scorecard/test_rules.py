@@ -58,7 +58,7 @@ def test_words_that_make_no_sense_for_a_kind_are_not_given(facts: Facts) -> None
     assert [_word(ahead, kind) for kind in KINDS] == ["more accurate"] * 3 + [same]
     assert [_word(worse, kind) for kind in KINDS] == ["less accurate"] * 3 + ["other neighbours"]
     # the winners of the card are named by its noise, and the verdict must not contradict them
-    unsure = ["less accurate, but within the noise"] * 3 + ["other neighbours"]
+    unsure = [f"{word}, but within the noise" for word in ["less accurate"] * 3 + ["other neighbours"]]
     assert [_word(noisy, kind) for kind in KINDS] == unsure
     assert [
         _word(replace(worse, whole=replace(worse.whole, simultaneous=(-0.3, 0.1))), kind) for kind in KINDS

@@ -4,7 +4,20 @@
 from __future__ import annotations
 
 from lightning_monocon.codes.families.product import fit_product
+from lightning_monocon.codes.families.rabit import fit_rabit
 from lightning_monocon.codes.families.scalar import SCALARS, ScalarOptions, fit_scalar
+from lightning_monocon.codes.families.trained import fit_lsq, fit_opq, fit_pq, fit_residual
 from lightning_monocon.codes.families.transform import fit_transform
 
-__all__ = ["SCALARS", "ScalarOptions", "fit_product", "fit_scalar", "fit_transform"]
+__all__ = [
+    "SCALARS",
+    "ScalarOptions",
+    "fit_lsq",
+    "fit_opq",
+    "fit_pq",
+    "fit_product",
+    "fit_rabit",
+    "fit_residual",
+    "fit_scalar",
+    "fit_transform",
+]

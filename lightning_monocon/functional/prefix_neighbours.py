@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Find the nearest neighbours that each of several prefixes of the columns gives, with one pass over the columns.
+
+Inner products of a prefix are the running sum over blocks of columns, so one matrix product at full width serves every
+size: the products are divided by the length that the gallery's rows have within the prefix. As in
+`lightning_monocon.functional.neighbours`, float32 only chooses candidates. Those that lie within rounding of the next
+one are measured in float64, and a query whose k-th neighbour lies within rounding of a row outside is searched again
+by that module. So the result is that of a float64 brute-force search at each size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from lightning_monocon.functional.moments import statistics_device
+from lightning_monocon.functional.neighbours import MARGIN, best_of, decide, neighbours, pair_distances
+
+_QUERY_TILE = 128
+_GALLERY_TILE = 16384
+_SAFE = 2.0**40
+"""Length up to which, and down to whose inverse, float32 products of rows keep their digits."""
+
+_EXACT = 1 << 24
+"""Whole numbers up to this one are exact in float32."""
+
+
+class Prefix(NamedTuple):
+    """Hold the rows of a gallery within a prefix, as `pair_distances` measures them."""
+
+    rows: Tensor  # (M, dim)
+    length: Tensor  # (M, 1) float64 divisors, ones for rows of zeros
+    penalty: Tensor  # (M,) float64, 1 for rows of zeros
+    factor: Tensor  # (M,) float32, 1 / length, or 0
+
+
+def prefix_neighbours(gallery: Tensor, query: Tensor, dims: Sequence[int], k: int, first: Tensor) -> tuple[Tensor, ...]:
+    """Return the k nearest rows by cosine, for each size, of rows that are cut to their first columns.
+
+    The arguments are checked by the caller. Rows that hold nothing but 1 and -1 have equal lengths, so their order is
+    that of Hamming distances too.
+
+    Args:
+        gallery: ``(M, D)``, float32 or float64.
+        query: ``(N, D)``.
+        dims: Ascending numbers of columns, 1 to D.
+        k: How many, 1 to M.
+        first: ``(N,)`` for each query the gallery index from which equal distances are ordered, as in `neighbours`.
+
+    Returns:
+        For each of ``dims`` ``(N, k)`` int64 rows of the gallery, nearest first.
+    """
+    device = statistics_device(gallery.device)
+    gallery, query, first = gallery.to(device), query.to(device), first.to(device)
+    if all(bool((rows.abs() == 1).all()) for rows in (gallery, query)):
+        return _of_whole_numbers(gallery, query, dims, k, first)
+    ones = [dim for dim in dims if dim == 1]  # in one dimension a cosine is a product of signs
+    signs = _of_whole_numbers(gallery[:, :1].sign(), query[:, :1].sign(), ones, k, first)
+    return signs + _of_floats(gallery, query, [dim for dim in dims if dim > 1], k, first)
+
+
+def _of_floats(gallery: Tensor, query: Tensor, dims: Sequence[int], k: int, first: Tensor) -> tuple[Tensor, ...]:
+    prefixes = [_prefix(gallery[:, :dim]) for dim in dims]
+    asked = [_prefix(query[:, :dim]) for dim in dims]
+    count = min(k + MARGIN, len(gallery))
+    columns = gallery[:, : max(dims, default=0)].float().T.contiguous()
+    found = [torch.empty(len(query), k, dtype=torch.int64, device=query.device) for _ in dims]
+    unsure = [torch.ones(len(query), dtype=torch.bool, device=query.device) for _ in dims]
+    for start in range(0, len(query), _QUERY_TILE):
+        tile = slice(start, min(start + _QUERY_TILE, len(query)))
+        factors = [prefix.factor for prefix in prefixes]
+        for place, (scores, indices) in enumerate(_candidates(query[tile].float(), columns, dims, factors, count)):
+            side = Prefix(*(part[tile] for part in asked[place]))
+            slack = 4 * torch.finfo(torch.float32).eps * (dims[place] ** 0.5 + 1) * side.length[:, 0].float()
+            found[place][tile] = _ordered(scores, indices, slack, side, prefixes[place], k, first[tile])
+            if count < len(gallery):
+                unsure[place][tile] = scores[:, k - 1] - scores[:, -1] <= slack
+            else:
+                unsure[place][tile] = False
+            unsure[place][tile] |= side.penalty > 0
+    for place, dim in enumerate(dims):
+        within = _in_range(prefixes[place]) and _in_range(asked[place])
+        some = torch.nonzero(unsure[place]).flatten() if within else torch.arange(len(query), device=query.device)
+        if len(some):
+            again = neighbours(gallery[:, :dim], query[some, :dim], k, first=first[some])
+            found[place][some] = again.indices
+    return tuple(found)
+
+
+def _prefix(rows: Tensor) -> Prefix:
+    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=torch.float64)
+    zero = length == 0
+    length = length.masked_fill(zero, 1.0)
+    return Prefix(rows, length, zero[:, 0].double(), (~zero / length)[:, 0].float())
+
+
+def _in_range(side: Prefix) -> bool:
+    return bool(((side.length <= _SAFE) & (side.length >= 1 / _SAFE)).all())
+
+
+def _ordered(
+    scores: Tensor, indices: Tensor, slack: Tensor, query: Prefix, gallery: Prefix, k: int, first: Tensor
+) -> Tensor:
+    """Return the k best candidates: float64 measures those that float32 cannot tell from the next one."""
+    near = scores[:, :-1] - scores[:, 1:] <= slack[:, None]
+    number, place = torch.nonzero(pad(near, (1, 0)) | pad(near, (0, 1)), as_tuple=True)
+    squared = 2 - 2 * scores.double() / query.length
+    row = indices[number, place]
+    squared[number, place] = pair_distances(query.rows.double() / query.length, gallery, number, row)
+    return decide(squared, indices, k, first)[1]
+
+
+def _candidates(
+    query: Tensor, columns: Tensor, dims: Sequence[int], factors: Sequence[Tensor], count: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Return for each size the ``count`` best float32 scores ``(Q, count)`` and their gallery rows."""
+    best = [(query.new_empty(len(query), 0), _no_rows(query)) for _ in dims]
+    for start in range(0, columns.shape[1], _GALLERY_TILE):
+        part = columns[:, start : start + _GALLERY_TILE]
+        score = query.new_empty(len(query), part.shape[1])
+        for place, dot in enumerate(_running(query, part, dims)):
+            torch.mul(dot, factors[place][start : start + _GALLERY_TILE], out=score)
+            best[place] = _merged(best[place], score, start, count)
+    return best
+
+
+def _of_whole_numbers(gallery: Tensor, query: Tensor, dims: Sequence[int], k: int, first: Tensor) -> tuple[Tensor, ...]:
+    """Return the neighbours of rows of -1, 0 and 1, whose products are exact: only their ties have to be ordered."""
+    rows = len(gallery)
+    dtype = torch.float32 if rows * (2 * max(dims, default=0) + 1) < _EXACT else torch.float64
+    columns, query = gallery.float().T.contiguous(), query.float()
+    found: list[list[Tensor]] = [[] for _ in dims]
+    for asked, begin in zip(query.split(_QUERY_TILE), first.split(_QUERY_TILE), strict=True):
+        best = [(asked.new_empty(len(asked), 0, dtype=dtype), _no_rows(asked)) for _ in dims]
+        for start in range(0, rows, _GALLERY_TILE):
+            part = columns[:, start : start + _GALLERY_TILE]
+            index = torch.arange(start, start + part.shape[1], device=query.device)
+            late = ((begin[:, None] - index - 1) % rows).to(dtype)  # the row at `begin` comes first
+            for place, dot in enumerate(_running(asked, part, dims)):
+                best[place] = _merged(best[place], torch.add(late, dot.to(dtype), alpha=rows), start, k)
+        for line, (_, indices) in zip(found, best, strict=True):
+            line.append(indices)
+    return tuple(torch.cat([first.new_empty(0, k), *line]) for line in found)
+
+
+def _running(query: Tensor, columns: Tensor, dims: Sequence[int]) -> Iterator[Tensor]:
+    """Yield the products ``(Q, M)`` of each prefix, all in one tensor."""
+    dot = query.new_zeros(len(query), columns.shape[1])
+    for low, high in pairwise((0, *dims)):
+        yield dot.addmm_(query[:, low:high], columns[low:high])
+
+
+def _merged(best: tuple[Tensor, Tensor], score: Tensor, start: int, count: int) -> tuple[Tensor, Tensor]:
+    """Return the best of what there is and of a further tile of scores, which begins at row ``start``."""
+    scores, where = best_of(score, count)
+    if not best[0].shape[1]:
+        return scores, where + start
+    scores, where = torch.cat([best[0], scores], 1), torch.cat([best[1], where + start], 1)
+    scores, order = scores.topk(min(count, scores.shape[1]), dim=1)
+    return scores, where.gather(1, order)
+
+
+def _no_rows(query: Tensor) -> Tensor:
+    return torch.empty(len(query), 0, dtype=torch.int64, device=query.device)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ONNX graph of a codec under onnxruntime: the bytes of PyTorch and of NumPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from helpers.codecs import KINDS, dyadic_codecs, dyadic_rows, fitted, rows_of
+
+from lightning_monocon.codes import Codec, FittingRows, codec_numpy, save
+from lightning_monocon.codes.families import fit_transform
+from lightning_monocon.codes.fitting import Similarity
+
+
+def by_onnx(codec: Codec, rows: torch.Tensor, folder: Path) -> np.ndarray:
+    save(codec, folder)
+    session = onnxruntime.InferenceSession(str(folder / "codec.onnx"), providers=["CPUExecutionProvider"])
+    (codes,) = session.run(["codes"], {"rows": rows.numpy()})
+    return np.asarray(codes)
+
+
+@pytest.mark.parametrize("similarity", get_args(Similarity))
+@pytest.mark.parametrize("kind", KINDS)
+def test_codes_are_those_of_the_package(kind: str, similarity: Similarity, tmp_path: Path) -> None:
+    codec = fitted(kind, similarity)
+    rows = rows_of(3000, 1)
+    rows[:2] *= torch.tensor([[0.0], [1e-42]])
+    rows[2] *= 1e30 if similarity == "cosine" else 1.0
+    codes = by_onnx(codec, rows, tmp_path)
+    assert codes.dtype == np.uint8
+    np.testing.assert_array_equal(codes, codec.encode(rows).numpy())
+    assert by_onnx(codec, rows[:0], tmp_path).shape == (0, codec.bytes_per_vector)
+
+
+@pytest.mark.parametrize("name", dyadic_codecs())
+def test_rows_on_thresholds_get_the_bytes_of_the_package(name: str, tmp_path: Path) -> None:
+    codec, rows = dyadic_codecs()[name], dyadic_rows()
+    np.testing.assert_array_equal(by_onnx(codec, rows, tmp_path), codec.encode(rows).numpy())
+
+
+def test_a_million_numbers_get_the_same_bytes_from_three_libraries(tmp_path: Path) -> None:
+    codec = fit_transform(FittingRows.of(rows_of(2000, 0, 64)), 32)
+    rows = rows_of(16_000, 1, 64)
+    codes = codec.encode(rows).numpy()
+    np.testing.assert_array_equal(by_onnx(codec, rows, tmp_path), codes)
+    np.testing.assert_array_equal(codec_numpy.Codec(tmp_path).encode(rows.numpy()), codes)
+
+
+def test_the_graph_has_the_stamp_and_goes_with_its_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = dyadic_codecs()["half"]
+    save(codec, tmp_path)
+    session = onnxruntime.InferenceSession(str(tmp_path / "codec.onnx"), providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map["stamp"] in (tmp_path / "codec.json").read_text()
+
+    monkeypatch.setattr("lightning_monocon.codes.onnx_encoder.find_spec", lambda name: None)
+    save(codec, tmp_path)  # without onnx: no graph of another codec stays
+    assert {path.name for path in tmp_path.iterdir()} == {"codec.json", "codec.safetensors", "codec_numpy.py"}
