@@ -185,7 +185,7 @@ class EmbeddingMetrics(RowsWatcher):
         data: object = getattr(trainer, "datamodule", None)
         if self.relevance is not None or not isinstance(data, KnownAnswers):
             return self.relevance
-        stage = "test" if trainer.testing else "val"
+        stage: Literal["test", "val"] = "test" if trainer.testing else "val"
         found: object = data.relevance(stage)
         if found is not None and not isinstance(found, Relevance):
             raise TypeError(

@@ -25,6 +25,7 @@ _HOMES = {
     "compare": "lightning_monocon.cli.compare",
     "score": "lightning_monocon.cli.score",
     "shrink": "lightning_monocon.cli.shrink",
+    "load": "lightning_monocon.cli.load",
     "export": "lightning_monocon.cli.export",
     "landscape": "lightning_monocon.cli.landscape",
 }
@@ -43,6 +44,8 @@ usage: monocon COMMAND [OPTIONS]
                  monocon score gallery.parquet query.parquet
   shrink       choose the smallest code that keeps the answers of your queries
                  monocon shrink vectors.parquet --queries q.npy --out OUT
+  load         put codes into a store, and check that it ranks them rightly
+                 monocon load OUT --into sqlite:///vectors.db
   export       write a model of small vectors that needs nothing of this package
                  monocon export --ckpt CKPT --config digits --out OUT
   landscape    merge the semantic landscapes of runs, and fit laws

@@ -26,10 +26,11 @@ Without --qrels, --labels or --pairs, a code should keep the ten nearest rows
 that an exact search over whole vectors finds. Without --queries some rows are
 held out and become queries.
 
-OUT then holds shrink.json, shrink.md, shrink.png, the code (codec.safetensors,
-codec.json; codec_numpy.py reads them with NumPy alone, codec.onnx encodes), the
-codes of all rows (codes.npy) and their ids (ids.npy). A run that was killed
-resumes at the next code: give the same words again.
+OUT then holds the report (shrink.html, shrink.md, shrink.json and figures), the
+code (codec.safetensors, codec.json; codec_numpy.py reads them with NumPy alone,
+codec.onnx encodes), the codes of all rows (codes.npy), their ids (ids.npy) and
+queries for the check of a store (queries.npz). A run that was killed resumes at
+the next code: give the same words again.
 """
 
 
@@ -38,7 +39,7 @@ def run(args: Sequence[str]) -> None:
     options, _ = parser().parse(args[1:])
     with refusing():
         print(shrunk(options))
-    print(f"Written to {options.out}/: shrink.json, shrink.md, shrink.png, the code and the codes of all rows.")
+    print(f"Written to {options.out}/: shrink.html, shrink.md, shrink.json, the code and the codes of all rows.")
 
 
 def shrunk(options: Namespace) -> str:
@@ -52,7 +53,7 @@ def shrunk(options: Namespace) -> str:
     engine = _engine(options.engine)
     from lightning_monocon.shrink import Question, read_task, second_task, shrink
     from lightning_monocon.shrink.parts import remove
-    from lightning_monocon.shrink.text import as_markdown
+    from lightning_monocon.shrink.text import as_text
     from lightning_monocon.shrink.writing import write
 
     question = Question(options.keep, options.budget, options.confidence, options.seed)
@@ -63,7 +64,7 @@ def shrunk(options: Namespace) -> str:
     result, codec, codes = shrink(task, question, out, second, engine)
     write(out, result, codec, codes)
     remove(out)
-    return as_markdown(result)
+    return as_text(result)
 
 
 def parser() -> CommandParser:

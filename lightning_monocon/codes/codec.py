@@ -151,7 +151,9 @@ class Codec:
 
 
 def _tensor(array: np.ndarray | Tensor) -> Tensor:
-    return array if isinstance(array, Tensor) else torch.from_numpy(array)
+    if isinstance(array, Tensor):
+        return array
+    return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch warns of read-only memory
 
 
 @overload

@@ -148,23 +148,24 @@ class MomentStream:
     def __init__(self, width: int, normalize: bool = True) -> None:
         self._normalize, self._height = normalize, _tile_rows(width)
         self._total = empty_moments(width)
-        self._held: list[Tensor] = []  # rows that do not fill a tile yet
+        # one tile for all blocks: many small tensors between large ones would split the heap into holes
+        self._tile, self._filled = torch.empty(0, width), 0
 
     def add(self, rows: Tensor) -> None:
-        """Add finite rows ``(B, D)`` on the CPU; all blocks have one dtype."""
-        self._held.append(rows)
-        if sum(map(len, self._held)) < self._height:
-            return
-        *tiles, rest = torch.split(torch.cat(self._held), self._height)
-        if len(rest) == self._height:
-            tiles, rest = [*tiles, rest], rest[:0]
-        for tile in tiles:
-            self._total = merge_moments(self._total, _tile_moments(tile, self._normalize))
-        self._held = [rest.clone()]  # not a view, which would keep the tiles
+        """Add finite rows ``(B, D)`` on the CPU, any floating dtype."""
+        if not len(self._tile):
+            self._tile = rows.new_empty(self._height, rows.shape[1])
+        self._tile = self._tile.to(torch.promote_types(self._tile.dtype, rows.dtype))
+        while len(rows):
+            part = rows[: self._height - self._filled]
+            self._tile[self._filled : self._filled + len(part)] = part
+            self._filled, rows = self._filled + len(part), rows[len(part) :]
+            if self._filled == self._height:
+                self._total, self._filled = self.result(), 0
 
     def result(self) -> Moments:
         """Return the moments of all rows so far."""
-        rest = torch.cat(self._held) if self._held else torch.empty(0)
+        rest = self._tile[: self._filled]
         return merge_moments(self._total, _tile_moments(rest, self._normalize)) if len(rest) else self._total
 
 

@@ -95,8 +95,10 @@ def curve_of(
     axes, ties = principal_components(gallery), ties_of(gallery, gallery_labels, query)
     width = gallery.shape[1]
     below = sorted(dim for dim in dims if dim < width)
-    cut = [projected(rows, axes, below[-1]) for rows in (gallery, query)] if below else []
-    found = dict(zip(below, ties.nearest_of_prefixes(*cut, below, k), strict=True)) if cut else {}
+    found: dict[int, Tensor] = {}
+    if below:
+        cut, asked = (projected(rows, axes, below[-1]) for rows in (gallery, query))
+        found = dict(zip(below, ties.nearest_of_prefixes(cut, asked, below, k), strict=True))
     if width in dims:
         found[width] = ties.nearest(gallery, query, k)
     curve = {}

@@ -44,7 +44,10 @@ def array_names(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"`files` must exist; there is none at {path}.")
     if path.suffix not in KINDS:
-        raise ValueError(f"`files` must end in {', '.join(KINDS)}; got {path.name}: convert it.")
+        raise ValueError(
+            f"`files` must end in {', '.join(KINDS)}; got {path.name}: write its rows to a {PARQUET} file with their "
+            "vectors as column embedding (embed texts with a model first) and, if there are any, columns id and label."
+        )
     with whole_file(path):
         return KINDS[path.suffix].names(path)
 

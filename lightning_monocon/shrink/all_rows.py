@@ -15,7 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lightning_monocon.codes import Codec, FittingRows
-from lightning_monocon.shrink.bounds import keeps
+from lightning_monocon.scorecard.truths import GradedTruth
+from lightning_monocon.shrink.certificate import keeps
 from lightning_monocon.shrink.engine import Engine, encoded_file
 from lightning_monocon.shrink.judge import qualities
 from lightning_monocon.shrink.parts import JudgedCodes
@@ -59,17 +60,18 @@ class AllRows:
         """Return the codes ``(N, bytes)`` of all rows, which are kept in a file until the run has ended."""
         return encoded_file(codec, self.task.gallery, self.kept.folder / f"{codec.name}.npy", self.engine)
 
-    def bordering(self, best: Sequence[Line], guess: int, keep: float, confidence: float, choose: Tensor) -> list[Line]:
+    def bordering(self, best: Sequence[Line], guess: int, keep: float, error: float, choose: Tensor) -> list[Line]:
         """Return the codes that are to be certified, judged on all rows.
 
         Args:
             best: The best code of each number of bytes, from few to many.
             guess: Which of them may be the smallest that keeps enough.
             keep: Share of the whole vectors' quality that must be kept.
-            confidence: With which the choosing queries must show it.
+            error: Chance that a code passes on the choosing queries although it does not keep that.
             choose: Numbers of the choosing queries.
         """
-        whole, found = self.whole()[choose], dict[int, Line]()
+        whole, found = self.whole()[choose].double().numpy(), dict[int, Line]()
+        bounded = not isinstance(self.task.truth, GradedTruth)
         with tqdm(desc="codes on all rows", unit="code") as bar:
 
             def line(place: int) -> Line:
@@ -78,8 +80,11 @@ class AllRows:
                     bar.update()
                 return found[place]
 
-            tested = border(len(best), guess, lambda place: keeps(line(place).values[choose], whole, keep, confidence))
-            return [line(place) for place in tested]
+            def passes(place: int) -> bool:
+                values = line(place).values[choose].double().numpy()
+                return bool(keeps(values[:, None], whole, keep, error, bounded=bounded)[0])
+
+            return [line(place) for place in border(len(best), guess, passes)]
 
     def _once(self, name: str, judge: Callable[[], Tensor]) -> Tensor:
         name = f"all-rows-{name}"

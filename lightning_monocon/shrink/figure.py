@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw quality against bytes: every code, the front, the one that was chosen, and the level that was asked for."""
+"""Draw quality against bytes, and the error of the codes against the fewest bytes that any code needs for it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightning_monocon.scorecard.render.figures.distortion import CodeError, distortion_figure
 from lightning_monocon.scorecard.render.figures.style import dimension_axis, legend_above, line_style, new_figure
 from lightning_monocon.shrink.result import Result
 
@@ -12,12 +13,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+def draw(result: Result) -> dict[str, Figure]:
+    """Return the figures by file name; that of the limit is missing if no code loses anything."""
+    figures = {"shrink.png": bytes_figure(result)}
+    losing = [line for line in result.lines if line.error > 0]
+    if losing:
+        errors = [CodeError(line.family, line.bytes, line.error) for line in losing]
+        figures["shrink-limit.png"] = distortion_figure(result.variances.numpy(), errors).figure
+    return figures
+
+
 def bytes_figure(result: Result) -> Figure:
-    """Return the figure of a result, with 95 % intervals over the certifying queries."""
+    """Draw every code, the front, the one that was chosen, and the level that was asked for."""
     figure, (panel,) = new_figure(columns=1, width=7.0, height=4.6)
-    families = sorted({line.candidate.name.rpartition("-")[0] for line in result.lines})
-    for place, family in enumerate(families):
-        mine = [line for line in result.lines if line.candidate.name.rpartition("-")[0] == family]
+    for place, family in enumerate(result.families):
+        mine = [line for line in result.lines if line.family == family]
         means = [result.estimate(line) for line in mine]
         sizes = [line.bytes for line in mine]
         style = line_style(place)

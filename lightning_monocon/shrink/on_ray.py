@@ -7,10 +7,10 @@ A task that is lost with its worker is run again by Ray. It reads the file anew,
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -85,8 +85,8 @@ def _files(rows: StoredRows) -> list[StoredRows]:
     return [StoredRows(file, mask.clone()) for file, mask in zip(files, kept, strict=True)]
 
 
-def _mapped(batch: Mapping[str, Sequence[int]], work: ObjectRef[_Work]) -> Iterator[dict[str, np.ndarray]]:
-    """Map the files that have some numbers; what Ray runs elsewhere."""
+def _mapped(batch: Any, work: ObjectRef[_Work]) -> Iterator[dict[str, np.ndarray]]:
+    """Map the files whose numbers ``(n,)`` are in ``batch["item"]``; what Ray runs elsewhere."""
     import ray
 
     files, starts, function = ray.get(work)

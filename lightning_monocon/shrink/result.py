@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from lightning_monocon.codes import Codec, FittingRows
+from lightning_monocon.functional.rate_distortion import rate_distortion
 from lightning_monocon.shrink.candidates import Candidate
+from lightning_monocon.shrink.certificate import Certificate
 from lightning_monocon.shrink.split import Parts
 from lightning_monocon.shrink.task import Task
 
@@ -24,12 +26,14 @@ class Shortlist(NamedTuple):
     """Hold how many rows a search over codes must return.
 
     Attributes:
-        length: Rows.
+        length: Rows; None if too few queries certify any number.
         probability: Share of queries whose true neighbours all lie among them.
+        needs: Certifying queries that show any number.
     """
 
-    length: int
+    length: int | None
     probability: float
+    needs: int
 
 
 @dataclass(eq=False)
@@ -43,6 +47,7 @@ class Line:
         bytes: Bytes of a vector: fewer than the candidate's where the rows leave nothing for more.
         quality: Mean over the queries that codes are chosen on.
         second: ``(U',)`` quality of each query of the second corpus; None without one.
+        error: Mean squared error of decoded rows that it was not fitted on.
         best: Whether it is the best of its budget.
         front: Whether no code of as many or fewer bytes is as good.
     """
@@ -53,8 +58,14 @@ class Line:
     bytes: int
     quality: float
     second: Tensor | None = field(default=None, repr=False)
+    error: float = math.nan
     best: bool = False
     front: bool = False
+
+    @property
+    def family(self) -> str:
+        """Name of its family, such as ``"transform"``."""
+        return self.candidate.name.rpartition("-")[0]
 
     @property
     def budget(self) -> int:
@@ -77,12 +88,12 @@ class Result:
         whole: ``(U,)`` quality of the whole vectors.
         lines: All codes.
         chosen: The one that was chosen.
-        certified: Whether it is shown to keep what was asked.
-        low: Lower bound of its quality.
-        shortlist: Rows that a search must return; None without true neighbours, or with too few queries.
+        certificate: What was shown of it.
+        shortlist: Rows that a search must return; None without true neighbours.
         by_fit: Its quality among the rows that it was fitted on, and among as many others; None without neighbours.
         missing: Codes that were left out, and why.
         compared: Rows on which all codes were compared; fewer than the gallery's if that is large.
+        variances: ``(D,)`` variances of the rows on which the codes' errors were measured.
     """
 
     task: Task
@@ -91,17 +102,40 @@ class Result:
     whole: Tensor
     lines: list[Line]
     chosen: Line
-    certified: bool
-    low: float
+    certificate: Certificate
     shortlist: Shortlist | None
     by_fit: tuple[float, float] | None
     missing: tuple[str, ...]
     compared: int
+    variances: Tensor
+
+    @property
+    def certified(self) -> bool:
+        """Whether the chosen code is shown to keep what was asked."""
+        return self.certificate.passed > 0
 
     @property
     def front(self) -> list[Line]:
         """Return the codes that no smaller one equals, from few bytes to many."""
         return sorted((line for line in self.lines if line.front), key=lambda line: line.bytes)
+
+    @property
+    def best(self) -> list[Line]:
+        """Return the best code of each number of bytes, from few to many."""
+        return sorted((line for line in self.lines if line.best), key=lambda line: line.budget)
+
+    @property
+    def families(self) -> list[str]:
+        """Return the families that were compared, in the order of the candidates."""
+        return list(dict.fromkeys(line.family for line in self.lines))
+
+    def rivals(self, line: Line) -> list[Line]:
+        """Return all codes of a code's budget, and itself."""
+        return [rival for rival in self.lines if rival.budget == line.budget]
+
+    def is_behind(self, line: Line, other: Line) -> bool:
+        """Return whether a code is worse than another by more than noise; a code is behind itself."""
+        return line is other or _interval((other.values - line.values)[self.parts.certify])[1] > 0
 
     def estimate(self, line: Line) -> tuple[float, float, float]:
         """Return the mean of a code over the certifying queries and its 95 % interval."""
@@ -112,17 +146,26 @@ class Result:
 
         Both were chosen on the other queries.
         """
-        rivals = [rival for rival in self.lines if rival.budget == line.budget and rival is not line]
+        rivals = [rival for rival in self.rivals(line) if rival is not line]
         if not rivals:
             return None
         rival = max(rivals, key=lambda rival: rival.quality)
         lead, low, _ = _interval((line.values - rival.values)[self.parts.certify])
         return rival, lead, lead - low
 
+    def above_limit(self, line: Line) -> float | None:
+        """Return the bits of a vector beyond the Gaussian limit at the code's error; None if it has no error.
+
+        See `lightning_monocon.functional.rate_distortion`.
+        """
+        if not line.error > 0:
+            return None
+        return 8 * line.bytes - float(rate_distortion(self.variances, line.error))
+
     def loses_elsewhere(self, line: Line) -> str:
         """Return the code of as many bytes that beats it on the second corpus by more than noise; empty if none."""
-        for rival in sorted(self.lines, key=lambda rival: -rival.quality):
-            if rival.budget == line.budget and rival.second is not None and line.second is not None:
+        for rival in sorted(self.rivals(line), key=lambda rival: -rival.quality):
+            if rival.second is not None and line.second is not None:
                 if _interval(rival.second - line.second)[1] > 0:
                     return rival.name
         return ""
@@ -136,7 +179,7 @@ class Result:
             "chosen": {"name": chosen.name, "bytes_per_vector": chosen.bytes},
             "quality": {
                 "estimate": self.estimate(chosen)[0],
-                "low": self.low,
+                "low": self.certificate.low,
                 "confidence": question.confidence,
                 "truth": truth.name,
                 "k": _k(truth.measures[0]),
@@ -144,10 +187,11 @@ class Result:
                 "whole": float(self.whole[self.parts.certify].mean()),
                 "keep": question.keep,
                 "certified": self.certified,
+                "tested": self.certificate.tested,
                 "among_fitted": self.by_fit and self.by_fit[0],
                 "among_unseen": self.by_fit and self.by_fit[1],
             },
-            "shortlist": None if self.shortlist is None else self.shortlist._asdict(),
+            "shortlist": self._shortlist(),
             "front": [self._plain(line) for line in self.front],
             "codes": [self._plain(line) for line in self.lines],
             "second": self._second(),
@@ -165,7 +209,14 @@ class Result:
     def _plain(self, line: Line) -> dict[str, Any]:
         mean, low, high = self.estimate(line)
         quality = {"estimate": mean, "low": low, "high": high}
-        return {"name": line.name, "bytes": line.bytes, "quality": quality}
+        above = self.above_limit(line)
+        return {"name": line.name, "bytes": line.bytes, "quality": quality, "bits_above_limit": above}
+
+    def _shortlist(self) -> dict[str, Any] | None:
+        found = self.shortlist
+        if found is None or found.length is None:
+            return None
+        return {"length": found.length, "probability": found.probability}
 
     def _second(self) -> list[dict[str, Any]] | None:
         if self.chosen.second is None:

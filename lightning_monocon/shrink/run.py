@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fit and judge all codes, choose on one half of the queries and certify on the other.
 
-The codes that are best at their number of bytes on the first half are tested on the second from large to small, each at
-the full level, until one fails. That order does not depend on the second half, so the chance that any code passes that
-should not is at most one minus the confidence, however many were tried (fixed-sequence testing).
+The codes that are best at their number of bytes on the first half are tested on the second from large to small until
+one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 """
 
 from __future__ import annotations
@@ -17,22 +16,26 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lightning_monocon.codes import Codec, FittingRows
+from lightning_monocon.codes.error import squared_error
+from lightning_monocon.functional.spectrum import explained_variance
 from lightning_monocon.scorecard.truths import NeighbourTruth
 from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
-from lightning_monocon.shrink.bounds import keeps, mean_low, quantile_high
 from lightning_monocon.shrink.candidates import Candidate, candidates
+from lightning_monocon.shrink.certificate import fewest_values, quantile_high
+from lightning_monocon.shrink.choice import chosen
 from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
 from lightning_monocon.shrink.parts import JudgedCodes
 from lightning_monocon.shrink.result import Line, Result, Shortlist
-from lightning_monocon.shrink.split import Parts, split
+from lightning_monocon.shrink.split import Parts, split, unseen_rows
 from lightning_monocon.shrink.task import Task
 
 SHORTLIST = 0.95
 """Share of queries whose true neighbours all lie in the shortlist."""
 
-_LAYOUT = "shrink/1"
-_BYTES = "bytes"
+_ROUNDING = 1e-12  # largest variance of equal rows, which are rounded when they are scaled to length 1
+_LAYOUT = "shrink/2"
+_BYTES, _ERROR = "bytes", "error"
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,10 @@ class Question:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("keep", "confidence"):
-            value = getattr(self, name)
-            if not 0 < value < 1:
-                raise ValueError(f"`--{name}` must lie between 0 and 1, such as 0.95; got {value}.")
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"`--keep` must be a share above 0 and at most 1, such as 0.95; got {self.keep}.")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"`--confidence` must lie between 0 and 1, such as 0.95; got {self.confidence}.")
         if self.budget is not None and self.budget < 1:
             raise ValueError(f"`--budget` must be at least 1 byte; got {self.budget}.")
 
@@ -82,16 +85,18 @@ def shrink(
     if question.budget is not None:
         tried = _within(tried, question.budget)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
+    unseen = task.gallery[unseen_rows(parts, len(task.gallery))]
+    variances = _variances(unseen, fitting)
     kept = JudgedCodes(out, stamp)
     few = task if len(task.gallery) <= CHOOSING_ROWS else task.sampled(CHOOSING_ROWS, question.seed)
-    whole, lines = _judged(few, second, tried, fitting, kept, parts)
+    whole, lines = _judged(few, second, tried, fitting, kept, parts, unseen)
 
     tested = [line for line in lines if line.best]
     everything = AllRows(task, fitting, kept, engine)
     if few is not task:
         tested = _tested(everything, tested, whole, parts, question)
         whole = everything.whole()
-    line, certified = _chosen(tested, whole[parts.certify], parts, question)
+    line, certificate = chosen(tested, whole, task.truth, parts, question)
     codec = line.codec(fitting)
     codes = encoded(codec, task.gallery) if few is task else everything.codes(codec)
     result = Result(
@@ -101,12 +106,12 @@ def shrink(
         whole=whole,
         lines=lines,
         chosen=line,
-        certified=certified,
-        low=mean_low(line.values[parts.certify], question.confidence),
-        shortlist=_shortlist(task, codec, codes, parts, question.confidence),
+        certificate=certificate,
+        shortlist=_shortlist(task, codec, codes, parts, (1 - question.confidence) / certificate.tested),
         by_fit=_by_fit(task, codec, codes, parts),
         missing=tuple(missing),
         compared=len(few.gallery),
+        variances=variances,
     )
     return result, codec, codes
 
@@ -120,29 +125,46 @@ def _within(tried: Sequence[Candidate], budget: int) -> list[Candidate]:
 
 
 def _judged(
-    task: Task, second: Task | None, tried: Sequence[Candidate], fitting: FittingRows, kept: JudgedCodes, parts: Parts
+    task: Task,
+    second: Task | None,
+    tried: Sequence[Candidate],
+    fitting: FittingRows,
+    kept: JudgedCodes,
+    parts: Parts,
+    unseen: Tensor,
 ) -> tuple[Tensor, list[Line]]:
     """Return the quality of the whole vectors and of all codes, each judged once."""
     found = kept.read("whole") or {"values": qualities(task, None)}
+    _check_answers(found["values"], task)
     kept.write("whole", found)
     lines: list[Line] = []
     for candidate in tqdm(tried, desc="codes", unit="code"):
         values = kept.read(candidate.name)
         if values is None:
-            values = _values(task, second, candidate.fitted(fitting))
+            values = _values(task, second, candidate.fitted(fitting), unseen)
             kept.write(candidate.name, values)
         # how to score is part of the choice
-        size = int(values.pop(_BYTES))
+        size, error = int(values.pop(_BYTES)), float(values.pop(_ERROR))
         means = {key: float(each[parts.choose].mean()) for key, each in values.items() if not key.startswith("second:")}
         quality, name = max((mean, key) for key, mean in means.items())
-        lines.append(Line(name, candidate, values[name], size, quality, values.get(f"second:{name}")))
+        lines.append(Line(name, candidate, values[name], size, quality, values.get(f"second:{name}"), error))
     return found["values"], _marked(lines)
 
 
-def _values(task: Task, second: Task | None, forms: Sequence[Codec]) -> dict[str, Tensor]:
+def _check_answers(whole: Tensor, task: Task) -> None:
+    """Raise ValueError if whole vectors answer nothing, so that there is nothing to keep."""
+    if (quality := float(whole.mean())) <= 0:
+        raise ValueError(
+            f"`VECTORS` must answer some queries, or there is nothing to keep; the {task.truth.measures[0]} of whole "
+            f"vectors is {quality:.3f}: check that rows, queries and answers belong together."
+        )
+
+
+def _values(task: Task, second: Task | None, forms: Sequence[Codec], unseen: Tensor) -> dict[str, Tensor]:
     codes = encoded(forms[0], task.gallery)  # both ways to score read the same bytes
     found = {codec.name: qualities(task, codec, codes) for codec in forms}
     found[_BYTES] = torch.tensor(forms[0].bytes_per_vector)
+    found[_ERROR] = torch.tensor(squared_error(forms[0], unseen), dtype=torch.float64)
     if second is not None:
         codes = encoded(forms[0], second.gallery)
         found |= {f"second:{codec.name}": qualities(second, codec, codes) for codec in forms}
@@ -164,7 +186,7 @@ def _tested(everything: AllRows, best: Sequence[Line], whole: Tensor, parts: Par
     ordered = sorted(best, key=lambda line: line.budget)
     least = question.keep * float(whole[parts.choose].mean())
     guess = next((place for place, line in enumerate(ordered) if line.quality >= least), len(ordered) - 1)
-    return everything.bordering(ordered, guess, question.keep, question.confidence, parts.choose)
+    return everything.bordering(ordered, guess, question.keep, 1 - question.confidence, parts.choose)
 
 
 def _marked(lines: Sequence[Line]) -> list[Line]:
@@ -183,34 +205,31 @@ def _marked(lines: Sequence[Line]) -> list[Line]:
     return list(lines)
 
 
-def _chosen(best: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> tuple[Line, bool]:
-    """Return the code that answers the question, and whether it is shown to keep enough."""
-    ordered = sorted(best, key=lambda line: -line.budget)
-    if question.budget is not None:
-        line = max(ordered, key=lambda line: line.quality)
-        return line, keeps(line.values[parts.certify], whole, question.keep, question.confidence)
-    passed = None
-    for line in ordered:
-        if not keeps(line.values[parts.certify], whole, question.keep, question.confidence):
-            break
-        passed = line
-    if passed is not None:
-        return passed, True
-    top = max(ordered, key=lambda line: line.quality)
-    share = float(top.values[parts.certify].mean() / whole.mean())
-    raise ValueError(
-        f"`--keep` must be within reach of a code; the best, {top.name} of {top.bytes} bytes, keeps {share:.3f} of the "
-        f"whole vectors' quality on {len(whole)} queries, which does not show {question.keep:g} with confidence "
-        f"{question.confidence:g}. Ask for less, or give more queries; judged codes are kept for that."
-    )
+def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, error: float) -> Shortlist | None:
+    """Return how many rows a search must return, or why too few queries show it; None without true neighbours.
 
-
-def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, confidence: float) -> Shortlist | None:
+    The error is that of one code among all that might have been chosen.
+    """
     if not isinstance(task.truth, NeighbourTruth):
         return None
     counts = shortlists(task, codec, codes, task.truth.nearest)[parts.certify]
-    length = quantile_high(counts, SHORTLIST, confidence)
-    return None if length is None else Shortlist(int(length), SHORTLIST)
+    length = quantile_high(counts.double().numpy(), SHORTLIST, error)
+    return Shortlist(None if length is None else int(length), SHORTLIST, fewest_values(SHORTLIST, error))
+
+
+def _variances(unseen: Tensor, fitting: FittingRows) -> Tensor:
+    """Return the variances ``(D,)`` of the rows on which errors are measured, scaled as the codes scale them.
+
+    Raises:
+        ValueError: If there are none, because all rows are one.
+    """
+    found = explained_variance(unseen, normalize=fitting.similarity == "cosine")
+    if not found.max() > _ROUNDING:
+        raise ValueError(
+            f"`VECTORS` must hold rows that differ; {len(unseen):,} of them have one direction: check how they were "
+            "embedded."
+        )
+    return found
 
 
 def _by_fit(task: Task, codec: Codec, codes: Tensor, parts: Parts) -> tuple[float, float] | None:

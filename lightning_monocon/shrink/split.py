@@ -16,6 +16,7 @@ FEWEST_UNITS = 20
 
 _FIT_ROWS = 100_000
 _HELD_OUT = 4_000
+_UNSEEN = 4_096
 
 
 class Parts(NamedTuple):
@@ -51,6 +52,13 @@ def split(rows: int, units: int, seed: int) -> Parts:
     fit = _shuffled(rows, seed)[: min(rows // 2, _FIT_ROWS)]
     order = _shuffled(units, seed + 1)
     return Parts(fit.sort().values, order[: units // 2], order[units // 2 :])
+
+
+def unseen_rows(parts: Parts, rows: int) -> Tensor:
+    """Return rows that no code was fitted on, by number: the first ones, but at most 4 096."""
+    rest = torch.ones(rows, dtype=torch.bool)
+    rest[parts.fit] = False
+    return rest.nonzero().flatten()[:_UNSEEN]
 
 
 def hold_out(rows: int, seed: int) -> tuple[Tensor, Tensor]:

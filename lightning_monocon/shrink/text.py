@@ -1,71 +1,198 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell a result in words and a table, for the terminal and for ``shrink.md``."""
+"""Say what was found: the outline of the report, which is printed in a terminal, as Markdown and as a page."""
 
 from __future__ import annotations
 
-from lightning_monocon.shrink.result import Result
+from collections.abc import Iterable, Iterator
+
+from lightning_monocon.scorecard.render.outline import Outline, Section
+from lightning_monocon.scorecard.render.sentences import Sentence
+from lightning_monocon.scorecard.render.tables import BEST, TIED, Marked, Table
+from lightning_monocon.scorecard.render.text import markdown, text
+from lightning_monocon.shrink.result import Line, Result
+
+CAPTIONS = {
+    "shrink.png": "Quality against bytes per vector, with 95 % intervals over the certifying queries. The wide line is "
+    "the front, the ring the chosen code, the dotted line what was asked for.",
+    "shrink-limit.png": "Error of decoded rows that no code was fitted on, and bits of a vector beyond the fewest that "
+    "a code of Gaussian vectors with their covariance needs for that error.",
+}
+"""What each figure shows, by file name."""
+
+_MARKS = (
+    f"Quality on the certifying queries by family; {BEST} marks the code that was chosen for its bytes on the other "
+    f"queries, {TIED} those within the noise of it (a 95 % interval of the paired difference)."
+)
+_INTERVALS = (
+    "Codes that no smaller one equals; ± is a 95 % interval of that line alone, over the certifying queries or pairs."
+)
+_LIMIT = (
+    "The fewest bits at which any code of Gaussian vectors with the rows' covariance reaches the code's error. Codes "
+    "that know more than the covariance, such as clusters, may lie below it."
+)
 
 
-def as_markdown(result: Result) -> str:
-    """Return the report, as Markdown that reads well in a terminal too."""
-    table = [f"| {' | '.join(cells)} |" for cells in _rows(result)]
-    return "\n".join([_answer(result), "", *table, "", *(f"- {line}" for line in _remarks(result)), ""])
+def as_text(result: Result) -> str:
+    """Return the report for a terminal, which shows no figures."""
+    return text(outline(result))
 
 
-def _answer(result: Result) -> str:
+def as_markdown(result: Result, figures: Iterable[str] = ()) -> str:
+    """Return the report as Markdown, with figures that lie beside it."""
+    return markdown(outline(result, figures))
+
+
+def outline(result: Result, figures: Iterable[str] = ()) -> Outline:
+    """Return the report.
+
+    Args:
+        result: What was found.
+        figures: File names of the figures that are shown.
+    """
+    chosen, shown = result.chosen, set(figures)
+    pictures = {name: [(name, CAPTIONS[name])] if name in shown else [] for name in CAPTIONS}
+    sections = [
+        Section("What is certified", sentences=[*_certified(result)]),
+        Section("The front", _INTERVALS, [*_second(result)], [_front(result)], pictures["shrink.png"]),
+        Section("Which family wins where", _MARKS, [*_winners(result)], [_families(result)]),
+        Section("Distance to the limit", _LIMIT, [*_limit(result)], figures=pictures["shrink-limit.png"]),
+        Section("Rows and queries", sentences=[*_rows(result)]),
+        Section("What was not tested", sentences=[*_untested(result)]),
+    ]
+    filled = [part for part in sections if part.sentences or part.tables or part.figures]
+    return Outline(f"Shrink: {chosen.name}, {chosen.bytes} bytes", [_answer(result)], (), filled)
+
+
+def _answer(result: Result) -> Sentence:
     chosen, width = result.chosen, 4 * result.task.gallery.shape[1]
-    asked, measure = result.question, result.task.truth.measures[0]
-    estimate, whole = result.estimate(chosen)[0], float(result.whole[result.parts.certify].mean())
-    shown = "is shown to keep" if result.certified else "is not shown to keep"
-    return (
-        f"{chosen.name}: {chosen.bytes} bytes instead of {width:,}, {width / chosen.bytes:.0f} times smaller. Its "
-        f"{measure} is {estimate:.3f} (at least {result.low:.3f} with confidence {asked.confidence:g}), that of the "
-        f"whole vectors {whole:.3f}; it {shown} {asked.keep:g} of it."
+    measure, estimate = _measure(result), result.estimate(chosen)[0]
+    whole = float(result.whole[result.parts.certify].mean())
+    return Sentence(
+        chosen.name,
+        f"{chosen.bytes} bytes instead of {width:,}, {width / chosen.bytes:.0f} times smaller. Its {measure} is "
+        f"{estimate:.3f}, that of the whole vectors {whole:.3f}.",
     )
 
 
-def _rows(result: Result) -> list[list[str]]:
-    second = result.chosen.second is not None
-    head = ["bytes", "best code", result.task.truth.measures[0], "next best", "lead"]
-    rows = [head + ["second corpus"] * second, ["---"] * (len(head) + second)]
-    for line in result.front:
-        mean, low, _ = result.estimate(line)
-        rival = result.runner_up(line)
-        told = ["", ""]
-        if rival is not None:
-            other, lead, half = rival
-            told = [other.name, f"{lead:+.3f} ± {half:.3f}{'' if lead > half else ' (noise)'}"]
-        mark = " (chosen)" if line.name == result.chosen.name else ""
-        rows.append([str(line.bytes), line.name + mark, f"{mean:.3f} ± {mean - low:.3f}", *told])
-        if line.second is not None:
-            beaten = result.loses_elsewhere(line)
-            rows[-1].append(f"{float(line.second.mean()):.3f}{f', loses to {beaten}' if beaten else ''}")
-    return rows
+def _certified(result: Result) -> Iterator[Sentence]:
+    asked, certificate = result.question, result.certificate
+    shown = "keeps at least" if result.certified else "is not shown to keep"
+    tested = "the only code that was tested" if certificate.tested == 1 else f"one of {certificate.tested} tested codes"
+    yield Sentence(
+        f"With confidence {asked.confidence:g}",
+        f"{result.chosen.name}, {tested}, {shown} {asked.keep:g} of the whole vectors' {_measure(result)}, and its own "
+        f"is at least {certificate.low:.3f}. Both hold together, for queries drawn as these were.",
+    )
+    if (found := result.shortlist) is None:
+        return
+    if found.length is None:
+        said = f"no number of rows is certified; that takes {found.needs:,} certifying queries."
+    else:
+        said = (
+            f"the first {found.length:,} rows hold all true neighbours of {100 * found.probability:g} % of the queries "
+            f"(confidence {asked.confidence:g})."
+        )
+    yield Sentence("For rescoring with whole vectors", said)
 
 
-def _remarks(result: Result) -> list[str]:
-    parts, truth, task = result.parts, result.task.truth, result.task
-    units = "queries" if truth.unit == "query" else "pairs"
+def _front(result: Result) -> Table:
+    second = ("second corpus",) if result.chosen.second is not None else ()
+    head = ("code", "bytes", _measure(result), "next best", "lead", "bits above the limit", *second)
+    return Table(head, tuple(_row(result, line) for line in result.front))
+
+
+def _row(result: Result, line: Line) -> tuple[str, ...]:
+    mean, low, _ = result.estimate(line)
+    rival, above = result.runner_up(line), result.above_limit(line)
+    told = ("", "")
+    if rival is not None:
+        other, lead, half = rival
+        told = (other.name, f"{lead:+.3f} ± {half:.3f}{'' if lead > half else ' (noise)'}")
+    name = line.name + (" (chosen)" if line.name == result.chosen.name else "")
+    cells = (name, str(line.bytes), f"{mean:.3f} ± {mean - low:.3f}", *told, "" if above is None else f"{above:.0f}")
+    if line.second is None:
+        return cells
+    beaten = result.loses_elsewhere(line)
+    return (*cells, f"{float(line.second.mean()):.3f}{f', loses to {beaten}' if beaten else ''}")
+
+
+def _second(result: Result) -> Iterator[Sentence]:
+    """Yield what the second corpus says against codes that win at home."""
+    beaten = {line.name: rival for line in result.front if (rival := result.loses_elsewhere(line))}
+    for name, rival in beaten.items():
+        yield Sentence(name, f"is best here, and loses to {rival} on the second corpus by more than noise.")
+
+
+def _families(result: Result) -> Table:
+    names = result.families
+    rows: list[tuple[str | Marked, ...]] = []
+    for best in result.best:
+        cells: list[Marked] = []
+        for family in names:
+            line = next((each for each in result.rivals(best) if each.family == family), None)
+            mark = BEST if line is best else TIED if line and not result.is_behind(line, best) else " "
+            cells.append(Marked("" if line is None else f"{result.estimate(line)[0]:.3f}", mark))
+        rows.append((str(best.budget), *cells))
+    return Table(("bytes given", *names), tuple(rows))
+
+
+def _winners(result: Result) -> Iterator[Sentence]:
+    for family in result.families:
+        mine = [best for best in result.best if best.family == family]
+        clear = [best for best in mine if all(result.is_behind(rival, best) for rival in result.rivals(best))]
+        if mine:
+            beyond = f"; beyond noise at {_listed(clear)}" if clear else ", never beyond noise"
+            yield Sentence(family, f"best at {_listed(mine)} bytes{beyond}.")
+
+
+def _limit(result: Result) -> Iterator[Sentence]:
+    above = result.above_limit(result.chosen)
+    if above is not None:
+        side = "beyond" if above >= 0 else "below"
+        bits = 8 * result.chosen.bytes
+        yield Sentence(result.chosen.name, f"takes {bits:,} bits a vector, {abs(above):,.0f} {side} that limit.")
+
+
+def _rows(result: Result) -> Iterator[Sentence]:
+    parts, task, units = result.parts, result.task, _units(result)
     kind = " that were held out of the rows" if task.held_out else ""
-    said = [
+    yield Sentence(
+        "",
         f"Codes were fitted on {len(parts.fit):,} of {len(task.gallery):,} rows, chosen on {len(parts.choose):,} "
-        f"{units}{kind} and certified on {len(parts.certify):,} others. ± is a 95 % interval over the latter."
-    ]
+        f"{units}{kind} and certified on {len(parts.certify):,} others.",
+    )
     if result.compared < len(task.gallery):
-        said.append(
-            f"The table is of {result.compared:,} rows, which are easier to tell apart than all {len(task.gallery):,}; "
-            "what is said above it, and the shortlist, is of all."
+        yield Sentence(
+            "",
+            f"Codes were compared on {result.compared:,} rows, which are easier to tell apart than all "
+            f"{len(task.gallery):,}; the certificate and the shortlist are of all.",
         )
     if result.by_fit is not None:
         seen, unseen = result.by_fit
-        said.append(f"{truth.measures[0]} among fitted rows alone is {seen:.3f}, among as many unseen {unseen:.3f}.")
-    if result.shortlist is not None:
-        said.append(
-            f"For rescoring with whole vectors: the first {result.shortlist.length:,} rows hold all true neighbours of "
-            f"{result.shortlist.probability:.0%} of the queries (confidence {result.question.confidence:g})."
-        )
-    said += [f"Note: {note}." for note in task.notes]
-    said += [f"Left out: {name}." for name in result.missing]
+        measure = _measure(result)
+        yield Sentence("", f"{measure} among fitted rows alone is {seen:.3f}, among as many unseen {unseen:.3f}.")
+    for note in task.notes:
+        yield Sentence("Note", f"{note}.")
+
+
+def _untested(result: Result) -> Iterator[Sentence]:
     if result.chosen.second is None:
-        said.append("Not tested: any other domain. A code that wins here may lose there; give --second CORPUS.")
-    return said
+        yield Sentence("Another domain", "a code that wins here may lose there; give --second CORPUS.")
+    yield Sentence("Other queries", f"the certificate is of {_units(result)} drawn as yours were, and of these rows.")
+    yield Sentence("An index", "codes were compared with every row; an approximate index loses on top of that.")
+    for name in result.missing:
+        yield Sentence("Left out", f"{name}.")
+
+
+def _measure(result: Result) -> str:
+    return result.task.truth.measures[0]
+
+
+def _units(result: Result) -> str:
+    return "queries" if result.task.truth.unit == "query" else "pairs"
+
+
+def _listed(lines: Iterable[Line]) -> str:
+    """Return the bytes of one line or more in words."""
+    *first, last = (str(line.budget) for line in lines)
+    return f"{', '.join(first)} and {last}" if first else last

@@ -28,7 +28,7 @@ def test_what_needs_neither_torch_nor_lightning(words: list[str]) -> None:
     [
         (
             ["fitt"],
-            "`COMMAND` must be one of fit, validate, test, predict, compare, score, shrink, export, landscape, "
+            "`COMMAND` must be one of fit, validate, test, predict, compare, score, shrink, load, export, landscape, "
             "recipes; got 'fitt'; did you mean 'fit'?",
         ),
         (["recipes", "digitz"], "got 'digitz'; did you mean 'digits'?"),

@@ -199,6 +199,10 @@ def test_files_of_unknown_layout_are_refused(tmp_path: Path, after: Arrays, caps
     )
     (tmp_path / "rows.csv").write_text("1,2\n")
     assert "must end in .npy, .npz, .safetensors, .parquet; got rows.csv" in refused([tmp_path / "rows.csv"], capsys)
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "0", "text": "a"}\n')
+    for words in ([], ["--qrels", tmp_path / "rows.csv"]):
+        said = refused([tmp_path / "corpus.jsonl", tmp_path / "rows.csv", *words], capsys)
+        assert "corpus.jsonl: write its rows to a .parquet file with their vectors as column embedding (embed" in said
     assert "must exist; there is none at" in refused([tmp_path / "nowhere.npz"], capsys)
     assert "must be one file with everything, two (gallery, query), or four" in refused(["a.npy"] * 3, capsys)
     assert "either as FILE... or with --gallery, --gallery-labels, --query and --query-labels, not both" in refused(
@@ -249,6 +253,32 @@ def test_a_beir_folder_judges_vectors_and_is_none_itself(
     assert (
         f"or a BEIR folder with qrels/test.tsv; '{folder}' has none. Name one of its files: {folder}/qrels/dev" in said
     )
+
+
+def test_the_ids_of_a_beir_folder_may_stand_in_any_column(
+    tmp_path: Path, after: Arrays, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "scifact"
+    (folder / "qrels").mkdir(parents=True)
+    judged = "".join(f"q{query}\td{query + 3}\t1\n" for query in range(150))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    sides = {"gallery": "d", "query": "q"}
+    for side, letter in sides.items():
+        rows = len(after[side])
+        ids = {"id": range(rows), "key": [f"{letter}{row}" for row in range(rows)]}
+        parquet.write_table(pa.table({"embedding": after[side].tolist(), **ids}), tmp_path / f"{side}.parquet")
+    words = [*(tmp_path / f"{side}.parquet" for side in sides), "--qrels", folder, "--dims", "2"]
+    main(["score", *map(str, words), "--ids", "key"])
+    by_key = capsys.readouterr().out
+    assert "nDCG@10" in by_key
+    assert "150 of 150 ids are unknown: 'q0', 'q1', 'q10', ..., and the embeddings have 0, 1, 2" in refused(
+        words, capsys
+    )
+
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged.translate({100: "", 113: ""}))
+    main(["score", *map(str, words)])
+    assert capsys.readouterr().out == by_key
 
 
 def test_an_error_names_the_option_that_was_given(

@@ -89,7 +89,7 @@ def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows[7, 3] = np.nan
     np.save("broken.npy", rows)
     given = ("rows.npy", "--queries", "query.npy", "--out", "out")
-    assert "`--keep` must lie between 0 and 1" in refused(capsys, *given, "--keep", "1.5")
+    assert "`--keep` must be a share above 0 and at most 1" in refused(capsys, *given, "--keep", "1.5")
     assert "`--budget` must be at least 1 byte" in refused(capsys, *given, "--budget", "0")
     assert "`--budget` must be at least 2 bytes" in refused(capsys, *given, "--budget", "1")
     assert "at least 512 rows" in refused(capsys, "few.npy", "--queries", "query.npy", "--out", "out")
@@ -101,6 +101,7 @@ def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path("out").exists()
     said = refused(capsys, *given, "--keep", "0.9999")
     assert "the best, transform-16 of 16 bytes, keeps 0.9" in said
+    assert "does not show 1 with confidence 0.95" in refused(capsys, *given, "--keep", "1")
     assert "unfinished run of other" in refused(capsys, *given, "--seed", "1")
 
 

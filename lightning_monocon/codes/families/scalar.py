@@ -29,7 +29,9 @@ Rotation = Literal["none", "random", "itq"]
 Step = Literal["common", "own"]
 """Whether all numbers share their levels, or each has its own."""
 Levels = Literal["uniform", "lloyd-max"]
-"""Levels at equal distances between the extremes, or those of least squared error."""
+"""Levels at equal distances between the extremes, or those of least squared error.
+
+With 8 bits and one common step, uniform levels are the multiples of the step by -128 to 127."""
 
 _ITQ_ROUNDS = 50  # Gong and Lazebnik 2011, section 3.2
 
@@ -148,8 +150,20 @@ def _quantiser(coordinates: Tensor, options: ScalarOptions) -> Quantiser:
     columns = coordinates.reshape(-1, 1) if options.step == "common" else coordinates
     bits = torch.full((columns.shape[1],), options.bits)
     if options.levels == "uniform":
-        low, high = columns.amin(0)[:, None], columns.amax(0)[:, None]
-        levels = (low + (high - low) * torch.linspace(0, 1, 2**options.bits, dtype=torch.float64)).float()
+        levels = _uniform(columns, options)
     else:
         levels = lloyd_max(columns, bits)
     return LevelQuantiser(bits.expand(width).clone(), levels.expand(width, -1).clone())
+
+
+def _uniform(columns: Tensor, options: ScalarOptions) -> Tensor:
+    """Return levels at equal distances ``(k, levels)``; with one common step of 8 bits they are its multiples.
+
+    Zero is a level then, so the bytes as signed numbers have the cosines of what they stand for: stores rank them.
+    """
+    count = 2**options.bits
+    if options.step == "common" and options.bits == 8:
+        step = columns.abs().amax() / (count // 2 - 1)
+        return (step * torch.arange(-count // 2, count // 2, dtype=torch.float64)).float()[None]
+    low, high = columns.amin(0)[:, None], columns.amax(0)[:, None]
+    return (low + (high - low) * torch.linspace(0, 1, count, dtype=torch.float64)).float()

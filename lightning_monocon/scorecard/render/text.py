@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Print the outline of a scorecard as text for a terminal, and as Markdown or HTML from a template."""
+"""Print the outline of a report as text for a terminal, and as Markdown or HTML from a template."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textwrap import TextWrapper
 from typing import TYPE_CHECKING
 
 from lightning_monocon.scorecard.card import Scorecard
-from lightning_monocon.scorecard.render.outline import Section, outline
+from lightning_monocon.scorecard.render.outline import Outline, Section, outline
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -21,7 +21,11 @@ _COLUMNS = 110
 
 def as_text(card: Scorecard) -> str:
     """Return the whole scorecard for a terminal, which shows no figures."""
-    report = outline(card)
+    return text(outline(card))
+
+
+def text(report: Outline) -> str:
+    """Return a report for a terminal, which shows no figures."""
     summary = [_wrapped(str(sentence)) for sentence in report.summary]
     origin = "\n".join(_wrapped(f"{name}: {value}", hang=4) for name, value in report.origin)
     parts = [report.title, *summary, origin, *map(_section, report.sections)]
@@ -30,7 +34,7 @@ def as_text(card: Scorecard) -> str:
 
 def _section(section: Section) -> str:
     said = [str(sentence) for sentence in (section.intro, *section.sentences) if sentence]
-    lines = [section.title, *(_wrapped(text, indent=2, hang=4) for text in said)]
+    lines = [section.title, *(_wrapped(sentence, indent=2, hang=4) for sentence in said)]
     return "\n\n".join(["\n".join(lines), *(table.as_text() for table in section.tables)])
 
 
@@ -47,7 +51,12 @@ def as_markdown(card: Scorecard, figures: Iterable[str] = ()) -> str:
         card: The scorecard.
         figures: File names of the figures that lie beside it.
     """
-    return template("card.md.jinja").render(report=outline(card, figures))
+    return markdown(outline(card, figures))
+
+
+def markdown(report: Outline) -> str:
+    """Return a report as Markdown."""
+    return template("card.md.jinja").render(report=report)
 
 
 @cache

@@ -78,7 +78,7 @@ class FileRows:
 
     def files(self) -> list[FileRows]:
         """Return each file as a source of its own, whose blocks have the dtype of all."""
-        found = [copy(self) for _ in self._paths]
+        found: list[FileRows] = [copy(self) for _ in self._paths]
         for number, file in enumerate(found):
             part = slice(number, number + 1)
             file._paths, file._names = (self._paths[number].absolute(),), self._names[part]

@@ -46,15 +46,18 @@ class Survey(NamedTuple):
 def survey(source: RowSource, groups: int) -> Survey:
     """Return moments and keys of a gallery, as `grouped_moments`, `tie_keys` and `direction_keys` do of its rows."""
     streams = [MomentStream(source.width) for _ in range(groups)]
-    ties, directions, sample = [], [], Sample()
+    # made before the first block: small tensors that stay between large ones that go split the heap into holes, which
+    # no later block fits into and which are never given back
+    ties, directions = torch.empty(2, source.length, dtype=torch.int64)
+    sample, start = Sample(), 0
     for block in blocks_of(source):
         numbers = group_numbers(block, groups, normalize=True)
         for group, stream in enumerate(streams):
             stream.add(block[numbers == group])
-        ties.append(tie_keys(block))
-        directions.append(direction_keys(block))
-        sample = sample.with_rows(block, directions[-1])
-    return Survey([stream.result() for stream in streams], torch.cat(ties), torch.cat(directions), sample)
+        own = slice(start, start + len(block))
+        ties[own], directions[own] = tie_keys(block), direction_keys(block)
+        sample, start = sample.with_rows(block, directions[own]), own.stop
+    return Survey([stream.result() for stream in streams], ties, directions, sample)
 
 
 def largest_coordinates(source: RowSource, axes: PrincipalComponents, dim: int) -> Tensor:
@@ -101,7 +104,8 @@ def nearest_rows(
             for form, stream in zip(search.cut(block), line, strict=True):
                 stream.add(form, own)
         start += len(block)
-    return [[_rows(stream.result(), ties) for stream in line] for line in streams]
+    # each stream is let go with its result: of 10 000 queries all of them hold half a gigabyte
+    return [[_rows(line.pop(0).result(), ties) for _ in range(len(line))] for line in streams]
 
 
 def _rows(found: Neighbours, ties: Ties) -> Neighbours:

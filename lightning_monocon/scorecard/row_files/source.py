@@ -73,19 +73,20 @@ def blocks_of(source: RowSource) -> Iterator[Tensor]:
     Raises:
         ValueError: If a piece has another width, or a row is not finite; the message names file and row.
     """
-    held: list[Tensor] = []
+    block, filled = torch.empty(0), 0
     for piece in source.pieces():
-        held.append(_checked(piece, source.width).to(source.dtype))
-        if sum(map(len, held)) < BLOCK:
-            continue
-        *full, rest = torch.split(torch.cat(held), BLOCK)
-        if len(rest) == BLOCK:
-            full, rest = [*full, rest], rest[:0]
-        held = [rest.clone()]  # not a view, which would keep the blocks
-        yield from full
-    rest = torch.cat(held) if held else torch.empty(0)
-    if len(rest):
-        yield rest
+        rows = _checked(piece, source.width)
+        while len(rows):
+            if not filled:  # not the last block again, which a caller may keep
+                block = torch.empty(BLOCK, source.width, dtype=source.dtype)
+            part = rows[: BLOCK - filled]
+            block[filled : filled + len(part)] = part
+            filled, rows = filled + len(part), rows[len(part) :]
+            if filled == BLOCK:
+                yield block
+                filled = 0
+    if filled:
+        yield block[:filled]
 
 
 def whole_of(source: RowSource) -> Tensor:

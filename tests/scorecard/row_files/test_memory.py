@@ -41,3 +41,38 @@ def test_memory_grows_by_a_few_numbers_a_row(tmp_path: Path) -> None:
     small, large = map(int, done.stdout.split())
     held = 60_000 * 256 * 4 / 1024  # KiB that the further rows take
     assert large - small < held / 2
+
+
+SURVEY = """
+from collections.abc import Iterator
+
+import torch
+from lightning_monocon.scorecard.row_files.passes import survey
+from lightning_monocon.scorecard.row_files.source import Piece
+
+
+class Watched:
+    # rows that come from nowhere, and the memory of no file in kB before each piece of them
+
+    length, width, dtype, has_ids, named = 240_000, 384, torch.float32, False, False
+    anonymous = []
+
+    def pieces(self) -> Iterator[Piece]:
+        for start in range(0, self.length, 5_000):
+            lines = open("/proc/self/status").read().splitlines()
+            self.anonymous += [int(line.split()[1]) for line in lines if line.startswith("RssAnon")]
+            yield Piece("", start, torch.randn(5_000, self.width))
+
+
+rows = Watched()
+survey(rows, 10)
+print(max(rows.anonymous[:16]), max(rows.anonymous))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_is_kept_leaves_no_holes_in_the_heap() -> None:
+    done = subprocess.run([sys.executable, "-c", SURVEY], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    third, whole = map(int, done.stdout.split())
+    held = 160_000 * 384 * 4 / 1024  # kB of the other two thirds; holes took half of it
+    assert whole - third < held / 4

@@ -9,7 +9,7 @@ from helpers.row_pieces import InMemory
 from torch import Tensor
 
 from lightning_monocon.functional.jackknife import grouped_moments
-from lightning_monocon.functional.moments import merge_all
+from lightning_monocon.functional.moments import MomentStream, merge_all, moments
 from lightning_monocon.functional.quantisation import fit_quantiser
 from lightning_monocon.functional.row_keys import direction_keys
 from lightning_monocon.functional.spectrum import components_from_moments
@@ -49,6 +49,17 @@ def test_the_first_pass_equals_the_gallery_in_memory(gallery: Tensor) -> None:
     torch.testing.assert_close(found.ties, tie_keys(gallery), rtol=0, atol=0)
     torch.testing.assert_close(found.directions, direction_keys(gallery), rtol=0, atol=0)
     assert len(found.directions.unique()) == 5000 - 400
+
+
+def test_moments_of_blocks_of_any_length_and_precision(gallery: Tensor) -> None:
+    rows = gallery.double() / 3  # no float32 numbers
+    rows[:3000] = rows[:3000].float()
+    found = MomentStream(12)
+    for start, end in ((0, 2), (2, 1500), (1500, 3000), (3000, 5000)):  # a tile has 4096 rows
+        found.add(rows[start:end].to(torch.float32 if end <= 3000 else torch.float64))
+        found.result()  # takes nothing away
+    for value, other in zip(found.result(), moments(rows), strict=True):
+        torch.testing.assert_close(value, other, rtol=0, atol=0)
 
 
 def test_the_nearest_rows_equal_those_in_memory(gallery: Tensor, query: Tensor) -> None:

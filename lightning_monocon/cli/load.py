@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run `monocon load`: put codes into a store and check that it ranks them as their codec does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jsonargparse import Namespace
+
+from lightning_monocon.cli.config import refusing
+from lightning_monocon.cli.options import CommandParser
+
+if TYPE_CHECKING:
+    from lightning_monocon.stores import Bundle, Report
+
+_MORE = """\
+OUT is a folder that `monocon shrink --out` wrote. URL is one of
+
+    postgresql://USER:PASSWORD@HOST/DATABASE    PostgreSQL with pgvector
+    sqlite:///FILE                              SQLite with sqlite-vec
+
+All rows are written in one transaction, with the stamp of their space. Then
+queries are asked of the store, and the command fails if a row that it finds
+differs from the codec's own ranking by more than rounding. Without --queries
+those are asked on which the code was certified.
+"""
+
+
+def run(args: Sequence[str]) -> None:
+    """Run the command; exit with status 2 if an option does not fit, and with 1 if the check fails."""
+    options, _ = parser().parse(args[1:])
+    with refusing():
+        report = loaded(options)
+    if not report.passed:
+        raise SystemExit(
+            f"monocon load: {report.wrong} of {report.queries} queries are not answered as by the codec: "
+            f"{report.example}."
+        )
+
+
+def loaded(options: Namespace) -> Report:
+    """Load the codes unless only the check is asked for, check them and print what was found."""
+    from lightning_monocon.stores import Collection, check, load, open_store, read_bundle
+
+    bundle = read_bundle(options.out)
+    queries, nearest = _queries(options, bundle)
+    store = open_store(options.into, options.name)
+    try:
+        begun = time.perf_counter()
+        if options.check_only:
+            collection = Collection(store, bundle.codec, bundle.stamp)
+        else:
+            collection = load(bundle, store, index=not options.no_index)
+            print(f"{len(bundle)} rows of {bundle.codec.name} in {time.perf_counter() - begun:.1f} s.")
+        report = check(collection, bundle, queries, nearest, options.k, options.shortlist)
+    finally:
+        store.close()
+    print(_told(report))
+    return report
+
+
+def _queries(options: Namespace, bundle: Bundle) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the queries to ask, and the ids of their true neighbours if they are known."""
+    if options.queries is not None:
+        from lightning_monocon.scorecard.known_files import source_of
+        from lightning_monocon.scorecard.row_files.source import whole_of
+
+        return whole_of(source_of(options.queries, ""))[: options.checks].float().numpy(), None
+    if bundle.queries is None:
+        raise ValueError(f"`--queries` must be given, because {options.out} holds none; give a file of embeddings.")
+    nearest = None if bundle.nearest is None else bundle.nearest[: options.checks]
+    return bundle.queries[: options.checks], nearest
+
+
+def _told(report: Report) -> str:
+    lines = [
+        f"{report.queries} queries, {report.k} rows each: {report.queries - report.wrong} ranked as the codec ranks.",
+        f"Of the codec's own {report.k} nearest rows the store finds {report.overlap:.3f} exactly and "
+        f"{report.through_index:.3f} as it is asked.",
+        f"{report.bytes_per_row:.0f} bytes a row as the store counts them, index included; "
+        f"{report.query_ms:.1f} ms a query.",
+    ]
+    if report.recall is not None:
+        lines.insert(2, f"Of the true {report.k} nearest rows by whole vectors it finds {report.recall:.3f}.")
+    return "\n".join(lines)
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    found = CommandParser(
+        "load",
+        usage="OUT --into URL [OPTIONS]",
+        about="Put codes into a store, and check that it ranks them as their codec does.",
+        more=_MORE,
+        paths=("out", "queries"),
+    )
+    add = found.add_argument
+    add("out", metavar="OUT", type=str, help="Folder of codec, codes and ids.")
+    add("--into", type=str, required=True, help="Address of the store.")
+    add("--name", type=str, default="documents", help="Its table or collection.")
+    add("--queries", type=str, help="Embeddings to check with.")
+    add("--checks", type=int, default=200, help="Queries that are asked at most.")
+    add("--k", type=int, default=10, help="Rows that each query asks for.")
+    add("--shortlist", type=int, default=200, help="Rows that are scored again where the store ranks by bits.")
+    add("--no-index", action="store_true", help="Build no graph index.")
+    add("--check-only", action="store_true", help="Check what was loaded before.")
+    return found

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choose the code that answers the question, and certify it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth, Truth
+from lightning_monocon.shrink.certificate import Certificate, certify
+from lightning_monocon.shrink.result import Line
+from lightning_monocon.shrink.split import Parts
+
+if TYPE_CHECKING:
+    from lightning_monocon.shrink.run import Question
+
+
+def chosen(
+    best: Sequence[Line], whole: Tensor, truth: Truth, parts: Parts, question: Question
+) -> tuple[Line, Certificate]:
+    """Return the smallest code that is shown to keep enough, or the best of those that fit the budget.
+
+    Args:
+        best: The best code of each budget, chosen without the certifying queries.
+        whole: ``(U,)`` quality of the whole vectors.
+        truth: What the quality was measured by.
+        parts: Which queries certify.
+        question: What is asked.
+
+    Raises:
+        ValueError: If no code is shown to keep enough, and no budget was given.
+    """
+    tested = sorted(best, key=lambda line: -line.budget)
+    if question.budget is not None:
+        tested = [max(best, key=lambda line: line.quality)]
+    certificate = certify(
+        [line.values[parts.certify].double().numpy() for line in tested],
+        whole[parts.certify].double().numpy(),
+        question.keep,
+        question.confidence,
+        bounded=not isinstance(truth, GradedTruth),
+        whole_is_perfect=isinstance(truth, NeighbourTruth) and bool((whole == 1).all()),
+    )
+    if certificate.passed or question.budget is not None:
+        return tested[max(certificate.passed - 1, 0)], certificate
+    raise ValueError(_unreachable(tested, whole[parts.certify], parts, question))
+
+
+def _unreachable(tested: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> str:
+    top = max(tested, key=lambda line: line.quality)
+    share = float(top.values[parts.certify].mean() / whole.mean())
+    return (
+        f"`--keep` must be within reach of a code; the best, {top.name} of {top.bytes} bytes, keeps {share:.3f} of the "
+        f"whole vectors' quality on {len(whole)} certifying units, which does not show {question.keep:g} with "
+        f"confidence {question.confidence:g}. Ask for less, or give more queries; judged codes are kept for that."
+    )

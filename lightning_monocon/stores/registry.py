@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open the store that an address names."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+
+from lightning_monocon.stores.address import shown
+from lightning_monocon.stores.store import Store
+
+SCHEMES = ("postgresql://", "sqlite:///")
+"""Beginnings of the addresses that are known."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
+
+
+def open_store(address: str, name: str = "documents") -> Store:
+    """Open a store.
+
+    Args:
+        address: ``postgresql://USER:PASSWORD@HOST/DATABASE`` or ``sqlite:///FILE``.
+        name: Its table or collection.
+
+    Raises:
+        ConnectionError: If a server does not answer or refuses.
+        ImportError: If a package is missing.
+        ValueError: If the address or the name is not one.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"`--name` must be letters, digits and underscores, at most 48 and no digit first; got {name!r}."
+        )
+    if address.startswith(("postgresql://", "postgres://")):
+        _need("psycopg", "postgresql", "pgvector")
+        from lightning_monocon.stores.pgvector import PgvectorStore
+
+        return PgvectorStore(address, name)
+    if address.startswith("sqlite:///"):
+        from lightning_monocon.stores.sqlite import SqliteStore
+
+        return SqliteStore(address.removeprefix("sqlite:///"), name)
+    raise ValueError(f"`--into` must begin with one of {', '.join(SCHEMES)}; got {shown(address)}.")
+
+
+def _need(package: str, scheme: str, extra: str) -> None:
+    if find_spec(package) is None:
+        raise ImportError(f"`--into {scheme}://...` needs {package}: pip install 'lightning-monocon[{extra}]'.")
