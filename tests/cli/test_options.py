@@ -185,7 +185,7 @@ def _at_home(value: Any) -> Any:
         ("compare", ["--jobs", "-1"], "`--jobs` must be a number of runs, or 0 for one per core; got -1."),
         ("score", ["--basline", "x"], "`--basline` is not an option of `monocon score`; did you mean `--baseline`?"),
         ("score", ["--dims"], "argument --dims: expected at least one argument; `monocon score --help` lists the"),
-        ("export", ["--dtype", "int4"], "`dtype` must be one of 'float32', 'int8', 'binary'; got 'int4'"),
+        ("export", ["--dtype", "int4"], "`dtype` must be one of 'float32', 'int8', 'binary' or null; got 'int4'"),
         ("export", ["--dim", "many"], "`dim` must be int or float; got 'many'"),
         ("export", ["--forms", "onix"], "`forms` must be one of 'onnx', 'pt2', 'sentence-transformers'; got 'onix'"),
         ("export", ["--model.lr", "1"], "`--model.lr` is not an option of `monocon export`; `monocon export --help`"),

@@ -95,6 +95,7 @@ def equal_rates(variances: Tensor, groups: int, bits: float) -> list[int]:
     return [*cuts, count]
 
 
+@torch.enable_grad()
 def distilled(
     quantiser: ProductQuantiser, space: Space, sample: Tensor, generator: torch.Generator
 ) -> ProductQuantiser:
