@@ -186,7 +186,7 @@ def _at_home(value: Any) -> Any:
         ("score", ["--basline", "x"], "`--basline` is not an option of `monocon score`; did you mean `--baseline`?"),
         ("score", ["--dims"], "argument --dims: expected at least one argument; `monocon score --help` lists the"),
         ("export", ["--dtype", "int4"], "`dtype` must be one of 'float32', 'int8', 'binary' or null; got 'int4'"),
-        ("export", ["--dim", "many"], "`dim` must be int or float; got 'many'"),
+        ("export", ["--dim", "many"], "`dim` must be int or float or null; got 'many'"),
         ("export", ["--forms", "onix"], "`forms` must be one of 'onnx', 'pt2', 'sentence-transformers'; got 'onix'"),
         ("export", ["--model.lr", "1"], "`--model.lr` is not an option of `monocon export`; `monocon export --help`"),
         ("export", ["--vector"], "`--vector` is not an option of `monocon export`; did you mean `--vectors`?"),
