@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from lightning_monocon.shrink.rows import Rows, StoredRows
 
 if TYPE_CHECKING:
     from ray import ObjectRef
+    from ray.data.block import DataBatch
 
 
 class _Work(NamedTuple):
@@ -85,7 +86,7 @@ def _files(rows: StoredRows) -> list[StoredRows]:
     return [StoredRows(file, mask.clone()) for file, mask in zip(files, kept, strict=True)]
 
 
-def _mapped(batch: Any, work: ObjectRef[_Work]) -> Iterator[dict[str, np.ndarray]]:
+def _mapped(batch: DataBatch, work: ObjectRef[_Work]) -> Iterator[dict[str, np.ndarray]]:
     """Map the files whose numbers ``(n,)`` are in ``batch["item"]``; what Ray runs elsewhere."""
     import ray
 

@@ -82,8 +82,7 @@ def shrink(
     parts = split(len(task.gallery), task.truth.units, question.seed)
     fitting = fitting_rows(task.gallery, parts.fit, question.seed, engine)
     tried, missing = candidates(task.gallery.shape[1], fitting.count)
-    if question.budget is not None:
-        tried = _within(tried, question.budget)
+    tried = _within(tried, question.budget)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
     unseen = task.gallery[unseen_rows(parts, len(task.gallery))]
     variances = _variances(unseen, fitting)
@@ -91,12 +90,10 @@ def shrink(
     few = task if len(task.gallery) <= CHOOSING_ROWS else task.sampled(CHOOSING_ROWS, question.seed)
     whole, lines = _judged(few, second, tried, fitting, kept, parts, unseen)
 
-    tested = [line for line in lines if line.best]
-    everything = AllRows(task, fitting, kept, engine)
+    best, everything = [line for line in lines if line.best], AllRows(task, fitting, kept, engine)
     if few is not task:
-        tested = _tested(everything, tested, whole, parts, question)
-        whole = everything.whole()
-    line, certificate = chosen(tested, whole, task.truth, parts, question)
+        best, whole = _tested(everything, best, whole, parts, question), everything.whole()
+    line, certificate = chosen(best, whole, task.truth, parts, question)
     codec = line.codec(fitting)
     codes = encoded(codec, task.gallery) if few is task else everything.codes(codec)
     result = Result(
@@ -116,8 +113,8 @@ def shrink(
     return result, codec, codes
 
 
-def _within(tried: Sequence[Candidate], budget: int) -> list[Candidate]:
-    found = [candidate for candidate in tried if candidate.bytes <= budget]
+def _within(tried: Sequence[Candidate], budget: int | None) -> list[Candidate]:
+    found = [candidate for candidate in tried if budget is None or candidate.bytes <= budget]
     if not found:
         least = min(candidate.bytes for candidate in tried)
         raise ValueError(f"`--budget` must be at least {least} bytes, which the smallest code takes; got {budget}.")

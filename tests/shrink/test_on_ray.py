@@ -90,7 +90,7 @@ def test_the_bytes_are_those_of_one_process_although_a_worker_is_killed(
     assert torch.equal(codes, encoded_file(codec, stored, tmp_path / "here.npy"))
 
     # the command as a whole
-    monkeypatch.setattr("lightning_monocon.shrink.candidates.BUDGETS", (2, 8))
+    monkeypatch.setattr("lightning_monocon.codes.candidates.BUDGETS", (2, 8))
     monkeypatch.setattr(gallery_rows, "HELD_NUMBERS", 0)
     monkeypatch.setattr(run, "CHOOSING_ROWS", 600)
     words = ("shrink", str(tmp_path), "--keep", "0.5", "--out")

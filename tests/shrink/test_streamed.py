@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ids = ["row 5", "row 1003", *(f"query {place}" for place in range(398))]
     written(tmp_path / "query.parquet", rows[1000:], id=ids, label=np.arange(400) % 4)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lightning_monocon.shrink.candidates.BUDGETS", (2, 4, 8))
+    monkeypatch.setattr("lightning_monocon.codes.candidates.BUDGETS", (2, 4, 8))
     monkeypatch.setattr(run, "candidates", partial(candidates, families=FAMILIES[:1] + FAMILIES[2:5]))
     return tmp_path
 
