@@ -8,7 +8,7 @@ one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -209,7 +209,8 @@ def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, error: flo
     """
     if not isinstance(task.truth, NeighbourTruth):
         return None
-    counts = shortlists(task, codec, codes, task.truth.nearest)[parts.certify]
+    asked = replace(task, query=task.query[parts.certify])
+    counts = shortlists(asked, codec, codes, task.truth.nearest[parts.certify])
     length = quantile_high(counts.double().numpy(), SHORTLIST, error)
     return Shortlist(None if length is None else int(length), SHORTLIST, fewest_values(SHORTLIST, error))
 
