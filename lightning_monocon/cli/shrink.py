@@ -14,12 +14,13 @@ from lightning_monocon.cli.options import CommandParser
 from lightning_monocon.runs.scratch import check_folder
 
 if TYPE_CHECKING:
+    from lightning_monocon.shrink.engine import Engine
     from lightning_monocon.shrink.task import Answers
 
 _MORE = """\
 VECTORS is a file (.npy, .npz, .safetensors or .parquet), a folder or a glob of
 them, or several .parquet or .safetensors files; an array or column is named at
-the end, such as 'shards/*.parquet:vector'. All rows are held in memory.
+the end, such as 'shards/*.parquet:vector'. Large galleries stay in their files.
 
 Without --qrels, --labels or --pairs, a code should keep the ten nearest rows
 that an exact search over whole vectors finds. Without --queries some rows are
@@ -49,6 +50,7 @@ def shrunk(options: Namespace) -> str:
         raise ValueError(f"`--{answers[0]}` and `--{answers[1]}` must not be given together; ask for one at a time.")
     out = Path(options.out)
     check_folder("--out", out)
+    engine = _engine(options.engine)
     from lightning_monocon.shrink import Question, read_task, second_task, shrink
     from lightning_monocon.shrink.parts import remove
     from lightning_monocon.shrink.text import as_text
@@ -59,7 +61,7 @@ def shrunk(options: Namespace) -> str:
     file = options[kind] if kind in ("qrels", "pairs") else None
     task = read_task(options.vectors, options.queries, kind, file, options.ids or "", question.seed)
     second = None if options.second is None else second_task(options.second, task.gallery.shape[1], question.seed)
-    result, codec, codes = shrink(task, question, out, second)
+    result, codec, codes = shrink(task, question, out, second, engine)
     write(out, result, codec, codes)
     remove(out)
     return as_text(result)
@@ -86,5 +88,16 @@ def parser() -> CommandParser:
     add("--budget", type=int, help="Bytes of a vector at most: the best code that fits.")
     add("--confidence", type=float, default=0.95, help="Confidence of the certificate.")
     add("--second", type=str, help="Vectors of another domain, on which all codes are judged too.")
+    add("--engine", choices=("ray",), help="Fit and encode large files on a Ray cluster (extra ray).")
     add("--seed", type=int, default=0, help="Decides the parts and the fits.")
     return found
+
+
+def _engine(name: str | None) -> Engine:
+    from lightning_monocon.shrink.engine import in_process
+    from lightning_monocon.shrink.on_ray import check_ray, on_ray
+
+    if name is None:
+        return in_process
+    check_ray()
+    return on_ray

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.codes import Codec
-from lightning_monocon.functional.streamed_neighbours import NeighbourStream
 from lightning_monocon.scorecard.row_files.source import BLOCK
-from lightning_monocon.scorecard.truths import Found, GradedTruth
+from lightning_monocon.scorecard.truths import Found, GradedTruth, NeighbourTruth
+from lightning_monocon.shrink.rows import Rows, blocks
 from lightning_monocon.shrink.task import Task
 
 
-def encoded(codec: Codec, rows: Tensor) -> Tensor:
+def encoded(codec: Codec, rows: Rows) -> Tensor:
     """Return the codes ``(N, bytes)`` of rows ``(N, D)``, block by block."""
-    return torch.cat([codec.encode(block) for block in torch.split(rows, BLOCK)])
+    return torch.cat([codec.encode(block) for block in blocks(rows)])
 
 
 def qualities(task: Task, codec: Codec | None, codes: Tensor | None = None) -> Tensor:
@@ -37,8 +37,14 @@ def qualities(task: Task, codec: Codec | None, codes: Tensor | None = None) -> T
         rows = torch.cat([query[truth.left], other[truth.right]])
         moved = GradedTruth(truth.name, pairs, pairs + len(pairs), truth.scores)
         return moved.judge(Found(rows[:0], rows))[truth.measures[0]]
-    nearest = _nearest(task, _decoded(task, codec, codes), query, truth.depth(len(task.gallery)))
-    return truth.judge(Found(task.gallery[:0], query, nearest=nearest))[truth.measures[0]]
+    if isinstance(truth, NeighbourTruth):
+        if codec is None:  # these neighbours are those of whole vectors
+            return torch.ones(truth.units, dtype=torch.float64)
+        depth = truth.nearest.shape[1]  # the first measure needs no more
+    else:
+        depth = truth.depth(len(task.gallery))
+    nearest = task.nearest(_decoded(task, codec, codes), query, depth).indices
+    return truth.judge(Found(query[:0], query, nearest=nearest))[truth.measures[0]]
 
 
 def shortlists(task: Task, codec: Codec, codes: Tensor, nearest: Tensor) -> Tensor:
@@ -65,18 +71,7 @@ def shortlists(task: Task, codec: Codec, codes: Tensor, nearest: Tensor) -> Tens
 
 def _decoded(task: Task, codec: Codec | None, codes: Tensor | None) -> Iterator[Tensor]:
     if codec is None or codes is None:
-        yield from torch.split(task.gallery, BLOCK)
+        yield from blocks(task.gallery)
         return
     for block in torch.split(codes, BLOCK):
         yield codec.decode(block)
-
-
-def _nearest(task: Task, blocks: Iterator[Tensor], query: Tensor, depth: int) -> Tensor:
-    ties = task.ties
-    places = torch.empty_like(ties.order)
-    places[ties.order] = torch.arange(len(places))
-    stream, start = NeighbourStream(query, depth, "cosine", ties.first), 0
-    for block in blocks:
-        stream.add(block, places[start : start + len(block)])
-        start += len(block)
-    return ties.order[stream.result().indices]

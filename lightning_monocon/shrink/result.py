@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
+from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.functional.rate_distortion import rate_distortion
 from lightning_monocon.shrink.candidates import Candidate
 from lightning_monocon.shrink.certificate import Certificate
@@ -71,6 +72,10 @@ class Line:
         """Bytes that the code was given; codes of one budget are rivals."""
         return self.candidate.bytes
 
+    def codec(self, rows: FittingRows) -> Codec:
+        """Return the code itself, fitted once more."""
+        return next(codec for codec in self.candidate.fitted(rows) if codec.name == self.name)
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -87,6 +92,7 @@ class Result:
         shortlist: Rows that a search must return; None without true neighbours.
         by_fit: Its quality among the rows that it was fitted on, and among as many others; None without neighbours.
         missing: Codes that were left out, and why.
+        compared: Rows on which all codes were compared; fewer than the gallery's if that is large.
         variances: ``(D,)`` variances of the rows on which the codes' errors were measured.
     """
 
@@ -100,6 +106,7 @@ class Result:
     shortlist: Shortlist | None
     by_fit: tuple[float, float] | None
     missing: tuple[str, ...]
+    compared: int
     variances: Tensor
 
     @property
@@ -188,7 +195,12 @@ class Result:
             "front": [self._plain(line) for line in self.front],
             "codes": [self._plain(line) for line in self.lines],
             "second": self._second(),
-            "rows": {"gallery": len(self.task.gallery), "fit": len(self.parts.fit), "bytes_per_vector": width},
+            "rows": {
+                "gallery": len(self.task.gallery),
+                "compared": self.compared,
+                "fit": len(self.parts.fit),
+                "bytes_per_vector": width,
+            },
             "units": {"unit": truth.unit, "choose": len(self.parts.choose), "certify": len(self.parts.certify)},
             "notes": [*self.task.notes, *(f"left out: {name}" for name in self.missing)],
             "seed": question.seed,

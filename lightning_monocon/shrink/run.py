@@ -8,7 +8,7 @@ one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,9 +19,11 @@ from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.error import squared_error
 from lightning_monocon.functional.spectrum import explained_variance
 from lightning_monocon.scorecard.truths import NeighbourTruth
+from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
 from lightning_monocon.shrink.candidates import Candidate, candidates
 from lightning_monocon.shrink.certificate import fewest_values, quantile_high
 from lightning_monocon.shrink.choice import chosen
+from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
 from lightning_monocon.shrink.parts import JudgedCodes
 from lightning_monocon.shrink.result import Line, Result, Shortlist
@@ -61,7 +63,9 @@ class Question:
             raise ValueError(f"`--budget` must be at least 1 byte; got {self.budget}.")
 
 
-def shrink(task: Task, question: Question, out: Path, second: Task | None = None) -> tuple[Result, Codec, Tensor]:
+def shrink(
+    task: Task, question: Question, out: Path, second: Task | None = None, engine: Engine = in_process
+) -> tuple[Result, Codec, Tensor]:
     """Return the answer, the code that was chosen, and the codes ``(N, bytes)`` of all rows.
 
     Args:
@@ -69,25 +73,29 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
         question: What is asked.
         out: Folder in which judged codes are kept until the caller has written the result.
         second: A second corpus.
+        engine: Where rows are fitted on and encoded.
 
     Raises:
         FileExistsError: If the folder holds something else.
         ValueError: If there are too few rows, or no code keeps enough or is small enough.
     """
     parts = split(len(task.gallery), task.truth.units, question.seed)
-    fitting = FittingRows.of(task.gallery[parts.fit], seed=question.seed)
+    fitting = fitting_rows(task.gallery, parts.fit, question.seed, engine)
     tried, missing = candidates(task.gallery.shape[1], fitting.count)
-    if question.budget is not None:
-        tried = _within(tried, question.budget)
+    tried = _within(tried, question.budget)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
     unseen = task.gallery[unseen_rows(parts, len(task.gallery))]
     variances = _variances(unseen, fitting)
-    whole, lines = _judged(task, second, tried, fitting, JudgedCodes(out, stamp), parts, unseen)
+    kept = JudgedCodes(out, stamp)
+    few = task if len(task.gallery) <= CHOOSING_ROWS else task.sampled(CHOOSING_ROWS, question.seed)
+    whole, lines = _judged(few, second, tried, fitting, kept, parts, unseen)
 
-    best = [line for line in lines if line.best]
+    best, everything = [line for line in lines if line.best], AllRows(task, fitting, kept, engine)
+    if few is not task:
+        best, whole = _tested(everything, best, whole, parts, question), everything.whole()
     line, certificate = chosen(best, whole, task.truth, parts, question)
-    codec = next(codec for codec in line.candidate.fitted(fitting) if codec.name == line.name)
-    codes = encoded(codec, task.gallery)
+    codec = line.codec(fitting)
+    codes = encoded(codec, task.gallery) if few is task else everything.codes(codec)
     result = Result(
         task=task,
         question=question,
@@ -99,13 +107,14 @@ def shrink(task: Task, question: Question, out: Path, second: Task | None = None
         shortlist=_shortlist(task, codec, codes, parts, (1 - question.confidence) / certificate.tested),
         by_fit=_by_fit(task, codec, codes, parts),
         missing=tuple(missing),
+        compared=len(few.gallery),
         variances=variances,
     )
     return result, codec, codes
 
 
-def _within(tried: Sequence[Candidate], budget: int) -> list[Candidate]:
-    found = [candidate for candidate in tried if candidate.bytes <= budget]
+def _within(tried: Sequence[Candidate], budget: int | None) -> list[Candidate]:
+    found = [candidate for candidate in tried if budget is None or candidate.bytes <= budget]
     if not found:
         least = min(candidate.bytes for candidate in tried)
         raise ValueError(f"`--budget` must be at least {least} bytes, which the smallest code takes; got {budget}.")
@@ -159,6 +168,24 @@ def _values(task: Task, second: Task | None, forms: Sequence[Codec], unseen: Ten
     return found
 
 
+def _tested(everything: AllRows, best: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> list[Line]:
+    """Return the codes to be certified, judged on all rows.
+
+    Args:
+        everything: Judges them.
+        best: The best code of each budget, judged on a sample.
+        whole: ``(U,)`` quality of the whole vectors on that sample.
+        parts: Which queries choose.
+        question: What is asked.
+    """
+    if question.budget is not None:
+        return [everything.judged(max(best, key=lambda line: line.quality))]
+    ordered = sorted(best, key=lambda line: line.budget)
+    least = question.keep * float(whole[parts.choose].mean())
+    guess = next((place for place, line in enumerate(ordered) if line.quality >= least), len(ordered) - 1)
+    return everything.bordering(ordered, guess, question.keep, 1 - question.confidence, parts.choose)
+
+
 def _marked(lines: Sequence[Line]) -> list[Line]:
     """Mark the best code of each budget, and of these the Pareto front."""
     best: dict[int, Line] = {}
@@ -182,7 +209,8 @@ def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, error: flo
     """
     if not isinstance(task.truth, NeighbourTruth):
         return None
-    counts = shortlists(task, codec, codes, task.truth.nearest)[parts.certify]
+    asked = replace(task, query=task.query[parts.certify])
+    counts = shortlists(asked, codec, codes, task.truth.nearest[parts.certify])
     length = quantile_high(counts.double().numpy(), SHORTLIST, error)
     return Shortlist(None if length is None else int(length), SHORTLIST, fewest_values(SHORTLIST, error))
 
@@ -208,7 +236,7 @@ def _by_fit(task: Task, codec: Codec, codes: Tensor, parts: Parts) -> tuple[floa
         return None
     rest = torch.ones(len(task.gallery), dtype=torch.bool)
     rest[parts.fit] = False
-    unseen = rest.nonzero().flatten()[: len(parts.fit)]
+    unseen = rest.nonzero().flatten()[: min(len(parts.fit), CHOOSING_ROWS)]
     seen = parts.fit[: len(unseen)]
     first, second = (
         float(qualities(task.among(rows), codec, codes[rows])[parts.certify].mean()) for rows in (seen, unseen)

@@ -77,5 +77,10 @@ def hold_out(rows: int, seed: int) -> tuple[Tensor, Tensor]:
     return order[count:].sort().values, order[:count].sort().values
 
 
+def sampled(rows: int, count: int, seed: int) -> Tensor:
+    """Return ``count`` random rows, ascending."""
+    return _shuffled(rows, seed + 3)[:count].sort().values
+
+
 def _shuffled(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))

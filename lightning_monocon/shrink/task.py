@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,18 +15,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_monocon.functional.effective_dimension import components_for
+from lightning_monocon.functional.neighbours import Neighbours
 from lightning_monocon.functional.row_keys import direction_keys
-from lightning_monocon.functional.truncation_curve import Ties, ties_of
+from lightning_monocon.functional.spectrum import variances_from_moments
+from lightning_monocon.functional.streamed_neighbours import NeighbourStream
+from lightning_monocon.functional.truncation_curve import Ties, tie_keys, ties_of_keys
 from lightning_monocon.runs.digest import hash_tensors
-from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.files import numbered
 from lightning_monocon.scorecard.known_files import Known, Sides, file_truths, label_truth, source_of, texts_of
 from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.scorecard.row_files.formats import STREAMED
-from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
+from lightning_monocon.scorecard.row_files.source import BLOCK, RowSource, blocks_of, whole_of
 from lightning_monocon.scorecard.truths import LabelTruth, NeighbourTruth, Truth
+from lightning_monocon.scorecard.truths.neighbours import reference_doubts
 from lightning_monocon.scorecard.truths.order import equal_row_order
-from lightning_monocon.shrink.split import hold_out
+from lightning_monocon.scorecard.truths.truth import distinct
+from lightning_monocon.shrink.rows import Rows, StoredRows, Survey, blocks, rows_of, survey
+from lightning_monocon.shrink.split import hold_out, sampled
 
 Answers = Literal["neighbours", "labels", "qrels", "pairs"]
 """What a code should keep."""
@@ -33,43 +40,80 @@ Answers = Literal["neighbours", "labels", "qrels", "pairs"]
 SECOND_ROWS = 20_000
 """Rows of a second corpus that are judged at most, the first ones."""
 
+_NEAREST = 10
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
     """Hold rows, queries and the answers that a code should keep.
 
     Attributes:
-        gallery: ``(N, D)``.
+        gallery: ``(N, D)``, in memory or in files.
         query: ``(Q, D)``.
         truth: The answers.
         ids: ``(N,)`` names of the rows; None if they have none.
         held_out: Whether the queries are rows of the gallery that were taken out of it.
         notes: What the report must say of them.
+        surveyed: Keys, moments and digest of the rows, if they are known.
     """
 
-    gallery: Tensor = field(repr=False)
+    gallery: Rows = field(repr=False)
     query: Tensor = field(repr=False)
     truth: Truth
     ids: NDArray[Any] | None = field(default=None, repr=False)
     held_out: bool = False
     notes: tuple[str, ...] = ()
+    surveyed: Survey | None = field(default=None, repr=False)
+
+    @cached_property
+    def survey(self) -> Survey:
+        """Keys, moments and digest of the rows; one pass over them, unless they are known."""
+        return self.surveyed or survey(self.gallery)
 
     @cached_property
     def ties(self) -> Ties:
         """Order of equally near rows, which depends on the rows and not on their places."""
         labels = self.truth.gallery if isinstance(self.truth, LabelTruth) else None
-        return ties_of(self.gallery, equal_row_order(len(self.gallery), labels), self.query)
+        return ties_of_keys(self.survey.ties, equal_row_order(len(self.gallery), labels), tie_keys(self.query))
 
     @property
     def stamp(self) -> str:
         """Digest of rows, queries and answers."""
-        return f"{hash_tensors({'gallery': self.gallery, 'query': self.query})} {self.truth.key}"
+        return f"{self.survey.digest} {hash_tensors({'query': self.query})} {self.truth.key}"
+
+    def nearest(self, codes: Iterable[Tensor], query: Tensor, depth: int) -> Neighbours:
+        """Return the nearest rows ``(Q, depth)`` of each query, where both are stored in another form.
+
+        Args:
+            codes: The rows of the gallery in that form, in their order, in blocks ``(B, D')``.
+            query: ``(Q, D')``.
+            depth: How many.
+        """
+        places = torch.empty_like(self.ties.order)
+        places[self.ties.order] = torch.arange(len(places))
+        stream, start = NeighbourStream(query, depth, "cosine", self.ties.first), 0
+        for block in codes:
+            stream.add(block, places[start : start + len(block)])
+            start += len(block)
+        found = stream.result()
+        return Neighbours(found.distances, self.ties.order[found.indices])
 
     def among(self, rows: Tensor) -> Task:
         """Return the same queries with their exact neighbours among some of the rows, by number."""
-        gallery = self.gallery[rows]
-        reference = NeighbourTruth.of(EmbeddingSet(gallery, None, self.query, arm="whole vectors"))
-        return replace(self, gallery=gallery, truth=reference, ids=None)
+        return with_neighbours(replace(self, gallery=self.gallery[rows], ids=None, notes=(), surveyed=None))
+
+    def sampled(self, count: int, seed: int) -> Task:
+        """Return the task on ``count`` random rows, and on all rows that are an answer.
+
+        Neighbours are looked for again among these rows.
+        """
+        rows = sampled(len(self.gallery), count, seed)
+        if isinstance(self.truth, NeighbourTruth):
+            return self.among(rows)
+        rows = distinct(torch.cat([rows, self.truth.answers]))
+        truth = self.truth.onto(rows)
+        assert truth is not None  # all answers are there
+        return replace(self, gallery=self.gallery[rows], ids=None, truth=truth, surveyed=None)
 
 
 def read_task(
@@ -104,11 +148,10 @@ def read_task(
             f"`--queries` must have the {source.width} numbers of VECTORS; got {asked.width}: embed both "
             "with one model."
         )
-    whole = Task(whole_of(source), whole_of(asked), _NOTHING, names)
     if answers == "neighbours":
-        return _neighbour_task(whole, asked if source.named and asked.named else None)
+        return _neighbour_task(source, names, asked)
     truth = _truth(Sides(source, asked, "vectors", texts_of(queries)), answers, file)
-    return replace(whole, truth=truth, notes=_repeats(whole))
+    return _told(Task(rows_of(source), whole_of(asked), truth, names))
 
 
 def _truth(sides: Sides, answers: Answers, file: str | Path | None) -> Truth:
@@ -134,9 +177,9 @@ def second_task(corpus: str | Path, width: int, seed: int = 0) -> Task:
             f"`--second` must hold vectors of {width} numbers, as VECTORS does; got {source.width}: embed both with "
             "one model."
         )
-    rows = whole_of(source)[:SECOND_ROWS]
+    rows = torch.cat(list(islice(blocks_of(source), -(-SECOND_ROWS // BLOCK))))[:SECOND_ROWS]
     kept, asked = hold_out(len(rows), seed)
-    return _neighbour_task(Task(rows[kept], rows[asked], _NOTHING, held_out=True), None)
+    return _told(with_neighbours(Task(rows[kept], rows[asked], _NOTHING, held_out=True)))
 
 
 def rows_of_places(places: Sequence[str | Path], ids: str = "") -> RowSource:
@@ -157,33 +200,46 @@ _NOTHING = NeighbourTruth(torch.empty(0, 1, dtype=torch.int64), 1, "")
 def _held_out(source: RowSource, names: NDArray[Any] | None, answers: Answers, seed: int) -> Task:
     if answers in ("qrels", "pairs"):
         raise ValueError(f"`--{answers}` needs --queries; rows of VECTORS that are held out have no answers.")
-    rows = whole_of(source)
-    kept, asked = hold_out(len(rows), seed)
-    ids = None if names is None else names[kept.numpy()]
-    task = Task(rows[kept], rows[asked], _NOTHING, ids, held_out=True)
-    if answers == "neighbours":
-        return _neighbour_task(task, None)
-    labels = source.labels()
-    if labels is None:
+    labels = source.labels() if answers == "labels" else None
+    if answers == "labels" and labels is None:
         raise ValueError("`--labels` needs labels in VECTORS; it has none: add a column.")
-    gallery, query = numbered(labels[kept.numpy()], labels[asked.numpy()])
-    return replace(task, truth=LabelTruth(gallery.long(), query.long()), notes=_repeats(task))
+    kept, asked = hold_out(source.length, seed)
+    mask = torch.ones(source.length, dtype=torch.bool)
+    mask[asked] = False
+    ids = None if names is None else names[kept.numpy()]
+    task = Task(rows_of(source, mask), StoredRows(source)[asked], _NOTHING, ids, held_out=True)
+    if labels is None:
+        return _told(with_neighbours(task))
+    known, wanted = numbered(labels[kept.numpy()], labels[asked.numpy()])
+    return _told(replace(task, truth=LabelTruth(known.long(), wanted.long())))
 
 
-def _neighbour_task(task: Task, asked: RowSource | None) -> Task:
-    """Return the task with the exact neighbours as its truth, among the rows that are not queries by their ids."""
+def _neighbour_task(source: RowSource, names: NDArray[Any] | None, asked: RowSource) -> Task:
+    """Return the task with the exact neighbours as its truth, among the rows that do not have the id of a query."""
+    kept: Tensor | None = None
     notes: tuple[str, ...] = ()
-    if asked is not None and task.ids is not None:
-        names = np.concatenate([np.asarray(block) for block in asked.ids()])
-        twins = np.isin(task.ids, names)
+    if names is not None and source.named and asked.named:
+        twins = np.isin(names, np.concatenate([np.asarray(block) for block in asked.ids()]))
         if twins.any():
-            kept = torch.from_numpy(np.flatnonzero(~twins))
-            task = replace(task, gallery=task.gallery[kept], ids=task.ids[~twins])
+            kept, names = torch.from_numpy(~twins), names[~twins]
             notes = (f"{int(twins.sum())} rows have the id of a query and were left out",)
-    reference = NeighbourTruth.of(EmbeddingSet(task.gallery, None, task.query, arm="whole vectors"))
-    return replace(task, truth=reference, notes=(*notes, *_repeats(task), *reference.warnings))
+    return _told(with_neighbours(Task(rows_of(source, kept), whole_of(asked), _NOTHING, names, notes=notes)))
 
 
-def _repeats(task: Task) -> tuple[str, ...]:
-    same = int(torch.isin(direction_keys(task.query), direction_keys(task.gallery)).sum())
-    return (f"{same} of {len(task.query)} queries are rows of VECTORS, which every code finds easily",) if same else ()
+def with_neighbours(task: Task) -> Task:
+    """Return the task with the exact neighbours of whole vectors as its truth, and what puts them in doubt."""
+    rows, name = len(task.gallery), "whole vectors"
+    found = task.nearest(blocks(task.gallery), task.query, min(_NEAREST + 1, rows))
+    gaps = found.distances[:, _NEAREST] - found.distances[:, _NEAREST - 1] if rows > _NEAREST else None
+    collapsed = task.gallery.shape[1] > 1 and not components_for(variances_from_moments(task.survey.moments), 0.99) > 1
+    doubts = reference_doubts(name, rows, len(distinct(task.survey.ties)), collapsed, gaps, _NEAREST)
+    truth = NeighbourTruth(found.indices[:, :_NEAREST].contiguous(), rows, name, warnings=doubts)
+    return replace(task, truth=truth, surveyed=task.survey)
+
+
+def _told(task: Task) -> Task:
+    """Return the task with notes on queries that are rows, and on doubtful neighbours."""
+    same = int(torch.isin(direction_keys(task.query), task.survey.directions).sum())
+    repeats = f"{same} of {len(task.query)} queries are rows of VECTORS, which every code finds easily"
+    doubts = task.truth.warnings if isinstance(task.truth, NeighbourTruth) else ()
+    return replace(task, notes=(*task.notes, *([repeats] if same else ()), *doubts), surveyed=task.survey)

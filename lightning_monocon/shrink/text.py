@@ -164,6 +164,12 @@ def _rows(result: Result) -> Iterator[Sentence]:
         f"Codes were fitted on {len(parts.fit):,} of {len(task.gallery):,} rows, chosen on {len(parts.choose):,} "
         f"{units}{kind} and certified on {len(parts.certify):,} others.",
     )
+    if result.compared < len(task.gallery):
+        yield Sentence(
+            "",
+            f"Codes were compared on {result.compared:,} rows, which are easier to tell apart than all "
+            f"{len(task.gallery):,}; the certificate and the shortlist are of all.",
+        )
     if result.by_fit is not None:
         seen, unseen = result.by_fit
         measure = _measure(result)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from lightning_monocon.cli import main
 from lightning_monocon.shrink import run as running
-from lightning_monocon.shrink.candidates import candidates
+from lightning_monocon.shrink.candidates import FAMILIES, candidates
 
 
 @pytest.fixture
@@ -22,6 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save(tmp_path / "rows.npy", rows[:1000])
     np.save(tmp_path / "query.npy", rows[1000:])
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running, "candidates", partial(candidates, families=FAMILIES[:6]))  # which need no package
     return tmp_path
 
 

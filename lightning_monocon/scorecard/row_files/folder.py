@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ class FileRows:
                 raise ValueError(f"`files` must all have {what}, or none; {lacking} has none. Add or remove them.")
         shapes = [shape_of(path, name) for path, name in zip(self._paths, self._names, strict=True)]
         _check_alike(self._paths, shapes)
-        self.length, self.width = sum(shape.shape[0] for shape in shapes), shapes[0].shape[1]
+        self._lengths = [shape.shape[0] for shape in shapes]
+        self.length, self.width = sum(self._lengths), shapes[0].shape[1]
         wide = any(shape.dtype == torch.float64 for shape in shapes)
         self.dtype = torch.float64 if wide else torch.float32
 
@@ -73,6 +75,16 @@ class FileRows:
         """Yield all rows, file after file."""
         for path, name in zip(self._paths, self._names, strict=True):
             yield from pieces_of(path, name)
+
+    def files(self) -> list[FileRows]:
+        """Return each file as a source of its own, whose blocks have the dtype of all."""
+        found: list[FileRows] = [copy(self) for _ in self._paths]
+        for number, file in enumerate(found):
+            part = slice(number, number + 1)
+            file._paths, file._names = (self._paths[number].absolute(),), self._names[part]
+            file._ids, file._labels, file._lengths = self._ids[part], self._labels[part], self._lengths[part]
+            file.length = self._lengths[number]
+        return found
 
     def ids(self) -> Iterator[Ids]:
         """Yield the ids, file after file, or the numbers of the rows."""
