@@ -49,11 +49,8 @@ class LancedbStore:
             )
         if self._path.is_file():
             raise ValueError(f"`--into` must be a folder for LanceDB; {self._path} is a file: name another place.")
-        self._database: Any = lancedb.connect(str(self._path))  # its own types are not what it gives
-        try:
-            self._table: Any = self._database.open_table(name)
-        except ValueError:  # none, or only what a killed process left
-            self._table = None
+        self._database: Any = lancedb.connect(str(self._path))
+        self._table: Any = self._opened()
 
     def stamp(self) -> Stamp | None:
         """Return the stamp, which lies in the metadata of the schema; None if the name is free."""
@@ -69,7 +66,8 @@ class LancedbStore:
         try:
             self._table = self._database.create_table(self._name, _reader(rows, schema))
         except BaseException as error:
-            self._database.drop_table(self._name, ignore_missing=True)  # what was written before it failed
+            if self._opened() is None:  # what was written before it failed, and not another's table
+                self._database.drop_table(self._name, ignore_missing=True)
             raise rows.fault or error from None
 
     def append(self, column: Column, blocks: Iterator[Rows]) -> None:
@@ -123,6 +121,13 @@ class LancedbStore:
     def _text_ids(self) -> bool:
         stamp = self.stamp()
         return stamp is not None and stamp.ids == "text"
+
+    def _opened(self) -> Any:  # noqa: ANN401 - its own types are not what it gives
+        """Return the table; None if there is none, or only what a killed process left."""
+        try:
+            return self._database.open_table(self._name)
+        except ValueError:
+            return None
 
     def _known(self, ids: NDArray[Any]) -> list[Any]:
         rows = self._table.search().where(_among(ids)).limit(len(ids)).select(["id"]).to_arrow()
