@@ -15,8 +15,8 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
-from lightning_monocon.codes import LevelQuantiser
 from lightning_monocon.stores.columns import Column
+from lightning_monocon.stores.directions import directions_of
 from lightning_monocon.stores.store import Stamp
 
 _COORDINATES = """
@@ -59,7 +59,7 @@ def write_search(connection: psycopg.Connection[Any], name: str, column: Column,
     connection.execute(sql.SQL(_TABLE).format(codec=codec, dim=dim))
     insert = sql.SQL("INSERT INTO {} VALUES (%s, %s::vector, %s, %s, %s, %s, %s)").format(codec)
     with connection.cursor() as cursor:
-        cursor.executemany(insert, _numbers(column))
+        cursor.executemany(insert, [(one[0], _vector(one[1]), *one[2:]) for one in directions_of(column.codec)])
     ids = sql.SQL("text" if stamp.ids == "text" else "bigint")
     body = sql.Literal(_body(column, name, codec).as_string(connection))
     search = sql.Identifier(f"{name}_search")
@@ -98,28 +98,6 @@ def _body(column: Column, name: str, codec: sql.Identifier) -> sql.Composed:
         value=_plain("a.y + a.shift" if space.scoring == "whole" else "a.y"),
         length=_plain(length),
     )
-
-
-def _numbers(column: Column) -> list[tuple[Any, ...]]:
-    """Return the rows of the codec's table: one a number, and one for the part of the mean outside their span."""
-    space = column.codec.space
-    count = space.matrix.shape[0]
-    shift = space.offset.numpy()
-    low = high = np.zeros(count)
-    if isinstance(column.codec.quantiser, LevelQuantiser):
-        low, high = column.codec.quantiser.levels[:, :2].double().numpy().T
-    cut = (low + high) / 2
-    if space.scoring == "whole":
-        low, high = low + shift, high + shift
-    rows: list[tuple[Any, ...]] = [
-        (j, _vector(space.matrix[j].numpy()), *map(float, (shift[j], cut[j], low[j], high[j])), True)
-        for j in range(count)
-    ]
-    beyond = space.beyond.numpy()
-    length = float(np.linalg.norm(beyond))
-    if space.scoring == "whole" and length > 0:
-        rows.append((count, _vector(beyond / length), 0.0, None, length, length, False))
-    return rows
 
 
 def _vector(numbers: NDArray[Any]) -> str:

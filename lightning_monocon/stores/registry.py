@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from lightning_monocon.stores.address import shown
 from lightning_monocon.stores.store import Store
 
-SCHEMES = ("postgresql://", "sqlite:///")
+SCHEMES = ("postgresql://", "sqlite:///", "duckdb:///", "lancedb://", "qdrant:///")
 """Beginnings of the addresses that are known."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
@@ -19,7 +19,8 @@ def open_store(address: str, name: str = "documents") -> Store:
     """Open a store.
 
     Args:
-        address: ``postgresql://USER:PASSWORD@HOST/DATABASE`` or ``sqlite:///FILE``.
+        address: ``postgresql://USER:PASSWORD@HOST/DATABASE``, ``sqlite:///FILE``, ``duckdb:///FILE``,
+            ``lancedb://FOLDER`` or ``qdrant:///FOLDER``.
         name: Its table or collection.
 
     Raises:
@@ -40,6 +41,21 @@ def open_store(address: str, name: str = "documents") -> Store:
         from lightning_monocon.stores.sqlite import SqliteStore
 
         return SqliteStore(address.removeprefix("sqlite:///"), name)
+    if address.startswith("duckdb:///"):
+        _need("duckdb", "duckdb", "duckdb")
+        from lightning_monocon.stores.duckdb import DuckdbStore
+
+        return DuckdbStore(address.removeprefix("duckdb:///"), name)
+    if address.startswith("lancedb://"):
+        _need("lancedb", "lancedb", "lancedb")
+        from lightning_monocon.stores.lancedb import LancedbStore
+
+        return LancedbStore(address.removeprefix("lancedb://"), name)
+    if address.startswith("qdrant:///"):
+        _need("qdrant_edge", "qdrant", "qdrant")
+        from lightning_monocon.stores.qdrant import QdrantStore
+
+        return QdrantStore(address.removeprefix("qdrant:///"), name)
     raise ValueError(f"`--into` must begin with one of {', '.join(SCHEMES)}; got {shown(address)}.")
 
 

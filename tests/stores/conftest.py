@@ -40,3 +40,24 @@ def database(server: str) -> str:
 def file(tmp_path: Path) -> str:
     """Return the address of a SQLite file that is not there yet."""
     return f"sqlite:///{tmp_path / 'vectors.db'}"
+
+
+@pytest.fixture
+def duck(tmp_path: Path) -> str:
+    """Return the address of a DuckDB file that is not there yet."""
+    pytest.importorskip("duckdb")
+    return f"duckdb:///{tmp_path / 'vectors.duckdb'}"
+
+
+@pytest.fixture
+def lance(tmp_path: Path) -> str:
+    """Return the address of a LanceDB folder that is not there yet."""
+    pytest.importorskip("lancedb")
+    return f"lancedb://{tmp_path / 'lance'}"
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> str:
+    """Return the address of a folder of Qdrant's engine that is not there yet."""
+    pytest.importorskip("qdrant_edge")
+    return f"qdrant:///{tmp_path / 'shards'}"
