@@ -29,6 +29,10 @@ those are asked on which the code was certified.
 """
 
 
+_MOST = 4_096
+"""Rows that a query asks for at most: sqlite-vec finds no more."""
+
+
 def run(args: Sequence[str]) -> None:
     """Run the command; exit with status 2 if an option does not fit, and with 1 if the check fails."""
     options, _ = parser().parse(args[1:])
@@ -45,6 +49,7 @@ def loaded(options: Namespace) -> Report:
     """Load the codes unless only the check is asked for, check them and print what was found."""
     from lightning_monocon.stores import Collection, check, load, open_store, read_bundle
 
+    _check_counts(options)
     bundle = read_bundle(options.out)
     queries, nearest = _queries(options, bundle)
     store = open_store(options.into, options.name)
@@ -60,6 +65,13 @@ def loaded(options: Namespace) -> Report:
         store.close()
     print(_told(report))
     return report
+
+
+def _check_counts(options: Namespace) -> None:
+    for name, most in (("checks", None), ("k", _MOST), ("shortlist", _MOST)):
+        if options[name] < 1 or (most is not None and options[name] > most):
+            limits = "at least 1" if most is None else f"from 1 to {most}"
+            raise ValueError(f"`--{name}` must be {limits}; got {options[name]}.")
 
 
 def _queries(options: Namespace, bundle: Bundle) -> tuple[np.ndarray, np.ndarray | None]:
