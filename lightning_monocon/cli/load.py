@@ -48,6 +48,7 @@ def run(args: Sequence[str]) -> None:
 def loaded(options: Namespace) -> Report:
     """Load the codes unless only the check is asked for, check them and print what was found."""
     from lightning_monocon.stores import Collection, check, load, open_store, read_bundle
+    from lightning_monocon.stores.query_files import write_query
 
     _check_counts(options)
     bundle = read_bundle(options.out)
@@ -60,6 +61,9 @@ def loaded(options: Namespace) -> Report:
         else:
             collection = load(bundle, store, index=not options.no_index)
             print(f"{len(bundle)} rows of {bundle.codec.name} in {time.perf_counter() - begun:.1f} s.")
+            written = write_query(bundle.folder, store.title, options.name, collection.column.kind)
+            if written is not None:
+                print(f"{written} asks the store without this package.")
         report = check(collection, bundle, queries, nearest, options.k, options.shortlist)
     finally:
         store.close()
