@@ -21,6 +21,8 @@ OUT is a folder that `monocon shrink --out` wrote. URL is one of
 
     postgresql://USER:PASSWORD@HOST/DATABASE    PostgreSQL with pgvector
     sqlite:///FILE                              SQLite with sqlite-vec
+    faiss:///FILE                               an index file of FAISS
+    usearch:///FILE                             an index file of usearch
 
 All rows are written in one transaction, with the stamp of their space. Then
 queries are asked of the store, and the command fails if a row that it finds

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from lightning_monocon.stores.address import shown
 from lightning_monocon.stores.store import Store
 
-SCHEMES = ("postgresql://", "sqlite:///")
+SCHEMES = ("postgresql://", "sqlite:///", "faiss:///", "usearch:///")
 """Beginnings of the addresses that are known."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
@@ -19,8 +19,9 @@ def open_store(address: str, name: str = "documents") -> Store:
     """Open a store.
 
     Args:
-        address: ``postgresql://USER:PASSWORD@HOST/DATABASE`` or ``sqlite:///FILE``.
-        name: Its table or collection.
+        address: ``postgresql://USER:PASSWORD@HOST/DATABASE``, ``sqlite:///FILE``, ``faiss:///FILE`` or
+            ``usearch:///FILE``.
+        name: Its table or collection; an index file holds one and ignores it.
 
     Raises:
         ConnectionError: If a server does not answer or refuses.
@@ -40,6 +41,16 @@ def open_store(address: str, name: str = "documents") -> Store:
         from lightning_monocon.stores.sqlite import SqliteStore
 
         return SqliteStore(address.removeprefix("sqlite:///"), name)
+    if address.startswith("faiss:///"):
+        _need("faiss", "faiss", "search")
+        from lightning_monocon.stores.faiss_index import FaissStore
+
+        return FaissStore(address.removeprefix("faiss:///"))
+    if address.startswith("usearch:///"):
+        _need("usearch", "usearch", "search")
+        from lightning_monocon.stores.usearch_index import UsearchStore
+
+        return UsearchStore(address.removeprefix("usearch:///"))
     raise ValueError(f"`--into` must begin with one of {', '.join(SCHEMES)}; got {shown(address)}.")
 
 

@@ -14,3 +14,17 @@ pytest.importorskip("psycopg")
 def file(tmp_path: Path) -> str:
     """Return the address of a SQLite file that is not there yet."""
     return f"sqlite:///{tmp_path / 'vectors.db'}"
+
+
+@pytest.fixture
+def faiss_file(tmp_path: Path) -> str:
+    """Return the address of an index file of FAISS that is not there yet."""
+    pytest.importorskip("faiss")
+    return f"faiss:///{tmp_path / 'rows.faiss'}"
+
+
+@pytest.fixture
+def usearch_file(tmp_path: Path) -> str:
+    """Return the address of an index file of usearch that is not there yet."""
+    pytest.importorskip("usearch")
+    return f"usearch:///{tmp_path / 'rows.usearch'}"

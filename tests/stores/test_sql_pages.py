@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every block of the pages on PostgreSQL and SQLite runs against the real engine and finds what the codec finds."""
+"""Every block of the pages on stores runs against the real engines and finds what the codec finds."""
 
 from __future__ import annotations
 
@@ -66,6 +66,16 @@ def test_blocks_of_the_page_on_sqlite(root: Path, loaded: Bundle) -> None:
     store = open_store("sqlite:///vectors.db")
     assert store.count() == len(loaded) - 1
     store.close()
+
+
+def test_blocks_of_the_page_on_index_files(root: Path, loaded: Bundle) -> None:
+    main(["load", "out", "--into", "faiss:///rows.faiss"])
+    main(["load", "out", "--into", "usearch:///rows.usearch"])
+    names: dict[str, Any] = {"embedding": loaded.queries[0].tolist()}
+    for block in _blocks(root, "index_files.md", "python"):
+        exec(compile(block, "index_files.md", "exec"), names)
+    assert set(names["by_faiss"].tolist()) == set(_best(loaded))
+    assert len(set(names["by_usearch"].tolist()) & set(_best(loaded))) >= 9
 
 
 def test_block_of_the_page_on_stores(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,11 @@ from lightning_monocon.codes.families import ScalarOptions, fit_product, fit_sca
 from lightning_monocon.stores import Bundle, Collection, check, load, open_store
 
 KINDS = [("database", "half"), ("database", "bit"), ("file", "int8"), ("file", "bit")]
+KINDS += [("faiss_file", "half"), ("faiss_file", "bit"), ("usearch_file", "half"), ("usearch_file", "bit")]
+TEXT = [(place, kind, text) for place, kind in KINDS for text in ([False, True] if "_" not in place else [False])]
 
 
-@pytest.mark.parametrize(("place", "kind"), KINDS)
-@pytest.mark.parametrize("text", [False, True], ids=["numbers", "text"])
+@pytest.mark.parametrize(("place", "kind", "text"), TEXT)
 def test_store_ranks_as_the_codec(
     request: pytest.FixtureRequest, tmp_path: Path, place: str, kind: str, text: bool
 ) -> None:
