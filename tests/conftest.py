@@ -23,9 +23,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
+from helpers.postgresql import database, server
 
 if TYPE_CHECKING:
     import torch
+
+__all__ = ["database", "server"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

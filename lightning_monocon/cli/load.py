@@ -24,12 +24,18 @@ OUT is a folder that `monocon shrink --out` wrote. URL is one of
     duckdb:///FILE                              DuckDB
     lancedb://FOLDER                            LanceDB
     qdrant:///FOLDER                            Qdrant's engine in process
+    faiss:///FILE                               an index file of FAISS
+    usearch:///FILE                             an index file of usearch
 
 All rows are written in one transaction, with the stamp of their space. Then
 queries are asked of the store, and the command fails if a row that it finds
 differs from the codec's own ranking by more than rounding. Without --queries
 those are asked on which the code was certified.
 """
+
+
+_MOST = 4_096
+"""Rows that a query asks for at most: sqlite-vec finds no more."""
 
 
 def run(args: Sequence[str]) -> None:
@@ -47,7 +53,9 @@ def run(args: Sequence[str]) -> None:
 def loaded(options: Namespace) -> Report:
     """Load the codes unless only the check is asked for, check them and print what was found."""
     from lightning_monocon.stores import Collection, check, load, open_store, read_bundle
+    from lightning_monocon.stores.query_files import write_query
 
+    _check_counts(options)
     bundle = read_bundle(options.out)
     queries, nearest = _queries(options, bundle)
     store = open_store(options.into, options.name)
@@ -58,11 +66,21 @@ def loaded(options: Namespace) -> Report:
         else:
             collection = load(bundle, store, index=not options.no_index)
             print(f"{len(bundle)} rows of {bundle.codec.name} in {time.perf_counter() - begun:.1f} s.")
+            written = write_query(bundle.folder, store.title, options.name, collection.column.kind)
+            if written is not None:
+                print(f"{written} asks the store without this package.")
         report = check(collection, bundle, queries, nearest, options.k, options.shortlist)
     finally:
         store.close()
     print(_told(report))
     return report
+
+
+def _check_counts(options: Namespace) -> None:
+    for name, most in (("checks", None), ("k", _MOST), ("shortlist", _MOST)):
+        if options[name] < 1 or (most is not None and options[name] > most):
+            limits = "at least 1" if most is None else f"from 1 to {most}"
+            raise ValueError(f"`--{name}` must be {limits}; got {options[name]}.")
 
 
 def _queries(options: Namespace, bundle: Bundle) -> tuple[np.ndarray, np.ndarray | None]:

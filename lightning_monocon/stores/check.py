@@ -137,7 +137,10 @@ def _fault(ids: NDArray[Any], scores: NDArray[Any], places: Mapping[Any, int], k
     given = scores[[places[one] for one in ids.tolist()]]
     least = np.partition(scores, -wanted)[-wanted]
     if given.min() < least - slack:
-        return f"row {ids[given.argmin()]} came, whose score {given.min():.6f} is below the tenth's {least:.6f}"
+        return (
+            f"row {ids[given.argmin()]} came, whose score {given.min():.6f} is below {least:.6f}, that of the last of "
+            f"the {wanted} nearest"
+        )
     if np.any(np.diff(given) > slack):
         return f"the rows came in another order, {ids.tolist()}"
     return ""

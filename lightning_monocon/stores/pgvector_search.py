@@ -15,6 +15,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
+from lightning_monocon.stores.collection import SHORTLIST
 from lightning_monocon.stores.columns import Column
 from lightning_monocon.stores.directions import directions_of
 from lightning_monocon.stores.store import Stamp
@@ -45,7 +46,7 @@ _BITS = (
 
 _FUNCTION = """
 CREATE FUNCTION {search}(embedding vector({dim}), wanted integer DEFAULT 10, shortlist integer DEFAULT 200)
-RETURNS TABLE (id {ids}, score real) LANGUAGE sql STABLE AS {body}"""
+RETURNS TABLE (id {ids}, score real) LANGUAGE sql STABLE SET hnsw.ef_search = {ef} AS {body}"""
 
 _TABLE = """
 CREATE TABLE {codec} (number integer PRIMARY KEY, direction vector({dim}) NOT NULL, shift float8 NOT NULL,
@@ -63,7 +64,7 @@ def write_search(connection: psycopg.Connection[Any], name: str, column: Column,
     ids = sql.SQL("text" if stamp.ids == "text" else "bigint")
     body = sql.Literal(_body(column, name, codec).as_string(connection))
     search = sql.Identifier(f"{name}_search")
-    connection.execute(sql.SQL(_FUNCTION).format(search=search, dim=dim, ids=ids, body=body))
+    connection.execute(sql.SQL(_FUNCTION).format(search=search, dim=dim, ids=ids, body=body, ef=sql.Literal(SHORTLIST)))
 
 
 def drop_search(connection: psycopg.Connection[Any], name: str) -> None:

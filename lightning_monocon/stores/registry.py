@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from lightning_monocon.stores.address import shown
 from lightning_monocon.stores.store import Store
 
-SCHEMES = ("postgresql://", "sqlite:///", "duckdb:///", "lancedb://", "qdrant:///")
+SCHEMES = ("postgresql://", "sqlite:///", "duckdb:///", "lancedb://", "qdrant:///", "faiss:///", "usearch:///")
 """Beginnings of the addresses that are known."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
@@ -20,8 +20,8 @@ def open_store(address: str, name: str = "documents") -> Store:
 
     Args:
         address: ``postgresql://USER:PASSWORD@HOST/DATABASE``, ``sqlite:///FILE``, ``duckdb:///FILE``,
-            ``lancedb://FOLDER`` or ``qdrant:///FOLDER``.
-        name: Its table or collection.
+            ``lancedb://FOLDER``, ``qdrant:///FOLDER``, ``faiss:///FILE`` or ``usearch:///FILE``.
+        name: Its table or collection; an index file holds one and ignores it.
 
     Raises:
         ConnectionError: If a server does not answer or refuses.
@@ -56,6 +56,16 @@ def open_store(address: str, name: str = "documents") -> Store:
         from lightning_monocon.stores.qdrant import QdrantStore
 
         return QdrantStore(address.removeprefix("qdrant:///"), name)
+    if address.startswith("faiss:///"):
+        _need("faiss", "faiss", "search")
+        from lightning_monocon.stores.faiss_index import FaissStore
+
+        return FaissStore(address.removeprefix("faiss:///"))
+    if address.startswith("usearch:///"):
+        _need("usearch", "usearch", "search")
+        from lightning_monocon.stores.usearch_index import UsearchStore
+
+        return UsearchStore(address.removeprefix("usearch:///"))
     raise ValueError(f"`--into` must begin with one of {', '.join(SCHEMES)}; got {shown(address)}.")
 
 

