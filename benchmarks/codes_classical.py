@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure the classical codes of the package beside the indexes of faiss that they stand for.
 
-    OMP_NUM_THREADS=1 python benchmarks/codes_rivals.py FOLDER 8 16 32 --fit 6000 --gallery 6000 --queries 500
+    OMP_NUM_THREADS=1 python benchmarks/codes_classical.py FOLDER 8 16 32 --fit 6000 --gallery 6000 --queries 500
 
 FOLDER holds unit float32 rows: fit.npy, gallery.npy, query.npy. Each line is recall@10 of the exact neighbours of whole
 vectors by float queries against codes, the difference of the package's code to faiss' with its standard error over
