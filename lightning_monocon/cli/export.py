@@ -71,7 +71,8 @@ def export(options: Namespace, overrides: Sequence[str]) -> Export:
             options.out,
             searched=None if judged is loaders else judged[0],
             dim=options.dim,
-            storage=options.dtype,
+            code=options.dtype or options.code,
+            centre=options.centre,
             forms=options.forms,
             tokenizer=options.tokenizer or getattr(data, "tokenizer_name", None),
             max_length=getattr(data, "max_length", None),
@@ -162,8 +163,19 @@ def parser() -> CommandParser:
     add("--ckpt", type=str, required=True, help="A checkpoint that `monocon fit` wrote.")
     add("-c", "--config", type=str, required=True, help="The recipe of the gallery: a name, a file, RUN/config.yaml.")
     add("--out", type=str, required=True, help="A new or empty folder to write to.")
-    add("--dim", type=int | float, default=0.99, help="A share of the variance, or a whole number.")
-    add("--dtype", type=_Storage, default="float32", help="How a number of an exported vector is stored.")
+    add("--dim", type=int | float | None, help="A share of the variance, or a whole number (default: 0.99).")
+    add(
+        "--code",
+        type=str,
+        default="float32",
+        help="How a vector is stored: float32, int8, binary, or a code and its bytes, such as transform-32.",
+    )
+    add("--dtype", type=_Storage | None, help="A former name of --code.")
+    add(
+        "--centre",
+        type=bool | Literal["auto"] | None,
+        help="Subtract the gallery's mean (default: of numbers, not of codes); auto lets every second query choose.",
+    )
     add("--forms", nargs="+", type=_Form, help="Forms beside safetensors (default: all that the model allows).")
     add("--tokenizer", type=str, help="Name or folder of the tokenizer (default: that of the data).")
     add("--vectors", **_SWITCH, help="Write the small vectors of gallery and query as well.")

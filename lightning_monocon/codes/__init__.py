@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.error import squared_error
-from lightning_monocon.codes.files import load, save
+from lightning_monocon.codes.files import FILES, load, save
 from lightning_monocon.codes.fitting import FittingRows, FittingStream
 from lightning_monocon.codes.half import HalfQuantiser
 from lightning_monocon.codes.levels import LevelQuantiser
@@ -14,6 +14,7 @@ from lightning_monocon.codes.quantiser import Quantiser
 from lightning_monocon.codes.space import Space
 
 __all__ = [
+    "FILES",
     "Codec",
     "FittingRows",
     "FittingStream",

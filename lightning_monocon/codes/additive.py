@@ -41,7 +41,7 @@ class AdditiveQuantiser:
 
     @cached_property
     def _search(self) -> Search:
-        return Search.of(self.centroids.double(), self.beam)
+        return Search.of(self.centroids, self.beam, torch.float64)
 
     def encode(self, coordinates: Tensor) -> Tensor:
         """Return the codes ``(N, bytes)`` uint8 of coordinates ``(N, k)``."""
@@ -52,7 +52,7 @@ class AdditiveQuantiser:
         """Return codes ``(N, stages)`` that no change of one stage improves, from first ones."""
         stages, count, _ = self.centroids.shape
         found = self._search
-        alone = (found.halves - rows @ found.centroids.flatten(0, 1).T).reshape(len(rows), stages, count)
+        alone = (found.halves - rows @ found.centroids.T).reshape(len(rows), stages, count)
         moving = torch.arange(len(rows))
         for _ in range(_ROUNDS):
             before = codes[moving]
@@ -61,7 +61,7 @@ class AdditiveQuantiser:
                 costs = alone[moving, stage]
                 for other in range(stages):
                     if other != stage:
-                        costs = costs + found.products[other, :, stage][after[:, other]]
+                        costs = costs + found.between(other, stage)[after[:, other]]
                 after[:, stage] = costs.argmin(1)
             codes[moving] = after
             moving = moving[(after != before).any(1)]

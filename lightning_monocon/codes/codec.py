@@ -18,6 +18,7 @@ from lightning_monocon.codes.quantiser import Quantiser
 from lightning_monocon.codes.space import Space
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 
+_ENCODED = 1024  # rows encoded at a time, so that their coordinates stay in the cache
 _BLOCK = 16_384  # codes decoded at a time, so that memory does not grow with their number
 
 Array = TypeVar("Array", np.ndarray, Tensor)
@@ -73,7 +74,8 @@ class Codec:
         if isinstance(own.quantiser, LevelQuantiser):
             return _like(rows, encode_levels(own.space, own.quantiser, given))
         finite_rows(given, "error", "rows")
-        return _like(rows, own.quantiser.encode(own.space.coordinates(given)))
+        blocks = [own.quantiser.encode(own.space.coordinates(block)) for block in torch.split(given, _ENCODED)]
+        return _like(rows, torch.cat(blocks))
 
     def decode(self, codes: Array) -> Array:
         """Return codes ``(N, bytes_per_vector)`` as rows ``(N, D')`` float32 of the scoring space.

@@ -35,7 +35,9 @@ from lightning_monocon.runs.files import remove, whole, write_text
 LAYOUT = 1
 """Layout that this version writes, the only one so far."""
 
-_VALUES, _TABLES, _NUMPY = "codec.json", "codec.safetensors", "codec_numpy.py"
+FILES = _VALUES, _TABLES, _NUMPY = "codec.json", "codec.safetensors", "codec_numpy.py"
+"""Files of a codec in its folder."""
+
 _NO_STAMP = "0" * 64
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lightning_monocon.export.calibration import Calibration
+from lightning_monocon.export.calibration import Calibration, Stored
 from lightning_monocon.export.stack import LayerSpec, rebuild, stack_tensors
 from lightning_monocon.export.stamp import KEY, OLD, Stamp, chain_hash, description_hash, hash_values, parse_stamp
 from lightning_monocon.export.traced import ONNX, PT2, stamp_of_onnx, stamp_of_pt2
@@ -173,9 +173,10 @@ def _check_files_listed(files: object, path: Path) -> None:
         raise ValueError(f"`path` must list hashes of files in its folder; {path} lists others: copy the folder again.")
 
 
-def write_head(stack: nn.Sequential, calibration: Calibration, stamp: Stamp, folder: Path) -> None:
-    """Write the chain from features to vectors, and the calibration."""
-    write_tensors(folder / HEAD, {**stack_tensors(stack), **calibration.tensors()}, _metadata(stamp))
+def write_head(stack: nn.Sequential, calibration: Stored, stamp: Stamp, folder: Path) -> None:
+    """Write the chain from features to vectors, and the calibration; a codec has files of its own."""
+    steps = calibration.tensors() if isinstance(calibration, Calibration) else {}
+    write_tensors(folder / HEAD, {**stack_tensors(stack), **steps}, _metadata(stamp))
 
 
 def read_head(description: Description, folder: Path) -> tuple[nn.Sequential, dict[str, Tensor]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lightning_monocon.codes import FILES
 from lightning_monocon.export.artefact import HEAD, Description
 from lightning_monocon.export.lines import TRUTHS, Kind, Line, Loss, judging, loss
+from lightning_monocon.export.stamp import CODED
 from lightning_monocon.export.traced import ONNX, PT2
 
 Cells = tuple[str, ...]
@@ -65,11 +67,23 @@ def vectors(features):                         # (N, {features}), the encoder's 
 _CODES = {
     "float32": "",
     "int8": "`codes` are `clip(round(vectors / step), -127, 127)` as int8, with `calibration.step` from "
-    f"`{HEAD}`: one step per number, a 127th of its largest magnitude in the gallery. Before taking inner products "
-    "multiply codes by the steps; or multiply the query by them once and leave the stored codes as they are.",
+    f"`{HEAD}`: one step for all numbers, a 127th of the largest magnitude in the gallery. A store may rank the codes "
+    "as they are by inner product or cosine.",
     "binary": "`codes` are `numpy.packbits(vectors > 0, axis=1)`: a bit each, the first in the highest bit, compared "
     'by Hamming distance. FAISS and sentence-transformers (`precision="ubinary"`) have the same layout.',
 }
+
+
+_CODEC = """\
+The gallery is stored as codes of {bytes} bytes, and queries stay float32:
+
+```python
+from lightning_monocon import codes
+
+codec = codes.load("DIR")                      # {files}
+stored = codec.encode(vectors)                 # (N, {bytes}) uint8
+scores = codec.score(queries, stored)          # (Q, N), more is nearer
+```"""
 
 
 def model_card(
@@ -94,18 +108,15 @@ def model_card(
         "# Small vectors",
         headline(lines),
         *(f"**Warning.** {doubt}" for doubt in doubts),
-        f"{stamp.dimension} numbers a vector, kept as {stamp.storage}: "
-        f"{lines[-1].bytes} bytes, where the head's whole output has {lines[2].bytes}. The numbers are the leading "
-        f"principal components of {facts['gallery_rows']} gallery rows "
-        f"({100 * facts['explained']:.2f} % of the variance; rank {facts['rank']} of {stamp.full_dimension}), "
-        f"at unit length: compare by cosine or inner product. Space `{stamp.space}`.",
+        _kept(description, lines),
         "## What was measured",
         f"{rows[0]} gallery rows, {rows[1]} queries{_units(lines[0])}. *Overlap*: share of the nearest rows by the "
         "whole vectors of the encoder, or of the head, that are among those found. Figures are in %, *Spearman* in "
         "hundredths.",
         _markdown(*measured_table(lines)),
         "\n".join(f"- {lost.sentence()}" for lost in losses),
-        "The rival in the table is the encoder alone, cut to as many numbers by PCA: if it does as well, use that.",
+        "The rival in the table is the encoder alone, cut to as many numbers by PCA or in the same code: if it does as "
+        "well, use that.",
         "## Loading",
         *_loading(description),
         "## Before vectors meet",
@@ -116,6 +127,25 @@ def model_card(
         f"- written by lightning-monocon {stamp.version}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _kept(description: Description, lines: Sequence[Line]) -> str:
+    """Return what a vector is."""
+    stamp, facts = description.stamp, description.facts
+    if stamp.format == CODED:
+        return (
+            f"The head's whole output at unit length, {stamp.dimension} numbers, kept as the code {stamp.storage}: "
+            f"{lines[-1].bytes} bytes, where the numbers have {lines[2].bytes}. The code was fitted on "
+            f"{description.calibration_rows} gallery rows. Space `{stamp.space}`."
+        )
+    direction = "turned at random, so that every bit tells as much, " if stamp.storage == "binary" else ""
+    return (
+        f"{stamp.dimension} numbers a vector, kept as {stamp.storage}: "
+        f"{lines[-1].bytes} bytes, where the head's whole output has {lines[2].bytes}. The numbers are the leading "
+        f"principal components of {facts['gallery_rows']} gallery rows "
+        f"({100 * facts['explained']:.2f} % of the variance; rank {facts['rank']} of {stamp.full_dimension}), "
+        f"{direction}at unit length: compare by cosine or inner product. Space `{stamp.space}`."
+    )
 
 
 def headline(lines: Sequence[Line]) -> str:
@@ -172,7 +202,7 @@ def _loading(description: Description) -> list[str]:
     """Return a section of code for each form, and the largest differences from the native model."""
     stamp, names = description.stamp, description.inputs
     checks: Mapping[str, float] = description.facts["largest_difference"]
-    outputs = "vectors, codes" if stamp.storage != "float32" else "vectors,"
+    outputs = "vectors, codes" if stamp.storage in ("int8", "binary") else "vectors,"
     tensor = names == ["inputs"]
     feeds = ", ".join(f'"{name}": {name}' for name in names)
     code = {
@@ -180,13 +210,16 @@ def _loading(description: Description) -> list[str]:
         "onnx": ("ONNX", _ONNX.format(file=ONNX, outputs=outputs, inputs=feeds)),
         "pt2": ("torch.export", _PT2.format(file=PT2, outputs=outputs, inputs="inputs" if tensor else f"{{{feeds}}}")),
     }
-    width = next(layer["in_features"] for layer in description.layers if layer["layer"] == "Linear")
+    widths = [layer["in_features"] for layer in description.layers if layer["layer"] == "Linear"]
+    width = widths[0] if widths else stamp.full_dimension
     found = [f"On the same rows the largest difference from the native model was {_differences(checks)}."]
     for form, (title, text) in code.items():
         if form in checks:
             found.append(f"{title}, without this package:\n\n{text}")
     found += [f"The head alone, from plain weights:\n\n{_HEAD.format(features=width, file=HEAD)}"]
     found += [f"With this package:\n\n{_NATIVE.format(k=stamp.dimension)}"]
+    if stamp.format == CODED:
+        return [*found, _CODEC.format(bytes=stamp.storage.rpartition("-")[2], files=", ".join(FILES))]
     return [*found, _CODES[stamp.storage]] if _CODES[stamp.storage] else found
 
 

@@ -11,7 +11,6 @@ from typing import Literal
 from torch import Tensor
 
 from lightning_monocon.functional.paired_mean import query_interval
-from lightning_monocon.functional.quantisation import Storage, vector_bytes
 
 Kind = Literal["labels", "qrels", "graded", "neighbours"]
 """What a figure is true of: class labels, known answers, graded pairs, or the neighbours that the encoder finds."""
@@ -29,20 +28,15 @@ class Line:
     Attributes:
         name: What is stored.
         dims: Numbers in a vector.
-        storage: How a number is kept.
+        bytes: Bytes of one vector.
         values: By kind of truth, as far as there is one, and by figure one float64 value ``(U,)`` for each query or
             pair; the first figure of a kind is the one that is compared.
     """
 
     name: str
     dims: int
-    storage: Storage
+    bytes: int
     values: Mapping[Kind, Mapping[str, Tensor]] = field(repr=False)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one vector."""
-        return vector_bytes(self.dims, self.storage)
 
     def figure(self, kind: Kind, name: str) -> float:
         """Return the mean of a figure over the queries or pairs; NaN where there is none."""

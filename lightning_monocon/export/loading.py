@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
+from lightning_monocon import codes
 from lightning_monocon.encoders import build_encoder
 from lightning_monocon.encoders.wrapped import named_as
 from lightning_monocon.export.artefact import (
@@ -26,15 +27,16 @@ from lightning_monocon.export.artefact import (
     stamp_of,
     unasked_files,
 )
-from lightning_monocon.export.calibration import Calibration
+from lightning_monocon.export.calibration import Calibration, Coded, Stored
 from lightning_monocon.export.checks import Run, open_onnx, open_pt2, open_sentence_transformer
 from lightning_monocon.export.gallery import Inputs
 from lightning_monocon.export.prepare import basis_hash, model_hash
 from lightning_monocon.export.sentence import check_stock
-from lightning_monocon.export.stamp import KEY, Stamp
+from lightning_monocon.export.stamp import CODED, KEY, Stamp
 from lightning_monocon.export.traced import ONNX, PT2
 from lightning_monocon.export.vectors import check_same_space
 from lightning_monocon.functional.checks import check_choice
+from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.runs.digest import hash_tensors
 
 LoadedForm = Literal["safetensors", "onnx", "pt2", "sentence-transformers"]
@@ -53,13 +55,17 @@ class Embedder:
 
     stamp: Stamp
     head: nn.Sequential = field(repr=False)
-    calibration: Calibration
+    calibration: Stored
     form: LoadedForm
     _run: Run = field(repr=False)
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Return the vectors ``(N, k)``, float32, unit length."""
         return self._run(inputs)[0]
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """Return what is stored of the inputs, ``(N, bytes)`` uint8 of a code or of bits, else ``(N, k)``."""
+        return self.calibration.codes(self(inputs))
 
 
 def load(
@@ -94,7 +100,7 @@ def load(
     check_listed(folder, description, HEAD)
     stack, tensors = read_head(description, folder)
     stamp = description.stamp
-    calibration = _calibration(description, tensors)
+    calibration = _calibration(folder, description, tensors)
     _check_hashes(folder, stamp, basis=basis_hash(stack), calibration=hash_tensors(calibration.tensors()))
     return Embedder(stamp, stack, calibration, form, _opened(form, folder, description, stack, encoder))
 
@@ -157,12 +163,15 @@ def _named_alike(encoder: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Te
     return tensors
 
 
-def _calibration(description: Description, tensors: dict[str, Tensor]) -> Calibration:
+def _calibration(folder: Path, description: Description, tensors: dict[str, Tensor]) -> Stored:
     stamp = description.stamp
+    if stamp.format == CODED:
+        check_files(folder, description, codes.FILES)
+        return Coded(codes.load(folder), description.calibration_rows)
     step = tensors.get("calibration.step", torch.ones(stamp.dimension))
     if stamp.storage == "int8" and "calibration.step" not in tensors:
         raise ValueError(f"`path` must hold the calibration of int8; {HEAD} lacks calibration.step.")
-    return Calibration(stamp.storage, step, description.calibration_rows)
+    return Calibration(cast("Storage", stamp.storage), step, description.calibration_rows)
 
 
 def _check_hashes(folder: Path, stamp: Stamp, **found: str) -> None:

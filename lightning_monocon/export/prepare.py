@@ -15,13 +15,14 @@ from lightning_monocon.encoders import encoder_spec
 from lightning_monocon.encoders.text import TextEncoder
 from lightning_monocon.encoders.text.sentence_transformers_model import SentenceTransformersEncoder
 from lightning_monocon.encoders.wrapped import plain_names, unwrap_all
-from lightning_monocon.export.calibration import Calibration
+from lightning_monocon.export.calibration import Stored
+from lightning_monocon.export.choice import Centre, Kept, choose, ways
 from lightning_monocon.export.gallery import Embedded, Inputs, embed_rows
-from lightning_monocon.export.projection import Projection, fit_projection
-from lightning_monocon.export.stack import Exported, describe, fold, vector_stack
-from lightning_monocon.export.stamp import Stamp, chain_hash, description_hash
+from lightning_monocon.export.measure import ALL, CHOOSING, JUDGING, Judge
+from lightning_monocon.export.projection import Projection
+from lightning_monocon.export.stack import Exported, describe, fold, projection_layer
+from lightning_monocon.export.stamp import CODED, FORMAT, Stamp, chain_hash, description_hash
 from lightning_monocon.export.truths import NOTHING, GradedPairs, Known, embed_pairs, sampled_relevance
-from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.functional.relevance import Relevance
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.module import MonoCon
@@ -37,11 +38,12 @@ class Prepared:
         head: a frozen copy, not folded: what the forms are compared with.
         stack: Folded head and projection, features to vectors.
         projection: Of the gallery.
-        calibration: Of the codes.
+        calibration: Of what is stored.
         gallery: What the model makes of the rows that everything is fitted on.
         searched: What it makes of the rows that the queries search; the gallery, unless others were given.
         query: What the model makes of held-out rows.
         stamp: Of the space.
+        units: Which queries and pairs judge; those that chose do not.
         relevance: Known answers, by the places in the samples of ``searched`` and ``query``.
         pairs: Graded pairs.
     """
@@ -50,11 +52,12 @@ class Prepared:
     head: nn.Module
     stack: nn.Sequential
     projection: Projection
-    calibration: Calibration
+    calibration: Stored
     gallery: Embedded
     searched: Embedded
     query: Embedded
     stamp: Stamp
+    units: slice
     relevance: Relevance | None = None
     pairs: GradedPairs | None = None
 
@@ -72,6 +75,8 @@ class Prepared:
     def native(self, inputs: Inputs) -> Tensor:
         """Return the trained model's own vectors, ``(N, k)`` float64: its encoder and head, the rest in float64."""
         rows = unit_rows(self.head(self.encoder(inputs)).double())
+        if self.stamp.format == CODED:
+            return rows
         return unit_rows((rows - self.projection.mean) @ self.projection.basis.T)
 
 
@@ -79,26 +84,28 @@ def prepare(
     model: MonoCon,
     gallery: Iterable[object],
     query: Iterable[object],
-    dim: float = 0.99,
-    dtype: Storage = "float32",
+    dim: float | None = None,
+    code: str = "float32",
     sample: int = 50_000,
     searched: Iterable[object] | None = None,
     known: Known = NOTHING,
+    centre: Centre | None = None,
 ) -> Prepared:
-    """Fit the projection on the gallery, fold the head into stock layers, calibrate the codes.
+    """Fit the projection or a code on the gallery, fold the head into stock layers, calibrate what is stored.
 
     Args:
         model: The trained module; it is left as it was.
         gallery: Batches ``(inputs, labels)``, read once.
         query: Batches of held-out rows, read once.
-        dim: Share of the gallery's variance in (0, 1), or a number of dimensions.
-        dtype: Storage type of a number.
+        dim: Share of the gallery's variance in (0, 1), or a number of dimensions; 0.99 by default.
+        code: Storage type of a number, or a code of a vector such as ``"transform-32"``.
         sample: Rows of the gallery that calibrate, and rows of each that judge; the projection is fitted on all.
         searched: Batches that the queries search instead of the gallery.
         known: Known answers and graded pairs.
+        centre: Whether the gallery's mean is subtracted; ``"auto"`` lets every second query choose.
 
     Raises:
-        ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, or what is known does not fit.
+        ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, or an argument does not fit.
     """
     encoder, head = _frozen(model.encoder), _frozen(model.head)
     if isinstance(encoder, TextEncoder | SentenceTransformersEncoder):
@@ -107,23 +114,31 @@ def prepare(
     found, other, asked = _embedded(model, gallery, searched, query, sample, known.relevance)
     relevance = None if known.relevance is None else sampled_relevance(known.relevance, other, asked)
     pairs = None if known.pairs is None else embed_pairs(model, *known.pairs)
-    projection = fit_projection(found.moments, dim)
-    stack = vector_stack(folded, projection)
+    answers = (relevance, pairs)
     with torch.no_grad():
-        calibration = Calibration.fit(stack(found.features), dtype)
-    stamp = Stamp(
+        kept = ways(folded, found, dim, code, centre)
+        best = choose(kept, lambda: Judge(other, asked, *answers, CHOOSING))
+    stamp, units = _stamp(model, encoder, best, _input_names(found.example)), JUDGING if len(kept) > 1 else ALL
+    parts = (best.stack, best.projection, best.calibration)
+    return Prepared(encoder, head, *parts, found, other, asked, stamp, units, *answers)
+
+
+def _stamp(model: MonoCon, encoder: nn.Module, kept: Kept, inputs: list[str]) -> Stamp:
+    projection, calibration, stack = kept.projection, kept.calibration, kept.stack
+    return Stamp(
         model=model_hash(encoder, stack),
         basis=basis_hash(stack),
         calibration=hash_tensors(calibration.tensors()),
         dimension=len(projection.basis),
         full_dimension=len(projection.mean),
-        storage=dtype,
+        storage=calibration.storage,
         config={"encoder": encoder_spec(encoder), "head": dict(model.head_spec)},
         version=version("lightning-monocon"),
-        chain=chain_hash(describe(stack)),
-        description=description_hash(encoder_spec(encoder), _input_names(found.example), calibration.rows),
+        normalisation=kept.normalisation,
+        chain=chain_hash(describe(stack), kept.normalisation),
+        description=description_hash(encoder_spec(encoder), inputs, calibration.rows),
+        format=FORMAT if projection_layer(stack) is not None else CODED,
     )
-    return Prepared(encoder, head, stack, projection, calibration, found, other, asked, stamp, relevance, pairs)
 
 
 def _embedded(
@@ -143,15 +158,17 @@ def _embedded(
 
 
 def basis_hash(stack: nn.Sequential) -> str:
-    """Return the hash of the projection in a chain, its last linear layer."""
-    return hash_tensors(_linears(stack)[-1].state_dict())
+    """Return the hash of the projection in a chain, of nothing if it has none."""
+    projection = projection_layer(stack)
+    return hash_tensors({} if projection is None else projection.state_dict())
 
 
 def model_hash(encoder: nn.Module, stack: nn.Sequential) -> str:
     """Return the hash of the encoder and of the chain before the projection."""
     names = plain_names(encoder)
     weights = {f"encoder.{names[name]}": tensor for name, tensor in encoder.state_dict().items()}
-    for i, layer in enumerate(_linears(stack)[:-1]):
+    projection = projection_layer(stack)
+    for i, layer in enumerate(layer for layer in _linears(stack) if layer is not projection):
         weights |= {f"head.{i}.{name}": tensor for name, tensor in layer.state_dict().items()}
     return hash_tensors(weights)
 

@@ -6,14 +6,14 @@ Fitted on sums (count, mean and co-moment of the unit rows), so a gallery of any
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from lightning_monocon.functional.effective_dimension import components_for
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.functional.spectrum import components_from_moments, numerical_rank
+from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments, numerical_rank
 
 _FLOAT32_NOISE = (8 * torch.finfo(torch.float32).eps) ** 2
 """Variance that a few rounding errors of float32 leave in any direction of unit rows."""
@@ -24,7 +24,7 @@ class Projection:
     """Hold the mean and the leading principal components of a gallery.
 
     Attributes:
-        mean: ``(D,)`` float64, of the gallery's unit rows.
+        mean: ``(D,)`` float64, of the gallery's unit rows; zeros where it is not subtracted.
         basis: ``(k, D)`` float64, one unit direction a row, by falling variance.
         explained: Share of the variance along them.
         rank: Principal directions of the gallery that hold more than rounding error.
@@ -43,19 +43,43 @@ class Projection:
         layer.load_state_dict({"weight": self.basis.float(), "bias": (-self.basis @ self.mean).float()})
         return layer.requires_grad_(False)
 
+    def turned(self, rotation: Tensor) -> Projection:
+        """Return the same directions turned by an orthogonal matrix ``(k, k)``; cosines stay as they are."""
+        return replace(self, basis=rotation @ self.basis)
 
-def fit_projection(statistics: Moments, dim: float) -> Projection:
+    @classmethod
+    def whole(cls, statistics: Moments) -> Projection:
+        """Keep rows as they are: for a code, which chooses its own components."""
+        width, rank = len(statistics.mean), _checked(statistics)[1]
+        mean, basis = torch.zeros(width, dtype=torch.float64), torch.eye(width, dtype=torch.float64)
+        return cls(mean, basis, 1.0, rank, int(statistics.rows))
+
+
+def fit_projection(statistics: Moments, dim: float, centre: bool = True) -> Projection:
     """Choose the components to keep.
 
     Args:
         statistics: Moments of the gallery's L2-normalised rows, ``(N, D)``.
         dim: a share of the variance in (0, 1), such as 0.99, or a whole number of components.
+        centre: Whether the mean is subtracted. Without, as many components of the uncentred second moment are kept.
 
     Raises:
         ValueError: If the rows are too few or all equal, the share is not in (0, 1), or more components are asked for
             than the gallery's rank.
     """
+    found, rank = _checked(statistics)
     rows, width = int(statistics.rows), len(statistics.mean)
+    kept = _kept(dim, found.variances, rank, width)
+    if not centre:
+        second = statistics.comoment + rows * torch.outer(statistics.mean, statistics.mean)
+        found = components_from_moments(Moments(statistics.rows, torch.zeros_like(statistics.mean), second))
+    explained = float(found.variances[:kept].sum() / found.variances.sum())
+    return Projection(found.mean, found.components[:kept], explained, rank, rows)
+
+
+def _checked(statistics: Moments) -> tuple[PrincipalComponents, int]:
+    """Return components and rank; raise ValueError if there are too few rows, or all are equal."""
+    rows = int(statistics.rows)
     if rows < 2 or not bool(statistics.comoment.trace() > 0):
         raise ValueError(f"`gallery` must hold at least 2 different rows to fit a projection; got {rows} equal ones.")
     found = components_from_moments(statistics)
@@ -65,9 +89,7 @@ def fit_projection(statistics: Moments, dim: float) -> Projection:
             f"`gallery` must spread further than float32 rounds; its {rows} unit rows have a total variance of "
             f"{float(found.variances.sum()):.1e}: the embedding has collapsed."
         )
-    kept = _kept(dim, found.variances, rank, width)
-    explained = float(found.variances[:kept].sum() / found.variances.sum())
-    return Projection(found.mean, found.components[:kept], explained, rank, rows)
+    return found, rank
 
 
 def _kept(dim: float, variances: Tensor, rank: int, width: int) -> int:

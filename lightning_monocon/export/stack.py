@@ -2,7 +2,7 @@
 """Build the head, centring and projection of stock layers: features in, small unit vectors out.
 
 ``Linear, LeakyReLU, Linear`` (the head, its weights already mapped), unit length, ``Linear`` (centring and
-projection), unit length. Any program that multiplies matrices can run it.
+projection), unit length; for a code the first unit length is the end. Any program that multiplies matrices can run it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from lightning_monocon.export.calibration import Calibration
+from lightning_monocon.export.calibration import Calibration, Stored
 from lightning_monocon.export.projection import Projection
 
 LayerSpec: TypeAlias = dict[str, object]
@@ -41,18 +41,22 @@ class UnitLength(nn.Module):
 
 
 class Exported(nn.Module):
-    """Run encoder and stack as one module, for tracing: inputs to vectors, and to codes where those are stored."""
+    """Run encoder and stack as one module, for tracing: inputs to vectors, and to codes of int8 or bits.
 
-    def __init__(self, encoder: nn.Module, stack: nn.Module, calibration: Calibration) -> None:
+    A codec is not traced: it computes in float64, and its own files encode.
+    """
+
+    def __init__(self, encoder: nn.Module, stack: nn.Module, calibration: Stored) -> None:
         super().__init__()
         self.encoder, self.stack = encoder, stack
-        self.register_buffer("step", calibration.step.clone())
-        self._calibration = calibration
+        self._calibration = calibration if isinstance(calibration, Calibration) else None
+        if self._calibration is not None:
+            self.register_buffer("step", self._calibration.step.clone())
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the vectors ``(N, k)``, float32, and for int8 and binary their codes."""
         vectors = self.stack(self.encoder(inputs))
-        if self._calibration.storage == "float32":
+        if self._calibration is None or self._calibration.storage == "float32":
             return (vectors,)
         calibration = Calibration(self._calibration.storage, self.get_buffer("step"), self._calibration.rows)
         return vectors, calibration.codes(vectors)
@@ -77,9 +81,17 @@ def fold(head: nn.Module) -> list[nn.Module]:
     return [deepcopy(layer).float().eval().requires_grad_(False) for layer in kept]
 
 
-def vector_stack(head: Sequence[nn.Module], projection: Projection) -> nn.Sequential:
-    """Return the whole chain from features ``(N, F)`` to vectors ``(N, k)``."""
-    return nn.Sequential(*head, UnitLength(), projection.layer(), UnitLength()).eval()
+def vector_stack(head: Sequence[nn.Module], projection: Projection | None) -> nn.Sequential:
+    """Return the whole chain from features ``(N, F)`` to vectors ``(N, k)``, or without a projection ``(N, D)``."""
+    cut = () if projection is None else (projection.layer(), UnitLength())
+    return nn.Sequential(*head, UnitLength(), *cut).eval()
+
+
+def projection_layer(stack: nn.Sequential) -> nn.Linear | None:
+    """Return the projection of a chain; None if it has none."""
+    layers = [None, None, *stack]
+    found = layers[-2]
+    return found if isinstance(found, nn.Linear) and isinstance(layers[-3], UnitLength) else None
 
 
 def describe(stack: nn.Sequential) -> list[LayerSpec]:

@@ -13,10 +13,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-from lightning_monocon.functional.quantisation import Storage
-
 FORMAT = "lightning-monocon/export/2"
 """Layout and version of the artefact; the number grows when a reader of the old layout would go wrong."""
+
+CODED = "lightning-monocon/export/3"
+"""The same with a codec beside the model, of which a reader of the layout before would know nothing."""
 
 OLD = "lightning-monocon/export/1"
 """The layout before: its stamp covers the weights, but neither the chain of layers nor the other files."""
@@ -26,6 +27,12 @@ KEY = "monocon"
 
 NORMALISATION = "l2, centre, project, l2"
 """What happens to the head's output: unit length, minus the gallery's mean, principal components, unit length."""
+
+UNCENTRED = "l2, project, l2"
+"""The same where the mean is not subtracted."""
+
+WHOLE = "l2"
+"""The same before a code, which centres and projects by itself."""
 
 DTYPE = "float32"
 """Of every number between the inputs and the vectors."""
@@ -42,17 +49,18 @@ class Stamp:
     Attributes:
         model: Hash of the encoder's and the head's weights.
         basis: Hash of the projection's weights.
-        calibration: Hash of the calibration; that of nothing for float32.
+        calibration: Hash of the calibration or of a codec's tables; that of nothing for float32.
         dimension: Numbers in a vector.
         full_dimension: Numbers in the head's output, before the cut.
-        storage: How a number is kept: ``"float32"``, ``"int8"`` or ``"binary"``.
+        storage: How a number is kept, ``"float32"``, ``"int8"`` or ``"binary"``, or the code of a vector, such as
+            ``"transform-32"``.
         config: Encoder and head as plain values, for people; the hashes decide.
         version: Of the package that wrote the artefact.
         normalisation: The steps behind the head.
         chain: Hash of the layers from features to vectors, their order, kinds, sizes and type of number.
         description: Hash of the encoder's description and the names of the inputs; files of one export share it, those
             of one space need not.
-        format: `FORMAT`.
+        format: `FORMAT`, or `CODED` for a code.
     """
 
     model: str
@@ -60,7 +68,7 @@ class Stamp:
     calibration: str
     dimension: int
     full_dimension: int
-    storage: Storage
+    storage: str
     config: Mapping[str, object]
     version: str
     normalisation: str = NORMALISATION
@@ -86,7 +94,7 @@ def parse_stamp(content: object, source: object) -> Stamp:
         values = None
     if not isinstance(values, Mapping) or "format" not in values:
         raise ValueError(f"`path` must be written by `monocon export`; {source} has no stamp.")
-    if values["format"] not in (FORMAT, OLD):
+    if values["format"] not in (FORMAT, CODED, OLD):
         raise ValueError(f"`path` must have the layout {FORMAT!r}; {source} has {values['format']!r}: export it again.")
     if values["format"] == OLD:
         values = {"chain": "", "description": "", **values}

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import torch
 
+from lightning_monocon import codes
 from lightning_monocon.encoders import encoder_spec
 from lightning_monocon.encoders.wrapped import unwrapped
 from lightning_monocon.export.artefact import (
@@ -24,8 +25,10 @@ from lightning_monocon.export.artefact import (
     write_encoder,
     write_head,
 )
+from lightning_monocon.export.calibration import Coded
 from lightning_monocon.export.card import model_card
 from lightning_monocon.export.checks import differences
+from lightning_monocon.export.choice import Centre, check_code
 from lightning_monocon.export.doubts import doubts, refusal
 from lightning_monocon.export.lines import Line, Loss, losses_of
 from lightning_monocon.export.measure import Judge, measure_lines
@@ -37,7 +40,6 @@ from lightning_monocon.export.stamp import Stamp
 from lightning_monocon.export.traced import ONNX, PT2, save_onnx, save_pt2, trace
 from lightning_monocon.export.truths import NOTHING, Known
 from lightning_monocon.export.vectors import write_vectors
-from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.module import MonoCon
 from lightning_monocon.runs.files import write_text
@@ -86,8 +88,8 @@ def export_model(
     query: Iterable[object],
     out: str | Path,
     *,
-    dim: float = 0.99,
-    dtype: Storage = "float32",
+    dim: float | None = None,
+    code: str = "float32",
     searched: Iterable[object] | None = None,
     forms: Sequence[Form] | None = None,
     tokenizer: str | None = None,
@@ -96,18 +98,19 @@ def export_model(
     tolerance: float | None = None,
     sample: int = 50_000,
     even_so: bool = False,
-    storage: Storage | None = None,
     known: Known = NOTHING,
+    centre: Centre | None = None,
+    dtype: Storage | None = None,
 ) -> Export:
     """Write a trained model that makes small vectors, in forms that need none of this package.
 
     Args:
         model: The trained module.
-        gallery: Batches ``(inputs, labels)``, on which the projection and the codes are fitted in one pass.
+        gallery: Batches ``(inputs, labels)``, on which the projection or the code is fitted in one pass.
         query: Batches of held-out rows, on which the loss is measured.
         out: A new or empty folder, which appears whole or not at all; into an empty one ``config.json`` moves last.
-        dim: Share of the gallery's variance to keep, in (0, 1), or a number of dimensions.
-        dtype: Storage type of a number: ``"float32"``, ``"int8"`` or ``"binary"``.
+        dim: Share of the gallery's variance to keep, in (0, 1), or a number of dimensions; 0.99, unless for a code.
+        code: ``"float32"``, ``"int8"``, ``"binary"``, or a code of the whole vector, such as ``"transform-32"``.
         searched: Batches to search instead of the gallery when the loss is measured: for pairs, the other sides.
         forms: ``"onnx"``, ``"pt2"`` and, for text, ``"sentence-transformers"``; by default all that the encoder has.
         tokenizer: Name or folder of the tokenizer that the sentence-transformers form takes.
@@ -116,19 +119,18 @@ def export_model(
         tolerance: Largest difference allowed from the native model; by default what the rounding of float32 explains.
         sample: Gallery rows to calibrate and to measure on, drawn from all; as many queries.
         even_so: Export a model that has collapsed or finds less than half, with a warning.
-        storage: The former name of ``dtype``.
         known: Known answers and graded pairs, by which the loss is measured as well.
+        centre: Whether the mean is subtracted, by default not before codes; of ``"auto"`` every second query chooses.
+        dtype: The former name of ``code``.
 
     Raises:
-        ModuleNotFoundError: If the package of a form is not installed.
-        OSError: If ``out`` holds something (FileExistsError) or cannot be written.
+        ModuleNotFoundError, OSError: If a form's package is missing, or ``out`` holds something or cannot be written.
         RuntimeError: If a form differs by more than ``tolerance``, or rounding alone does.
-        ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, a name or a row of ``known`` is
-            unknown, or the model has collapsed or its vectors find less than half of what the encoder finds.
+        ValueError: If an argument does not fit, or the vectors find less than half of what the encoder finds.
     """
-    chosen = _chosen(model, storage or dtype, forms)
+    chosen = _chosen(model, dtype or code, dim, forms)
     with filled("out", resolved_target("out", out), last=CONFIG) as folder:
-        prepared = prepare(model, gallery, query, dim, storage or dtype, sample, searched, known)
+        prepared = prepare(model, gallery, query, dim, dtype or code, sample, searched, known, centre)
         return _written(prepared, chosen, folder, Path(out), tokenizer, max_length, vectors, tolerance, even_so)
 
 
@@ -145,7 +147,7 @@ def _written(
 ) -> Export:
     """Measure, write every file to ``folder``, and return what will be at ``out``."""
     allowed = checked_tolerance(rounding(prepared), tolerance)
-    judge = Judge(prepared.searched, prepared.query, prepared.relevance, prepared.pairs)
+    judge = Judge(prepared.searched, prepared.query, prepared.relevance, prepared.pairs, prepared.units)
     with torch.no_grad():
         lines = tuple(measure_lines(judge, prepared.stack, prepared.calibration))
     found = _doubts(judge, lines, even_so)
@@ -155,7 +157,7 @@ def _written(
     write_description(description, folder)
 
     losses = losses_of(lines)
-    counts = len(prepared.searched.labels), len(prepared.query.labels)
+    counts = len(prepared.searched.labels), len(prepared.query.labels[prepared.units])
     write_text(folder / CARD, model_card(description, lines, losses, counts, found))
     if vectors:
         write_vectors(prepared, folder / VECTORS)
@@ -181,6 +183,8 @@ def _write_forms(
     else:
         write_encoder(prepared.encoder, prepared.stamp, folder)
     write_head(prepared.stack, prepared.calibration, prepared.stamp, folder)
+    if isinstance(prepared.calibration, Coded):
+        codes.save(prepared.calibration.codec, folder)
     if {"onnx", "pt2"} & set(forms):
         program = trace(prepared.module, prepared.gallery.example)
         if "pt2" in forms:
@@ -208,8 +212,8 @@ def _described(prepared: Prepared, forms: Sequence[Form], largest: dict[str, flo
     )
 
 
-def _chosen(model: MonoCon, dtype: Storage, forms: Sequence[Form] | None) -> tuple[Form, ...]:
-    check_choice("dtype", dtype, get_args(Storage))
+def _chosen(model: MonoCon, code: str, dim: float | None, forms: Sequence[Form] | None) -> tuple[Form, ...]:
+    check_code(code, dim)
     text = is_text(unwrapped(model.encoder))
     chosen = tuple(form for form in get_args(Form) if text or form != "sentence-transformers")
     if forms is None:

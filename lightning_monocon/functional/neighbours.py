@@ -143,7 +143,7 @@ def best_of(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if blocks < 2 * count or scores.device.type != "cpu":
         return scores.topk(min(count, scores.shape[1]), dim=1)
     even = blocks * _BLOCK
-    parts = scores[:, :even].unflatten(1, (_BLOCK, blocks))  # columns of a block lie ``blocks`` apart
+    parts = scores[:, :even].reshape(-1, _BLOCK, blocks)  # columns of a block lie ``blocks`` apart
     chosen = _places_of_largest(parts.amax(1), count)
     some = torch.cat([parts.gather(2, chosen[:, None].expand(-1, _BLOCK, -1)).flatten(1), scores[:, even:]], 1)
     where = _places_of_largest(some, count)

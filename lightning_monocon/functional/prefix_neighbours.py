@@ -135,7 +135,7 @@ def _of_whole_numbers(gallery: Tensor, query: Tensor, dims: Sequence[int], k: in
     dtype = torch.float32 if rows * (2 * max(dims, default=0) + 1) < _EXACT else torch.float64
     columns, query = gallery.float().T.contiguous(), query.float()
     found: list[list[Tensor]] = [[] for _ in dims]
-    for asked, begin in zip(query.split(_QUERY_TILE), first.split(_QUERY_TILE), strict=True):
+    for asked, begin in zip(torch.split(query, _QUERY_TILE), torch.split(first, _QUERY_TILE), strict=True):
         best = [(asked.new_empty(len(asked), 0, dtype=dtype), _no_rows(asked)) for _ in dims]
         for start in range(0, rows, _GALLERY_TILE):
             part = columns[:, start : start + _GALLERY_TILE]

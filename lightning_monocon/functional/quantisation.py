@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Store the numbers of a vector in 8 bits or in one: what the scorecard measures and what an export ships.
 
-``int8``: number j is divided by its own step, a 127th of its largest magnitude in the gallery, rounded and clipped.
+``int8``: every number is divided by one step, a 127th of the largest magnitude in the gallery, rounded and clipped. A
+store that ranks the codes as they are then ranks as the vectors do; with a step per number it would not.
 ``binary``: bit j is set if and only if number j is greater than 0, so an exact zero is bit 0 and reads back as -1. Bits
 are packed eight to a byte, the first in the highest bit, as NumPy's ``packbits`` does.
 """
@@ -52,7 +53,7 @@ class Quantiser:
 
     Attributes:
         storage: Storage type of a number.
-        step: ``(k,)`` float32 width of one int8 step; ones for the other storage types.
+        step: ``(k,)`` float32 width of one int8 step of each number, which a fit makes equal; ones for the other types.
     """
 
     storage: Storage
@@ -101,5 +102,5 @@ def fit_quantiser(gallery: Tensor, dtype: Storage) -> Quantiser:
     """Return the quantiser that is calibrated on the gallery's vectors ``(N, k)``."""
     if dtype != "int8":
         return Quantiser(dtype, torch.ones(gallery.shape[1]))
-    largest = gallery.abs().amax(0).clamp_min(torch.finfo(gallery.dtype).tiny)
-    return Quantiser(dtype, (largest / 127).float())
+    largest = gallery.abs().amax().clamp_min(torch.finfo(gallery.dtype).tiny)
+    return Quantiser(dtype, (largest / 127).float().expand(gallery.shape[1]).clone())

@@ -17,11 +17,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -41,10 +43,26 @@ _unpack_dual: Callable[[Tensor], Any] = forward_ad.unpack_dual  # typed here: to
 FLOATING = (torch.float32, torch.float16, torch.bfloat16)
 
 
+OLDEST_TRITON = (3, 6)
+"""Oldest Triton that compiles every kernel: 3.2 to 3.5 fail where a product is split into bfloat16 parts."""
+
+
 @cache
+def triton_version() -> str:
+    """Return the version of the installed Triton without importing it; empty if there is none."""
+    if find_spec("triton") is None:
+        return ""
+    for name in ("triton", "triton-rocm", "pytorch-triton-rocm", "pytorch-triton-xpu"):
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return "unknown"
+
+
 def has_triton() -> bool:
-    """Return whether Triton is installed, without importing it."""
-    return find_spec("triton") is not None
+    """Return whether a Triton is installed that compiles the kernels, without importing it."""
+    installed = triton_version()
+    found = re.match(r"(\d+)\.(\d+)", installed)
+    return installed == "unknown" or (found is not None and (int(found[1]), int(found[2])) >= OLDEST_TRITON)
 
 
 def is_interpreting() -> bool:
@@ -107,6 +125,11 @@ def use_triton(operation: str, backend: Backend, table: Table, tensor: Tensor, *
 
 
 def _require(operation: str, tensor: Tensor) -> None:
+    if triton_version() and not has_triton():
+        raise RuntimeError(
+            f"`backend`='triton' needs Triton {'.'.join(map(str, OLDEST_TRITON))} or newer; got {triton_version()}: "
+            f"upgrade it, or pass backend='auto' or 'torch' to {operation}."
+        )
     if not has_triton():
         raise RuntimeError(
             f"`backend`='triton' needs Triton, which is not installed. Install lightning-monocon[triton], or pass "

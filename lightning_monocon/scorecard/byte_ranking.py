@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Name the best arm at each number of bytes per vector, and say whether its lead is more than noise.
 
-The same bytes buy few float32 coordinates, four times as many int8 ones, or thirty-two times as many bits. Every arm
-competes with the storage type that serves it best at that size. That choice is made on the queries that judge it, which
-flatters all arms alike by a little: margins of a few tenths of a point mean nothing here.
+The same bytes buy few float32 coordinates, many bits, or a code that gives each coordinate the bits it deserves. Every
+arm competes in what serves it best at that size, chosen on one half of the queries and judged on the other
+(`lightning_monocon.scorecard.codes`).
 """
 
 from __future__ import annotations
@@ -11,41 +11,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import get_args
 
-from lightning_monocon.functional.quantisation import Storage, dims_within
-from lightning_monocon.scorecard.ranking import Family, Form, Winner, family, on_shared_seeds, ranked
+from lightning_monocon.scorecard.ranking import Family, Form, Winner, code_name, family, on_shared_seeds, ranked
 from lightning_monocon.scorecard.scores import Score
 
 
 @dataclass(frozen=True)
 class ByteWinner(Winner):
-    """Hold the best arm at a budget of ``bytes`` per vector; ``k`` counts coordinates in ``storage``."""
+    """Hold the best arm at a budget of ``bytes`` per vector, which are ``k`` too, and the name of its ``code``."""
 
     bytes: int
-    storage: Storage
-
-
-def byte_budgets(width: int) -> tuple[int, ...]:
-    """Return the bytes per vector of the tables: powers of two from 1 up to ``width`` float32 numbers.
-
-    Example:
-        >>> byte_budgets(6)
-        (1, 2, 4, 8, 16)
-    """
-    return tuple(1 << i for i in range((4 * width).bit_length()))
+    code: str
 
 
 def best_form(scores: Sequence[Score], budget: int) -> Form | None:
-    """Return the form that serves an arm best within ``budget`` bytes, on average over its seeds; None if none fits."""
-    forms = []
-    for dtype in get_args(Storage):
-        k = dims_within(budget, dtype)
-        lines = [line for score in scores if (line := score.line(dtype)) and line.dims[0] <= k]
-        if len(lines) == len(scores):
-            used = max(line.dims[line.index(k)] for line in lines)
-            forms.append(Form(dtype, used, fmean(line.means()[line.index(k)] for line in lines)))
-    return max(forms, key=lambda form: form.accuracy, default=None)
+    """Return the best code of an arm within ``budget`` bytes, with its mean over the seeds; None if none fits."""
+    lines = [score.codes for score in scores if score.codes is not None and score.codes.dims[0] <= budget]
+    if not scores or len(lines) < len(scores):
+        return None
+    places = [line.index(budget) for line in lines]
+    used = max(line.dims[place] for line, place in zip(lines, places, strict=True))
+    accuracy = fmean(line.means()[place] for line, place in zip(lines, places, strict=True))
+    return Form("code", used, accuracy, code_name(scores, budget))
 
 
 def byte_forms(arms: Mapping[str, Sequence[Score]], budget: int) -> dict[str, Form]:
@@ -74,4 +61,4 @@ def byte_winner(
         return None
     first, margins = ranked(forms, card or family(arms, [forms], seed=seed))
     best = forms[first]
-    return ByteWinner(best.k, first, best.accuracy, margins, budget, best.storage)
+    return ByteWinner(best.k, first, best.accuracy, margins, budget, best.code)

@@ -11,8 +11,9 @@ from importlib import import_module
 import numpy as np
 
 from lightning_monocon.runs.record import History
-from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_budgets, byte_forms, byte_winner
+from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_forms, byte_winner
 from lightning_monocon.scorecard.causes import Effect, effects
+from lightning_monocon.scorecard.codes import byte_budgets
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.flags import flags, training_flags
 from lightning_monocon.scorecard.frontier import Measure, default_dims

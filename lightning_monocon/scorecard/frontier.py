@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +26,9 @@ from lightning_monocon.scorecard.truths.order import row_order
 
 Measure = str
 """What arms are compared by: a name of :attr:`Truth.measures`, such as ``"knn_accuracy"`` or ``"ndcg@10"``."""
+
+Held = Storage | Literal["code"]
+"""How vectors are kept: numbers of a storage type, or a code, whose bytes then stand for the number of dimensions."""
 
 _OLD_NAMES = {"recall_at_1": "recall@1"}
 
@@ -42,7 +46,7 @@ class Frontier:
 
     dims: tuple[int, ...]
     values: Mapping[Measure, Tensor]
-    storage: Storage = "float32"
+    storage: Held = "float32"
 
     def hits(self, measure: Measure | None = None) -> Tensor:
         """Return the ``(K, U)`` numbers of a measure, the first one by default.
@@ -61,7 +65,7 @@ class Frontier:
     @property
     def bytes(self) -> tuple[int, ...]:
         """Bytes of one stored vector, for each of ``dims``."""
-        return tuple(vector_bytes(k, self.storage) for k in self.dims)
+        return tuple(held_bytes(k, self.storage) for k in self.dims)
 
     @property
     def knn_hits(self) -> Tensor:
@@ -101,6 +105,11 @@ class Frontier:
         if not inside:
             raise ValueError(f"`budget` must be at least {self.dims[0]}, the fewest dimensions measured; got {budget}.")
         return inside[-1]
+
+
+def held_bytes(k: int, held: Held) -> int:
+    """Return the bytes of ``k`` numbers of a storage type, or of a code of ``k`` bytes."""
+    return k if held == "code" else vector_bytes(k, held)
 
 
 def default_dims(width: int) -> tuple[int, ...]:

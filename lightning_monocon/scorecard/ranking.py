@@ -11,6 +11,7 @@ Two arms are compared in pairs: the same seed (so the same split) and the same q
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -20,12 +21,11 @@ from torch import Tensor
 
 from lightning_monocon.functional.paired_mean import CONFIDENCE, Floats, PairedMean, deviations, paired_mean
 from lightning_monocon.functional.paired_mean import query_interval as query_interval  # for those who import it here
-from lightning_monocon.functional.quantisation import Storage
-from lightning_monocon.scorecard.frontier import Measure
+from lightning_monocon.scorecard.frontier import Held, Measure
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.simultaneous import Critical, critical_values, table_of, with_seeds_of_all
 
-Storages = tuple[Storage, Storage]
+Storages = tuple[Held, Held]
 FLOATS: Storages = ("float32", "float32")
 """How the coordinates of the two arms of a comparison are kept."""
 
@@ -77,11 +77,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Form:
-    """Hold one way to store an arm's vectors: at most ``k`` coordinates in ``storage``, and the accuracy it gives."""
+    """Hold one way to store an arm's vectors, and the accuracy it gives.
 
-    storage: Storage
+    Attributes:
+        storage: Storage type of its coordinates, or ``"code"``.
+        k: Coordinates at most; bytes of a code.
+        accuracy: Mean over the seeds.
+        code: Name of a code.
+    """
+
+    storage: Held
     k: int
     accuracy: float
+    code: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +217,12 @@ def winner(
     return Winner(k=k, arm=first, accuracy=forms[first].accuracy, margins=margins)
 
 
+def code_name(scores: Sequence[Score], budget: int) -> str:
+    """Return the best code of an arm within ``budget`` bytes; every seed has its own, and most of them this one."""
+    names = [score.codes.names[score.codes.index(budget)] for score in scores if score.codes is not None]
+    return Counter(names).most_common(1)[0][0]
+
+
 def float_forms(arms: Mapping[str, Sequence[Score]], k: int, measure: Measure | None = None) -> dict[str, Form]:
     """Return the form of each arm that keeps at most ``k`` float32 coordinates, with its mean accuracy over seeds."""
     return {
@@ -293,7 +307,7 @@ def _pairs(arm: Sequence[Score], other: Sequence[Score]) -> list[tuple[Score, Sc
     return pairs
 
 
-def hits(score: Score, k: int, measure: Measure | None = None, dtype: Storage = "float32") -> Tensor:
+def hits(score: Score, k: int, measure: Measure | None = None, dtype: Held = "float32") -> Tensor:
     """Return the numbers ``(U,)`` of a measure, one a unit, within ``k`` dimensions kept in storage type ``dtype``.
 
     Raises:
@@ -305,7 +319,7 @@ def hits(score: Score, k: int, measure: Measure | None = None, dtype: Storage = 
     return line.hits(measure)[line.index(k)]
 
 
-def _values(score: Score, k: int, measure: Measure | None, storage: Storage) -> Floats:
+def _values(score: Score, k: int, measure: Measure | None, storage: Held) -> Floats:
     return np.asarray(hits(score, k, measure, storage).double().numpy())
 
 

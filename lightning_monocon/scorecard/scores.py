@@ -19,7 +19,7 @@ from lightning_monocon.functional.jackknife import grouped_moments, jackknife_in
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
 from lightning_monocon.functional.moments import Moments, merge_all, moments
 from lightning_monocon.functional.paired_mean import CONFIDENCE
-from lightning_monocon.functional.quantisation import ROUNDED, Storage
+from lightning_monocon.functional.quantisation import ROUNDED
 from lightning_monocon.functional.reconstruction_error import reconstruction_from_moments
 from lightning_monocon.functional.spectrum import (
     PrincipalComponents,
@@ -28,10 +28,12 @@ from lightning_monocon.functional.spectrum import (
     variances_from_moments,
 )
 from lightning_monocon.functional.total_variance import total_variance_from_moments
+from lightning_monocon.scorecard.codes import CodeFrontier, code_frontiers
 from lightning_monocon.scorecard.copies import Copies, Directions, copies_and_directions
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
 from lightning_monocon.scorecard.frontier import (
     Frontier,
+    Held,
     Measure,
     affordable_dims,
     measure_frontiers,
@@ -77,6 +79,7 @@ class Score:
         spectrum: ``(D,)`` float64 eigenvalues of the covariance, descending.
         frontier: The truth's measures against kept dimensions.
         rounded: The same when coordinates are kept as int8 and as single bits; empty if not asked for.
+        codes: The same in the best code within each number of bytes; None if not asked for.
         truth: What it was judged by; scores of one truth are compared in pairs.
         reading: How vectors are cut to fewer dimensions.
     """
@@ -105,10 +108,12 @@ class Score:
     rounded: tuple[Frontier, ...]
     truth: Truth
     reading: Reading = "pca"
+    codes: CodeFrontier | None = None
 
-    def line(self, dtype: Storage) -> Frontier | None:
-        """Return the frontier in one storage type; None if it was not measured."""
-        return next((line for line in (self.frontier, *self.rounded) if line.storage == dtype), None)
+    def line(self, held: Held) -> Frontier | None:
+        """Return the frontier in one storage type, or of codes; None if it was not measured."""
+        lines = (self.frontier, *self.rounded, self.codes)
+        return next((line for line in lines if line is not None and line.storage == held), None)
 
     @property
     def measure(self) -> Measure:
@@ -199,7 +204,7 @@ def measure_all(
             full width.
         dims: Kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... up to the rank, and D.
         extra: Further kept dimensions, used as far as the embedding has them; n99 always is.
-        rounded: Measure int8 and binary vectors as well.
+        rounded: Measure int8 and binary vectors and codes as well.
 
     Returns:
         One score for each of ``data.judges()``, in that order.
@@ -215,6 +220,8 @@ def measure_all(
     added = (k for k in (*extra, n99) if 1 <= k <= rank)
     whole = measure_frontiers(data, truths, {*wanted, *added, data.dim}, basis)
     coded = [measure_rounded_frontiers(data, truths, dtype, basis) for dtype in ROUNDED] if rounded else []
+    plain = [(whole[place], *(lines[place] for lines in coded)) for place in range(len(truths))]
+    best = code_frontiers(data, truths, plain) if rounded else (None,) * len(truths)
     copies, directions = copies_and_directions(data.gallery, data.query)
     facts = _facts(data, copies)
     return tuple(
@@ -224,7 +231,8 @@ def measure_all(
             truth=truth,
             chance=truth.chance,
             frontier=whole[place],
-            rounded=tuple(lines[place] for lines in coded),
+            rounded=plain[place][1:],
+            codes=best[place],
         )
         for place, truth in enumerate(truths)
     )

@@ -15,8 +15,9 @@ from statistics import fmean
 from typing import get_args
 
 from lightning_monocon.functional.quantisation import Storage, vector_bytes
+from lightning_monocon.scorecard.frontier import Held, held_bytes
 from lightning_monocon.scorecard.kept import Kept, kept_of
-from lightning_monocon.scorecard.ranking import Comparison, Form, compare
+from lightning_monocon.scorecard.ranking import Comparison, Form, code_name, compare
 from lightning_monocon.scorecard.scores import Score
 
 
@@ -26,26 +27,28 @@ class Smallest:
 
     Attributes:
         arm: Whose vectors they are; the baseline's own may be the smallest, too.
-        storage: Storage type of a coordinate.
-        k: Coordinates.
+        storage: Storage type of a coordinate, or ``"code"``.
+        k: Coordinates; bytes of a code.
         bytes: Of one vector.
         accuracy: Mean over the seeds that the baseline has too.
         loss: Whether the accuracy is kept: if not, no smaller form than the whole keeps it. Then this is the smallest
             without a shown loss (open), or, where every form loses, the nearest (lost).
         margin: The form against the whole baseline.
         whole: The baseline's vectors as they are: coordinates, bytes and accuracy.
-        storages: Storage types that were measured.
+        storages: Storage types that were measured, ``"code"`` among them where codes were fitted.
+        code: Name of the code.
     """
 
     arm: str
-    storage: Storage
+    storage: Held
     k: int
     bytes: int
     accuracy: float
     loss: Kept
     margin: Comparison
     whole: tuple[int, int, float]
-    storages: tuple[Storage, ...]
+    storages: tuple[Held, ...]
+    code: str = ""
 
     @property
     def within(self) -> bool:
@@ -97,7 +100,7 @@ def _ascending(
     found = []
     for name, scores in arms.items():
         paired = [score for score in scores if score.seed in seeds]
-        found += [(vector_bytes(form.k, form.storage), -form.accuracy, name, paired, form) for form in _forms(paired)]
+        found += [(held_bytes(form.k, form.storage), -form.accuracy, name, paired, form) for form in _forms(paired)]
     for size, _, name, paired, form in sorted(found, key=lambda row: row[:2]):
         if size < limit:
             yield name, paired, form
@@ -109,12 +112,16 @@ def _forms(scores: Sequence[Score]) -> Iterator[Form]:
         lines = [line for score in scores if (line := score.line(dtype))]
         for k in sorted({k for line in lines for k in line.dims}):
             if all(line.dims[0] <= k for line in lines):
-                yield Form(dtype, k, fmean(line.means()[line.index(k)] for line in lines))
+                name = code_name(scores, k) if dtype == "code" else ""
+                yield Form(dtype, k, fmean(line.means()[line.index(k)] for line in lines), name)
 
 
-def _measured(arms: Sequence[Sequence[Score]]) -> tuple[Storage, ...]:
-    """Return the storage types that all scores of all arms were measured in."""
-    return tuple(dtype for dtype in get_args(Storage) if all(score.line(dtype) for scores in arms for score in scores))
+def _measured(arms: Sequence[Sequence[Score]]) -> tuple[Held, ...]:
+    """Return the storage types that all scores of all arms were measured in, and codes where they were fitted."""
+    scores = [score for own in arms for score in own]
+    plain: list[Held] = [dtype for dtype in get_args(Storage) if all(score.line(dtype) for score in scores)]
+    fitted = all(score.codes is not None and score.codes.fitted for score in scores)
+    return (*plain, "code") if fitted else tuple(plain)
 
 
 def _smallest(
@@ -125,10 +132,11 @@ def _smallest(
         arm=name,
         storage=form.storage,
         k=form.k,
-        bytes=vector_bytes(form.k, form.storage),
+        bytes=held_bytes(form.k, form.storage),
         accuracy=form.accuracy,
         loss=loss,
         margin=margin,
         whole=(width, vector_bytes(width, "float32"), fmean(score.value for score in whole)),
         storages=_measured([*arms.values()]),
+        code=form.code,
     )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score an embedding whose gallery does not fit into memory, in three passes over its files.
 
-The scores are those of `lightning_monocon.scorecard.scores.measure_all`, by the same functions. What a pass finds is
-kept by row (a few numbers each) and by query; the vectors are not.
+The scores are those of `lightning_monocon.scorecard.scores.measure_all`, by the same functions, but no codes are
+fitted: the best plain numbers stand for them. What a pass finds is kept by row (a few numbers each) and by query; the
+vectors are not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lightning_monocon.functional.quantisation import ROUNDED, Storage, fit_quan
 from lightning_monocon.functional.row_keys import direction_keys
 from lightning_monocon.functional.spectrum import PrincipalComponents
 from lightning_monocon.functional.truncation_curve import projected, tie_keys, ties_of_keys, truncated
+from lightning_monocon.scorecard.codes import best_plain
 from lightning_monocon.scorecard.copies import Copies, Directions
 from lightning_monocon.scorecard.embeddings import Reading
 from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, checked_dims, rounded_dims
@@ -97,6 +99,7 @@ def measure_streamed(
             chance=truth.chance,
             frontier=frontiers[0][place],
             rounded=tuple(line[place] for line in frontiers[1:]),
+            codes=best_plain([line[place] for line in frontiers], width) if rounded else None,
         )
         for place, truth in enumerate(truths)
     )

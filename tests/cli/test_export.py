@@ -12,7 +12,7 @@ import yaml
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
-from lightning_monocon import MonoCon
+from lightning_monocon import MonoCon, codes
 from lightning_monocon.cli import main
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
@@ -66,6 +66,15 @@ def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def call(ckpt: Path, out: Path, *words: str) -> None:
     main(["export", "--config", "digits", "--ckpt", str(ckpt), "--out", str(out), *words])
+
+
+def test_a_code_is_shipped_by_its_name(ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for centre in ("auto", "no"):
+        out = tmp_path / centre
+        call(ckpt, out, "--code", "transform-4", "--centre", centre, "--forms", "pt2")
+        assert "16 of 16 numbers (100.00 % of the variance), 4 bytes a vector" in capsys.readouterr().out
+        assert codes.load(out).bytes_per_vector == 4
+    assert codes.load(out).space.scoring == "whole"
 
 
 def test_a_checkpoint_becomes_small_vectors(ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,6 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from lightning_monocon.export import Calibration
-from lightning_monocon.functional.neighbours import DistanceName
 from lightning_monocon.functional.quantisation import Storage, fit_quantiser, vector_bytes
 from lightning_monocon.functional.spectrum import PrincipalComponents
 from lightning_monocon.functional.truncation_curve import Ties
@@ -31,11 +32,11 @@ def test_what_is_scored_is_what_is_shipped(dtype: Storage, monkeypatch: pytest.M
     axes = PrincipalComponents(torch.zeros(16).double(), torch.eye(16).double(), torch.ones(16).double())
     searched: list[tuple[Tensor, Tensor]] = []
 
-    def nearest(self: Ties, gallery: Tensor, query: Tensor, k: int, metric: DistanceName) -> Tensor:
+    def nearest(self: Ties, gallery: Tensor, query: Tensor, dims: Sequence[int], k: int) -> tuple[Tensor, ...]:
         searched.append((gallery, query))
-        return torch.zeros(len(query), k, dtype=torch.int64)
+        return tuple(torch.zeros(len(query), k, dtype=torch.int64) for _ in dims)
 
-    monkeypatch.setattr(Ties, "nearest", nearest)
+    monkeypatch.setattr(Ties, "nearest_of_prefixes", nearest)
     measure_rounded(EmbeddingSet(rows[:40], labels[:40], rows[40:], labels[40:]), dtype, axes)
     unit = normalize(rows.double().numpy()).astype(np.float32)
     shipped = Calibration.fit(torch.from_numpy(unit[:40]), dtype)

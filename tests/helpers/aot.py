@@ -14,7 +14,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +46,17 @@ class Case:
     num_stages: int = 3
     multiples_of_16: tuple[str, ...] = ()
     """Integers known to be multiples of 16; pointers always are aligned to 16 bytes."""
+
+
+def with_ones(cases: Iterable[Case]) -> list[Case]:
+    """Return one case of each kernel with 1 for every size: Triton turns an argument of 1 into a constant."""
+    found: dict[str, Case] = {}
+    for case in cases:
+        sizes = {name: 1 for name, kind in case.types.items() if kind == "i32" and name in case.kernel.arg_names}
+        kernel = case.kernel.__name__
+        one = replace(case, name=kernel, constants=case.constants | sizes, targets=TARGETS, multiples_of_16=())
+        found.setdefault(kernel, one)
+    return list(found.values())
 
 
 def compile_case(case: Case, target: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from helpers.aot import Case
+from helpers.aot import Case, with_ones
 from lightning_monocon.kernels.monotone_linear.backward import (
     finish_dw_kernel,
     monotone_bwd_kernel,
@@ -126,3 +126,4 @@ OTHERS = [
     *(found for needed in _NEEDED for found in others(*needed)),
     *(elementwise(name, *variant) for name, *variant in _ELEMENTWISE if tuple(variant) != _LONGEST),
 ]
+ONES = with_ones([*CASES, *OTHERS])

@@ -6,7 +6,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from helpers.aot import Case
+from helpers.aot import Case, with_ones
 from lightning_monocon.kernels.supcon import kernel, kernel_rows
 from lightning_monocon.kernels.supcon.launch import FINISH_BLOCK, HALF_SCALE, TILE_ROWS_TOGETHER, TILES, tiles_for
 
@@ -101,3 +101,4 @@ CASES += shipped(EVEN, ("fp16", "bf16x3"), [VARIANTS[0], VARIANTS[-2]])
 CASES += shipped(ODD, ("fp16", "bf16x3"), [VARIANTS[-2]])
 _FAST = {(case.targets, case.name) for case in CASES}
 OTHERS = [case for case in shipped(EVEN) + shipped(ODD) if (case.targets, case.name) not in _FAST]
+ONES = with_ones([*CASES, *OTHERS])

@@ -37,7 +37,7 @@ def on_card(rows: int, dtype: torch.dtype = torch.float32) -> SimpleNamespace:
 def card(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with an sm_90 card and Triton."""
     monkeypatch.setattr(dispatch, "architecture", lambda device: "sm_90")
-    monkeypatch.setattr(dispatch, "has_triton", lambda: True)
+    monkeypatch.setattr(dispatch, "triton_version", lambda: "3.7.1")
     monkeypatch.setattr(dispatch, "in_transform", lambda *tensors: False)
 
 
@@ -53,8 +53,25 @@ def test_auto_follows_the_table() -> None:
 
 @pytest.mark.usefixtures("card")
 def test_auto_is_silent_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "has_triton", lambda: False)
+    monkeypatch.setattr(dispatch, "triton_version", lambda: "")
     assert not use_triton("supcon", "auto", TABLE, on_card(100))
+
+
+@pytest.mark.usefixtures("card")
+@pytest.mark.parametrize("installed", ["3.2.0", "3.5.1", "2.3.1"])
+def test_a_triton_that_does_not_compile_every_kernel_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, installed: str
+) -> None:
+    monkeypatch.setattr(dispatch, "triton_version", lambda: installed)
+    assert not use_triton("supcon", "auto", TABLE, on_card(100))
+    with pytest.raises(RuntimeError, match=rf"needs Triton 3.6 or newer; got {installed}: upgrade it"):
+        use_triton("supcon", "triton", TABLE, on_card(100))
+
+
+@pytest.mark.parametrize("installed", ["3.6.0", "3.10.1+git1", "4.0", "unknown"])
+def test_newer_tritons_are_taken(monkeypatch: pytest.MonkeyPatch, installed: str) -> None:
+    monkeypatch.setattr(dispatch, "triton_version", lambda: installed)
+    assert dispatch.has_triton()
 
 
 @pytest.mark.usefixtures("card")

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lightning_monocon.functional.quantisation import dims_within, vector_bytes
+from lightning_monocon.functional.quantisation import dims_within
 from lightning_monocon.scorecard import EmbeddingSet, Score, compare, measure
-from lightning_monocon.scorecard.byte_ranking import best_form, byte_budgets, byte_winner
+from lightning_monocon.scorecard.byte_ranking import best_form, byte_winner
+from lightning_monocon.scorecard.codes import byte_budgets
 from lightning_monocon.scorecard.smallest import smallest_form
 
 Planted = Callable[..., EmbeddingSet]
@@ -26,25 +27,29 @@ def arms(planted: Planted) -> dict[str, list[Score]]:
     return {"wide": arm(planted, "wide", noise=1.2), "sharp": arm(planted, "sharp", noise=0.4, draw=1)}
 
 
-def test_the_best_storage_is_the_best_of_all_that_fit(arms: dict[str, list[Score]]) -> None:
+def test_each_half_is_judged_in_what_the_other_found_best(arms: dict[str, list[Score]]) -> None:
+    (score, *_) = arms["wide"]
     for budget in (1, 4, 16, 64):
-        form = best_form(arms["wide"], budget)
-        assert form is not None and vector_bytes(form.k, form.storage) <= budget
-        found = {}
-        for storage in ("float32", "int8", "binary"):
-            lines = [score.line(storage) for score in arms["wide"]]
-            fits = [[i for i, cost in enumerate(line.bytes) if cost <= budget] for line in lines if line]
-            if all(fits):
-                shares = [line.knn_accuracy[inside[-1]] for line, inside in zip(lines, fits, strict=True) if line]
-                found[storage] = sum(shares) / len(shares)
-        assert form.accuracy == pytest.approx(max(found.values()))
-        assert found[form.storage] == pytest.approx(form.accuracy)
+        form = best_form([score], budget)
+        assert form is not None and form.k <= budget
+        values = [
+            line.hits()[place].double().numpy()
+            for storage in ("float32", "int8", "binary")
+            if (line := score.line(storage))
+            for place, cost in enumerate(line.bytes)
+            if cost <= budget
+        ]
+        right = 0.0
+        for choosing, judging in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+            means = [float(each[choosing].mean()) for each in values]
+            right += float(values[means.index(max(means))][judging].sum())
+        assert form.accuracy == pytest.approx(right / len(values[0]))
 
 
 def test_at_few_bytes_rounded_coordinates_win_and_at_full_width_nothing_is_lost(arms: dict[str, list[Score]]) -> None:
     small, whole = best_form(arms["sharp"], 4), best_form(arms["sharp"], 64)
-    assert small is not None and small.storage in ("int8", "binary")
-    assert whole is not None and whole.accuracy >= sum(s.knn_accuracy for s in arms["sharp"]) / 2
+    assert small is not None and small.code.partition(" ")[0] in ("int8", "binary")
+    assert whole is not None and whole.accuracy >= sum(s.knn_accuracy for s in arms["sharp"]) / 2 - 0.01
     assert best_form(arms["sharp"], 0) is None
 
 
@@ -53,7 +58,7 @@ def test_the_winner_carries_its_margin_over_each_rival_in_its_own_storage(arms: 
     rival = best_form(arms["wide"], 8)
     assert best is not None and rival is not None and best.arm == "sharp" and best.bytes == 8
     (margin,) = best.margins
-    assert margin.storages == (best.storage, rival.storage) and (margin.k, margin.other_k) == (best.k, rival.k)
+    assert margin.storages == ("code", "code") and (margin.k, margin.other_k) == (best.k, rival.k)
     assert margin.difference == pytest.approx(best.accuracy - rival.accuracy)
     assert best.distinguishable and best.ties == ()
     assert byte_winner({}, 8) is None
@@ -61,8 +66,7 @@ def test_the_winner_carries_its_margin_over_each_rival_in_its_own_storage(arms: 
 
 def test_vectors_that_were_not_rounded_cannot_be_compared_as_such(planted: Planted) -> None:
     plain = measure(planted(arm="plain"))
-    form = best_form([plain], 16)
-    assert form is not None and (form.storage, form.k) == ("float32", 4)
+    assert best_form([plain], 16) is None
     with pytest.raises(ValueError, match="`storages` must have been measured; plain has no int8 vectors"):
         compare([plain], [plain], 4, storages=("int8", "int8"))
 
@@ -80,9 +84,7 @@ def test_a_dead_column_costs_nothing() -> None:
     for budget in byte_budgets(16)[:-1]:
         forms = {name: best_form(scores, budget) for name, scores in arms.items()}
         assert forms["dead"] is not None and forms["whole"] is not None and forms["without"] is not None
-        assert (forms["dead"].storage, forms["dead"].k) == (forms["without"].storage, forms["without"].k)
-        assert forms["dead"].accuracy == pytest.approx(forms["without"].accuracy, abs=0.02)  # ties at 8 bits
-        assert forms["dead"].k >= 15 / 16 * forms["whole"].k
+        assert forms["dead"].accuracy == pytest.approx(forms["without"].accuracy, abs=0.03)  # ties at 8 bits
     (whole,), (less,) = arms["whole"], arms["dead"]
     assert (whole.frontier.dims[-2:], less.frontier.dims[-2:]) == ((12, 16), (15, 16))
 
@@ -92,7 +94,7 @@ def test_seeds_of_unequal_rank_keep_what_each_has(planted: Planted) -> None:
     how = {"noise": 0.8, "classes": 30, "rows": (600, 1000)}
     scores = [measure(planted(seed=seed, rank=rank, **how), rounded=True) for seed, rank in ((0, 13), (1, 11))]
     form = best_form(scores, 16)
-    assert form is not None and form.k == 13
+    assert form is not None and form.k == 16
     found = smallest_form({"encoder": scores}, "encoder")
     assert found is not None and (found.storage, found.k, found.within) == ("int8", 13, True)
 

@@ -16,6 +16,12 @@ from lightning_monocon.scorecard.streamed import StreamedSet, measure_streamed
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth
 
 
+@pytest.fixture(autouse=True)
+def no_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what is fitted in memory alone."""
+    monkeypatch.setattr("lightning_monocon.scorecard.codes.FEWEST_ROWS", 10**9)
+
+
 @pytest.fixture
 def data() -> EmbeddingSet:
     """A gallery of two tiles with repeated rows, and queries of which some are its rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from lightning_monocon.codes.families.product import fit_product
 from lightning_monocon.codes.families.rabit import fit_rabit
-from lightning_monocon.codes.families.scalar import SCALARS, ScalarOptions, fit_scalar
+from lightning_monocon.codes.families.scalar import SCALARS, ScalarOptions, fit_scalar, random_rotation
 from lightning_monocon.codes.families.trained import fit_lsq, fit_opq, fit_pq, fit_residual
 from lightning_monocon.codes.families.transform import fit_transform
 
@@ -20,4 +20,5 @@ __all__ = [
     "fit_residual",
     "fit_scalar",
     "fit_transform",
+    "random_rotation",
 ]

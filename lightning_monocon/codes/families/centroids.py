@@ -6,9 +6,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_monocon.codes.product import CENTROIDS
+from lightning_monocon.codes.product import CENTROIDS, Search
 
 _TRAINING_BEAM, _ROUNDS, _EARLY_ROUNDS = 8, 10, 6
+_REFITS, _RIDGE = 2, 10.0
 _NARROW = 8  # up to so many coordinates centroids start spread out
 _MOST_ROWS = 16_384  # a stage sees each row once per candidate of the beam
 
@@ -26,7 +27,28 @@ def fit_stages(rows: Tensor, stages: int, generator: torch.Generator) -> Tensor:
         tables.append(k_means(left.flatten(0, 1), generator))
         if stage < stages - 1:
             left = torch.cat([_residuals(block, tables[-1]) for block in torch.split(left, 512)])
-    return torch.stack(tables)
+    table = torch.stack(tables)
+    for _ in range(_REFITS if stages > 1 else 0):
+        table = refitted(table, rows)
+    return table
+
+
+def refitted(table: Tensor, rows: Tensor) -> Tensor:
+    """Return centroids ``(stages, 256, width)`` whose sums are nearest to the rows ``(N, width)`` for the rows' codes.
+
+    They solve the normal equations of least squares, with a ridge that holds them where they are: a centroid that no
+    row has stays.
+    """
+    stages, count, _ = table.shape
+    size, search = stages * count, Search.of(table, _TRAINING_BEAM, torch.float32)
+    codes = torch.cat([search(block)[0] for block in torch.split(rows, 1024)]) + count * torch.arange(stages)
+    pairs = torch.bincount((size * codes[:, :, None] + codes[:, None]).flatten(), minlength=size**2)
+    sums = table.flatten(0, 1).double() * _RIDGE
+    for stage in codes.T:
+        sums.index_add_(0, stage, rows.double())
+    normal = pairs.reshape(size, size).double() + _RIDGE * torch.eye(size, dtype=torch.float64)
+    solved: Tensor = torch.linalg.solve(normal, sums)
+    return solved.reshape(table.shape).float()
 
 
 def k_means(rows: Tensor, generator: torch.Generator, rounds: int = _ROUNDS) -> Tensor:

@@ -7,7 +7,8 @@ hold consecutive components and carry equal parts of the Gaussian rate (reverse 
 whose stages are fitted on the residuals of every candidate of a beam search.
 
 The points that codes stand for are then moved so that a row's neighbours stay those of the whole rows: the divergence
-of the softmax over similarities is minimised, for a few small steps, since the sample is soon learnt by heart.
+of the softmax over similarities is minimised, for a few small steps, since the sample is soon learnt by heart. A small
+sample is joined by mixtures of two of its rows.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from lightning_monocon.codes.space import Scoring, Space
 from lightning_monocon.functional.spectrum import components_from_moments
 
 _STAGES, _SUMS_UP_TO, _REACH = 4, 16, 256  # sums of four centroids up to 16 bytes; they see 256 components
-_TEMPERATURE, _RATE, _STEPS = 0.05, 5e-4, 100
-_QUERIES, _OTHERS = 512, 4096
+_TEMPERATURE, _RATE, _STEPS = 0.05, 5e-4, 200
+_QUERIES, _OTHERS = 256, 4096
+_POOL, _COPIES, _KEPT = 65_536, 4, 0.9  # rows of the distillation, how often each appears, how much of it a mixture has
 
 
 def fit_product(rows: FittingRows, size: int, scoring: Scoring = "whole") -> Codec:
@@ -54,10 +56,10 @@ def fit_product(rows: FittingRows, size: int, scoring: Scoring = "whole") -> Cod
     generator = torch.Generator().manual_seed(rows.seed)
     centroids = [fit_stages(coordinates[:, own] * weights[own], stages, generator) for own in spans(cuts)]
     points = [table / weights[own] for table, own in zip(centroids, spans(cuts), strict=True)]
-    beam = 1 if stages == 1 else 4 if size <= 8 else 2
+    beam = 1 if stages == 1 else 3 if size <= 8 else 2
     quantiser = ProductQuantiser(weights, centroids, points, beam)
     if rows.similarity == "cosine":
-        quantiser = distilled(quantiser, space, rows.sample, generator)
+        quantiser = distilled(quantiser, space, mixed(rows, generator), generator)
     return Codec(f"product-{size}", "product", space, quantiser)
 
 
@@ -95,6 +97,22 @@ def equal_rates(variances: Tensor, groups: int, bits: float) -> list[int]:
     return [*cuts, count]
 
 
+def mixed(rows: FittingRows, generator: torch.Generator) -> Tensor:
+    """Return the sample, unit rows ``(n, D)``, and mixtures of its rows, ``(m, D)`` in all.
+
+    The weights of the two rows of a mixture have squares that sum to one, so that mixtures vary about the mean as much
+    as rows do, and in the same directions.
+    """
+    sample, mean = rows.sample, rows.statistics.mean.float()
+    pool = [sample]
+    for _ in range(min(_COPIES, _POOL // len(sample)) - 1):
+        others = sample[torch.randperm(len(sample), generator=generator)]
+        mixtures = mean + _KEPT * (sample - mean) + (1 - _KEPT**2) ** 0.5 * (others - mean)
+        pool.append(nn.functional.normalize(mixtures))
+    return torch.cat(pool)
+
+
+@torch.enable_grad()
 def distilled(
     quantiser: ProductQuantiser, space: Space, sample: Tensor, generator: torch.Generator
 ) -> ProductQuantiser:

@@ -127,14 +127,20 @@ def _projection(rows: FittingRows, wanted: int, options: ScalarOptions) -> tuple
     return moments.mean.float(), found.components[:kept].float()
 
 
+def random_rotation(width: int, seed: int) -> Tensor:
+    """Return an orthogonal matrix ``(width, width)`` float64, drawn uniformly (Mezzadri 2007)."""
+    noise = torch.randn(width, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    basis, triangle = torch.linalg.qr(noise)
+    rotation: Tensor = basis * triangle.diagonal().sign()
+    return rotation
+
+
 def _rotation(coordinates: Tensor, options: ScalarOptions, seed: int) -> Tensor:
     """Return an orthogonal matrix ``(k, k)`` float64, of random directions and, for ITQ, fitted to signs from there."""
     width = coordinates.shape[1]
     if options.rotation == "none":
         return torch.eye(width, dtype=torch.float64)
-    noise = torch.randn(width, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    basis, triangle = torch.linalg.qr(noise)
-    rotation: Tensor = basis * triangle.diagonal().sign()  # makes it uniform (Mezzadri 2007)
+    rotation = random_rotation(width, seed)
     if options.rotation == "itq":
         for _ in range(_ITQ_ROUNDS):
             signs = torch.where(coordinates @ rotation.T > 0, 1.0, -1.0).double()

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,6 +31,21 @@ from lightning_monocon.codes.space import Scoring, Space
 
 _BEAM = 8
 _BITS = 8
+
+
+class _Additive(Protocol):
+    """Describe the additive quantisers of faiss, which has no types."""
+
+    codebooks: object
+
+    def train(self, rows: np.ndarray) -> None: ...
+
+
+class _Clustering(Protocol):
+    """Describe the options of k-means in faiss."""
+
+    seed: int
+    min_points_per_centroid: int
 
 
 def fit_pq(rows: FittingRows, size: int, scoring: Scoring = "whole") -> Codec:
@@ -123,7 +139,7 @@ def _summed(family: str, rows: FittingRows, quantiser: Quantiser, scoring: Scori
     return Codec(f"{family}-{quantiser.bytes}", family, space, quantiser)
 
 
-def _codebooks(faiss: Any, trained: Any, rows: FittingRows) -> Tensor:  # noqa: ANN401 - a module without types
+def _codebooks(faiss: ModuleType, trained: _Additive, rows: FittingRows) -> Tensor:
     """Train an additive quantiser of faiss, and return its centroids ``(stages, 256, D)``."""
     with _one_thread(faiss):
         trained.train(_centred(rows))
@@ -134,7 +150,7 @@ def _centred(rows: FittingRows) -> np.ndarray:
     return (rows.sample.double() - rows.statistics.mean).float().numpy()
 
 
-def _seed(clustering: Any, seed: int) -> None:  # noqa: ANN401 - a module without types
+def _seed(clustering: _Clustering, seed: int) -> None:
     clustering.seed = seed
     clustering.min_points_per_centroid = 1  # faiss would print a warning; how many rows there are is checked here
 
@@ -149,7 +165,7 @@ def _check(rows: FittingRows, size: int = 1) -> None:
         )
 
 
-def _faiss() -> Any:  # noqa: ANN401 - a module without types
+def _faiss() -> ModuleType:
     try:
         import faiss
     except ImportError as error:
@@ -157,11 +173,12 @@ def _faiss() -> Any:  # noqa: ANN401 - a module without types
             "faiss is needed to fit PQ, OPQ, residual and LSQ codes; pip install 'lightning-monocon[search]'. Fitted "
             "codecs work without it."
         ) from error
-    return faiss
+    module: ModuleType = faiss
+    return module
 
 
 @contextmanager
-def _one_thread(faiss: Any) -> Iterator[None]:  # noqa: ANN401 - a module without types
+def _one_thread(faiss: ModuleType) -> Iterator[None]:
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:

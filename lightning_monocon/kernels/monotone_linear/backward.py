@@ -172,7 +172,7 @@ def finish_dw_kernel(
     offsets = o_n[:, None] * K + o_k[None, :]
     acc = tl.zeros((BLOCK_N, BLOCK_K), tl.float32)
     db = tl.zeros((BLOCK_N,), tl.float32)
-    height = N.to(tl.int64)
+    height = tl.cast(N, tl.int64)  # a number of one row is a constant, which has no `to`
     for part in range(PARTS):
         acc += tl.load(parts_ptr + part * height * K + offsets, mask=mask, other=0.0)
         db += tl.load(sums_ptr + part * height + o_n, mask=m_n, other=0.0)

@@ -31,7 +31,8 @@ class Weight(NamedTuple):
     def arguments(self) -> dict[str, Any]:
         """The arguments of a kernel that loads and maps this weight."""
         rows = _rows(self.tensor)
-        return {"w_ptr": rows, "s_ptr": self.signs, "w_stride": rows.stride(0), "PARAM": self.parametrization}
+        signs = None if self.signs is None else self.signs.contiguous()  # a kernel reads them without a stride
+        return {"w_ptr": rows, "s_ptr": signs, "w_stride": rows.stride(0), "PARAM": self.parametrization}
 
 
 def map_weight(weight: Weight, dtype: torch.dtype) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read ``scorecard.json`` of this layout or of the one before, and return it in this one."""
+"""Read ``scorecard.json`` of this layout or of the two before, and return it in this one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 from lightning_monocon.scorecard.render.schema import SCHEMA
 
-_BEFORE = "lightning-monocon/scorecard/2"
+_THIRD = "lightning-monocon/scorecard/3"
+_SECOND = "lightning-monocon/scorecard/2"
 
 
 def read_scorecard(path: str | Path) -> dict[str, Any]:
-    """Return what ``scorecard.json`` holds, in layout 3 (:mod:`lightning_monocon.scorecard.render.schema`).
+    """Return what ``scorecard.json`` holds, in layout 4 (:mod:`lightning_monocon.scorecard.render.schema`).
 
-    Layout 2 knew labels only: its figures are given their places among those of any truth. What it did not say, such as
-    the number of warnings about a truth, is empty.
+    Layout 3 knew plain numbers only, and no codes. Layout 2 knew labels only: its figures are given their places among
+    those of any truth. What neither said, such as the number of warnings about a truth, is empty.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -28,7 +29,7 @@ def read_scorecard(path: str | Path) -> dict[str, Any]:
         ...     _ = (Path(folder) / "s.json").write_text('{"schema": "lightning-monocon/scorecard/1"}')
         ...     read_scorecard(Path(folder) / "s.json")
         Traceback (most recent call last):
-        ValueError: `path` must hold a scorecard of layout 2 or 3; s.json has 'lightning-monocon/scorecard/1'.
+        ValueError: `path` must hold a scorecard of layout 2, 3 or 4; s.json has 'lightning-monocon/scorecard/1'.
     """
     path = Path(path)
     if not path.is_file():
@@ -38,9 +39,35 @@ def read_scorecard(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"`path` must hold JSON; {path.name} does not: {error}.") from error
     layout = found.get("schema") if isinstance(found, dict) else None
-    if layout not in (_BEFORE, SCHEMA):
-        raise ValueError(f"`path` must hold a scorecard of layout 2 or 3; {path.name} has {layout!r}.")
-    return {**found, **_card(found), "schema": SCHEMA} if layout == _BEFORE else found
+    if layout not in (_SECOND, _THIRD, SCHEMA):
+        raise ValueError(f"`path` must hold a scorecard of layout 2, 3 or 4; {path.name} has {layout!r}.")
+    if layout == _SECOND:
+        found = {**found, **_card(found)}
+    return found if layout == SCHEMA else {**found, **_with_codes(found), "schema": SCHEMA}
+
+
+def _with_codes(card: dict[str, Any]) -> dict[str, Any]:
+    """Return a card of layout 3 in layout 4: no codes were measured, and plain numbers won."""
+    alternative = card["alternative"]
+    return {
+        **card,
+        "arms": [_uncoded(arm) for arm in card["arms"]],
+        "nulls": [_uncoded(arm) for arm in card["nulls"]],
+        "byte_winners": [_by_code(winner) for winner in card["byte_winners"]],
+        "others": [_with_codes(other) for other in card["others"]],
+        "alternative": alternative and _with_codes(alternative),
+        **({"smallest": card["smallest"] and {**card["smallest"], "code": ""}} if "smallest" in card else {}),
+    }
+
+
+def _uncoded(arm: dict[str, Any]) -> dict[str, Any]:
+    return {**arm, "runs": [{**run, "codes": None} for run in arm["runs"]]}
+
+
+def _by_code(winner: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in winner.items() if name not in ("storage", "k")}
+    unit = "dimension" if winner["k"] == 1 else "dimensions"
+    return {**kept, "code": f"{winner['storage']} in {winner['k']} {unit}"}
 
 
 def _card(card: dict[str, Any]) -> dict[str, Any]:

@@ -37,8 +37,9 @@ LEGEND = (
     ),
     Sentence(
         "Bytes",
-        "Each arm uses the storage that serves it best at that size (float32, int8 or single bits). The storage is "
-        "chosen on the same queries, so these figures are slightly optimistic.",
+        "Each arm is kept in the code that serves it best at that size, such as transform-8 (monocon export --code), "
+        "or in plain float32, int8 or binary numbers. Codes are fitted on the gallery; each half of the queries (or "
+        "pairs) is judged in the code that the other half found best.",
     ),
     Sentence(
         "Noise",

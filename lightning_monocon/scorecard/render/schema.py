@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn a scorecard into plain JSON, with a version.
 
-This is version 3 of the layout; `read_scorecard` reads version 2 too. Shares are fractions, not per cent, and a figure
-that does not exist is null:
+This is version 4 of the layout; `read_scorecard` reads versions 2 and 3 too. Shares are fractions, not per cent,
+and a figure that does not exist is null:
 
 * ``schema``: name and version of this layout.
 * ``origin``: ``data``, ``recipe``, ``encoder``, ``version`` of this package, ``date`` and ``command``, each empty if it
@@ -11,7 +11,7 @@ that does not exist is null:
   ``bytes``, ``accuracy``, ``loss`` (``outcome``: ``"kept"``, ``"open"`` where the queries are too few to tell, or
   ``"lost"``, where no form keeps it and this one is nearest; ``margin``, ``low``, ``high``, ``queries`` and those
   ``needed``), ``within`` (false: lost), ``margin`` (against the whole, as ``margins[]``), ``whole`` (its coordinates,
-  bytes and accuracy) and ``storages`` that were measured.
+  bytes and accuracy), ``storages`` that were measured, and the name of the ``code`` where ``storage`` is ``"code"``.
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
 * ``stage``: the checkpoints that made the embeddings, ``"last"`` or ``"best"`` (by validation).
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
@@ -19,9 +19,11 @@ that does not exist is null:
   (``"pca"`` or ``"prefix"``: how it is cut to k numbers), ``spectrum``,
   ``frontier`` (``storage``, ``dims``, ``bytes`` per vector, ``values``: by measure, one number per kept dimension; of
   labels also ``knn_accuracy``, ``recall_at_1`` and ``recall``: by neighbours), ``rounded[]``, the frontier of int8 and
-  of binary vectors, ``verdict``, which repeats that of an arm without a baseline and else is null, and ``others[]``,
-  empty but for such an arm: its runs by the other truths. Of labels a run also has ``classes``, ``thin``,
-  ``constant`` (the best constant answer), ``knn_accuracy``, ``balanced_accuracy`` and ``recall``.
+  of binary vectors, ``codes`` (null if not measured: ``bytes``, and for each the ``names`` of the best code,
+  ``squared_errors``, the least of any code, or null, and ``values``), ``verdict``, which repeats that of an arm without
+  a baseline and else is null, and ``others[]``, empty but for such an arm: its runs by the other truths. Of labels a
+  run also has ``classes``, ``thin``, ``constant`` (the best constant answer), ``knn_accuracy``, ``balanced_accuracy``
+  and ``recall``.
 * ``nulls[]``: null models, as ``arms[]``; ``nulls_left_out``: names of those that the truth leaves no room for.
 * ``truth``: what the arms are judged by: ``kind`` (``"labels"``, ``"qrels"``, ``"graded"`` or ``"neighbours"``),
   ``name``, ``measures`` (accuracies, winners and margins are of the first), ``unit`` (``"query"`` or ``"pair"``),
@@ -31,13 +33,15 @@ that does not exist is null:
   other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``simultaneous``: holds
   together with all comparisons of the card, ``distinguishable``, ``ahead``, ``seeds``, ``errors``: standard errors by
   source, ``storages``: of the two).
-* ``byte_winners[]``: as ``winners[]``, with ``bytes`` of a vector and the winner's ``storage``; ``k`` is coordinates.
+* ``byte_winners[]``: as ``winners[]``, with ``bytes`` of a vector and the winner's ``code`` in place of ``k``; in its
+  ``margins[]`` ``storages`` are ``"code"``, and ``other_k`` is bytes.
 * ``effects[]``: arms that differ in one thing: ``cause`` (``"constraint"`` or ``"start"``), ``arm``, ``twin``, ``n99``
   of both, ``n99_interval`` of their difference, ``seeds``, ``kept`` and ``whole`` (accuracies, as ``margins[]``).
 * ``alternative``: the same arms under the other checkpoint rule, as this object without ``schema``, ``origin`` and
   ``smallest``, or null.
 
-Version 2 knew labels only, so its readers would take any truth for one. Version 1 had only one way to cut vectors.
+Version 3 knew plain numbers only, so its ``byte_winners[]`` had a ``storage`` and ``k`` coordinates. Version 2 knew
+labels only, so its readers would take any truth for one. Version 1 had only one way to cut vectors.
 """
 
 from __future__ import annotations
@@ -49,6 +53,7 @@ from typing import Any
 from lightning_monocon.scorecard.byte_ranking import ByteWinner
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.causes import Effect
+from lightning_monocon.scorecard.codes import CodeFrontier
 from lightning_monocon.scorecard.frontier import Frontier
 from lightning_monocon.scorecard.kept import Kept
 from lightning_monocon.scorecard.ranking import Comparison, Winner
@@ -58,7 +63,7 @@ from lightning_monocon.scorecard.smallest import Smallest
 from lightning_monocon.scorecard.truths import LabelTruth, Truth
 from lightning_monocon.scorecard.verdict import Verdict
 
-SCHEMA = "lightning-monocon/scorecard/3"
+SCHEMA = "lightning-monocon/scorecard/4"
 """Name and version of the layout; the number grows when a reader of the old layout would go wrong."""
 
 
@@ -104,6 +109,7 @@ def score_as_json(score: Score) -> dict[str, Any]:
     figures["spectrum"] = score.spectrum.tolist()
     figures["frontier"] = _frontier(score.frontier)
     figures["rounded"] = [_frontier(line) for line in score.rounded]
+    figures["codes"] = None if score.codes is None else _codes(score.codes)
     figures["others"] = [score_as_json(other) for other in score.others] if isinstance(score, JudgedScore) else []
     figures["verdict"] = _verdict(score.verdict) if isinstance(score, JudgedScore) else None
     return _finite(figures)
@@ -148,6 +154,15 @@ def _frontier(frontier: Frontier) -> dict[str, Any]:
     }
 
 
+def _codes(line: CodeFrontier) -> dict[str, Any]:
+    return {
+        "bytes": list(line.dims),
+        "names": list(line.names),
+        "squared_errors": list(line.errors),
+        "values": {name: list(line.means(name)) for name in line.values},
+    }
+
+
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     facts = verdict.facts
     if facts is None:
@@ -175,7 +190,8 @@ def _winner(winner: Winner) -> dict[str, Any]:
 
 
 def _byte_winner(winner: ByteWinner) -> dict[str, Any]:
-    return {"bytes": winner.bytes, "storage": winner.storage, **_winner(winner)}
+    values = {"bytes": winner.bytes, "code": winner.code, **_winner(winner)}
+    return {name: value for name, value in values.items() if name != "k"}
 
 
 def _smallest(smallest: Smallest) -> dict[str, Any]:

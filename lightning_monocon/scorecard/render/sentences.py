@@ -92,7 +92,8 @@ def _bottom_line(card: Scorecard) -> str:
     measure = card.truth.measures[0]
     told = f"{noun(measure)} {amount(measure, accuracy)}"
     whole = f"the whole {card.baseline} ({width} float32 numbers, {size} bytes, {told})"
-    tried = f"all measured sizes ({_listed(small.storages)})"
+    held = ["codes" if each == "code" else each for each in small.storages]
+    tried = f"all measured sizes ({_listed(held)})"
     form = f"{_form(card, small)}. The difference in {_bare(measure)} is {points(small.margin)}."
     if small.loss.outcome == "kept":
         return (
@@ -126,7 +127,8 @@ def _margin_points(loss: Kept) -> str:
 def _form(card: Scorecard, small: Smallest) -> str:
     name = f"{small.arm} itself" if small.arm == card.baseline else small.arm
     size = f"{_counted(small.bytes, 'byte')}, {amount(card.truth.measures[0], small.accuracy)}"
-    return f"{name} as {small.storage} in {_counted(small.k, 'dimension')} ({size})"
+    held = small.code or f"{small.storage} in {_counted(small.k, 'dimension')}"
+    return f"{name} as {held} ({size})"
 
 
 def _unproven(small: Smallest) -> str:
@@ -244,16 +246,14 @@ def _best(group: Sequence[Winner], card: Scorecard) -> Sentence:
 
 
 def byte_lines(card: Scorecard) -> list[Sentence]:
-    """Say for each number of bytes which arm wins in which storage; sizes with the same outcome share an entry."""
-    groups = groupby(card.byte_winners, key=lambda best: (best.arm, best.storage, best.ties))
+    """Say for each number of bytes which arm wins in which code; sizes with the same outcome share an entry."""
+    groups = groupby(card.byte_winners, key=lambda best: (best.arm, best.code, best.ties))
     return [_best_bytes(list(group), card) for _, group in groups]
 
 
 def _best_bytes(group: Sequence[ByteWinner], card: Scorecard) -> Sentence:
     best = group[-1]
-    kept = _listed([*dict.fromkeys(winner.k for winner in group)])
-    unit = "dimension" if kept == "1" else "dimensions"
-    form = f"{best.arm} as {best.storage} in {kept} {unit} ({_ends(group, card)})"
+    form = f"{best.arm} as {best.code} ({_ends(group, card)})"
     at = f" at {best.bytes} bytes" if len(group) > 1 else ""
     sizes = _listed([winner.bytes for winner in group])
     return Sentence(f"{sizes} {'byte' if sizes == '1' else 'bytes'}", f"{form} {_lead(best, at)}.")

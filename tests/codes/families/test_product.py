@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from lightning_monocon.codes import FittingRows
-from lightning_monocon.codes.families.product import equal_rates, fit_product
+from lightning_monocon.codes.families.product import equal_rates, fit_product, mixed
 from lightning_monocon.codes.families.transform import fit_transform
 
 
@@ -47,6 +47,15 @@ def test_a_seed_decides_the_code() -> None:
     codes = first.encode(decaying(30, seed=2))
     assert codes.shape == (30, first.bytes_per_vector)
     assert torch.equal(codes, second.encode(decaying(30, seed=2)))
+
+
+def test_mixtures_vary_as_rows_do() -> None:
+    rows = FittingRows.of(decaying(4000))
+    pool = mixed(rows, torch.Generator().manual_seed(0))
+    assert torch.equal(pool[:4000], rows.sample)
+    assert pool.shape == (16_000, 24)
+    torch.testing.assert_close(pool[4000:].T.cov(), rows.sample.T.cov(), atol=0.01, rtol=0.1)
+    assert (pool[4000:] * rows.sample.repeat(3, 1)).sum(1).mean() > 0.9
 
 
 def test_groups_carry_equal_rates() -> None:

@@ -32,3 +32,7 @@ def test_every_map_sign_activation_and_dtype_compiles_without_a_spill(target: st
     assert len(found) >= 150
     assert_clean(found)
     assert max(row["shared"] for row in found) <= aot.SHARED_LIMIT[target]
+
+
+def test_sizes_of_one_compile() -> None:
+    assert len(aot.report("helpers.monotone_launches", "sm_80", "ONES")) >= 5

@@ -6,7 +6,7 @@ The interpreter multiplies every float32 mode in full float32: it tests their ad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -268,3 +268,10 @@ def test_both_operand_orders_and_every_group_of_tiles(device: str, rows: int, sw
     alone = [launch.layer_dx(dz, read, x, "linear", x.dtype, tile), *launch.layer_dw(dz, x, read, split)]
     assert_close([y, *alone], want, sizes, allowed)
     assert_close([y, *launch.layer_both(dz, read, x, "linear", x.dtype, tile)], want, sizes, allowed)
+
+
+@pytest.mark.parametrize("strided", [lambda s: s.repeat_interleave(2)[::2], lambda s: s[:1].expand(13)])
+def test_signs_may_be_a_view(device: str, strided: Callable[[Tensor], Tensor]) -> None:
+    signs = strided(oracle.directions(13))
+    assert not signs.is_contiguous()
+    check(device, [13, 9, 5], 11, signs=signs)

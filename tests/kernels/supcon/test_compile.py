@@ -37,3 +37,7 @@ def test_all_other_configurations_compile_clean(target: str) -> None:
     reports = aot.report("helpers.supcon_launches", target, "OTHERS")
     assert len(reports) == 2 * 4 * (6 * 3 + 4 * 2) - 2 * 2 * 3 - 2 * 3
     assert_clean(reports, target)
+
+
+def test_sizes_of_one_compile() -> None:
+    assert len(aot.report("helpers.supcon_launches", "sm_80", "ONES")) >= 5

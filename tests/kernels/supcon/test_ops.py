@@ -133,7 +133,7 @@ def test_double_precision_is_refused_by_the_kernels(monkeypatch: pytest.MonkeyPa
 
 
 def test_missing_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "has_triton", lambda: False)
+    monkeypatch.setattr(dispatch, "triton_version", lambda: "")
     with pytest.raises(RuntimeError, match=r"Install lightning-monocon\[triton\], or pass backend='auto' or 'torch'"):
         SupConLoss(backend="triton")(*batch())
 

@@ -13,7 +13,7 @@ from lightning_monocon.scorecard.scoring import scorecard_of
 
 def test_json_is_versioned_plain_and_complete(card: Scorecard) -> None:
     plain = json.loads(json.dumps(as_json(card), allow_nan=False))
-    assert plain["schema"] == SCHEMA == "lightning-monocon/scorecard/3"
+    assert plain["schema"] == SCHEMA == "lightning-monocon/scorecard/4"
     assert [arm["name"] for arm in plain["arms"]] == ["encoder", "twin", "narrow", "flat"]
     run = plain["arms"][2]["runs"][0]
     assert (run["n99"], run["seed"], run["n"], run["dim"]) == (4, 0, 600, 4)

@@ -26,7 +26,9 @@ __all__ = ["CAPTIONS", "caption", "draw", "save", "training_figure"]
 CAPTIONS = {
     "frontier.png": "{} against kept dimensions. Every arm is cut by PCA, or to a prefix where its label "
     "says so. Bands span the seeds, and rings mark each arm's n99.",
-    "storage.png": "{} against bytes per vector, with coordinates kept as float32, int8 or single bits.",
+    "storage.png": "{} against bytes per vector, with coordinates kept as float32 or int8, or in the best code, which "
+    "is named for the winner. The last panel, where codes were fitted, is the share of variance that the best of them "
+    "leaves, and dotted the limit for Gaussian vectors of the same covariance.",
     "recall.png": "Share of {} among the r nearest neighbours.",
     "spectrum.png": "Variance that the first k principal components leave unexplained (the grey line is the 1 % that "
     "defines n99), and the variance along each component.",

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw accuracy against bytes per vector, for coordinates of four bytes, one byte and one bit."""
+"""Draw accuracy against bytes per vector, for plain numbers and the best codes, and what is lost beside the limit."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from lightning_monocon.functional.quantisation import vector_bytes
+from lightning_monocon.functional.rate_distortion import distortion_rate
 from lightning_monocon.scorecard.card import Arm, Scorecard
-from lightning_monocon.scorecard.frontier import Frontier
+from lightning_monocon.scorecard.frontier import Held, held_bytes
 from lightning_monocon.scorecard.render.figures.style import (
     dimension_axis,
     legend_above,
@@ -24,34 +26,82 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TITLES = ("float32: 4 bytes a coordinate", "int8: 1 byte", "binary: 1 bit")
+_TITLES = ("float32: 4 bytes a coordinate", "int8: 1 byte", "the best code")
+_HELD: tuple[Held, ...] = ("float32", "int8", "code")
+_LEAST = 1e-3
+"""Share of the variance below which nothing is drawn."""
 
 
 def storage_figure(card: Scorecard) -> Figure | None:
-    """Return a figure with a panel for each storage; None if int8 and binary vectors were not measured.
+    """Return a figure with a panel for float32, int8 and the best code; None if these were not measured.
 
-    All panels have the same axes, so that a vertical line compares them at equal bytes.
+    These panels have the same axes, so that a vertical line compares them at equal bytes. A fourth shows, where codes
+    were fitted, the share of the variance that the best of them leaves, and as a dotted line the least that a code of a
+    Gaussian of the same covariance must leave.
     """
-    if not all(score.rounded for arm in card.arms for score in arm.scores):
+    if not all(score.rounded and score.codes for arm in card.arms for score in arm.scores):
         return None
-    figure, panels = new_figure(columns=3, width=10.5, height=4.0)
-    for place, (panel, title) in enumerate(zip(panels, _TITLES, strict=True)):
+    fitted = any(_errors(arm) for arm in card.arms)
+    figure, panels = new_figure(columns=3 + fitted, width=10.5 + 3.5 * fitted, height=4.0)
+    for place, (panel, title) in enumerate(zip(panels[:3], _TITLES, strict=True)):
         for index, arm in enumerate(card.arms):
             _draw(panel, arm, index, place)
         panel.set_title(title, fontsize=10)
     most = max(4 * arm.width for arm in card.arms)
-    floor = min(100 * card.arms[0].scores[0].chance, lowest_point(panels))
+    floor = min(100 * card.arms[0].scores[0].chance, lowest_point(panels[:3]))
+    _name_codes(panels[2], card)
+    for panel in panels[:3]:
+        percent_axis(panel, floor - 5, 100.0, axis_label(card.truth.measures[0]))
+        panel.label_outer()
+    if fitted:
+        _draw_limits(panels[3], card)
     for panel in panels:
         dimension_axis(panel, [1 << i for i in range(most.bit_length())][::2], "bytes per vector")
         panel.set_xlim(0.9, 1.1 * most)
-        percent_axis(panel, floor - 5, 100.0, axis_label(card.truth.measures[0]))
-        panel.label_outer()
     legend_above(figure, panels[0])
     return figure
 
 
+def _name_codes(panel: Axes, card: Scorecard) -> None:
+    """Write the winner's code at every other size."""
+    for best in card.byte_winners[1::2]:
+        panel.annotate(
+            best.code.replace(" in ", "\n").replace("dimensions", "dims"),
+            (best.bytes, 100 * best.accuracy),
+            (0, -6),
+            textcoords="offset points",
+            rotation=90,
+            ha="center",
+            va="top",
+            fontsize=6,
+        )
+
+
+def _errors(arm: Arm) -> list[tuple[int, float]]:
+    """Return bytes and the share of the variance that is left by the best code, of the first seed."""
+    score = arm.scores[0]
+    if score.codes is None or score.total_variance <= 0:
+        return []
+    shares = [error / score.total_variance for error in score.codes.errors]
+    return [(size, share) for size, share in zip(score.codes.dims, shares, strict=True) if share > _LEAST]
+
+
+def _draw_limits(panel: Axes, card: Scorecard) -> None:
+    for index, arm in enumerate(card.arms):
+        style, found, score = line_style(index), _errors(arm), arm.scores[0]
+        if not found:
+            continue
+        panel.plot(*zip(*found, strict=True), **style)
+        sizes = torch.logspace(0, math.log2(found[-1][0]), 60, base=2.0, dtype=torch.float64)
+        limit = distortion_rate(score.spectrum, 8 * sizes) / score.spectrum.sum()
+        panel.plot(sizes[limit > _LEAST], limit[limit > _LEAST], color=style["color"], linestyle=":", linewidth=1.5)
+    panel.set_yscale("log")
+    panel.set_title("unexplained variance (dotted: limit)", fontsize=10)
+    panel.set_ylabel("share")
+
+
 def _draw(panel: Axes, arm: Arm, index: int, place: int) -> None:
-    lines: list[Frontier] = [(score.frontier, *score.rounded)[place] for score in arm.scores]
+    lines = [line for score in arm.scores if (line := score.line(_HELD[place]))]
     # Seeds may differ in rank and have their own sizes: one that has fewer numbers keeps all it has.
     dims = [k for k in sorted({k for line in lines for k in line.dims}) if all(line.dims[0] <= k for line in lines)]
     if place == 0:
@@ -59,7 +109,7 @@ def _draw(panel: Axes, arm: Arm, index: int, place: int) -> None:
         rank = max(1, min(score.rank for score in arm.scores))
         dims = [k for k in dims if k & (k - 1) == 0 and k <= rank] or dims[:1]
     values = np.array([[100 * line.means()[line.index(k)] for k in dims] for line in lines])
-    costs = [vector_bytes(k, lines[0].storage) for k in dims]
+    costs = [held_bytes(k, lines[0].storage) for k in dims]
     style = line_style(index)
     panel.plot(costs, values.mean(0), label=arm.label, **style)
     if len(lines) > 1:

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""List the codes that are fitted and compared, family by family and budget by budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+
+from lightning_monocon.codes import Codec, FittingRows
+from lightning_monocon.codes.families import (
+    ScalarOptions,
+    fit_lsq,
+    fit_opq,
+    fit_pq,
+    fit_product,
+    fit_rabit,
+    fit_residual,
+    fit_scalar,
+    fit_transform,
+)
+from lightning_monocon.codes.families.scalar import Bits
+from lightning_monocon.codes.product import CENTROIDS
+from lightning_monocon.codes.rabit import FACTOR_BYTES
+
+BUDGETS = (2, 4, 8, 16, 32, 48, 64, 96, 128, 192)
+"""Bytes per vector that are tried, as far as they are fewer than those of the whole vector."""
+
+_FLOAT_BYTES = 4
+
+_CENTRED_MATTERS = 0.03
+"""Length of the mean of unit rows above which scores about the mean rank otherwise than whole ones."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Hold one way to make a code.
+
+    Attributes:
+        name: Name of its codes in tables, before their bytes.
+        fit: Fits a code of a number of bytes.
+        allows: Whether it makes a code of vectors of D numbers in so many bytes that is worth a try.
+        package: Package that it needs besides this one's own; empty for none.
+        rows: Rows that it needs to be fitted.
+        costly: What is not tried because it takes too long; empty for nothing.
+    """
+
+    name: str
+    fit: Callable[[FittingRows, int], Codec]
+    allows: Callable[[int, int], bool]
+    package: str = ""
+    rows: int = 2
+    costly: str = ""
+
+    def sizes(self, dim: int) -> list[int]:
+        """Return the bytes of its codes of vectors of ``dim`` numbers, ascending."""
+        return [size for size in range(1, _FLOAT_BYTES * dim) if self.allows(dim, size)]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Hold one code that is not fitted yet.
+
+    Attributes:
+        name: Such as ``"transform-32"``.
+        bytes: Bytes of a vector.
+        fit: Fits it.
+    """
+
+    name: str
+    bytes: int
+    fit: Callable[[FittingRows, int], Codec]
+
+    def fitted(self, rows: FittingRows) -> tuple[Codec, ...]:
+        """Return the code once for each way to score that may matter; both have the same bytes."""
+        codec = self.fit(rows, self.bytes)
+        mean = float(rows.statistics.mean.norm())
+        if rows.similarity == "dot" or mean < _CENTRED_MATTERS:
+            return (codec,)
+        centred = replace(codec, space=replace(codec.space, scoring="centred"))
+        return codec, replace(centred, name=f"{codec.name}-centred")
+
+
+def _scalar(bits: Bits) -> Family:
+    """Return scalar codes of one number of bits, of principal components in a random rotation."""
+    options = ScalarOptions(bits, rotation="random")
+    return Family(
+        f"scalar{bits}",
+        lambda rows, size: fit_scalar(rows, size, options),
+        lambda dim, size: size <= dim * bits // 8,
+    )
+
+
+def _rabit(bits: int) -> Family:
+    return Family(
+        f"rabit{bits}",
+        partial(fit_rabit, bits=bits),
+        lambda dim, size: FACTOR_BYTES < size <= FACTOR_BYTES + dim * bits // 8,
+    )
+
+
+def _trained(name: str, fit: Callable[[FittingRows, int], Codec], most: int, costly: str, groups: bool) -> Family:
+    """Return a code of faiss of few bytes, which must divide the numbers of a vector if it cuts them into groups."""
+    return Family(
+        name,
+        fit,
+        lambda dim, size: size <= min(most, dim) and not (groups and dim % size),
+        "faiss",
+        CENTROIDS,
+        costly,
+    )
+
+
+FAMILIES = (
+    Family("transform", fit_transform, lambda dim, size: size <= dim),
+    Family("product", fit_product, lambda dim, size: size <= min(dim // 4, 64)),
+    _scalar(1),
+    _scalar(2),
+    _scalar(4),
+    Family("int8", partial(fit_scalar, options=ScalarOptions(8)), lambda dim, size: size <= dim),
+    _rabit(1),
+    _rabit(2),
+    _trained("pq", fit_pq, 64, "", groups=True),
+    _trained("opq", fit_opq, 16, "opq codes of more than 16 bytes, which take long to fit", groups=True),
+    _trained("residual", fit_residual, 8, "residual codes of more than 8 bytes, which take long to fit", groups=False),
+    _trained("lsq", fit_lsq, 0, "lsq codes, which take minutes to fit", groups=False),
+)
+
+
+NAMED = (
+    *FAMILIES,
+    Family("float16", partial(fit_scalar, options=ScalarOptions(16)), lambda dim, size: size <= 2 * dim),
+)
+"""Families that can be asked for by name; float16 is never the best of few bytes, and is not compared."""
+
+
+def named(code: str, dim: int) -> Candidate:
+    """Return the code of a name such as ``"transform-32"`` for vectors of ``dim`` numbers.
+
+    A family's name alone, such as ``"float16"``, asks for the most bytes that it can use.
+
+    Raises:
+        ModuleNotFoundError: If the family's package is not installed.
+        ValueError: If there is no such family, or it has no code of so many bytes.
+    """
+    name, dash, size = code.partition("-")
+    found = {family.name: family for family in NAMED}.get(name)
+    if found is None or (dash and not size.isdecimal()):
+        raise ValueError(
+            f"`code` must be a family of {', '.join(each.name for each in NAMED)} and its bytes, such as transform-32; "
+            f"got {code}."
+        )
+    if found.package and find_spec(found.package) is None:
+        raise ModuleNotFoundError(f"`code` {code} needs the package {found.package}: install it.")
+    allowed = found.sizes(dim)
+    chosen = int(size) if dash else max(allowed, default=0)
+    if chosen not in allowed:
+        few = f"{min(allowed)} to {max(allowed)}" if allowed else "no"
+        raise ValueError(f"`code` must have {few} bytes for {name} codes of {dim} numbers; got {code}.")
+    return Candidate(f"{name}-{chosen}", chosen, found.fit)
+
+
+def candidates(dim: int, rows: int, families: Sequence[Family] = FAMILIES) -> tuple[list[Candidate], list[str]]:
+    """Return the codes for vectors of ``dim`` numbers, from few bytes to many, and what was left out and why.
+
+    Args:
+        dim: Numbers of a vector.
+        rows: Rows that codes are fitted on.
+        families: What to make codes of.
+    """
+    reasons = [(family, _reason(family, rows)) for family in families]
+    usable = [family for family, reason in reasons if not reason]
+    found = [
+        Candidate(f"{family.name}-{budget}", budget, family.fit)
+        for budget in BUDGETS
+        for family in usable
+        if budget < _FLOAT_BYTES * dim and family.allows(dim, budget)
+    ]
+    return found, [reason for _, reason in reasons if reason] + [family.costly for family in usable if family.costly]
+
+
+def _reason(family: Family, rows: int) -> str:
+    """Return why a family is left out; empty if it is not."""
+    if family.package and find_spec(family.package) is None:
+        return f"{family.name} codes, which need the package {family.package}"
+    return f"{family.name} codes, which need {family.rows} rows to be fitted" if rows < family.rows else ""

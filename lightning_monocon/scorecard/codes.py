@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure an embedding in the best code for each number of bytes, chosen on half of the units and judged on the others.
+
+Codes are fitted on the gallery, as an export fits them, and float queries search among them. Each half of the queries
+(or pairs) is judged in the code that the other half found best, so no unit has a say in the code that it judges, and
+every unit is judged. Beside the codes stand plain numbers of 4 bytes, 1 byte and 1 bit, as the frontiers measured them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.codes import Codec, FittingRows, squared_error
+from lightning_monocon.codes.candidates import FAMILIES
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
+from lightning_monocon.scorecard.frontier import Frontier, Measure
+from lightning_monocon.scorecard.truths import Found, Truth
+from lightning_monocon.scorecard.truths.order import row_order
+
+FEWEST_ROWS = 1024
+"""Rows that a gallery needs: four for each of the 256 levels of 8 bits; codes of fewer rows learn them by heart."""
+
+MOST_BYTES = 64
+"""Codes of more bytes are left to plain numbers, which are then nearly as good and cost no fit."""
+
+_CHEAP = ("transform", "scalar1", "scalar2", "scalar4")
+"""Families that are fitted in a tenth of a second; product codes take ten times as long."""
+
+_SAMPLE = 8192
+_HALVES = slice(0, None, 2), slice(1, None, 2)
+
+
+class Tried(NamedTuple):
+    """Hold one way to store vectors: name, bytes, its values by measure ``(U,)``, and its squared error if known."""
+
+    name: str
+    bytes: int
+    values: Mapping[Measure, Tensor]
+    error: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CodeFrontier(Frontier):
+    """Hold what a truth finds with the best code within each number of bytes; ``dims`` are bytes.
+
+    Attributes:
+        names: For each number of bytes the code that all units together find best, which is the one to ship.
+        errors: For each number of bytes the least squared error of a code of unit rows; NaN where none was fitted.
+    """
+
+    names: tuple[str, ...] = ()
+    errors: tuple[float, ...] = ()
+
+    @property
+    def fitted(self) -> bool:
+        """Whether codes were fitted, and not plain numbers alone compared."""
+        return not all(map(math.isnan, self.errors))
+
+
+def byte_budgets(width: int) -> tuple[int, ...]:
+    """Return the bytes per vector of the tables: powers of two from 1 up to ``width`` float32 numbers.
+
+    Example:
+        >>> byte_budgets(6)
+        (1, 2, 4, 8, 16)
+    """
+    return tuple(1 << i for i in range((4 * width).bit_length()))
+
+
+def code_frontiers(
+    data: EmbeddingSet, truths: Sequence[Truth], lines: Sequence[Sequence[Frontier]]
+) -> tuple[CodeFrontier, ...]:
+    """Return the best codes by each truth.
+
+    Args:
+        data: Gallery and queries.
+        truths: What is known of them.
+        lines: For each truth its frontiers of plain numbers.
+    """
+    tried = [[each for line in own for each in _plain(line)] for own in lines]
+    for codec in _fitted(data.gallery):
+        for place, found in enumerate(_coded(data, truths, codec)):
+            tried[place].append(found)
+    return tuple(best_codes(own, byte_budgets(data.dim)) for own in tried)
+
+
+def best_plain(lines: Sequence[Frontier], width: int) -> CodeFrontier:
+    """Return the best plain numbers by one truth, where rows are not in memory to fit a code on."""
+    return best_codes([each for line in lines for each in _plain(line)], byte_budgets(width))
+
+
+def best_codes(tried: Sequence[Tried], budgets: Sequence[int]) -> CodeFrontier:
+    """Return the best of what was tried within each budget, chosen on one half of the units and judged on the other.
+
+    Args:
+        tried: Ways to store the vectors, measured on the same units.
+        budgets: Bytes per vector; those in which nothing fits are left out.
+    """
+    kept, names, errors = list[int](), list[str](), list[float]()
+    lines: list[dict[Measure, Tensor]] = []
+    first = next(iter(tried[0].values))
+    for budget in budgets:
+        inside = [each for each in tried if each.bytes <= budget]
+        if not inside:
+            continue
+        scores = torch.stack([each.values[first] for each in inside]).double()
+        line = {name: found.clone() for name, found in inside[0].values.items()}
+        for choosing, judging in (_HALVES, _HALVES[::-1]):
+            chosen = inside[_best(scores[:, choosing])]
+            for name, found in line.items():
+                found[judging] = chosen.values[name][judging]
+        kept.append(budget)
+        names.append(inside[_best(scores)].name)
+        errors.append(min((each.error for each in inside if each.error is not None), default=math.nan))
+        lines.append(line)
+    values = {name: torch.stack([line[name] for line in lines]) for name in tried[0].values}
+    return CodeFrontier(tuple(kept), values, "code", tuple(names), tuple(errors))
+
+
+def _best(scores: Tensor) -> int:
+    """Return the row of the greatest mean, the first of equals; that of a half without units is any."""
+    return int(scores.mean(1).nan_to_num(0.0).argmax())
+
+
+def _plain(line: Frontier) -> Iterator[Tried]:
+    for place, (k, size) in enumerate(zip(line.dims, line.bytes, strict=True)):
+        unit = "dimension" if k == 1 else "dimensions"
+        yield Tried(f"{line.storage} in {k} {unit}", size, {name: rows[place] for name, rows in line.values.items()})
+
+
+def _fitted(gallery: Tensor) -> Iterator[Codec]:
+    """Yield the codes of the cheap families, by the names that an export takes."""
+    if len(gallery) < FEWEST_ROWS:
+        return
+    rows = FittingRows.of(gallery, sample_rows=_SAMPLE)
+    if not rows.statistics.comoment.any():
+        return  # equal rows
+    width = gallery.shape[1]
+    for family in (family for family in FAMILIES if family.name in _CHEAP):
+        for size in (size for size in byte_budgets(width) if size <= MOST_BYTES and family.allows(width, size)):
+            codec = family.fit(rows, size)
+            yield replace(codec, name=f"{family.name}-{codec.bytes_per_vector}")
+
+
+def _coded(data: EmbeddingSet, truths: Sequence[Truth], codec: Codec) -> list[Tried]:
+    """Return what each truth finds with float queries among the codes; pairs are compared code by code."""
+    depth = max(truth.depth(len(data.gallery)) for truth in truths)
+    decoded = {name: codec.decode(codec.encode(rows)) for name, rows in data.sides.items()}
+    gallery, query = codec.decode(codec.encode(data.gallery)), codec.space.queries(data.query)
+    nearest = row_order(data).nearest(gallery, query, depth, "cosine") if depth else torch.empty(0, 0).long()
+    asked = Found(gallery, query, decoded, nearest=nearest)
+    error = squared_error(codec, data.gallery)
+    found = []
+    for truth in truths:
+        form = asked
+        if not truth.depth(len(data.gallery)):
+            form = Found(gallery, codec.decode(codec.encode(data.query)), decoded)
+        found.append(Tried(codec.name, codec.bytes_per_vector, truth.judge(form), error))
+    return found
