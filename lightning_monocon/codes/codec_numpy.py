@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-LAYOUT = 1
 _TYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U8": "|u1"}
 _BLOCK = 1024  # rows encoded and codes scored at a time
 
@@ -34,8 +33,8 @@ class Codec:
         kind = values["quantiser"]["kind"]
         if kind not in _KINDS:
             raise ValueError(f"`folder` must hold a codec of kind {', '.join(_KINDS)}; {folder} has kind {kind!r}.")
-        own = {name[len("quantiser.") :]: table for name, table in tables.items() if name.startswith("quantiser.")}
-        self._quantiser = _KINDS[kind](values["quantiser"], own)
+        self._encode, self._decode = _KINDS[kind]
+        self._own = values["quantiser"], {name.removeprefix("quantiser."): table for name, table in tables.items()}
         self.bytes_per_vector: int = values["bytes_per_vector"]
         self._cosine = values["space"]["similarity"] == "cosine"
         self._whole = values["space"]["scoring"] == "whole"
@@ -45,21 +44,19 @@ class Codec:
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
         """Return the codes ``(N, bytes_per_vector)`` uint8 of finite rows ``(N, D)``."""
+        if self._encode is None:
+            raise NotImplementedError("Additive codes are not encoded here; use lightning-monocon or docs/codes.md.")
         scaled = self._scaled(rows, "rows")
-        codes = np.empty((len(rows), self.bytes_per_vector), np.uint8)
-        for start in range(0, len(rows), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            codes[block] = self._quantiser.encode(scaled[block] @ self._matrix.T - self._offset)
-        return codes
+        blocks = (scaled[start : start + _BLOCK] for start in range(0, len(rows) or 1, _BLOCK))
+        return np.concatenate([self._encode(*self._own, block @ self._matrix.T - self._offset) for block in blocks])
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return codes ``(N, bytes_per_vector)`` as points ``(N, D')`` float32 of the scoring space."""
         if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != self.bytes_per_vector:
             raise ValueError(f"`codes` must be (N, {self.bytes_per_vector}) uint8; got {codes.shape} {codes.dtype}.")
-        points = self._quantiser.decode(codes).astype(np.float64)
+        points = self._decode(*self._own, codes).astype(np.float64)
         if self._whole:
-            beyond = np.full((len(points), 1), np.linalg.norm(self._beyond))
-            points = np.concatenate([points + self._offset, beyond], 1)
+            points = np.insert(points + self._offset, len(self._offset), np.linalg.norm(self._beyond), axis=1)
         return (_unit(points) if self._cosine else points).astype(np.float32)
 
     def queries(self, rows: np.ndarray) -> np.ndarray:
@@ -67,8 +64,7 @@ class Codec:
         scaled = self._scaled(rows, "queries")
         if not self._whole:
             return _unit(scaled @ self._matrix.T - self._offset).astype(np.float32)
-        direction = self._beyond / max(float(np.linalg.norm(self._beyond)), np.finfo(np.float64).tiny)
-        return np.concatenate([scaled @ self._matrix.T, (scaled @ direction)[:, None]], 1).astype(np.float32)
+        return np.concatenate([scaled @ self._matrix.T, scaled @ _unit(self._beyond[None]).T], 1).astype(np.float32)
 
     def score(self, queries: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Return the scores ``(Q, N)`` float32 of float queries ``(Q, D)`` against codes; more is nearer."""
@@ -79,96 +75,104 @@ class Codec:
         return self._against(self.decode(first), second)
 
     def _against(self, points: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        scores = np.empty((len(points), len(codes)), np.float32)
-        for start in range(0, len(codes), _BLOCK):
-            scores[:, start : start + _BLOCK] = points @ self.decode(codes[start : start + _BLOCK]).T
-        return scores
+        blocks = (codes[start : start + _BLOCK] for start in range(0, len(codes) or 1, _BLOCK))
+        return np.concatenate([points @ self.decode(block).T for block in blocks], 1)
 
     def _scaled(self, rows: np.ndarray, name: str) -> np.ndarray:
         width = self._matrix.shape[1]
         if rows.ndim != 2 or rows.shape[1] != width or not np.isfinite(rows).all():
             raise ValueError(f"`{name}` must be (N, {width}) finite numbers; got {rows.shape} {rows.dtype}.")
-        wide = rows.astype(np.float64)
-        return _unit(wide) if self._cosine else wide
+        return _unit(rows.astype(np.float64)) if self._cosine else rows.astype(np.float64)
 
 
-class _Levels:
+def _encode_levels(values: dict[str, Any], tables: dict[str, np.ndarray], coordinates: np.ndarray) -> np.ndarray:
     """Number of the nearest of a number's own levels, in 0 to 8 bits."""
-
-    def __init__(self, values: dict[str, Any], tables: dict[str, np.ndarray]) -> None:
-        self._levels = tables["levels"]
-        self._bits = [int(bits) for bits in tables["bits"]]
-
-    def encode(self, coordinates: np.ndarray) -> np.ndarray:
-        strings = [np.zeros((len(coordinates), 0), np.uint8)]
-        for j, bits in enumerate(self._bits):
-            levels = self._levels[j, : 2**bits].astype(np.float64)
-            place = np.searchsorted((levels[1:] + levels[:-1]) / 2, coordinates[:, j], side="left")
-            strings.append((place[:, None] >> np.arange(bits)[::-1] & 1).astype(np.uint8))
-        return np.packbits(np.concatenate(strings, 1), axis=1)
-
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        string, first = np.unpackbits(codes, axis=1).astype(np.int64), 0
-        coordinates = np.empty((len(codes), len(self._bits)), np.float32)
-        for j, bits in enumerate(self._bits):
-            place = string[:, first : first + bits] @ (1 << np.arange(bits)[::-1])
-            coordinates[:, j] = self._levels[j, place]
-            first += bits
-        return coordinates
+    strings = [np.zeros((len(coordinates), 0), np.uint8)]
+    for column, bits, stored in zip(coordinates.T, tables["bits"], tables["levels"], strict=True):
+        levels = stored[: 2**bits].astype(np.float64)
+        place = np.searchsorted((levels[1:] + levels[:-1]) / 2, column, side="left")
+        strings.append((place[:, None] >> np.arange(bits)[::-1] & 1).astype(np.uint8))
+    return np.packbits(np.concatenate(strings, 1), axis=1)
 
 
-class _Half:
+def _decode_levels(values: dict[str, Any], tables: dict[str, np.ndarray], codes: np.ndarray) -> np.ndarray:
+    *strings, _ = np.split(np.unpackbits(codes, axis=1), np.cumsum(tables["bits"]), 1)
+    places = (string @ (1 << np.arange(string.shape[1])[::-1]) for string in strings)
+    return np.stack([levels[place] for levels, place in zip(tables["levels"], places, strict=True)], 1)
+
+
+def _encode_half(values: dict[str, Any], tables: dict[str, np.ndarray], coordinates: np.ndarray) -> np.ndarray:
     """Float16, the low byte first."""
-
-    def __init__(self, values: dict[str, Any], tables: dict[str, np.ndarray]) -> None:
-        pass
-
-    def encode(self, coordinates: np.ndarray) -> np.ndarray:
-        rounded = np.clip(coordinates + 0.0, -65504, 65504).astype(np.float32).astype("<f2")
-        return rounded.view(np.uint8)
-
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(codes).view("<f2").astype(np.float32)
+    return np.clip(coordinates + 0.0, -65504, 65504).astype(np.float32).astype("<f2").view(np.uint8)
 
 
-class _Product:
+def _decode_half(values: dict[str, Any], tables: dict[str, np.ndarray], codes: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(codes).view("<f2").astype(np.float32)
+
+
+def _encode_product(values: dict[str, Any], tables: dict[str, np.ndarray], coordinates: np.ndarray) -> np.ndarray:
     """Number of a centroid per group and stage, found by a beam search."""
-
-    def __init__(self, values: dict[str, Any], tables: dict[str, np.ndarray]) -> None:
-        self._weights, self._beam = tables["weights"].astype(np.float64), values["beam"]
-        self._centroids = [tables[f"centroids.{group}"].astype(np.float64) for group in range(values["groups"])]
-        self._points = [tables[f"points.{group}"] for group in range(values["groups"])]
-
-    def encode(self, coordinates: np.ndarray) -> np.ndarray:
-        cuts = np.cumsum([table.shape[2] for table in self._centroids])[:-1]
-        parts = np.split(coordinates * self._weights, cuts, 1)
-        found = [self._search(part, table) for part, table in zip(parts, self._centroids, strict=True)]
-        return np.concatenate(found, 1).astype(np.uint8)
-
-    def _search(self, rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-        left, codes = rows[:, None], np.zeros((len(rows), 1, 0), np.int64)
-        costs = np.zeros((len(rows), 1))
-        for table in centroids:
-            every = (costs[:, :, None] + (table * table).sum(1) / 2 - left @ table.T).reshape(len(rows), -1)
-            kept = self._beam if codes.shape[2] < len(centroids) - 1 else 1
-            best = np.argsort(every, 1, kind="stable")[:, :kept] if kept > 1 else every.argmin(1)[:, None]
-            costs, parent, own = np.take_along_axis(every, best, 1), best // 256, best % 256
-            left = np.take_along_axis(left, parent[:, :, None], 1) - table[own]
-            codes = np.concatenate([np.take_along_axis(codes, parent[:, :, None], 1), own[:, :, None]], 2)
-        return codes[:, 0]
-
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        parts = []
-        for group, tables in enumerate(self._points):
-            own = codes[:, group * len(tables) : (group + 1) * len(tables)]
-            total = tables[0][own[:, 0]]
-            for stage in range(1, len(tables)):
-                total = total + tables[stage][own[:, stage]]
-            parts.append(total)
-        return np.concatenate(parts, 1)
+    centroids = [tables[f"centroids.{group}"] for group in range(values["groups"])]
+    cuts = np.cumsum([table.shape[2] for table in centroids])[:-1]
+    parts = zip(np.split(coordinates * tables["weights"], cuts, 1), centroids, strict=True)
+    return np.concatenate([_search(part, table, values["beam"]) for part, table in parts], 1).astype(np.uint8)
 
 
-_KINDS: dict[str, Any] = {"levels": _Levels, "half": _Half, "product": _Product}
+def _decode_product(values: dict[str, Any], tables: dict[str, np.ndarray], codes: np.ndarray) -> np.ndarray:
+    parts = enumerate(np.split(codes, values["groups"], 1))
+    return np.concatenate([_decode_additive({}, {"centroids": tables[f"points.{g}"]}, part) for g, part in parts], 1)
+
+
+def _decode_additive(values: dict[str, Any], tables: dict[str, np.ndarray], codes: np.ndarray) -> np.ndarray:
+    summands = [table[own] for table, own in zip(tables["centroids"], codes.T, strict=True)]
+    return np.asarray(np.add.reduce(summands))  # in float32, stage by stage
+
+
+def _encode_rabit(values: dict[str, Any], tables: dict[str, np.ndarray], coordinates: np.ndarray) -> np.ndarray:
+    """Odd numbers in the direction of the coordinates, and a factor."""
+    bits, found = values["bits"], np.ones_like(coordinates)
+    lower = np.arange(1, 2**bits - 1, 2)
+    for row, sizes in zip(found, np.abs(coordinates), strict=True):
+        reached = (sizes / max(sizes.max(), np.finfo(np.float64).tiny))[:, None] / (lower + 1)
+        number, step = np.unravel_index(np.argsort(-reached, None, kind="stable"), reached.shape)
+        products = np.cumsum(np.append(sizes.sum(), 2 * sizes[number]))
+        squares = np.cumsum(np.append(len(sizes), 4 * (lower[step] + 1)))
+        np.add.at(row, number[: (products / np.sqrt(squares)).argmax()], 2)
+    found = np.where(coordinates > 0, found, -found)
+    product, square = (found * coordinates).sum(1), (coordinates * coordinates).sum(1)
+    factor = (square / np.where(product > 0, product, 1))[:, None]
+    string = ((found + 2**bits - 1) / 2).astype(np.uint8)[:, :, None] >> np.arange(bits, dtype=np.uint8)[::-1] & 1
+    packed = np.packbits(string.reshape(len(found), values["width"] * bits), axis=1)
+    return np.concatenate([packed, factor.astype("<f4").view(np.uint8)], 1)
+
+
+def _decode_rabit(values: dict[str, Any], tables: dict[str, np.ndarray], codes: np.ndarray) -> np.ndarray:
+    form = values["width"], values["bits"]
+    string = np.unpackbits(codes[:, :-4], axis=1, count=form[0] * form[1]).reshape(len(codes), *form)
+    odd = np.asarray(string @ (2 << np.arange(form[1])[::-1]) + 1 - 2 ** form[1], np.float32)
+    return odd * np.ascontiguousarray(codes[:, -4:]).view("<f4").astype(np.float32)
+
+
+def _search(rows: np.ndarray, centroids: np.ndarray, beam: int) -> np.ndarray:
+    """Return the numbers ``(N, stages)`` of a beam search among centroids ``(stages, 256, width)``."""
+    left, codes, costs = rows[:, None], np.zeros((len(rows), 1, 0), np.int64), np.zeros((len(rows), 1))
+    for table in centroids.astype(np.float64):
+        every = (costs[:, :, None] + (table**2).sum(1) / 2 - left @ table.T).reshape(len(rows), costs.shape[1] * 256)
+        kept = beam if codes.shape[2] < len(centroids) - 1 else 1
+        best = np.argsort(every, 1, kind="stable")[:, :kept] if kept > 1 else every.argmin(1)[:, None]
+        costs, parent, own = np.take_along_axis(every, best, 1), best // 256, best % 256
+        left = np.take_along_axis(left, parent[:, :, None], 1) - table[own]
+        codes = np.concatenate([np.take_along_axis(codes, parent[:, :, None], 1), own[:, :, None]], 2)
+    return codes[:, 0]
+
+
+_KINDS = {
+    "levels": (_encode_levels, _decode_levels),
+    "half": (_encode_half, _decode_half),
+    "product": (_encode_product, _decode_product),
+    "additive": (None, _decode_additive),
+    "rabit": (_encode_rabit, _decode_rabit),
+}
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -186,13 +190,11 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         layout, stamp = values["layout"], values["stamp"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"`folder` must hold a whole codec; codec.json of {folder} is damaged.") from error
-    if layout != LAYOUT:
-        raise ValueError(f"`folder` must hold a codec of layout {LAYOUT}; {folder} has layout {layout}.")
+    if layout != 1:
+        raise ValueError(f"`folder` must hold a codec of layout 1; {folder} has layout {layout}.")
     if hashlib.sha256(data + text.replace(str(stamp).encode(), b"0" * 64)).hexdigest() != stamp:
         raise ValueError(f"`folder` must hold the files of one codec as written; the stamp of {folder} does not fit.")
     size = 8 + struct.unpack("<Q", data[:8])[0]
-    tables = {}
-    for name, entry in json.loads(data[8:size]).items():
-        first, last = entry["data_offsets"]
-        tables[name] = np.frombuffer(data[size + first : size + last], _TYPES[entry["dtype"]]).reshape(entry["shape"])
-    return values, tables
+    header, body = json.loads(data[8:size]), data[size:]
+    flat = {name: np.frombuffer(body[slice(*of["data_offsets"])], _TYPES[of["dtype"]]) for name, of in header.items()}
+    return values, {name: table.reshape(header[name]["shape"]) for name, table in flat.items()}

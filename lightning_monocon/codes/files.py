@@ -44,8 +44,8 @@ _NO_STAMP = "0" * 64
 def save(codec: Codec, folder: str | Path) -> None:
     """Write a codec into an existing folder: ``codec.safetensors``, ``codec_numpy.py`` and, last, ``codec.json``.
 
-    With the package onnx there is ``codec.onnx`` too, for the kinds of quantiser of this package; of an earlier codec
-    it is removed.
+    With the package onnx there is ``codec.onnx`` too, but not for additive codes and RaBitQ; that of an earlier codec
+    is removed.
     """
     folder = Path(folder)
     # safetensors refuses tables that share memory, as the points of a code may with its centroids

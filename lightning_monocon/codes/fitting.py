@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.checks import check_choice, check_embeddings, finite_rows
-from lightning_monocon.functional.moments import Moments, MomentStream
+from lightning_monocon.functional.moments import ROUNDING, Moments, MomentStream
 from lightning_monocon.functional.unit_rows import unit_rows_
 
 Similarity = Literal["cosine", "dot"]
@@ -122,8 +122,9 @@ def check_size(size: int) -> None:
 
 
 def check_varying(rows: FittingRows) -> None:
-    """Raise ValueError unless two rows differ."""
-    if not rows.statistics.comoment.any():
+    """Raise ValueError unless two rows differ by more than the rounding of their mean."""
+    count, mean, comoment = rows.statistics
+    if comoment.trace() <= count * mean.square().sum() * ROUNDING**2:
         raise ValueError(
             f"`rows` must hold two different rows to fit a code on; got {rows.count} equal rows. Add rows."
         )

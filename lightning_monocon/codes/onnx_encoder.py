@@ -66,7 +66,7 @@ class _Graph:
 def write_onnx(codec: Codec, path: Path, stamp: str) -> None:
     """Write the graph of a codec on the CPU, with its stamp as metadata.
 
-    Write nothing without the package onnx, or for a quantiser of another kind than levels, half and product.
+    Write nothing without the package onnx, or for the quantisers that have no graph, additive ones and RaBitQ.
     """
     graph = _Graph()
     codes = _codes(graph, codec) if find_spec("onnx") else None

@@ -16,6 +16,8 @@ from lightning_monocon.codes import Codec, FittingRows, codec_numpy, save
 from lightning_monocon.codes.families import fit_transform
 from lightning_monocon.codes.fitting import Similarity
 
+WITHOUT = ("additive", "rabit")  # kinds of quantiser that have no graph
+
 
 def by_onnx(codec: Codec, rows: torch.Tensor, folder: Path) -> np.ndarray:
     save(codec, folder)
@@ -25,7 +27,7 @@ def by_onnx(codec: Codec, rows: torch.Tensor, folder: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("similarity", get_args(Similarity))
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith(WITHOUT)])
 def test_codes_are_those_of_the_package(kind: str, similarity: Similarity, tmp_path: Path) -> None:
     codec = fitted(kind, similarity)
     rows = rows_of(3000, 1)
@@ -37,7 +39,7 @@ def test_codes_are_those_of_the_package(kind: str, similarity: Similarity, tmp_p
     assert by_onnx(codec, rows[:0], tmp_path).shape == (0, codec.bytes_per_vector)
 
 
-@pytest.mark.parametrize("name", dyadic_codecs())
+@pytest.mark.parametrize("name", [name for name in dyadic_codecs() if not name.startswith(WITHOUT)])
 def test_rows_on_thresholds_get_the_bytes_of_the_package(name: str, tmp_path: Path) -> None:
     codec, rows = dyadic_codecs()[name], dyadic_rows()
     np.testing.assert_array_equal(by_onnx(codec, rows, tmp_path), codec.encode(rows).numpy())
@@ -49,6 +51,13 @@ def test_a_million_numbers_get_the_same_bytes_from_three_libraries(tmp_path: Pat
     codes = codec.encode(rows).numpy()
     np.testing.assert_array_equal(by_onnx(codec, rows, tmp_path), codes)
     np.testing.assert_array_equal(codec_numpy.Codec(tmp_path).encode(rows.numpy()), codes)
+
+
+@pytest.mark.parametrize("name", ["additive", "rabit1", "rabit4"])
+def test_other_kinds_have_no_graph_and_keep_none(name: str, tmp_path: Path) -> None:
+    for codec in (dyadic_codecs()["half"], dyadic_codecs()[name]):
+        save(codec, tmp_path)
+    assert not (tmp_path / "codec.onnx").exists()
 
 
 def test_the_graph_has_the_stamp_and_goes_with_its_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,11 @@ from functools import cache
 import torch
 
 from lightning_monocon.codes import Codec, FittingRows, HalfQuantiser, LevelQuantiser, ProductQuantiser, Space
-from lightning_monocon.codes.families import ScalarOptions, fit_product, fit_scalar, fit_transform
+from lightning_monocon.codes.additive import AdditiveQuantiser
+from lightning_monocon.codes.families import ScalarOptions, fit_product, fit_rabit, fit_scalar, fit_transform
+from lightning_monocon.codes.families.centroids import fit_stages
 from lightning_monocon.codes.fitting import Similarity
+from lightning_monocon.codes.rabit import RabitQuantiser
 
 KINDS: dict[str, Callable[[FittingRows], Codec]] = {
     "transform": lambda rows: fit_transform(rows, 5, scoring="centred" if rows.similarity == "cosine" else "whole"),
@@ -19,7 +22,18 @@ KINDS: dict[str, Callable[[FittingRows], Codec]] = {
     "half": lambda rows: fit_scalar(rows, 24, ScalarOptions(16)),
     "groups": lambda rows: fit_product(rows, 3),
     "sums": lambda rows: fit_product(rows, 4),
+    "additive": lambda rows: _additive(rows),
+    "rabit1": lambda rows: fit_rabit(rows, 6, 1),
+    "rabit3": lambda rows: fit_rabit(rows, 8, 3),
+    "rabit8": lambda rows: fit_rabit(rows, 16, 8),
 }
+
+
+def _additive(rows: FittingRows) -> Codec:
+    """Return sums of three centroids of all numbers; their fit needs no faiss, unlike that of LSQ."""
+    space = Space(rows.statistics.mean.float(), torch.eye(rows.dim), rows.similarity)
+    tables = fit_stages(rows.sample - space.mean, 3, torch.Generator().manual_seed(0))
+    return Codec("additive-3", "additive", space, AdditiveQuantiser(tables, 4))
 
 
 @cache
@@ -46,6 +60,9 @@ def dyadic_codecs() -> dict[str, Codec]:
         "half": HalfQuantiser(4),
         "product": ProductQuantiser(torch.tensor([1.0, 0.5, 2.0, 1.0]), centroids, centroids),
         "sums": ProductQuantiser(torch.ones(4), sums, sums, 3),
+        "additive": AdditiveQuantiser(torch.cat([torch.cat(centroids, 2), torch.cat(sums, 2)[1:]]), 2),
+        "rabit1": RabitQuantiser(4, 1),
+        "rabit4": RabitQuantiser(4, 4),
     }
     return {name: Codec(name, "planted", space, quantiser) for name, quantiser in quantisers.items()}
 

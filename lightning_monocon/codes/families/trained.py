@@ -108,6 +108,8 @@ def fit_residual(rows: FittingRows, size: int, scoring: Scoring = "whole") -> Co
 def fit_lsq(rows: FittingRows, size: int, scoring: Scoring = "whole") -> Codec:
     """Fit LSQ, a sum of ``size`` centroids that are fitted together; minutes, where `fit_residual` takes seconds.
 
+    faiss searches every row eight times in each of 25 rounds, so `monocon shrink` does not try these codes.
+
     It takes the arguments of `fit_residual` and raises what that raises.
     """
     check_size(size)

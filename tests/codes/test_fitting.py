@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Equal rows are told from rows that differ by the last digit of float32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lightning_monocon.codes import FittingRows
+from lightning_monocon.codes.fitting import Similarity, check_varying
+
+
+@pytest.mark.parametrize(
+    ("row", "similarity"),
+    [
+        (torch.ones(8), "cosine"),  # 1 / sqrt(8) times itself, eight times, is not 1 in float64
+        (torch.linspace(-3, 7, 384), "cosine"),
+        (torch.full((3,), 0.1, dtype=torch.float64), "dot"),
+        (torch.zeros(4), "dot"),
+    ],
+)
+def test_equal_rows_are_refused_although_their_mean_rounds(row: torch.Tensor, similarity: Similarity) -> None:
+    with pytest.raises(ValueError, match=r"`rows` must hold two different rows to fit a code on; got 300 equal rows\."):
+        check_varying(FittingRows.of(row.repeat(300, 1), similarity))
+
+
+def test_one_number_of_one_row_that_differs_in_float32_is_enough() -> None:
+    rows = torch.ones(300, 8)
+    rows[7, 0] = 1 + torch.finfo(torch.float32).eps
+    for similarity in ("cosine", "dot"):
+        check_varying(FittingRows.of(rows, similarity))
