@@ -38,11 +38,12 @@ from lightning_monocon.cli.resume import (
     rolling_checkpoint,
     writing_or_stopping,
 )
-from lightning_monocon.cli.yaml_files import strict_yaml
+from lightning_monocon.cli.yaml_files import names_a_model, strict_yaml
 from lightning_monocon.loggers.wandb import MirrorLogger, finishing_runs
 from lightning_monocon.module import MonoCon
 from lightning_monocon.runs.checkpoints import DurableCheckpointIO
 from lightning_monocon.runs.files import explain, whole
+from lightning_monocon.training.schedule import TwoPhaseModule
 
 _PATHS = ("run_dir", "ckpt_path", "resume", "out")
 
@@ -68,11 +69,13 @@ def run(args: Sequence[str]) -> MonoConCLI:
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # `RunFolder` watches it
         if args[0] != "fit":  # only a run that is resumed needs the callbacks that wrote the checkpoint
             warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
+        named = names_a_model(rest, policy.remote)
         return MonoConCLI(
-            MonoCon,
+            TwoPhaseModule if named else MonoCon,
             LightningDataModule,
             parser_class=MonoConParser,
             parser_kwargs={args[0]: {"remote": policy.remote}},
+            subclass_mode_model=named,
             subclass_mode_data=True,
             seed_everything_default=0,
             auto_configure_optimizers=False,

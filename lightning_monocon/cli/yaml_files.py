@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from lightning_monocon.cli.config import OptionParser, recipe_file
 
 _RECIPE = "a recipe, a mapping with keys such as model and data"
 
@@ -36,6 +38,24 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise ValueError(f"`--config` must be a recipe's name or an existing file, got {str(path)!r}.")
     return parse_yaml(Path(path).read_text(encoding="utf-8"), f"`--config` {str(path)!r}")
+
+
+def names_a_model(words: Sequence[str], remote: bool = False) -> bool:
+    """Return whether a recipe among the words of a command names the class of its model; else it is `MonoCon`.
+
+    A file that cannot be read is left to the command's own parser, which says why.
+    """
+    parser = OptionParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", action="append", default=[])
+    for name in parser.parse_known_args(list(words))[0].config:
+        file = recipe_file(name, remote)
+        try:
+            model = read_recipe(file).get("model")
+        except ValueError:
+            continue
+        if isinstance(model, dict) and "class_path" in model:
+            return True
+    return False
 
 
 def parse_yaml(text: str, file: str) -> dict[str, Any]:

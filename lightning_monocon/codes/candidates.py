@@ -121,9 +121,9 @@ FAMILIES = (
     Family("int8", partial(fit_scalar, options=ScalarOptions(8)), lambda dim, size: size <= dim),
     _rabit(1),
     _rabit(2),
-    _trained("pq", fit_pq, 64, "", groups=True),
-    _trained("opq", fit_opq, 16, "opq codes of more than 16 bytes, which take long to fit", groups=True),
-    _trained("residual", fit_residual, 8, "residual codes of more than 8 bytes, which take long to fit", groups=False),
+    _trained("pq", fit_pq, 16, "pq codes of more than 16 bytes, which take long to fit", groups=True),
+    _trained("opq", fit_opq, 4, "opq codes of more than 4 bytes, which take long to fit", groups=True),
+    _trained("residual", fit_residual, 2, "residual codes of more than 2 bytes, which take long to fit", groups=False),
     _trained("lsq", fit_lsq, 0, "lsq codes, which take minutes to fit", groups=False),
 )
 

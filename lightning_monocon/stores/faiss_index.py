@@ -4,17 +4,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Protocol
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_monocon.stores.columns import Column, Kind
 from lightning_monocon.stores.index_file import IndexFile
 
-_Index: TypeAlias = faiss.Index | faiss.IndexBinary
+faiss = import_module("faiss")  # its types know neither binary indexes of ids nor arrays of ids
+
+
+class _Index(Protocol):
+    """Describe the indexes of faiss, of numbers and of bits."""
+
+    id_map: object
+
+    def add_with_ids(self, rows: np.ndarray, ids: NDArray[np.int64]) -> None: ...
+    def remove_ids(self, ids: NDArray[np.int64]) -> int: ...
+    def search(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, NDArray[np.int64]]: ...
+    def reconstruct(self, one: int) -> np.ndarray: ...
 
 
 class FaissStore(IndexFile[_Index]):
@@ -27,12 +38,17 @@ class FaissStore(IndexFile[_Index]):
 
     def _new(self, column: Column) -> _Index:
         if column.kind == "bit":
-            return faiss.IndexBinaryIDMap2(faiss.IndexBinaryFlat(column.width))
+            bits: _Index = faiss.IndexBinaryIDMap2(faiss.IndexBinaryFlat(column.width))
+            return bits
         half = faiss.ScalarQuantizer.QT_fp16
-        return faiss.IndexIDMap2(faiss.IndexScalarQuantizer(column.width, half, faiss.METRIC_INNER_PRODUCT))
+        numbers: _Index = faiss.IndexIDMap2(
+            faiss.IndexScalarQuantizer(column.width, half, faiss.METRIC_INNER_PRODUCT)
+        )
+        return numbers
 
     def _open(self, path: Path, kind: Kind) -> _Index:
-        return faiss.read_index_binary(str(path)) if kind == "bit" else faiss.read_index(str(path))
+        found: _Index = faiss.read_index_binary(str(path)) if kind == "bit" else faiss.read_index(str(path))
+        return found
 
     def _save(self, index: _Index, path: Path) -> None:
         binary = isinstance(index, faiss.IndexBinary)

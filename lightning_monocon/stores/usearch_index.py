@@ -26,7 +26,9 @@ class UsearchStore(IndexFile[Index]):
         return Index(ndim=column.width, metric=_METRICS[column.metric], dtype="b1" if column.kind == "bit" else "f16")
 
     def _open(self, path: Path, kind: Kind) -> Index:
-        return Index.restore(str(path))
+        found = Index.restore(str(path))
+        assert found is not None, "the file was looked at before"
+        return found
 
     def _save(self, index: Index, path: Path) -> None:
         index.save(str(path))

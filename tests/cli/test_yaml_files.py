@@ -7,7 +7,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lightning_monocon.cli.yaml_files import ConfigError, read_recipe, strict_yaml
+from lightning_monocon.cli.yaml_files import ConfigError, names_a_model, read_recipe, strict_yaml
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,10 @@ def test_jsonargparse_is_left_as_it_was() -> None:
         assert jsonargparse.get_loader("yaml")("a: 1") == {"a": 1}
     assert jsonargparse.get_loader("yaml") is before
     assert before("a: 1\na: 2") == {"a": 2}
+
+
+def test_a_recipe_may_name_the_class_of_its_model(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("model: {class_path: mine.Model}")
+    assert names_a_model(["fit", "--config", "digits", f"--config={mine}", "--trainer.max_epochs=1"])
+    assert not names_a_model(["fit", "--config", "digits"]) and not names_a_model(["fit", "--help"])

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_monocon.learnt import EmbeddingData
+
+
+def save(path: Path, rows: int, dim: int = 4, labels: bool = True) -> str:
+    arrays = {"embeddings": np.arange(rows * dim, dtype=np.float32).reshape(rows, dim)}
+    np.savez(path, **arrays, **({"labels": np.array(["b", "a"] * rows)[:rows]} if labels else {}))
+    return str(path)
+
+
+def test_rows_keep_their_labels_and_parts_are_disjoint(tmp_path: Path) -> None:
+    data = EmbeddingData(save(tmp_path / "a.npz", 40), save(tmp_path / "b.npz", 6), batch_size=8, val_size=0.25)
+    data.setup("fit")
+    rows, labels = zip(*data.train_dataloader(), strict=True)
+    found = torch.cat(rows)
+    assert len(rows) == 3 and torch.equal(torch.cat(labels), 1 - (found[:, 0] / 4).long() % 2)  # "a" is 0
+    numbers = torch.cat([data.train.rows, data.val.rows])[:, 0] / 4
+    assert sorted(numbers.tolist()) == list(range(40)) and len(data.val) == 10
+    assert len(data.test) == 6 and data.has_classes and data.monitor == "val/knn_accuracy"
+
+
+def test_a_train_loader_resumes_within_an_epoch(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.npz", 40)
+    whole, resumed = (EmbeddingData(file, batch_size=8) for _ in range(2))
+    for data in (whole, resumed):
+        data.setup("fit")
+    resumed.resume_at(0, 2)
+    assert torch.equal([*whole.train_dataloader()][2][0], next(iter(resumed.train_dataloader()))[0])
+
+
+def test_rows_without_labels_have_no_classes(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.eye(12, dtype=np.float32))
+    data = EmbeddingData(str(tmp_path / "a.npy"), batch_size=4)
+    data.setup("fit")
+    assert not data.has_classes and data.monitor == "val/overlap_at_10" and data.test is data.val
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    train = save(tmp_path / "a.npz", 40)
+    for test in (save(tmp_path / "b.npz", 6, dim=3), save(tmp_path / "c.npz", 6, labels=False)):
+        with pytest.raises(ValueError, match="`test` must have vectors of 4 numbers and labels exactly where"):
+            EmbeddingData(train, test, batch_size=8).setup("fit")
+    with pytest.raises(ValueError, match="`batch_size` must not exceed the 36 train vectors"):
+        EmbeddingData(train, batch_size=37).setup("fit")
+    with pytest.raises(ValueError, match="`val_size`"):
+        EmbeddingData(train, val_size=1.0)
