@@ -50,7 +50,8 @@ class LancedbStore:
         if self._path.is_file():
             raise ValueError(f"`--into` must be a folder for LanceDB; {self._path} is a file: name another place.")
         self._database: Any = lancedb.connect(str(self._path))
-        self._table: Any = self._opened()
+        self._table: Any = None
+        self._open()
 
     def stamp(self) -> Stamp | None:
         """Return the stamp, which lies in the metadata of the schema; None if the name is free."""
@@ -66,7 +67,7 @@ class LancedbStore:
         try:
             self._table = self._database.create_table(self._name, _reader(rows, schema))
         except BaseException as error:
-            if self._opened() is None:  # what was written before it failed, and not another's table
+            if not self._open():  # what was written before it failed, and not another's table
                 self._database.drop_table(self._name, ignore_missing=True)
             raise rows.fault or error from None
 
@@ -124,12 +125,13 @@ class LancedbStore:
         stamp = self.stamp()
         return stamp is not None and stamp.ids == "text"
 
-    def _opened(self) -> Any:  # noqa: ANN401 - its own types are not what it gives
-        """Return the table; None if there is none, or only what a killed process left."""
+    def _open(self) -> bool:
+        """Open the table; return False if there is none, or only what a killed process left."""
         try:
-            return self._database.open_table(self._name)
+            self._table = self._database.open_table(self._name)
         except ValueError:
-            return None
+            return False
+        return True
 
     def _known(self, ids: NDArray[Any]) -> list[Any]:
         rows = self._table.search().where(_among(ids)).limit(len(ids)).select(["id"]).to_arrow()
