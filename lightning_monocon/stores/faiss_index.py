@@ -41,9 +41,7 @@ class FaissStore(IndexFile[_Index]):
             bits: _Index = faiss.IndexBinaryIDMap2(faiss.IndexBinaryFlat(column.width))
             return bits
         half = faiss.ScalarQuantizer.QT_fp16
-        numbers: _Index = faiss.IndexIDMap2(
-            faiss.IndexScalarQuantizer(column.width, half, faiss.METRIC_INNER_PRODUCT)
-        )
+        numbers: _Index = faiss.IndexIDMap2(faiss.IndexScalarQuantizer(column.width, half, faiss.METRIC_INNER_PRODUCT))
         return numbers
 
     def _open(self, path: Path, kind: Kind) -> _Index:
