@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.families import fit_product
+from lightning_monocon.codes.space import Scoring
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.coding_rate import coding_rate
 from lightning_monocon.heads.arms import Arm, build_head, head_spec
@@ -215,7 +216,7 @@ class LearntCode(TwoPhaseModule):
         with torch.inference_mode():
             outputs = torch.cat([self.head.eval()(block.to(self.device)).cpu() for block in torch.split(rows, 8192)])
         self.head.train(was_training)
-        scoring = "centred" if self.objective == "labels" else "whole"
+        scoring: Scoring = "centred" if self.objective == "labels" else "whole"
         codec = fit_product(FittingRows.of(outputs.clone()), self.size, scoring)
         self.code = TrainableCode(codec, self.through).to(self.device)
 
