@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from lightning_monocon.shrink.engine import Engine
     from lightning_monocon.shrink.task import Answers
 
+STORES = ("pgvector", "sqlite", "duckdb", "lancedb", "qdrant", "faiss", "usearch")
+"""Stores that `monocon load` knows."""
+
 _MORE = """\
 VECTORS is a file (.npy, .npz, .safetensors or .parquet), a folder or a glob of
 them, or several .parquet or .safetensors files; an array or column is named at
@@ -56,7 +59,7 @@ def shrunk(options: Namespace) -> str:
     from lightning_monocon.shrink.text import as_text
     from lightning_monocon.shrink.writing import write
 
-    question = Question(options.keep, options.budget, options.confidence, options.seed)
+    question = Question(options.keep, options.budget, options.confidence, options.seed, _kinds(options.store))
     kind: Answers = answers[0] if answers else "neighbours"
     file = options[kind] if kind in ("qrels", "pairs") else None
     task = read_task(options.vectors, options.queries, kind, file, options.ids or "", question.seed)
@@ -89,6 +92,7 @@ def parser() -> CommandParser:
     add("--confidence", type=float, default=0.95, help="Confidence of the certificate.")
     add("--second", type=str, help="Vectors of another domain, on which all codes are judged too.")
     add("--engine", choices=("ray",), help="Fit and encode large files on a Ray cluster (extra ray).")
+    add("--store", choices=STORES, help="Try only codes that this store ranks by itself; see `monocon load`.")
     add("--seed", type=int, default=0, help="Decides the parts and the fits.")
     return found
 
@@ -101,3 +105,12 @@ def _engine(name: str | None) -> Engine:
         return in_process
     check_ray()
     return on_ray
+
+
+def _kinds(store: str | None) -> Sequence[str]:
+    """Return what the columns of a store hold; nothing for any code."""
+    if store is None:
+        return ()
+    from lightning_monocon.stores.registry import KINDS
+
+    return KINDS[store]

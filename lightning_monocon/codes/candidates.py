@@ -76,7 +76,7 @@ class Candidate:
         """Return the code once for each way to score that may matter; both have the same bytes."""
         codec = self.fit(rows, self.bytes)
         mean = float(rows.statistics.mean.norm())
-        if rows.similarity == "dot" or mean < _CENTRED_MATTERS:
+        if rows.similarity == "dot" or mean < _CENTRED_MATTERS or not codec.space.mean.any():
             return (codec,)
         centred = replace(codec, space=replace(codec.space, scoring="centred"))
         return codec, replace(centred, name=f"{codec.name}-centred")
@@ -128,8 +128,22 @@ FAMILIES = (
 )
 
 
+_PLAIN16 = ScalarOptions(16, centre=False)
+_PLAIN8 = ScalarOptions(8, centre=False, step="common", levels="uniform")
+
+STORED = {
+    "half": Family("half", partial(fit_scalar, options=_PLAIN16), lambda dim, size: size % 2 == 0 and size <= 2 * dim),
+    "int8": Family("bytes", partial(fit_scalar, options=_PLAIN8), lambda dim, size: size <= dim),
+    "bit": _scalar(1),
+}
+"""Families that a store ranks by itself, by what its column holds: uncentred float16, bytes of one step, and bits."""
+
+STORED_BUDGETS = (*BUDGETS, 256, 384, 512, 768, 1024, 1536, 2048)
+"""Bytes per vector that are tried for a store, whose columns need more of them."""
+
 NAMED = (
     *FAMILIES,
+    *(STORED[kind] for kind in ("half", "int8")),
     Family("float16", partial(fit_scalar, options=ScalarOptions(16)), lambda dim, size: size <= 2 * dim),
 )
 """Families that can be asked for by name; float16 is never the best of few bytes, and is not compared."""
@@ -161,19 +175,22 @@ def named(code: str, dim: int) -> Candidate:
     return Candidate(f"{name}-{chosen}", chosen, found.fit)
 
 
-def candidates(dim: int, rows: int, families: Sequence[Family] = FAMILIES) -> tuple[list[Candidate], list[str]]:
+def candidates(
+    dim: int, rows: int, families: Sequence[Family] = FAMILIES, budgets: Sequence[int] | None = None
+) -> tuple[list[Candidate], list[str]]:
     """Return the codes for vectors of ``dim`` numbers, from few bytes to many, and what was left out and why.
 
     Args:
         dim: Numbers of a vector.
         rows: Rows that codes are fitted on.
         families: What to make codes of.
+        budgets: Bytes per vector to try; None means `BUDGETS`.
     """
     reasons = [(family, _reason(family, rows)) for family in families]
     usable = [family for family, reason in reasons if not reason]
     found = [
         Candidate(f"{family.name}-{budget}", budget, family.fit)
-        for budget in BUDGETS
+        for budget in (BUDGETS if budgets is None else budgets)
         for family in usable
         if budget < _FLOAT_BYTES * dim and family.allows(dim, budget)
     ]

@@ -34,7 +34,7 @@ class Space:
 
     Attributes:
         mean: ``(D,)`` float32; zeros for a code that does not centre.
-        matrix: ``(k, D)`` float32 with orthonormal rows.
+        matrix: ``(k, D)`` float32; its rows are orthonormal, except in codes that were learnt.
         similarity: What ranks whole vectors.
         scoring: What a score estimates; ``"centred"`` needs ``similarity="cosine"``.
         stored_offset: ``(k,)`` float64, `offset` as a file or another device has it; it is computed if ``None``.

@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from lightning_monocon.codes.candidates import BUDGETS, FAMILIES, Candidate, Family, candidates
+from lightning_monocon.codes.candidates import BUDGETS, FAMILIES, STORED, STORED_BUDGETS, Candidate, Family, candidates
 
-__all__ = ["BUDGETS", "FAMILIES", "Candidate", "Family", "candidates"]
+__all__ = ["BUDGETS", "FAMILIES", "STORED", "STORED_BUDGETS", "Candidate", "Family", "candidates"]

@@ -20,7 +20,7 @@ from lightning_monocon.codes.error import squared_error
 from lightning_monocon.functional.spectrum import explained_variance
 from lightning_monocon.scorecard.truths import NeighbourTruth
 from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
-from lightning_monocon.shrink.candidates import Candidate, candidates
+from lightning_monocon.shrink.candidates import STORED, STORED_BUDGETS, Candidate, candidates
 from lightning_monocon.shrink.certificate import fewest_values, quantile_high
 from lightning_monocon.shrink.choice import chosen
 from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process
@@ -47,12 +47,15 @@ class Question:
         budget: Bytes of a vector at most; None asks for the fewest.
         confidence: Of the certificate.
         seed: Decides the parts and the fits.
+        kinds: What columns of a store hold, as in `lightning_monocon.codes.candidates.STORED`, if a store must rank the
+            code by itself; empty for every code.
     """
 
     keep: float = 0.95
     budget: int | None = None
     confidence: float = 0.95
     seed: int = 0
+    kinds: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
@@ -81,7 +84,7 @@ def shrink(
     """
     parts = split(len(task.gallery), task.truth.units, question.seed)
     fitting = fitting_rows(task.gallery, parts.fit, question.seed, engine)
-    tried, missing = candidates(task.gallery.shape[1], fitting.count)
+    tried, missing = _tried(task.gallery.shape[1], fitting.count, question.kinds)
     tried = _within(tried, question.budget)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
     unseen = task.gallery[unseen_rows(parts, len(task.gallery))]
@@ -111,6 +114,13 @@ def shrink(
         variances=variances,
     )
     return result, codec, codes
+
+
+def _tried(dim: int, rows: int, kinds: Sequence[str]) -> tuple[list[Candidate], list[str]]:
+    """Return the codes to compare, and what was left out and why."""
+    if not kinds:
+        return candidates(dim, rows)
+    return candidates(dim, rows, [STORED[kind] for kind in kinds], STORED_BUDGETS)
 
 
 def _within(tried: Sequence[Candidate], budget: int | None) -> list[Candidate]:

@@ -33,9 +33,9 @@ Metric = Literal["cosine", "dot", "hamming"]
 """What a store ranks it by."""
 
 _ADVICE: dict[Kind, str] = {
-    "half": "float16 codes (`ScalarOptions(16, centre=False)`)",
-    "int8": 'int8 codes of one step (`ScalarOptions(8, centre=False, step="common", levels="uniform")`)',
-    "bit": 'codes of one bit (`ScalarOptions(1, rotation="random")`)',
+    "half": "uncentred float16 codes",
+    "int8": "uncentred int8 codes of one step",
+    "bit": "codes of one bit",
 }
 
 
@@ -92,7 +92,10 @@ def column_of(codec: Codec, kinds: Sequence[Kind], store: str) -> Column:
     if kind is None or kind not in kinds:
         advice = " or ".join(_ADVICE[known] for known in kinds)
         why = _reason(codec) if kind is None else f"holds {kind} numbers, which {store} has no column for"
-        raise ValueError(f"`OUT` must hold a code that {store} ranks itself; {codec.name} {why}. Take {advice}.")
+        raise ValueError(
+            f"`OUT` must hold a code that {store} ranks itself; {codec.name} {why}. Take {advice}, which "
+            "`monocon shrink --store` tries alone."
+        )
     numbers = 8 * codec.bytes_per_vector if kind == "bit" else codec.space.matrix.shape[0]
     metric: Metric = "hamming" if kind == "bit" else codec.space.similarity
     return Column(codec, kind, numbers, metric)

@@ -7,10 +7,22 @@ import re
 from importlib.util import find_spec
 
 from lightning_monocon.stores.address import shown
+from lightning_monocon.stores.columns import Kind
 from lightning_monocon.stores.store import Store
 
 SCHEMES = ("postgresql://", "sqlite:///", "duckdb:///", "lancedb://", "qdrant:///", "faiss:///", "usearch:///")
 """Beginnings of the addresses that are known."""
+
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "pgvector": ("half", "bit"),
+    "sqlite": ("int8", "bit"),
+    "duckdb": ("int8", "bit"),
+    "lancedb": ("half", "bit"),
+    "qdrant": ("half",),
+    "faiss": ("half", "bit"),
+    "usearch": ("half", "bit"),
+}
+"""What the columns of each store hold, by the name that `monocon shrink --store` takes."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 

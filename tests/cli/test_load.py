@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.code_folders import code_folder
+from helpers.code_folders import code_folder, planted
 from helpers.patience import PATIENCE
 
 from lightning_monocon.cli import main
@@ -119,7 +119,7 @@ def test_taken_names_and_other_spaces_are_refused(
     if place == "database":
         assert "`--into` must hold codes of the same space" in message
     else:
-        assert "holds half numbers, which sqlite-vec has no column for. Take int8 codes" in message
+        assert "holds half numbers, which sqlite-vec has no column for. Take uncentred int8 codes" in message
     assert "there are none under this name: load them first" in refused(
         capsys, "out", "--into", address, "--name", "other", "--check-only"
     )
@@ -153,3 +153,15 @@ def test_a_kill_in_the_middle_leaves_the_store_as_it_was(
         store.close()
         assert "600 rows of bits1-random-3" in told(capsys, address)
     assert "40 ranked as the codec ranks" in told(capsys, file, "--name", "before", "--check-only")
+
+
+@pytest.mark.parametrize(("store", "place"), [("pgvector", "database"), ("sqlite", "file")])
+def test_what_is_shrunk_for_a_store_is_loaded_into_it(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], store: str, place: str
+) -> None:
+    np.save("rows.npy", planted(700).numpy())
+    main(["shrink", "rows.npy", "--out", "small", "--keep", "0.5", "--store", store])
+    main(["load", "small", "--into", request.getfixturevalue(place)])
+    found = " ".join(capsys.readouterr().out.split())
+    assert "70 queries, 10 rows each: 70 ranked as the codec ranks." in found
+    assert "Of the true 10 nearest rows by whole vectors it finds 0." in found
