@@ -63,6 +63,6 @@ def test_foreign_tables_and_files_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_float16_code_is_refused_with_advice(tmp_path: Path) -> None:
     store = open_store(f"duckdb:///{tmp_path / 'a.db'}")
-    with pytest.raises(ValueError, match=r"holds half numbers, which DuckDB has no column for. Take int8"):
+    with pytest.raises(ValueError, match=r"holds half numbers, which DuckDB has no column for. Take uncentred int8"):
         load(code_folder(tmp_path / "out", "half"), store)
     store.close()
