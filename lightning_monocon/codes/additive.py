@@ -53,7 +53,7 @@ class AdditiveQuantiser:
         stages, count, _ = self.centroids.shape
         found = self._search
         alone = (found.halves - rows @ found.centroids.T).reshape(len(rows), stages, count)
-        moving = torch.arange(len(rows))
+        moving = torch.arange(len(rows), device=rows.device)
         for _ in range(_ROUNDS):
             before = codes[moving]
             after = before.clone()

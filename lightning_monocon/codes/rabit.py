@@ -66,7 +66,9 @@ class RabitQuantiser:
 
         As the grid gets finer, one number after another goes up by 2. Of all these directions the best is taken.
         """
-        lower = torch.arange(1, 2**self.bits - 1, 2, dtype=rows.dtype)  # what a number is before it goes up
+        lower = torch.arange(
+            1, 2**self.bits - 1, 2, dtype=rows.dtype, device=rows.device
+        )  # what a number is before it goes up
         lengths = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
         sizes = (rows / lengths)[:, :, None] / (lower + 1)  # the size of the grid's cells at which it does
         order = sizes.flatten(1).argsort(dim=1, descending=True, stable=True)
@@ -75,7 +77,7 @@ class RabitQuantiser:
         products = torch.cat([rows.sum(1, keepdim=True), gained], 1).cumsum(1)
         squares = torch.cat([rows.new_full((len(rows), 1), self.width), added], 1).cumsum(1)
         taken = (products / squares.sqrt()).argmax(1, keepdim=True)
-        places = torch.arange(order.shape[1]).expand_as(order)
+        places = torch.arange(order.shape[1], device=rows.device).expand_as(order)
         raised = torch.zeros_like(places).scatter(1, order, (places < taken).long())
         return 1.0 + 2 * raised.reshape(len(rows), self.width, len(lower)).sum(2)
 

@@ -7,6 +7,7 @@ import os
 from typing import Any, Literal, TypedDict, cast, get_args
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -104,7 +105,7 @@ class LearntCode(TwoPhaseModule):
         self.code: TrainableCode | None = None
         self.start_phase()
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401  # Lightning's own type
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Fit the code where the warm-up ends, so that the fresh optimizer has its tables."""
         if self.phase == "joint" and self.code is None:
             self._fit_code()

@@ -23,7 +23,7 @@ def chosen(
     """Return the smallest code that is shown to keep enough, or the best of those that fit the budget.
 
     Args:
-        best: The best code of each budget, chosen without the certifying queries.
+        best: Codes that are better than every smaller one, chosen without the certifying queries.
         whole: ``(U,)`` quality of the whole vectors.
         truth: What the quality was measured by.
         parts: Which queries certify.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fit and judge all codes, choose on one half of the queries and certify on the other.
 
-The codes that are best at their number of bytes on the first half are tested on the second from large to small until
+The codes that are better than every smaller one on the first half are tested on the second from large to small until
 one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 """
 
@@ -93,7 +93,8 @@ def shrink(
     few = task if len(task.gallery) <= CHOOSING_ROWS else task.sampled(CHOOSING_ROWS, question.seed)
     whole, lines = _judged(few, second, tried, fitting, kept, parts, unseen)
 
-    best, everything = [line for line in lines if line.best], AllRows(task, fitting, kept, engine)
+    # a larger code that a smaller one equals would end the sequence before that one is tested
+    best, everything = [line for line in lines if line.front], AllRows(task, fitting, kept, engine)
     if few is not task:
         best, whole = _tested(everything, best, whole, parts, question), everything.whole()
     line, certificate = chosen(best, whole, task.truth, parts, question)

@@ -44,41 +44,62 @@ def open_store(address: str, name: str = "documents") -> Store:
         raise ValueError(
             f"`--name` must be letters, digits and underscores, at most 48 and no digit first; got {name!r}."
         )
-    if address.startswith(("postgresql://", "postgres://")):
-        _need("psycopg", "postgresql", "pgvector")
-        from lightning_monocon.stores.pgvector import PgvectorStore
-
-        return PgvectorStore(address, name)
-    if address.startswith("sqlite:///"):
-        from lightning_monocon.stores.sqlite import SqliteStore
-
-        return SqliteStore(address.removeprefix("sqlite:///"), name)
-    if address.startswith("duckdb:///"):
-        _need("duckdb", "duckdb", "duckdb")
-        from lightning_monocon.stores.duckdb import DuckdbStore
-
-        return DuckdbStore(address.removeprefix("duckdb:///"), name)
-    if address.startswith("lancedb://"):
-        _need("lancedb", "lancedb", "lancedb")
-        from lightning_monocon.stores.lancedb import LancedbStore
-
-        return LancedbStore(address.removeprefix("lancedb://"), name)
-    if address.startswith("qdrant:///"):
-        _need("qdrant_edge", "qdrant", "qdrant")
-        from lightning_monocon.stores.qdrant import QdrantStore
-
-        return QdrantStore(address.removeprefix("qdrant:///"), name)
-    if address.startswith("faiss:///"):
-        _need("faiss", "faiss", "search")
-        from lightning_monocon.stores.faiss_index import FaissStore
-
-        return FaissStore(address.removeprefix("faiss:///"))
-    if address.startswith("usearch:///"):
-        _need("usearch", "usearch", "search")
-        from lightning_monocon.stores.usearch_index import UsearchStore
-
-        return UsearchStore(address.removeprefix("usearch:///"))
+    known = address.replace("postgres://", "postgresql://", 1) if address.startswith("postgres://") else address
+    for scheme, opened in _OPENERS.items():
+        if known.startswith(scheme):
+            return opened(known, known.removeprefix(scheme), name)
     raise ValueError(f"`--into` must begin with one of {', '.join(SCHEMES)}; got {shown(address)}.")
+
+
+def _pgvector(address: str, place: str, name: str) -> Store:
+    _need("psycopg", "postgresql", "pgvector")
+    from lightning_monocon.stores.pgvector import PgvectorStore
+
+    return PgvectorStore(address, name)
+
+
+def _sqlite(address: str, place: str, name: str) -> Store:
+    from lightning_monocon.stores.sqlite import SqliteStore
+
+    return SqliteStore(place, name)
+
+
+def _duckdb(address: str, place: str, name: str) -> Store:
+    _need("duckdb", "duckdb", "duckdb")
+    from lightning_monocon.stores.duckdb import DuckdbStore
+
+    return DuckdbStore(place, name)
+
+
+def _lancedb(address: str, place: str, name: str) -> Store:
+    _need("lancedb", "lancedb", "lancedb")
+    from lightning_monocon.stores.lancedb import LancedbStore
+
+    return LancedbStore(place, name)
+
+
+def _qdrant(address: str, place: str, name: str) -> Store:
+    _need("qdrant_edge", "qdrant", "qdrant")
+    from lightning_monocon.stores.qdrant import QdrantStore
+
+    return QdrantStore(place, name)
+
+
+def _faiss(address: str, place: str, name: str) -> Store:
+    _need("faiss", "faiss", "search")
+    from lightning_monocon.stores.faiss_index import FaissStore
+
+    return FaissStore(place)
+
+
+def _usearch(address: str, place: str, name: str) -> Store:
+    _need("usearch", "usearch", "search")
+    from lightning_monocon.stores.usearch_index import UsearchStore
+
+    return UsearchStore(place)
+
+
+_OPENERS = dict(zip(SCHEMES, (_pgvector, _sqlite, _duckdb, _lancedb, _qdrant, _faiss, _usearch), strict=True))
 
 
 def _need(package: str, scheme: str, extra: str) -> None:

@@ -79,7 +79,20 @@ def test_a_code_is_shipped_by_its_name(ckpt: Path, tmp_path: Path, capsys: pytes
 
 def test_a_checkpoint_becomes_small_vectors(ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    call(ckpt, out, "--dim", "6", "--dtype", "binary", "--forms", "pt2", "--vectors", "--data.batch_size", "64")
+    call(
+        ckpt,
+        out,
+        "--dim",
+        "6",
+        "--dtype",
+        "binary",
+        "--forms",
+        "pt2",
+        "--vectors",
+        "--data.batch_size",
+        "64",
+        "--even-so",
+    )
     text = capsys.readouterr().out
     assert "exported, binary instead of head, whole loses" in text
     assert f"Written to {out}/: 6 of 16 numbers" in text

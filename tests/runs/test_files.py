@@ -29,6 +29,9 @@ ALLOWED = {
     "lightning_monocon/export/traced.py: found.save": "may write a second file, named after the first, out of sight",
     "lightning_monocon/export/sentence.py: .save_pretrained": "writes a whole folder, out of sight",
     "lightning_monocon/cli/arm_run.py: .save(": "is that of `EmbeddingSet`, which writes by the writer",
+    "lightning_monocon/export/writing.py: codes.save": "writes by the writer",
+    "lightning_monocon/stores/qdrant.py: whole.rename": "moves a folder of the engine that is complete",
+    "lightning_monocon/stores/usearch_index.py: index.save": "is given the writer's temporary file",
     "lightning_monocon/cli/arm_run.py: path.open": "what a process prints goes to its log as it is printed",
 }
 """Calls that write past the writer, and why they may; "out of sight" is the scratch folder of `filled`."""
