@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Map the files of a gallery on a Ray cluster: one task a file, results in the order of the rows.
 
-A task that is lost with its worker is run again by Ray. It reads the file anew, so its result is the same.
+A task that is lost with its worker is run again by Ray. It reads the file again, so its result is the same.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def _shortlist_faults(
     faults = []
     for query, ids in zip(asked, found, strict=True):
         if column.kind == "bit":
-            scores = -np.bitwise_count(codes ^ query).sum(1, dtype=np.float64)
+            scores = -np.unpackbits(codes ^ query, axis=1).sum(1, dtype=np.float64)
             slack = 0.5
         else:
             stored = column.stored(codes).astype(np.float64)
