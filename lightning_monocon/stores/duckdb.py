@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lightning_monocon.stores.arrow import codes_as_arrow, codes_of_arrow
 from lightning_monocon.stores.columns import Column, Kind
-from lightning_monocon.stores.duckdb_search import drop_search, write_search
+from lightning_monocon.stores.duckdb_search import write_search
 from lightning_monocon.stores.store import Rows, Stamp, as_ids
 
 _DISTANCES = {
@@ -97,12 +97,6 @@ class DuckdbStore:
         """Delete rows by their ids."""
         query = f"DELETE FROM {self._table} WHERE id IN (SELECT unnest(?))"
         return self._number(query, [ids.tolist()])
-
-    def drop(self) -> None:
-        """Delete the table and what was written beside it."""
-        with self._writing():
-            drop_search(self._connection, self._name)
-            self._run(f"DROP TABLE {self._table}")
 
     def search(self, column: Column, asked: np.ndarray, count: int, exact: bool) -> list[NDArray[Any]]:
         """Return the ids of the nearest rows; every search is exact."""

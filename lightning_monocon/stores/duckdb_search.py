@@ -51,12 +51,6 @@ def write_search(connection: duckdb.DuckDBPyConnection, name: str, column: Colum
     connection.execute(_MACRO.format(name=name, body=_body(name, column)))
 
 
-def drop_search(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Delete what `write_search` wrote."""
-    connection.execute(f'DROP MACRO TABLE "{name}_search"')
-    connection.execute(f'DROP TABLE "{name}_codec"')
-
-
 def _body(name: str, column: Column) -> str:
     space = column.codec.space
     norm = "greatest(sqrt(array_inner_product(e, e)), 1e-30)" if space.similarity == "cosine" else "1"

@@ -16,7 +16,7 @@ from psycopg import sql
 from lightning_monocon.stores.address import shown, without_password
 from lightning_monocon.stores.columns import Column, Kind
 from lightning_monocon.stores.pgvector_copy import HEADER, TRAILER, packed
-from lightning_monocon.stores.pgvector_search import drop_search, write_search
+from lightning_monocon.stores.pgvector_search import write_search
 from lightning_monocon.stores.store import Rows, Stamp, as_ids
 
 _MOST = {"half": 4_000, "bit": 64_000}
@@ -99,12 +99,6 @@ class PgvectorStore:
     def delete(self, ids: NDArray[Any]) -> int:
         """Delete rows by their ids."""
         return self._run("DELETE FROM {table} WHERE id = ANY(%s)", [ids.tolist()]).rowcount
-
-    def drop(self) -> None:
-        """Delete the table and what was written beside it."""
-        with self._writing():
-            drop_search(self._connection, self._name)
-            self._run("DROP TABLE {table}")
 
     def search(self, column: Column, asked: np.ndarray, count: int, exact: bool) -> list[NDArray[Any]]:
         """Return the ids of the nearest rows; equal distances in an exact search are in the order of ids.

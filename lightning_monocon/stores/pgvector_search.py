@@ -67,12 +67,6 @@ def write_search(connection: psycopg.Connection[Any], name: str, column: Column,
     connection.execute(sql.SQL(_FUNCTION).format(search=search, dim=dim, ids=ids, body=body, ef=sql.Literal(SHORTLIST)))
 
 
-def drop_search(connection: psycopg.Connection[Any], name: str) -> None:
-    """Delete what `write_search` wrote."""
-    connection.execute(sql.SQL("DROP FUNCTION {}").format(sql.Identifier(f"{name}_search")))
-    connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(f"{name}_codec")))
-
-
 def _body(column: Column, name: str, codec: sql.Identifier) -> sql.Composed:
     space = column.codec.space
     unit = sql.SQL("l2_normalize(embedding)" if space.similarity == "cosine" else "embedding")

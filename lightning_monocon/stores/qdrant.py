@@ -149,7 +149,7 @@ class QdrantStore:
         except Exception as error:  # the engine has no class of its own
             if "WouldBlock" in str(error):
                 raise ConnectionError(
-                    f"`--into` must be a shard that nobody else has open; {self._path} is in use: close it there."
+                    f"`--into` must be a shard that no other process has open; {self._path} is in use: close it there."
                 ) from None
             raise ValueError(f"`--into` must be a shard of Qdrant; {self._path} is not: {error}") from None
 

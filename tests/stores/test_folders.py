@@ -58,7 +58,7 @@ def test_qdrant_refuses_other_folders_open_shards_and_ids_below_zero(tmp_path: P
         load(below, open_store(address, "below"))
     assert [one.name for one in (tmp_path / "shards").iterdir()] == ["documents"]
     collection = load(bundle, open_store(address, "mine"))
-    with pytest.raises(ConnectionError, match="nobody else has open"):
+    with pytest.raises(ConnectionError, match="no other process has open"):
         open_store(address, "mine")
     collection.store.close()
 
