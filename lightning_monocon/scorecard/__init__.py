@@ -18,10 +18,12 @@ from lightning_monocon.scorecard.render.figures import draw
 from lightning_monocon.scorecard.render.layouts import read_scorecard
 from lightning_monocon.scorecard.render.schema import as_json
 from lightning_monocon.scorecard.render.text import as_text
+from lightning_monocon.scorecard.render.upgrade import upgrade_text
 from lightning_monocon.scorecard.runs import report
 from lightning_monocon.scorecard.scores import Score, measure, measure_all
 from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
+from lightning_monocon.scorecard.upgrade import Upgrade, upgrade
 from lightning_monocon.scorecard.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ __all__ = [
     "Score",
     "Scorecard",
     "Truth",
+    "Upgrade",
     "Verdict",
     "Winner",
     "as_json",
@@ -60,6 +63,8 @@ __all__ = [
     "report",
     "score",
     "score_files",
+    "upgrade",
+    "upgrade_text",
     "winner",
 ]
 
