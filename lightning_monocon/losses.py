@@ -215,7 +215,8 @@ class CompatibilityLoss(nn.Module):
     The first term matches each row with its old self, as in Zhou et al. 2023 (BT2, arXiv 2211.03989). The second asks
     that a new query finds the old rows of its label. That is the influence loss of Shen et al. 2020 (BCT, arXiv
     2003.11942), which BT2 takes too: cross-entropy of the new embedding under an old classifier, in which the old rows
-    of the batch here stand for the classifier's weights, since pairs and rare labels have no class means.
+    of the batch here stand for the classifier's weights, since pairs and rare labels have no class means. BT2's third
+    term, the likeness to a new model that was trained freely before, is left out.
 
     As input to ``forward`` the loss accepts ``embeddings`` ``(N, D)``, ``old`` ``(N, k)`` with k <= D, and integer
     ``labels`` ``(N,)``; as output it returns a 0-d loss. Every rank takes its own batch.

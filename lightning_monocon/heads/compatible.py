@@ -21,7 +21,8 @@ class CompatibleHead(nn.Module):
     towards ``B_0``. Once the head is trained, B is a constant, and `fold` makes a linear layer of it.
 
     This is the basis transformation of Zhou et al. 2023 (BT2, arXiv 2211.03989), one for the whole embedding where the
-    paper has two that overlap. The numbers that it keeps outside the old space are the paper's additional dimensions.
+    paper has two that overlap, and without the fixed share of the length that it gives to the additional dimensions:
+    the numbers outside the old space.
 
     Args:
         head: Maps features ``(N, F)`` to ``(N, out_features)``.

@@ -46,7 +46,7 @@ class OldSpace:
         Raises:
             ValueError: If there is no such folder, it cannot be loaded, or the width of its vectors is not known.
         """
-        module = deepcopy(old) if isinstance(old, nn.Module) else _exported(old)
+        module = _copied(old) if isinstance(old, nn.Module) else _exported(old)
         width = getattr(module, "out_features", None)
         if not isinstance(width, int) or width < 1:
             raise ValueError(
@@ -86,6 +86,12 @@ class OldSpace:
                 "Correct its `out_features`."
             )
         return normalize(rows)
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """Return a copy without the trainer of a LightningModule, which holds its data."""
+    trainer = getattr(module, "_trainer", None)
+    return deepcopy(module, {} if trainer is None else {id(trainer): None})
 
 
 def _exported(folder: str | os.PathLike[str]) -> nn.Module:

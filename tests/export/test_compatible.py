@@ -62,6 +62,21 @@ def test_new_queries_find_old_rows_where_a_free_model_finds_none(folder: Path, d
     assert before > 0.85, "the old model itself has learnt something"
 
 
+@pytest.mark.parametrize("folder", ["numbers"], indirect=True)
+def test_an_export_to_a_code_asks_the_old_gallery_with_its_first_numbers(
+    folder: Path, digits: LightningDataModule, tmp_path: Path
+) -> None:
+    new = model(folder).eval()
+    gallery, query = digits.test_dataloader()
+    exported = load(
+        export_model(new, gallery, query, tmp_path / "new", dtype="transform-8", forms=[], tolerance=0.1).folder
+    )
+    images = torch.rand(5, 1, 8, 8)
+    with torch.no_grad():
+        expected = nn.functional.normalize(new(images)[:, :8])
+    torch.testing.assert_close(nn.functional.normalize(exported(images)[:, :8]), expected, rtol=0, atol=1e-4)
+
+
 def test_the_module_of_an_export_is_what_made_its_vectors(folder: Path) -> None:
     old, images = load(folder), torch.rand(5, 1, 8, 8)
     assert old.module is not None

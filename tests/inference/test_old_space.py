@@ -40,6 +40,16 @@ def test_later_training_of_the_given_module_does_not_move_the_space() -> None:
     assert OldSpace.of(model).describe() != old.describe(), "other weights are another space"
 
 
+def test_the_trainer_of_a_trained_module_is_not_copied() -> None:
+    class Trainer:
+        def __deepcopy__(self, memo: dict[int, object]) -> None:
+            raise AssertionError("a trainer holds all training data")
+
+    model = Old()
+    model._trainer = Trainer()
+    assert OldSpace.of(model)(torch.randn(2, 4)).shape == (2, 3)
+
+
 def test_a_mapping_of_inputs_reaches_the_model() -> None:
     class Words(nn.Module):
         out_features = 2
