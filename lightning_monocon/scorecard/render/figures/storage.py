@@ -66,7 +66,10 @@ def _name_codes(panel: Axes, card: Scorecard) -> None:
     """Write the winner's code at every other size, at the edge that the curves leave more room at."""
     low, high = panel.get_ylim()
     for best in card.byte_winners[1::2]:
-        there = [np.interp(best.bytes, *line.get_data()) for line in panel.get_lines()]
+        there = [
+            np.interp(best.bytes, np.asarray(line.get_xdata()), np.asarray(line.get_ydata()))
+            for line in panel.get_lines()
+        ]
         above = high - max(there) >= min(there) - low
         panel.annotate(
             best.code.replace(" in ", "\n").replace("dimensions", "dims"),
