@@ -13,6 +13,7 @@ from lightning_monocon.scorecard.card import Arm, Scorecard, build
 from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, measure_frontier
+from lightning_monocon.scorecard.graph_index import GraphSearch
 from lightning_monocon.scorecard.ranking import Comparison, Winner, compare, winner
 from lightning_monocon.scorecard.render.figures import draw
 from lightning_monocon.scorecard.render.layouts import read_scorecard
@@ -20,7 +21,7 @@ from lightning_monocon.scorecard.render.schema import as_json
 from lightning_monocon.scorecard.render.text import as_text
 from lightning_monocon.scorecard.runs import report
 from lightning_monocon.scorecard.scores import Score, measure, measure_all
-from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files
+from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files, with_graphs
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
 from lightning_monocon.scorecard.verdict import Verdict
 
@@ -36,6 +37,7 @@ __all__ = [
     "EmbeddingSet",
     "Frontier",
     "GradedTruth",
+    "GraphSearch",
     "JudgedScore",
     "LabelTruth",
     "NeighbourTruth",
@@ -61,6 +63,7 @@ __all__ = [
     "score",
     "score_files",
     "winner",
+    "with_graphs",
 ]
 
 
