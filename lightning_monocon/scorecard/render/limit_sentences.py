@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Say how many rows an arm's numbers can be trained to order freely."""
+"""Say how many rows the numbers that are kept of an arm can order freely, if they are trained to."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from lightning_monocon.scorecard.render.sentences import Sentence
 LIMITS = (
     "Rows are ordered freely if some query finds any two of them first. Vectors of k numbers that were trained for "
     "just that, with no model behind them, reached so many rows by the cubic fit of Weller et al. (2025), which is "
-    "extrapolated where k is large. It is what a training reaches, and no bound: up to three numbers it is exact, but "
-    "from four on some vectors order any number of rows, by margins that shrink with its fourth power. Queries ask for "
-    "few of all orders, so a gallery may well be larger."
+    "extrapolated where k is large. It is what that training reached, and no bound: up to three numbers it is exact, "
+    "but from four on a smaller temperature reaches more, and some vectors order any number of rows, by margins that "
+    "shrink with its fourth power. Queries ask for few of all orders, so a gallery may well be larger."
 )
 
 
@@ -24,8 +24,8 @@ def limit_lines(card: Scorecard) -> list[Sentence]:
 def _limit(arm: Arm, k: int) -> str:
     rows, gallery = fitted_rows(k), arm.scores[0].n
     numbers = "1 number" if k == 1 else f"{k} numbers"
-    about = rows if k < 4 else f"about {_rounded(rows):,}"
-    told = f"{numbers} cannot be trained to order more than {about} rows freely; the gallery has {gallery:,}"
+    told = f"no more than {rows} rows freely" if k < 4 else f"about {_rounded(rows):,} rows freely by that fit"
+    told = f"{numbers} can order {told}; the gallery has {gallery:,}"
     return f"{told}, which is fewer." if gallery <= rows else f"{told}."
 
 
