@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,32 @@ def test_a_kill_in_the_middle_leaves_the_store_as_it_was(
         store.close()
         assert "600 rows of bits1-random-3" in told(capsys, address)
     assert "40 ranked as the codec ranks" in told(capsys, file, "--name", "before", "--check-only")
+
+
+def test_rows_are_appended_and_deleted(capsys: pytest.CaptureFixture[str], file: str, tmp_path: Path) -> None:
+    shutil.rmtree("out")
+    code_folder(tmp_path / "out", "int8")
+    told(capsys, file)
+    np.save("more.npy", planted(20, seed=9).numpy())
+    found = told(capsys, file, "--append", "more.npy")
+    assert found.startswith("20 rows appended. 0 of them are far from those of the code. 40 queries, 10 rows each: 40")
+    other = planted(9, seed=8).numpy()
+    other[:, :16] = 0  # the directions that the code holds
+    np.savez("other.npz", embeddings=other, ids=np.arange(9) + 9_000)
+    found = told(capsys, file, "--append", "other.npz")
+    assert (
+        found.startswith("9 rows appended. ") and " of 9 rows are far from those that the code was chosen for" in found
+    )
+    Path("gone.txt").write_text("1805\n9000\n\n1\n")  # the largest id was 1804
+    assert "2 of 3 rows deleted. 40 queries, 10 rows each: 40" in told(capsys, file, "--delete", "gone.txt")
+    assert "40 queries, 10 rows each: 40" in told(capsys, file, "--check-only")
+    store = open_store(file)
+    assert store.count() == 600 + 20 + 9 - 2
+    store.close()
+    Path("gone.txt").write_text("seven\n")
+    assert "`--delete` must hold one integer a line" in refused(capsys, "out", "--into", file, "--delete", "gone.txt")
+    both = refused(capsys, "out", "--into", file, "--delete", "gone.txt", "--check-only")
+    assert "`--delete` and `--check-only` must not be given together" in both
 
 
 @pytest.mark.parametrize(("store", "place"), [("pgvector", "database"), ("sqlite", "file")])

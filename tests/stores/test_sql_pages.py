@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from helpers.code_folders import code_folder
+from helpers.code_folders import code_folder, planted
 
 from lightning_monocon.cli import main
 from lightning_monocon.stores import Bundle, open_store
@@ -78,13 +78,15 @@ def test_blocks_of_the_page_on_index_files(root: Path, loaded: Bundle) -> None:
     assert len(set(names["by_usearch"].tolist()) & set(_best(loaded))) >= 9
 
 
-def test_block_of_the_page_on_stores(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_the_page_on_stores(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = code_folder(tmp_path / "OUT", "int8")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    (block,) = _blocks(root, "../stores.md", "python")
-    exec(compile(block, "stores.md", "exec"), names)
+    names: dict[str, Any] = {"new_rows": planted(1, seed=9).numpy()}
+    loading, changing = _blocks(root, "../stores.md", "python")
+    exec(compile(loading, "stores.md", "exec"), names)
     assert names["answers"][0].ids.tolist() == _best(bundle)
+    exec(compile(changing, "stores.md", "exec"), names)
+    assert names["bundle"].ids.tolist() == bundle.ids.tolist()
 
 
 @pytest.mark.parametrize("kind", ["int8", "bit"])
