@@ -39,3 +39,11 @@ def code_folder(folder: Path, codec: Codec | str, rows: torch.Tensor | None = No
     np.save(folder / "ids.npy", np.array([f"ü{number}" for number in numbers]) if text else numbers)
     np.savez(folder / "queries.npz", queries=planted(40, rows.shape[1], seed=1).numpy())
     return read_bundle(folder)
+
+
+def best(bundle: Bundle) -> list[int]:
+    """Return the ids of the ten rows that the codec ranks first for the first query."""
+    assert bundle.queries is not None
+    scores = bundle.codec.score(bundle.queries[:1], np.asarray(bundle.codes))[0]
+    found: list[int] = bundle.ids[np.lexsort((bundle.ids, -scores))[:10]].tolist()
+    return found
