@@ -61,9 +61,10 @@ def loaded(options: Namespace) -> Report:
     _check_options(options)
     bundle = read_bundle(options.out)
     _queries(options, bundle)
-    store = open_store(options.into, options.name)
+    loaded_before = options.check_only or options.append is not None or options.delete is not None
+    store = open_store(options.into, options.name, existing=loaded_before)
     try:
-        if options.check_only or options.append or options.delete:
+        if loaded_before:
             collection = Collection(store, bundle.codec, bundle.stamp)
             bundle = _changed(options, bundle, collection)
         else:

@@ -44,6 +44,7 @@ class PgvectorStore:
 
     title: ClassVar[str] = "pgvector"
     kinds: ClassVar[Sequence[Kind]] = ("half", "bit")
+    named: ClassVar[bool] = True
     ranks_exactly = True
 
     def __init__(self, address: str, name: str) -> None:

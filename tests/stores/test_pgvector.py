@@ -52,6 +52,21 @@ def test_search_function_scores_as_the_codec(
             assert np.allclose(scores[places], best, atol=4e-3 * scale if kind == "half" else 1e-5 * scale)
 
 
+@pytest.mark.parametrize("length", [1e-9, 1e7])
+def test_search_function_answers_queries_beyond_float16(database: str, tmp_path: Path, length: float) -> None:
+    bundle = code_folder(tmp_path / "out", _codec("half", "dot", "whole"))
+    load(bundle, open_store(database, "rows"), index=False).store.close()
+    query = bundle.queries[:1] * np.float32(length)
+    own = bundle.codec.score(query, np.asarray(bundle.codes))[0]
+    with psycopg.connect(database) as connection:
+        asked = [json.dumps(query[0].tolist())]
+        found = connection.execute("SELECT id, score FROM rows_search(%s::vector)", asked).fetchall()
+    scores = own[[(one - 7) // 3 for one, _ in found]]
+    tolerance = 4e-3 * float(np.abs(own).max())
+    assert np.allclose(scores, np.sort(own)[-10:][::-1], atol=tolerance)
+    assert np.allclose([score for _, score in found], scores, atol=tolerance)
+
+
 def test_passwords_are_not_told() -> None:
     with pytest.raises(ConnectionError, match=r"postgresql://me:\*\*\*@127.0.0.1:1/db says") as caught:
         open_store("postgresql://me:geheim@127.0.0.1:1/db")

@@ -48,6 +48,18 @@ def test_rescored_answers_are_exact_with_a_shortlist_of_all_rows(
     collection.store.close()
 
 
+@pytest.mark.parametrize("place", [place for place, kind in KINDS if kind == "half"])
+def test_queries_beyond_float16_are_answered(request: pytest.FixtureRequest, tmp_path: Path, place: str) -> None:
+    bundle = code_folder(tmp_path / "out", fit_scalar(FittingRows.of(planted(), "dot"), 16, OPTIONS["half"]))
+    collection = load(bundle, open_store(request.getfixturevalue(place)))
+    scores = bundle.codec.score(bundle.queries[:4], np.asarray(bundle.codes))
+    for length in (1e-9, 1e7):
+        found = collection.search(bundle.queries[:4] * np.float32(length), 10, exact=True)
+        for answers, own in zip(found, scores, strict=True):
+            assert np.allclose(own[(answers.ids - 7) // 3], np.sort(own)[-10:][::-1], atol=4e-3 * np.abs(own).max())
+    collection.store.close()
+
+
 @pytest.mark.parametrize(("place", "kind"), KINDS)
 def test_a_swapped_row_is_found(request: pytest.FixtureRequest, tmp_path: Path, place: str, kind: str) -> None:
     bundle = code_folder(tmp_path / "out", kind)
@@ -84,7 +96,8 @@ def test_other_spaces_and_taken_names_are_refused(
     with pytest.raises(ValueError, match="there are none under this name"):
         Collection(store, bundle.codec, bundle.stamp)
     load(bundle, store)
-    with pytest.raises(ValueError, match=r"`--name` must be free; .* has 600 rows of the same codec"):
+    option = "--name` must be free" if store.named else "--into` must be free"
+    with pytest.raises(ValueError, match=rf"`{option}; .* has 600 rows of the same codec"):
         load(bundle, store)
     with pytest.raises(ValueError, match="use the codec that encoded them"):
         Collection(store, other.codec, other.stamp)
