@@ -15,7 +15,8 @@ from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.families import fit_scalar
 from lightning_monocon.codes.fitting import Similarity
 from lightning_monocon.codes.space import Scoring
-from lightning_monocon.stores import load, open_store
+from lightning_monocon.stores import Column, check, load, open_store
+from lightning_monocon.stores.pgvector import PgvectorStore
 
 
 def _codec(kind: str, similarity: Similarity, scoring: Scoring) -> Codec:
@@ -65,6 +66,41 @@ def test_search_function_answers_queries_beyond_float16(database: str, tmp_path:
     tolerance = 4e-3 * float(np.abs(own).max())
     assert np.allclose(scores, np.sort(own)[-10:][::-1], atol=tolerance)
     assert np.allclose([score for _, score in found], scores, atol=tolerance)
+
+
+def test_the_graph_is_built_in_memory(database: str, tmp_path: Path) -> None:
+    bundle = code_folder(tmp_path / "out", "bit", planted(1600))
+    store = open_store(f"{database}%20-cmaintenance_work_mem%3D1MB")
+    assert isinstance(store, PgvectorStore)
+    notices: list[str] = []
+    store._connection.add_notice_handler(lambda told: notices.append(told.message_primary or ""))
+    load(bundle, store)
+    assert not any("no longer fits" in one for one in notices)
+    assert store._value("SELECT current_setting('maintenance_work_mem')") == "1MB"
+    store._run("CREATE INDEX ON {table} USING hnsw (code bit_hamming_ops)")
+    assert any("no longer fits" in one for one in notices)  # the planted graph is larger than the server's memory
+    store.close()
+
+
+def test_without_shared_memory_one_process_builds_the_index(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(database)
+    assert isinstance(store, PgvectorStore)
+    create, workers = store._create_index, []
+
+    def refused(column: Column) -> None:
+        workers.append(store._value("SELECT current_setting('max_parallel_maintenance_workers')"))
+        if len(workers) == 1:
+            raise psycopg.errors.DiskFull("could not resize shared memory segment")
+        create(column)
+
+    monkeypatch.setattr(store, "_create_index", refused)
+    bundle = code_folder(tmp_path / "out", "bit")
+    assert check(load(bundle, store), bundle, bundle.queries).passed
+    assert workers[0] != "0" and workers[1] == "0"
+    assert store._value("SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%%hnsw%%' AND tablename = 'documents'")
+    store.close()
 
 
 def test_passwords_are_not_told() -> None:
