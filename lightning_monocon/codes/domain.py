@@ -4,9 +4,10 @@ r"""Tell rows that a code serves badly, because they are unlike those that it wa
 What a code loses of a row x is the share of its squared distance from the codec's mean m that the code does not give
 back,
 
-.. math:: \ell(x) = \lVert x - m - a\, W^\top \hat y \rVert^2 / \lVert x - m \rVert^2
+.. math:: \ell(x) = \lVert x - m - a\, W^{+} \hat y \rVert^2 / \lVert x - m \rVert^2
 
-with the codec's matrix W, the decoded coordinates and one factor a for all rows, as in `squared_error`. A row is *far*
+with the pseudo-inverse of the codec's matrix, the decoded coordinates and one factor a for all rows, as in
+`squared_error`. A row is *far*
 if the code loses more of it than of 999 in 1 000 rows of the domain that it was not fitted on: of such rows at most one
 in 1 000 is far by chance (one in n + 1 where fewer than 999 rows were measured). Moments alone would not do: most
 directions are nearer to the mean in the leading axes than the rows of the domain are, and what the axes leave out is
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.codes.codec import Codec
+from lightning_monocon.codes.error import back_to_rows
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.runs.files import write_text
@@ -62,7 +64,8 @@ class Domain:
         _check(codec, rows)
         if not len(rows):
             raise ValueError("`rows` must hold at least one row to measure a domain; got 0.")
-        pairs = [_pair(codec, block) for block in torch.split(rows, _BLOCK)]
+        back = back_to_rows(codec.space)
+        pairs = [_pair(codec, back, block) for block in torch.split(rows, _BLOCK)]
         length = sum(float(decoded.square().sum()) for _, decoded in pairs)
         factor = sum(float((target * decoded).sum()) for target, decoded in pairs) / length if length > 0 else 0.0
         lost = torch.cat([_lost(target, decoded, factor) for target, decoded in pairs]).sort().values
@@ -77,7 +80,8 @@ class Domain:
             ValueError: If the width is not the codec's, or a row is not finite.
         """
         _check(codec, rows)
-        return torch.cat([_lost(*_pair(codec, block), self.factor) for block in torch.split(rows, _BLOCK)])
+        back = back_to_rows(codec.space)
+        return torch.cat([_lost(*_pair(codec, back, block), self.factor) for block in torch.split(rows, _BLOCK)])
 
     def far(self, codec: Codec, rows: Tensor) -> Tensor:
         """Return which rows ``(N,)`` bool are far."""
@@ -116,11 +120,10 @@ def _check(codec: Codec, rows: Tensor) -> None:
     finite_rows(rows, "error", "rows")
 
 
-def _pair(codec: Codec, rows: Tensor) -> tuple[Tensor, Tensor]:
+def _pair(codec: Codec, back: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return rows about the codec's mean, and what their codes give back of that, both ``(N, D)`` float64."""
-    space = codec.space
-    scaled = unit_rows(rows.double()) if space.similarity == "cosine" else rows.double()
-    return scaled - space.mean.double(), codec.quantiser.decode(codec.encode(rows)).double() @ space.matrix.double()
+    scaled = unit_rows(rows.double()) if codec.space.similarity == "cosine" else rows.double()
+    return scaled - codec.space.mean.double(), codec.quantiser.decode(codec.encode(rows)).double() @ back
 
 
 def _lost(target: Tensor, decoded: Tensor, factor: float) -> Tensor:

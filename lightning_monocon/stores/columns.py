@@ -80,10 +80,11 @@ class Column:
             return self.codec.encode(queries)
         import torch
 
-        points = self.codec.space.queries(torch.from_numpy(queries)).numpy()[:, : self.width]
+        points: np.ndarray = self.codec.space.queries(torch.from_numpy(queries)).numpy()[:, : self.width]
         if self.kind == "half":
             # most stores round queries to float16; beyond its range pgvector refuses them and LanceDB finds no rows
-            return points / _largest(points)
+            scaled: np.ndarray = points / _largest(points)
+            return scaled
         return points if exactly else _rounded(points)
 
 
