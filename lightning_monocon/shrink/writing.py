@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from lightning_monocon.codes import Codec, domain
+from lightning_monocon.codes import Codec
+from lightning_monocon.codes.domain import Domain
+from lightning_monocon.codes.domain import save as save_domain
 from lightning_monocon.codes.files import save as save_codec
 from lightning_monocon.runs.files import whole, write_text
 from lightning_monocon.scorecard.render.figures.style import save
@@ -31,7 +33,7 @@ def write(out: Path, result: Result, codec: Codec, codes: Tensor) -> None:
     """
     stamp = save_codec(codec, out)
     unseen = result.task.gallery[unseen_rows(result.parts, len(result.task.gallery))]
-    domain.save(domain.Domain.of(codec, unseen), stamp, out)
+    save_domain(Domain.of(codec, unseen), stamp, out)
     _save_array(out / "codes.npy", codes.numpy())
     if result.task.ids is not None:
         _save_array(out / "ids.npy", result.task.ids)

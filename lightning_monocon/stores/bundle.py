@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -82,11 +82,11 @@ def write_rows(bundle: Bundle) -> None:
     Raises:
         OSError: If there is no room, or writing is not allowed.
     """
-    _write(bundle.folder / "ids.npy", lambda file: np.save(file, bundle.ids, allow_pickle=False))
-    _write(bundle.folder / "codes.npy", lambda file: np.save(file, bundle.codes, allow_pickle=False))
-    queries = bundle.queries
-    if queries is not None and bundle.nearest is None:
-        _write(bundle.folder / "queries.npz", lambda file: np.savez(file, queries=queries))
+    _write(bundle.folder / "ids.npy", bundle.ids)
+    _write(bundle.folder / "codes.npy", bundle.codes)
+    if bundle.queries is not None and bundle.nearest is None:
+        with whole(bundle.folder / "queries.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, queries=bundle.queries)
 
 
 def check_ids(name: str, ids: NDArray[Any]) -> None:
@@ -132,9 +132,9 @@ def _queries(folder: Path, width: int) -> tuple[NDArray[np.float32] | None, NDAr
     return queries, nearest
 
 
-def _write(path: Path, saved: Callable[[BinaryIO], object]) -> None:
+def _write(path: Path, array: np.ndarray) -> None:
     with whole(path) as temporary, temporary.open("wb") as file:
-        saved(file)
+        np.save(file, array, allow_pickle=False)
 
 
 @contextmanager
