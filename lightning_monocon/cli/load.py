@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from lightning_monocon.cli.config import refusing
 from lightning_monocon.cli.options import CommandParser
 
 if TYPE_CHECKING:
-    from lightning_monocon.stores import Bundle, Report
+    from lightning_monocon.stores import Bundle, Collection, Report
+    from lightning_monocon.stores.store import Store
 
 _MORE = """\
 OUT is a folder that `monocon shrink --out` wrote. URL is one of
@@ -31,8 +33,10 @@ All rows are written in one transaction, with the stamp of their space. Then
 queries are asked of the store, and the command fails if a row that it finds
 differs from the codec's own ranking by more than rounding. Without --queries
 those are asked on which the code was certified.
-"""
 
+--append and --delete change what was loaded before, in the store and in OUT.
+Rows without ids are given the numbers that follow the largest id.
+"""
 
 _MOST = 4_096
 """Rows that a query asks for at most: sqlite-vec finds no more."""
@@ -52,23 +56,20 @@ def run(args: Sequence[str]) -> None:
 
 def loaded(options: Namespace) -> Report:
     """Load the codes unless only the check is asked for, check them and print what was found."""
-    from lightning_monocon.stores import Collection, check, load, open_store, read_bundle
-    from lightning_monocon.stores.query_files import write_query
+    from lightning_monocon.stores import Collection, check, open_store, read_bundle
 
-    _check_counts(options)
+    _check_options(options)
     bundle = read_bundle(options.out)
-    queries, nearest = _queries(options, bundle)
-    store = open_store(options.into, options.name)
+    _queries(options, bundle)
+    loaded_before = options.check_only or options.append is not None or options.delete is not None
+    store = open_store(options.into, options.name, existing=loaded_before)
     try:
-        begun = time.perf_counter()
-        if options.check_only:
+        if loaded_before:
             collection = Collection(store, bundle.codec, bundle.stamp)
+            bundle = _changed(options, bundle, collection)
         else:
-            collection = load(bundle, store, index=not options.no_index)
-            print(f"{len(bundle)} rows of {bundle.codec.name} in {time.perf_counter() - begun:.1f} s.")
-            written = write_query(bundle.folder, store.title, options.name, collection.column.kind)
-            if written is not None:
-                print(f"{written} asks the store without this package.")
+            collection = _written(options, bundle, store)
+        queries, nearest = _queries(options, bundle)
         report = check(collection, bundle, queries, nearest, options.k, options.shortlist)
     finally:
         store.close()
@@ -76,7 +77,73 @@ def loaded(options: Namespace) -> Report:
     return report
 
 
-def _check_counts(options: Namespace) -> None:
+def _written(options: Namespace, bundle: Bundle, store: Store) -> Collection:
+    """Load the codes, write the file that asks the store, and print what was done."""
+    from lightning_monocon.stores import load
+    from lightning_monocon.stores.query_files import write_query
+
+    begun = time.perf_counter()
+    collection = load(bundle, store, index=not options.no_index)
+    print(f"{len(bundle)} rows of {bundle.codec.name} in {time.perf_counter() - begun:.1f} s.")
+    written = write_query(bundle.folder, store.title, options.name, collection.column)
+    if written is not None:
+        print(f"{written} asks the store without this package.")
+    return collection
+
+
+def _changed(options: Namespace, bundle: Bundle, collection: Collection) -> Bundle:
+    """Append or delete what was asked for, print what was done, and return what the store holds."""
+    from lightning_monocon.stores.update import FarRowsWarning, alarm, append, delete, far_rows
+
+    if options.append is not None:
+        ids, rows = _new_rows(options.append, bundle)
+        far = far_rows(bundle, rows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FarRowsWarning)  # said below
+            bundle = append(collection, bundle, ids, rows)
+        print(f"{len(rows)} rows appended.")
+        if far is None:
+            print(f"{options.out} does not tell whether they are far from those that the code was chosen for.")
+        else:
+            print(alarm(int(far.sum()), len(rows)) or f"{int(far.sum())} of them are far from those of the code.")
+    if options.delete is not None:
+        asked, before = _named(options.delete, bundle), len(bundle)
+        bundle = delete(collection, bundle, asked)
+        print(f"{before - len(bundle)} of {len(asked)} rows deleted.")
+    return bundle
+
+
+def _new_rows(place: str, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids ``(N,)`` and embeddings ``(N, D)``."""
+    from lightning_monocon.scorecard.known_files import source_of
+    from lightning_monocon.scorecard.row_files.source import whole_of
+
+    source = source_of(place, "")
+    rows = whole_of(source).float().numpy()
+    if source.has_ids:
+        return np.concatenate([np.asarray(block) for block in source.ids()]), rows
+    if bundle.ids.dtype.kind == "U":
+        raise ValueError(f"`--append` must name its rows by ids, as the store has text ids; {place} has none: add ids.")
+    return int(bundle.ids.max(initial=-1)) + 1 + np.arange(len(rows)), rows
+
+
+def _named(place: str, bundle: Bundle) -> np.ndarray:
+    """Return the ids of a text file, one a line."""
+    with open(place, encoding="utf-8") as file:
+        lines = [line.strip() for line in file if line.strip()]
+    if bundle.ids.dtype.kind == "U":
+        return np.array(lines, dtype=str)
+    try:
+        return np.array([int(line) for line in lines], dtype=np.int64)
+    except ValueError as error:
+        raise ValueError(f"`--delete` must hold one integer a line, as the store has such ids; {error}.") from None
+
+
+def _check_options(options: Namespace) -> None:
+    given = [name for name in ("append", "delete", "check_only") if options[name]]
+    if len(given) > 1:
+        first, second = (name.replace("_", "-") for name in given[:2])
+        raise ValueError(f"`--{first}` and `--{second}` must not be given together; ask for one at a time.")
     for name, most in (("checks", None), ("k", _MOST), ("shortlist", _MOST)):
         if options[name] < 1 or (most is not None and options[name] > most):
             limits = "at least 1" if most is None else f"from 1 to {most}"
@@ -116,7 +183,7 @@ def parser() -> CommandParser:
         usage="OUT --into URL [OPTIONS]",
         about="Put codes into a store, and check that it ranks them as their codec does.",
         more=_MORE,
-        paths=("out", "queries"),
+        paths=("out", "queries", "append", "delete"),
     )
     add = found.add_argument
     add("out", metavar="OUT", type=str, help="Folder of codec, codes and ids.")
@@ -127,5 +194,7 @@ def parser() -> CommandParser:
     add("--k", type=int, default=10, help="Rows that each query asks for.")
     add("--shortlist", type=int, default=200, help="Rows that are scored again where the store ranks by bits.")
     add("--no-index", action="store_true", help="Build no graph index.")
+    add("--append", type=str, help="Embeddings to encode and add to what was loaded before.")
+    add("--delete", type=str, help="A text file of ids to delete, one a line.")
     add("--check-only", action="store_true", help="Check what was loaded before.")
     return found

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.codes.codec import Codec
+from lightning_monocon.codes.space import Space
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 from lightning_monocon.functional.unit_rows import unit_rows
 
@@ -39,11 +40,16 @@ def squared_error(codec: Codec, rows: Tensor) -> float:
         raise ValueError("`rows` must hold at least one row to measure an error; got 0.")
     codec = codec.to(rows.device)
     space = codec.space
-    matrix = space.matrix.double()
-    back = torch.linalg.pinv(matrix @ matrix.T, hermitian=True) @ matrix
-    decoded = codec.quantiser.decode(codec.encode(rows)).double() @ back
+    decoded = codec.quantiser.decode(codec.encode(rows)).double() @ back_to_rows(space)
     scaled = unit_rows(rows.double()) if space.similarity == "cosine" else rows.double()
     target = scaled - space.mean.double()
     length = decoded.square().sum()
     factor = (target * decoded).sum() / length if length > 0 else length
     return float((target - factor * decoded).square().sum(1).mean())
+
+
+def back_to_rows(space: Space) -> Tensor:
+    """Return the pseudo-inverse ``(k, D)`` float64 of a space's matrix, which coordinates are multiplied by."""
+    matrix = space.matrix.double()
+    back: Tensor = torch.linalg.pinv(matrix @ matrix.T, hermitian=True) @ matrix
+    return back

@@ -41,11 +41,14 @@ FILES = _VALUES, _TABLES, _NUMPY = "codec.json", "codec.safetensors", "codec_num
 _NO_STAMP = "0" * 64
 
 
-def save(codec: Codec, folder: str | Path) -> None:
+def save(codec: Codec, folder: str | Path) -> str:
     """Write a codec into an existing folder: ``codec.safetensors``, ``codec_numpy.py`` and, last, ``codec.json``.
 
     With the package onnx there is ``codec.onnx`` too, but not for additive codes and RaBitQ; that of an earlier codec
     is removed.
+
+    Returns:
+        Its stamp.
     """
     folder = Path(folder)
     # safetensors refuses tables that share memory, as the points of a code may with its centroids
@@ -59,6 +62,7 @@ def save(codec: Codec, folder: str | Path) -> None:
     remove(folder / ONNX)
     write_onnx(codec.to("cpu"), folder / ONNX, stamp)
     write_text(folder / _VALUES, text.replace(_NO_STAMP, stamp))
+    return stamp
 
 
 def load(folder: str | Path) -> Codec:

@@ -10,6 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from lightning_monocon.codes import Codec
+from lightning_monocon.codes.domain import Domain
+from lightning_monocon.codes.domain import save as save_domain
 from lightning_monocon.codes.files import save as save_codec
 from lightning_monocon.runs.files import whole, write_text
 from lightning_monocon.scorecard.render.figures.style import save
@@ -17,6 +19,7 @@ from lightning_monocon.scorecard.render.page import page
 from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth
 from lightning_monocon.shrink.figure import draw
 from lightning_monocon.shrink.result import Result
+from lightning_monocon.shrink.split import unseen_rows
 from lightning_monocon.shrink.text import as_markdown, outline
 
 CHECKED = 200
@@ -24,11 +27,13 @@ CHECKED = 200
 
 
 def write(out: Path, result: Result, codec: Codec, codes: Tensor) -> None:
-    """Write the code, ``codes.npy``, ``ids.npy``, ``queries.npz`` and ``shrink`` as page, Markdown, JSON and figures.
+    """Write the code and its domain, the codes, ids and queries, and ``shrink`` as page, Markdown, JSON and figures.
 
     ``shrink.json`` comes last: a folder that has it is complete.
     """
-    save_codec(codec, out)
+    stamp = save_codec(codec, out)
+    unseen = result.task.gallery[unseen_rows(result.parts, len(result.task.gallery))]
+    save_domain(Domain.of(codec, unseen), stamp, out)
     _save_array(out / "codes.npy", codes.numpy())
     if result.task.ids is not None:
         _save_array(out / "ids.npy", result.task.ids)

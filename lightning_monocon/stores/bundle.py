@@ -14,8 +14,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_monocon.codes import Codec
+from lightning_monocon.codes import Codec, domain
+from lightning_monocon.codes.domain import Domain
 from lightning_monocon.codes.files import load as load_codec
+from lightning_monocon.runs.files import whole
 
 _LARGEST = 2**63 - 1
 
@@ -32,6 +34,7 @@ class Bundle:
         ids: ``(N,)`` int64 or text, each once; row numbers if the rows had none.
         queries: ``(Q, D)`` float32 queries that the code was certified on; None if there are none.
         nearest: ``(Q, K)`` ids of their exact neighbours by whole vectors; None if unknown.
+        domain: What the code usually loses of a row; None if the folder does not tell.
     """
 
     folder: Path
@@ -41,6 +44,7 @@ class Bundle:
     ids: NDArray[Any] = field(repr=False)
     queries: NDArray[np.float32] | None = field(default=None, repr=False)
     nearest: NDArray[Any] | None = field(default=None, repr=False)
+    domain: Domain | None = None
 
     def __len__(self) -> int:
         """Return the number of codes."""
@@ -68,7 +72,21 @@ def read_bundle(folder: str | Path) -> Bundle:
             f"{codes.shape} {codes.dtype}: write the folder again with `monocon shrink`."
         )
     stamp = str(json.loads((folder / "codec.json").read_text("utf-8"))["stamp"])
-    return Bundle(folder, codec, stamp, codes, _ids(folder, len(codes)), *_queries(folder, codec.dim))
+    known = domain.load(folder, stamp)
+    return Bundle(folder, codec, stamp, codes, _ids(folder, len(codes)), *_queries(folder, codec.dim), known)
+
+
+def write_rows(bundle: Bundle) -> None:
+    """Write the codes and ids of a bundle into its folder, and its queries if their neighbours are not known any more.
+
+    Raises:
+        OSError: If there is no room, or writing is not allowed.
+    """
+    _write(bundle.folder / "ids.npy", bundle.ids)
+    _write(bundle.folder / "codes.npy", bundle.codes)
+    if bundle.queries is not None and bundle.nearest is None:
+        with whole(bundle.folder / "queries.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, queries=bundle.queries)
 
 
 def check_ids(name: str, ids: NDArray[Any]) -> None:
@@ -112,6 +130,11 @@ def _queries(folder: Path, width: int) -> tuple[NDArray[np.float32] | None, NDAr
             "folder again with `monocon shrink`."
         )
     return queries, nearest
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 @contextmanager

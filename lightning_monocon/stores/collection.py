@@ -82,11 +82,23 @@ class Collection:
         Raises:
             ValueError: If an id is of another type, or is already there; nothing is written then.
         """
+        self._check(ids)
+        self.store.append(self.column, blocks_of(self.column, ids, codes))
+
+    def delete(self, ids: NDArray[Any]) -> int:
+        """Delete rows by their ids in one transaction, and return how many there were.
+
+        Raises:
+            ValueError: If an id occurs twice or is of another type; nothing is deleted then.
+        """
+        self._check(ids)
+        return self.store.delete(ids)
+
+    def _check(self, ids: NDArray[Any]) -> None:
         check_ids("ids", ids)
         kind = "text" if ids.dtype.kind == "U" else "int"
         if kind != self.stamp.ids:
             raise ValueError(f"`ids` must be {self.stamp.ids} as those in the store; got {kind}.")
-        self.store.append(self.column, blocks_of(self.column, ids, codes))
 
     def _ranked(self, query: NDArray[Any], ids: NDArray[Any], k: int) -> Answers:
         if not len(ids):

@@ -70,6 +70,8 @@ class Column:
     def asked(self, queries: np.ndarray, exactly: bool) -> np.ndarray:
         """Return queries ``(Q, D)`` as what a store is asked: bytes of bits, float32 or int8 ``(Q, width)``.
 
+        Those of a half column are divided by their largest number, which changes no order.
+
         Args:
             queries: Embeddings.
             exactly: Whether the store takes float queries; if not, those of an int8 column are rounded to int8.
@@ -78,8 +80,12 @@ class Column:
             return self.codec.encode(queries)
         import torch
 
-        points = self.codec.space.queries(torch.from_numpy(queries)).numpy()[:, : self.width]
-        return points if exactly or self.kind == "half" else _rounded(points)
+        points: np.ndarray = self.codec.space.queries(torch.from_numpy(queries)).numpy()[:, : self.width]
+        if self.kind == "half":
+            # most stores round queries to float16; beyond its range pgvector refuses them and LanceDB finds no rows
+            scaled: np.ndarray = points / _largest(points)
+            return scaled
+        return points if exactly else _rounded(points)
 
 
 def column_of(codec: Codec, kinds: Sequence[Kind], store: str) -> Column:
@@ -132,6 +138,11 @@ def _reason(codec: Codec) -> str:
 
 def _rounded(points: np.ndarray) -> NDArray[np.int8]:
     """Return each query with its largest number at 127: a cosine does not depend on the length."""
-    largest = np.abs(points).max(1, keepdims=True)
-    rounded: NDArray[np.int8] = np.rint(points * (127 / np.maximum(largest, np.finfo(np.float32).tiny))).astype(np.int8)
+    rounded: NDArray[np.int8] = np.rint(points * (127 / _largest(points))).astype(np.int8)
     return rounded
+
+
+def _largest(points: np.ndarray) -> np.ndarray:
+    """Return the largest number ``(Q, 1)`` of each query, above 0."""
+    found: np.ndarray = np.maximum(np.abs(points).max(1, keepdims=True), np.finfo(np.float32).tiny)
+    return found

@@ -45,6 +45,7 @@ class DuckdbStore:
 
     title: ClassVar[str] = "DuckDB"
     kinds: ClassVar[Sequence[Kind]] = ("int8", "bit")
+    named: ClassVar[bool] = True
     ranks_exactly = True
 
     def __init__(self, path: str | Path, name: str) -> None:

@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lightning_monocon.runs.files import whole, write_text
@@ -23,8 +25,8 @@ Index = TypeVar("Index")
 class IndexFile(ABC, Generic[Index]):
     """Hold codes in an index file ``FILE``, and the stamp in ``FILE.json``.
 
-    The index is read whole; a change writes a new file, which then takes the place of the old one. Two processes must
-    not change a file at the same time.
+    The index is read whole; a change writes a new file, which then takes the place of the old one. A process that
+    changes it holds a lock, ``.FILE.lock``, so that of two changes at a time the second is refused.
 
     Args:
         path: The file.
@@ -35,6 +37,7 @@ class IndexFile(ABC, Generic[Index]):
 
     title: ClassVar[str]
     kinds: ClassVar[Sequence[Kind]] = ("half", "bit")
+    named: ClassVar[bool] = False
     ranks_exactly = True
 
     def __init__(self, path: str | Path) -> None:
@@ -60,20 +63,25 @@ class IndexFile(ABC, Generic[Index]):
         """Write the stamp and then the index: a stamp alone counts as nothing."""
         if stamp.ids == "text":
             raise ValueError(f"`OUT` must hold ids that are integers for {self.title}; its ids are text: number them.")
-        written = self._filled(self._new(column), column, blocks)
-        write_text(self._stamp_path, json.dumps(stamp.as_plain()) + "\n")
-        self._write(written)
+        with self._changing():
+            if self._path.exists():
+                raise ValueError(f"`--into` must be free; another process has written {self._path} just now.")
+            written = self._filled(self._new(column), column, blocks)
+            write_text(self._stamp_path, json.dumps(stamp.as_plain()) + "\n")
+            self._write(written)
 
     def append(self, column: Column, blocks: Iterator[Rows]) -> None:
         """Write a file with further rows."""
-        self._write(self._filled(self._read(), column, blocks))
+        with self._changing():
+            self._write(self._filled(self._read(), column, blocks))
 
     def delete(self, ids: NDArray[Any]) -> int:
         """Write a file without some rows."""
-        index = self._read()
-        known = ids[np.isin(ids, self._ids(index))]
-        self._remove(index, known.astype(np.int64))
-        self._write(index)
+        with self._changing():
+            index = self._read()
+            known = ids[np.isin(ids, self._ids(index))]
+            self._remove(index, known.astype(np.int64))
+            self._write(index)
         return len(known)
 
     def search(self, column: Column, asked: np.ndarray, count: int, exact: bool) -> list[NDArray[Any]]:
@@ -104,6 +112,22 @@ class IndexFile(ABC, Generic[Index]):
         if self._index is None:
             self._index = self._read()
         return self._index
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Keep other processes from changing the file.
+
+        Raises:
+            ConnectionError: If another process changes it.
+        """
+        try:
+            with FileLock(self._path.with_name(f".{self._path.name}.lock")).acquire(timeout=0):
+                yield
+        except Timeout:
+            raise ConnectionError(
+                f"`--into` must be a file that no other process changes; {self._path} is being written: try again when "
+                "that has ended."
+            ) from None
 
     def _filled(self, index: Index, column: Column, blocks: Iterator[Rows]) -> Index:
         seen = self._ids(index)

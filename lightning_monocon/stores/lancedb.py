@@ -39,6 +39,7 @@ class LancedbStore:
 
     title: ClassVar[str] = "LanceDB"
     kinds: ClassVar[Sequence[Kind]] = ("half", "bit")
+    named: ClassVar[bool] = True
     ranks_exactly = True
 
     def __init__(self, path: str | Path, name: str) -> None:
@@ -90,8 +91,6 @@ class LancedbStore:
 
     def search(self, column: Column, asked: np.ndarray, count: int, exact: bool) -> list[NDArray[Any]]:
         """Return the ids of the nearest rows; every search is exact unless you build an index."""
-        if column.kind == "half":  # LanceDB rounds queries to float16, and beyond its range it finds no rows
-            asked = asked / np.maximum(np.abs(asked).max(1, keepdims=True), np.finfo(np.float32).tiny)
         query = self._table.search(asked, vector_column_name="code").distance_type(column.metric).limit(count)
         if exact:
             query = query.bypass_vector_index()

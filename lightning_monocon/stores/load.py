@@ -24,9 +24,10 @@ def load(bundle: Bundle, store: Store, index: bool = True) -> Collection:
     held = store.stamp()
     if held is not None:
         same = "the same codec" if held.codec == bundle.stamp else f"another space ({held.name})"
+        option, other = ("--name", "name") if store.named else ("--into", "file")
         raise ValueError(
-            f"`--name` must be free; {store.title} has {store.count()} rows of {same} there: append to them, or choose "
-            "another name."
+            f"`{option}` must be free; {store.title} has {store.count()} rows of {same} there: append to them, or "
+            f"choose another {other}."
         )
     stamp = Stamp.of(bundle.stamp, column, bundle.ids)
     store.create(column, stamp, blocks_of(column, bundle.ids, bundle.codes), index)

@@ -30,6 +30,11 @@ _CLASSES: dict[str, LiteralString] = {
 }
 _EF = 1_000  # the largest hnsw.ef_search
 
+# what pgvector 0.8 keeps of a row while it builds a graph of 16 links: 144 bytes, 32 candidates of 16, the upper layers
+_NODE = 720
+_SPARE = 8 << 20
+_MOST_MEMORY = 2 << 30
+
 
 class PgvectorStore:
     """Hold codes in a table of PostgreSQL, beside a function that searches it by plain embeddings.
@@ -44,6 +49,7 @@ class PgvectorStore:
 
     title: ClassVar[str] = "pgvector"
     kinds: ClassVar[Sequence[Kind]] = ("half", "bit")
+    named: ClassVar[bool] = True
     ranks_exactly = True
 
     def __init__(self, address: str, name: str) -> None:
@@ -82,12 +88,9 @@ class PgvectorStore:
                 ids=sql.SQL("text" if stamp.ids == "text" else "bigint"),
                 type=_type(column),
             )
-            self._copy(column, blocks)
+            rows = self._copy(column, blocks)
             if index:
-                self._run(
-                    "CREATE INDEX ON {table} USING hnsw (code {ops})",
-                    ops=sql.SQL(_CLASSES[column.metric]),
-                )
+                self._build(column, rows)
             self._run("COMMENT ON TABLE {table} IS {stamp}", stamp=sql.Literal(json.dumps(stamp.as_plain())))
             write_search(self._connection, self._name, column, stamp)
 
@@ -190,7 +193,24 @@ class PgvectorStore:
         except psycopg.Error as error:
             raise ValueError(f"`--into` must accept the rows; PostgreSQL says: {str(error).splitlines()[0]}") from None
 
-    def _copy(self, column: Column, blocks: Iterator[Rows]) -> None:
+    def _build(self, column: Column, rows: int) -> None:
+        """Build the HNSW index with memory for the whole graph: one that does not fit takes several times as long."""
+        needed = min(rows * (_NODE + column.codec.bytes_per_vector) + _SPARE, _MOST_MEMORY) >> 10
+        held = int(self._value("SELECT pg_size_bytes(current_setting('maintenance_work_mem')) >> 10"))
+        self._run("SET LOCAL maintenance_work_mem = {kilobytes}", kilobytes=sql.Literal(max(held, needed)))
+        try:
+            with self._connection.transaction():
+                self._create_index(column)
+        except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory):
+            # workers share the memory in /dev/shm, of which a container has 64 MB
+            self._run("SET LOCAL max_parallel_maintenance_workers = 0")
+            self._create_index(column)
+
+    def _create_index(self, column: Column) -> None:
+        self._run("CREATE INDEX ON {table} USING hnsw (code {ops})", ops=sql.SQL(_CLASSES[column.metric]))
+
+    def _copy(self, column: Column, blocks: Iterator[Rows]) -> int:
+        """Write rows, and return how many."""
         with self._connection.cursor() as cursor:
             copied = sql.SQL("COPY {} (id, code) FROM STDIN (FORMAT BINARY)").format(self._table)
             with cursor.copy(copied) as copy:
@@ -198,6 +218,7 @@ class PgvectorStore:
                 for block in blocks:
                     copy.write(packed(column.kind, block))
                 copy.write(TRAILER)
+            return cursor.rowcount
 
 
 def _type(column: Column) -> sql.Composed:

@@ -3,7 +3,8 @@
 
 ``NAME_codec`` holds one row per number of the code: its direction, its offset and, for bits, the two levels.
 ``NAME_search(embedding, wanted, shortlist)`` maps the embedding by it, ranks the codes and, for bits, scores the
-``shortlist`` nearest again by the float coordinates.
+``shortlist`` nearest again by the float coordinates. A query of float16 is divided by its largest number, which is put
+back into the scores: pgvector refuses numbers beyond the range of float16 and rounds small ones to zero.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _COORDINATES = """
 _HALF = (
     _COORDINATES
     + """,
-  query AS (SELECT array_agg(y ORDER BY number)::real[]::halfvec({width}) AS q FROM asked WHERE stored)
+  largest AS (SELECT greatest(max(abs(y)), 1e-38) AS s FROM asked WHERE stored),
+  query AS (SELECT array_agg(y / s ORDER BY number)::real[]::halfvec({width}) AS q FROM asked, largest WHERE stored)
   SELECT t.id, ({score})::real FROM {table} t ORDER BY t.code {operator} (SELECT q FROM query) LIMIT wanted"""
 )
 
@@ -77,7 +79,7 @@ def _body(column: Column, name: str, codec: sql.Identifier) -> sql.Composed:
         if space.scoring == "whole":  # the query keeps the length that it has in the span of the numbers
             score += " * (SELECT sqrt(sum(y * y)) FROM asked WHERE stored)"
         if column.metric == "dot":
-            operator, score = ("<#>", "-(t.code <#> (SELECT q FROM query))")
+            operator, score = ("<#>", "-(t.code <#> (SELECT q FROM query)) * (SELECT s FROM largest)")
         return sql.SQL(_HALF).format(
             unit=unit, codec=codec, width=width, table=table, operator=_plain(operator), score=_plain(score)
         )

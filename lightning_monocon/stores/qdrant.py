@@ -43,6 +43,7 @@ class QdrantStore:
 
     title: ClassVar[str] = "Qdrant"
     kinds: ClassVar[Sequence[Kind]] = ("half",)
+    named: ClassVar[bool] = True
     ranks_exactly = True
 
     def __init__(self, path: str | Path, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
+from pathlib import Path
 
 from lightning_monocon.stores.address import shown
 from lightning_monocon.stores.columns import Kind
@@ -27,16 +28,22 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 
 
-def open_store(address: str, name: str = "documents") -> Store:
+DEFAULT = "documents"
+"""Name of a table or collection."""
+
+
+def open_store(address: str, name: str = DEFAULT, existing: bool = False) -> Store:
     """Open a store.
 
     Args:
         address: ``postgresql://USER:PASSWORD@HOST/DATABASE``, ``sqlite:///FILE``, ``duckdb:///FILE``,
             ``lancedb://FOLDER``, ``qdrant:///FOLDER``, ``faiss:///FILE`` or ``usearch:///FILE``.
-        name: Its table or collection; an index file holds one and ignores it.
+        name: Its table or collection; an index file holds one without a name.
+        existing: Whether a file or folder must be there; without it, some stores make one.
 
     Raises:
         ConnectionError: If a server does not answer or refuses.
+        FileNotFoundError: If a file or folder is missing that must be there.
         ImportError: If a package is missing.
         ValueError: If the address or the name is not one.
     """
@@ -47,7 +54,10 @@ def open_store(address: str, name: str = "documents") -> Store:
     known = address.replace("postgres://", "postgresql://", 1) if address.startswith("postgres://") else address
     for scheme, opened in _OPENERS.items():
         if known.startswith(scheme):
-            return opened(known, known.removeprefix(scheme), name)
+            place = known.removeprefix(scheme)
+            if existing and scheme != SCHEMES[0] and not Path(place).exists():
+                raise FileNotFoundError(f"`--into` must hold codes; there is no {place}: load them first.")
+            return opened(known, place, name)
     raise ValueError(f"`--into` must begin with one of {', '.join(SCHEMES)}; got {shown(address)}.")
 
 
@@ -89,6 +99,7 @@ def _faiss(address: str, place: str, name: str) -> Store:
     _need("faiss", "faiss", "search")
     from lightning_monocon.stores.faiss_index import FaissStore
 
+    _check_unnamed(name)
     return FaissStore(place)
 
 
@@ -96,10 +107,16 @@ def _usearch(address: str, place: str, name: str) -> Store:
     _need("usearch", "usearch", "search")
     from lightning_monocon.stores.usearch_index import UsearchStore
 
+    _check_unnamed(name)
     return UsearchStore(place)
 
 
 _OPENERS = dict(zip(SCHEMES, (_pgvector, _sqlite, _duckdb, _lancedb, _qdrant, _faiss, _usearch), strict=True))
+
+
+def _check_unnamed(name: str) -> None:
+    if name != DEFAULT:
+        raise ValueError(f"`--name` must be left out for an index file, which holds one collection; got {name!r}.")
 
 
 def _need(package: str, scheme: str, extra: str) -> None:

@@ -38,6 +38,7 @@ class SqliteStore:
 
     title: ClassVar[str] = "sqlite-vec"
     kinds: ClassVar[Sequence[Kind]] = ("int8", "bit")
+    named: ClassVar[bool] = True
     ranks_exactly = False
 
     def __init__(self, path: str | Path, name: str) -> None:

@@ -78,6 +78,8 @@ class Store(Protocol):
 
     title: ClassVar[str]
     kinds: ClassVar[Sequence[Kind]]
+    named: ClassVar[bool]
+    """Whether a place holds several collections by name."""
     ranks_exactly: bool
     """Whether it ranks half and int8 columns by a float query; if not, the rows found are scored again."""
 

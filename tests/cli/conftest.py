@@ -3,8 +3,11 @@ from pathlib import Path
 
 import pytest
 from helpers.short_run import SHORT
+from helpers.store_places import duck, faiss_file, file, lance, shards, usearch_file
 
 from lightning_monocon.cli.trainer import run
+
+__all__ = ["duck", "faiss_file", "file", "lance", "shards", "usearch_file"]
 
 
 @pytest.fixture(scope="session")

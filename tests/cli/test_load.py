@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,19 +23,19 @@ pytest.importorskip("sqlite_vec")
 PLACES = ["database", "file"]
 
 KILLED = """
-import os, signal, sys
+import importlib, os, signal, sys
+import lightning_monocon.scorecard.known_files  # once, and not in each child
 from lightning_monocon.cli import main
-import importlib
-load = importlib.import_module('lightning_monocon.stores.load')
-blocks_of = load.blocks_of
+from lightning_monocon.stores.store import blocks_of
 def killed(column, ids, codes):
     yield from blocks_of(column, ids[:400], codes[:400])
     os.kill(os.getpid(), signal.SIGKILL)
-load.blocks_of = killed
-for address in sys.argv[1:]:
+for module in ("load", "collection"):
+    importlib.import_module(f"lightning_monocon.stores.{module}").blocks_of = killed
+for words in sys.argv[1:]:
     child = os.fork()
     if not child:
-        main(["load", "out", "--into", address])
+        main(["load", *words.split()])
     _, status = os.waitpid(child, 0)
     print(os.waitstatus_to_exitcode(status))
 """
@@ -45,12 +46,6 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """Write a folder of 600 codes of one bit a number, and go to the folder that holds it."""
     monkeypatch.chdir(tmp_path)
     return code_folder(tmp_path / "out", "bit")
-
-
-@pytest.fixture
-def file() -> str:
-    """Return the address of a SQLite file in the present folder."""
-    return "sqlite:///vectors.db"
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -141,18 +136,67 @@ def test_bad_input_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str], fil
 
 
 def test_a_kill_in_the_middle_leaves_the_store_as_it_was(
-    capsys: pytest.CaptureFixture[str], database: str, file: str
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path, bundle: Bundle
 ) -> None:
-    told(capsys, file, "--name", "before")
-    command = [sys.executable, "-W", "ignore", "-c", KILLED, database, file]
+    code_folder(tmp_path / "half", "half")
+    np.save("more.npy", planted(500, seed=9).numpy())
+    places = {
+        request.getfixturevalue(name): "half" if name == "shards" else "out"
+        for name in ("database", "file", "duck", "lance", "shards")
+    }
+    for address, out in places.items():
+        main(["load", out, "--into", address, "--name", "before", "--checks", "9"])
+    changes = [f"{out} --into {address}" for address, out in places.items()]
+    changes += [f"{change} --name before --append more.npy" for change in changes[2:]]  # SQL appends as it loads
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, *changes]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env={**os.environ})
-    assert done.stdout.split() == ["-9", "-9"], done.stderr[-2000:]
-    for address in (database, file):
+    assert done.stdout.split() == ["-9"] * len(changes), done.stderr[-2000:]
+    for address, out in places.items():
         store = open_store(address)
         assert store.stamp() is None
         store.close()
-        assert "600 rows of bits1-random-3" in told(capsys, address)
-    assert "40 ranked as the codec ranks" in told(capsys, file, "--name", "before", "--check-only")
+        capsys.readouterr()
+        main(["load", out, "--into", address, "--checks", "9"])
+        main(["load", out, "--into", address, "--name", "before", "--check-only", "--checks", "9"])
+        assert " ".join(capsys.readouterr().out.split()).count("9 queries, 10 rows each: 9 ranked as the codec") == 2
+        store = open_store(address, "before")
+        assert store.count() == 600
+        store.close()
+
+
+@pytest.mark.parametrize("place", ["file", "duck", "lance", "shards", "faiss_file"])
+def test_checking_makes_no_store(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path, place: str
+) -> None:
+    address = request.getfixturevalue(place)
+    assert "`--into` must hold codes; there is no " in refused(capsys, "out", "--into", address, "--check-only")
+    assert [one.name for one in tmp_path.iterdir()] == ["out"]
+
+
+def test_rows_are_appended_and_deleted(capsys: pytest.CaptureFixture[str], file: str, tmp_path: Path) -> None:
+    shutil.rmtree("out")
+    code_folder(tmp_path / "out", "int8")
+    told(capsys, file)
+    np.save("more.npy", planted(20, seed=9).numpy())
+    found = told(capsys, file, "--append", "more.npy")
+    assert found.startswith("20 rows appended. 0 of them are far from those of the code. 40 queries, 10 rows each: 40")
+    other = planted(9, seed=8).numpy()
+    other[:, :16] = 0  # the directions that the code holds
+    np.savez("other.npz", embeddings=other, ids=np.arange(9) + 9_000)
+    found = told(capsys, file, "--append", "other.npz")
+    assert (
+        found.startswith("9 rows appended. ") and " of 9 rows are far from those that the code was chosen for" in found
+    )
+    Path("gone.txt").write_text("1805\n9000\n\n1\n")  # the largest id was 1804
+    assert "2 of 3 rows deleted. 40 queries, 10 rows each: 40" in told(capsys, file, "--delete", "gone.txt")
+    assert "40 queries, 10 rows each: 40" in told(capsys, file, "--check-only")
+    store = open_store(file)
+    assert store.count() == 600 + 20 + 9 - 2
+    store.close()
+    Path("gone.txt").write_text("seven\n")
+    assert "`--delete` must hold one integer a line" in refused(capsys, "out", "--into", file, "--delete", "gone.txt")
+    both = refused(capsys, "out", "--into", file, "--delete", "gone.txt", "--check-only")
+    assert "`--delete` and `--check-only` must not be given together" in both
 
 
 @pytest.mark.parametrize(("store", "place"), [("pgvector", "database"), ("sqlite", "file")])

@@ -97,4 +97,4 @@ def test_the_bytes_are_those_of_one_process_although_a_worker_is_killed(
     main([*words, str(tmp_path / "ray"), "--engine", "ray"])
     main([*words, str(tmp_path / "here")])
     first, second = ({path.name: path.read_bytes() for path in (tmp_path / out).iterdir()} for out in ("ray", "here"))
-    assert {"codes.npy", "queries.npz", "shrink.json"} <= {*first} and first == second
+    assert {"codes.npy", "domain.json", "queries.npz", "shrink.json"} <= {*first} and first == second

@@ -77,7 +77,7 @@ def test_rows_in_files_give_the_bytes_of_rows_in_memory(
     monkeypatch.setattr(gallery_rows, "whole_of", held)
     shrink("files", *words)
     files, memory = ({path.name: path.read_bytes() for path in Path(out).iterdir()} for out in ("files", "memory"))
-    assert {"codes.npy", "ids.npy", "queries.npz", "shrink.json"} <= {*files} and files == memory
+    assert {"codes.npy", "domain.json", "ids.npy", "queries.npz", "shrink.json"} <= {*files} and files == memory
 
 
 def test_stored_rows_are_those_of_a_tensor(folder: Path) -> None:

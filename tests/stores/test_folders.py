@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.code_folders import OPTIONS, code_folder, planted
+from helpers.code_folders import code_folder
 
-from lightning_monocon.codes import FittingRows
-from lightning_monocon.codes.families import fit_scalar
 from lightning_monocon.stores import Bundle, check, load, open_store
 
 
@@ -25,18 +23,6 @@ def test_lancedb_leaves_tables_of_others_alone(tmp_path: Path) -> None:
     assert database.open_table("documents").count_rows() == 1
     with pytest.raises(ValueError, match=r"the table documents in .* is another's"):
         load(bundle, open_store(f"lancedb://{tmp_path / 'lance'}"))
-
-
-@pytest.mark.parametrize("length", [1e-9, 1e7])
-def test_lancedb_answers_queries_beyond_float16(tmp_path: Path, length: float) -> None:
-    pytest.importorskip("lancedb")
-    codec = fit_scalar(FittingRows.of(planted(), "dot"), 16, OPTIONS["half"])
-    bundle = code_folder(tmp_path / "out", codec)
-    collection = load(bundle, open_store(f"lancedb://{tmp_path / 'lance'}"))
-    found = collection.search(bundle.queries[:4] * np.float32(length), 10, exact=True)
-    scores = bundle.codec.score(bundle.queries[:4], np.asarray(bundle.codes))
-    for answers, own in zip(found, scores, strict=True):
-        assert np.allclose(own[(answers.ids - 7) // 3], np.sort(own)[-10:][::-1], atol=4e-3 * np.abs(own).max())
 
 
 def test_lancedb_writes_over_the_rest_of_a_killed_writer(tmp_path: Path) -> None:

@@ -42,9 +42,8 @@ def test_failed_change_leaves_the_file(
             change()
         assert _path(address).read_bytes() == before
         assert collection.store.count() == len(bundle)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["out", _path(address).name, f"{_path(address).name}.json"]
-    )
+    name = _path(address).name
+    assert {path.name for path in tmp_path.iterdir()} == {"out", name, f"{name}.json", f".{name}.lock"}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -58,6 +57,46 @@ def test_what_was_written_is_read_again(request: pytest.FixtureRequest, tmp_path
     third = Collection(open_store(address), bundle.codec, bundle.stamp)
     assert third.store.count() == 601
     assert {7, 10_000} <= set(third.search(planted(1).numpy(), 2, exact=True)[0].ids.tolist())
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_two_changes_do_not_mix(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    bundle = code_folder(tmp_path / "out", "bit")
+    other = code_folder(tmp_path / "other", "half")
+    address = request.getfixturevalue(place)
+    first, second, late = open_store(address), open_store(address), open_store(address)
+    monkeypatch.setattr("lightning_monocon.stores.store.BLOCK", 100)
+    saved = first._save  # type: ignore[attr-defined]
+    refusals = []
+
+    def meanwhile(index: object, path: Path) -> None:
+        for change in (lambda: load(other, second), lambda: Collection(late, bundle.codec, bundle.stamp)):
+            with pytest.raises((ConnectionError, ValueError)) as caught:
+                change()
+            refusals.append(str(caught.value))
+        saved(index, path)
+
+    monkeypatch.setattr(first, "_save", meanwhile)
+    collection = load(bundle, first)
+    assert "no other process changes" in refusals[0] and "there are none under this name" in refusals[1]
+    assert check(collection, bundle, bundle.queries).passed
+    monkeypatch.setattr(second, "stamp", lambda: None)  # it has looked before the first one wrote
+    with pytest.raises(ValueError, match="another process has written"):
+        load(other, second)
+    again = Collection(late, bundle.codec, bundle.stamp)
+    assert check(again, bundle, bundle.queries).passed
+
+    monkeypatch.setattr(first, "_save", lambda index, path: again.append(np.array([9_999]), bundle.codes[:1]))
+    with pytest.raises(ConnectionError, match="no other process changes"):
+        collection.append(np.array([10_000]), bundle.codes[:1])
+    assert again.store.count() == 600
+
+
+def test_an_index_file_has_no_name(tmp_path: Path, faiss_file: str) -> None:
+    with pytest.raises(ValueError, match=r"`--name` must be left out for an index file.*; got 'pages'"):
+        open_store(faiss_file, "pages")
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -15,7 +15,8 @@ from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.families import fit_scalar
 from lightning_monocon.codes.fitting import Similarity
 from lightning_monocon.codes.space import Scoring
-from lightning_monocon.stores import load, open_store
+from lightning_monocon.stores import Column, check, load, open_store
+from lightning_monocon.stores.pgvector import PgvectorStore
 
 
 def _codec(kind: str, similarity: Similarity, scoring: Scoring) -> Codec:
@@ -50,6 +51,56 @@ def test_search_function_scores_as_the_codec(
                 assert np.allclose(given, scores[places], atol=2e-3 * scale if kind == "half" else 1e-5 * scale)
             best = np.sort(scores)[-10:][::-1]
             assert np.allclose(scores[places], best, atol=4e-3 * scale if kind == "half" else 1e-5 * scale)
+
+
+@pytest.mark.parametrize("length", [1e-9, 1e7])
+def test_search_function_answers_queries_beyond_float16(database: str, tmp_path: Path, length: float) -> None:
+    bundle = code_folder(tmp_path / "out", _codec("half", "dot", "whole"))
+    load(bundle, open_store(database, "rows"), index=False).store.close()
+    query = bundle.queries[:1] * np.float32(length)
+    own = bundle.codec.score(query, np.asarray(bundle.codes))[0]
+    with psycopg.connect(database) as connection:
+        asked = [json.dumps(query[0].tolist())]
+        found = connection.execute("SELECT id, score FROM rows_search(%s::vector)", asked).fetchall()
+    scores = own[[(one - 7) // 3 for one, _ in found]]
+    tolerance = 4e-3 * float(np.abs(own).max())
+    assert np.allclose(scores, np.sort(own)[-10:][::-1], atol=tolerance)
+    assert np.allclose([score for _, score in found], scores, atol=tolerance)
+
+
+def test_the_graph_is_built_in_memory(database: str, tmp_path: Path) -> None:
+    bundle = code_folder(tmp_path / "out", "bit", planted(1600))
+    store = open_store(f"{database}%20-cmaintenance_work_mem%3D1MB")
+    assert isinstance(store, PgvectorStore)
+    notices: list[str] = []
+    store._connection.add_notice_handler(lambda told: notices.append(told.message_primary or ""))
+    load(bundle, store)
+    assert not any("no longer fits" in one for one in notices)
+    assert store._value("SELECT current_setting('maintenance_work_mem')") == "1MB"
+    store._run("CREATE INDEX ON {table} USING hnsw (code bit_hamming_ops)")
+    assert any("no longer fits" in one for one in notices)  # the planted graph is larger than the server's memory
+    store.close()
+
+
+def test_without_shared_memory_one_process_builds_the_index(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(database)
+    assert isinstance(store, PgvectorStore)
+    create, workers = store._create_index, []
+
+    def refused(column: Column) -> None:
+        workers.append(store._value("SELECT current_setting('max_parallel_maintenance_workers')"))
+        if len(workers) == 1:
+            raise psycopg.errors.DiskFull("could not resize shared memory segment")
+        create(column)
+
+    monkeypatch.setattr(store, "_create_index", refused)
+    bundle = code_folder(tmp_path / "out", "bit")
+    assert check(load(bundle, store), bundle, bundle.queries).passed
+    assert workers[0] != "0" and workers[1] == "0"
+    assert store._value("SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%%hnsw%%' AND tablename = 'documents'")
+    store.close()
 
 
 def test_passwords_are_not_told() -> None:
