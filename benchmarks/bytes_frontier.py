@@ -4,6 +4,7 @@
 Run    python benchmarks/bytes_frontier.py --data DATA --scratch FOLDER
 DATA holds snli, stsb and cifar100. Every finished run (vectors, objective, head, seed) is a line of
 results/bytes.jsonl and is not made again, so a command that was killed resumes; delete the file to measure again.
+FOLDER keeps the vectors, and what each query found without a head, which runs with one are compared with.
 At the end, or with --tables alone, the tables of the page are written from those lines.
 """
 
