@@ -5,49 +5,44 @@ Run    python benchmarks/learnt_code.py labels --data CIFAR100 --scratch FOLDER
        python benchmarks/learnt_code.py neighbours --fit F.npy --gallery G.npy --queries Q.npy --scratch FOLDER
 Labels: EfficientNet-Lite0 as it comes from ImageNet, on CIFAR-100 at 64 pixels; an MLP head of 64 numbers and 8 bytes
 against the whole float vector, 5-NN accuracy. Neighbours: recall@10 of the whole vectors' neighbours. Three seeds.
-Writes results/DATE-learnt-code-{labels,neighbours}.md.
+A finished run with labels is a line of results/learnt_code.jsonl and is not made again; delete the file to measure
+again. Writes results/DATE-learnt-code-{labels,neighbours}.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from harness import Row, write
+from embedded_images import TEST, TRAIN, features
+from harness import RESULTS, Row, write
 from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor, nn
 
 from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.families import fit_product
-from lightning_monocon.data import CIFAR100Data
-from lightning_monocon.encoders import EfficientNetLite0
-from lightning_monocon.encoders.image.efficientnet_lite_weights import PACKAGED
+from lightning_monocon.heads.arms import Arm
 from lightning_monocon.learnt import EmbeddingData, LearntCode
 
-PIXELS, TRAIN, TEST, SEEDS, SIZE = 64, 20_000, 6_000, (0, 1, 2), 8
+SEEDS, SIZE = (0, 1, 2), 8
 T_OF_TWO = 4.303  # 97.5 % point of Student's t with two degrees of freedom
-HEAD = {"head": "mlp", "out_features": 64, "head_options": {"hidden_features": 512}}
+RUNS = RESULTS / "learnt_code.jsonl"
 
+WHOLE, CODED = "the vectors, float32, 5,120 bytes", f"the vectors, product code, {SIZE} bytes"
+ARMS: dict[str, tuple[Arm, bool]] = {
+    "MLP head, then a product code, 8 bytes": ("mlp", False),
+    "MLP head and code learnt together, 8 bytes": ("mlp", True),
+    "monotonic head and code learnt together, 8 bytes": ("monotonic", True),
+}
+"""Heads, and whether they are trained on with the code in the loop."""
 
-def features(data: Path, scratch: Path) -> tuple[Path, Path]:
-    """Embed random parts of CIFAR-100, once."""
-    files = tuple(scratch / f"cifar100_{name}.npz" for name in ("train", "test"))
-    if all(file.is_file() for file in files):
-        return files[0], files[1]
-    encoder = EfficientNetLite0(PACKAGED, image_size=PIXELS).eval()
-    mean, std = encoder.preparation.mean, encoder.preparation.std
-    images = CIFAR100Data(str(data), mean=mean, std=std, trivial=False, erasing=0.0)
-    images.setup("test")
-    order = np.random.default_rng(0)
-    for file, part, count in zip(reversed(files), (images.test, images.train), (TEST, TRAIN), strict=True):
-        chosen = order.permutation(len(part))[:count].tolist()
-        found = [part.__getitems__(chosen[start : start + 100]) for start in range(0, count, 100)]
-        with torch.inference_mode():
-            rows = torch.cat([encoder(batch) for batch, _ in found])
-        np.savez(file, embeddings=rows.numpy(), labels=torch.cat([labels for _, labels in found]).numpy())
-    return files[0], files[1]
+FLOATS = {"MLP head, then a product code, 8 bytes": "MLP head, float32, 256 bytes"}
+"""The run whose head is also judged without a code."""
 
 
 def right(gallery: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> Tensor:
@@ -73,50 +68,104 @@ def fitted(model: LearntCode, data: EmbeddingData, epochs: int, seed: int) -> Le
 
 
 def with_labels(arguments: argparse.Namespace) -> tuple[str, list[Row]]:
-    files = features(arguments.data, arguments.scratch)
-    (rows, labels), (query, truth) = (
-        [torch.from_numpy(np.load(f)[n]) for n in ("embeddings", "labels")] for f in files
-    )
-    whole = right(rows, labels, query, truth)
-    plain = fit_product(FittingRows.of(rows), SIZE, "centred")
-    arms: dict[str, list[Tensor]] = {
-        "the vectors, product code": [right(*_in(coded(plain, rows, query), labels), truth)]
-    }
+    task = Labelled.of(*features(arguments.data, arguments.scratch))
+    kept = {(line["arm"], line["seed"]): line for line in finished()}
     for seed in SEEDS:
-        for name, joint in (
-            ("MLP head, then a product code", 0),
-            ("MLP head and code, learnt together", arguments.joint),
-        ):
-            seed_everything(seed, verbose=False)
-            rates = {"lr": 5e-4 if joint else 0.0, "lr_warmup": 1e-3, "weight_decay": 1e-2, "temperature": 0.1}
-            model = LearntCode(SIZE, rows.shape[1], objective="labels", warmup_epochs=arguments.warmup, **HEAD, **rates)
-            data = EmbeddingData(str(files[0]), batch_size=512, val_size=0.05, seed=seed)
-            fitted(model, data, arguments.warmup + max(joint, 1), seed)
-            with torch.inference_mode():
-                outputs = model(rows), model(query)
-            if not joint:
-                arms.setdefault("MLP head, float32, 256 bytes", []).append(right(outputs[0], labels, outputs[1], truth))
-            arms.setdefault(name, []).append(right(*_in(coded(model.codec(), *outputs), labels), truth))
-            print(seed, name, round(100 * arms[name][-1].mean().item(), 2), flush=True)
-    found = [{"arm": f"the vectors, float32, {4 * rows.shape[1]:,} bytes", "5-NN %": f"{100 * whole.mean():.2f}"}]
-    return f"5-NN accuracy at {SIZE} bytes of {TEST} test images among {TRAIN} train images", [
-        *found, *(_line(name, scores, whole) for name, scores in arms.items())
-    ]  # fmt: skip
+        for name, (head, joint) in ARMS.items():
+            if (name, seed) not in kept:
+                model = trained(task, head, arguments.warmup, arguments.joint if joint else 0, seed)
+                keep(name, seed, task.judge(model))
+    if (CODED, SEEDS[0]) not in kept:
+        for name, hits in task.untrained().items():
+            keep(name, SEEDS[0], {"coded": hits})
+    head = (
+        f"5-NN accuracy of {TEST} test images among {TRAIN} train images, on which heads and codes were fitted; the "
+        f"head learns alone for {arguments.warmup} epochs, and head and code together for {arguments.joint} more"
+    )
+    return head, lines_of(finished())
 
 
-def _in(pair: tuple[Tensor, Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return pair[0], labels, pair[1]
+@dataclass(frozen=True)
+class Labelled:
+    """Hold the embedded images: train rows, which are searched, and test rows, which ask."""
+
+    file: Path
+    rows: Tensor
+    labels: Tensor
+    query: Tensor
+    truth: Tensor
+
+    @classmethod
+    def of(cls, train: Path, test: Path) -> Labelled:
+        """Read both files."""
+        return cls(train, *(torch.from_numpy(np.load(f)[n]) for f in (train, test) for n in ("embeddings", "labels")))
+
+    def untrained(self) -> dict[str, Tensor]:
+        """Return the hits of the vectors as they come, whole and in codes of `SIZE` bytes."""
+        plain = fit_product(FittingRows.of(self.rows), SIZE, "centred")
+        return {WHOLE: self.hits(self.rows, self.query), CODED: self.hits(*coded(plain, self.rows, self.query))}
+
+    def judge(self, model: LearntCode) -> dict[str, Tensor]:
+        """Return the hits of the head's float outputs and of their codes."""
+        with torch.inference_mode():
+            outputs = model(self.rows), model(self.query)
+        return {"float": self.hits(*outputs), "coded": self.hits(*coded(model.codec(), *outputs))}
+
+    def hits(self, rows: Tensor, query: Tensor) -> Tensor:
+        """Return for each test image whether its neighbours vote for its class, ``(Q,)`` float64."""
+        return right(rows, self.labels, query, self.truth)
+
+
+def trained(task: Labelled, head: Arm, warmup: int, joint: int, seed: int) -> LearntCode:
+    """Train a head, fit a code on its outputs, and train both for `joint` epochs more."""
+    seed_everything(seed, verbose=False)
+    model = LearntCode(
+        SIZE, task.rows.shape[1], objective="labels", head=head, out_features=64, temperature=0.1,
+        head_options={"hidden_features": 512}, warmup_epochs=warmup, lr_warmup=1e-3, lr=5e-4 if joint else 0.0,
+        weight_decay=1e-2,
+    )  # fmt: skip
+    data = EmbeddingData(str(task.file), batch_size=512, val_size=0.05, seed=seed)
+    return fitted(model, data, warmup + max(joint, 1), seed)
+
+
+def finished() -> list[dict[str, Any]]:
+    """Return the runs that were made."""
+    return [json.loads(line) for line in RUNS.read_text().splitlines()] if RUNS.exists() else []
+
+
+def keep(arm: str, seed: int, hits: dict[str, Tensor]) -> None:
+    """Add a run: for each test image in order one bit, whether it was right, as hexadecimal digits."""
+    packed = {name: np.packbits(found.numpy() > 0).tobytes().hex() for name, found in hits.items()}
+    with RUNS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"arm": arm, "seed": seed, "images": len(next(iter(hits.values()))), **packed}) + "\n")
+    print(seed, arm, {name: round(100 * found.mean().item(), 2) for name, found in hits.items()}, flush=True)
+
+
+def lines_of(runs: list[dict[str, Any]]) -> list[Row]:
+    """Return the table of the runs that were made, every arm against the whole vectors."""
+    arms: dict[str, list[Tensor]] = {}
+    for run in runs:
+        arms.setdefault(run["arm"], []).append(_bits(run, "coded"))
+        if run["arm"] in FLOATS:
+            arms.setdefault(FLOATS[run["arm"]], []).append(_bits(run, "float"))
+    whole = arms[WHOLE][0]
+    return [_line(name, arms[name], whole) for name in (WHOLE, CODED, *FLOATS.values(), *ARMS) if name in arms]
+
+
+def _bits(run: dict[str, Any], name: str) -> Tensor:
+    packed = np.frombuffer(bytes.fromhex(run[name]), np.uint8)
+    return torch.from_numpy(np.unpackbits(packed, count=run["images"])).double()
 
 
 def _line(name: str, scores: list[Tensor], other: Tensor) -> Row:
     """Return means over seeds, and the paired difference with two intervals: over seeds, and over queries."""
     means = torch.stack([each.mean() for each in scores])
     gap = torch.stack(scores).mean(0) - other
-    over_seeds = T_OF_TWO * float(means.std()) / len(means) ** 0.5 if len(means) > 1 else float("nan")
+    over_seeds = f"{100 * T_OF_TWO * float(means.std()) / len(means) ** 0.5:.2f}" if len(means) > 1 else ""
     over_queries = 1.96 * float(gap.std()) / len(gap) ** 0.5
     return {
         "arm": name, "5-NN %": f"{100 * means.mean():.2f}", "seeds": " ".join(f"{100 * m:.2f}" for m in means),
-        "95 % over seeds": f"{100 * over_seeds:.2f}", "minus whole": f"{100 * gap.mean():+.2f}",
+        "95 % over seeds": over_seeds, "minus whole": f"{100 * gap.mean():+.2f}",
         "95 % over queries": f"{100 * over_queries:.2f}",
     }  # fmt: skip
 

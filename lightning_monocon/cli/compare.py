@@ -151,14 +151,19 @@ def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[Any]) -> None:
 
 
 def _report(out: Path, arms: Sequence[str], config: Mapping[str, Any], recipe: str) -> None:
-    """Judge the runs, write and print the scorecard, and mirror it to W&B where the runs are mirrored."""
+    """Judge the runs, write and print the scorecard, and mirror it to W&B where the runs are mirrored.
+
+    The bottom line comes last too, where a terminal shows it without scrolling.
+    """
     from lightning_monocon.cli.mirror import mirror
+    from lightning_monocon.scorecard.render.text import conclusion
     from lightning_monocon.scorecard.runs import score_runs, write
 
     scorecard, drawn = score_runs(out, arms)
     write(out, scorecard, drawn)
     print(scorecard.table())
     print(f"\nWritten to {out}/: scorecard.html, scorecard.md, scorecard.json and the figures.")
+    print(f"\n{conclusion(scorecard)}")
     group = config["wandb_group"] or recipe
     mirror(out, scorecard, drawn, mode=config["wandb"], project=config["wandb_project"], group=group)
 

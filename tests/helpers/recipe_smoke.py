@@ -42,9 +42,10 @@ def overrides(name: str, local: Path | None, scratch: Path) -> list[str]:
             "--data.num_workers=0",
             *_model(scratch),
         ]
-    if name == "learnt_code":
-        vectors = scratch / "vectors.npy"
-        np.save(vectors, np.random.default_rng(0).normal(size=(400, 32)).astype(np.float32))
+    if name.startswith("learnt_code"):
+        generator, vectors = np.random.default_rng(0), scratch / f"{name}.npz"
+        classes = {"labels": generator.integers(4, size=400)} if name.endswith("labels") else {}
+        np.savez(vectors, embeddings=generator.normal(size=(400, 32)).astype(np.float32), **classes)
         return [f"--data.train={vectors}", "--data.batch_size=64", "--model.in_features=32"]
     return []
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lightning_monocon.scorecard.card import Scorecard
 from lightning_monocon.scorecard.render.outline import Outline, Section, outline
+from lightning_monocon.scorecard.render.sentences import bottom_line
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -22,6 +23,11 @@ _COLUMNS = 110
 def as_text(card: Scorecard) -> str:
     """Return the whole scorecard for a terminal, which shows no figures."""
     return text(outline(card))
+
+
+def conclusion(card: Scorecard) -> str:
+    """Return the bottom line alone for a terminal: the smallest embedding that keeps the accuracy, in bytes."""
+    return _wrapped(str(bottom_line(card)))
 
 
 def text(report: Outline) -> str:
