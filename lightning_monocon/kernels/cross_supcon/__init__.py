@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.cross_supcon.ops import cross_operator
@@ -13,7 +12,7 @@ from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_refere
 from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
-from lightning_monocon.kernels.supcon.shapes import block_size, is_bounded, wide_dtype
+from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, is_bounded
 
 
 def cross_supcon(
@@ -50,11 +49,12 @@ def cross_supcon(
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
 
     Example:
+        >>> import torch
         >>> eye = torch.eye(2)
         >>> cross_supcon(eye, eye, torch.tensor([0, 1]), torch.tensor([0, 1]), temperature=1.0)
         tensor(0.3133)
     """
-    scale = torch.as_tensor(temperature, dtype=wide_dtype(anchors.dtype), device=anchors.device)
+    scale = as_scale(temperature, anchors)
     chosen = options or Options(block_size=block_size(anchors.device))
     chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
     labels = anchor_labels.long(), contrast_labels.long()

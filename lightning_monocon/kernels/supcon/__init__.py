@@ -13,7 +13,7 @@ from lightning_monocon.kernels.dispatch import Backend, has_triton, measure
 from lightning_monocon.kernels.supcon.ops import supcon_operator
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
-from lightning_monocon.kernels.supcon.shapes import block_size, is_bounded, wide_dtype
+from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, is_bounded
 from lightning_monocon.kernels.supcon.streamed import supcon_streamed
 
 __all__ = ["supcon", "tune"]
@@ -46,7 +46,7 @@ def supcon(
         ValueError: If `backend` does not support these embeddings.
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
     """
-    scale = torch.as_tensor(temperature, dtype=wide_dtype(embeddings.dtype), device=embeddings.device)
+    scale = as_scale(temperature, embeddings)
     chosen = options or Options(block_size=block_size(embeddings.device))
     chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
     route = find_route("supcon", backend, embeddings, scale, gathered=chosen.gather is not None)

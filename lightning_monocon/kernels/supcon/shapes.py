@@ -29,6 +29,14 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def as_scale(temperature: float | Tensor, rows: Tensor) -> Tensor:
+    """Return T, 0-d, on the device and in the arithmetic of the rows; a number is written there without a host copy."""
+    dtype = wide_dtype(rows.dtype)
+    if isinstance(temperature, Tensor):
+        return temperature.to(device=rows.device, dtype=dtype)
+    return torch.full((), temperature, dtype=dtype, device=rows.device)
+
+
 def is_bounded(temperature: float | Tensor, normalize: bool) -> bool:
     """Return whether all logits are known to be small, without waiting for a device or breaking a graph."""
     if not normalize:
