@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from lightning_monocon.kernels.cross_supcon.ops import cross_operator
@@ -12,7 +10,7 @@ from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_refere
 from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
-from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, is_bounded
+from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, resolved
 
 
 def cross_supcon(
@@ -37,8 +35,8 @@ def cross_supcon(
         anchor_labels: Integer labels of the anchors, ``(M,)``.
         contrast_labels: Integer labels of the contrast set, ``(N,)``.
         temperature: T > 0; a 0-d tensor receives a gradient.
-        options: The options of the loss; None for the defaults of `CrossSupConLoss`. `Options.bounded` is set here,
-            and `Options.gather` does not apply to two sets.
+        options: The options of the loss; None for the defaults of `CrossSupConLoss`. `shapes.resolved` decides
+            the rest, and `Options.gather` does not apply to two sets.
         backend: The implementation; "auto" takes the faster one.
 
     Returns:
@@ -56,9 +54,10 @@ def cross_supcon(
     """
     scale = as_scale(temperature, anchors)
     chosen = options or Options(block_size=block_size(anchors.device))
-    chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
+    chosen = resolved(chosen, anchors, temperature)
     labels = anchor_labels.long(), contrast_labels.long()
     pairs = anchors.shape[0] * contrast.shape[0]
-    if find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs) == "formula":
+    route, taken = find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs)
+    if route == "formula":
         return cross_supcon_reference(anchors, contrast, *labels, scale, chosen)
-    return cross_operator(anchors, contrast, *labels, scale, chosen, backend)
+    return cross_operator(anchors, contrast, *labels, scale, chosen, taken)

@@ -27,7 +27,7 @@ def forward(
     embeddings: Sides, labels: Sides, terms: CrossTerms, temperature: Tensor, options: Options
 ) -> tuple[Tensor, Sides, Sides, Tensor]:
     """Return the loss, the unit rows of both sides, their r, and the scale of the anchors."""
-    dtype = tile_dtype(embeddings[0], options)  # it depends on autocast, which is off from here on
+    dtype = tile_dtype(options)
     with on_device(embeddings[0]), torch.autocast(embeddings[0].device.type, enabled=False):
         (z, r_z), (c, r_c) = (unit_or_raw_rows(side, dtype, options) for side in embeddings)
         share = terms.share.float()

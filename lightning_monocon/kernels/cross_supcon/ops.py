@@ -12,7 +12,7 @@ from lightning_monocon.kernels.cross_supcon import streamed
 from lightning_monocon.kernels.cross_supcon.terms import CrossTerms, cross_terms
 from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.ops import check, make_options, refuse_second_derivative
-from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.options import Options, Precision
 from lightning_monocon.kernels.supcon.route import takes_kernels
 from lightning_monocon.kernels.supcon.shapes import tile_dtype
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
@@ -37,7 +37,7 @@ def _forward(
     backend: str,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
+    options = make_options(normalize, singletons, ignore_index, block_size, bounded, False, precision)
     labels = anchor_labels, contrast_labels
     terms = cross_terms(*labels, options)
     rest = terms.share.to(temperature.dtype), terms.averaged.to(temperature.dtype)
@@ -62,9 +62,9 @@ def _(
     *names, backend, keep = settings
     (count, dim), rows = anchors.shape, contrast.shape[0]
     check(contrast.shape[1] == dim and anchor_labels.shape[0] == count and contrast_labels.shape[0] == rows)
-    options = Options(*cast("Any", names))
+    options = Options(normalize=bool(names[0]), precision=cast(Precision, names[-1]))
     triton = takes_kernels("cross_supcon", str(backend), anchors)
-    tile = tile_dtype(anchors, options) if triton else temperature.dtype
+    tile = tile_dtype(options) if triton else temperature.dtype
     new, dtype = anchors.new_empty, temperature.dtype
     sides = new((count, dim), dtype=tile), new((rows, dim), dtype=tile), new(count, dtype=dtype), new(rows, dtype=dtype)
     ids = new(count + rows, dtype=torch.int64)
@@ -86,7 +86,7 @@ def _backward(
     on_triton: bool,
     needs_contrast: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    options = make_options(normalize, "zero", ignore_index, block_size, bounded, precision)
+    options = make_options(normalize, "zero", ignore_index, block_size, bounded, False, precision)
     z, c, r_z, r_c, ids, scale, share, averaged, kept = residuals
     _, _, *labels, temperature = inputs
     terms, sides = CrossTerms(ids, share, averaged), (labels[0], labels[1])

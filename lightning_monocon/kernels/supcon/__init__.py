@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -13,7 +12,7 @@ from lightning_monocon.kernels.dispatch import Backend, has_triton, measure
 from lightning_monocon.kernels.supcon.ops import supcon_operator
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
-from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, is_bounded
+from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, resolved
 from lightning_monocon.kernels.supcon.streamed import supcon_streamed
 
 __all__ = ["supcon", "tune"]
@@ -36,7 +35,7 @@ def supcon(
         embeddings: Embeddings of this rank.
         labels: Their integer labels, ``(N,)``.
         temperature: T > 0; a 0-d tensor receives a gradient.
-        options: The options of the loss; None for the defaults of `SupConLoss`. `Options.bounded` is set here.
+        options: The options of the loss; None for the defaults of `SupConLoss`. `shapes.resolved` decides the rest.
         backend: The implementation; "auto" takes the faster one.
 
     Returns:
@@ -48,10 +47,11 @@ def supcon(
     """
     scale = as_scale(temperature, embeddings)
     chosen = options or Options(block_size=block_size(embeddings.device))
-    chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
-    route = find_route("supcon", backend, embeddings, scale, gathered=chosen.gather is not None)
+    count = embeddings.shape[0] if chosen.gather is None else sum(chosen.gather.counts)
+    chosen = resolved(chosen, embeddings, temperature, count)
+    route, taken = find_route("supcon", backend, embeddings, scale, gathered=chosen.gather is not None)
     if route == "operator":
-        return supcon_operator(embeddings, labels, scale, chosen, backend)
+        return supcon_operator(embeddings, labels, scale, chosen, taken)
     if route == "ranks":
         from lightning_monocon.kernels.supcon.ranks import across_ranks
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decide how a call of a contrastive loss is computed. Both losses and their operators ask here, and only here.
 
-"operator"  one custom operator, which a compiler takes whole; it asks again, inside, when it runs
+"operator"  one custom operator, which a compiler takes whole; it is told the implementation
 "kernels"   the Triton kernels, inside the operator
 "ranks"     the Triton kernels on the rows of all ranks, which communicate between forward and backward
 "streamed"  plain torch, one tile of pairs at a time
@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, cast
 
 import torch
@@ -35,7 +34,7 @@ SMALL_UP_TO = 2**16
 
 def route(
     loss: Loss,
-    triton: Callable[[], bool],
+    triton: bool,
     *,
     in_operator: bool = False,
     compiling: bool = False,
@@ -47,7 +46,7 @@ def route(
 
     Args:
         loss: Which loss, of one set or between two.
-        triton: Tells whether the Triton kernels serve the call; not called where the answer must wait.
+        triton: Whether the Triton kernels serve the call.
         in_operator: Whether the operator itself asks, for the implementation inside.
         compiling: Whether a compiler traces the call.
         gathered: Whether the contrast set is the rows of several ranks.
@@ -55,10 +54,10 @@ def route(
         few_pairs: Whether the pairs are so few that the formula is the fastest.
     """
     if in_operator:
-        return "kernels" if triton() else "streamed"
+        return "kernels" if triton else "streamed"
     if compiling and not gathered:
         return "operator"
-    if triton():
+    if triton:
         return "ranks" if gathered else "operator"
     if loss == "supcon":
         return "streamed"
@@ -67,8 +66,8 @@ def route(
 
 def find_route(
     loss: Loss, backend: Backend, *tensors: Tensor, gathered: bool = False, pairs: int | None = None
-) -> Route:
-    """Return the route of a call on these differentiable tensors, the embeddings first.
+) -> tuple[Route, Backend]:
+    """Return the route of a call on these differentiable tensors, the embeddings first, and "triton" or "torch".
 
     Args:
         loss: Which loss.
@@ -84,17 +83,19 @@ def find_route(
     compiling = torch.compiler.is_compiling()
     # a compiler would specialise the program on the number of pairs
     small = not compiling and pairs is not None and pairs <= SMALL_UP_TO
-    return route(
+    triton = use_triton(loss, backend, TABLES[loss], *tensors)
+    found = route(
         loss,
-        lambda: use_triton(loss, backend, TABLES[loss], *tensors),
+        triton,
         compiling=compiling,
         gathered=gathered,
         transformed=in_transform(*tensors),
         few_pairs=small and backend == "auto" and tensors[0].is_cpu,
     )
+    return found, "triton" if triton else "torch"
 
 
 def takes_kernels(loss: Loss, backend: str, embeddings: Tensor) -> bool:
     """Return whether the operator of a loss runs the Triton kernels on these embeddings."""
     chosen = cast(Backend, backend)
-    return route(loss, lambda: use_triton(loss, chosen, TABLES[loss], embeddings), in_operator=True) == "kernels"
+    return route(loss, use_triton(loss, chosen, TABLES[loss], embeddings), in_operator=True) == "kernels"
