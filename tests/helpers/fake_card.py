@@ -20,20 +20,26 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 COPIES = ("aten._to_copy", "aten.copy_", "aten.copy")
+WIDENING = ("aten.mm.dtype", "aten.mm.dtype_out", "aten.addmm.dtype", "aten.addmm.dtype_out")
 WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.is_nonzero", "aten.item")
 
 
 class Seen(TorchDispatchMode):
-    """Note the operations that copy between devices or wait for one, and the dtypes that a device was asked for."""
+    """Note copies between devices, waits, the dtypes that a device was asked for, and products that widen."""
 
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[str] = []
         self.dtypes: set[torch.dtype] = set()
+        self.widened: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = str(func).rpartition(".")[0]
+        if "out_dtype" in kwargs or str(func) in WIDENING:
+            self.widened.append(str(func))
+            if "out" in kwargs:
+                return kwargs["out"]
         if name in WAITS:
             self.waits.append(name)
         out = func(*args, **kwargs)

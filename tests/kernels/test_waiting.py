@@ -50,7 +50,7 @@ def test_the_losses_on_kernels_do_not_wait(rule: str, rows: int, monkeypatch: py
         scale = torch.empty((), device="cuda")
         loss, residuals = fused.forward(x, labels, scale, options)
         fused.backward(loss, scale, residuals, options)
-        terms = cross_terms(labels, labels, options)
+        terms = cross_terms(labels, labels, options, torch.float32)
         loss, unit, r, kept = between.forward((x, x), (labels, labels), terms, scale, options)
         between.backward(loss, unit, r, kept, terms, (labels, labels), scale, options, True)
     assert seen.waits == []

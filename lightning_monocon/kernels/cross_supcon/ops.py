@@ -39,19 +39,18 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     options = make_options(normalize, singletons, ignore_index, block_size, bounded, False, precision)
     labels = anchor_labels, contrast_labels
-    terms = cross_terms(*labels, options)
-    rest = terms.share.to(temperature.dtype), terms.averaged.to(temperature.dtype)
+    terms = cross_terms(*labels, options, temperature.dtype)
     if takes_kernels("cross_supcon", backend, anchors):
         from lightning_monocon.kernels.cross_supcon import fused
 
         loss, unit, r, scale = fused.forward((anchors, contrast), labels, terms, temperature, options)
-        return loss, *unit, *r, terms.ids, scale, *rest, loss.new_empty((0, 0))
+        return loss, *unit, *r, terms.ids, scale, *terms[1:], loss.new_empty((0, 0))
     with torch.autocast(anchors.device.type, enabled=False):
         z, r_z = unit_rows(anchors, temperature.dtype, normalize)
         c, r_c = unit_rows(contrast, temperature.dtype, normalize)
         pairs = streamed.pair_tiles(z, c, temperature, labels, options)
         loss, scale, kept = streamed.forward(pairs, terms, keep)
-    return loss, z, c, r_z, r_c, terms.ids, scale, *rest, kept
+    return loss, z, c, r_z, r_c, terms.ids, scale, *terms[1:], kept
 
 
 @_forward.register_fake

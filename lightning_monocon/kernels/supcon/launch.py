@@ -10,6 +10,7 @@ import triton
 from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import architecture
+from lightning_monocon.kernels.products import add_product_
 from lightning_monocon.kernels.supcon import kernel, kernel_rows
 
 
@@ -191,9 +192,9 @@ def add_gradient(pairs: Pairs, weights: Weights, out: Tensor) -> None:
         rows = slice(first, min(first + chunk, count))
         part = pairs.part(rows, first if symmetric else 0)
         tile = _weights(part, _part(weights, rows, first if symmetric else 0))
-        _accumulate(out[rows], tile, part.rows)
+        add_product_(out[rows], tile, part.rows)
         if symmetric and rows.stop < count:
-            _accumulate(out[rows.stop :], tile[:, rows.stop - first :].T, part.z)
+            add_product_(out[rows.stop :], tile[:, rows.stop - first :].T, part.z)
 
 
 def add_gradients_between(pairs: Pairs, weights: Weights, by_anchors: Tensor, by_rows: Tensor | None) -> None:
@@ -204,9 +205,9 @@ def add_gradients_between(pairs: Pairs, weights: Weights, by_anchors: Tensor, by
         rows = slice(first, min(first + chunk, count))
         part = pairs.part(rows, 0)
         tile = _weights(part, _part(weights, rows, 0))
-        _accumulate(by_anchors[rows], tile, part.rows)
+        add_product_(by_anchors[rows], tile, part.rows)
         if by_rows is not None:
-            _accumulate(by_rows, tile.T, part.z)
+            add_product_(by_rows, tile.T, part.z)
 
 
 def _chunk(pairs: Pairs) -> int:
@@ -238,12 +239,3 @@ def _weights(pairs: Pairs, weights: Weights) -> Tensor:
         **pairs.arguments(),
     )
     return out
-
-
-def _accumulate(out: Tensor, weights: Tensor, rows: Tensor) -> None:
-    if weights.dtype == torch.float32:
-        out.addmm_(weights, rows)
-    elif out.is_cuda:
-        torch.addmm(out, weights, rows, out_dtype=torch.float32, out=out)
-    else:
-        out.addmm_(weights.float(), rows.float())  # no CPU GEMM multiplies halves into float32
