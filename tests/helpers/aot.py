@@ -74,7 +74,11 @@ def compile_case(case: Case, target: str) -> dict[str, Any]:
         constexprs=case.constants,
         attrs={(k,): [["tt.divisibility", 16]] for k in aligned},
     )
-    gpu = GPUTarget("hip", target, 64) if target.startswith("gfx") else GPUTarget("cuda", int(target[3:]), 32)
+    gpu = (
+        GPUTarget("hip", target, 32 if target.startswith("gfx1") else 64)
+        if target.startswith("gfx")
+        else GPUTarget("cuda", int(target[3:]), 32)
+    )
     options = {"num_warps": case.num_warps, "num_stages": case.num_stages}
     binary = triton.compile(source, target=gpu, options=options)
     found = _from_amd(binary.asm["amdgcn"]) if target.startswith("gfx") else _from_nvidia(binary.asm["cubin"])

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -25,13 +26,15 @@ WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.is_nonzero", "aten.it
 
 
 class Seen(TorchDispatchMode):
-    """Note copies between devices, waits, the dtypes that a device was asked for, and products that widen."""
+    """Note copies between devices, waits, dtypes on a device, products that widen, and the most bytes held at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[str] = []
         self.dtypes: set[torch.dtype] = set()
         self.widened: list[str] = []
+        self.most_bytes = 0
+        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -49,7 +52,18 @@ class Seen(TorchDispatchMode):
                 self.waits.append(name)
         found = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and leaf.device.type != "cpu"]
         self.dtypes |= {tensor.dtype for tensor in found}
+        self._weigh(found)
         return out
+
+    def _weigh(self, tensors: list[Tensor]) -> None:
+        new = [tensor.untyped_storage() for tensor in tensors]
+        new = [storage for storage in new if storage._cdata not in self._alive and storage.nbytes() > 2**16]
+        if not new:
+            return
+        for storage in new:
+            self._alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self._alive = {at: held for at, held in self._alive.items() if not held[0].expired()}
+        self.most_bytes = max(self.most_bytes, sum(size for _, size in self._alive.values()))
 
 
 class Indexing(TorchFunctionMode):

@@ -56,6 +56,25 @@ def test_sums_stay_float32_where_cublas_may_add_in_float16(
     assert bool(seen.widened) != narrow_sums
 
 
+@needs_triton
+@pytest.mark.parametrize("rules", [{}, {"ignore_index": 0}], ids=str)
+def test_a_step_over_131072_rows_takes_less_than_a_gibibyte(
+    rules: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the smallest tiles, of which there are most; each dispatched call is slow here, so chunks are twice as large."""
+    from lightning_monocon.kernels.supcon import fused, launch
+
+    fake_kernels(monkeypatch, "gfx90a")
+    monkeypatch.setattr(launch, "_chunk", lambda pairs: 256)
+    rows, dim = 131072, 128
+    options = Options(precision="bf16x3", compare="ignore_index" in rules, **rules)
+    with fake_tensors() as seen:
+        x, labels = torch.empty(rows, dim, device="cuda"), torch.empty(rows, dtype=torch.long, device="cuda")
+        loss, residuals = fused.forward(x, labels, torch.empty((), device="cuda"), options)
+        fused.backward(loss, loss, residuals, options)
+    assert seen.most_bytes - (x.nbytes + labels.nbytes) < 2**30
+
+
 def test_nothing_asks_an_apple_gpu_for_float64() -> None:
     with fake_tensors() as seen:
         x, labels = torch.empty(300, 8, device="mps"), torch.empty(300, dtype=torch.long, device="mps")

@@ -38,6 +38,9 @@ INTERPRETER_TILES = Tiles(16, 16, 1, 1)
 
 CHUNK_BYTES = 64 << 20
 """Bytes of A that exist at a time in the backward pass, few enough for a large last-level cache."""
+SLOT_BYTES = 128 << 20
+"""Bytes of partial sums that exist at a time in the forward pass. More anchors than that take turns, and then both
+halves of the tiles are computed, so that memory stays O(N (D + block)): with tiles of 128 from 65 536 rows on."""
 HALF_SCALE = 4096.0
 """A is at most 2 and mostly tiny; a factor of 2^12 brings it into the normal range of float16."""
 FINISH_BLOCK = 128
@@ -142,19 +145,39 @@ def statistics(pairs: Pairs, mean_positive_cosine: Tensor | None = None, paired:
         mean_positive_cosine: ``(M,)`` float32, if the variant does not compare labels.
         paired: ``(M,)`` float32, 1 for anchors that count, with `mean_positive_cosine`.
     """
+    count = len(pairs.z)
+    found = Statistics(*(pairs.z.new_empty(count, dtype=torch.float32) for _ in range(3)))
+    together = _anchors_together(pairs)
+    for first in range(0, count, together):
+        own = slice(first, min(first + together, count))
+        part = pairs if together >= count else pairs.part(own, 0)
+        given = (None if whole is None else whole[own] for whole in (mean_positive_cosine, paired))
+        _statistics(part, Statistics(*(whole[own] for whole in found)), *given)
+    return found
+
+
+def _planes(variant: Variant) -> int:
+    return (1 if variant.bounded else 2) + (2 if variant.labels else 0)
+
+
+def _anchors_together(pairs: Pairs) -> int:
+    """Return the number of anchors whose slots are held at a time, a multiple of the tile."""
+    block = pairs.tiles.block
+    bytes_per_anchor = 4 * _planes(pairs.variant) * max(triton.cdiv(len(pairs.rows), block), 1)
+    return max(SLOT_BYTES // bytes_per_anchor // block, 1) * block
+
+
+def _statistics(pairs: Pairs, found: Statistics, cosine: Tensor | None, paired: Tensor | None) -> None:
+    """Write the statistics of some anchors, at least one."""
     count, variant = len(pairs.z), pairs.variant
     across = triton.cdiv(len(pairs.rows), pairs.tiles.block)
-    planes = (1 if variant.bounded else 2) + (2 if variant.labels else 0)
-    slots = pairs.z.new_empty((planes, across, count), dtype=torch.float32)
-    found = Statistics(*(slots.new_empty(count) for _ in range(3)))
-    if not count:
-        return found
+    slots = found.loss.new_empty((_planes(variant), across, count))
     kernel.denominators_kernel[(across, triton.cdiv(count, pairs.tiles.block))](
         slots_ptr=slots, SYMMETRIC=pairs.z is pairs.rows, **pairs.arguments()
     )
     kernel_rows.finish_kernel[(triton.cdiv(count, FINISH_BLOCK),)](
         slots_ptr=slots,
-        mean_positive_ptr=slots if mean_positive_cosine is None else mean_positive_cosine,
+        mean_positive_ptr=slots if cosine is None else cosine,
         paired_ptr=slots if paired is None else paired,
         temperature_ptr=pairs.temperature,
         loss_ptr=found.loss,
@@ -166,7 +189,6 @@ def statistics(pairs: Pairs, mean_positive_cosine: Tensor | None = None, paired:
         BOUNDED=variant.bounded,
         BLOCK=FINISH_BLOCK,
     )
-    return found
 
 
 class Weights(NamedTuple):
