@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from lightning_monocon.kernels.cross_supcon.kept import cross_supcon_kept, serves
 from lightning_monocon.kernels.cross_supcon.ops import cross_operator
 from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_reference
 from lightning_monocon.kernels.dispatch import Backend
@@ -27,7 +29,7 @@ def cross_supcon(
 
     `lightning_monocon.losses.CrossSupConLoss` documents the loss and validates its arguments; this function does not.
     float16 and bfloat16 embeddings are converted to float32. Inside the transforms of `torch.func`, in forward mode,
-    and for a few pairs on a CPU, the formula itself is evaluated, with its matrix of all pairs.
+    and for a few pairs with ignored rows on a CPU, the formula itself is evaluated, with its matrix of all pairs.
 
     Args:
         anchors: Embeddings of the anchors.
@@ -57,7 +59,10 @@ def cross_supcon(
     chosen = resolved(chosen, anchors, temperature)
     labels = anchor_labels.long(), contrast_labels.long()
     pairs = anchors.shape[0] * contrast.shape[0]
-    route, taken = find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs)
+    keeps = not torch.compiler.is_compiling() and serves(anchors, contrast, chosen)
+    route, taken = find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs, keeps=keeps)
+    if route == "kept":
+        return cross_supcon_kept(anchors, contrast, *labels, scale, chosen)
     if route == "formula":
         return cross_supcon_reference(anchors, contrast, *labels, scale, chosen)
     return cross_operator(anchors, contrast, *labels, scale, chosen, taken)

@@ -141,7 +141,8 @@ def cross_operator(
     names = options.normalize, options.singletons, options.ignore_index
     # a compiled program must not depend on the number of pairs
     keep = options.bounded and not torch.compiler.is_compiling()
-    keep = keep and len(anchors) * len(contrast) <= streamed.KEEP_UP_TO
+    pairs = 0 if not keep else len(anchors) * len(contrast)
+    keep = keep and pairs <= streamed.KEEP_UP_TO and pairs * temperature.element_size() <= options.keep_bytes
     ways = options.block_size, options.bounded, options.precision, backend, keep
     loss: Tensor = _forward(anchors, contrast, anchor_labels, contrast_labels, temperature, *names, *ways)[0]
     return loss

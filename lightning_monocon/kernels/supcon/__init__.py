@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import Backend, has_triton, measure
+from lightning_monocon.kernels.supcon.kept import serves, supcon_kept
 from lightning_monocon.kernels.supcon.ops import supcon_operator
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
@@ -49,13 +50,17 @@ def supcon(
     chosen = options or Options(block_size=block_size(embeddings.device))
     count = embeddings.shape[0] if chosen.gather is None else sum(chosen.gather.counts)
     chosen = resolved(chosen, embeddings, temperature, count)
-    route, taken = find_route("supcon", backend, embeddings, scale, gathered=chosen.gather is not None)
+    gathered = chosen.gather is not None
+    keeps = not torch.compiler.is_compiling() and serves(embeddings, chosen)
+    route, taken = find_route("supcon", backend, embeddings, scale, gathered=gathered, keeps=keeps)
     if route == "operator":
         return supcon_operator(embeddings, labels, scale, chosen, taken)
     if route == "ranks":
         from lightning_monocon.kernels.supcon.ranks import across_ranks
 
         return across_ranks(embeddings, labels, scale, chosen)
+    if route == "kept":
+        return supcon_kept(embeddings, labels, scale, chosen)
     return supcon_streamed(embeddings, labels, scale, chosen)
 
 

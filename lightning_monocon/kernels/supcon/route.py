@@ -4,6 +4,7 @@
 "operator"  one custom operator, which a compiler takes whole; it is told the implementation
 "kernels"   the Triton kernels, inside the operator
 "ranks"     the Triton kernels on the rows of all ranks, which communicate between forward and backward
+"kept"      plain torch on a CPU, which keeps its exponentials for the backward pass
 "streamed"  plain torch, one tile of pairs at a time
 "formula"   plain torch, with the matrix of all pairs
 """
@@ -18,7 +19,7 @@ from torch import Tensor
 from lightning_monocon.kernels.dispatch import Backend, in_transform, use_triton
 
 Loss = Literal["supcon", "cross_supcon"]
-Route = Literal["operator", "kernels", "ranks", "streamed", "formula"]
+Route = Literal["operator", "kernels", "ranks", "kept", "streamed", "formula"]
 
 # From counts of operations and launches: below, a step is a handful of launches either way. On an H200 the loss of one
 # set was then measured (benchmarks/results/2026-11-28-kernels_cuda.md): with the plain formula as its rival it is
@@ -41,6 +42,7 @@ def route(
     gathered: bool = False,
     transformed: bool = False,
     few_pairs: bool = False,
+    keeps: bool = False,
 ) -> Route:
     """Return the route of a call.
 
@@ -52,6 +54,7 @@ def route(
         gathered: Whether the contrast set is the rows of several ranks.
         transformed: Whether a transform of `torch.func` or forward mode runs the call.
         few_pairs: Whether the pairs are so few that the formula is the fastest.
+        keeps: Whether the exponentials may be kept.
     """
     if in_operator:
         return "kernels" if triton else "streamed"
@@ -59,13 +62,20 @@ def route(
         return "operator"
     if triton:
         return "ranks" if gathered else "operator"
+    if keeps and not transformed:
+        return "kept"
     if loss == "supcon":
         return "streamed"
     return "formula" if transformed or few_pairs else "operator"
 
 
 def find_route(
-    loss: Loss, backend: Backend, *tensors: Tensor, gathered: bool = False, pairs: int | None = None
+    loss: Loss,
+    backend: Backend,
+    *tensors: Tensor,
+    gathered: bool = False,
+    pairs: int | None = None,
+    keeps: bool = False,
 ) -> tuple[Route, Backend]:
     """Return the route of a call on these differentiable tensors, the embeddings first, and "triton" or "torch".
 
@@ -75,6 +85,7 @@ def find_route(
         *tensors: The differentiable inputs.
         gathered: Whether the contrast set is the rows of several ranks.
         pairs: Number of pairs; None if they do not matter.
+        keeps: Whether the exponentials may be kept.
 
     Raises:
         ValueError: If ``backend="triton"`` cannot serve the device or dtype of the embeddings.
@@ -91,6 +102,7 @@ def find_route(
         gathered=gathered,
         transformed=in_transform(*tensors),
         few_pairs=small and backend == "auto" and tensors[0].is_cpu,
+        keeps=keeps,
     )
     return found, "triton" if triton else "torch"
 
