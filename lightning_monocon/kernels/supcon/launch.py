@@ -10,6 +10,7 @@ import triton
 from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import architecture
+from lightning_monocon.kernels.monotone_linear.configurations import nearest
 from lightning_monocon.kernels.products import add_product_
 from lightning_monocon.kernels.supcon import kernel, kernel_rows
 
@@ -34,6 +35,7 @@ TILES = {
 }
 OTHER_TILES = {2: Tiles(64, 32, 4, 3), 4: Tiles(64, 16, 4, 3)}
 """Also used if D is not a multiple of the depth: numbers are then loaded one by one, and larger tiles spill."""
+TURING_TILES = Tiles(32, 16, 4, 2)
 INTERPRETER_TILES = Tiles(16, 16, 1, 1)
 
 CHUNK_BYTES = 64 << 20
@@ -47,8 +49,28 @@ FINISH_BLOCK = 128
 TILE_ROWS_TOGETHER = 8
 
 
+PRODUCTS = {
+    "sm_90": {},
+    "sm_80": {},
+    "gfx942": {},
+    # no TF32, and no product for Turing's tensor cores in Triton 3.7: its float16 tiles are multiplied as float32
+    "gfx90a": {"tf32": "ieee"},
+    "gfx1100": {"tf32": "ieee", "bf16x3": "ieee"},
+    "gfx1200": {"tf32": "ieee", "bf16x3": "ieee"},
+    "sm_75": {"tf32": "ieee", "bf16x3": "ieee"},
+}
+"""How float32 tiles multiply where an architecture lacks what was asked for; "ieee" is as accurate or more."""
+
+
+def product_for(architecture: str, precision: str) -> str:
+    """Return how float32 tiles multiply on an architecture."""
+    return PRODUCTS[nearest(architecture)].get(precision, precision)
+
+
 def tiles_for(architecture: str, number_bytes: int, dim: int) -> Tiles:
     """Return the tile sizes for rows of `dim` numbers."""
+    if nearest(architecture) == "sm_75":
+        return TURING_TILES
     found = TILES.get(architecture, OTHER_TILES)[number_bytes]
     if dim % found.depth:
         return OTHER_TILES[number_bytes]._replace(num_stages=found.num_stages)
@@ -121,7 +143,7 @@ class Pairs(NamedTuple):
             "BLOCK_N": tiles.block,
             "BLOCK_D": tiles.depth,
             "EVEN_D": self.z.shape[1] % tiles.depth == 0,
-            "PRECISION": self.variant.precision,
+            "PRECISION": product_for(architecture(self.z.device), self.variant.precision),
             "num_warps": tiles.num_warps,
             "num_stages": tiles.num_stages,
         }

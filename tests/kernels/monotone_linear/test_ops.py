@@ -226,7 +226,7 @@ def test_unknown_precision_is_named() -> None:
 
 def test_unlisted_architectures_borrow_a_row() -> None:
     assert configuration("sm_120", "bf16") == TABLE["sm_80"]["bf16"]
-    assert configuration("gfx950", "tf32") == TABLE["gfx942"]["tf32"]
+    assert configuration("gfx950", "tf32") == TABLE["gfx90a"]["ieee"]
 
 
 def test_auto_precision_follows_torch() -> None:
