@@ -59,7 +59,7 @@ def cross_supcon(
     chosen = resolved(chosen, anchors, temperature)
     labels = anchor_labels.long(), contrast_labels.long()
     pairs = anchors.shape[0] * contrast.shape[0]
-    keeps = not torch.compiler.is_compiling() and serves(anchors, contrast, chosen)
+    keeps = not torch.compiler.is_compiling() and serves(anchors, contrast, labels, chosen)
     route, taken = find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs, keeps=keeps)
     if route == "kept":
         return cross_supcon_kept(anchors, contrast, *labels, scale, chosen)

@@ -28,10 +28,10 @@ from lightning_monocon.kernels.supcon.kept import (
 from lightning_monocon.kernels.supcon.options import Options
 
 
-def serves(anchors: Tensor, contrast: Tensor, options: Options) -> bool:
+def serves(anchors: Tensor, contrast: Tensor, labels: tuple[Tensor, Tensor], options: Options) -> bool:
     """Return whether a call fits: on a CPU, without ignored rows, and few enough pairs to keep."""
     pairs = anchors.shape[0] * contrast.shape[0]
-    return pairs > 0 and fits(pairs, options, anchors, contrast)
+    return pairs > 0 and fits(pairs, options, anchors, contrast, *labels)
 
 
 def cross_supcon_kept(

@@ -113,7 +113,7 @@ TABLE: dict[str, dict[Mode, Configuration]] = {
 TABLE["gfx90a"] = TABLE["gfx942"] | {"tf32": TABLE["gfx942"]["ieee"]}
 _SCALAR = dict.fromkeys(FLOAT32_MODES, _whole(_IEEE._replace(stages=2)))
 for _radeon in ("gfx1100", "gfx1200"):  # matrix units for 16-bit numbers only, and half as many threads a warp
-    _wide = {mode: _whole(Launch(mode, (64, 64, 64), 8, 2)) for mode in SIXTEEN_BIT}
+    _wide = {mode: _whole(Launch(cast("Mode", mode), (64, 64, 64), 8, 2)) for mode in SIXTEEN_BIT}
     TABLE[_radeon] = cast("dict[Mode, Configuration]", _SCALAR | _wide)
 # Triton 3.7 compiles no product for the tensor cores of Turing, and rounded operands spill thousands of registers
 TABLE["sm_75"] = cast("dict[Mode, Configuration]", _SCALAR | dict.fromkeys(SIXTEEN_BIT, _SCALAR["ieee"]))

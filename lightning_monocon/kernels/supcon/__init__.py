@@ -51,7 +51,7 @@ def supcon(
     count = embeddings.shape[0] if chosen.gather is None else sum(chosen.gather.counts)
     chosen = resolved(chosen, embeddings, temperature, count)
     gathered = chosen.gather is not None
-    keeps = not torch.compiler.is_compiling() and serves(embeddings, chosen)
+    keeps = not torch.compiler.is_compiling() and serves(embeddings, labels, chosen)
     route, taken = find_route("supcon", backend, embeddings, scale, gathered=gathered, keeps=keeps)
     if route == "operator":
         return supcon_operator(embeddings, labels, scale, chosen, taken)

@@ -33,20 +33,21 @@ Piece = tuple[slice, slice]
 """Rows and columns of a tile; the same slice on the diagonal, else the tile stands for its transpose too."""
 
 
-def serves(embeddings: Tensor, options: Options) -> bool:
+def serves(embeddings: Tensor, labels: Tensor, options: Options) -> bool:
     """Return whether a call fits: on a CPU, one rank, no ignored rows, and few enough pairs to keep."""
     count, height = embeddings.shape[0], tile_shape(options)[0]
-    return count > 1 and fits(count * (count + height) // 2, options, embeddings)
+    return count > 1 and fits(count * (count + height) // 2, options, embeddings, labels)
 
 
-def fits(pairs: int, options: Options, *embeddings: Tensor) -> bool:
-    """Return whether a loss of plain CPU tensors has one exponential a pair, takes part whole, and may keep them."""
-    for rows in embeddings:
-        if not rows.is_cpu or type(rows) not in (Tensor, torch.nn.Parameter):
+def fits(pairs: int, options: Options, *inputs: Tensor) -> bool:
+    """Return whether a loss of plain CPU tensors, the embeddings first, may keep its exponentials, one a pair."""
+    for tensor in inputs:
+        wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        if wrapped or not tensor.is_cpu or type(tensor) not in (Tensor, torch.nn.Parameter):
             return False
     if not options.bounded or options.gather or options.ignore_index is not None or torch._C._get_tracing_state():
         return False
-    return pairs * (8 if embeddings[0].dtype == torch.float64 else 4) <= options.keep_bytes
+    return pairs * (8 if inputs[0].dtype == torch.float64 else 4) <= options.keep_bytes
 
 
 def supcon_kept(embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> Tensor:

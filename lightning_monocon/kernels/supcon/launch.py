@@ -35,7 +35,9 @@ TILES = {
 }
 OTHER_TILES = {2: Tiles(64, 32, 4, 3), 4: Tiles(64, 16, 4, 3)}
 """Also used if D is not a multiple of the depth: numbers are then loaded one by one, and larger tiles spill."""
-TURING_TILES = Tiles(32, 16, 4, 2)
+SMALL_TILES = Tiles(32, 16, 4, 2)
+SCALAR_UNITS_FROM = {"sm_75": 2, "gfx1100": 4, "gfx1200": 4}
+"""Bytes per number from which no matrix unit multiplies on an architecture: larger tiles spill."""
 INTERPRETER_TILES = Tiles(16, 16, 1, 1)
 
 CHUNK_BYTES = 64 << 20
@@ -69,8 +71,8 @@ def product_for(architecture: str, precision: str) -> str:
 
 def tiles_for(architecture: str, number_bytes: int, dim: int) -> Tiles:
     """Return the tile sizes for rows of `dim` numbers."""
-    if nearest(architecture) == "sm_75":
-        return TURING_TILES
+    if number_bytes >= SCALAR_UNITS_FROM.get(nearest(architecture), 8):
+        return SMALL_TILES
     found = TILES.get(architecture, OTHER_TILES)[number_bytes]
     if dim % found.depth:
         return OTHER_TILES[number_bytes]._replace(num_stages=found.num_stages)

@@ -110,15 +110,23 @@ def test_singletons_can_be_refused() -> None:
 
 
 def test_it_serves_what_fits_the_budget() -> None:
+    labels = torch.zeros(1, dtype=torch.long)
     options = Options(bounded=True, keep_bytes=4 * 1000 * (1000 + 256) // 2)
-    assert kept.serves(torch.empty(1000, 4), options)
-    assert not kept.serves(torch.empty(1001, 4), options)
-    assert not kept.serves(torch.empty(1000, 4, dtype=torch.float64), options)
-    assert not kept.serves(torch.empty(1000, 4, device="meta"), options)
+    assert kept.serves(torch.empty(1000, 4), labels, options)
+    assert not kept.serves(torch.empty(1001, 4), labels, options)
+    assert not kept.serves(torch.empty(1000, 4, dtype=torch.float64), labels, options)
+    assert not kept.serves(torch.empty(1000, 4, device="meta"), labels, options)
     for other in (Options(), Options(bounded=True, ignore_index=3), Options(bounded=True, keep_bytes=0)):
-        assert not kept.serves(torch.empty(9, 4), other)
-    assert kept.serves(torch.empty(5600, 4), Options(bounded=True))
-    assert not kept.serves(torch.empty(5700, 4), Options(bounded=True)), "64 MiB by default"
+        assert not kept.serves(torch.empty(9, 4), labels, other)
+    assert kept.serves(torch.empty(5600, 4), labels, Options(bounded=True))
+    assert not kept.serves(torch.empty(5700, 4), labels, Options(bounded=True)), "64 MiB by default"
+
+
+def test_labels_may_be_mapped_alone() -> None:
+    embeddings, labels = batch(37, 6, 4)
+    many = torch.stack([labels, labels.flip(0)])
+    mapped = torch.func.vmap(lambda each: one_set(embeddings.detach(), each))(many)
+    assert_close(mapped, torch.stack([one_set(embeddings.detach(), each) for each in many]))
 
 
 @pytest.mark.parametrize(("budget", "expected"), [(64 << 20, ["kept"]), (1000, [])])
