@@ -37,8 +37,7 @@ def cross_supcon(
         anchor_labels: Integer labels of the anchors, ``(M,)``.
         contrast_labels: Integer labels of the contrast set, ``(N,)``.
         temperature: T > 0; a 0-d tensor receives a gradient.
-        options: The options of the loss; None for the defaults of `CrossSupConLoss`. `shapes.resolved` decides
-            the rest, and `Options.gather` does not apply to two sets.
+        options: As in `kernels.supcon.supcon`, with the defaults of `CrossSupConLoss` and without `Options.gather`.
         backend: The implementation; "auto" takes the faster one.
 
     Returns:
@@ -55,8 +54,7 @@ def cross_supcon(
         tensor(0.3133)
     """
     scale = as_scale(temperature, anchors)
-    chosen = options or Options(block_size=block_size(anchors.device))
-    chosen = resolved(chosen, anchors, temperature)
+    chosen = resolved(options or Options(block_size=block_size(anchors.device)), anchors, temperature)
     labels = anchor_labels.long(), contrast_labels.long()
     pairs = anchors.shape[0] * contrast.shape[0]
     keeps = not torch.compiler.is_compiling() and serves(anchors, contrast, labels, chosen)

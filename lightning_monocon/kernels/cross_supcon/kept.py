@@ -9,7 +9,7 @@ does the same for one set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,8 +39,7 @@ def cross_supcon_kept(
     options: Options,
 ) -> Tensor:  # fmt: skip
     """Return the loss, differentiable once by reverse mode; the arguments are those of `cross_supcon_reference`."""
-    loss: Tensor = _kept(anchors, contrast, anchor_labels, contrast_labels, temperature, options)
-    return loss
+    return _kept(anchors, contrast, anchor_labels, contrast_labels, temperature, options)
 
 
 ONE_TILE = 2**16
@@ -93,7 +92,7 @@ class _Kept(torch.autograd.Function):
         return by_anchors, by_contrast, None, None, by_temperature, None
 
 
-_kept: Callable[..., Any] = _Kept.apply
+_kept: Callable[..., Tensor] = _Kept.apply
 
 
 def _pulls(z: Tensor, c: Tensor, labels: tuple[Tensor, Tensor], options: Options) -> Pulls:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +87,7 @@ class _Refuse(torch.autograd.Function):
         return gradient.view_as(gradient)
 
     @staticmethod
-    def backward(ctx: Context, *_: Tensor) -> Any:  # noqa: ANN401
+    def backward(ctx: Context, *_: Tensor) -> None:
         raise RuntimeError(NO_SECOND_DERIVATIVE)
 
 

@@ -187,9 +187,8 @@ def _planes(variant: Variant) -> int:
 def _anchors_together(pairs: Pairs) -> int:
     """Return the number of anchors whose slots are held at a time, a multiple of the tile."""
     block = pairs.tiles.block
-    bytes_per_anchor = 4 * _planes(pairs.variant) * max(triton.cdiv(len(pairs.rows), block), 1)
-    together: int = SLOT_BYTES // bytes_per_anchor // block
-    return max(together, 1) * block
+    across = max(-(-len(pairs.rows) // block), 1)
+    return max(SLOT_BYTES // (4 * _planes(pairs.variant) * across) // block, 1) * block
 
 
 def _statistics(pairs: Pairs, found: Statistics, cosine: Tensor | None, paired: Tensor | None) -> None:
