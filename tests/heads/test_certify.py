@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from helpers.head_cases import ACTIVATIONS, features, head
@@ -57,6 +60,13 @@ def test_no_features_within_reach_change_an_answer_that_is_proved(kind: type[Mon
         now, own = (neighbours(embedded, rows, 5).indices for rows in (moved, network(query.double())))
         assert (now[:, 0] == own[:, 0])[found.nearest].all()
         assert (majority_vote(labels[now]) == majority_vote(labels[own]))[found.label].all()
+
+
+def test_the_page_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (root / "docs" / "certificates.md").read_text(), re.DOTALL)
+    exec(block, {})
+    counts = [int(count) for count in re.findall(r"(\d+) of 9", capsys.readouterr().out)]
+    assert len(counts) == 2 and min(counts) > 0
 
 
 def test_what_is_refused() -> None:
