@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
     from lightning_monocon import callbacks, data, encoders, export, functional, landscape, metrics, scorecard
     from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
-    from lightning_monocon.losses import CrossSupConLoss, NestedSupConLoss, SupConLoss
+    from lightning_monocon.losses import CompatibilityLoss, CrossSupConLoss, NestedSupConLoss, SupConLoss
     from lightning_monocon.module import MonoCon
 
     __version__: str
 
 __all__ = [
+    "CompatibilityLoss",
     "CrossSupConLoss",
     "LinearHead",
     "MLPHead",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CompatibilityLoss": "lightning_monocon.losses",
     "CrossSupConLoss": "lightning_monocon.losses",
     "LinearHead": "lightning_monocon.heads",
     "MLPHead": "lightning_monocon.heads",

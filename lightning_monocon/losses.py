@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from lightning_monocon.distributed import RowGather, is_distributed
 from lightning_monocon.kernels.cross_supcon import cross_supcon
@@ -23,7 +24,7 @@ from lightning_monocon.kernels.supcon.checks import (
 from lightning_monocon.kernels.supcon.options import KEEP_BYTES, Options, Singletons
 from lightning_monocon.kernels.supcon.shapes import block_size as block_size_for
 
-__all__ = ["CrossSupConLoss", "NestedSupConLoss", "SupConLoss"]
+__all__ = ["CompatibilityLoss", "CrossSupConLoss", "NestedSupConLoss", "SupConLoss"]
 
 SMALLEST_PREFIX = 4
 """Smallest default prefix: in fewer dimensions a cosine has too few directions to separate classes."""
@@ -217,6 +218,63 @@ class CrossSupConLoss(_ContrastiveLoss):
             check_values(contrast, self.normalize, "contrast")
         options, labels = self._options(anchors.device), (anchor_labels, contrast_labels)
         return cross_supcon(anchors, contrast, *labels, self.temperature, options=options, backend=self.backend)
+
+
+class CompatibilityLoss(nn.Module):
+    r"""Compute how badly the first k numbers of new embeddings serve in the space of an old model, with rows ``o``.
+
+    .. math::
+        L = w_1 \Big(1 - \frac1N \sum_i \cos(e_{i,1:k}, o_i)\Big) + w_2\, L_{\mathrm{CrossSupCon}}(e_{1:k}, o)
+
+    The first term matches each row with its old self, as in Zhou et al. 2023 (BT2, arXiv 2211.03989). The second asks
+    that a new query finds the old rows of its label. That is the influence loss of Shen et al. 2020 (BCT, arXiv
+    2003.11942), which BT2 takes too: cross-entropy of the new embedding under an old classifier, in which the old rows
+    of the batch here stand for the classifier's weights, since pairs and rare labels have no class means. BT2's third
+    term, the likeness to a new model that was trained freely before, is left out.
+
+    As input to ``forward`` the loss accepts ``embeddings`` ``(N, D)``, ``old`` ``(N, k)`` with k <= D, and integer
+    ``labels`` ``(N,)``; as output it returns a 0-d loss. Every rank takes its own batch.
+
+    Args:
+        match: :math:`w_1`, not negative.
+        influence: :math:`w_2`, not negative.
+        temperature: T > 0 of the second term.
+
+    Raises:
+        ValueError: If a weight is negative, k > D, rows do not fit, or `CrossSupConLoss` raises one.
+
+    Example:
+        >>> new, old, labels = torch.eye(2, 3), torch.eye(2), torch.tensor([4, 7])
+        >>> CompatibilityLoss(match=1.0, influence=0.0)(new, old, labels)
+        tensor(0.)
+        >>> CompatibilityLoss(match=0.0, influence=1.0, temperature=1.0)(new, old, labels)
+        tensor(0.3133)
+    """
+
+    def __init__(self, match: float = 5.0, influence: float = 1.0, temperature: float = 0.1) -> None:
+        super().__init__()
+        for name, weight in (("match", match), ("influence", influence)):
+            if not weight >= 0:
+                raise ValueError(f"`{name}` must not be negative, got {weight}. Leave the term out with 0.")
+        self.match, self.influence = match, influence
+        self.cross = CrossSupConLoss(temperature)
+
+    def forward(self, embeddings: Tensor, old: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of ``(N, D)`` embeddings beside the ``(N, k)`` old rows of the same inputs, 0-d."""
+        width = old.shape[1]
+        if embeddings.ndim != 2 or len(embeddings) != len(old) or width > embeddings.shape[1]:
+            raise ValueError(
+                f"`old` must have a row for each embedding and no more numbers; got {tuple(old.shape)} beside "
+                f"{tuple(embeddings.shape)}. Take `out_features` of at least {width}."
+            )
+        new = embeddings[:, :width].to(torch.promote_types(embeddings.dtype, torch.float32))
+        old = old.to(new.dtype)
+        loss = self.match * (1 - cosine_similarity(new, old).mean())
+        return loss + self.influence * self.cross(new, old, labels, labels) if self.influence else loss
+
+    def extra_repr(self) -> str:
+        """Return the weights, as `repr` shows them."""
+        return f"match={self.match}, influence={self.influence}"
 
 
 class NestedSupConLoss(nn.Module):

@@ -7,7 +7,7 @@ Source: arXiv 2509.22931 and the settings of its author's published code. The sc
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, cast
 
 import torch
@@ -19,6 +19,7 @@ from typing_extensions import Self
 
 from lightning_monocon.encoders import EncoderSpec, build_encoder, encoder_spec, feature_dim
 from lightning_monocon.encoders.wrapped import named_as, unwrapped
+from lightning_monocon.heads import CompatibleHead
 from lightning_monocon.heads.arms import (
     Arm,
     HeadOptions,
@@ -28,7 +29,8 @@ from lightning_monocon.heads.arms import (
     head_spec,
     own_head_spec,
 )
-from lightning_monocon.losses import NestedSupConLoss, SupConLoss
+from lightning_monocon.inference.old_space import Old, OldSpace
+from lightning_monocon.losses import CompatibilityLoss, NestedSupConLoss, SupConLoss
 from lightning_monocon.runs.checkpoints import PlainCheckpointIO, read_checkpoint
 from lightning_monocon.training.batches import (
     PositivesWatch,
@@ -82,9 +84,15 @@ class MonoCon(TwoPhaseModule):
             is live (as the reference does); ``"freeze"`` puts it in eval mode.
         chunk_size: Samples that are embedded at a time in training, for batches larger than memory; loss and gradient
             are those of the whole batch (`lightning_monocon.training.chunks`). ``None`` embeds the batch at once.
+        compatible_with: The model whose vectors are stored already: a folder that `monocon export` wrote, or a module
+            with ``out_features`` k. The first k numbers of an embedding are then trained to live in that space, so
+            that new queries search the old gallery (`CompatibleHead`, `CompatibilityLoss`; docs/upgrade.md). The old
+            model embeds every batch of training, frozen and in eval mode, and takes the same inputs.
+        compatible_weights: Weights of the two terms of `CompatibilityLoss`, added to ``loss``.
 
     Raises:
-        ValueError: If a name is unknown, a rate is negative, or the width of the encoder's output is not known.
+        ValueError: If a name is unknown, a rate is negative, the width of the encoder's output is not known,
+            ``compatible_with`` cannot be loaded, or its space is wider than the embedding.
     """
 
     def __init__(
@@ -106,6 +114,8 @@ class MonoCon(TwoPhaseModule):
         decay_head: bool = True,
         bn_while_frozen: Literal["update", "freeze"] = "update",
         chunk_size: int | None = None,
+        compatible_with: Old | None = None,
+        compatible_weights: tuple[float, float] = (5.0, 1.0),
     ) -> None:
         rates = (lr_encoder, lr_head, lr_warmup)
         schedule = Schedule(*rates, warmup_epochs, weight_decay, decay_head, bn_while_frozen).checked()
@@ -130,6 +140,22 @@ class MonoCon(TwoPhaseModule):
             "schedule": schedule._asdict(),
             **({} if chunk_size is None else {"chunk_size": chunk_size}),
         }
+        self.old: OldSpace | None = None
+        if compatible_with is not None:
+            self._live_beside(OldSpace.of(compatible_with), out_features, compatible_weights)
+
+    def _live_beside(self, old: OldSpace, out_features: int | None, weights: Sequence[float]) -> None:
+        """Make the first numbers of the embedding compatible with an old space."""
+        width = self.head_spec.get("out_features") or getattr(unwrapped(self.head), "out_features", out_features)
+        if not isinstance(width, int) or width < old.dimension:
+            raise ValueError(
+                f"`out_features` must be at least {old.dimension}, the width of the vectors that `compatible_with` "
+                f"stores; got {width}. Take some more: the numbers beyond hold what the old space has no room for."
+            )
+        self.old = old
+        self.head = CompatibleHead(self.head, width)
+        self.compatibility = CompatibilityLoss(*weights)
+        self.description["compatible_with"] = {**old.describe(), "width": width, "weights": list(weights)}
 
     def setup(self, stage: str) -> None:
         """Read checkpoints as plain values from local files only; check trainer, schedule and `chunk_size`.
@@ -144,11 +170,18 @@ class MonoCon(TwoPhaseModule):
         if type(strategy.checkpoint_io) is TorchCheckpointIO:
             strategy.checkpoint_io = PlainCheckpointIO()
         super().setup(stage)
+        if stage == "fit" and self.old is not None and isinstance(strategy, ModelParallelStrategy):
+            raise RuntimeError(
+                "`compatible_with` was not tested with ModelParallelStrategy, which cannot shard a rotation. Use "
+                "strategy='ddp'."
+            )
         if stage == "fit" and self.chunk_size is not None:
             check_chunked_training(self.trainer, [self.encoder, self.head])
 
     def on_fit_start(self) -> None:
-        """Log the description as hyper-parameters, with that of the data module if it has one."""
+        """Log the description as hyper-parameters, with that of the data module if it has one; move the old model."""
+        if self.old is not None:
+            self.old.to(self.device)
         data = getattr(getattr(self.trainer, "datamodule", None), "description", None)
         for logger in self.loggers:
             logger.log_hyperparams(self.description | ({"data": data} if data else {}))
@@ -188,6 +221,10 @@ class MonoCon(TwoPhaseModule):
             embeddings = self._embed_for_loss(inputs, len(labels))
         check_rows(embeddings, labels)
         loss: Tensor = self.loss(embeddings, labels)
+        if self.old is not None:
+            distance = self.compatibility(embeddings, self.old(inputs), labels)
+            self.log("train/compatibility", distance, on_step=False, on_epoch=True, batch_size=len(labels))
+            loss = loss + distance
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
@@ -223,11 +260,17 @@ class MonoCon(TwoPhaseModule):
         checkpoint["monocon"].update(self.description)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the phase, and refuse the checkpoint of another head.
+        """Restore the phase, and refuse the checkpoint of another head or old space.
 
         Raises:
-            ValueError: If the checkpoint's head is not this model's.
+            ValueError: If the checkpoint's head, or what it is compatible with, is not this model's.
         """
+        found, ours = (each.get("compatible_with") for each in (checkpoint.get("monocon", {}), self.description))
+        if found != ours:
+            raise ValueError(
+                f"`ckpt_path` must be a checkpoint of the same `compatible_with`, {ours}; got one of {found}. Give the "
+                "export and the weights that it was trained with, or another checkpoint."
+            )
         stored = checkpoint.get("monocon", {}).get("head")
         # an earlier version wrote the name of the wrapper for a compiled head of the user's own
         wrapped = own_head_spec(self.head) if self.head_spec.keys() == {"arm"} else self.head_spec
@@ -260,6 +303,7 @@ class MonoCon(TwoPhaseModule):
         encoder: nn.Module | None = None,
         head: nn.Module | None = None,
         loss: nn.Module | None = None,
+        compatible_with: Old | None = None,
     ) -> Self:
         """Return the trained model, in eval mode; nothing is downloaded and nothing in the file is imported.
 
@@ -269,6 +313,7 @@ class MonoCon(TwoPhaseModule):
             encoder: The encoder, if it is not one of `lightning_monocon.encoders.REGISTRY`.
             head: The head, if it was a module of your own.
             loss: The loss, if it was a module of your own; it is not needed to embed.
+            compatible_with: The old model, if there was one; it is not needed to embed.
 
         Raises:
             ValueError: If the file is not a checkpoint of this package, or a module that it cannot name is missing.
@@ -289,6 +334,10 @@ class MonoCon(TwoPhaseModule):
             loss=loss,
             **(stored["loss"] or {}),
         )
+        if (beside := stored.get("compatible_with")) is not None:
+            described = OldSpace(beside["dimension"], beside["model"])
+            old = described if compatible_with is None else OldSpace.of(compatible_with)
+            model._live_beside(old, beside["width"], beside["weights"])
 
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])

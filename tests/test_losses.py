@@ -14,7 +14,7 @@ from oracles.supcon import supcon as oracle
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from lightning_monocon.losses import CrossSupConLoss, NestedSupConLoss, SupConLoss, nested_dims
+from lightning_monocon.losses import CompatibilityLoss, CrossSupConLoss, NestedSupConLoss, SupConLoss, nested_dims
 
 
 def batch(rows: int = 48, dim: int = 16, classes: int = 5) -> tuple[Tensor, Tensor]:
@@ -317,3 +317,52 @@ def test_what_a_batch_breaks_is_named() -> None:
         NestedSupConLoss(dims=[4, 32])(embeddings, labels)
     with pytest.raises(ValueError, match=r"`embeddings` must be \(N, D\) with D at least 1; got shape \(40,\)"):
         NestedSupConLoss()(embeddings[:, 0], labels)
+
+
+def beside(rows: int = 24, width: int = 5) -> tuple[Tensor, Tensor, Tensor]:
+    """Return embeddings of 8 numbers, old rows of ``width``, and labels."""
+    embeddings, labels = batch(rows, 8, 4)
+    return embeddings.double(), batch(rows, width + 8)[0][:, :width].double(), labels
+
+
+@pytest.mark.parametrize(("match", "influence"), [(5.0, 1.0), (0.0, 2.0), (3.0, 0.0)])
+def test_compatibility_is_its_two_terms_with_their_gradient(match: float, influence: float) -> None:
+    embeddings, old, labels = beside()
+    one, other = embeddings.clone().requires_grad_(), embeddings.clone().requires_grad_()
+    ours = CompatibilityLoss(match, influence, temperature=0.2)(one, old, labels)
+    unit = [part / part.norm(dim=1, keepdim=True) for part in (other[:, :5], old)]
+    theirs = match * (1 - (unit[0] * unit[1]).sum() / 24)
+    theirs = theirs + influence * cross_oracle(other[:, :5], old, (labels, labels), 0.2)
+    assert_close(ours, theirs)
+    mine, truth = (torch.autograd.grad(loss, part)[0] for loss, part in ((ours, one), (theirs, other)))
+    assert_close(mine, truth)
+    assert not mine[:, 5:].any(), "the additional numbers are free"
+
+
+def test_rows_that_live_in_the_old_space_are_at_no_distance() -> None:
+    embeddings, old, labels = beside()
+    embeddings[:, :5] = 3 * old
+    assert_close(CompatibilityLoss(5.0, 0.0)(embeddings, old, labels), torch.zeros((), dtype=torch.float64))
+    assert CompatibilityLoss(5.0, 0.0)(-embeddings, old, labels).item() == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "sentence"),
+    [
+        (
+            torch.ones(24, 9),
+            r"`old` must have a row .* got \(24, 9\) beside \(24, 8\). Take `out_features` of at least 9",
+        ),
+        (torch.ones(23, 5), r"`old` must have a row .* got \(23, 5\) beside \(24, 8\)"),
+    ],
+    ids=["wider", "fewer rows"],
+)
+def test_old_rows_that_do_not_fit_are_refused(old: Tensor, sentence: str) -> None:
+    embeddings, _, labels = beside()
+    with pytest.raises(ValueError, match=sentence):
+        CompatibilityLoss()(embeddings, old, labels)
+
+
+def test_a_negative_weight_is_refused() -> None:
+    with pytest.raises(ValueError, match="`match` must not be negative, got -1"):
+        CompatibilityLoss(-1.0)

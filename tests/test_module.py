@@ -166,3 +166,101 @@ def test_the_module_nests_its_default_loss_and_says_so_in_the_checkpoint() -> No
     assert module.description["loss"] == {"temperature": 0.3, "nested": True}
     with pytest.raises(ValueError, match=r"`nested` must be False where `loss` is given: .* instead of SupConLoss"):
         MonoCon(SmallCNN(1, (4, 8)), "linear", out_features=8, nested=True, loss=SupConLoss())
+
+
+class Old(nn.Linear):
+    """A model whose vectors are stored: three of the six inputs, turned."""
+
+    def __init__(self, width: int = 3, seed: int = 5) -> None:
+        super().__init__(6, width, bias=False)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            nn.init.orthogonal_(self.weight)
+
+
+def beside(old: nn.Module, **options: Any) -> MonoCon:
+    torch.manual_seed(0)
+    rates = {"warmup_epochs": 1, "lr_warmup": 1e-2, "lr_encoder": 1e-2, "lr_head": 1e-2}
+    return MonoCon(nn.Linear(6, 8), "mlp", compatible_with=old, **rates, **options)
+
+
+def likeness(module: MonoCon, old: nn.Module, width: int = 3) -> float:
+    inputs = torch.cat([part for part, _ in loader()])
+    with torch.no_grad():
+        return float(nn.functional.cosine_similarity(module.eval()(inputs)[:, :width], old(inputs)).mean())
+
+
+def test_the_first_numbers_learn_to_live_in_the_old_space() -> None:
+    old = Old()
+    module = beside(old)
+    before, weight = likeness(module, old), old.weight.clone()
+    fitted = trainer(max_epochs=30)
+    fitted.fit(module.train(), loader())
+    assert before < 0.5 < 0.85 < likeness(module, old)
+    torch.testing.assert_close(old.weight, weight, rtol=0, atol=0)
+    assert fitted.callback_metrics["train/compatibility"] < fitted.callback_metrics["train/loss"]
+
+
+def test_a_run_beside_an_old_model_resumes_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    whole = beside(Old())
+    trainer(max_epochs=4).fit(whole, loader())
+    half, path = trainer(max_epochs=4, max_steps=4), tmp_path / "half.ckpt"
+    half.fit(beside(Old()), loader())
+    half.save_checkpoint(path)
+    resumed = beside(Old())
+    trainer(max_epochs=4).fit(resumed, loader(), ckpt_path=str(path))
+    torch.testing.assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)
+
+
+def test_a_checkpoint_embeds_without_the_old_model_and_resumes_only_beside_it(tmp_path: Path) -> None:
+    module, path = beside(Old()), tmp_path / "model.ckpt"
+    fitted = trainer(max_epochs=2)
+    fitted.fit(module, loader())
+    fitted.save_checkpoint(path)
+    loaded = MonoCon.load_from_checkpoint(path, encoder=nn.Linear(6, 8))
+    x = torch.randn(4, 6)
+    torch.testing.assert_close(loaded(x), module.eval()(x), rtol=0, atol=0)
+    assert not any("old" in name for name in loaded.state_dict()), "the old model's weights are not saved again"
+    with pytest.raises(ValueError, match="`compatible_with` must be given to train on"):
+        trainer().fit(loaded.train(), loader())
+    with pytest.raises(ValueError, match="`ckpt_path` must be a checkpoint of the same `compatible_with`"):
+        trainer(max_epochs=4).fit(beside(Old(seed=6)), loader(), ckpt_path=str(path))
+    with pytest.raises(ValueError, match=r"same `compatible_with`, None; got one of \{'dimension': 3"):
+        trainer(max_epochs=4).fit(MonoCon(nn.Linear(6, 8), "mlp", warmup_epochs=1), loader(), ckpt_path=str(path))
+    MonoCon.load_from_checkpoint(path, encoder=nn.Linear(6, 8), compatible_with=Old()).old(x)
+
+
+def test_chunks_give_the_gradient_of_the_whole_batch_beside_an_old_model() -> None:
+    batch, grads = next(iter(loader())), []
+    for size in (None, 5):
+        module = beside(Old(), chunk_size=size)
+        module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer
+        module.training_step(batch, 1).backward()
+        grads.append(module.head.generator.grad)
+    torch.testing.assert_close(*grads)
+
+
+def test_without_an_old_model_nothing_is_drawn_and_nothing_is_saved() -> None:
+    torch.manual_seed(0)
+    module = MonoCon(nn.Linear(6, 8), "mlp", compatible_with=None)
+    after = torch.rand(3)
+    torch.manual_seed(0)
+    nn.Linear(6, 8), MLPHead(8)
+    torch.testing.assert_close(after, torch.rand(3), rtol=0, atol=0)
+    assert module.description.keys() == {"encoder", "head", "loss", "schedule"}
+    assert isinstance(module.head, MLPHead)
+
+
+@pytest.mark.parametrize(
+    ("width", "options", "sentence"),
+    [
+        (9, {}, "`out_features` must be at least 9, the width of the vectors that `compatible_with` stores; got 8"),
+        (3, {"out_features": 2}, "`out_features` must be at least 3, .* got 2"),
+        (3, {"compatible_weights": (5.0, -1.0)}, "`influence` must not be negative, got -1.0"),
+    ],
+)
+def test_an_old_space_that_does_not_fit_is_refused(width: int, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        beside(nn.Linear(6, width), **options)
+    with pytest.raises(ValueError, match=r"`compatible_with` must be a whole export; it is not: .* nowhere has no"):
+        MonoCon(nn.Linear(6, 8), compatible_with="nowhere")

@@ -27,6 +27,7 @@ _HOMES = {
     "shrink": "lightning_monocon.cli.shrink",
     "load": "lightning_monocon.cli.load",
     "export": "lightning_monocon.cli.export",
+    "upgrade": "lightning_monocon.cli.upgrade",
     "landscape": "lightning_monocon.cli.landscape",
     "tune": "lightning_monocon.cli.tune",
 }
@@ -49,6 +50,8 @@ usage: monocon COMMAND [OPTIONS]
                  monocon load OUT --into sqlite:///vectors.db
   export       write a model of small vectors that needs nothing of this package
                  monocon export --ckpt CKPT --config digits --out OUT
+  upgrade      say whether a new model needs its gallery embedded again
+                 monocon upgrade --old old.npz --new new.npz
   landscape    merge the semantic landscapes of runs, and fit laws
                  monocon landscape runs/a runs/b --out OUT
   tune         time the GPU kernels on this machine, so that "auto" follows

@@ -64,20 +64,29 @@ def score(options: Namespace) -> str:
         check_folder("--out", Path(options.out))  # before the files are read and scored
     from dataclasses import replace
 
+    from lightning_monocon.scorecard.graph_index import check_libraries
     from lightning_monocon.scorecard.origin import origin_of
     from lightning_monocon.scorecard.render.figures import draw
     from lightning_monocon.scorecard.runs import write
-    from lightning_monocon.scorecard.scoring import NULL_PAIRS, scorecard_of, streamed_scorecard
+    from lightning_monocon.scorecard.scoring import NULL_PAIRS, scorecard_of, streamed_scorecard, with_graphs
     from lightning_monocon.scorecard.streamed import StreamedSet
 
+    if options.index is not None:
+        check_libraries()
     data, baseline = _loaded(files, options)
     data = replace(data, arm=options.name or data.arm)
     if isinstance(data, StreamedSet):
+        if options.index is not None:
+            raise ValueError(
+                "`--index` must go with a gallery that fits into memory, for a graph holds all rows; this one is read "
+                "from several files: leave --index out, or give one file with a sample of the rows."
+            )
         card, sets = streamed_scorecard(data, options.dims), None
     else:
         card = scorecard_of(data, baseline, options.dims)
         by_name = {card.baseline: baseline, data.arm: data}
         sets = [by_name[arm.name] or data for arm in card.arms]
+        card = card if options.index is None else with_graphs(card, sets, options.dims)
     if options.out is not None:
         drawn = draw(card, sets)
         origin = replace(origin_of(), data=", ".join(map(str, files)))
@@ -164,6 +173,11 @@ def parser() -> CommandParser:
     )
     add("--ids", type=str, help="The column of the ids (default: ids or id, else row numbers).")
     add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")
+    add(
+        "--index",
+        type=Literal["hnsw"],
+        help="hnsw: also measure what HNSW graphs of FAISS and usearch find, whole and cut to --dims.",
+    )
     add("--name", type=str, help="A name for tables and figures (default: the first file's).")
     add("--out", type=str, help="A folder for scorecard.html, .md, .json and the figures.")
     return found

@@ -32,6 +32,7 @@ from lightning_monocon.export.checks import Run, open_onnx, open_pt2, open_sente
 from lightning_monocon.export.gallery import Inputs
 from lightning_monocon.export.prepare import basis_hash, model_hash
 from lightning_monocon.export.sentence import check_stock
+from lightning_monocon.export.stack import VectorModule
 from lightning_monocon.export.stamp import CODED, KEY, Stamp
 from lightning_monocon.export.traced import ONNX, PT2
 from lightning_monocon.export.vectors import check_same_space
@@ -58,6 +59,11 @@ class Embedder:
     calibration: Stored
     form: LoadedForm
     _run: Run = field(repr=False)
+
+    @property
+    def module(self) -> VectorModule | None:
+        """Encoder and head as one frozen module, inputs to vectors; None without an encoder, or in another form."""
+        return self._run.module if isinstance(self._run, _Native) else None
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Return the vectors ``(N, k)``, float32, unit length."""
@@ -126,14 +132,20 @@ def _opened(
     if encoder is None and description.encoder is None:
         return _without_encoder
     check_listed(folder, description, ENCODER)
-    whole = nn.Sequential(_encoder(folder, description, encoder), stack)
-    _check_hashes(folder, description.stamp, model=model_hash(whole[0], stack))
+    built = _encoder(folder, description, encoder)
+    _check_hashes(folder, description.stamp, model=model_hash(built, stack))
+    return _Native(VectorModule(built, stack, description.stamp.dimension))
 
-    def run(inputs: Inputs) -> tuple[Tensor, ...]:
+
+@dataclass(frozen=True, eq=False)
+class _Native:
+    """Run the module that was rebuilt from plain weights."""
+
+    module: VectorModule
+
+    def __call__(self, inputs: Inputs) -> tuple[Tensor, ...]:
         with torch.no_grad():
-            return (whole(inputs),)
-
-    return run
+            return (self.module(inputs),)
 
 
 def _without_encoder(inputs: Inputs) -> tuple[Tensor, ...]:

@@ -40,6 +40,14 @@ class UnitLength(nn.Module):
         return normalize(rows)
 
 
+class VectorModule(nn.Sequential):
+    """Run encoder and stack as one module, inputs to vectors ``(N, out_features)``."""
+
+    def __init__(self, encoder: nn.Module, stack: nn.Module, out_features: int) -> None:
+        super().__init__(encoder, stack)
+        self.out_features = out_features
+
+
 class Exported(nn.Module):
     """Run encoder and stack as one module, for tracing: inputs to vectors, and to codes of int8 or bits.
 

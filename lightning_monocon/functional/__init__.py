@@ -11,6 +11,7 @@ from lightning_monocon.functional.corrected_effective_dimension import (
     RefusedEstimateWarning,
     corrected_effective_dimension,
 )
+from lightning_monocon.functional.critical_dimension import FreeVectors, critical_dimension, fitted_rows
 from lightning_monocon.functional.diffusion_spectral_entropy import diffusion_spectral_entropy
 from lightning_monocon.functional.effective_dimension import effective_dimension
 from lightning_monocon.functional.feature_correlation import FeatureCorrelationResult, feature_correlation
@@ -49,6 +50,7 @@ __all__ = [
     "DegenerateSampleWarning",
     "Estimate",
     "FeatureCorrelationResult",
+    "FreeVectors",
     "IntrinsicDimensionResult",
     "Moments",
     "Neighbours",
@@ -65,11 +67,13 @@ __all__ = [
     "coding_rate",
     "component_rates",
     "corrected_effective_dimension",
+    "critical_dimension",
     "diffusion_spectral_entropy",
     "distortion_rate",
     "effective_dimension",
     "explained_variance",
     "feature_correlation",
+    "fitted_rows",
     "grades_of",
     "ideal_grades",
     "jackknife",

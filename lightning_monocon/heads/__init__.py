@@ -8,7 +8,8 @@ length, which rounding to bfloat16 would erase.
 """
 
 from lightning_monocon.heads.certify import certify_neighbours
+from lightning_monocon.heads.compatible import CompatibleHead
 from lightning_monocon.heads.monotonic import MonotonicMLP
 from lightning_monocon.heads.plain import LinearHead, MLPHead
 
-__all__ = ["LinearHead", "MLPHead", "MonotonicMLP", "certify_neighbours"]
+__all__ = ["CompatibleHead", "LinearHead", "MLPHead", "MonotonicMLP", "certify_neighbours"]

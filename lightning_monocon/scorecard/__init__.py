@@ -13,15 +13,18 @@ from lightning_monocon.scorecard.card import Arm, Scorecard, build
 from lightning_monocon.scorecard.causes import Effect, effects
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, measure_frontier
+from lightning_monocon.scorecard.graph_index import GraphSearch
 from lightning_monocon.scorecard.ranking import Comparison, Winner, compare, winner
 from lightning_monocon.scorecard.render.figures import draw
 from lightning_monocon.scorecard.render.layouts import read_scorecard
 from lightning_monocon.scorecard.render.schema import as_json
 from lightning_monocon.scorecard.render.text import as_text
+from lightning_monocon.scorecard.render.upgrade import upgrade_text
 from lightning_monocon.scorecard.runs import report
 from lightning_monocon.scorecard.scores import Score, measure, measure_all
-from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files
+from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files, with_graphs
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
+from lightning_monocon.scorecard.upgrade import Upgrade, upgrade
 from lightning_monocon.scorecard.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ __all__ = [
     "EmbeddingSet",
     "Frontier",
     "GradedTruth",
+    "GraphSearch",
     "JudgedScore",
     "LabelTruth",
     "NeighbourTruth",
@@ -43,6 +47,7 @@ __all__ = [
     "Score",
     "Scorecard",
     "Truth",
+    "Upgrade",
     "Verdict",
     "Winner",
     "as_json",
@@ -60,7 +65,10 @@ __all__ = [
     "report",
     "score",
     "score_files",
+    "upgrade",
+    "upgrade_text",
     "winner",
+    "with_graphs",
 ]
 
 

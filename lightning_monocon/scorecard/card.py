@@ -17,6 +17,7 @@ from lightning_monocon.scorecard.codes import byte_budgets
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.flags import flags, training_flags
 from lightning_monocon.scorecard.frontier import Measure, default_dims
+from lightning_monocon.scorecard.graph_index import GraphSearch
 from lightning_monocon.scorecard.known import all_known
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.origin import Origin
@@ -90,6 +91,7 @@ class Scorecard:
         origin: Data, recipe, encoder, version, date and command; None before the card is written.
         others: The same arms judged by the other truths that are known of them.
         left_out: Names of null models that this truth leaves no room for.
+        graphs: What HNSW graphs find, of each arm's first seed at each size; empty unless it was asked for.
     """
 
     baseline: str
@@ -105,6 +107,7 @@ class Scorecard:
     origin: Origin | None = None
     others: tuple[Scorecard, ...] = ()
     left_out: tuple[str, ...] = ()
+    graphs: tuple[GraphSearch, ...] = ()
 
     @property
     def truth(self) -> Truth:
@@ -121,6 +124,13 @@ class Scorecard:
             if arm.name == name:
                 return arm
         raise KeyError(f"`name` must be that of an arm, {', '.join(arm.name for arm in self.arms)}; got {name!r}.")
+
+    def size_of(self, arm: Arm) -> int:
+        """Return how many numbers to keep of an arm: those of the bottom line if they are its own, or else its n99."""
+        small = self.smallest
+        if small and small.within and small.arm == arm.name and small.storage in ("float32", "int8"):
+            return small.k
+        return max(1, *(score.n99 for score in arm.scores))
 
     def table(self) -> str:
         """Return the scorecard as plain text; prefer :func:`lightning_monocon.scorecard.as_text`, which this calls."""

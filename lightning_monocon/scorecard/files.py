@@ -95,6 +95,8 @@ def _everything(source: _Source, labels: EmbeddingSet | None) -> list[Rows]:
         )
     if source.path.is_dir():
         return _corpus(source.path, labels)
+    if labels is not None and not any("label" in name for name in array_names(source.path)):
+        return _with_labels_of(labels, *_pick(source.path, [("gallery",), ("query",)]))
     return _pick(source.path, [(name,) for name in _PARTS])
 
 

@@ -28,8 +28,8 @@ def test_what_needs_neither_torch_nor_lightning(words: list[str]) -> None:
     [
         (
             ["fitt"],
-            "`COMMAND` must be one of fit, validate, test, predict, compare, score, shrink, load, export, landscape, "
-            "tune, recipes; got 'fitt'; did you mean 'fit'?",
+            "`COMMAND` must be one of fit, validate, test, predict, compare, score, shrink, load, export, upgrade, "
+            "landscape, tune, recipes; got 'fitt'; did you mean 'fit'?",
         ),
         (["recipes", "digitz"], "got 'digitz'; did you mean 'digits'?"),
         (["recipes", "a", "b"], "`monocon recipes` takes at most one name; got 'a b'"),

@@ -55,7 +55,7 @@ def test_one_file_alone(tmp_path: Path, after: Arrays, capsys: pytest.CaptureFix
     said = " ".join(text.split())
     assert "describes mine alone. The gallery has 400 rows, and there are 200 queries in 8 classes" in said
     assert "mine: not judged (no fault was found, and the figures stand on their own; only whether" in said
-    assert "checkpoint rule" not in said
+    assert "checkpoint rule" not in said and "graph" not in said
     table = next(line for line in text.splitlines() if line.startswith("5-NN % at k"))
     assert table.split()[5:] == ["2", "4", "7", "12"]  # and n99
 
@@ -68,7 +68,8 @@ def test_a_baseline_and_the_report(
         np.save(tmp_path / f"{part}.npy", before[part])
     out = tmp_path / "out"
     files = [str(tmp_path / f"{part}.npy") for part in ("gallery", "query")]
-    main(["score", str(tmp_path / "after.npz"), "--baseline", *files, "--name", "new", "--out", str(out)])
+    words = ["score", str(tmp_path / "after.npz"), "--baseline", *files, "--name", "new", "--out", str(out)]
+    main([*words, "--index", "hnsw"])
     text = capsys.readouterr().out
     assert "The baseline is gallery." in " ".join(text.split())
     assert "new: compact, but not ahead of PCA. " in text
@@ -77,8 +78,19 @@ def test_a_baseline_and_the_report(
     card = json.loads((out / "scorecard.json").read_text())
     assert [arm["name"] for arm in card["arms"]] == ["gallery", "new"]
     assert card["origin"]["data"] == str(tmp_path / "after.npz")
+    assert [(one["arm"], one["k"]) for one in card["graphs"]] == [("gallery", 12), ("new", 12), ("new", 8)]
+    assert all("Searched by a graph" in (out / f"scorecard.{kind}").read_text() for kind in ("md", "html"))
     assert {"scorecard.md", "scorecard.html", "frontier.png"} <= {path.name for path in out.iterdir()}
     assert "http" not in (out / "scorecard.html").read_text().replace("http://www.w3.org", "")
+
+
+def test_a_graph_is_refused_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "`index`" in refused([tmp_path / "nowhere.npz", "--index", "ivf"], capsys)
+    monkeypatch.setattr("lightning_monocon.scorecard.graph_index.find_spec", lambda name: None)
+    said = refused([tmp_path / "nowhere.npz", "--index", "hnsw"], capsys)
+    assert "`--index hnsw` needs FAISS and usearch; faiss is missing" in said
 
 
 def test_the_folder_that_predict_writes_against_one_without_labels(
@@ -327,3 +339,4 @@ def test_a_gallery_too_large_for_memory(
     streamed = capsys.readouterr().out
     assert streamed.startswith(held)
     assert "correlation.png" not in {path.name for path in (tmp_path / "out").iterdir()}
+    assert "`--index` must go with a gallery that fits into memory" in refused([*words[1:], "--index", "hnsw"], capsys)

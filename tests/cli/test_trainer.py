@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,15 @@ import torch
 import yaml
 from helpers.gadget import Gadget
 from helpers.short_run import GEOMETRY, SHORT, rows
+from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_monocon import MonoCon
 from lightning_monocon.cli import main
 from lightning_monocon.cli.trainer import run
+from lightning_monocon.encoders import SmallCNN
+from lightning_monocon.export import DoubtfulExportWarning, export_model
 from lightning_monocon.inference.shards import Shards
+from lightning_monocon.losses import CompatibilityLoss
 
 METRICS = {*GEOMETRY, "knn_accuracy", "recall@1", "recall@5"}
 
@@ -155,3 +161,23 @@ def test_a_remote_checkpoint_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         run(["test", "--config", "digits", "--ckpt_path", "https://host/x.ckpt"])
     assert "`--ckpt_path` must be a local file, got the URL 'https://host/x.ckpt'" in capsys.readouterr().err
+
+
+def test_a_recipe_names_the_export_whose_gallery_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    old = MonoCon(SmallCNN(1, (4, 8)), "linear", out_features=5)
+    images = DataLoader(TensorDataset(torch.rand(40, 1, 8, 8), torch.arange(40) % 4), batch_size=20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoubtfulExportWarning)  # it has learnt nothing
+        folder = export_model(old, images, images, tmp_path / "old", dim=4, forms=[], tolerance=0.1).folder
+    recipe, asked = tmp_path / "recipe.yaml", []
+    change = {"model": {"compatible_with": str(folder), "compatible_weights": [4.0, 2.0]}}
+    recipe.write_text(yaml.safe_dump(change))
+    monkeypatch.setattr(
+        CompatibilityLoss, "forward", lambda self, new, old, _: asked.append((self.match, old.shape[1])) or new.sum()
+    )
+    once = ["--trainer.fast_dev_run=true", "--run_dir", str(tmp_path / "run"), *SHORT[2:]]
+    run(["fit", "--config", "digits", "--config", str(recipe), *once])
+    assert asked == [(4.0, 4)]
+    with pytest.raises(ValueError, match="`compatible_with` must be a whole export; it is not: "):
+        run(["fit", "--config", "digits", "--model.compatible_with", str(tmp_path / "none"), *once])

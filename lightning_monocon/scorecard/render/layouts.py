@@ -41,6 +41,7 @@ def read_scorecard(path: str | Path) -> dict[str, Any]:
     layout = found.get("schema") if isinstance(found, dict) else None
     if layout not in (_SECOND, _THIRD, SCHEMA):
         raise ValueError(f"`path` must hold a scorecard of layout 2, 3 or 4; {path.name} has {layout!r}.")
+    found.setdefault("graphs", [])  # layout 4 had none at first
     if layout == _SECOND:
         found = {**found, **_card(found)}
     return found if layout == SCHEMA else {**found, **_with_codes(found), "schema": SCHEMA}

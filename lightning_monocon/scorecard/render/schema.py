@@ -12,6 +12,8 @@ and a figure that does not exist is null:
   ``"lost"``, where no form keeps it and this one is nearest; ``margin``, ``low``, ``high``, ``queries`` and those
   ``needed``), ``within`` (false: lost), ``margin`` (against the whole, as ``margins[]``), ``whole`` (its coordinates,
   bytes and accuracy), ``storages`` that were measured, and the name of the ``code`` where ``storage`` is ``"code"``.
+* ``graphs[]``: what HNSW graphs find, empty unless it was asked for: ``arm``, ``k`` numbers of a vector,
+  ``local_dimension``, ``ef`` (candidates of a search) and ``recall``: for each library a share for each ``ef``.
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
 * ``stage``: the checkpoints that made the embeddings, ``"last"`` or ``"best"`` (by validation).
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
@@ -28,7 +30,7 @@ and a figure that does not exist is null:
 * ``truth``: what the arms are judged by: ``kind`` (``"labels"``, ``"qrels"``, ``"graded"`` or ``"neighbours"``),
   ``name``, ``measures`` (accuracies, winners and margins are of the first), ``unit`` (``"query"`` or ``"pair"``),
   ``units`` and ``warnings``.
-* ``others[]``: the same arms by each further truth, as this object without ``schema`` and ``origin``.
+* ``others[]``: the same arms by each further truth, as this object without ``schema``, ``origin`` and ``graphs``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
   other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``simultaneous``: holds
   together with all comparisons of the card, ``distinguishable``, ``ahead``, ``seeds``, ``errors``: standard errors by
@@ -37,8 +39,8 @@ and a figure that does not exist is null:
   ``margins[]`` ``storages`` are ``"code"``, and ``other_k`` is bytes.
 * ``effects[]``: arms that differ in one thing: ``cause`` (``"constraint"`` or ``"start"``), ``arm``, ``twin``, ``n99``
   of both, ``n99_interval`` of their difference, ``seeds``, ``kept`` and ``whole`` (accuracies, as ``margins[]``).
-* ``alternative``: the same arms under the other checkpoint rule, as this object without ``schema``, ``origin`` and
-  ``smallest``, or null.
+* ``alternative``: the same arms under the other checkpoint rule, as this object without ``schema``, ``origin``,
+  ``smallest`` and ``graphs``, or null.
 
 Version 3 knew plain numbers only, so its ``byte_winners[]`` had a ``storage`` and ``k`` coordinates. Version 2 knew
 labels only, so its readers would take any truth for one. Version 1 had only one way to cut vectors.
@@ -73,6 +75,7 @@ def as_json(card: Scorecard) -> dict[str, Any]:
         "schema": SCHEMA,
         "origin": asdict(card.origin) if card.origin else None,
         "smallest": _smallest(card.smallest) if card.smallest else None,
+        "graphs": [asdict(search) for search in card.graphs],
     }
     return _finite({**heading, **_card(card)})
 

@@ -27,6 +27,7 @@ TITLES = [
     "Best at each size",
     "Best at each number of bytes",
     "Measurements",
+    "What so many numbers can order",
     "Constraint against initialisation",
     "Under the other checkpoint rule: best by validation",
     "Null models",
@@ -139,7 +140,7 @@ def test_terminal_markdown_and_page_say_the_same_in_the_same_order(card: Scoreca
     assert [part.title for part in terminal] == ["Scorecard: digits", *TITLES]
     assert terminal == markdown
     assert terminal == page
-    assert [len(part.tables) for part in terminal] == [0, 0, 1, 0, 2, 0, 1, 0, 0]
+    assert [len(part.tables) for part in terminal] == [0, 0, 1, 0, 2, 0, 0, 1, 0, 0]
     assert all(part.said or part.tables for part in terminal)
 
 
@@ -165,4 +166,10 @@ def test_figures_stand_under_their_own_heading_where_they_can_be_shown(card: Sco
 
 def test_a_section_without_content_is_left_out(planted: Callable[..., EmbeddingSet]) -> None:
     titles = [section.title for section in outline(build({"encoder": [planted()]}, brief=True)).sections]
-    assert titles == ["Verdicts", "Best at each size", "Measurements", "How to read this"]
+    assert titles == [
+        "Verdicts",
+        "Best at each size",
+        "Measurements",
+        "What so many numbers can order",
+        "How to read this",
+    ]

@@ -11,6 +11,7 @@ from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.render.figures.correlation import correlation_figure
 from lightning_monocon.scorecard.render.figures.dynamics import dynamics_figure
 from lightning_monocon.scorecard.render.figures.frontier import frontier_figure
+from lightning_monocon.scorecard.render.figures.limit import limit_figure
 from lightning_monocon.scorecard.render.figures.recall import recall_figure
 from lightning_monocon.scorecard.render.figures.spectrum import spectrum_figure
 from lightning_monocon.scorecard.render.figures.storage import storage_figure
@@ -33,6 +34,8 @@ CAPTIONS = {
     "spectrum.png": "Variance that the first k principal components leave unexplained (the grey line is the 1 % that "
     "defines n99), and the variance along each component.",
     "correlation.png": "Absolute correlation between features, ordered by clustering, for the first seed of each arm.",
+    "limit.png": "Rows of which free vectors of k numbers can be trained to put any two first, by the fit of Weller et "
+    "al. (2025), and for each arm the numbers to keep of it and the rows of its gallery.",
     "training.png": "Validation accuracy and training loss by epoch, as the runs recorded them. A run whose curves "
     "still move at its end stopped too early. Losses of different kinds have no common scale. Bands span the seeds.",
     "dynamics.png": "Effective dimension by epoch at the output of the encoder below each head, and at the embedding. "
@@ -75,6 +78,7 @@ def draw(card: Scorecard, sets: Iterable[EmbeddingSet] | None) -> dict[str, Figu
         "recall.png": recall_figure(card),
         "spectrum.png": spectrum_figure(card),
         "correlation.png": None if named is None else correlation_figure(named),
+        "limit.png": limit_figure(card),
         "training.png": training_figure({arm.name: arm.histories for arm in card.arms}),
         "dynamics.png": dynamics_figure(card),
     }

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightning_monocon.cli import main
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    """Write an old model, a turned copy of it, and qrels."""
+    draw = np.random.default_rng(0)
+    centres, turn = draw.normal(size=(5, 6)), np.linalg.qr(draw.normal(size=(6, 6)))[0]
+    labels = [draw.integers(0, 5, count) for count in (60, 40)]
+    gallery, query = (centres[each] + 0.3 * draw.normal(size=(len(each), 6)) for each in labels)
+    np.savez(tmp_path / "old.npz", gallery=gallery, gallery_labels=labels[0], query=query, query_labels=labels[1])
+    np.savez(tmp_path / "new.npz", gallery=gallery @ turn, query=query @ turn)
+    for name, side in (("gallery", gallery), ("query", query)):
+        np.save(tmp_path / f"{name}.npy", side)
+        np.save(tmp_path / f"new_{name}.npy", side @ turn)
+    nearest = (query @ gallery.T).argmax(1)
+    lines = [f"{i}\t{row}\t1" for i, row in enumerate(nearest)]
+    (tmp_path / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
+    return {path.stem: str(path) for path in tmp_path.iterdir()}
+
+
+def test_labels_judge_an_upgrade(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["upgrade", "--old", files["old"], "--new", files["new"], "--free", files["new"]])
+    said = capsys.readouterr().out
+    assert "Bottom line: Keep the old model" in said
+    for way in ("old model, old gallery", "free queries through a map, old gallery", "5-NN %"):
+        assert way in said
+
+
+def test_known_answers_judge_an_upgrade(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = [files["gallery"], files["query"]], [files["new_gallery"], files["new_query"]]
+    main(["upgrade", "--old", *old, "--new", *new, "--qrels", files["qrels"]])
+    assert "nDCG@10 %" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--new", "new"], "needs more options: give --old"),
+        (["--old", "old", "--new", "nowhere.npz"], "`new` must"),
+        (["--old", "gallery", "query", "--new", "new"], "`old` must hold"),
+    ],
+    ids=["no old model", "no file", "no labels"],
+)
+def test_bad_input_is_one_sentence(
+    files: dict[str, str], words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["upgrade", *(files.get(word, word) for word in words)])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
