@@ -37,7 +37,7 @@ class RowGather:
         self.rank = dist.get_rank(group)
         self.world_size = dist.get_world_size(group)
         counts = torch.empty(self.world_size, dtype=torch.int64, device=device)
-        _all_gather(counts, counts.new_tensor([count]), group=group)
+        _all_gather(counts, torch.full((1,), count, dtype=counts.dtype, device=device), group=group)
         self.counts: list[int] = counts.tolist()
         self.start = sum(self.counts[: self.rank])
 

@@ -21,7 +21,7 @@ from lightning_monocon.kernels.supcon.checks import (
     check_values,
     values_are_at_hand,
 )
-from lightning_monocon.kernels.supcon.options import Options, Singletons
+from lightning_monocon.kernels.supcon.options import KEEP_BYTES, Options, Singletons
 from lightning_monocon.kernels.supcon.shapes import block_size as block_size_for
 
 __all__ = ["CompatibilityLoss", "CrossSupConLoss", "NestedSupConLoss", "SupConLoss"]
@@ -41,21 +41,24 @@ class _ContrastiveLoss(nn.Module):
         singletons: Singletons = "zero",
         ignore_index: int | None = None,
         block_size: int | None = None,
+        keep_bytes: int = KEEP_BYTES,
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        check_settings(temperature, singletons, block_size, backend)
+        check_settings(temperature, singletons, block_size, keep_bytes, backend)
         self.temperature = temperature
         self.normalize = normalize
         self.singletons: Singletons = singletons
         self.ignore_index = ignore_index
         self.block_size = block_size
+        self.keep_bytes = keep_bytes
         self.backend: Backend = backend
 
     def _options(self, device: torch.device, gather: RowGather | None = None) -> Options:
         """Return the options of a call on a device."""
         block_size = self.block_size or block_size_for(device)
-        return Options(self.normalize, self.singletons, self.ignore_index, block_size, gather=gather)
+        rules = self.normalize, self.singletons, self.ignore_index
+        return Options(*rules, block_size, keep_bytes=self.keep_bytes, gather=gather)
 
     def extra_repr(self) -> str:
         """Return the arguments, as `repr` shows them."""
@@ -101,6 +104,8 @@ class SupConLoss(_ContrastiveLoss):
         ignore_index: Label of the rows to leave out, as anchors, as positives and in the denominators.
         gather: Contrast against the batches of all ranks. With False, each rank uses its own batch only.
         block_size: Side of a tile of pairs; None chooses one by device.
+        keep_bytes: Most bytes of exponentials, half of all pairs, that a step on a CPU keeps from the forward to the
+            backward pass; a batch with more computes them again. The default, 64 MiB, serves 5 600 rows.
         backend: ``"auto"`` takes the Triton kernels on a GPU, for sizes at which they are known to be no slower, and
             plain torch elsewhere; ``"triton"`` requires the kernels; ``"torch"`` never uses them.
 
@@ -124,10 +129,18 @@ class SupConLoss(_ContrastiveLoss):
         ignore_index: int | None = None,
         gather: bool = True,
         block_size: int | None = None,
+        keep_bytes: int = KEEP_BYTES,
         backend: Backend = "auto",
     ) -> None:
-        rest = {"ignore_index": ignore_index, "block_size": block_size}
-        super().__init__(temperature, normalize=normalize, singletons=singletons, backend=backend, **rest)
+        super().__init__(
+            temperature,
+            normalize=normalize,
+            singletons=singletons,
+            ignore_index=ignore_index,
+            block_size=block_size,
+            keep_bytes=keep_bytes,
+            backend=backend,
+        )
         self.gather = gather
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -180,6 +193,7 @@ class CrossSupConLoss(_ContrastiveLoss):
             of the mean with ``"skip"``, and raises with ``"error"`` (which waits for the device).
         ignore_index: Label of the rows of either set to leave out.
         block_size: Side of a tile of pairs; None chooses one by device.
+        keep_bytes: Most bytes of exponentials, of all pairs, that a step on a CPU keeps for its backward pass.
         backend: ``"auto"``, ``"triton"`` or ``"torch"``, as for `SupConLoss`.
 
     Raises:

@@ -93,7 +93,7 @@ def test_recipes_are_listed_with_one_line_each(capsys: pytest.CaptureFixture[str
         (
             ["fti"],
             "`COMMAND` must be one of fit, validate, test, predict, compare, score, shrink, load, export, upgrade, "
-            "landscape, recipes; got 'fti'",
+            "landscape, tune, recipes; got 'fti'",
         ),
         (["recipes", "nope"], "`recipe` must be one of "),
         (["recipes", "digits", "more"], "`monocon recipes` takes at most one name; got 'digits more'"),

@@ -29,6 +29,7 @@ _HOMES = {
     "export": "lightning_monocon.cli.export",
     "upgrade": "lightning_monocon.cli.upgrade",
     "landscape": "lightning_monocon.cli.landscape",
+    "tune": "lightning_monocon.cli.tune",
 }
 
 _HELP = """\
@@ -53,6 +54,8 @@ usage: monocon COMMAND [OPTIONS]
                  monocon upgrade --old old.npz --new new.npz
   landscape    merge the semantic landscapes of runs, and fit laws
                  monocon landscape runs/a runs/b --out OUT
+  tune         time the GPU kernels on this machine, so that "auto" follows
+                 monocon tune --rows 1024 --dim 128
   recipes      list the packaged recipes; `monocon recipes NAME` prints one
 
 `monocon COMMAND --help` lists the options of a command. A flag may be written

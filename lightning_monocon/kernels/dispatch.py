@@ -26,7 +26,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -34,6 +34,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from lightning_monocon.runs.files import write_text
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Backend = Literal["auto", "triton", "torch"]
 Table = Mapping[str, int]
@@ -85,6 +88,29 @@ def architecture(device: torch.device) -> str:
     return f"sm_{properties.major}{properties.minor}"
 
 
+def is_gpu(device: torch.device) -> bool:
+    """Return whether kernels can run on a device: CUDA and ROCm both call theirs "cuda"."""
+    return device.type == "cuda"
+
+
+def constant_to_compilers(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a compiled program keep the result of a function of constants; its code asks the machine.
+
+    `torch.compiler.assume_constant_result` would do this, but would import the compiler, and with it Triton.
+    """
+    vars(function)["_dynamo_marked_constant"] = True
+    return function
+
+
+def is_certain(fact: bool) -> bool:
+    """Return whether a fact about sizes holds, for every size that a compiled program with free sizes may get."""
+    if not torch.compiler.is_compiling():
+        return fact
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return statically_known_true(fact)
+
+
 def on_device(tensor: Tensor) -> AbstractContextManager[object]:
     """Return a context in which the tensor's GPU is the current device, on which Triton launches its kernels."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
@@ -115,13 +141,40 @@ def use_triton(operation: str, backend: Backend, table: Table, tensor: Tensor, *
     if backend == "torch" or in_transform(tensor, *others):
         return False
     if backend == "triton":
-        _require(operation, tensor)
+        if not torch.compiler.is_compiling():  # the operator refuses, when it runs, what it does not support
+            _require(operation, tensor)
         return True
-    if tensor.device.type != "cuda" or tensor.dtype not in FLOATING or not has_triton():
+    name = _kernels_for(tensor.device)
+    if not name or tensor.dtype not in FLOATING:
         return False
-    name = architecture(tensor.device)
-    measured = _measured().get(key(operation, name, tensor))
-    return measured == "triton" if measured else name in table and rows(tensor) >= table[name]
+    measured = _measured_for(operation, name, tensor)
+    # a size that is not certain to be below the limit is taken for a large one
+    return measured == "triton" if measured else name in table and not is_certain(rows(tensor) < table[name])
+
+
+@constant_to_compilers
+def _kernels_for(device: torch.device) -> str:
+    """Return the architecture of a device, empty if no kernel can run there."""
+    return architecture(device) if is_gpu(device) and has_triton() else ""
+
+
+def _measured_for(operation: str, name: str, tensor: Tensor) -> str | None:
+    """Return what was measured for the size of a tensor; None if nothing was, or the size is free."""
+    if not torch.compiler.is_compiling():
+        return _measured().get(key(operation, name, tensor))
+    count, dim = rows(tensor), tensor.shape[-1]
+    for bucket, width, choice in _measured_sizes(operation, name, tensor.dtype):
+        if is_certain(dim == width) and is_certain(count <= bucket) and is_certain(2 * count > bucket):
+            return choice
+    return None
+
+
+@constant_to_compilers
+def _measured_sizes(operation: str, name: str, dtype: torch.dtype) -> tuple[tuple[int, int, str], ...]:
+    """Return (largest number of rows, dimensions, choice) of each measurement of an operation."""
+    start = key(operation, name, torch.empty(1, 1, dtype=dtype)).removesuffix("1x1")
+    found = ((name.removeprefix(start).split("x"), choice) for name, choice in _measured().items() if start in name)
+    return tuple((int(bucket), int(width), choice) for (bucket, width), choice in found)
 
 
 def _require(operation: str, tensor: Tensor) -> None:

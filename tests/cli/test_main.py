@@ -29,7 +29,7 @@ def test_what_needs_neither_torch_nor_lightning(words: list[str]) -> None:
         (
             ["fitt"],
             "`COMMAND` must be one of fit, validate, test, predict, compare, score, shrink, load, export, upgrade, "
-            "landscape, recipes; got 'fitt'; did you mean 'fit'?",
+            "landscape, tune, recipes; got 'fitt'; did you mean 'fit'?",
         ),
         (["recipes", "digitz"], "got 'digitz'; did you mean 'digits'?"),
         (["recipes", "a", "b"], "`monocon recipes` takes at most one name; got 'a b'"),

@@ -21,9 +21,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# compiled with every run of the tests
 TARGETS = ("sm_80", "sm_90", "gfx942")
 # bytes of shared memory one program may use: NVIDIA's opt-in limit per block; a CDNA3 compute unit's local memory
 SHARED_LIMIT = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024}
+SHARED_LIMIT |= {"sm_75": 64 * 1024, "sm_86": 99 * 1024, "sm_89": 99 * 1024, "sm_100": 227 * 1024, "sm_120": 99 * 1024}
+SHARED_LIMIT |= dict.fromkeys(("gfx90a", "gfx1100", "gfx1200"), 64 * 1024)
+OTHER_TARGETS = tuple(target for target in SHARED_LIMIT if target not in TARGETS)
+"""Compiled by the slow tests only."""
 
 
 def since_triton_38(later: int, before: int) -> int:
@@ -41,7 +46,7 @@ class Case:
     types: dict[str, str]
     """Runtime arguments, as Triton spells them: ``*fp16``, ``i32``, ``fp32``."""
     constants: dict[str, Any]
-    targets: tuple[str, ...] = TARGETS
+    targets: tuple[str, ...] = tuple(SHARED_LIMIT)
     num_warps: int = 4
     num_stages: int = 3
     multiples_of_16: tuple[str, ...] = ()
@@ -74,7 +79,11 @@ def compile_case(case: Case, target: str) -> dict[str, Any]:
         constexprs=case.constants,
         attrs={(k,): [["tt.divisibility", 16]] for k in aligned},
     )
-    gpu = GPUTarget("hip", target, 64) if target.startswith("gfx") else GPUTarget("cuda", int(target[3:]), 32)
+    gpu = (
+        GPUTarget("hip", target, 32 if target.startswith("gfx1") else 64)
+        if target.startswith("gfx")
+        else GPUTarget("cuda", int(target[3:]), 32)
+    )
     options = {"num_warps": case.num_warps, "num_stages": case.num_stages}
     binary = triton.compile(source, target=gpu, options=options)
     found = _from_amd(binary.asm["amdgcn"]) if target.startswith("gfx") else _from_nvidia(binary.asm["cubin"])

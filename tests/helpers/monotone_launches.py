@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import get_args
 
-from helpers.aot import Case, with_ones
+from helpers.aot import SHARED_LIMIT, Case, with_ones
 from lightning_monocon.kernels.monotone_linear.backward import (
     finish_dw_kernel,
     monotone_bwd_kernel,
@@ -22,9 +23,10 @@ from lightning_monocon.kernels.monotone_linear.configurations import (
     CHEAP_MAPS,
     MAP_TILE,
     SIXTEEN_BIT,
-    TABLE,
     Configuration,
     Launch,
+    Mode,
+    configuration,
 )
 from lightning_monocon.kernels.monotone_linear.kernel import map_weight_kernel, monotone_fwd_kernel
 from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, PARAMETRIZATIONS
@@ -75,8 +77,8 @@ def case(
     )
 
 
-def launches(configuration: Configuration) -> list[tuple[str, Launch]]:
-    found = [(field, getattr(configuration, field)) for field in FIELDS]
+def launches(c: Configuration) -> list[tuple[str, Launch]]:
+    found = [(field, getattr(c, field)) for field in FIELDS]
     return [(field, launch) for field, launch in found if launch is not None]
 
 
@@ -111,9 +113,9 @@ def elementwise(name: str, parametrization: str, signed: bool) -> Case:
 # Equal launches are compiled once. With every run of the tests: bf16, whose code fp16 repeats on other operands.
 _NEEDED = {
     (field, launch, target): None
-    for target, modes in TABLE.items()
-    for configuration in modes.values()
-    for field, launch in launches(configuration)
+    for target in SHARED_LIMIT
+    for mode in get_args(Mode)
+    for field, launch in launches(configuration(target, mode))
 }
 _ELEMENTWISE = list(product(("map", "finish"), PARAMETRIZATIONS, (True, False)))
 _LONGEST = ("softplus", True)

@@ -6,9 +6,9 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from helpers.aot import Case, with_ones
+from helpers.aot import SHARED_LIMIT, Case, with_ones
 from lightning_monocon.kernels.supcon import kernel, kernel_rows
-from lightning_monocon.kernels.supcon.launch import FINISH_BLOCK, HALF_SCALE, TILE_ROWS_TOGETHER, TILES, tiles_for
+from lightning_monocon.kernels.supcon.launch import FINISH_BLOCK, HALF_SCALE, TILE_ROWS_TOGETHER, product_for, tiles_for
 
 SIZES = dict.fromkeys(("M", "N", "D", "stride", "out_stride", "start", "SLOTS", "y_stride", "z_stride"), "i32")
 # class sums, labels, labels with ignored rows; one exponential, running
@@ -31,7 +31,7 @@ def tiles(target: str, dim: int, precision: str, variant: dict[str, bool], betwe
     types |= dict.fromkeys(("anchor_ids_ptr", "row_ids_ptr"), "*i32")
     types |= dict.fromkeys(("slots_ptr", "temperature_ptr", "own_ptr", "other_ptr", "share_ptr"), "*fp32")
     block = {"BLOCK_M": size.block, "BLOCK_N": size.block, "BLOCK_D": size.depth, "EVEN_D": even}
-    shared = variant | block | {"PRECISION": "ieee" if half else precision}
+    shared = variant | block | {"PRECISION": "ieee" if half else product_for(target, precision)}
     label = " ".join([precision, f"D={dim}", *(name.lower() for name, value in variant.items() if value)])
     schedule = {"targets": (target,), "num_warps": size.num_warps, "num_stages": size.num_stages}
     schedule |= {"multiples_of_16": ("D", "stride", "out_stride") if even else ()}
@@ -84,7 +84,7 @@ def shipped(
     """Return the tile kernels of one set, and of two where no variants are named, for every architecture."""
     return [
         case
-        for target in TILES
+        for target in SHARED_LIMIT
         for precision in precisions
         for between, choices in (
             (False, VARIANTS if variants is None else variants),

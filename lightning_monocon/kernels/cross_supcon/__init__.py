@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
+from lightning_monocon.kernels.cross_supcon.kept import cross_supcon_kept, serves
 from lightning_monocon.kernels.cross_supcon.ops import cross_operator
 from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_reference
 from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
-from lightning_monocon.kernels.supcon.shapes import block_size, is_bounded, wide_dtype
+from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, resolved
 
 
 def cross_supcon(
@@ -30,7 +29,7 @@ def cross_supcon(
 
     `lightning_monocon.losses.CrossSupConLoss` documents the loss and validates its arguments; this function does not.
     float16 and bfloat16 embeddings are converted to float32. Inside the transforms of `torch.func`, in forward mode,
-    and for a few pairs on a CPU, the formula itself is evaluated, with its matrix of all pairs.
+    and for a few pairs with ignored rows on a CPU, the formula itself is evaluated, with its matrix of all pairs.
 
     Args:
         anchors: Embeddings of the anchors.
@@ -38,8 +37,7 @@ def cross_supcon(
         anchor_labels: Integer labels of the anchors, ``(M,)``.
         contrast_labels: Integer labels of the contrast set, ``(N,)``.
         temperature: T > 0; a 0-d tensor receives a gradient.
-        options: The options of the loss; None for the defaults of `CrossSupConLoss`. `Options.bounded` is set here,
-            and `Options.gather` does not apply to two sets.
+        options: As in `kernels.supcon.supcon`, with the defaults of `CrossSupConLoss` and without `Options.gather`.
         backend: The implementation; "auto" takes the faster one.
 
     Returns:
@@ -50,15 +48,19 @@ def cross_supcon(
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
 
     Example:
+        >>> import torch
         >>> eye = torch.eye(2)
         >>> cross_supcon(eye, eye, torch.tensor([0, 1]), torch.tensor([0, 1]), temperature=1.0)
         tensor(0.3133)
     """
-    scale = torch.as_tensor(temperature, dtype=wide_dtype(anchors.dtype), device=anchors.device)
-    chosen = options or Options(block_size=block_size(anchors.device))
-    chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
+    scale = as_scale(temperature, anchors)
+    chosen = resolved(options or Options(block_size=block_size(anchors.device)), anchors, temperature)
     labels = anchor_labels.long(), contrast_labels.long()
     pairs = anchors.shape[0] * contrast.shape[0]
-    if find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs) == "formula":
+    keeps = not torch.compiler.is_compiling() and serves(anchors, contrast, labels, chosen)
+    route, taken = find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs, keeps=keeps)
+    if route == "kept":
+        return cross_supcon_kept(anchors, contrast, *labels, scale, chosen)
+    if route == "formula":
         return cross_supcon_reference(anchors, contrast, *labels, scale, chosen)
-    return cross_operator(anchors, contrast, *labels, scale, chosen, backend)
+    return cross_operator(anchors, contrast, *labels, scale, chosen, taken)

@@ -27,13 +27,12 @@ def forward(
     embeddings: Sides, labels: Sides, terms: CrossTerms, temperature: Tensor, options: Options
 ) -> tuple[Tensor, Sides, Sides, Tensor]:
     """Return the loss, the unit rows of both sides, their r, and the scale of the anchors."""
-    dtype = tile_dtype(embeddings[0], options)  # it depends on autocast, which is off from here on
+    dtype = tile_dtype(options)
     with on_device(embeddings[0]), torch.autocast(embeddings[0].device.type, enabled=False):
         (z, r_z), (c, r_c) = (unit_or_raw_rows(side, dtype, options) for side in embeddings)
-        share = terms.share.float()
-        cosine = (z * pull_of_anchors(c.float(), terms.ids, share)).sum(1)
-        found = launch.statistics(_pairs((z, c), labels, temperature, options), cosine, (share > 0).float())
-    return found.loss.sum() / terms.averaged.float(), (z, c), (r_z, r_c), found.scale
+        cosine = (z * pull_of_anchors(c.float(), terms.ids, terms.share)).sum(1)
+        found = launch.statistics(_pairs((z, c), labels, temperature, options), cosine, (terms.share > 0).float())
+    return found.loss.sum() / terms.averaged, (z, c), (r_z, r_c), found.scale
 
 
 def backward(
@@ -43,7 +42,7 @@ def backward(
     """Return the gradients of anchors, contrast set (None if not needed), both float32, and temperature."""
     z, c = unit
     factor = launch.HALF_SCALE if z.dtype == torch.float16 else 1.0
-    share, averaged = terms.share.float(), terms.averaged.float()
+    _, share, averaged = terms
     with on_device(z), torch.autocast(z.device.type, enabled=False):
         dz = pull_of_anchors(c.float(), terms.ids, share).mul_(-factor)
         dc = push_of_rows(z.float(), terms.ids, share).mul_(-factor) if needs_contrast else None

@@ -12,7 +12,7 @@ from lightning_monocon.kernels.cross_supcon import streamed
 from lightning_monocon.kernels.cross_supcon.terms import CrossTerms, cross_terms
 from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.ops import check, make_options, refuse_second_derivative
-from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.options import Options, Precision
 from lightning_monocon.kernels.supcon.route import takes_kernels
 from lightning_monocon.kernels.supcon.shapes import tile_dtype
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
@@ -37,21 +37,20 @@ def _forward(
     backend: str,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
+    options = make_options(normalize, singletons, ignore_index, block_size, bounded, False, precision)
     labels = anchor_labels, contrast_labels
-    terms = cross_terms(*labels, options)
-    rest = terms.share.to(temperature.dtype), terms.averaged.to(temperature.dtype)
+    terms = cross_terms(*labels, options, temperature.dtype)
     if takes_kernels("cross_supcon", backend, anchors):
         from lightning_monocon.kernels.cross_supcon import fused
 
         loss, unit, r, scale = fused.forward((anchors, contrast), labels, terms, temperature, options)
-        return loss, *unit, *r, terms.ids, scale, *rest, loss.new_empty((0, 0))
+        return loss, *unit, *r, terms.ids, scale, *terms[1:], loss.new_empty((0, 0))
     with torch.autocast(anchors.device.type, enabled=False):
         z, r_z = unit_rows(anchors, temperature.dtype, normalize)
         c, r_c = unit_rows(contrast, temperature.dtype, normalize)
         pairs = streamed.pair_tiles(z, c, temperature, labels, options)
         loss, scale, kept = streamed.forward(pairs, terms, keep)
-    return loss, z, c, r_z, r_c, terms.ids, scale, *rest, kept
+    return loss, z, c, r_z, r_c, terms.ids, scale, *terms[1:], kept
 
 
 @_forward.register_fake
@@ -62,9 +61,9 @@ def _(
     *names, backend, keep = settings
     (count, dim), rows = anchors.shape, contrast.shape[0]
     check(contrast.shape[1] == dim and anchor_labels.shape[0] == count and contrast_labels.shape[0] == rows)
-    options = Options(*cast("Any", names))
+    options = Options(normalize=bool(names[0]), precision=cast(Precision, names[-1]))
     triton = takes_kernels("cross_supcon", str(backend), anchors)
-    tile = tile_dtype(anchors, options) if triton else temperature.dtype
+    tile = tile_dtype(options) if triton else temperature.dtype
     new, dtype = anchors.new_empty, temperature.dtype
     sides = new((count, dim), dtype=tile), new((rows, dim), dtype=tile), new(count, dtype=dtype), new(rows, dtype=dtype)
     ids = new(count + rows, dtype=torch.int64)
@@ -86,7 +85,7 @@ def _backward(
     on_triton: bool,
     needs_contrast: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    options = make_options(normalize, "zero", ignore_index, block_size, bounded, precision)
+    options = make_options(normalize, "zero", ignore_index, block_size, bounded, False, precision)
     z, c, r_z, r_c, ids, scale, share, averaged, kept = residuals
     _, _, *labels, temperature = inputs
     terms, sides = CrossTerms(ids, share, averaged), (labels[0], labels[1])
@@ -142,7 +141,8 @@ def cross_operator(
     names = options.normalize, options.singletons, options.ignore_index
     # a compiled program must not depend on the number of pairs
     keep = options.bounded and not torch.compiler.is_compiling()
-    keep = keep and len(anchors) * len(contrast) <= streamed.KEEP_UP_TO
+    pairs = 0 if not keep else len(anchors) * len(contrast)
+    keep = keep and pairs <= streamed.KEEP_UP_TO and pairs * temperature.element_size() <= options.keep_bytes
     ways = options.block_size, options.bounded, options.precision, backend, keep
     loss: Tensor = _forward(anchors, contrast, anchor_labels, contrast_labels, temperature, *names, *ways)[0]
     return loss

@@ -34,14 +34,14 @@ def pair_tiles(z: Tensor, c: Tensor, temperature: Tensor, labels: tuple[Tensor, 
 
 def forward(pairs: PairTiles, terms: CrossTerms, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return the loss, a or b ``(M,)``, and exp s, ``(M, N)`` or, if it is not kept, ``(0, 0)``, without gradients."""
-    z, c, share = pairs.anchors, pairs.rows, terms.share.to(pairs.rows.dtype)
+    z, c, share = pairs.anchors, pairs.rows, terms.share
     counts = share > 0
     kept = _exponentials(pairs) if keep else z.new_empty((0, 0))
     sums = kept.sum(1) if keep else denominators(pairs)
     scale = torch.where(counts, sums.reciprocal() if pairs.bounded else sums, 0.0 if pairs.bounded else math.inf)
     log_sums = sums.log() if pairs.bounded else sums
     pulled = (z * pull_of_anchors(c, terms.ids, share)).sum(1) / pairs.temperature
-    return torch.where(counts, log_sums - pulled, 0).sum() / terms.averaged.to(z.dtype), scale, kept
+    return torch.where(counts, log_sums - pulled, 0).sum() / terms.averaged, scale, kept
 
 
 def _exponentials(pairs: PairTiles) -> Tensor:
@@ -55,10 +55,10 @@ def backward(
     grad: Tensor, pairs: PairTiles, terms: CrossTerms, scale: Tensor, kept: Tensor, needs_contrast: bool
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Return dz, dc (None if not needed) and dT."""
-    z, c, share = pairs.anchors, pairs.rows, terms.share.to(pairs.rows.dtype)
+    z, c, share = pairs.anchors, pairs.rows, terms.share
     dz, dc = _pushes(pairs, scale.unsqueeze(1), kept, needs_contrast)
     dz.sub_(pull_of_anchors(c, terms.ids, share))
-    factor = grad / (pairs.temperature * terms.averaged.to(z.dtype))
+    factor = grad / (pairs.temperature * terms.averaged)
     dz.mul_(factor)
     dc = None if dc is None else dc.sub_(push_of_rows(z, terms.ids, share)).mul_(factor)
     return dz, dc, (dz * z).sum() / -pairs.temperature

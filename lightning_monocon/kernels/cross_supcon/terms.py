@@ -24,13 +24,13 @@ class CrossTerms(NamedTuple):
     ids: Tensor
     """``(M + N,)`` int64, the classes of the anchors and then of the rows."""
     share: Tensor
-    """``(M,)`` float64."""
+    """``(M,)``."""
     averaged: Tensor
-    """0-d float64, the number of anchors that the mean is over, at least 1."""
+    """0-d, the number of anchors that the mean is over, at least 1."""
 
 
-def cross_terms(anchor_labels: Tensor, contrast_labels: Tensor, options: Options) -> CrossTerms:
-    """Return the classes, the shares and the number of anchors.
+def cross_terms(anchor_labels: Tensor, contrast_labels: Tensor, options: Options, dtype: torch.dtype) -> CrossTerms:
+    """Return the classes, and the shares and the number of anchors in `dtype`.
 
     Raises:
         ValueError: With ``singletons="error"``, if an anchor has no positive; this waits for the device.
@@ -43,7 +43,7 @@ def cross_terms(anchor_labels: Tensor, contrast_labels: Tensor, options: Options
     if options.singletons == "error":
         refuse_anchors_alone(anchor_labels, valid & ~paired)
     averaged = (paired if options.singletons == "skip" else valid).sum().clamp_min(1)
-    return CrossTerms(ids, paired.double() / positives.clamp_min(1), averaged.double())
+    return CrossTerms(ids, paired.to(dtype) / positives.clamp_min(1), averaged.to(dtype))
 
 
 def pull_of_anchors(rows: Tensor, ids: Tensor, share: Tensor) -> Tensor:

@@ -14,13 +14,14 @@ measured on a GPU.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 
 Precision = Literal["auto", "ieee", "tf32", "bf16x3", "bf16x6", "bf16", "fp16"]
 Mode = Literal["ieee", "tf32", "bf16x3", "bf16x6", "bf16", "fp16"]
 
+FLOAT32_MODES = ("ieee", "tf32", "bf16x3", "bf16x6")
 SIXTEEN_BIT: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 CHEAP_MAPS = ("square", "abs", "none")
 AUTO_FROM = {"sm_80": 1, "sm_90": 1}
@@ -71,6 +72,11 @@ def _thirty_two(dot: Mode, dw: Mode, stages: int, swap: bool) -> Configuration:
     return Configuration(tile._replace(swap=swap), tile, tile._replace(dot=dw), tile._replace(dot=dw))
 
 
+def _whole(launch: Launch) -> Configuration:
+    """Return one launch for everything."""
+    return Configuration(launch, launch, launch, launch)
+
+
 _IEEE = Launch("ieee", (32, 32, 32), 4, 3)  # scalar units: larger tiles spill
 _NARROW = Launch("bf16x6", (64, 32, 32), 4, 3)  # split products of 64 x 64 spill on sm_80
 _NARROWEST = _NARROW._replace(tile=(32, 32, 32))  # and with Triton 3.8 six products of 64 x 32 where dW is summed
@@ -103,16 +109,40 @@ TABLE: dict[str, dict[Mode, Configuration]] = {
         "ieee": _thirty_two("ieee", "ieee", 2, swap=False),
     },
 }
+# the matrix units of MI200 multiply float32, and no other card of AMD's than gfx942 has TF32
+TABLE["gfx90a"] = TABLE["gfx942"] | {"tf32": TABLE["gfx942"]["ieee"]}
+_SCALAR = dict.fromkeys(FLOAT32_MODES, _whole(_IEEE._replace(stages=2)))
+for _radeon in ("gfx1100", "gfx1200"):  # matrix units for 16-bit numbers only, and half as many threads a warp
+    _wide = {mode: _whole(Launch(cast("Mode", mode), (64, 64, 64), 8, 2)) for mode in SIXTEEN_BIT}
+    TABLE[_radeon] = cast("dict[Mode, Configuration]", _SCALAR | _wide)
+# Triton 3.7 compiles no product for the tensor cores of Turing, and rounded operands spill thousands of registers
+TABLE["sm_75"] = cast("dict[Mode, Configuration]", _SCALAR | dict.fromkeys(SIXTEEN_BIT, _SCALAR["ieee"]))
 
 _SMALL = (32, 16, 32)  # several tiles, loop steps and parts, at sizes that the interpreter can handle
 
 
 def configuration(architecture: str, mode: Mode) -> Configuration:
-    """Return the launches; an NVIDIA architecture without an entry uses those of sm_80, whose code it can run."""
+    """Return the launches; an architecture without an entry uses those of the nearest that does no more than it."""
     if architecture == "cpu":
         small = Launch(mode, _SMALL, 1, 1)
         return Configuration(small._replace(swap=True), small, small, small, rows_on_load=64, rows_per_part=48)
-    return TABLE.get(architecture, TABLE["gfx942" if architecture.startswith("gfx") else "sm_80"])[mode]
+    return TABLE[nearest(architecture)][mode]
+
+
+def nearest(architecture: str) -> str:
+    """Return the architecture of the table whose code suits a device.
+
+    Example:
+        >>> [nearest(name) for name in ("sm_90", "sm_120", "sm_70", "gfx950", "gfx1151", "gfx1201")]
+        ['sm_90', 'sm_80', 'sm_75', 'gfx90a', 'gfx1100', 'gfx1200']
+    """
+    if architecture in TABLE:
+        return architecture
+    if architecture.startswith("gfx1"):
+        return "gfx1200" if architecture.startswith("gfx12") else "gfx1100"
+    if architecture.startswith("gfx"):
+        return "gfx90a"
+    return "sm_75" if architecture.startswith("sm_7") else "sm_80"
 
 
 def resolve(precision: Precision) -> Mode:

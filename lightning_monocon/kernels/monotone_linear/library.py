@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_monocon.kernels.monotone_linear import reference
 from lightning_monocon.kernels.monotone_linear.reference import NEGATIVE_SLOPE, Activation, Parametrization, Plan
+from lightning_monocon.kernels.products import product
 
 aten = torch.ops.aten
 
@@ -72,7 +73,7 @@ def backward(
     weights: Sequence[Tensor],
     mapped: Sequence[Tensor],
     plan: Plan,
-    product: Product,
+    multiply: Product,
     needs_input: bool = True,
 ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
     """Return the gradients of x (None if not needed), of the raw weights and of the biases, in float32.
@@ -83,7 +84,7 @@ def backward(
         weights: Raw weights.
         mapped: Effective weights, in the dtype of the products.
         plan: The plan of the forward pass.
-        product: The matrix product.
+        multiply: The matrix product.
         needs_input: Whether the gradient of x is needed.
     """
     dws: list[Tensor] = []
@@ -91,13 +92,13 @@ def backward(
     for index in range(len(weights) - 1, -1, -1):
         signs = plan.signs if index == 0 else None
         narrow = grad.to(mapped[index].dtype)
-        dw = product(narrow.T, inputs[index], torch.float32)
+        dw = multiply(narrow.T, inputs[index], torch.float32)
         dws.insert(0, through_map_(dw, weights[index].to(dw.dtype), plan.parametrization, signs))
         dbs.insert(0, grad.sum(dim=0, dtype=torch.float32))
         if index > 0:
             # It stays in the dtype of the next product: a float32 copy of a large batch would cost more time.
-            grad = through_activation(product(narrow, mapped[index], narrow.dtype), inputs[index], plan.activation)
-    dx = product(narrow, mapped[0], torch.float32) if needs_input else None
+            grad = through_activation(multiply(narrow, mapped[index], narrow.dtype), inputs[index], plan.activation)
+    dx = multiply(narrow, mapped[0], torch.float32) if needs_input else None
     return dx, dws, dbs
 
 
@@ -105,13 +106,4 @@ def torch_linear(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation
     """Implement `Linear` with torch's own product, in the dtype of ``x`` and ``weight``."""
     if x.dtype == dtype:
         return reference.activate(torch.nn.functional.linear(x, weight, bias.to(dtype)), activation)
-    return reference.activate(torch_product(x, weight.T, dtype).add_(bias), activation)
-
-
-def torch_product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
-    """Implement `Product` with torch."""
-    if a.dtype == dtype:
-        return a @ b
-    if a.device.type == "cuda":
-        return torch.mm(a, b, out_dtype=dtype)
-    return a.to(dtype) @ b.to(dtype)  # only CUDA's product widens its result
+    return reference.activate(product(x, weight.T, dtype).add_(bias), activation)

@@ -20,6 +20,7 @@ from lightning_monocon.kernels.monotone_linear.configurations import (
 )
 from lightning_monocon.kernels.monotone_linear.launch import Weight
 from lightning_monocon.kernels.monotone_linear.reference import Plan
+from lightning_monocon.kernels.products import product
 
 Gradients = tuple[Tensor | None, list[Tensor], list[Tensor]]
 
@@ -63,7 +64,7 @@ def backward(
         kept = SIXTEEN_BIT.get(precision, torch.float32)
         mapped = [launch.map_weight(weight, kept) for weight in raw]
         operands = [inputs[0].to(kept), *inputs[1:]]
-        return library.backward(grad, operands, weights, mapped, plan, library.torch_product, needs_input)
+        return library.backward(grad, operands, weights, mapped, plan, product, needs_input)
     dws: list[Tensor] = []
     dbs: list[Tensor] = []
     dz: Tensor | None = grad

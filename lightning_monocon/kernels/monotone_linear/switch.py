@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from lightning_monocon.kernels.dispatch import FLOATING, Backend, architecture, has_triton, in_transform, use_triton
+from lightning_monocon.kernels.dispatch import Backend, in_transform, is_gpu, use_triton
 from lightning_monocon.kernels.monotone_linear import onednn, ops, reference
 from lightning_monocon.kernels.monotone_linear.configurations import AUTO_FROM, MAX_WIDTH, SIXTEEN_BIT, Precision
 from lightning_monocon.kernels.monotone_linear.reference import Plan
@@ -72,7 +72,7 @@ def _formula(x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan) -
 
 def _takes_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, backend: Backend) -> bool:
     """Return whether the Triton kernels are used; raise a ValueError if they are required but cannot be."""
-    if backend == "torch" or (backend == "auto" and x.device.type != "cuda"):
+    if backend == "torch" or (backend == "auto" and not is_gpu(x.device)):
         return False
     widths = [x.shape[1], *(weight.shape[0] for weight in weights)]
     if 0 in widths:
@@ -84,18 +84,7 @@ def _takes_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, backend
             )
         return False
     wide = next((t for t in (x, *weights) if t.dtype == torch.float64), x)
-    if torch.compiler.is_compiling():  # the operator itself refuses what it does not support
-        return backend == "triton" or (wide.dtype in FLOATING and _has_kernels(x.device))
     return use_triton("monotone_mlp", backend, AUTO_FROM, wide, *weights, *_given(biases))
-
-
-def _has_kernels(device: torch.device) -> bool:
-    """Return whether a compiled program may assume that ``device`` has kernels."""
-    return device.type == "cuda" and has_triton() and architecture(device) in AUTO_FROM
-
-
-# `torch.compiler.assume_constant_result` would set this, but would import the compiler, and with it Triton.
-vars(_has_kernels)["_dynamo_marked_constant"] = True
 
 
 def _on_kernels(x: Tensor, weights: Sequence[Tensor], biases: Biases, plan: Plan, precision: Precision) -> Tensor:

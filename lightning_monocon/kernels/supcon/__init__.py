@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import Backend, has_triton, measure
+from lightning_monocon.kernels.supcon.kept import serves, supcon_kept
 from lightning_monocon.kernels.supcon.ops import supcon_operator
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
-from lightning_monocon.kernels.supcon.shapes import block_size, is_bounded, wide_dtype
+from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, resolved
 from lightning_monocon.kernels.supcon.streamed import supcon_streamed
 
 __all__ = ["supcon", "tune"]
@@ -36,7 +36,7 @@ def supcon(
         embeddings: Embeddings of this rank.
         labels: Their integer labels, ``(N,)``.
         temperature: T > 0; a 0-d tensor receives a gradient.
-        options: The options of the loss; None for the defaults of `SupConLoss`. `Options.bounded` is set here.
+        options: The options of the loss; None for the defaults of `SupConLoss`. `shapes.resolved` decides the rest.
         backend: The implementation; "auto" takes the faster one.
 
     Returns:
@@ -46,16 +46,21 @@ def supcon(
         ValueError: If `backend` does not support these embeddings.
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
     """
-    scale = torch.as_tensor(temperature, dtype=wide_dtype(embeddings.dtype), device=embeddings.device)
+    scale = as_scale(temperature, embeddings)
     chosen = options or Options(block_size=block_size(embeddings.device))
-    chosen = replace(chosen, bounded=is_bounded(temperature, chosen.normalize))
-    route = find_route("supcon", backend, embeddings, scale, gathered=chosen.gather is not None)
+    count = embeddings.shape[0] if chosen.gather is None else sum(chosen.gather.counts)
+    chosen = resolved(chosen, embeddings, temperature, count)
+    gathered = chosen.gather is not None
+    keeps = not torch.compiler.is_compiling() and serves(embeddings, labels, chosen)
+    route, taken = find_route("supcon", backend, embeddings, scale, gathered=gathered, keeps=keeps)
     if route == "operator":
-        return supcon_operator(embeddings, labels, scale, chosen, backend)
+        return supcon_operator(embeddings, labels, scale, chosen, taken)
     if route == "ranks":
         from lightning_monocon.kernels.supcon.ranks import across_ranks
 
         return across_ranks(embeddings, labels, scale, chosen)
+    if route == "kept":
+        return supcon_kept(embeddings, labels, scale, chosen)
     return supcon_streamed(embeddings, labels, scale, chosen)
 
 

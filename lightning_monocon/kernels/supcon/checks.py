@@ -14,13 +14,20 @@ from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.options import Singletons
 from lightning_monocon.kernels.supcon.shapes import wide_dtype
 
+SMALL_LENGTH = 1e-12
+"""Length above which a row has a direction for certain; its squares do not vanish, in any dtype."""
 
-def check_settings(temperature: float | Tensor, singletons: str, block_size: int | None, backend: str) -> None:
+
+def check_settings(
+    temperature: float | Tensor, singletons: str, block_size: int | None, keep_bytes: int, backend: str
+) -> None:
     """Raise a ValueError if an option of a loss is not valid."""
     check_choice("singletons", singletons, get_args(Singletons))
     check_choice("backend", backend, get_args(Backend))
     if block_size is not None and block_size < 1:
         raise ValueError(f"`block_size` must be at least 1, or None to let the device decide; got {block_size}.")
+    if keep_bytes < 0:
+        raise ValueError(f"`keep_bytes` must be at least 0; got {keep_bytes}. 0 keeps nothing from pass to pass.")
     check_temperature(temperature)
 
 
@@ -81,6 +88,8 @@ def values_are_at_hand(tensor: Tensor) -> bool:
 def check_values(embeddings: Tensor, normalize: bool, name: str = "embeddings") -> None:
     """Raise a ValueError if a row is not finite, or has no direction although it is to be normalised."""
     rows = embeddings.detach()
+    if len(rows) and _all_have_a_direction(rows):
+        return
     peak = torch.maximum(rows.amax(1), -rows.amin(1))
     finite = peak.isfinite()
     if not finite.all():
@@ -98,3 +107,9 @@ def check_values(embeddings: Tensor, normalize: bool, name: str = "embeddings") 
             f"rows do not (row {int(short.nonzero()[0])} is the first). Drop those rows, or give them "
             "`ignore_index` and a length, or pass normalize=False."
         )
+
+
+def _all_have_a_direction(rows: Tensor) -> bool:
+    """Return whether all rows are certain to be valid: a step on small rows would feel every further operation."""
+    shortest, longest = torch.aminmax(torch.linalg.vector_norm(rows, dim=1))
+    return float(shortest) > SMALL_LENGTH and math.isfinite(float(longest))  # NaN is neither

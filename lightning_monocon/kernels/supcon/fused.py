@@ -18,7 +18,7 @@ from lightning_monocon.kernels.supcon import launch
 from lightning_monocon.kernels.supcon.launch_rows import unit_rows, unit_rows_backward
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.positives import anchor_terms, class_ids, positive_counts, refuse_singletons
-from lightning_monocon.kernels.supcon.shapes import compares_labels, dot_precision, tile_dtype
+from lightning_monocon.kernels.supcon.shapes import dot_precision, tile_dtype
 
 
 class Residuals(NamedTuple):
@@ -44,7 +44,7 @@ class Residuals(NamedTuple):
 
 def forward(embeddings: Tensor, labels: Tensor, temperature: Tensor, options: Options) -> tuple[Tensor, Residuals]:
     """Return the loss over the rows of all ranks, 0-d float32, and the residuals."""
-    dtype = tile_dtype(embeddings, options)  # it depends on autocast, which is off from here on
+    dtype = tile_dtype(options)
     with on_device(embeddings), torch.autocast(embeddings.device.type, enabled=False):
         z, r = unit_or_raw_rows(embeddings, dtype, options)
         return _forward(z, r, labels, temperature, options)
@@ -54,7 +54,7 @@ def _forward(z: Tensor, r: Tensor, labels: Tensor, temperature: Tensor, options:
     gather = options.gather
     rows = z if gather is None else gather(z)
     labels = labels if gather is None else gather(labels)
-    if compares_labels(len(rows), options):
+    if options.compare:
         ids = _ids(labels, options)
         found = launch.statistics(_pairs(z, rows, ids, temperature, options))
         pull = z.new_empty((0, z.shape[1]), dtype=torch.float32)
@@ -86,7 +86,7 @@ def backward(grad: Tensor, temperature: Tensor, residuals: Residuals, options: O
 
 def _pairs(z: Tensor, rows: Tensor, ids: Tensor, temperature: Tensor, options: Options) -> launch.Pairs:
     variant = launch.Variant(
-        labels=compares_labels(len(rows), options),
+        labels=options.compare,
         ignore=options.ignore_index is not None,
         bounded=options.bounded,
         precision=dot_precision(options),

@@ -19,7 +19,8 @@ Variants   LABELS   positives by comparing labels in the tile; otherwise they co
            IGNORE   rows with id < 0 are in no pair.
            BOUNDED  |c / T| is small enough for exp without a shift. Otherwise slots hold a maximum too, `finish` gives
                     log2 S in the place of 1 / S (+inf for no weight), and a tile takes two exponentials.
-Shapes     ids (M,), (N,) int32; a, b, r float32; slots (planes, tiles, M) float32: sum[, maximum][, positives, count].
+Shapes     ids (M,), (N,) int32; a, b, r float32; slots (planes, tiles, M) float32: sum[, maximum][, positives, count],
+           for as many anchors at a time as `launch.SLOT_BYTES` holds.
 Saved      z, r, a, b. Everything of size M x N is computed again. Row indices are int32, offsets int64.
 Precision  float16 z keeps eleven bits of numbers below one, as TF32 does; A is then scaled by 2^12 before it is rounded
            (|A| <= 2). float32 z multiplies by PRECISION ("tf32", "bf16x3" or "ieee").

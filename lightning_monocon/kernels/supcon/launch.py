@@ -10,6 +10,8 @@ import triton
 from torch import Tensor
 
 from lightning_monocon.kernels.dispatch import architecture
+from lightning_monocon.kernels.monotone_linear.configurations import nearest
+from lightning_monocon.kernels.products import add_product_
 from lightning_monocon.kernels.supcon import kernel, kernel_rows
 
 
@@ -33,18 +35,44 @@ TILES = {
 }
 OTHER_TILES = {2: Tiles(64, 32, 4, 3), 4: Tiles(64, 16, 4, 3)}
 """Also used if D is not a multiple of the depth: numbers are then loaded one by one, and larger tiles spill."""
+SMALL_TILES = Tiles(32, 16, 4, 2)
+SCALAR_UNITS_FROM = {"sm_75": 2, "gfx1100": 4, "gfx1200": 4}
+"""Bytes per number from which no matrix unit multiplies on an architecture: larger tiles spill."""
 INTERPRETER_TILES = Tiles(16, 16, 1, 1)
 
 CHUNK_BYTES = 64 << 20
 """Bytes of A that exist at a time in the backward pass, few enough for a large last-level cache."""
+SLOT_BYTES = 128 << 20
+"""Bytes of partial sums that exist at a time in the forward pass. More anchors than that take turns, and then both
+halves of the tiles are computed, so that memory stays O(N (D + block)): with tiles of 128 from 65 536 rows on."""
 HALF_SCALE = 4096.0
 """A is at most 2 and mostly tiny; a factor of 2^12 brings it into the normal range of float16."""
 FINISH_BLOCK = 128
 TILE_ROWS_TOGETHER = 8
 
 
+PRODUCTS = {
+    "sm_90": {},
+    "sm_80": {},
+    "gfx942": {},
+    # no TF32, and no product for Turing's tensor cores in Triton 3.7: its float16 tiles are multiplied as float32
+    "gfx90a": {"tf32": "ieee"},
+    "gfx1100": {"tf32": "ieee", "bf16x3": "ieee"},
+    "gfx1200": {"tf32": "ieee", "bf16x3": "ieee"},
+    "sm_75": {"tf32": "ieee", "bf16x3": "ieee"},
+}
+"""How float32 tiles multiply where an architecture lacks what was asked for; "ieee" is as accurate or more."""
+
+
+def product_for(architecture: str, precision: str) -> str:
+    """Return how float32 tiles multiply on an architecture."""
+    return PRODUCTS[nearest(architecture)].get(precision, precision)
+
+
 def tiles_for(architecture: str, number_bytes: int, dim: int) -> Tiles:
     """Return the tile sizes for rows of `dim` numbers."""
+    if number_bytes >= SCALAR_UNITS_FROM.get(nearest(architecture), 8):
+        return SMALL_TILES
     found = TILES.get(architecture, OTHER_TILES)[number_bytes]
     if dim % found.depth:
         return OTHER_TILES[number_bytes]._replace(num_stages=found.num_stages)
@@ -117,7 +145,7 @@ class Pairs(NamedTuple):
             "BLOCK_N": tiles.block,
             "BLOCK_D": tiles.depth,
             "EVEN_D": self.z.shape[1] % tiles.depth == 0,
-            "PRECISION": self.variant.precision,
+            "PRECISION": product_for(architecture(self.z.device), self.variant.precision),
             "num_warps": tiles.num_warps,
             "num_stages": tiles.num_stages,
         }
@@ -141,19 +169,39 @@ def statistics(pairs: Pairs, mean_positive_cosine: Tensor | None = None, paired:
         mean_positive_cosine: ``(M,)`` float32, if the variant does not compare labels.
         paired: ``(M,)`` float32, 1 for anchors that count, with `mean_positive_cosine`.
     """
+    count = len(pairs.z)
+    found = Statistics(*(pairs.z.new_empty(count, dtype=torch.float32) for _ in range(3)))
+    together = _anchors_together(pairs)
+    for first in range(0, count, together):
+        own = slice(first, min(first + together, count))
+        part = pairs if together >= count else pairs.part(own, 0)
+        given = (None if whole is None else whole[own] for whole in (mean_positive_cosine, paired))
+        _statistics(part, Statistics(*(whole[own] for whole in found)), *given)
+    return found
+
+
+def _planes(variant: Variant) -> int:
+    return (1 if variant.bounded else 2) + (2 if variant.labels else 0)
+
+
+def _anchors_together(pairs: Pairs) -> int:
+    """Return the number of anchors whose slots are held at a time, a multiple of the tile."""
+    block = pairs.tiles.block
+    across = max(-(-len(pairs.rows) // block), 1)
+    return max(SLOT_BYTES // (4 * _planes(pairs.variant) * across) // block, 1) * block
+
+
+def _statistics(pairs: Pairs, found: Statistics, cosine: Tensor | None, paired: Tensor | None) -> None:
+    """Write the statistics of some anchors, at least one."""
     count, variant = len(pairs.z), pairs.variant
     across = triton.cdiv(len(pairs.rows), pairs.tiles.block)
-    planes = (1 if variant.bounded else 2) + (2 if variant.labels else 0)
-    slots = pairs.z.new_empty((planes, across, count), dtype=torch.float32)
-    found = Statistics(*(slots.new_empty(count) for _ in range(3)))
-    if not count:
-        return found
+    slots = found.loss.new_empty((_planes(variant), across, count))
     kernel.denominators_kernel[(across, triton.cdiv(count, pairs.tiles.block))](
         slots_ptr=slots, SYMMETRIC=pairs.z is pairs.rows, **pairs.arguments()
     )
     kernel_rows.finish_kernel[(triton.cdiv(count, FINISH_BLOCK),)](
         slots_ptr=slots,
-        mean_positive_ptr=slots if mean_positive_cosine is None else mean_positive_cosine,
+        mean_positive_ptr=slots if cosine is None else cosine,
         paired_ptr=slots if paired is None else paired,
         temperature_ptr=pairs.temperature,
         loss_ptr=found.loss,
@@ -165,7 +213,6 @@ def statistics(pairs: Pairs, mean_positive_cosine: Tensor | None = None, paired:
         BOUNDED=variant.bounded,
         BLOCK=FINISH_BLOCK,
     )
-    return found
 
 
 class Weights(NamedTuple):
@@ -191,9 +238,9 @@ def add_gradient(pairs: Pairs, weights: Weights, out: Tensor) -> None:
         rows = slice(first, min(first + chunk, count))
         part = pairs.part(rows, first if symmetric else 0)
         tile = _weights(part, _part(weights, rows, first if symmetric else 0))
-        _accumulate(out[rows], tile, part.rows)
+        add_product_(out[rows], tile, part.rows)
         if symmetric and rows.stop < count:
-            _accumulate(out[rows.stop :], tile[:, rows.stop - first :].T, part.z)
+            add_product_(out[rows.stop :], tile[:, rows.stop - first :].T, part.z)
 
 
 def add_gradients_between(pairs: Pairs, weights: Weights, by_anchors: Tensor, by_rows: Tensor | None) -> None:
@@ -204,9 +251,9 @@ def add_gradients_between(pairs: Pairs, weights: Weights, by_anchors: Tensor, by
         rows = slice(first, min(first + chunk, count))
         part = pairs.part(rows, 0)
         tile = _weights(part, _part(weights, rows, 0))
-        _accumulate(by_anchors[rows], tile, part.rows)
+        add_product_(by_anchors[rows], tile, part.rows)
         if by_rows is not None:
-            _accumulate(by_rows, tile.T, part.z)
+            add_product_(by_rows, tile.T, part.z)
 
 
 def _chunk(pairs: Pairs) -> int:
@@ -238,12 +285,3 @@ def _weights(pairs: Pairs, weights: Weights) -> Tensor:
         **pairs.arguments(),
     )
     return out
-
-
-def _accumulate(out: Tensor, weights: Tensor, rows: Tensor) -> None:
-    if weights.dtype == torch.float32:
-        out.addmm_(weights, rows)
-    elif out.is_cuda:
-        torch.addmm(out, weights, rows, out_dtype=torch.float32, out=out)
-    else:
-        out.addmm_(weights.float(), rows.float())  # no CPU GEMM multiplies halves into float32

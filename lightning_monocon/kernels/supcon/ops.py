@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Register the loss of one rank as a custom operator for `torch.compile`, `torch.export` and CUDA graphs.
 
-``monocon::supcon`` and ``monocon::supcon_backward`` choose the implementation when they run, so that a compiled program
-holds the same opaque node on every machine. Several ranks communicate between forward and backward; they use `ranks`, a
-plain autograd function.
+``monocon::supcon`` and ``monocon::supcon_backward`` are told the implementation and how to multiply: inside a compiled
+program they would see neither autocast nor a size that may change. Several ranks communicate between forward and
+backward; they use `ranks`, a plain autograd function.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.options import Options, Precision, Singletons
 from lightning_monocon.kernels.supcon.route import takes_kernels
-from lightning_monocon.kernels.supcon.shapes import compares_labels, tile_dtype
+from lightning_monocon.kernels.supcon.shapes import tile_dtype
 from lightning_monocon.kernels.supcon.streamed import NO_SECOND_DERIVATIVE, gradients, loss_and_residuals
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
@@ -28,11 +28,17 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def make_options(
-    normalize: bool, singletons: str, ignore_index: int | None, block_size: int, bounded: bool, precision: str
+    normalize: bool,
+    singletons: str,
+    ignore_index: int | None,
+    block_size: int,
+    bounded: bool,
+    compare: bool,
+    precision: str,
 ) -> Options:
     """Return the options from the plain arguments of an operator."""
     named = cast(Singletons, singletons), cast(Precision, precision)
-    return Options(normalize, named[0], ignore_index, block_size, bounded, named[1])
+    return Options(normalize, named[0], ignore_index, block_size, bounded, compare, named[1])
 
 
 @torch.library.custom_op("monocon::supcon", mutates_args=())
@@ -45,10 +51,11 @@ def _forward(
     ignore_index: Optional[int],  # noqa: UP045  (the schema is read from this spelling by every torch from 2.10)
     block_size: int,
     bounded: bool,
+    compare: bool,
     precision: str,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
+    options = make_options(normalize, singletons, ignore_index, block_size, bounded, compare, precision)
     if takes_kernels("supcon", backend, embeddings):
         from lightning_monocon.kernels.supcon import fused
 
@@ -66,10 +73,10 @@ def _(embeddings: Tensor, labels: Tensor, temperature: Tensor, *settings: object
     count, dim = embeddings.shape
     options = Options(*cast("Any", settings[:-1]))
     triton = takes_kernels("supcon", str(settings[-1]), embeddings)
-    compared = triton and compares_labels(count, options)
+    compared = triton and options.compare
     wide = embeddings.new_empty
     dtype = temperature.dtype
-    z = wide((count, dim), dtype=tile_dtype(embeddings, options) if triton else dtype)
+    z = wide((count, dim), dtype=tile_dtype(options) if triton else dtype)
     ids = wide(count if compared else 0, dtype=torch.int32)
     share = wide(count if triton else 0, dtype=dtype)
     pull = wide((0 if compared else count, dim), dtype=dtype)
@@ -89,10 +96,11 @@ def _backward(
     ignore_index: Optional[int],  # noqa: UP045
     block_size: int,
     bounded: bool,
+    compare: bool,
     precision: str,
     on_triton: bool,
 ) -> tuple[Tensor, Tensor]:
-    options = make_options(normalize, singletons, ignore_index, block_size, bounded, precision)
+    options = make_options(normalize, singletons, ignore_index, block_size, bounded, compare, precision)
     z, r, ids, scale, share, pull, averaged = residuals
     if on_triton:
         from lightning_monocon.kernels.supcon import fused
@@ -120,9 +128,9 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None: 
 def _differentiate(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
     embeddings, labels, temperature, *residuals = ctx.saved_tensors
     if grad is None:
-        return (None,) * 10
+        return (None,) * 11
     by_embeddings, by_temperature = _backward(grad, embeddings, labels, temperature, residuals, *ctx.settings)
-    return by_embeddings.to(embeddings.dtype), None, by_temperature, *(None,) * 7
+    return by_embeddings.to(embeddings.dtype), None, by_temperature, *(None,) * 8
 
 
 def refuse_second_derivative(ctx: Any, *_: Tensor) -> None:  # noqa: ANN401
@@ -147,6 +155,7 @@ def supcon_operator(
         options.ignore_index,
         options.block_size,
         options.bounded,
+        options.compare,
         options.precision,
         backend,
     )[0]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Singletons = Literal["zero", "skip", "error"]
 Precision = Literal["auto", "fp16", "tf32", "bf16x3", "ieee"]
 
+KEEP_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)  # the transforms of torch.func would unpack a tuple
 class Options:
@@ -27,9 +29,13 @@ class Options:
     """Side of a tile of pairs in plain torch."""
     bounded: bool = False
     """Whether all logits are known to be within `tiles.EXPONENT_LIMIT`."""
+    compare: bool = True
+    """Whether the kernels find positives by comparing labels, not by class sums (`shapes.compares_labels`)."""
     precision: Precision = "auto"
     """How the kernels multiply. "fp16" and "tf32" keep eleven bits (gradients accurate to about 3e-4), "bf16x3" and
-    "ieee" keep float32. "auto" is "bf16x3", or "fp16" if the program accepts such rounding (`shapes.tile_dtype`)."""
+    "ieee" keep float32. "auto" is "bf16x3", or "fp16" if the program accepts such rounding (`shapes.resolved`)."""
+    keep_bytes: int = KEEP_BYTES
+    """Bytes of exponentials that a CPU may keep from the forward to the backward pass."""
     gather: RowGather | None = None
     """The layout of the rows over ranks; None on one rank."""
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from lightning_monocon.kernels.dispatch import is_interpreting
-from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.dispatch import constant_to_compilers, is_certain, is_interpreting
+from lightning_monocon.kernels.supcon.options import Options, Precision
 from lightning_monocon.kernels.supcon.tiles import EXPONENT_LIMIT
 
 CPU_BLOCK = 512
@@ -29,6 +31,14 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def as_scale(temperature: float | Tensor, rows: Tensor) -> Tensor:
+    """Return T, 0-d, on the device and in the arithmetic of the rows; a number is written there without a host copy."""
+    dtype = wide_dtype(rows.dtype)
+    if isinstance(temperature, Tensor):
+        return temperature.to(device=rows.device, dtype=dtype)
+    return torch.full((), temperature, dtype=dtype, device=rows.device)
+
+
 def is_bounded(temperature: float | Tensor, normalize: bool) -> bool:
     """Return whether all logits are known to be small, without waiting for a device or breaking a graph."""
     if not normalize:
@@ -41,23 +51,47 @@ def is_bounded(temperature: float | Tensor, normalize: bool) -> bool:
     return 1 / temperature <= EXPONENT_LIMIT
 
 
+def resolved(options: Options, embeddings: Tensor, temperature: float | Tensor, count: int | None = None) -> Options:
+    """Return the options with everything decided that an operator must not decide.
+
+    Inside a compiled program an operator sees no autocast, and a decision by a size would fix that size.
+
+    Args:
+        options: The options of the loss.
+        embeddings: Embeddings of this rank.
+        temperature: As the caller gave it.
+        count: Rows of all ranks; None if the kernels compare no labels.
+    """
+    return replace(
+        options,
+        bounded=is_bounded(temperature, options.normalize),
+        precision=_precision(embeddings) if options.precision == "auto" else options.precision,
+        compare=count is not None and compares_labels(count, options),
+    )
+
+
 def compares_labels(count: int, options: Options) -> bool:
     """Return whether the tiles compare labels: for few rows, and to leave ignored rows out of the denominators."""
-    return options.ignore_index is not None or count <= COMPARE_UP_TO
+    return options.ignore_index is not None or is_certain(count <= COMPARE_UP_TO)
 
 
-def tile_dtype(embeddings: Tensor, options: Options) -> torch.dtype:
-    """Return the dtype of z, float16 or float32.
+def _precision(embeddings: Tensor) -> Precision:
+    """Return what "auto" stands for: "fp16" if the program accepts its rounding elsewhere, else "bf16x3".
 
-    "auto" is float16 if the program accepts its rounding elsewhere: half-precision embeddings, autocast, or a float32
-    matmul precision below "highest". Rows that are not normalised stay float32, because they may overflow float16.
+    Half-precision embeddings, autocast and a float32 matmul precision below "highest" accept it.
     """
-    if not options.normalize:
-        return torch.float32
-    if options.precision != "auto":
-        return torch.float16 if options.precision == "fp16" else torch.float32
     rounded = embeddings.dtype != torch.float32 or torch.is_autocast_enabled(embeddings.device.type)
-    return torch.float16 if rounded or torch.get_float32_matmul_precision() != "highest" else torch.float32
+    return "fp16" if rounded or _rounds_products() else "bf16x3"
+
+
+@constant_to_compilers  # they compile again if the setting changes
+def _rounds_products() -> bool:
+    return torch.get_float32_matmul_precision() != "highest"
+
+
+def tile_dtype(options: Options) -> torch.dtype:
+    """Return the dtype of z: float32 for rows that are not normalised, which may overflow float16."""
+    return torch.float16 if options.normalize and options.precision == "fp16" else torch.float32
 
 
 def dot_precision(options: Options) -> str:

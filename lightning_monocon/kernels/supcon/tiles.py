@@ -50,14 +50,12 @@ class PairTiles(NamedTuple):
     def by_onednn(self) -> bool:
         """Return whether oneDNN multiplies."""
         shape = min(self.block_size, len(self.anchors)) * min(self.block_size, len(self.rows)) * self.rows.shape[1]
-        if self.rows.device.type != "cpu" or self.rows.dtype != torch.float32 or shape < SMALLEST_PRODUCT:
-            return False
-        return is_faster()
+        return multiplies_by_onednn(self.rows, shape)
 
     def add_product(self, out: Tensor, left: Tensor, right: Tensor) -> None:
         """Add ``left @ right`` to `out`."""
         if self.by_onednn:
-            out.add_(_onednn(left, right.T))
+            out.add_(onednn_product(left, right.T))
         else:
             out.addmm_(left, right)
 
@@ -74,7 +72,7 @@ class PairTiles(NamedTuple):
             for j in range(i if self.symmetric else 0, len(self.rows), block):
                 right = self.rows[j : j + block]
                 if by_onednn:
-                    tile = _onednn(left, right)
+                    tile = onednn_product(left, right)
                 else:
                     tile = buffer[: len(left) * len(right)].view(len(left), len(right))
                     torch.mm(left, right.T, out=tile)
@@ -125,7 +123,14 @@ def repulsion(pairs: PairTiles, scale: Tensor) -> Tensor:
     return out
 
 
-def _onednn(left: Tensor, right: Tensor) -> Tensor:
+def multiplies_by_onednn(rows: Tensor, multiplications: int) -> bool:
+    """Return whether oneDNN is faster for a product of this size."""
+    if not rows.is_cpu or rows.dtype != torch.float32 or multiplications < SMALLEST_PRODUCT:
+        return False
+    return is_faster()
+
+
+def onednn_product(left: Tensor, right: Tensor) -> Tensor:
     """Return ``left @ right.T``."""
     product: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
     return product

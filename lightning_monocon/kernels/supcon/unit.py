@@ -37,5 +37,5 @@ def unit_rows(embeddings: Tensor, dtype: torch.dtype, normalize: bool) -> tuple[
 
 def through_unit_(dz: Tensor, z: Tensor, r: Tensor) -> Tensor:
     """Convert the gradient of z, in place, into the gradient of the embeddings."""
-    along = (dz * z).sum(1, keepdim=True)
-    return dz.sub_(along.mul_((r > 0).unsqueeze(1)) * z).mul_(r.abs().unsqueeze(1))
+    along = (dz * z).sum(1).mul_(r > 0).unsqueeze(1)
+    return dz.addcmul_(along, z, value=-1).mul_(r.abs().unsqueeze(1))

@@ -56,7 +56,11 @@ def test_strided_and_expanded_inputs(backend: str) -> None:
     assert_cross_agrees(inputs, 0.1, Options(precision="ieee"), backend, 5e-5)
 
 
-@pytest.mark.parametrize("settings", [(True, "zero", None, True, "ieee"), (False, "skip", 0, False, "auto")], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [(True, "zero", None, True, "ieee"), (True, "zero", None, True, "fp16"), (False, "skip", 0, False, "bf16x3")],
+    ids=str,
+)
 def test_torch_checks_the_operator(settings: tuple[object, ...], backend: str) -> None:
     normalize, singletons, ignore_index, bounded, precision = settings
     temperature = torch.tensor(0.3, requires_grad=True)

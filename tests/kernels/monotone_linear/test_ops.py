@@ -10,10 +10,12 @@ import pytest
 import torch
 from oracles import monotone as oracle
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 from lightning_monocon.heads import MonotonicMLP
+from lightning_monocon.kernels import dispatch
 from lightning_monocon.kernels.dispatch import is_interpreting
-from lightning_monocon.kernels.monotone_linear import monotone_mlp, ops
+from lightning_monocon.kernels.monotone_linear import monotone_mlp, ops, switch
 from lightning_monocon.kernels.monotone_linear.configurations import MAX_WIDTH, TABLE, configuration, resolve
 
 interpreted = pytest.mark.skipif(not is_interpreting(), reason="runs the kernels on the CPU, in the interpreter")
@@ -33,6 +35,49 @@ def test_opcheck(precision: str, rows: int) -> None:
     x, weights, biases, signs, *_ = arguments(rows)
     names = ("square", "leaky_relu", "linear", precision)
     torch.library.opcheck(ops.monotone_mlp, (x, weights, biases, signs, *names))
+
+
+@interpreted
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("autocast", [False, True], ids=["plain", "autocast"])
+def test_opcheck_of_half_inputs(autocast: bool, dtype: torch.dtype) -> None:
+    x, weights, biases, signs, *_ = arguments()
+    x = x if autocast else x.detach().to(dtype).requires_grad_()
+    with torch.autocast("cpu", dtype, enabled=autocast):
+        precision = switch._accepted_precision("cpu")
+        torch.library.opcheck(
+            ops.monotone_mlp, (x, weights, biases, signs, "square", "leaky_relu", "linear", precision)
+        )
+
+
+@interpreted
+def test_a_compiled_head_rounds_as_the_plain_one_under_autocast() -> None:
+    x, weights, biases = oracle.problem([33, 30, 4], 40)
+    compiled = torch.compile(monotone_mlp, fullgraph=True, backend="aot_eager")
+    exact = monotone_mlp(x, weights, biases, backend="triton")
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = monotone_mlp(x, weights, biases, backend="triton")
+        assert_close(compiled(x, weights, biases, backend="triton"), plain, rtol=0, atol=0)
+    assert not torch.equal(plain, exact)
+
+
+@interpreted
+def test_one_program_serves_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "is_gpu", lambda device: True)
+    monkeypatch.setattr(dispatch, "architecture", lambda device: "sm_90")
+    monkeypatch.setattr(switch, "is_gpu", lambda device: True)
+    programs = []
+
+    def count(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        programs.append(graph)
+        return graph
+
+    compiled = torch.compile(monotone_mlp, fullgraph=True, dynamic=True, backend=count)
+    for rows in (300, 16, 5, 257, 30):
+        x, weights, biases = oracle.problem([6, 9, 4], rows)
+        compiled(x, weights, biases)
+    assert len(programs) == 1
+    assert any("monotone_mlp" in str(node.target) for node in programs[0].graph.nodes)
 
 
 @interpreted
@@ -181,7 +226,7 @@ def test_unknown_precision_is_named() -> None:
 
 def test_unlisted_architectures_borrow_a_row() -> None:
     assert configuration("sm_120", "bf16") == TABLE["sm_80"]["bf16"]
-    assert configuration("gfx950", "tf32") == TABLE["gfx942"]["tf32"]
+    assert configuration("gfx950", "tf32") == TABLE["gfx90a"]["ieee"]
 
 
 def test_auto_precision_follows_torch() -> None:

@@ -90,4 +90,5 @@ def test_every_mode_multiplies_at_least_as_exactly_as_it_says(architecture: str,
     found = configuration(architecture, mode)
     for launch in (found.forward, found.dx, found.dw, found.both):
         assert launch is None or digits[launch.dot] >= digits[mode]
-        assert launch is None or (launch.dot in SIXTEEN_BIT) == (mode in SIXTEEN_BIT)
+        if launch is not None and architecture != "sm_75":  # which multiplies everything as float32
+            assert (launch.dot in SIXTEEN_BIT) == (mode in SIXTEEN_BIT)

@@ -39,5 +39,20 @@ def test_all_other_configurations_compile_clean(target: str) -> None:
     assert_clean(reports, target)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("target", aot.OTHER_TARGETS)
+def test_extreme_configurations_compile_for_the_cards_that_the_tables_were_extended_to(target: str) -> None:
+    reports = aot.report("helpers.supcon_launches", target)
+    assert_clean(reports, target)
+
+
+@pytest.mark.parametrize("architecture", ["gfx90a", "gfx950", "gfx1100", "gfx1201", "sm_75"])
+def test_no_tile_asks_for_a_product_that_triton_refuses(architecture: str) -> None:
+    from lightning_monocon.kernels.supcon.launch import product_for
+
+    allowed = {"ieee", "bf16x3"} if architecture.startswith("gfx9") else {"ieee"}
+    assert {product_for(architecture, name) for name in ("tf32", "bf16x3", "ieee")} == allowed
+
+
 def test_sizes_of_one_compile() -> None:
     assert len(aot.report("helpers.supcon_launches", "sm_80", "ONES")) >= 5

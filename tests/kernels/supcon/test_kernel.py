@@ -96,6 +96,19 @@ def test_backward_in_several_chunks(kernel_device: torch.device, monkeypatch: py
     assert_agrees(*batch(53, 12, 4, kernel_device), 0.1, 5e-6, precision="ieee")
 
 
+@pytest.mark.parametrize("rule", ["labels", "class sums", "ignore"])
+@pytest.mark.parametrize("temperature", [0.1, 0.02])
+def test_forward_in_several_turns(
+    temperature: float, rule: str, kernel_device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning_monocon.kernels.supcon import launch
+
+    monkeypatch.setattr(launch, "SLOT_BYTES", 16)
+    monkeypatch.setattr(shapes, "COMPARE_UP_TO", 2048 if rule == "labels" else 0)
+    rules = {"ignore_index": 0, "singletons": "skip"} if rule == "ignore" else {}
+    assert_agrees(*batch(53, 12, 4, kernel_device), temperature, 5e-6, precision="ieee", **rules)
+
+
 @pytest.mark.parametrize("layout", ["transposed", "every second", "expanded"])
 def test_strided_inputs(layout: str, kernel_device: torch.device) -> None:
     embeddings, labels = batch(24, 24, 4, kernel_device)

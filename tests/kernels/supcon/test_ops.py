@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from lightning_monocon.kernels import dispatch
-from lightning_monocon.kernels.supcon import supcon, tune
+from lightning_monocon.kernels.supcon import shapes, supcon, tune
+from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.losses import SupConLoss
 
 # the interpreter's numpy warns of pairs that a mask then drops
@@ -29,9 +30,10 @@ def batch(rows: int = 20, dim: int = 6) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(
     "settings",
     [
-        (True, "zero", None, 512, True, "ieee"),
-        (True, "skip", 1, 8, False, "fp16"),
-        (False, "zero", 2, 8, False, "auto"),
+        (True, "zero", None, 512, True, True, "ieee"),
+        (True, "zero", None, 512, True, False, "ieee"),
+        (True, "skip", 1, 8, False, True, "fp16"),
+        (False, "zero", 2, 8, False, True, "bf16x3"),
     ],
     ids=str,
 )
@@ -70,13 +72,66 @@ def test_exports_with_any_number_of_rows(backend: str) -> None:
     assert_close(program.module()(inputs[:9], labels[:9]), step(inputs[:9], labels[:9]), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("autocast", [False, True], ids=["plain", "autocast"])
+def test_torch_checks_the_operator_of_half_rows(autocast: bool, dtype: torch.dtype, backend: str) -> None:
+    embeddings, labels = batch()
+    rows = embeddings if autocast else embeddings.detach().to(dtype).requires_grad_()
+    with torch.autocast("cpu", dtype, enabled=autocast):
+        settings = (True, "zero", None, 512, True, True, shapes.resolved(Options(), rows, 0.1).precision, backend)
+        arguments = (rows, labels, torch.tensor(0.1), *settings)
+        assert set(torch.library.opcheck(torch.ops.monocon.supcon.default, arguments).values()) == {"SUCCESS"}
+
+
 @pytest.mark.skipif(not dispatch.is_interpreting(), reason="Triton's interpreter is off")
+def test_a_compiled_loss_rounds_as_the_plain_one_under_autocast() -> None:
+    embeddings, labels = batch(40, 30)
+    loss = SupConLoss(backend="triton")
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    exact = loss(embeddings, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = loss(embeddings, labels)
+        assert_close(compiled(embeddings, labels), plain, rtol=0, atol=0)
+    assert plain != exact
+
+
+@pytest.fixture
+def cpu_for_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the CPU, with the interpreter, for a card that the tables know."""
+    if not dispatch.is_interpreting():
+        pytest.skip("Triton's interpreter is off")
+    monkeypatch.setattr(dispatch, "is_gpu", lambda device: True)
+    monkeypatch.setattr(dispatch, "architecture", lambda device: "sm_90")
+
+
+@pytest.mark.usefixtures("cpu_for_a_card")
+@pytest.mark.parametrize("dynamic", [True, False], ids=["free sizes", "fixed sizes"])
+def test_one_program_serves_batches_of_any_size(dynamic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    monkeypatch.setattr(
+        "lightning_monocon.kernels.supcon.ops.takes_kernels", lambda _, backend, __: taken.append(backend)
+    )
+    monkeypatch.setattr(shapes, "COMPARE_UP_TO", 20)
+    programs = []
+
+    def count(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        programs.append(graph)
+        return graph
+
+    compiled = torch.compile(SupConLoss(), fullgraph=True, dynamic=dynamic, backend=count)
+    sizes = (300, 16, 5, 257, 30) if dynamic else (300, 16)
+    for rows in sizes:
+        compiled(*batch(rows))
+    assert len(programs) == (1 if dynamic else 2)
+    # a free size is taken for a large one; one that is fixed below the limit of the table goes to torch
+    assert taken[-1] == ("triton" if dynamic else "torch")
+
+
 def test_tiles_are_float16_only_where_the_program_accepts_it() -> None:
     embeddings, labels = batch()
 
     def dtype_of_tiles(x: Tensor, precision: str = "auto", normalize: bool = True) -> torch.dtype:
-        settings = (normalize, "zero", None, 512, True, precision, "triton")
-        return torch.ops.monocon.supcon(x, labels, torch.tensor(0.1), *settings)[1].dtype
+        return shapes.tile_dtype(shapes.resolved(Options(normalize=normalize, precision=precision), x, 0.1))
 
     assert dtype_of_tiles(embeddings) == torch.float32
     assert dtype_of_tiles(embeddings, "fp16") == torch.float16

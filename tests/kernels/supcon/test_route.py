@@ -26,17 +26,13 @@ GOES_TO = {  # route: the name that the loss calls, of one set and between two
 }
 
 
-def unasked() -> bool:
-    raise AssertionError("a compiler would trace what is asked of the machine")
-
-
 @pytest.mark.parametrize(
     ("loss", "triton", "facts", "expected"),
     [
         ("supcon", True, {"in_operator": True}, "kernels"),
         ("supcon", False, {"in_operator": True}, "streamed"),
         ("supcon", False, {"in_operator": True, "compiling": True}, "streamed"),
-        ("supcon", None, {"compiling": True}, "operator"),
+        ("supcon", False, {"compiling": True}, "operator"),
         ("supcon", True, {"compiling": True, "gathered": True}, "ranks"),
         ("supcon", False, {"compiling": True, "gathered": True}, "streamed"),
         ("supcon", True, {}, "operator"),
@@ -47,7 +43,7 @@ def unasked() -> bool:
         ("supcon", False, {"few_pairs": True}, "streamed"),
         ("cross_supcon", True, {"in_operator": True}, "kernels"),
         ("cross_supcon", False, {"in_operator": True, "few_pairs": True}, "streamed"),
-        ("cross_supcon", None, {"compiling": True, "few_pairs": True}, "operator"),
+        ("cross_supcon", False, {"compiling": True, "few_pairs": True}, "operator"),
         ("cross_supcon", True, {}, "operator"),
         ("cross_supcon", False, {}, "operator"),
         ("cross_supcon", False, {"few_pairs": True}, "formula"),
@@ -55,18 +51,18 @@ def unasked() -> bool:
     ],
     ids=str,
 )
-def test_the_table(loss: str, triton: bool | None, facts: dict[str, bool], expected: str) -> None:
-    assert route(loss, unasked if triton is None else lambda: triton, **facts) == expected
+def test_the_table(loss: str, triton: bool, facts: dict[str, bool], expected: str) -> None:
+    assert route(loss, triton, **facts) == expected
 
 
 def test_the_facts_of_real_tensors() -> None:
     rows = torch.ones(3, 2)
-    assert find_route("supcon", "auto", rows) == "streamed"
-    assert find_route("cross_supcon", "auto", rows, pairs=SMALL_UP_TO) == "formula"
-    assert find_route("cross_supcon", "auto", rows, pairs=SMALL_UP_TO + 1) == "operator"
-    assert find_route("cross_supcon", "auto", rows) == "operator"
-    assert find_route("cross_supcon", "torch", rows, pairs=1) == "operator"
-    wrapped = torch.func.vmap(lambda x: x.new_tensor(find_route("cross_supcon", "torch", x, rows) == "formula"))
+    assert find_route("supcon", "auto", rows) == ("streamed", "torch")
+    assert find_route("cross_supcon", "auto", rows, pairs=SMALL_UP_TO) == ("formula", "torch")
+    assert find_route("cross_supcon", "auto", rows, pairs=SMALL_UP_TO + 1) == ("operator", "torch")
+    assert find_route("cross_supcon", "auto", rows) == ("operator", "torch")
+    assert find_route("cross_supcon", "torch", rows, pairs=1) == ("operator", "torch")
+    wrapped = torch.func.vmap(lambda x: x.new_tensor(find_route("cross_supcon", "torch", x, rows)[0] == "formula"))
     assert wrapped(rows).all()
 
 
