@@ -16,8 +16,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-_COMPARED = 3  # thresholds that are compared one by one; a search is faster for more
-
 
 @dataclass(frozen=True, eq=False)
 class LevelQuantiser:
@@ -61,37 +59,6 @@ class LevelQuantiser:
         for chosen, thresholds in self._groups:
             places[chosen] = torch.searchsorted(thresholds, columns[chosen], out_int32=True).to(torch.uint8)
         return self.pack(places)
-
-    def places_and_doubts(self, columns: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the levels ``(k, N)`` uint8 of coordinates ``(k, N)`` float32, and which are in doubt, ``(k, N)``.
-
-        Args:
-            columns: Coordinates, one number of all rows after another.
-            margin: ``(k,)`` float32. A level is in doubt if the number lies so near a threshold.
-        """
-        places = torch.zeros(columns.shape, dtype=torch.uint8)
-        doubt = torch.zeros(columns.shape, dtype=torch.bool)
-        for chosen, thresholds in self._groups:
-            values, width, edges = columns[chosen], margin[chosen, None], thresholds.float()
-            if edges.shape[1] > _COMPARED:
-                low = torch.searchsorted(edges, values - width, out_int32=True)
-                high = torch.searchsorted(edges, values + width, out_int32=True)
-                places[chosen], doubt[chosen] = low.to(torch.uint8), low != high
-                continue
-            found, near = places[chosen], doubt[chosen]
-            for place in range(edges.shape[1]):
-                gap = values - edges[:, place, None]
-                found += (gap > 0).view(torch.uint8)
-                near |= gap.abs_() <= width
-            places[chosen], doubt[chosen] = found, near
-        return places, doubt
-
-    def places_of(self, numbers: Tensor, values: Tensor) -> Tensor:
-        """Return the levels ``(n,)`` uint8 of single values ``(n,)`` float64 of the given numbers ``(n,)``."""
-        thresholds = torch.full((len(self.bits), self.levels.shape[1] - 1), torch.inf, dtype=torch.float64)
-        for chosen, own in self._groups:
-            thresholds[chosen, : own.shape[1]] = own
-        return torch.searchsorted(thresholds[numbers], values[:, None])[:, 0].to(torch.uint8)
 
     def pack(self, places: Tensor) -> Tensor:
         """Return the codes ``(N, bytes)`` uint8 of levels ``(k, N)`` uint8."""
