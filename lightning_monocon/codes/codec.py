@@ -20,7 +20,8 @@ from lightning_monocon.codes.space import Space
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 
 _ENCODED = 1024  # rows encoded at a time, so that their coordinates stay in the cache
-_BLOCK = 16_384  # codes decoded at a time, so that memory does not grow with their number
+_DECODED = 2048  # codes decoded at a time, for the same reason
+_BLOCK = 16_384  # codes scored at a time, so that memory does not grow with their number
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -88,7 +89,8 @@ class Codec:
         """
         given = self._checked(_tensor(codes))
         own = self._on(given.device)
-        return _like(codes, own.space.points(own.quantiser.decode(given)))
+        blocks = [own.space.points(own.quantiser.decode(block)) for block in torch.split(given, _DECODED)]
+        return _like(codes, torch.cat(blocks))
 
     def score(self, queries: Array, codes: Array) -> Array:
         """Return the scores ``(Q, N)`` float32 of float queries ``(Q, D)`` against codes; more is nearer.
