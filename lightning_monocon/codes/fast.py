@@ -14,9 +14,8 @@ number, a few in a hundred, are encoded by the definition.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -58,7 +57,7 @@ class LevelEncoder:
         thresholds = ((levels[:, 1:] + levels[:, :-1]) / 2 + offset).numpy()
         lengths = torch.linalg.vector_norm(space.matrix.double(), dim=1, keepdim=True).numpy()
         margins = 2.0**-24 * ((piece + 8) * lengths + 2 * np.abs(thresholds))
-        self._runs = [*_runs(quantiser.bits.tolist(), thresholds, margins)]
+        self._runs = [*_runs(quantiser, thresholds, margins)]
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Return the codes ``(N, bytes)`` uint8 of rows ``(N, D)``, float32 or narrower.
@@ -105,16 +104,16 @@ def _unit(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Place(NamedTuple):
-    """Say which consecutive numbers have equally many bits, how many, and where in a code their first bit is."""
+    """Say which consecutive numbers have equally many bits, how many, and where in a code they are."""
 
     numbers: slice
     bits: int
-    first: int
+    stored: slice
 
     def of(self, coordinates: Floats, bits: Bytes) -> tuple[Floats, Bytes]:
         """Return views of these numbers ``(g, N)`` and of their bits ``(g, bits, N)``."""
         values = coordinates[self.numbers]
-        return values, bits[self.first : self.first + self.bits * len(values)].reshape(len(values), self.bits, -1)
+        return values, bits[self.stored].reshape(len(values), self.bits, -1)
 
 
 class _Run(Protocol):
@@ -209,13 +208,10 @@ class _FoundRun:
             out[:, -1 - bit] = (level >> bit) & 1
 
 
-def _runs(bits: Sequence[int], thresholds: Doubles, margins: Doubles) -> Iterator[_Run]:
+def _runs(quantiser: LevelQuantiser, thresholds: Doubles, margins: Doubles) -> Iterator[_Run]:
     """Yield runs of consecutive numbers with equally many bits, of thresholds and margins ``(k, any)``."""
-    number = first = 0
-    for own, members in groupby(bits):
-        place = _Place(slice(number, number + len([*members])), own, first)
-        if own:
-            kind = _ComparedRun if own <= _COMPARED else _FoundRun
-            yield kind.of(place, *(table[place.numbers, : 2**own - 1] for table in (thresholds, margins)))
-        first += own * (place.numbers.stop - number)
-        number = place.numbers.stop
+    for numbers, bits, stored in quantiser.runs:
+        if bits:
+            kind = _ComparedRun if bits <= _COMPARED else _FoundRun
+            tables = (table[numbers, : 2**bits - 1] for table in (thresholds, margins))
+            yield kind.of(_Place(numbers, bits, stored), *tables)
