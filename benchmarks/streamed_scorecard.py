@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time and memory of a scorecard whose gallery is read from its files: 5 million rows of 384 numbers by default.
 
-    python benchmarks/streamed_scorecard.py [ROWS [QUERIES [FOLDER]]]
+    python benchmarks/streamed_scorecard.py [ROWS [QUERIES [DIMS...]]]
 
-Writes float32 rows to Parquet shards in FOLDER (a temporary one by default), searches them with QUERIES queries at
-every size of the default frontier and in int8 and binary, and prints seconds and the peak of memory.
+Writes float32 rows to temporary Parquet shards, searches them with QUERIES queries, and prints seconds and the peak of
+memory. Without DIMS it searches at every size of the default frontier and in int8 and binary, as `monocon score` does;
+with them at these sizes alone, in float32.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ def write(folder: Path, rows: int) -> None:
         pq.write_table(pa.table({"embedding": column}), folder / f"{number:05d}.parquet", compression="none")
 
 
-def main(rows: int = 5_000_000, queries: int = 10_000, folder: str | None = None) -> None:
+def main(rows: int = 5_000_000, queries: int = 10_000, *dims: int) -> None:
     """Write, score and report."""
-    with tempfile.TemporaryDirectory(dir=folder) as place:
+    with tempfile.TemporaryDirectory() as place:
         write(Path(place), rows)
         print(
             f"{rows:,} rows of {WIDTH} in {rows * WIDTH * 4 / 1e9:.2f} GB of Parquet, {queries:,} queries", flush=True
@@ -58,7 +59,8 @@ def main(rows: int = 5_000_000, queries: int = 10_000, folder: str | None = None
         qrels = QrelsTruth(query=one, row=one, grade=torch.ones_like(one), queries=len(query), rows=rows)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         wall, cpu = time.perf_counter(), time.process_time()
-        (score,) = measure_streamed(StreamedSet(FileRows(sorted(Path(place).iterdir())), query, (qrels,)), rounded=True)
+        data = StreamedSet(FileRows(sorted(Path(place).iterdir())), query, (qrels,))
+        (score,) = measure_streamed(data, dims or None, rounded=not dims)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
@@ -68,4 +70,4 @@ def main(rows: int = 5_000_000, queries: int = 10_000, folder: str | None = None
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]), *sys.argv[3:])
+    main(*map(int, sys.argv[1:]))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from lightning_monocon.codes.codec import Codec
@@ -13,9 +14,10 @@ from lightning_monocon.functional.unit_rows import unit_rows
 def squared_error(codec: Codec, rows: Tensor) -> float:
     r"""Return the mean squared error of rows that are encoded and decoded, summed over the numbers of a row.
 
-    .. math:: \tfrac1N \sum_i \lVert x_i - m - a\, W^\top \hat y_i \rVert^2
+    .. math:: \tfrac1N \sum_i \lVert x_i - m - a\, W^{+} \hat y_i \rVert^2
 
-    with the codec's mean m, matrix W and decoded coordinates. A score by cosine sees no length, and codes such as
+    with the codec's mean m, the pseudo-inverse of its matrix W (the transpose where its rows are orthonormal, as those
+    of a learnt code are not) and decoded coordinates. A score by cosine sees no length, and codes such as
     signs decode to none; so all decoded coordinates are scaled by the one factor a that makes the error least, which
     is about 1 for levels that are the means of their cells.
 
@@ -37,7 +39,9 @@ def squared_error(codec: Codec, rows: Tensor) -> float:
         raise ValueError("`rows` must hold at least one row to measure an error; got 0.")
     codec = codec.to(rows.device)
     space = codec.space
-    decoded = codec.quantiser.decode(codec.encode(rows)).double() @ space.matrix.double()
+    matrix = space.matrix.double()
+    back = torch.linalg.pinv(matrix @ matrix.T, hermitian=True) @ matrix
+    decoded = codec.quantiser.decode(codec.encode(rows)).double() @ back
     scaled = unit_rows(rows.double()) if space.similarity == "cosine" else rows.double()
     target = scaled - space.mean.double()
     length = decoded.square().sum()

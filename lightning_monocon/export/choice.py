@@ -24,7 +24,7 @@ from lightning_monocon.functional.quantisation import Storage
 Centre: TypeAlias = bool | Literal["auto"]
 """Whether the mean is subtracted; ``"auto"`` lets held-out queries choose."""
 
-_SEED = 0  # of the rotation of bits and of the fit of a code
+_SEED = 0  # of the fit of a code
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def _cut(head: Sequence[nn.Module], gallery: Embedded, dim: float, storage: Stor
     projection = fit_projection(gallery.moments, dim, centre)
     if storage == "binary":
         # the leading components carry most: turned at random, every bit tells as much
-        projection = projection.turned(random_rotation(len(projection.basis), _SEED))
+        projection = projection.turned(random_rotation(len(projection.basis)))
     stack = vector_stack(head, projection)
     calibration = Calibration.fit(stack(gallery.features), storage)
     return Kept(projection, stack, calibration, NORMALISATION if centre else UNCENTRED)

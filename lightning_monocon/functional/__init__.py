@@ -4,6 +4,7 @@
 from lightning_monocon.functional.alignment import alignment
 from lightning_monocon.functional.alpha_req import alpha_req
 from lightning_monocon.functional.average_precision import average_precision
+from lightning_monocon.functional.certified_neighbours import Certified, certified_neighbours
 from lightning_monocon.functional.checks import DegenerateSampleWarning
 from lightning_monocon.functional.coding_rate import coding_rate
 from lightning_monocon.functional.corrected_effective_dimension import (
@@ -44,6 +45,7 @@ from lightning_monocon.functional.two_nn import two_nn
 from lightning_monocon.functional.uniformity import uniformity
 
 __all__ = [
+    "Certified",
     "DegenerateSampleWarning",
     "Estimate",
     "FeatureCorrelationResult",
@@ -59,6 +61,7 @@ __all__ = [
     "alignment",
     "alpha_req",
     "average_precision",
+    "certified_neighbours",
     "coding_rate",
     "component_rates",
     "corrected_effective_dimension",

@@ -73,7 +73,7 @@ class NeighbourStream:
         self._query = tame_rows(query) if metric == "cosine" else query
         self._first = torch.zeros(len(query), dtype=torch.int64) if first is None else first.cpu()
         self._squared = torch.full((len(query), k), torch.inf, dtype=torch.float64)
-        self._places = torch.full((len(query), k), -1)
+        self._places = torch.full((len(query), k), -1, dtype=torch.int32)  # widened if a place needs it
         self._centre = torch.zeros(query.shape[1], dtype=torch.float64)
         self._scale = torch.ones((), dtype=torch.float64)
         self._points: Points | None = None
@@ -94,6 +94,8 @@ class NeighbourStream:
         if not len(rows):
             return
         places, order = places.sort()
+        if places[-1] > torch.iinfo(self._places.dtype).max:
+            self._places = self._places.long()
         gallery, points = self._prepared(rows[order])
         local = torch.searchsorted(places, self._first)
         for start in range(0, len(self._query), _QUERY_TILE):
@@ -109,7 +111,7 @@ class NeighbourStream:
         if self.rows < self.k:
             raise ValueError(f"`k` must be at most {self.rows}, the rows of the gallery; got {self.k}.")
         distances = self._squared / 2.0 if self.metric == "cosine" else self._squared.sqrt()
-        return Neighbours(distances, self._places.clone())
+        return Neighbours(distances, self._places.to(torch.int64, copy=True))
 
     def _prepared(self, rows: Tensor) -> tuple[Points, Points]:
         """Return a block and the queries as they are ranked; the first block gives the centre and the scale."""
@@ -188,7 +190,8 @@ class NeighbourStream:
         """Keep the k nearest of what queries have and of further rows ``(some, any)``."""
         squared = torch.cat([self._squared[queries], squared], 1)
         places = torch.cat([self._places[queries], places], 1)
-        self._squared[queries], self._places[queries] = decide(squared, places, self.k, self._first[queries])
+        self._squared[queries], kept = decide(squared, places, self.k, self._first[queries])
+        self._places[queries] = kept.to(self._places.dtype)
 
 
 def _earlier(places: Tensor, last: Tensor, first: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ weight is float64). A monotonic head with the reference initialisation spreads i
 length, which rounding to bfloat16 would erase.
 """
 
+from lightning_monocon.heads.certify import certify_neighbours
 from lightning_monocon.heads.monotonic import MonotonicMLP
 from lightning_monocon.heads.plain import LinearHead, MLPHead
 
-__all__ = ["LinearHead", "MLPHead", "MonotonicMLP"]
+__all__ = ["LinearHead", "MLPHead", "MonotonicMLP", "certify_neighbours"]

@@ -9,12 +9,14 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from lightning_monocon.functional.checks import check_choice
+from lightning_monocon.heads.falsify import check_box
 from lightning_monocon.heads.report import InitReport, init_report
 from lightning_monocon.kernels.monotone_linear import Activation, Backend, Precision, effective_weight, monotone_mlp
 from lightning_monocon.kernels.monotone_linear.checks import BACKENDS, PRECISIONS
-from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, NEGATIVE_SLOPE, Parametrization
+from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, NEGATIVE_SLOPE, Parametrization, activate
 
 
 class Head(nn.Module):
@@ -78,6 +80,28 @@ class Head(nn.Module):
             stock.load_state_dict({"weight": weight, "bias": layer.bias})
             modules += [stock, _stock_activation(self.activation)]
         return nn.Sequential(*modules[:-1])
+
+    def bounds(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return outputs that no output over the box from ``lower`` to ``upper`` exceeds, by interval arithmetic.
+
+        They are exact for one layer; through several they widen, since each layer takes the numbers before it for
+        independent (Gowal et al. 2018, arXiv 1810.12715). `MonotonicMLP.bounds` is exact.
+
+        Args:
+            lower: Lower corner (..., in_features), finite.
+            upper: Upper corner of the same shape, nowhere below ``lower``.
+
+        Raises:
+            ValueError: If a shape or a value breaks these rules.
+        """
+        check_box(lower, upper, self.in_features)
+        for number, (layer, weight) in enumerate(zip(self.layers, self.effective_weights, strict=True)):
+            if number:
+                lower, upper = (activate(corner, self.activation) for corner in (lower, upper))
+            centre, reach = (upper + lower) / 2, (upper - lower) / 2
+            centre, reach = linear(centre, weight, layer.bias.to(weight)), linear(reach, weight.abs())
+            lower, upper = centre - reach, centre + reach
+        return lower, upper
 
     @torch.no_grad()
     def init_report(self, x: Tensor) -> InitReport:

@@ -95,14 +95,19 @@ def box_corners(lower: Tensor, upper: Tensor, directions: Tensor) -> tuple[Tenso
     Raises:
         ValueError: If a shape or a value breaks these rules.
     """
-    _check_rows("lower", lower, len(directions))
-    _check_rows("upper", upper, len(directions))
-    if lower.shape != upper.shape or bool((lower > upper).any()):
-        raise ValueError("`lower` and `upper` must have one shape, with `lower` nowhere above `upper`.")
+    check_box(lower, upper, len(directions))
     if bool(((directions == 0) & (lower != upper)).any()):
         raise ValueError("`lower` and `upper` must be equal in free features (`monotone` 0); fix those to a value.")
     rising = directions > 0
     return torch.where(rising, lower, upper), torch.where(rising, upper, lower)
+
+
+def check_box(lower: Tensor, upper: Tensor, width: int) -> None:
+    """Raise ValueError unless two corners ``(..., width)`` are finite and ordered."""
+    _check_rows("lower", lower, width)
+    _check_rows("upper", upper, width)
+    if lower.shape != upper.shape or bool((lower > upper).any()):
+        raise ValueError("`lower` and `upper` must have one shape, with `lower` nowhere above `upper`.")
 
 
 def _check_rows(name: str, rows: Tensor, width: int) -> None:

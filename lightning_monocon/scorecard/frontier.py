@@ -8,17 +8,18 @@ nor projected, by cosine. In one dimension a cosine is only a sign, so k = 1 say
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lightning_monocon.codes.families import random_rotation
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.quantisation import Storage, dims_within, fit_quantiser, vector_bytes
 from lightning_monocon.functional.spectrum import PrincipalComponents, numerical_rank, principal_components
-from lightning_monocon.functional.truncation_curve import projected
+from lightning_monocon.functional.truncation_curve import Ties, projected
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.truths import Found, Truth
 from lightning_monocon.scorecard.truths.labels import RECALL_AT
@@ -187,7 +188,7 @@ def measure_frontiers(
         nearest = ties.nearest_of_prefixes(cut.gallery, cut.query, sizes, depth)
         nearest += (ties.nearest(data.gallery, data.query, depth),) if whole else ()
     forms = [*(_narrowed(cut, k) for k in sizes), *([_each_side(data, lambda rows: rows)] if whole else [])]
-    return _judged(truths, kept, forms, nearest, "float32")
+    return _judged(truths, kept, _found(forms, nearest), "float32")
 
 
 def measure_rounded_frontiers(
@@ -204,11 +205,21 @@ def measure_rounded_frontiers(
     axes = basis if data.reading == "pca" else basis._replace(components=torch.eye(data.dim, dtype=basis.mean.dtype))
     whole = _each_side(data, lambda rows: projected(rows, axes, kept[-1]).float())
     quantiser = fit_quantiser(whole.gallery, dtype)
+    depth, ties = _depth(data, truths), row_order(data)
+    if dtype == "binary":
+        return _judged(truths, kept, (_searched_bits(whole, k, ties, depth) for k in kept), dtype)
     coded = _each_side(whole, lambda rows: quantiser.decode(quantiser.codes(rows)))
-    coded = replace(coded, metric=quantiser.metric)
-    depth = _depth(data, truths)
-    nearest = row_order(data).nearest_of_prefixes(coded.gallery, coded.query, kept, depth) if depth else ()
-    return _judged(truths, kept, [_narrowed(coded, k) for k in kept], nearest, dtype)
+    nearest = ties.nearest_of_prefixes(coded.gallery, coded.query, kept, depth) if depth else ()
+    return _judged(truths, kept, _found((_narrowed(coded, k) for k in kept), nearest), dtype)
+
+
+def turned_bits(coordinates: Tensor, k: int) -> Tensor:
+    """Return the bits ``(N, k)`` of the first k coordinates as 1 and -1, turned at random first as an export does.
+
+    The leading coordinates carry most, and would get one bit like the rest; turned, every bit tells as much.
+    """
+    turned = coordinates[:, :k] @ random_rotation(k).to(coordinates).T
+    return torch.where(turned > 0, 1.0, -1.0)
 
 
 def _first(data: EmbeddingSet) -> tuple[Truth, ...]:
@@ -224,16 +235,25 @@ def _depth(data: EmbeddingSet, truths: Sequence[Truth]) -> int:
     return max(truth.depth(len(data.gallery)) for truth in truths)
 
 
+def _found(forms: Iterable[Found], nearest: Sequence[Tensor]) -> Iterator[Found]:
+    """Yield forms with what is ``nearest`` in each, if it was asked."""
+    return (replace(form, nearest=rows) for form, rows in zip(forms, nearest, strict=True)) if nearest else iter(forms)
+
+
+def _searched_bits(whole: Found, k: int, ties: Ties, depth: int) -> Found:
+    """Return k turned bits of each row, with what is nearest in them; bits of fewer numbers are none of their parts."""
+    bits = replace(_each_side(whole, lambda rows: turned_bits(rows, k)), metric="euclidean")
+    if not depth:
+        return bits
+    (nearest,) = ties.nearest_of_prefixes(bits.gallery, bits.query, (k,), depth)
+    return replace(bits, nearest=nearest)
+
+
 def _judged(
-    truths: Sequence[Truth],
-    kept: tuple[int, ...],
-    forms: Sequence[Found],
-    nearest: Sequence[Tensor],
-    dtype: Storage,
+    truths: Sequence[Truth], kept: tuple[int, ...], forms: Iterable[Found], dtype: Storage
 ) -> tuple[Frontier, ...]:
-    """Return a frontier for each truth, from the forms in the order of ``kept`` and what is ``nearest`` in each."""
-    found = [replace(form, nearest=rows) for form, rows in zip(forms, nearest, strict=True)] if nearest else forms
-    lines = [[truth.judge(form) for form in found] for truth in truths]
+    """Return a frontier for each truth, from the forms in the order of ``kept``."""
+    lines = zip(*([truth.judge(form) for truth in truths] for form in forms), strict=True)
     return tuple(
         Frontier(kept, {name: torch.stack([values[name] for values in line]) for name in truth.measures}, dtype)
         for line, truth in zip(lines, truths, strict=True)

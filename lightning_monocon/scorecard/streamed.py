@@ -23,7 +23,7 @@ from lightning_monocon.functional.truncation_curve import projected, tie_keys, t
 from lightning_monocon.scorecard.codes import best_plain
 from lightning_monocon.scorecard.copies import Copies, Directions
 from lightning_monocon.scorecard.embeddings import Reading
-from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, checked_dims, rounded_dims
+from lightning_monocon.scorecard.frontier import Frontier, affordable_dims, checked_dims, rounded_dims, turned_bits
 from lightning_monocon.scorecard.row_files.passes import Search, largest_coordinates, nearest_rows, survey
 from lightning_monocon.scorecard.row_files.source import RowSource
 from lightning_monocon.scorecard.scores import GROUPS, Score, leaks, spectral_figures
@@ -119,7 +119,10 @@ def _rounded(data: StreamedSet, dtype: Storage, basis: PrincipalComponents, rank
     quantiser = fit_quantiser(largest[None], dtype)
 
     def cut(rows: Tensor) -> Iterable[Tensor]:
-        coded = quantiser.decode(quantiser.codes(projected(rows, axes, dims[-1]).float()))
+        whole = projected(rows, axes, dims[-1]).float()
+        if dtype == "binary":
+            return (turned_bits(whole, k) for k in dims)
+        coded = quantiser.decode(quantiser.codes(whole))
         return (coded[:, :k] for k in dims)
 
     return _Line(dtype, dims, Search(cut, quantiser.metric))

@@ -24,9 +24,20 @@ def test_it_is_the_residual_of_a_regression_on_the_decoded_rows(similarity: str)
     codec = fit_transform(FittingRows.of(rows_of(2000, 0), similarity), 1)
     rows = rows_of(300, 1)
     target = spectra.prepared(rows.double().numpy(), similarity == "cosine") - codec.space.mean.double().numpy()
-    decoded = codec.quantiser.decode(codec.encode(rows)).double().numpy() @ codec.space.matrix.double().numpy()
+    back = np.linalg.pinv(codec.space.matrix.double().numpy()).T
+    decoded = codec.quantiser.decode(codec.encode(rows)).double().numpy() @ back
     _, (residual,), _, _ = np.linalg.lstsq(decoded.reshape(-1, 1), target.reshape(-1), rcond=None)
     assert squared_error(codec, rows) == pytest.approx(residual / 300, rel=1e-9)
+
+
+def test_rows_of_the_matrix_may_lie_at_any_angle() -> None:
+    """As those of a learnt code do; fine levels lose nothing but what lies outside their span."""
+    matrix = torch.randn(4, 6, generator=torch.Generator().manual_seed(3)) * 3
+    levels = torch.linspace(-40, 40, 256).repeat(4, 1)
+    codec = Codec("fine-4", "learnt", Space(torch.zeros(6), matrix, "dot"), LevelQuantiser(torch.full((4,), 8), levels))
+    rows = rows_of(200, 4)
+    outside = rows - rows @ torch.linalg.pinv(matrix) @ matrix
+    assert squared_error(codec, rows) == pytest.approx(float(outside.square().sum(1).mean()), rel=0.05)
 
 
 def test_the_length_of_the_levels_does_not_count() -> None:

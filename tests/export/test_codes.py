@@ -15,7 +15,10 @@ from lightning_monocon import MonoCon, codes
 from lightning_monocon.codes import FittingRows
 from lightning_monocon.codes.candidates import named
 from lightning_monocon.export import Export, export_model, load, load_vectors
+from lightning_monocon.functional import principal_components
+from lightning_monocon.functional.truncation_curve import projected
 from lightning_monocon.inference.embed import embed
+from lightning_monocon.scorecard.frontier import turned_bits
 
 # two seconds of training lose two points against the encoder, which is warned of
 pytestmark = pytest.mark.filterwarnings("ignore::lightning_monocon.export.DoubtfulExportWarning")
@@ -119,6 +122,18 @@ def test_bits_are_turned_and_cosines_stay(trained: MonoCon, digits: LightningDat
     evenness = [float(vectors.var(0).min() / vectors.var(0).max()) for vectors in (first, second)]
     assert evenness[1] > 2 * evenness[0]
     np.testing.assert_array_equal(turned.encode(images).numpy(), np.packbits(second.numpy() > 0, axis=1))
+
+
+def test_the_scorecard_measures_the_bits_that_are_shipped(
+    trained: MonoCon, digits: LightningDataModule, tmp_path: Path, rows: tuple[Tensor, Tensor]
+) -> None:
+    gallery, query = digits.test_dataloader()
+    shipped = load(export_model(trained, gallery, query, tmp_path / "out", dim=8, dtype="binary", forms=[]).folder)
+    ours = torch.cat([shipped.encode(images) for images, _ in query]).numpy()
+    bits = turned_bits(projected(rows[1], principal_components(rows[0]), 8).float(), 8)
+    differ = np.unpackbits(ours, axis=1) != (bits.numpy() > 0)
+    # bits of numbers within rounding of zero; an axis has either sign, which would change every second bit
+    assert differ.mean() < 0.001
 
 
 class Shifted(nn.Module):

@@ -68,6 +68,17 @@ def test_gallery_in_order_of_distance_from_far_to_near() -> None:
     assert stream.result().indices.tolist() == [list(range(599, 592, -1))]
 
 
+def test_places_that_take_more_than_four_bytes() -> None:
+    query, gallery = normal(6, 4, 1), normal(60, 4)
+    first = torch.arange(6)
+    far = torch.arange(60) + (1 << 33)
+    stream = NeighbourStream(query, 5, first=first)
+    stream.add(gallery[:30], torch.arange(30))
+    stream.add(gallery[30:], far[30:])
+    expected = neighbours(gallery, query, 5, first=first).indices
+    assert stream.result().indices.tolist() == torch.where(expected < 30, expected, far[expected]).tolist()
+
+
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="`k` must be an integer of at least 1; got 0"):
         NeighbourStream(normal(2, 3), 0)

@@ -84,7 +84,9 @@ def test_a_dead_column_costs_nothing() -> None:
     for budget in byte_budgets(16)[:-1]:
         forms = {name: best_form(scores, budget) for name, scores in arms.items()}
         assert forms["dead"] is not None and forms["whole"] is not None and forms["without"] is not None
-        assert forms["dead"].accuracy == pytest.approx(forms["without"].accuracy, abs=0.03)  # ties at 8 bits
+        # one byte holds bits that are turned at random, which in axes of other signs is another draw: as far as two
+        # standard deviations of the difference over 200 queries
+        assert forms["dead"].accuracy == pytest.approx(forms["without"].accuracy, abs=0.09 if budget == 1 else 0.03)
     (whole,), (less,) = arms["whole"], arms["dead"]
     assert (whole.frontier.dims[-2:], less.frontier.dims[-2:]) == ((12, 16), (15, 16))
 

@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
+from lightning_monocon.codes.families import random_rotation
 from lightning_monocon.functional import principal_components
 from lightning_monocon.functional.truncation_curve import projected, truncation_curve
 from lightning_monocon.scorecard import EmbeddingSet, measure, measure_frontier
@@ -179,7 +180,8 @@ def test_binary_ranks_by_hamming_distance(planted: Planted) -> None:
     line = measure_rounded(data, "binary", basis)
     assert (line.dims, line.bytes) == ((8, 16, 32), (1, 2, 4))
     unit = [normalize(part.double().numpy()) for part in (data.gallery, data.query)]
-    signs = [(part - basis.mean.numpy()) @ basis.components.numpy().T > 0 for part in unit]
+    turn = random_rotation(32).numpy()
+    signs = [(part - basis.mean.numpy()) @ basis.components.numpy().T @ turn.T > 0 for part in unit]
     distance = (signs[1][:, None] != signs[0][None]).sum(-1)
     nearest = distance.min(1)
     right = data.gallery_labels.numpy()[None] == data.query_labels.numpy()[:, None]
@@ -207,7 +209,8 @@ def test_ties_of_short_codes_are_broken_as_by_chance_and_the_interval_holds_them
     data = EmbeddingSet(*digits)
     axes = principal_components(data.gallery)
     line = measure_rounded(data, "binary", axes)
-    gallery, query = ((projected(rows, axes, 8) > 0).numpy() for rows in (data.gallery, data.query))
+    turn = random_rotation(8).numpy()
+    gallery, query = (projected(rows, axes, 8).numpy() @ turn.T > 0 for rows in (data.gallery, data.query))
     distance = (query[:, None] != gallery).sum(2)
     rng = np.random.default_rng(0)
     labels, truth = data.gallery_labels.numpy(), data.query_labels.numpy()  # type: ignore[union-attr]

@@ -30,10 +30,10 @@ LEGEND = (
     Sentence(
         "Kept dimensions",
         "Vectors are centred on the gallery's mean, projected on its top k principal components and compared by "
-        "cosine, also as int8 and as bits. At full width float32 vectors are taken as they are, not centred; centring "
-        "alone moves neighbours, so a curve may jump there. An arm marked (prefix) was trained with nested prefixes "
-        "and keeps its first k numbers. With k = 1 a cosine is only a sign. At sizes beyond its own width, an arm "
-        "competes with all that it has.",
+        "cosine, also as int8 and, turned at random, as bits. At full width float32 vectors are taken as they are, not "
+        "centred; centring alone moves neighbours, so a curve may jump there. An arm marked (prefix) was trained with "
+        "nested prefixes and keeps its first k numbers. With k = 1 a cosine is only a sign. At sizes beyond its own "
+        "width, an arm competes with all that it has.",
     ),
     Sentence(
         "Bytes",

@@ -15,7 +15,7 @@ from lightning_monocon.inference.shards import Ids
 from lightning_monocon.scorecard.arrays import array_names, read_array
 from lightning_monocon.scorecard.embeddings import as_tensor
 from lightning_monocon.scorecard.row_files.formats import labels_in
-from lightning_monocon.scorecard.row_files.source import BLOCK, Piece
+from lightning_monocon.scorecard.row_files.source import BLOCK, Piece, check_filled
 
 
 class ArrayRows:
@@ -28,7 +28,7 @@ class ArrayRows:
         labels: The array of labels, if there is one.
 
     Raises:
-        ValueError: If the file is damaged, an array is missing, or there are not as many ids as rows.
+        ValueError: If the file is damaged, an array is missing, there are no rows, or not as many ids as rows.
     """
 
     def __init__(self, path: Path, name: str, ids: str = "", labels: str = "") -> None:
@@ -43,6 +43,7 @@ class ArrayRows:
         self._ids = np.asarray(read_array(path, ids)) if ids else None
         self._labels = labels
         self.length, self.width = len(rows), rows.shape[-1]
+        check_filled([path], self.length)
         if self._ids is not None:
             self._check("ids", self._ids)
         self.dtype = self._rows.dtype

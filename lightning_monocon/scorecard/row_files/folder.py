@@ -25,7 +25,7 @@ from lightning_monocon.scorecard.row_files.formats import (
     pieces_of,
     shape_of,
 )
-from lightning_monocon.scorecard.row_files.source import BLOCK, Piece
+from lightning_monocon.scorecard.row_files.source import BLOCK, Piece, check_filled
 
 EMBEDDINGS, LABELS, IDS = ("embeddings", "embedding"), ("labels", "label"), ("ids", "id")
 """Usual names of arrays or columns; the first that is there counts."""
@@ -183,9 +183,7 @@ def check_has_vectors(folder: Path) -> None:
 
 def _filled(paths: Sequence[Path]) -> tuple[Path, ...]:
     found = tuple(path for path in paths if has_rows(path))
-    if not found:
-        shown = f"{paths[0]} has" if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more have"
-        raise ValueError(f"`files` must hold at least one row; {shown} no rows. Embed them, or name other files.")
+    check_filled(paths, len(found))
     return found
 
 

@@ -16,7 +16,7 @@ from lightning_monocon.inference.shards import Ids
 from lightning_monocon.scorecard.arrays import PARQUET, array_names, read_array, whole_file
 from lightning_monocon.scorecard.columns import column_as_array, import_parquet, plain_column
 from lightning_monocon.scorecard.embeddings import as_tensor
-from lightning_monocon.scorecard.row_files.source import BLOCK, Piece
+from lightning_monocon.scorecard.row_files.source import BLOCK, Piece, check_filled
 
 SAFETENSORS = ".safetensors"
 STREAMED = (PARQUET, SAFETENSORS)
@@ -55,6 +55,7 @@ def shape_of(path: Path, name: str) -> Shape:
         ValueError: If the file is damaged, empty, or the array is not a matrix of floating-point numbers.
     """
     found = _FORMATS[path.suffix].shape(path, name)
+    check_filled([path], found.shape[0] if found.shape else 1)
     if len(found.shape) != 2 or 0 in found.shape or not found.dtype.is_floating_point:
         raise ValueError(
             f"`files` must hold rows of floating-point numbers; {path}:{name} holds {found.dtype} of shape "

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -92,6 +93,13 @@ def blocks_of(source: RowSource) -> Iterator[Tensor]:
 def whole_of(source: RowSource) -> Tensor:
     """Return all rows of a source ``(N, D)``, for queries and other sides that fit into memory."""
     return torch.cat(list(blocks_of(source)))
+
+
+def check_filled(paths: Sequence[Path], rows: int) -> None:
+    """Raise ValueError if files have no rows."""
+    if not rows:
+        shown = f"{paths[0]} has" if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more have"
+        raise ValueError(f"`files` must hold at least one row; {shown} no rows. Embed them, or name other files.")
 
 
 def _checked(piece: Piece, width: int) -> Tensor:

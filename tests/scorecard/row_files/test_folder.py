@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from lightning_monocon.inference.shards import Kind, Rows, ShardFolder, Shards, Space
 from lightning_monocon.scorecard.row_files import source as stream
+from lightning_monocon.scorecard.row_files.array import ArrayRows
 from lightning_monocon.scorecard.row_files.folder import CorpusRows, FileRows, files_of
 from lightning_monocon.scorecard.row_files.source import blocks_of, whole_of
 
@@ -173,3 +174,12 @@ def test_files_of_which_none_has_rows_are_refused(tmp_path: Path) -> None:
         FileRows([path])
     with pytest.raises(ValueError, match=r"0\.parquet and 1 more have no rows"):
         FileRows([path, path])
+
+
+def test_arrays_without_rows_are_refused(tmp_path: Path) -> None:
+    save_file({"embeddings": ROWS[:0]}, tmp_path / "0.safetensors")
+    with pytest.raises(ValueError, match=r"`files` must hold at least one row; .*0\.safetensors has no rows\. Embed"):
+        FileRows([tmp_path / "0.safetensors"])
+    np.save(tmp_path / "0.npy", ROWS[:0].numpy())
+    with pytest.raises(ValueError, match=r"`files` must hold at least one row; .*0\.npy has no rows\. Embed"):
+        ArrayRows(tmp_path / "0.npy", "")

@@ -49,10 +49,10 @@ def storage_figure(card: Scorecard) -> Figure | None:
         panel.set_title(title, fontsize=10)
     most = max(4 * arm.width for arm in card.arms)
     floor = min(100 * card.arms[0].scores[0].chance, lowest_point(panels[:3]))
-    _name_codes(panels[2], card)
     for panel in panels[:3]:
         percent_axis(panel, floor - 5, 100.0, axis_label(card.truth.measures[0]))
         panel.label_outer()
+    _name_codes(panels[2], card)
     if fitted:
         _draw_limits(panels[3], card)
     for panel in panels:
@@ -63,16 +63,23 @@ def storage_figure(card: Scorecard) -> Figure | None:
 
 
 def _name_codes(panel: Axes, card: Scorecard) -> None:
-    """Write the winner's code at every other size."""
+    """Write the winner's code at every other size, at the edge that the curves leave more room at."""
+    low, high = panel.get_ylim()
     for best in card.byte_winners[1::2]:
+        there = [
+            np.interp(best.bytes, np.asarray(line.get_xdata()), np.asarray(line.get_ydata()))
+            for line in panel.get_lines()
+        ]
+        above = high - max(there) >= min(there) - low
         panel.annotate(
             best.code.replace(" in ", "\n").replace("dimensions", "dims"),
-            (best.bytes, 100 * best.accuracy),
-            (0, -6),
+            (best.bytes, float(above)),
+            (0, -3 if above else 3),
+            xycoords=("data", "axes fraction"),
             textcoords="offset points",
             rotation=90,
             ha="center",
-            va="top",
+            va="top" if above else "bottom",
             fontsize=6,
         )
 

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prove which answers of a search cannot change while the features of the queries move a little."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from lightning_monocon.functional.certified_neighbours import Certified, certified_neighbours
+from lightning_monocon.heads.base import Head
+
+
+@torch.no_grad()
+def certify_neighbours(
+    head: Head,
+    gallery: Tensor,
+    gallery_labels: Tensor | None,
+    query: Tensor,
+    eps: float | Tensor,
+    k: int = 5,
+    least: float | None = None,
+) -> Certified:
+    """Return of which queries the nearest neighbour and the k-NN label hold for all features within ``eps``.
+
+    Every output of a `MonotonicMLP` has its extremes at two corners of the box, so its `bounds` are exact and cost two
+    forward passes. Those of other heads are interval bounds, which are valid too, but prove less. The head is computed
+    in float64. Answers are those of a search by cosine among the head's outputs; the gallery does not move.
+
+    Args:
+        head: The head.
+        gallery: Features ``(N, in_features)``.
+        gallery_labels: ``(N,)`` integers, or None.
+        query: Features ``(Q, in_features)``.
+        eps: How far each number may move, at least 0: one for all, or of a shape that broadcasts to ``query``, such as
+            half a step of the rounding that features go through.
+        k: How many neighbours vote.
+        least: Limit that features never fall below, such as 0 behind a ReLU.
+
+    Raises:
+        ValueError: If ``eps`` is negative, a query is below ``least``, or the arguments of `certified_neighbours` do
+            not fit.
+
+    Example:
+        >>> head = MonotonicMLP(2, init="identity")
+        >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> certify_neighbours(head, features, None, features, eps=0.1, k=1).nearest
+        tensor([True, True])
+    """
+    eps = torch.as_tensor(eps, dtype=torch.float64, device=query.device)
+    if not bool((eps >= 0).all()):
+        raise ValueError(f"`eps` must be at least 0; got {float(eps.amin())}.")
+    if least is not None and bool((query < least).any()):
+        raise ValueError(f"`query` must not fall below `least`, {least}; its smallest number is {float(query.amin())}.")
+    exact = deepcopy(head).double()
+    centre = query.double()
+    lower, upper = exact.bounds((centre - eps).clamp(min=least), centre + eps)
+    # a forward pass of many rows may round the last digit in another way than one of few
+    middle = torch.minimum(torch.maximum(exact(centre), lower), upper)
+    return certified_neighbours(exact(gallery.double()), gallery_labels, middle, lower, upper, k)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bounds of heads hold, those of a monotone head are tighter, and answers that are proved do not change."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.head_cases import ACTIVATIONS, features, head
+
+from lightning_monocon.functional import neighbours
+from lightning_monocon.functional.knn_accuracy import majority_vote
+from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP, certify_neighbours
+from lightning_monocon.heads.base import Head
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("layers", [1, 3])
+def test_interval_bounds_hold_everything_in_the_box(activation: str, layers: int) -> None:
+    network = MLPHead(4, 16, 5, layers, activation=activation).double()
+    centre = features(20, 4).double()
+    lower, upper = network.bounds(centre - 0.3, centre + 0.3)
+    offsets = torch.rand(2000, 1, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 0.6 - 0.3
+    inside = network(centre + offsets)
+    assert (inside >= lower - 1e-12).all() and (inside <= upper + 1e-12).all()
+
+
+def test_interval_bounds_of_one_layer_are_exact() -> None:
+    network, centre = LinearHead(4, 3).double(), features(5, 4).double()
+    lower, upper = network.bounds(centre - 0.2, centre + 0.2)
+    for place, row in enumerate(network.output_layer.weight):
+        torch.testing.assert_close(network(centre - 0.2 * row.sign())[:, place], lower[:, place])
+        torch.testing.assert_close(network(centre + 0.2 * row.sign())[:, place], upper[:, place])
+
+
+def test_interval_bounds_of_a_monotone_head_are_its_own() -> None:
+    network, centre = head(4, 8, 3, 2).double(), features(5, 4).double()
+    exact, loose = network.bounds(centre - 0.2, centre + 0.2), Head.bounds(network, centre - 0.2, centre + 0.2)
+    torch.testing.assert_close(exact, loose)
+    with pytest.raises(ValueError, match="`lower` and `upper` must have one shape, with `lower` nowhere above"):
+        LinearHead(4, 2).bounds(centre, centre - 1)
+
+
+@pytest.mark.parametrize("kind", [MonotonicMLP, MLPHead])
+def test_no_features_within_reach_change_an_answer_that_is_proved(kind: type[MonotonicMLP | MLPHead]) -> None:
+    torch.manual_seed(0)
+    network = kind(6, 12, 4, init="identity")
+    gallery, query, labels = features(80, 6, 1).relu(), features(30, 6, 2).relu(), torch.arange(80) % 3
+    corner = 4 * torch.nn.functional.one_hot(torch.arange(3), 6)
+    gallery, query = gallery + corner[labels], query + corner[labels[:30]]
+    found = certify_neighbours(network, gallery, labels, query, 0.02, least=0.0)
+    assert 0 < found.nearest.sum() and 0 < found.label.sum()
+    embedded = network.double()(gallery.double())
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(300):
+        offset = torch.rand(query.shape, generator=generator, dtype=torch.float64) * 0.04 - 0.02
+        moved = network((query + torch.where(torch.rand(30, 1) < 0.5, offset, 0.02 * offset.sign())).clamp(min=0))
+        now, own = (neighbours(embedded, rows, 5).indices for rows in (moved, network(query.double())))
+        assert (now[:, 0] == own[:, 0])[found.nearest].all()
+        assert (majority_vote(labels[now]) == majority_vote(labels[own]))[found.label].all()
+
+
+def test_the_page_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (root / "docs" / "certificates.md").read_text(), re.DOTALL)
+    exec(block, {})
+    counts = [int(count) for count in re.findall(r"(\d+) of 9", capsys.readouterr().out)]
+    assert len(counts) == 2 and min(counts) > 0
+
+
+def test_what_is_refused() -> None:
+    network, rows = MonotonicMLP(3), features(8, 3)
+    with pytest.raises(ValueError, match=r"`eps` must be at least 0; got -1\.0"):
+        certify_neighbours(network, rows, None, rows, -1.0)
+    with pytest.raises(ValueError, match="`query` must not fall below `least`, 0"):
+        certify_neighbours(network, rows.relu(), None, rows - 5, 0.1, least=0)
