@@ -44,7 +44,7 @@ def product(codec: Codec, rows: np.ndarray) -> None:
     """Compute the float32 product that is in every encoding, by NumPy, which is faster here than torch."""
     matrix = codec.space.matrix.numpy()
     for start in range(0, len(rows), BLOCK):
-        matrix @ rows[start : start + BLOCK].T
+        np.matmul(matrix, rows[start : start + BLOCK].T)
 
 
 def search(codec: Codec, queries: Tensor, codes: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class LevelQuantiser:
         bits = ((codes[:, :, None] >> torch.arange(7, -1, -1, dtype=torch.uint8, device=codes.device)) & 1).flatten(1)
         places = first.repeat(len(codes), 1)
         for numbers, own, stored in self.runs:
-            given = bits[:, stored].reshape(len(codes), -1, own)
+            given = bits[:, stored].reshape(len(codes), numbers.stop - numbers.start, own)
             for bit in range(own):
                 places[:, numbers].add_(given[:, :, bit], alpha=2 ** (own - 1 - bit))
         return levels.flatten().index_select(0, places.flatten()).view(places.shape)
