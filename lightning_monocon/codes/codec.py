@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -12,14 +13,15 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.codes.devices import to_device
-from lightning_monocon.codes.fast import encode_levels
+from lightning_monocon.codes.fast import LevelEncoder
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
 from lightning_monocon.codes.space import Space
 from lightning_monocon.functional.checks import check_embeddings, finite_rows
 
 _ENCODED = 1024  # rows encoded at a time, so that their coordinates stay in the cache
-_BLOCK = 16_384  # codes decoded at a time, so that memory does not grow with their number
+_DECODED = 2048  # codes decoded at a time, for the same reason
+_BLOCK = 16_384  # codes scored at a time, so that memory does not grow with their number
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -71,8 +73,9 @@ class Codec:
         """
         given = self._rows(rows, "rows")
         own = self._on(given.device)
-        if isinstance(own.quantiser, LevelQuantiser):
-            return _like(rows, encode_levels(own.space, own.quantiser, given))
+        narrow = given.device.type == "cpu" and given.dtype != torch.float64
+        if narrow and own._fast is not None:
+            return _like(rows, own._fast(given))
         finite_rows(given, "error", "rows")
         blocks = [own.quantiser.encode(own.space.coordinates(block)) for block in torch.split(given, _ENCODED)]
         return _like(rows, torch.cat(blocks))
@@ -86,7 +89,8 @@ class Codec:
         """
         given = self._checked(_tensor(codes))
         own = self._on(given.device)
-        return _like(codes, own.space.points(own.quantiser.decode(given)))
+        blocks = [own.space.points(own.quantiser.decode(block)) for block in torch.split(given, _DECODED)]
+        return _like(codes, torch.cat(blocks))
 
     def score(self, queries: Array, codes: Array) -> Array:
         """Return the scores ``(Q, N)`` float32 of float queries ``(Q, D)`` against codes; more is nearer.
@@ -112,6 +116,13 @@ class Codec:
             decoded = self.decode(codes[start : start + _BLOCK].to(points.device))
             scores[:, start : start + _BLOCK] = points @ decoded.T
         return scores
+
+    @cached_property
+    def _fast(self) -> LevelEncoder | None:
+        """What encodes float32 rows sooner than the definition, which is for the others."""
+        if self.space.similarity == "cosine" and isinstance(self.quantiser, LevelQuantiser):
+            return LevelEncoder(self.space, self.quantiser)
+        return None
 
     def _on(self, device: torch.device) -> Codec:
         """Return the codec on a device, and keep it for the next call."""

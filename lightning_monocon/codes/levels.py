@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-
-_COMPARED = 3  # thresholds that are compared one by one; a search is faster for more
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +53,17 @@ class LevelQuantiser:
         first = (self.bits.cumsum(0) - self.bits).tolist()
         return [(j, bits, first[j]) for j, bits in enumerate(self.bits.tolist()) if bits]
 
+    @cached_property
+    def runs(self) -> list[tuple[slice, int, slice]]:
+        """Consecutive numbers of equally many bits, how many, and where their bits are in a code."""
+        found, first = [], 0
+        for own, members in groupby(range(len(self.bits)), self.bits.tolist().__getitem__):
+            numbers = [*members]
+            last = first + own * len(numbers)
+            found.append((slice(numbers[0], numbers[-1] + 1), own, slice(first, last)))
+            first = last
+        return found
+
     def encode(self, coordinates: Tensor) -> Tensor:
         """Return the codes ``(N, bytes)`` uint8 of coordinates ``(N, k)`` float64."""
         columns = coordinates.T.contiguous()
@@ -61,37 +71,6 @@ class LevelQuantiser:
         for chosen, thresholds in self._groups:
             places[chosen] = torch.searchsorted(thresholds, columns[chosen], out_int32=True).to(torch.uint8)
         return self.pack(places)
-
-    def places_and_doubts(self, columns: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the levels ``(k, N)`` uint8 of coordinates ``(k, N)`` float32, and which are in doubt, ``(k, N)``.
-
-        Args:
-            columns: Coordinates, one number of all rows after another.
-            margin: ``(k,)`` float32. A level is in doubt if the number lies so near a threshold.
-        """
-        places = torch.zeros(columns.shape, dtype=torch.uint8)
-        doubt = torch.zeros(columns.shape, dtype=torch.bool)
-        for chosen, thresholds in self._groups:
-            values, width, edges = columns[chosen], margin[chosen, None], thresholds.float()
-            if edges.shape[1] > _COMPARED:
-                low = torch.searchsorted(edges, values - width, out_int32=True)
-                high = torch.searchsorted(edges, values + width, out_int32=True)
-                places[chosen], doubt[chosen] = low.to(torch.uint8), low != high
-                continue
-            found, near = places[chosen], doubt[chosen]
-            for place in range(edges.shape[1]):
-                gap = values - edges[:, place, None]
-                found += (gap > 0).view(torch.uint8)
-                near |= gap.abs_() <= width
-            places[chosen], doubt[chosen] = found, near
-        return places, doubt
-
-    def places_of(self, numbers: Tensor, values: Tensor) -> Tensor:
-        """Return the levels ``(n,)`` uint8 of single values ``(n,)`` float64 of the given numbers ``(n,)``."""
-        thresholds = torch.full((len(self.bits), self.levels.shape[1] - 1), torch.inf, dtype=torch.float64)
-        for chosen, own in self._groups:
-            thresholds[chosen, : own.shape[1]] = own
-        return torch.searchsorted(thresholds[numbers], values[:, None])[:, 0].to(torch.uint8)
 
     def pack(self, places: Tensor) -> Tensor:
         """Return the codes ``(N, bytes)`` uint8 of levels ``(k, N)`` uint8."""
@@ -107,14 +86,15 @@ class LevelQuantiser:
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the coordinates ``(N, k)`` float32 that codes ``(N, bytes)`` uint8 stand for."""
-        stored = codes.T.contiguous()
         levels = self.levels.to(codes.device)
-        columns = levels[:, :1].repeat(1, len(codes))
-        for j, bits, first in self._layout:
-            byte, spare = first // 8, 8 - first % 8 - bits
-            place = stored[byte] >> spare if spare >= 0 else (stored[byte] << -spare) | (stored[byte + 1] >> 8 + spare)
-            torch.index_select(levels[j], 0, (place & (2**bits - 1)).int(), out=columns[j])
-        return columns.T.contiguous()
+        first = torch.arange(len(levels), dtype=torch.int32, device=codes.device) * levels.shape[1]
+        bits = ((codes[:, :, None] >> torch.arange(7, -1, -1, dtype=torch.uint8, device=codes.device)) & 1).flatten(1)
+        places = first.repeat(len(codes), 1)
+        for numbers, own, stored in self.runs:
+            given = bits[:, stored].reshape(len(codes), numbers.stop - numbers.start, own)
+            for bit in range(own):
+                places[:, numbers].add_(given[:, :, bit], alpha=2 ** (own - 1 - bit))
+        return levels.flatten().index_select(0, places.flatten()).view(places.shape)
 
     def description(self) -> Mapping[str, Any]:
         """Return what is not a tensor, as plain values for JSON."""

@@ -50,6 +50,7 @@ class Line:
         error: Mean squared error of decoded rows that it was not fitted on.
         best: Whether it is the best of its budget.
         front: Whether no code of as many or fewer bytes is as good.
+        fitted: The code itself; None if it was judged in an earlier run, or another of its size is better.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Line:
     error: float = math.nan
     best: bool = False
     front: bool = False
+    fitted: Codec | None = field(default=None, repr=False)
 
     @property
     def family(self) -> str:
@@ -73,8 +75,8 @@ class Line:
         return self.candidate.bytes
 
     def codec(self, rows: FittingRows) -> Codec:
-        """Return the code itself, fitted once more."""
-        return next(codec for codec in self.candidate.fitted(rows) if codec.name == self.name)
+        """Return the code itself, fitted once more if it is not at hand."""
+        return self.fitted or next(codec for codec in self.candidate.fitted(rows) if codec.name == self.name)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,12 @@ one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -34,8 +38,10 @@ SHORTLIST = 0.95
 """Share of queries whose true neighbours all lie in the shortlist."""
 
 _ROUNDING = 1e-12  # largest variance of equal rows, which are rounded when they are scaled to length 1
-_LAYOUT = "shrink/2"
-_BYTES, _ERROR = "bytes", "error"
+_LAYOUT = "shrink/3"
+_BYTES, _ERROR, _SECOND = "bytes", "error", "second"
+_AHEAD = 2  # codes that are fitted while one is judged
+_SCORED = 1_000  # choosing queries that choose how to score a code
 
 
 @dataclass(frozen=True)
@@ -146,17 +152,47 @@ def _judged(
     _check_answers(found["values"], task)
     kept.write("whole", found)
     lines: list[Line] = []
-    for candidate in tqdm(tried, desc="codes", unit="code"):
-        values = kept.read(candidate.name)
-        if values is None:
-            values = _values(task, second, candidate.fitted(fitting), unseen)
-            kept.write(candidate.name, values)
-        # how to score is part of the choice
-        size, error = int(values.pop(_BYTES)), float(values.pop(_ERROR))
-        means = {key: float(each[parts.choose].mean()) for key, each in values.items() if not key.startswith("second:")}
-        quality, name = max((mean, key) for key, mean in means.items())
-        lines.append(Line(name, candidate, values[name], size, quality, values.get(f"second:{name}"), error))
+    known = {candidate.name: kept.read(candidate.name) for candidate in tried}
+    fits = _fitted_ahead([candidate for candidate in tried if known[candidate.name] is None], fitting)
+    with closing(fits), tqdm(tried, desc="codes", unit="code") as bar:
+        for candidate in bar:
+            values = known[candidate.name]
+            forms: Sequence[Codec] = next(fits) if values is None else ()
+            if values is None:
+                values = _values(task, second, forms, unseen, parts.choose)
+                kept.write(candidate.name, values)
+            lines.append(_line(candidate, forms, values, parts.choose))
+            _keep_best(lines)
     return found["values"], _marked(lines)
+
+
+def _fitted_ahead(tried: Sequence[Candidate], rows: FittingRows) -> Generator[tuple[Codec, ...], None, None]:
+    """Yield each code as `Candidate.fitted` does, and fit the next ones while a code is judged."""
+    pool, rest, waiting = ThreadPoolExecutor(1), iter(tried), deque[Future[tuple[Codec, ...]]]()
+    try:
+        waiting.extend(pool.submit(candidate.fitted, rows) for candidate in islice(rest, _AHEAD))
+        while waiting:
+            forms = waiting.popleft().result()
+            waiting.extend(pool.submit(candidate.fitted, rows) for candidate in islice(rest, 1))
+            yield forms
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _line(candidate: Candidate, forms: Sequence[Codec], values: dict[str, Tensor], choose: Tensor) -> Line:
+    """Return a code from what was kept of it, with the codec itself if it was just fitted."""
+    size, error, second = int(values.pop(_BYTES)), float(values.pop(_ERROR)), values.pop(_SECOND, None)
+    ((name, own),) = values.items()
+    codec = next((form for form in forms if form.name == name), None)
+    return Line(name, candidate, own, size, float(own[choose].mean()), second, error, fitted=codec)
+
+
+def _keep_best(lines: Sequence[Line]) -> None:
+    """Forget the codecs of all codes that the last one beats, or its own if it is beaten: of each size one is kept."""
+    rivals = [line for line in lines if line.budget == lines[-1].budget]
+    best = max(rivals, key=lambda line: line.quality)
+    for line in rivals:
+        line.fitted = line.fitted if line is best else None
 
 
 def _check_answers(whole: Tensor, task: Task) -> None:
@@ -168,15 +204,27 @@ def _check_answers(whole: Tensor, task: Task) -> None:
         )
 
 
-def _values(task: Task, second: Task | None, forms: Sequence[Codec], unseen: Tensor) -> dict[str, Tensor]:
+def _values(
+    task: Task, second: Task | None, forms: Sequence[Codec], unseen: Tensor, choose: Tensor
+) -> dict[str, Tensor]:
+    """Return the values of a code under the name of the better way to score, which is part of the choice."""
     codes = encoded(forms[0], task.gallery)  # both ways to score read the same bytes
-    found = {codec.name: qualities(task, codec, codes) for codec in forms}
-    found[_BYTES] = torch.tensor(forms[0].bytes_per_vector)
-    found[_ERROR] = torch.tensor(squared_error(forms[0], unseen), dtype=torch.float64)
+    chosen = forms[0]
+    if len(forms) > 1:
+        asked = choose[:_SCORED]
+        chosen = max(forms, key=lambda codec: (float(_on(task, codec, codes, asked).mean()), codec.name))
+    found = {chosen.name: qualities(task, chosen, codes)}
+    found[_BYTES] = torch.tensor(chosen.bytes_per_vector)
+    found[_ERROR] = torch.tensor(squared_error(chosen, unseen), dtype=torch.float64)
     if second is not None:
-        codes = encoded(forms[0], second.gallery)
-        found |= {f"second:{codec.name}": qualities(second, codec, codes) for codec in forms}
+        found[_SECOND] = qualities(second, chosen, encoded(chosen, second.gallery))
     return found
+
+
+def _on(task: Task, codec: Codec, codes: Tensor, units: Tensor) -> Tensor:
+    """Return the quality of some queries or pairs ``(u,)``, alone if their answers allow it."""
+    few = task.asking(units)
+    return qualities(task, codec, codes)[units] if few is None else qualities(few, codec, codes)
 
 
 def _tested(everything: AllRows, best: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> list[Line]:

@@ -98,6 +98,15 @@ class Task:
         found = stream.result()
         return Neighbours(found.distances, self.ties.order[found.indices])
 
+    def asking(self, queries: Tensor) -> Task | None:
+        """Return the task with some of its queries, by number; None if the answers of one depend on others."""
+        few = replace(self, query=self.query[queries], surveyed=self.survey)
+        if isinstance(self.truth, NeighbourTruth):
+            return replace(few, truth=replace(self.truth, nearest=self.truth.nearest[queries]))
+        if isinstance(self.truth, LabelTruth):
+            return replace(few, truth=replace(self.truth, query=self.truth.query[queries]))
+        return None
+
     def among(self, rows: Tensor) -> Task:
         """Return the same queries with their exact neighbours among some of the rows, by number."""
         return with_neighbours(replace(self, gallery=self.gallery[rows], ids=None, notes=(), surveyed=None))

@@ -45,7 +45,8 @@ def on_meta(codec: Codec) -> Codec:
     there = codec.to("meta")
     if isinstance(codec.quantiser, LevelQuantiser) and isinstance(there.quantiser, LevelQuantiser):
         groups = [tuple(table.to("meta") for table in group) for group in codec.quantiser._groups]
-        there.quantiser.__dict__.update(_layout=codec.quantiser._layout, _groups=groups)
+        known = codec.quantiser
+        there.quantiser.__dict__.update(_layout=known._layout, _groups=groups, runs=known.runs)
     return there
 
 

@@ -46,6 +46,16 @@ def test_rows_on_and_beside_thresholds_get_the_bytes_of_the_definition(bits: int
     assert torch.equal(codec.encode(rows), _definition(codec, rows))
 
 
+def test_levels_that_crowd_together_get_the_bytes_of_the_definition() -> None:
+    levels = torch.linspace(-1, 1, 256).repeat(96, 1)
+    levels[:, 100:180] = levels[:, 100:101] + torch.arange(80) * 1e-7  # several thresholds in a cell of the table
+    levels[1] = 0.0
+    space = Space(torch.full((96,), 0.1), torch.eye(96))
+    codec = Codec("crowded", "scalar", space, LevelQuantiser(torch.full((96,), 8), levels))
+    rows = torch.cat([_rows(500), torch.eye(96) - 0.2 * torch.ones(96)])
+    assert torch.equal(codec.encode(rows), _definition(codec, rows))
+
+
 def test_lengths_that_overflow_and_rows_of_zeros_get_the_bytes_of_the_definition() -> None:
     codec = fit_transform(FittingRows.of(_rows(2000, 1)), 8)
     rows = _rows(4)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from lightning_monocon.codes import FittingRows
 from lightning_monocon.codes.families.transform import fit_transform
+from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth
 from lightning_monocon.shrink import Task, read_task
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
 
@@ -40,3 +42,16 @@ def test_overlap_and_shortlists_are_those_of_a_brute_force_search(tmp_path: Path
     worst = np.array([scores[i, true[i]].min() for i in range(len(true))])
     np.testing.assert_array_equal(counts.numpy(), (scores >= worst[:, None] - 1e-6).sum(1))
     assert torch.equal(qualities(task, None), torch.ones(100, dtype=torch.float64))
+
+
+def test_some_queries_are_judged_alone_as_among_all(tmp_path: Path) -> None:
+    task = planted(tmp_path)
+    codec = fit_transform(FittingRows.of(task.gallery), 2)
+    codes, some = encoded(codec, task.gallery), torch.tensor([7, 3, 90])
+    labels = replace(task, truth=LabelTruth(torch.arange(800) % 3, torch.arange(100) % 3))
+    for each in (task, labels):
+        few = each.asking(some)
+        assert few is not None and few.truth.units == 3
+        assert torch.equal(qualities(few, codec, codes), qualities(each, codec, codes)[some])
+    pairs = GradedTruth("pairs", torch.arange(9), torch.arange(9) + 1, torch.arange(9.0))
+    assert replace(task, truth=pairs).asking(some) is None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightning_monocon.scorecard.row_files.array import ArrayRows
 from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.shrink import on_ray, run
 from lightning_monocon.shrink import rows as gallery_rows
+from lightning_monocon.shrink.candidates import FAMILIES, candidates
 from lightning_monocon.shrink.engine import encoded_file, fitting_rows
 from lightning_monocon.shrink.rows import StoredRows, blocks
 
@@ -91,6 +93,7 @@ def test_the_bytes_are_those_of_one_process_although_a_worker_is_killed(
 
     # the command as a whole
     monkeypatch.setattr("lightning_monocon.codes.candidates.BUDGETS", (2, 8))
+    monkeypatch.setattr(run, "candidates", partial(candidates, families=FAMILIES[:1] + FAMILIES[2:4]))
     monkeypatch.setattr(gallery_rows, "HELD_NUMBERS", 0)
     monkeypatch.setattr(run, "CHOOSING_ROWS", 600)
     words = ("shrink", str(tmp_path), "--keep", "0.5", "--out")

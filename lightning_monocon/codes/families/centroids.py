@@ -11,6 +11,7 @@ from lightning_monocon.codes.product import CENTROIDS, Search
 _TRAINING_BEAM, _ROUNDS, _EARLY_ROUNDS = 8, 10, 6
 _REFITS, _RIDGE = 2, 10.0
 _NARROW = 8  # up to so many coordinates centroids start spread out
+_EARLY_ROWS = 16_384  # that choose where centroids start
 _MOST_ROWS = 16_384  # a stage sees each row once per candidate of the beam
 
 
@@ -55,7 +56,7 @@ def k_means(rows: Tensor, generator: torch.Generator, rounds: int = _ROUNDS) -> 
     """Return 256 centroids of rows ``(N, width)`` by Lloyd's rounds.
 
     Of many coordinates the rounds see the first eighth first, then a quarter, a half and all: they are in order of
-    variance, and few coordinates have fewer poor optima.
+    variance, and few coordinates have fewer poor optima. Until all are seen, so are some of the rows only.
     """
     width = rows.shape[1]
     if width <= _NARROW:
@@ -64,23 +65,32 @@ def k_means(rows: Tensor, generator: torch.Generator, rounds: int = _ROUNDS) -> 
         start = torch.randperm(len(rows), generator=generator)[:CENTROIDS]
         centroids = rows[start[torch.arange(CENTROIDS) % len(start)]]
         seen = sorted({max(1, width // part) for part in (8, 4, 2, 1)})
+    few = rows[torch.randperm(len(rows), generator=generator)[:_EARLY_ROWS]] if len(seen) > 1 else rows
     for columns in seen:
         for _ in range(rounds if columns == width else _EARLY_ROUNDS):
-            own = closest(rows[:, :columns], centroids[:, :columns])
-            sizes = torch.bincount(own, minlength=CENTROIDS)[:, None]
-            sums = torch.zeros_like(centroids).index_add_(0, own, rows)
-            centroids = torch.where(sizes > 0, sums / sizes.clamp_min(1), centroids)
+            centroids = _moved(centroids, rows if columns == width else few, columns)
     return centroids
+
+
+def _moved(centroids: Tensor, rows: Tensor, columns: int) -> Tensor:
+    """Return the means of the rows ``(N, width)`` to which each centroid is nearest in the first columns."""
+    own = closest(rows[:, :columns], centroids[:, :columns])
+    sizes = torch.bincount(own, minlength=CENTROIDS)[:, None]
+    sums = torch.zeros_like(centroids).index_add_(0, own, rows)
+    return torch.where(sizes > 0, sums / sizes.clamp_min(1), centroids)
 
 
 def _spread(rows: Tensor, generator: torch.Generator) -> Tensor:
     """Return 256 of the rows ``(N, width)``, drawn by squared distance (k-means++: Arthur and Vassilvitskii 2007)."""
-    chosen = [rows[int(torch.randint(len(rows), (), generator=generator))]]
-    left = (rows - chosen[0]).square().sum(1)
-    for _ in range(CENTROIDS - 1):
-        chosen.append(rows[int(torch.multinomial(left + 1e-12, 1, generator=generator))])
-        left = torch.minimum(left, (rows - chosen[-1]).square().sum(1))
-    return torch.stack(chosen)
+    columns = rows[torch.randperm(len(rows), generator=generator)[:_EARLY_ROWS]].T.contiguous()
+    draws = torch.rand(CENTROIDS, generator=generator, dtype=torch.float64)
+    left, chosen = torch.ones(columns.shape[1]), []
+    for draw in draws:
+        ends = left.cumsum(0, dtype=torch.float64)
+        chosen.append(int(torch.searchsorted(ends, draw * ends[-1], right=True).clamp_max(len(ends) - 1)))
+        away = (columns - columns[:, chosen[-1], None]).square_().sum(0)
+        left = away if len(chosen) == 1 else torch.minimum(left, away)
+    return columns[:, chosen].T.contiguous()
 
 
 def closest(rows: Tensor, centroids: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from lightning_monocon.functional.spectrum import components_from_moments
 
 _STAGES, _SUMS_UP_TO, _REACH = 4, 16, 256  # sums of four centroids up to 16 bytes; they see 256 components
 _TEMPERATURE, _RATE, _STEPS = 0.05, 5e-4, 200
-_QUERIES, _OTHERS = 256, 4096
+_QUERIES, _OTHERS = 256, 2048
 _POOL, _COPIES, _KEPT = 65_536, 4, 0.9  # rows of the distillation, how often each appears, how much of it a mixture has
 
 

@@ -13,6 +13,7 @@ from lightning_monocon.codes.space import Scoring, Space
 from lightning_monocon.functional.spectrum import components_from_moments
 
 _MOST_BITS = 8
+_COLUMNS = 32  # that are sorted at a time
 
 
 def fit_transform(rows: FittingRows, size: int, scoring: Scoring = "whole") -> Codec:
@@ -63,14 +64,24 @@ def allocate_bits(variances: Tensor, total: int) -> Tensor:
 def lloyd_max(coordinates: Tensor, bits: Tensor, rounds: int = 50) -> Tensor:
     """Return the levels ``(k, 2 ** max(bits))`` float32 that minimise the squared error of each column's own sample."""
     levels = torch.zeros(len(bits), 2 ** int(bits.max()), dtype=torch.float64)
-    for j, count in enumerate((2**bits).tolist()):
-        column = coordinates[:, j].sort().values
-        sums = torch.cat([column.new_zeros(1), column.cumsum(0)])
-        own = column[((torch.arange(count) + 0.5) / count * len(column)).long()]
-        for _ in range(rounds):
-            edges = torch.searchsorted(column, (own[1:] + own[:-1]) / 2, right=True)
-            ends = torch.cat([edges.new_zeros(1), edges, edges.new_tensor([len(column)])])
-            size = ends.diff()
-            own = torch.where(size > 0, sums[ends].diff() / size.clamp_min(1), own)
-        levels[j, :count] = own
+    for own in sorted(set(bits.tolist())):
+        for columns in torch.split((bits == own).nonzero().flatten(), _COLUMNS):
+            sample = coordinates[:, columns].T.contiguous().sort(1).values
+            levels[columns, : 2**own] = _levels(sample, 2**own, rounds)
     return levels.float()
+
+
+def _levels(columns: Tensor, count: int, rounds: int) -> Tensor:
+    """Return ``count`` levels of each of some sorted columns ``(g, n)``, as ``(g, count)``."""
+    sums = torch.nn.functional.pad(columns.cumsum(1), (1, 0))
+    levels = columns[:, ((torch.arange(count) + 0.5) / count * columns.shape[1]).long()]
+    ends = torch.zeros(len(columns), count + 1, dtype=torch.int64)
+    ends[:, -1] = columns.shape[1]
+    for _ in range(rounds):
+        edges = torch.searchsorted(columns, (levels[:, 1:] + levels[:, :-1]) / 2, right=True)
+        if torch.equal(edges, ends[:, 1:-1]):
+            break  # so are the levels, from now on
+        ends[:, 1:-1] = edges
+        size = ends.diff(dim=1)
+        levels = torch.where(size > 0, sums.gather(1, ends).diff(dim=1) / size.clamp_min(1), levels)
+    return levels

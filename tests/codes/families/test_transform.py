@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import torch
 from sklearn.cluster import KMeans
 
@@ -33,3 +34,18 @@ def test_a_code_stores_no_bits_that_tell_nothing() -> None:
     codec = fit_transform(FittingRows.of(flat, "dot"), 10)
     assert codec.bytes_per_vector == 2
     assert codec.quantiser.tensors()["bits"].tolist() == [8, 8]
+
+
+def test_levels_are_those_of_lloyd_rounds_of_each_column_alone() -> None:
+    rows = torch.randn(400, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * torch.arange(1, 6)
+    rows[:, 4] = rows[:, 4].round()  # equal numbers leave cells empty
+    bits = torch.tensor([3, 1, 3, 2, 5])
+    found = lloyd_max(rows, bits)
+    for column, own, levels in zip(rows.T.numpy(), bits.tolist(), found.double().numpy(), strict=True):
+        values = np.sort(column)
+        expected = values[((np.arange(2**own) + 0.5) / 2**own * len(values)).astype(int)]
+        for _ in range(50):
+            cell = np.searchsorted((expected[1:] + expected[:-1]) / 2, values, side="left")
+            expected = np.array([values[cell == j].mean() if (cell == j).any() else expected[j] for j in range(2**own)])
+        np.testing.assert_allclose(levels[: 2**own], expected, atol=1e-6)
+        assert not levels[2**own :].any()
