@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,15 +49,15 @@ def run(args: Sequence[str]) -> None:
     options, _ = parser().parse(args[1:])
     with refusing():
         report = loaded(options)
-    if not report.passed:
+    if report is not None and not report.passed:
         raise SystemExit(
             f"monocon load: {report.wrong} of {report.queries} queries are not answered as by the codec: "
             f"{report.example}."
         )
 
 
-def loaded(options: Namespace) -> Report:
-    """Load the codes unless only the check is asked for, check them and print what was found."""
+def loaded(options: Namespace) -> Report | None:
+    """Load the codes unless only the check is asked for, check them and print what was found; None of no rows."""
     from lightning_monocon.stores import Collection, check, open_store, read_bundle
 
     _check_options(options)
@@ -69,6 +71,9 @@ def loaded(options: Namespace) -> Report:
             bundle = _changed(options, bundle, collection)
         else:
             collection = _written(options, bundle, store)
+        if not len(bundle):
+            print("The store holds no row, so there is nothing to check.")
+            return None
         queries, nearest = _queries(options, bundle)
         report = check(collection, bundle, queries, nearest, options.k, options.shortlist)
     finally:
@@ -124,19 +129,27 @@ def _new_rows(place: str, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
         return np.concatenate([np.asarray(block) for block in source.ids()]), rows
     if bundle.ids.dtype.kind == "U":
         raise ValueError(f"`--append` must name its rows by ids, as the store has text ids; {place} has none: add ids.")
-    return int(bundle.ids.max(initial=-1)) + 1 + np.arange(len(rows)), rows
+    first = int(bundle.ids.max(initial=-1)) + 1
+    if first + len(rows) > np.iinfo(np.int64).max:
+        raise ValueError(f"`--append` must name its rows by ids, as no numbers follow {first - 1}; {place} has none.")
+    return first + np.arange(len(rows)), rows
 
 
 def _named(place: str, bundle: Bundle) -> np.ndarray:
     """Return the ids of a text file, one a line."""
-    with open(place, encoding="utf-8") as file:
-        lines = [line.strip() for line in file if line.strip()]
+    try:
+        text = Path(place).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise ValueError(f"`--delete` must be a readable text file of ids, one a line; {place}: {reason}.") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if bundle.ids.dtype.kind == "U":
         return np.array(lines, dtype=str)
-    try:
-        return np.array([int(line) for line in lines], dtype=np.int64)
-    except ValueError as error:
-        raise ValueError(f"`--delete` must hold one integer a line, as the store has such ids; {error}.") from None
+    most = np.iinfo(np.int64).max
+    for line in lines:
+        if not re.fullmatch(r"[+-]?[0-9]+", line) or not -most <= int(line) <= most:
+            raise ValueError(f"`--delete` must hold one integer a line, as the store has such ids; got {line!r}.")
+    return np.array([int(line) for line in lines], dtype=np.int64)
 
 
 def _check_options(options: Namespace) -> None:
@@ -156,7 +169,13 @@ def _queries(options: Namespace, bundle: Bundle) -> tuple[np.ndarray, np.ndarray
         from lightning_monocon.scorecard.known_files import source_of
         from lightning_monocon.scorecard.row_files.source import whole_of
 
-        return whole_of(source_of(options.queries, ""))[: options.checks].float().numpy(), None
+        asked = whole_of(source_of(options.queries, ""))[: options.checks].float().numpy()
+        if asked.shape[1] != bundle.codec.dim:
+            raise ValueError(
+                f"`--queries` must have {bundle.codec.dim} numbers a row, as the rows of {options.out} had; "
+                f"{options.queries} has {asked.shape[1]}. Embed them with the same model."
+            )
+        return asked, None
     if bundle.queries is None:
         raise ValueError(f"`--queries` must be given, because {options.out} holds none; give a file of embeddings.")
     nearest = None if bundle.nearest is None else bundle.nearest[: options.checks]

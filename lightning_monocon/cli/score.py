@@ -100,7 +100,7 @@ def score(options: Namespace) -> str:
 def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | StreamedSet, EmbeddingSet | None]:
     """Return what is judged, with what is known of it, and the baseline."""
     from lightning_monocon.scorecard.files import load_files
-    from lightning_monocon.scorecard.known_files import Known, is_streamed, load_baseline, load_known
+    from lightning_monocon.scorecard.known_files import Known, check_order, is_streamed, load_baseline, load_known
     from lightning_monocon.scorecard.named_argument import named
 
     neighbours = options.truth == "neighbours"
@@ -110,6 +110,7 @@ def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | Stream
         if options.baseline is None:
             return data, None
         with named("baseline", "files"):
+            check_order(options.baseline, files)
             return data, load_files(options.baseline, labels=data)
     baseline = None if options.baseline is None else load_baseline(options.baseline, files, known)
     return load_known(files, known, baseline, options.name or ""), baseline

@@ -63,7 +63,7 @@ def _old(options: Namespace) -> EmbeddingSet:
 def _beside(options: Namespace, name: str, old: EmbeddingSet) -> EmbeddingSet | None:
     """Return another model's embeddings of the same rows; None if they were not given."""
     from lightning_monocon.scorecard.files import load_files
-    from lightning_monocon.scorecard.known_files import Known, load_baseline
+    from lightning_monocon.scorecard.known_files import Known, check_order, load_baseline
     from lightning_monocon.scorecard.named_argument import named
 
     files = options[name]
@@ -71,6 +71,7 @@ def _beside(options: Namespace, name: str, old: EmbeddingSet) -> EmbeddingSet | 
         return None
     if options.qrels is None:
         with named(name, "files", "baseline"):
+            check_order(files, options.old)
             return load_files(files, labels=old)
     with named(name, "baseline"):
         return load_baseline(files, options.old, Known(qrels=options.qrels, ids=options.ids or ""))

@@ -43,6 +43,7 @@ def certify_neighbours(
             not fit.
 
     Example:
+        >>> from lightning_monocon.heads import MonotonicMLP
         >>> head = MonotonicMLP(2, init="identity")
         >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
         >>> certify_neighbours(head, features, None, features, eps=0.1, k=1).nearest
@@ -55,7 +56,8 @@ def certify_neighbours(
         raise ValueError(f"`query` must not fall below `least`, {least}; its smallest number is {float(query.amin())}.")
     exact = deepcopy(head).double()
     centre = query.double()
-    lower, upper = exact.bounds((centre - eps).clamp(min=least), centre + eps)
+    lowest = centre - eps if least is None else (centre - eps).clamp(min=least)
+    lower, upper = exact.bounds(lowest, centre + eps)
     # a forward pass of many rows may round the last digit in another way than one of few
     middle = torch.minimum(torch.maximum(exact(centre), lower), upper)
     return certified_neighbours(exact(gallery.double()), gallery_labels, middle, lower, upper, k)

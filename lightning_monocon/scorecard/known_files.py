@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lightning_monocon.inference.shards import Ids, Shards
-from lightning_monocon.scorecard.arrays import KINDS, array_names
+from lightning_monocon.scorecard.arrays import KINDS, array_names, read_array
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.files import GIVEN, numbered
 from lightning_monocon.scorecard.named_argument import named
@@ -307,6 +309,31 @@ def texts_of(file: str | Path) -> RowSource | None:
     found = files_of(place) or ([Path(place)] if Path(place).suffix in STREAMED else [])
     column = chosen_name(found[0], _TEXTS) if found else None
     return FileRows(found, name, column) if column else None
+
+
+def check_order(files: Sequence[str | Path], others: Sequence[str | Path]) -> None:
+    """Check that two models' files of the same rows have them in one order, where both name their rows by ids.
+
+    Raises:
+        ValueError: If an id differs.
+    """
+    for file, other in zip(files, others, strict=False):
+        found, expected = _ids_in(file), _ids_in(other)
+        if found is None or expected is None or len(found) != len(expected):
+            continue
+        differ = np.flatnonzero(found.astype(str) != expected.astype(str))
+        if len(differ):
+            row = int(differ[0])
+            raise ValueError(
+                f"`files` must have the rows of {other} in the same order; row {row} is {found[row]} in {file} and "
+                f"{expected[row]} there. Sort both by their ids."
+            )
+
+
+def _ids_in(file: str | Path) -> NDArray[Any] | None:
+    path = Path(_split(file)[0])
+    name = chosen_name(path, IDS) if path.is_file() else None
+    return None if name is None else np.asarray(read_array(path, name))
 
 
 def _split(file: str | Path) -> tuple[str, str]:

@@ -100,12 +100,14 @@ class Task:
 
     def asking(self, queries: Tensor) -> Task | None:
         """Return the task with some of its queries, by number; None if the answers of one depend on others."""
-        few = replace(self, query=self.query[queries], surveyed=self.survey)
+        truth: Truth
         if isinstance(self.truth, NeighbourTruth):
-            return replace(few, truth=replace(self.truth, nearest=self.truth.nearest[queries]))
-        if isinstance(self.truth, LabelTruth):
-            return replace(few, truth=replace(self.truth, query=self.truth.query[queries]))
-        return None
+            truth = replace(self.truth, nearest=self.truth.nearest[queries])
+        elif isinstance(self.truth, LabelTruth):
+            truth = replace(self.truth, query=self.truth.query[queries])
+        else:
+            return None
+        return replace(self, query=self.query[queries], truth=truth, surveyed=self.survey)
 
     def among(self, rows: Tensor) -> Task:
         """Return the same queries with their exact neighbours among some of the rows, by number."""
@@ -215,7 +217,8 @@ def _held_out(source: RowSource, names: NDArray[Any] | None, answers: Answers, s
     kept, asked = hold_out(source.length, seed)
     mask = torch.ones(source.length, dtype=torch.bool)
     mask[asked] = False
-    ids = None if names is None else names[kept.numpy()]
+    # without names the numbers of the rows, which are not those of the rows that are left
+    ids = (np.arange(source.length) if names is None else names)[kept.numpy()]
     task = Task(rows_of(source, mask), StoredRows(source)[asked], _NOTHING, ids, held_out=True)
     if labels is None:
         return _told(with_neighbours(task))

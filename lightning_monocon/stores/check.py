@@ -76,8 +76,10 @@ def check(
         shortlist: Rows that are scored again where the store ranks by bits.
 
     Raises:
-        ValueError: If there are no queries.
+        ValueError: If there are no queries, or no rows.
     """
+    if not len(bundle):
+        raise ValueError("`bundle` must hold a row to be checked; it holds none.")
     if not len(queries):
         raise ValueError("`--queries` must hold a query at least; it holds none.")
     k = min(k, len(bundle))

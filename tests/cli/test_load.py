@@ -195,8 +195,34 @@ def test_rows_are_appended_and_deleted(capsys: pytest.CaptureFixture[str], file:
     store.close()
     Path("gone.txt").write_text("seven\n")
     assert "`--delete` must hold one integer a line" in refused(capsys, "out", "--into", file, "--delete", "gone.txt")
+    for content, said in (
+        (b"1_0", "one integer a line, as the store has such ids; got '1_0'"),
+        (str(2**70).encode(), f"got '{2**70}'"),
+        ("1".encode("utf-16"), "gone.txt: it is no UTF-8"),
+    ):
+        Path("gone.txt").write_bytes(content)
+        assert said in refused(capsys, "out", "--into", file, "--delete", "gone.txt")
+    assert "nofile.txt: No such file" in refused(capsys, "out", "--into", file, "--delete", "nofile.txt")
     both = refused(capsys, "out", "--into", file, "--delete", "gone.txt", "--check-only")
     assert "`--delete` and `--check-only` must not be given together" in both
+
+
+def test_queries_of_another_width_are_refused_before_rows_are_appended(
+    capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    told(capsys, file)
+    np.save("more.npy", planted(20, seed=9).numpy())
+    np.save("wide.npy", np.ones((3, 99), np.float32))
+    said = refused(capsys, "out", "--into", file, "--append", "more.npy", "--queries", "wide.npy")
+    assert "`--queries` must have " in said and "wide.npy has 99" in said
+    assert open_store(file).count() == len(np.load("out/codes.npy")) == 600
+
+
+def test_all_rows_may_be_deleted(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    told(capsys, file)
+    Path("gone.txt").write_text("\n".join(map(str, np.load("out/ids.npy"))), encoding="utf-8-sig")
+    assert "600 of 600 rows deleted. The store holds no row" in told(capsys, file, "--delete", "gone.txt")
+    assert "The store holds no row" in told(capsys, file, "--check-only")
 
 
 @pytest.mark.parametrize(("store", "place"), [("pgvector", "database"), ("sqlite", "file")])

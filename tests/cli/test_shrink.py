@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from lightning_monocon import codes
 from lightning_monocon.cli import main
 from lightning_monocon.shrink import run as running
 from lightning_monocon.shrink.candidates import FAMILIES, candidates
@@ -57,6 +59,9 @@ def test_a_budget_and_a_second_corpus_and_held_out_queries(folder: Path, capsys:
     assert found["chosen"]["bytes_per_vector"] == 4
     assert [line["name"] for line in found["second"]] == [line["name"] for line in found["front"]]
     assert found["rows"]["gallery"] == 800
+    codec, ids = codes.load("out"), np.load("out/ids.npy")  # the numbers that the rows have in the file
+    rows = torch.from_numpy(np.load("rows.npy")[ids])
+    assert len(set(ids)) == 800 and (codec.encode(rows).numpy() == np.load("out/codes.npy")).all()
     said = " ".join(capsys.readouterr().out.split())
     low = found["quality"]["low"]
     assert f"has at least {low:.3f}, for queries drawn as these were. It is not shown to keep 0.95 of the whole" in said

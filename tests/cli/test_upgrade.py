@@ -41,6 +41,23 @@ def test_known_answers_judge_an_upgrade(files: dict[str, str], capsys: pytest.Ca
     assert "nDCG@10 %" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["upgrade", "score"])
+def test_rows_in_another_order_are_refused(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    whole, turned = np.load(files["old"]), np.load(files["new"])
+    for side, order in (("gallery", np.arange(60)[::-1]), ("query", np.arange(40))):
+        ids, labels = np.array([f"d{row}" for row in range(len(order))]), whole[f"{side}_labels"]
+        np.savez(tmp_path / f"o_{side}.npz", embeddings=whole[side], labels=labels, ids=ids)
+        np.savez(tmp_path / f"n_{side}.npz", embeddings=turned[side][order], ids=ids[order])
+    old, new = ([str(tmp_path / f"{model}_{side}.npz") for side in ("gallery", "query")] for model in "on")
+    words = ["--old", *old, "--new", *new] if command == "upgrade" else [*old, "--baseline", *new, "--out", "out"]
+    with pytest.raises(SystemExit):
+        main([command, *words])
+    said = capsys.readouterr().err
+    assert "must have the rows of" in said and "row 0 is d59 in" in said and "Sort both by their ids." in said
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -9,6 +9,7 @@ import torch
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
+from lightning_monocon.codes.families import random_rotation
 from lightning_monocon.export import Calibration
 from lightning_monocon.functional.quantisation import Storage, fit_quantiser, vector_bytes
 from lightning_monocon.functional.spectrum import PrincipalComponents
@@ -39,6 +40,8 @@ def test_what_is_scored_is_what_is_shipped(dtype: Storage, monkeypatch: pytest.M
     monkeypatch.setattr(Ties, "nearest_of_prefixes", nearest)
     measure_rounded(EmbeddingSet(rows[:40], labels[:40], rows[40:], labels[40:]), dtype, axes)
     unit = normalize(rows.double().numpy()).astype(np.float32)
+    if dtype == "binary":
+        unit = (torch.from_numpy(unit) @ random_rotation(16).float().T).numpy()
     shipped = Calibration.fit(torch.from_numpy(unit[:40]), dtype)
     for scored, part in zip(searched[-1], (unit[:40], unit[40:]), strict=True):
         codes = shipped.codes(torch.from_numpy(part))
