@@ -108,7 +108,7 @@ def finite_rows(rows: Tensor, nan_strategy: NanStrategy, name: str = "embeddings
     if bad and nan_strategy == "error":
         raise ValueError(
             f"`{name}` must be finite; {bad} of {len(rows)} rows hold NaN or Inf."
-            " Find their cause, or pass nan_strategy='warn' or 'ignore' to leave them out."
+            " Find their cause, or leave them out, as metrics do with nan_strategy='warn' or 'ignore'."
         )
     if bad and nan_strategy == "warn":
         warnings.warn(f"{bad} of {len(rows)} rows of `{name}` hold NaN or Inf and are left out.", stacklevel=3)

@@ -65,7 +65,7 @@ def critical_dimension(
         >>> len(critical_dimension(2, steps=200).rows)
         3
     """
-    _check(k, temperature, rate, steps, tries)
+    _check(k, temperature, rate, steps, tries, seed)
     best, failed = _simplex(k), 0
     while failed != len(best.rows) + 1:
         n = (failed + len(best.rows)) // 2 if failed else 2 * len(best.rows)
@@ -93,14 +93,17 @@ def fitted_rows(k: int) -> int:
     return k + 1 if k < 4 else round(sum(factor * k**power for power, factor in enumerate(_FIT)))
 
 
-def _check(k: int, temperature: float, rate: float, steps: int, tries: int) -> None:
+def _check(k: int, temperature: float, rate: float, steps: int, tries: int, seed: int) -> None:
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= _MOST:
         raise ValueError(
             f"`k` must be an integer from 1 to {_MOST}, since a step costs the cube of the rows; got {k!r}."
         )
-    for name, number in (("temperature", temperature), ("rate", rate), ("steps", steps), ("tries", tries)):
-        if not number > 0:
-            raise ValueError(f"`{name}` must be positive; got {number!r}.")
+    for name, number in (("temperature", temperature), ("rate", rate)):
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < torch.inf:
+            raise ValueError(f"`{name}` must be a positive number; got {number!r}.")
+    for name, count, least in (("steps", steps, 1), ("tries", tries, 1), ("seed", seed, 0)):
+        if isinstance(count, bool) or not isinstance(count, int) or not least <= count < 2**62:
+            raise ValueError(f"`{name}` must be an integer of at least {least}; got {count!r}.")
 
 
 def _simplex(k: int) -> FreeVectors:

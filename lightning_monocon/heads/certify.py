@@ -52,7 +52,9 @@ def certify_neighbours(
     eps = torch.as_tensor(eps, dtype=torch.float64, device=query.device)
     if not bool((eps >= 0).all()):
         raise ValueError(f"`eps` must be at least 0; got {float(eps.amin())}.")
-    if least is not None and bool((query < least).any()):
+    if eps.ndim > 2 or any(own not in (1, size) for own, size in zip(eps.shape[::-1], query.shape[::-1], strict=False)):
+        raise ValueError(f"`eps` must be of a shape that broadcasts to {tuple(query.shape)}; got {tuple(eps.shape)}.")
+    if least is not None and not bool((query >= least).all()):
         raise ValueError(f"`query` must not fall below `least`, {least}; its smallest number is {float(query.amin())}.")
     exact = deepcopy(head).double()
     centre = query.double()

@@ -112,7 +112,8 @@ class Upgrade:
         pairs = len(self.ways) * (len(self.ways) - 1) / 2  # which of them is told is chosen on the queries that tell it
         values = way.values[self.measure] - other.values[self.measure]
         mean = paired_mean([np.asarray(values.double().numpy())])
-        return Margin(mean.difference, *mean.interval(deviations(1 - (1 - CONFIDENCE) / pairs)))
+        low, high = mean.interval(deviations(1 - (1 - CONFIDENCE) / pairs))
+        return Margin(mean.difference, max(low, -1.0), min(high, 1.0))  # shares differ by no more
 
 
 def upgrade(old: EmbeddingSet, new: EmbeddingSet, free: EmbeddingSet | None = None) -> tuple[Upgrade, ...]:

@@ -82,9 +82,12 @@ def test_the_same_seed_gives_the_same_vectors() -> None:
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ValueError, match=r"`k` must be an integer from 1 to 32, since .*; got 0\."):
         critical_dimension(0)
-    with pytest.raises(ValueError, match=r"`temperature` must be positive; got 0\.0\."):
+    with pytest.raises(ValueError, match=r"`temperature` must be a positive number; got 0\.0\."):
         critical_dimension(2, temperature=0.0)
-    with pytest.raises(ValueError, match=r"`tries` must be positive; got 0\."):
+    with pytest.raises(ValueError, match=r"`tries` must be an integer of at least 1; got 0\."):
         critical_dimension(2, tries=0)
+    for name, wrong in (("temperature", np.inf), ("rate", None), ("steps", 1.5), ("tries", True), ("seed", -1)):
+        with pytest.raises(ValueError, match=f"`{name}` must be "):
+            critical_dimension(2, **{name: wrong})
     with pytest.raises(ValueError, match=r"`k` must be a positive integer, the numbers of a vector; got True\."):
         fitted_rows(True)

@@ -73,5 +73,7 @@ def test_what_is_refused() -> None:
     network, rows = MonotonicMLP(3), features(8, 3)
     with pytest.raises(ValueError, match=r"`eps` must be at least 0; got -1\.0"):
         certify_neighbours(network, rows, None, rows, -1.0)
+    with pytest.raises(ValueError, match=r"`eps` must be of a shape that broadcasts to \(8, 3\); got \(2,\)"):
+        certify_neighbours(network, rows, None, rows, torch.ones(2))
     with pytest.raises(ValueError, match="`query` must not fall below `least`, 0"):
         certify_neighbours(network, rows.relu(), None, rows - 5, 0.1, least=0)
