@@ -98,11 +98,16 @@ class _Box(NamedTuple):
     centre: Tensor
     radius: Tensor
 
+    @property
+    def rounding(self) -> Tensor:
+        """What float64 scores may be off by."""
+        found: Tensor = _ROUNDING * (torch.linalg.vector_norm(self.centre) + torch.linalg.vector_norm(self.radius))
+        return found
+
     def least_lead(self, rows: Tensor, others: Tensor) -> Tensor:
         """Return by how much each row is ahead of each other one in the whole box, ``(A, B)``."""
         reach = torch.cdist(rows * self.radius, others * self.radius, p=1)
-        slack = _ROUNDING * (torch.linalg.vector_norm(self.centre) + torch.linalg.vector_norm(self.radius))
-        lead: Tensor = (rows @ self.centre)[:, None] - others @ self.centre - reach - slack
+        lead: Tensor = (rows @ self.centre)[:, None] - others @ self.centre - reach - self.rounding
         return lead
 
 
@@ -113,7 +118,8 @@ def _holds(rows: Tensor, labels: Tensor, box: _Box, order: Tensor, k: int) -> bo
     always are. In the worst case all places that are not certain go to one other label.
     """
     middle, reach = rows @ box.centre, rows.abs() @ box.radius
-    candidates = torch.nonzero(middle + reach >= (middle - reach).topk(k).values[-1]).flatten()
+    least = (middle - reach).topk(k).values[-1] - box.rounding
+    candidates = torch.nonzero(middle + reach >= least).flatten()
     if len(candidates) > MOST_CANDIDATES:
         return False
     ahead = box.least_lead(rows[candidates], rows[candidates]) > 0
