@@ -24,6 +24,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_choice, check_embeddings, finite_rows
 from lightning_monocon.functional.moments import statistics_device
+from lightning_monocon.functional.products import product
 from lightning_monocon.functional.unit_rows import binary_scale, tame_rows
 
 DistanceName = Literal["cosine", "euclidean"]
@@ -166,7 +167,7 @@ def _candidates(query: Tensor, gallery: Points, count: int) -> tuple[Tensor, Ten
     for start in range(0, len(gallery.rows), _GALLERY_TILE):
         tile = slice(start, min(start + _GALLERY_TILE, len(gallery.rows)))
         score = buffer[: len(query) * (tile.stop - start)].view(len(query), -1)
-        torch.mm(query, gallery.centred[tile].T, out=score).sub_(gallery.square[tile])
+        score = product(query, gallery.centred[tile].T, out=score).sub_(gallery.square[tile])
         best, where = best_of(score, count)
         scores, indices = torch.cat([scores, best], 1), torch.cat([indices, where + start], 1)
         scores, order = scores.topk(min(count, scores.shape[1]), dim=1)
