@@ -23,7 +23,7 @@ from lightning_monocon.functional.neighbours import MARGIN, best_of, decide, nei
 from lightning_monocon.functional.products import product
 
 _GALLERY_TILE = 65536
-_ENTRIES = 1 << 22  # of a tile of scores, 16 MB
+_ENTRIES = 1 << 21  # of a tile of scores, 8 MB
 _SAFE = 2.0**40
 """Length up to which, and down to whose inverse, float32 products of rows keep their digits."""
 
@@ -69,7 +69,7 @@ def _of_floats(gallery: Tensor, query: Tensor, dims: Sequence[int], k: int, firs
     prefixes = [_prefix(gallery[:, :dim]) for dim in dims]
     asked = [_prefix(query[:, :dim]) for dim in dims]
     count = min(k + MARGIN, len(gallery))
-    columns = gallery[:, : max(dims, default=0)].float().T.contiguous()
+    columns = _columns(gallery[:, : max(dims, default=0)])
     found = [torch.empty(len(query), k, dtype=torch.int64, device=query.device) for _ in dims]
     unsure = [torch.ones(len(query), dtype=torch.bool, device=query.device) for _ in dims]
     for tile in _query_tiles(len(query), len(gallery)):
@@ -116,12 +116,12 @@ def _ordered(
 
 
 def _candidates(
-    query: Tensor, columns: Tensor, dims: Sequence[int], factors: Sequence[Tensor], count: int
+    query: Tensor, columns: Sequence[Tensor], dims: Sequence[int], factors: Sequence[Tensor], count: int
 ) -> list[tuple[Tensor, Tensor]]:
     """Return for each size the ``count`` best float32 scores ``(Q, count)`` and their gallery rows."""
     best = [(query.new_empty(len(query), 0), _no_rows(query)) for _ in dims]
-    for start in range(0, columns.shape[1], _GALLERY_TILE):
-        part = columns[:, start : start + _GALLERY_TILE]
+    for number, part in enumerate(columns):
+        start = number * _GALLERY_TILE
         score = query.new_empty(len(query), part.shape[1])
         for place, dot in enumerate(_running(query, part, dims, score)):
             torch.mul(dot, factors[place][start : start + _GALLERY_TILE], out=score)
@@ -140,12 +140,12 @@ def _of_whole_numbers(
     step = rows // apart
     dtype = torch.float32 if step * max(dims, default=0) + rows < _EXACT else torch.float64
     early = torch.arange(len(gallery), 0, -1, dtype=dtype, device=query.device).repeat(2)
-    columns, query = gallery.float().T.contiguous(), query.float()
+    columns, query = _columns(gallery), query.float()
     found = [torch.empty(len(query), k, dtype=torch.int64, device=query.device) for _ in dims]
     for tile in _query_tiles(len(query), len(gallery)):
         best = [(query.new_empty(tile.stop - tile.start, 0, dtype=dtype), _no_rows(query[tile])) for _ in dims]
-        for start in range(0, len(gallery), _GALLERY_TILE):
-            part = columns[:, start : start + _GALLERY_TILE]
+        for number, part in enumerate(columns):
+            start = number * _GALLERY_TILE
             # the row at `first` comes first, and those before it last
             order = early.unfold(0, part.shape[1], 1)[(start - first[tile]) % len(gallery)]
             spare = query.new_empty(len(order), part.shape[1])
@@ -156,6 +156,11 @@ def _of_whole_numbers(
         for line, (_, indices) in zip(found, best, strict=True):
             line[tile] = indices
     return tuple(found)
+
+
+def _columns(gallery: Tensor) -> list[Tensor]:
+    """Return tiles of the gallery, each contiguous by columns, as a product of some columns reads them."""
+    return [part.float().T.contiguous() for part in torch.split(gallery, _GALLERY_TILE)]
 
 
 def _query_tiles(queries: int, rows: int) -> Iterator[slice]:

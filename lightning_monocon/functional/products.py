@@ -28,7 +28,8 @@ def product(rows: Tensor, columns: Tensor, out: Tensor) -> Tensor:
     """
     if rows.device.type != "cpu":
         return torch.mm(rows, columns, out=out)
-    if len(columns) >= _MANY and _has_onednn():
+    packed = columns.is_contiguous() or columns.T.is_contiguous()  # oneDNN is slow with anything else
+    if packed and len(columns) >= _MANY and _has_onednn():
         found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, columns.T, None, "none", [], "")
         return found
     np.dot(rows.detach().numpy(), columns.detach().numpy(), out=out.numpy())
