@@ -32,7 +32,8 @@ def product(rows: Tensor, columns: Tensor, out: Tensor) -> Tensor:
     if packed and len(columns) >= _MANY and _has_onednn():
         found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, columns.T, None, "none", [], "")
         return found
-    np.dot(rows.detach().numpy(), columns.detach().numpy(), out=out.numpy())
+    with np.errstate(all="ignore"):  # as torch, which leaves what overflows to the caller
+        np.dot(rows.detach().numpy(), columns.detach().numpy(), out=out.numpy())
     return out
 
 

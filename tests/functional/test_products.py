@@ -31,6 +31,12 @@ def test_whole_numbers_are_exact() -> None:
     assert product(rows, columns, torch.empty(5, 60)).equal((rows.double() @ columns.double()).float())
 
 
+@pytest.mark.parametrize("summed", [2, 64])
+def test_what_overflows_is_infinite_without_a_warning(summed: int) -> None:
+    huge = torch.full((2, summed), 1e30)
+    assert product(huge, huge.T, torch.empty(2, 2)).isposinf().all()
+
+
 @pytest.mark.parametrize("fault", [AttributeError, NotImplementedError, RuntimeError])
 def test_numpy_multiplies_where_the_operator_is_missing(monkeypatch: pytest.MonkeyPatch, fault: type) -> None:
     def fails(*_: object) -> None:
