@@ -218,6 +218,33 @@ def test_queries_of_another_width_are_refused_before_rows_are_appended(
     assert open_store(file).count() == len(np.load("out/codes.npy")) == 600
 
 
+@pytest.mark.parametrize(
+    ("file_of", "said"),
+    [
+        (
+            {"embeddings": np.ones((2, 23)), "ids": [1, 2]},
+            "`--append` must have 24 numbers a row, as the rows of out had; more.npz has 23",
+        ),
+        ({"embeddings": np.full((2, 24), np.nan), "ids": [1, 2]}, "`--append` must be finite"),
+        ({"embeddings": np.ones((2, 24)), "ids": [1, 1]}, "`ids` of `--append` must name each row once"),
+        ({"embeddings": np.ones((2, 24)), "ids": ["a", "b"]}, "`ids` of `--append` must be int as those in the store"),
+        ({"embeddings": np.ones((2, 24)), "ids": [1, 7]}, "`--append` must hold ids that the store has not"),
+        ({"rows": np.ones((2, 24)), "ids": [1, 2]}, "`--append` must hold "),
+    ],
+    ids=["width", "not finite", "an id twice", "text ids", "a known id", "no array"],
+)
+def test_what_cannot_be_appended_is_refused_in_the_words_of_the_command(
+    capsys: pytest.CaptureFixture[str], file: str, file_of: dict[str, np.ndarray], said: str
+) -> None:
+    told(capsys, file)
+    np.savez("more.npz", **file_of)
+    found = refused(capsys, "out", "--into", file, "--append", "more.npz")
+    assert said in found
+    for name in ("OUT", "files", "rows"):
+        assert f"`{name}`" not in found
+    assert "`--queries` must " in refused(capsys, "out", "--into", file, "--queries", "nofile.npy")
+
+
 def test_all_rows_may_be_deleted(capsys: pytest.CaptureFixture[str], file: str) -> None:
     told(capsys, file)
     Path("gone.txt").write_text("\n".join(map(str, np.load("out/ids.npy"))), encoding="utf-8-sig")
