@@ -51,10 +51,7 @@ def run(args: Sequence[str]) -> None:
     with refusing():
         report = loaded(options)
     if report is not None and not report.passed:
-        raise SystemExit(
-            f"monocon load: {report.wrong} of {report.queries} queries are not answered as by the codec: "
-            f"{report.example}."
-        )
+        raise SystemExit(f"monocon load: {_failed(report, options.out)}.")
 
 
 def loaded(options: Namespace) -> Report | None:
@@ -103,7 +100,7 @@ def _changed(options: Namespace, bundle: Bundle, collection: Collection) -> Bund
     from lightning_monocon.stores.update import FarRowsWarning, alarm, append, delete, far_rows
 
     if options.append is not None:
-        with named("--append", "rows", "OUT", parts=["ids"]), warnings.catch_warnings():
+        with named("--append", "rows", parts=["ids"]), warnings.catch_warnings():
             ids, rows = _new_rows(options.append, bundle)
             far = far_rows(bundle, rows)
             warnings.simplefilter("ignore", FarRowsWarning)  # said below
@@ -114,10 +111,13 @@ def _changed(options: Namespace, bundle: Bundle, collection: Collection) -> Bund
         else:
             print(alarm(int(far.sum()), len(rows)) or f"{int(far.sum())} of them are far from those of the code.")
     if options.delete is not None:
-        asked, before = _named(options.delete, bundle), len(bundle)
+        asked, before = _named(options.delete, bundle), collection.store.count()
+        if not len(asked):
+            print(f"{options.delete} holds no id, so no row is deleted.")
+            return bundle
         with named("--delete", "ids"):
             bundle = delete(collection, bundle, asked)
-        print(f"{before - len(bundle)} of {len(asked)} rows deleted.")
+        print(f"{before - collection.store.count()} of {len(asked)} rows deleted.")
     return bundle
 
 
@@ -129,7 +129,7 @@ def _new_rows(place: str, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
     if bundle.ids.dtype.kind == "U":
         raise ValueError(f"`--append` must name its rows by ids, as the store has text ids; {place} has none: add ids.")
     first = int(bundle.ids.max(initial=-1)) + 1
-    if first + len(rows) > np.iinfo(np.int64).max:
+    if first + len(rows) - 1 > np.iinfo(np.int64).max:
         raise ValueError(f"`--append` must name its rows by ids, as no numbers follow {first - 1}; {place} has none.")
     return first + np.arange(len(rows)), rows
 
@@ -187,6 +187,18 @@ def _embeddings(option: str, place: str, bundle: Bundle) -> tuple[RowSource, np.
             f"{rows.shape[1]}. Embed them with the same model."
         )
     return source, rows
+
+
+def _failed(report: Report, out: str) -> str:
+    faults = []
+    if report.wrong:
+        faults = [f"{report.wrong} of {report.queries} queries are not answered as by the codec: {report.example}"]
+    if report.stored != report.loaded:
+        faults += [
+            f"the store has {report.stored} rows and {out} {report.loaded}, as after a change that was killed or that "
+            "another program made: delete the ids of that change, and make it again"
+        ]
+    return "; ".join(faults)
 
 
 def _told(report: Report) -> str:

@@ -202,9 +202,41 @@ def test_rows_are_appended_and_deleted(capsys: pytest.CaptureFixture[str], file:
     ):
         Path("gone.txt").write_bytes(content)
         assert said in refused(capsys, "out", "--into", file, "--delete", "gone.txt")
+    Path("gone.txt").write_text("\n \n")
+    found = told(capsys, file, "--delete", "gone.txt")
+    assert found.startswith("gone.txt holds no id, so no row is deleted. 40 queries, 10 rows each: 40")
     assert "nofile.txt: No such file" in refused(capsys, "out", "--into", file, "--delete", "nofile.txt")
     both = refused(capsys, "out", "--into", file, "--delete", "gone.txt", "--check-only")
     assert "`--delete` and `--check-only` must not be given together" in both
+
+
+def test_the_last_number_may_be_an_id_and_none_follows_it(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    told(capsys, file)
+    np.savez("last.npz", embeddings=planted(1, seed=8), ids=np.array([2**63 - 2]))
+    told(capsys, file, "--append", "last.npz")
+    np.save("more.npy", planted(1, seed=9).numpy())
+    assert told(capsys, file, "--append", "more.npy").startswith("1 rows appended.")
+    assert np.load("out/ids.npy").max() == 2**63 - 1
+    assert f"as no numbers follow {2**63 - 1}" in refused(capsys, "out", "--into", file, "--append", "more.npy")
+    np.savez("last.npz", embeddings=planted(1, seed=8), ids=np.array([2**63], np.uint64))
+    assert "`ids` of `--append` must be integers up to 92" in refused(
+        capsys, "out", "--into", file, "--append", "last.npz"
+    )
+
+
+def test_a_store_with_rows_that_the_folder_lacks_fails_the_check(
+    capsys: pytest.CaptureFixture[str], file: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    told(capsys, file)
+    shutil.copytree("out", "before")
+    np.save("more.npy", -100 * planted(3, seed=9).numpy())
+    told(capsys, file, "--append", "more.npy")
+    with pytest.raises(SystemExit, match="the store has 603 rows and before 600, as after a change that was killed"):
+        main(["load", "before", "--into", file, "--check-only"])
+    Path("gone.txt").write_text("1805\n1806\n1807\n")
+    capsys.readouterr()
+    main(["load", "before", "--into", file, "--delete", "gone.txt"])
+    assert capsys.readouterr().out.startswith("3 of 3 rows deleted.\n40 queries, 10 rows each: 40")
 
 
 def test_queries_of_another_width_are_refused_before_rows_are_appended(
