@@ -13,7 +13,8 @@ and a figure that does not exist is null:
   ``needed``), ``within`` (false: lost), ``margin`` (against the whole, as ``margins[]``), ``whole`` (its coordinates,
   bytes and accuracy), ``storages`` that were measured, and the name of the ``code`` where ``storage`` is ``"code"``.
 * ``graphs[]``: what HNSW graphs find, empty unless it was asked for: ``arm``, ``k`` numbers of a vector,
-  ``local_dimension``, ``ef`` (candidates of a search) and ``recall``: for each library a share for each ``ef``.
+  ``local_dimension``, ``ef`` (candidates of a search), ``nearest`` (rows asked for; not in early cards) and ``recall``:
+  for each library a share for each ``ef``.
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
 * ``stage``: the checkpoints that made the embeddings, ``"last"`` or ``"best"`` (by validation).
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
