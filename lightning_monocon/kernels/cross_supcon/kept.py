@@ -114,7 +114,8 @@ def _pulls(z: Tensor, c: Tensor, labels: tuple[Tensor, Tensor], options: Options
     return Pulls(weight, pull, push)
 
 
-def _pieces(anchors: int, rows: int, options: Options) -> Iterator[tuple[slice, slice]]:
+def pieces(anchors: int, rows: int, options: Options) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and columns of each tile."""
     height, width = tile_shape(options)
     for i in range(0, anchors, height):
         for j in range(0, rows, width):
@@ -128,7 +129,7 @@ def _exponentials(z: Tensor, c: Tensor, temperature: Tensor, options: Options) -
         tile = dense_product(left, c.T).exp_()
         return tile.sum(1), [tile]
     sums, kept = z.new_zeros(len(z)), []
-    for rows, columns in _pieces(len(z), len(c), options):
+    for rows, columns in pieces(len(z), len(c), options):
         tile = dense_product(left[rows], c[columns].T).exp_()
         sums[rows] += tile.sum(1)
         kept.append(tile)
@@ -146,7 +147,7 @@ def _pushes(
     # transposed, because the product of a transposed tile would first copy the tile
     by_rows = c.new_zeros((c.shape[1], c.shape[0])) if needs_contrast else None
     weighted = z * scale
-    for (rows, columns), tile in zip(_pieces(len(z), len(c), options), kept, strict=True):
+    for (rows, columns), tile in zip(pieces(len(z), len(c), options), kept, strict=True):
         by_anchors[rows] += dense_product(tile, c[columns])
         if by_rows is not None:
             by_rows[:, columns] += dense_product(weighted[rows].T.contiguous(), tile)

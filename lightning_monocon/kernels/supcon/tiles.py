@@ -19,6 +19,8 @@ from lightning_monocon.kernels.monotone_linear.onednn import is_faster
 
 # float32 holds exp(+-40) times a million rows, and the reciprocal, without leaving the normal range
 EXPONENT_LIMIT = 40.0
+LOG2_E = math.log2(math.e)
+"""Factor of logits whose exponential is taken to base 2: exp2 is up to four times faster than exp on a CPU."""
 SMALLEST_PRODUCT = 2**22
 """Multiplications in a tile below which oneDNN is not faster."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Provide the supervised contrastive losses as modules, which validate their inputs and gather the ranks' rows."""
+"""Provide the supervised contrastive losses of one set and between two, and those that are made of them."""
 
 from __future__ import annotations
 
