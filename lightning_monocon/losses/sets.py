@@ -54,11 +54,11 @@ class _ContrastiveLoss(nn.Module):
         self.keep_bytes = keep_bytes
         self.backend: Backend = backend
 
-    def _options(self, device: torch.device, gather: RowGather | None = None) -> Options:
+    def _options(self, device: torch.device, gather: RowGather | None = None, check_values: bool = False) -> Options:
         """Return the options of a call on a device."""
         block_size = self.block_size or block_size_for(device)
         rules = self.normalize, self.singletons, self.ignore_index
-        return Options(*rules, block_size, keep_bytes=self.keep_bytes, gather=gather)
+        return Options(*rules, block_size, keep_bytes=self.keep_bytes, check_values=check_values, gather=gather)
 
     def extra_repr(self) -> str:
         """Return the arguments, as `repr` shows them."""
@@ -212,11 +212,10 @@ class CrossSupConLoss(_ContrastiveLoss):
         check_set(anchors, anchor_labels, "anchors", "anchor_labels")
         check_set(contrast, contrast_labels, "contrast", "contrast_labels")
         check_same_space(anchors, contrast)
-        if values_are_at_hand(anchors) and values_are_at_hand(contrast):
+        at_hand = values_are_at_hand(anchors) and values_are_at_hand(contrast)
+        if at_hand:
             check_temperature(self.temperature)
-            check_values(anchors, self.normalize, "anchors")
-            check_values(contrast, self.normalize, "contrast")
-        options, labels = self._options(anchors.device), (anchor_labels, contrast_labels)
+        options, labels = self._options(anchors.device, check_values=at_hand), (anchor_labels, contrast_labels)
         return cross_supcon(anchors, contrast, *labels, self.temperature, options=options, backend=self.backend)
 
 

@@ -22,7 +22,7 @@ from lightning_monocon.kernels.context import Context
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.positives import refuse_singletons
 from lightning_monocon.kernels.supcon.streamed import NO_SECOND_DERIVATIVE
-from lightning_monocon.kernels.supcon.tiles import multiplies_by_onednn, onednn_product
+from lightning_monocon.kernels.supcon.tiles import LOG2_E, multiplies_by_onednn, onednn_product
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
 ORDINARY = 2.0**-40, 2.0**40
@@ -152,9 +152,9 @@ def _pieces(count: int, options: Options) -> Iterator[Piece]:
 
 def _exponentials(z: Tensor, temperature: Tensor, options: Options) -> tuple[Tensor, list[Tensor]]:
     """Return ``S_i = sum_{j != i} exp s_ij`` ``(N,)``, and ``exp s`` of each tile, 0 for a row with itself."""
-    sums, left, kept = z.new_zeros(len(z)), z / temperature, []
+    sums, left, kept = z.new_zeros(len(z)), z * (LOG2_E / temperature), []
     for rows, columns in _pieces(len(z), options):
-        tile = dense_product(left[rows], z[columns].T).exp_()
+        tile = dense_product(left[rows], z[columns].T).exp2_()
         if columns is rows:
             tile.fill_diagonal_(0)
         else:
