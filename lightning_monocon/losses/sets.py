@@ -105,7 +105,7 @@ class SupConLoss(_ContrastiveLoss):
         gather: Contrast against the batches of all ranks. With False, each rank uses its own batch only.
         block_size: Side of a tile of pairs; None chooses one by device.
         keep_bytes: Most bytes of exponentials, half of all pairs, that a step on a CPU keeps from the forward to the
-            backward pass; a batch with more computes them again. The default, 64 MiB, serves 5 600 rows.
+            backward pass; a batch with more computes the rest again. The default, 64 MiB, serves 5 600 rows.
         backend: ``"auto"`` takes the Triton kernels on a GPU, for sizes at which they are known to be no slower, and
             plain torch elsewhere; ``"triton"`` requires the kernels; ``"torch"`` never uses them.
 

@@ -29,8 +29,9 @@ def cross_supcon(
     """Return the mean loss of ``(M, D)`` anchors among an ``(N, D)`` contrast set.
 
     `lightning_monocon.losses.CrossSupConLoss` documents the loss and validates its arguments; this function does not,
-    except for the values of the rows on request. float16 and bfloat16 embeddings are converted to float32. Inside the transforms of `torch.func`, in forward mode,
-    and for a few pairs with ignored rows on a CPU, the formula itself is evaluated, with its matrix of all pairs.
+    except for the values of the rows on request. float16 and bfloat16 embeddings are converted to float32. Inside the
+    transforms of `torch.func`, in forward mode, and for a few pairs with ignored rows on a CPU, the formula itself is
+    evaluated, with its matrix of all pairs.
 
     Args:
         anchors: Embeddings of the anchors.

@@ -120,16 +120,16 @@ class _OneTile(torch.autograd.Function):
                 tile.mul_((weight / sums).unsqueeze(1))
                 gradient = torch.empty_like(rows if ctx.needs_input_grad[1] else z)
                 dz = torch.addmm(pull, tile, c, beta=-share, out=gradient[:count])
-                by_temperature = torch.dot(dz.flatten(), z.flatten()) if ctx.needs_input_grad[4] else None
+                along = [torch.dot(dz.flatten(), z.flatten())] if ctx.needs_input_grad[4] else []
                 if ctx.needs_input_grad[1]:
                     torch.addmm(push, tile.T, z, beta=-share, out=gradient[count:])
                 quick_through_unit_(gradient, rows[: len(gradient)], r[: len(gradient)], ordinary)
-                ctx.save_for_backward(anchors, contrast, temperature, gradient, by_temperature)
+                ctx.save_for_backward(anchors, contrast, temperature, gradient, *along)
         return loss
 
     @staticmethod
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        anchors, contrast, temperature, gradient, by_temperature = ctx.saved_tensors
+        anchors, contrast, temperature, gradient, *along = ctx.saved_tensors
         count = len(anchors)
         with arithmetic():
             factor = grad / temperature
@@ -137,8 +137,7 @@ class _OneTile(torch.autograd.Function):
             by_anchors, by_contrast = gradient[:count].to(anchors.dtype), None
             if len(gradient) > count:
                 by_contrast = gradient[count:].to(contrast.dtype)
-            if by_temperature is not None:
-                by_temperature = by_temperature * factor / -temperature
+            by_temperature = along[0] * factor / -temperature if along else None
         if torch.is_grad_enabled():  # a second derivative is wanted
             by_anchors = refuse_to_differentiate(by_anchors, anchors)
             by_contrast = None if by_contrast is None else refuse_to_differentiate(by_contrast, contrast)

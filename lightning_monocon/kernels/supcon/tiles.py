@@ -62,10 +62,10 @@ class PairTiles(NamedTuple):
             out.addmm_(left, right)
 
     def __call__(self) -> Iterator[tuple[slice, slice, bool, Tensor]]:
-        """Yield the rows and columns of a tile, whether it also stands for its transpose, and its logits,
-        which are those of base 2, times log2 e, if they are bounded.
+        """Yield the rows and columns of a tile, whether it also stands for its transpose, and its logits.
 
-        Pairs that do not count hold -inf. The caller may overwrite a tile; the next one reuses its memory.
+        Bounded ones are those of base 2, times log2 e. Pairs that do not count hold -inf. The caller may overwrite a
+        tile; the next one reuses its memory.
         """
         block = self.block_size
         by_onednn = self.by_onednn

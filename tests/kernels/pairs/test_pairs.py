@@ -182,7 +182,7 @@ def test_nothing_holds_all_scores(loss: str, temperature: float) -> None:
     first, second = two_sides(100, 4, torch.float32)
     with _Sizes() as sizes:
         OURS[loss](first, second, temperature, options=Options(block_size=16, keep_bytes=0)).backward()
-    assert sizes.most <= 100 * 4  # the rows of one side; tiles have 8 x 32 scores
+    assert sizes.most <= 100 * 4  # the rows of one side; tiles have 8 x 16 scores
 
 
 @both
