@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from lightning_monocon.codes import FILES
 from lightning_monocon.export.artefact import HEAD, Description
+from lightning_monocon.export.certificate import Proved
 from lightning_monocon.export.lines import TRUTHS, Kind, Line, Loss, judging, loss
 from lightning_monocon.export.stamp import CODED
 from lightning_monocon.export.traced import ONNX, PT2
@@ -92,6 +93,7 @@ def model_card(
     losses: Sequence[Loss],
     rows: tuple[int, int],
     doubts: Sequence[str] = (),
+    proved: Proved | None = None,
 ) -> str:
     """Return ``README.md``, with the header that the Hugging Face hub reads; its first line says what is lost.
 
@@ -101,6 +103,7 @@ def model_card(
         losses: What the export costs against the encoder and the head's whole output, and the codes against float32.
         rows: Rows of the gallery and of the queries that it was measured on.
         doubts: What speaks against using it.
+        proved: For how many queries rounding the features changes nothing.
     """
     stamp, facts = description.stamp, description.facts
     parts = [
@@ -115,6 +118,7 @@ def model_card(
         "hundredths.",
         _markdown(*measured_table(lines)),
         "\n".join(f"- {lost.sentence()}" for lost in losses),
+        *([] if proved is None else [proved.sentence()]),
         "The rival in the table is the encoder alone, cut to as many numbers by PCA or in the same code: if it does as "
         "well, use that.",
         "## Loading",

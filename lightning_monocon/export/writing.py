@@ -27,6 +27,7 @@ from lightning_monocon.export.artefact import (
 )
 from lightning_monocon.export.calibration import Coded
 from lightning_monocon.export.card import model_card
+from lightning_monocon.export.certificate import Proved, prove_rounding
 from lightning_monocon.export.checks import differences
 from lightning_monocon.export.choice import Centre, check_code
 from lightning_monocon.export.doubts import doubts, refusal
@@ -63,6 +64,7 @@ class Export:
         lines: Accuracy and bytes before and after.
         losses: Of the export against the encoder by each truth, then of the cut and of the codes.
         doubts: What speaks against shipping it; the card has it at the top.
+        proved: For how many queries rounding the encoder's features provably changes nothing; None for codes.
     """
 
     folder: Path
@@ -70,6 +72,7 @@ class Export:
     lines: tuple[Line, ...]
     losses: tuple[Loss, ...]
     doubts: tuple[str, ...] = ()
+    proved: Proved | None = None
 
     def __repr__(self) -> str:
         """Say where it is and what its vectors are."""
@@ -158,10 +161,11 @@ def _written(
 
     losses = losses_of(lines)
     counts = len(prepared.searched.labels), len(prepared.query.labels[prepared.units])
-    write_text(folder / CARD, model_card(description, lines, losses, counts, found))
+    proved = prove_rounding(prepared)
+    write_text(folder / CARD, model_card(description, lines, losses, counts, found, proved))
     if vectors:
         write_vectors(prepared, folder / VECTORS)
-    return Export(out, description, lines, losses, found)
+    return Export(out, description, lines, losses, found, proved)
 
 
 def _doubts(judge: Judge, lines: Sequence[Line], even_so: bool) -> tuple[str, ...]:
