@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.checks import check_choice, check_embeddings, finite_rows
+from lightning_monocon.functional.inner_products import inner_products
 from lightning_monocon.functional.moments import statistics_device
 from lightning_monocon.functional.unit_rows import binary_scale, tame_rows
 
 DistanceName = Literal["cosine", "euclidean"]
 
 _QUERY_TILE = 256
-_GALLERY_TILE = 16384
+_GALLERY_TILE = 8192  # tiles of more scores than fit into the cache take longer
 _ROW_TILE = 1024  # float64 rows that are prepared at a time
 _EXACT_ENTRIES = 1 << 21  # float64 entries of one exact tile on an accelerator: 16 MB
 _CACHED_ENTRIES = 1 << 17  # on a CPU 1 MB, which stays in its cache: four to ten times as fast
@@ -162,11 +163,9 @@ def _candidates(query: Tensor, gallery: Points, count: int) -> tuple[Tensor, Ten
     """Return the ``count`` best float32 scores ``(Q, count)`` and their gallery rows."""
     scores = query.new_empty(len(query), 0)
     indices = torch.empty(len(query), 0, dtype=torch.int64, device=query.device)
-    buffer = query.new_empty(len(query) * _GALLERY_TILE)  # one for all tiles: fresh pages cost as much as the search
     for start in range(0, len(gallery.rows), _GALLERY_TILE):
         tile = slice(start, min(start + _GALLERY_TILE, len(gallery.rows)))
-        score = buffer[: len(query) * (tile.stop - start)].view(len(query), -1)
-        torch.mm(query, gallery.centred[tile].T, out=score).sub_(gallery.square[tile])
+        score = inner_products(query, gallery.centred[tile]).sub_(gallery.square[tile])
         best, where = best_of(score, count)
         scores, indices = torch.cat([scores, best], 1), torch.cat([indices, where + start], 1)
         scores, order = scores.topk(min(count, scores.shape[1]), dim=1)
@@ -220,7 +219,7 @@ def _search_again(query: _Unsure, gallery: Points, k: int) -> tuple[Tensor, Tens
     indices = torch.full(best.shape, -1, device=best.device)
     for start in range(0, len(gallery.rows), _GALLERY_TILE):
         tile = slice(start, min(start + _GALLERY_TILE, len(gallery.rows)))
-        reached = torch.mm(query.scaled, gallery.centred[tile].T).sub_(gallery.square[tile]) >= query.least[:, None]
+        reached = inner_products(query.scaled, gallery.centred[tile]).sub_(gallery.square[tile]) >= query.least[:, None]
         if query.own is not None:
             reached &= torch.arange(start, tile.stop, device=best.device) != query.own[:, None]
 
