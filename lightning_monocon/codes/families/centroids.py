@@ -28,7 +28,10 @@ def fit_stages(rows: Tensor, stages: int, generator: torch.Generator) -> Tensor:
     for stage in range(stages):
         tables.append(k_means(left.flatten(0, 1), generator))
         if stage < stages - 1:
-            left = torch.cat([_residuals(block, tables[-1]) for block in torch.split(left, 512)])
+            further = left.new_empty(len(left), _TRAINING_BEAM, left.shape[2])
+            for block, out in zip(torch.split(left, 512), torch.split(further, 512), strict=True):
+                out.copy_(_residuals(block, tables[-1]))
+            left = further
     table = torch.stack(tables)
     for _ in range(_REFITS if stages > 1 else 0):
         table = refitted(table, rows)

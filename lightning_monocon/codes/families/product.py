@@ -27,6 +27,7 @@ from lightning_monocon.functional.spectrum import components_from_moments
 _STAGES, _SUMS_UP_TO, _REACH = 4, 16, 256  # sums of four centroids up to 16 bytes; they see 256 components
 _TEMPERATURE, _RATE, _STEPS = 0.05, 5e-4, 200
 _QUERIES, _OTHERS = 256, 2048
+_BLOCK = 4096  # rows whose coordinates are held in float64 at a time
 _POOL, _COPIES, _KEPT = 32_768, 4, 0.9  # rows of the distillation, how often each appears, how much of it a mixture has
 
 
@@ -125,8 +126,10 @@ def distilled(
         sample: ``(n, D)``, rows of unit length.
         generator: Draws the rows of each step.
     """
-    codes = torch.split(quantiser.encode(space.coordinates(sample)).long(), quantiser.stages, 1)
-    queries = space.queries(sample)
+    blocks = torch.split(sample, _BLOCK)
+    found = torch.cat([quantiser.encode(space.coordinates(block)) for block in blocks])
+    codes = torch.split(found.long(), quantiser.stages, 1)
+    queries = torch.cat([space.queries(block) for block in blocks])
     whole = sample if space.scoring == "whole" else nn.functional.normalize(sample - space.mean)
     origin = torch.zeros(queries.shape[1])  # `Space.points` has no gradient: where it puts the mean
     if space.scoring == "whole":
