@@ -81,6 +81,7 @@ def export(options: Namespace, overrides: Sequence[str]) -> Export:
             sample=options.sample,
             even_so=options.even_so,
             known=_known(data),
+            compatible=options.compatible,
         )
 
 
@@ -175,6 +176,12 @@ def parser() -> CommandParser:
         "--centre",
         type=bool | Literal["auto"] | None,
         help="Subtract the gallery's mean (default: of numbers, not of codes); auto lets every second query choose.",
+    )
+    add(
+        "--compatible",
+        type=bool | None,
+        help="Keep the numbers that search the gallery of an older model as they are (default: if the model was "
+        "trained with compatible_with).",
     )
     add("--forms", nargs="+", type=_Form, help="Forms beside safetensors (default: all that the model allows).")
     add("--tokenizer", type=str, help="Name or folder of the tokenizer (default: that of the data).")

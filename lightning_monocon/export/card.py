@@ -138,10 +138,15 @@ def _kept(description: Description, lines: Sequence[Line]) -> str:
             f"{lines[-1].bytes} bytes, where the numbers have {lines[2].bytes}. The code was fitted on "
             f"{description.calibration_rows} gallery rows. Space `{stamp.space}`."
         )
+    old = facts.get("old_numbers", 0)  # an earlier version did not say
+    beside = (
+        f"The first {old}, at unit length, search the gallery of the older model that this one was trained beside. "
+    )
+    numbers = f"{beside}The others" if old else "The numbers"
     direction = "turned at random, so that every bit tells as much, " if stamp.storage == "binary" else ""
     return (
         f"{stamp.dimension} numbers a vector, kept as {stamp.storage}: "
-        f"{lines[-1].bytes} bytes, where the head's whole output has {lines[2].bytes}. The numbers are the leading "
+        f"{lines[-1].bytes} bytes, where the head's whole output has {lines[2].bytes}. {numbers} are the leading "
         f"principal components of {facts['gallery_rows']} gallery rows "
         f"({100 * facts['explained']:.2f} % of the variance; rank {facts['rank']} of {stamp.full_dimension}), "
         f"{direction}at unit length: compare by cosine or inner product. Space `{stamp.space}`."

@@ -101,6 +101,7 @@ def export_model(
     known: Known = NOTHING,
     centre: Centre | None = None,
     dtype: Storage | None = None,
+    compatible: bool | None = None,
 ) -> Export:
     """Write a trained model that makes small vectors, in forms that need none of this package.
 
@@ -122,6 +123,8 @@ def export_model(
         known: Known answers and graded pairs, by which the loss is measured as well.
         centre: Whether the mean is subtracted, by default not before codes; of ``"auto"`` every second query chooses.
         dtype: The former name of ``code``.
+        compatible: Whether a model that was trained with ``compatible_with`` keeps the numbers that search the old
+            gallery as they are, ahead of the components of the others; by default it does.
 
     Raises:
         ModuleNotFoundError, OSError: If a form's package is missing, or ``out`` holds something or cannot be written.
@@ -130,7 +133,7 @@ def export_model(
     """
     chosen = _chosen(model, dtype or code, dim, forms)
     with filled("out", resolved_target("out", out), last=CONFIG) as folder:
-        prepared = prepare(model, gallery, query, dim, dtype or code, sample, searched, known, centre)
+        prepared = prepare(model, gallery, query, dim, dtype or code, sample, searched, known, centre, compatible)
         return _written(prepared, chosen, folder, Path(out), tokenizer, max_length, vectors, tolerance, even_so)
 
 
@@ -197,6 +200,7 @@ def _described(prepared: Prepared, forms: Sequence[Form], largest: dict[str, flo
     facts = {
         "forms": list(forms),
         "explained": prepared.projection.explained,
+        "old_numbers": prepared.projection.old,
         "rank": prepared.projection.rank,
         "gallery_rows": prepared.projection.rows,
         "largest_difference": largest,

@@ -20,9 +20,10 @@ from torch.nn.functional import pad
 
 from lightning_monocon.functional.moments import statistics_device
 from lightning_monocon.functional.neighbours import MARGIN, best_of, decide, neighbours, pair_distances
+from lightning_monocon.functional.products import product
 
-_QUERY_TILE = 128
-_GALLERY_TILE = 16384
+_GALLERY_TILE = 65536
+_ENTRIES = 1 << 21  # of a tile of scores, 8 MB
 _SAFE = 2.0**40
 """Length up to which, and down to whose inverse, float32 products of rows keep their digits."""
 
@@ -57,10 +58,10 @@ def prefix_neighbours(gallery: Tensor, query: Tensor, dims: Sequence[int], k: in
     """
     device = statistics_device(gallery.device)
     gallery, query, first = gallery.to(device), query.to(device), first.to(device)
-    if all(bool((rows.abs() == 1).all()) for rows in (gallery, query)):
-        return _of_whole_numbers(gallery, query, dims, k, first)
+    if all(bool((rows.abs() == 1).all()) for rows in (gallery[:1], query, gallery)):
+        return _of_whole_numbers(gallery, query, dims, k, first, apart=2)
     ones = [dim for dim in dims if dim == 1]  # in one dimension a cosine is a product of signs
-    signs = _of_whole_numbers(gallery[:, :1].sign(), query[:, :1].sign(), ones, k, first)
+    signs = _of_whole_numbers(gallery[:, :1].sign(), query[:, :1].sign(), ones, k, first, apart=1)
     return signs + _of_floats(gallery, query, [dim for dim in dims if dim > 1], k, first)
 
 
@@ -68,11 +69,10 @@ def _of_floats(gallery: Tensor, query: Tensor, dims: Sequence[int], k: int, firs
     prefixes = [_prefix(gallery[:, :dim]) for dim in dims]
     asked = [_prefix(query[:, :dim]) for dim in dims]
     count = min(k + MARGIN, len(gallery))
-    columns = gallery[:, : max(dims, default=0)].float().T.contiguous()
+    columns = _columns(gallery[:, : max(dims, default=0)])
     found = [torch.empty(len(query), k, dtype=torch.int64, device=query.device) for _ in dims]
     unsure = [torch.ones(len(query), dtype=torch.bool, device=query.device) for _ in dims]
-    for start in range(0, len(query), _QUERY_TILE):
-        tile = slice(start, min(start + _QUERY_TILE, len(query)))
+    for tile in _query_tiles(len(query), len(gallery)):
         factors = [prefix.factor for prefix in prefixes]
         for place, (scores, indices) in enumerate(_candidates(query[tile].float(), columns, dims, factors, count)):
             side = Prefix(*(part[tile] for part in asked[place]))
@@ -116,43 +116,64 @@ def _ordered(
 
 
 def _candidates(
-    query: Tensor, columns: Tensor, dims: Sequence[int], factors: Sequence[Tensor], count: int
+    query: Tensor, columns: Sequence[Tensor], dims: Sequence[int], factors: Sequence[Tensor], count: int
 ) -> list[tuple[Tensor, Tensor]]:
     """Return for each size the ``count`` best float32 scores ``(Q, count)`` and their gallery rows."""
     best = [(query.new_empty(len(query), 0), _no_rows(query)) for _ in dims]
-    for start in range(0, columns.shape[1], _GALLERY_TILE):
-        part = columns[:, start : start + _GALLERY_TILE]
+    for number, part in enumerate(columns):
+        start = number * _GALLERY_TILE
         score = query.new_empty(len(query), part.shape[1])
-        for place, dot in enumerate(_running(query, part, dims)):
+        for place, dot in enumerate(_running(query, part, dims, score)):
             torch.mul(dot, factors[place][start : start + _GALLERY_TILE], out=score)
             best[place] = _merged(best[place], score, start, count)
     return best
 
 
-def _of_whole_numbers(gallery: Tensor, query: Tensor, dims: Sequence[int], k: int, first: Tensor) -> tuple[Tensor, ...]:
-    """Return the neighbours of rows of -1, 0 and 1, whose products are exact: only their ties have to be ordered."""
-    rows = len(gallery)
-    dtype = torch.float32 if rows * (2 * max(dims, default=0) + 1) < _EXACT else torch.float64
-    columns, query = gallery.float().T.contiguous(), query.float()
-    found: list[list[Tensor]] = [[] for _ in dims]
-    for asked, begin in zip(torch.split(query, _QUERY_TILE), torch.split(first, _QUERY_TILE), strict=True):
-        best = [(asked.new_empty(len(asked), 0, dtype=dtype), _no_rows(asked)) for _ in dims]
-        for start in range(0, rows, _GALLERY_TILE):
-            part = columns[:, start : start + _GALLERY_TILE]
-            index = torch.arange(start, start + part.shape[1], device=query.device)
-            late = ((begin[:, None] - index - 1) % rows).to(dtype)  # the row at `begin` comes first
-            for place, dot in enumerate(_running(asked, part, dims)):
-                best[place] = _merged(best[place], torch.add(late, dot.to(dtype), alpha=rows), start, k)
+def _of_whole_numbers(
+    gallery: Tensor, query: Tensor, dims: Sequence[int], k: int, first: Tensor, apart: int
+) -> tuple[Tensor, ...]:
+    """Return the neighbours of rows of -1, 0 and 1, whose products are exact: only their ties have to be ordered.
+
+    Products of a size that differ do so by at least ``apart``, and then by more than the order of ties adds.
+    """
+    rows = len(gallery) + len(gallery) % 2
+    step = rows // apart
+    dtype = torch.float32 if step * max(dims, default=0) + rows < _EXACT else torch.float64
+    early = torch.arange(len(gallery), 0, -1, dtype=dtype, device=query.device).repeat(2)
+    columns, query = _columns(gallery), query.float()
+    found = [torch.empty(len(query), k, dtype=torch.int64, device=query.device) for _ in dims]
+    for tile in _query_tiles(len(query), len(gallery)):
+        best = [(query.new_empty(tile.stop - tile.start, 0, dtype=dtype), _no_rows(query[tile])) for _ in dims]
+        for number, part in enumerate(columns):
+            start = number * _GALLERY_TILE
+            # the row at `first` comes first, and those before it last
+            order = early.unfold(0, part.shape[1], 1)[(start - first[tile]) % len(gallery)]
+            spare = query.new_empty(len(order), part.shape[1])
+            score = torch.empty_like(order)
+            for place, dot in enumerate(_running(query[tile], part, dims, spare)):
+                torch.add(order, dot, alpha=step, out=score)
+                best[place] = _merged(best[place], score, start, k)
         for line, (_, indices) in zip(found, best, strict=True):
-            line.append(indices)
-    return tuple(torch.cat([first.new_empty(0, k), *line]) for line in found)
+            line[tile] = indices
+    return tuple(found)
 
 
-def _running(query: Tensor, columns: Tensor, dims: Sequence[int]) -> Iterator[Tensor]:
-    """Yield the products ``(Q, M)`` of each prefix, all in one tensor."""
-    dot = query.new_zeros(len(query), columns.shape[1])
+def _columns(gallery: Tensor) -> list[Tensor]:
+    """Return tiles of the gallery, each contiguous by columns, as a product of some columns reads them."""
+    return [part.float().T.contiguous() for part in torch.split(gallery, _GALLERY_TILE)]
+
+
+def _query_tiles(queries: int, rows: int) -> Iterator[slice]:
+    """Yield slices of the queries whose scores of a tile of the gallery stay in the cache of a CPU."""
+    height = max(1, _ENTRIES // min(rows, _GALLERY_TILE))
+    return (slice(start, min(start + height, queries)) for start in range(0, queries, height))
+
+
+def _running(query: Tensor, columns: Tensor, dims: Sequence[int], spare: Tensor) -> Iterator[Tensor]:
+    """Yield the products ``(Q, M)`` of each prefix, all in one tensor; ``spare`` is overwritten."""
+    dot = torch.zeros_like(spare)
     for low, high in pairwise((0, *dims)):
-        yield dot.addmm_(query[:, low:high], columns[low:high])
+        yield dot.add_(product(query[:, low:high], columns[low:high], out=spare))
 
 
 def _merged(best: tuple[Tensor, Tensor], score: Tensor, start: int, count: int) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ class LancedbStore:
     order of the codec's scores, then of ids. A row of zeros has no cosine distance and is never found.
 
     Args:
-        path: The folder; it is made if it is missing.
+        path: The folder; `create` makes it if it is missing.
         name: The table.
 
     Raises:
@@ -50,7 +50,7 @@ class LancedbStore:
             )
         if self._path.is_file():
             raise ValueError(f"`--into` must be a folder for LanceDB; {self._path} is a file: name another place.")
-        self._database: Any = lancedb.connect(str(self._path))
+        self._database: Any = lancedb.connect(str(self._path)) if self._path.exists() else None  # it makes the folder
         self._table: Any = None
         self._open()
 
@@ -63,13 +63,17 @@ class LancedbStore:
 
     def create(self, column: Column, stamp: Stamp, blocks: Iterator[Rows], index: bool) -> None:
         """Write all rows as the first version of the table, with the stamp; there is no index to build."""
-        schema = _schema(column, stamp)
+        schema, new = _schema(column, stamp), not self._path.exists()
         rows = Unique(blocks, f"the table {self._name} in {self._path}")
+        self._database = lancedb.connect(str(self._path))
         try:
             self._table = self._database.create_table(self._name, _reader(rows, schema))
         except BaseException as error:
             if not self._open():  # what was written before it failed, and not another's table
                 self._database.drop_table(self._name, ignore_missing=True)
+            if new and not any(self._path.iterdir()):
+                self._path.rmdir()
+                self._database = None
             raise rows.fault or error from None
 
     def append(self, column: Column, blocks: Iterator[Rows]) -> None:
@@ -126,6 +130,8 @@ class LancedbStore:
 
     def _open(self) -> bool:
         """Open the table; return False if there is none, or only what a killed process left."""
+        if self._database is None:
+            return False
         try:
             self._table = self._database.open_table(self._name)
         except ValueError:

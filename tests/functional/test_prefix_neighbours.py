@@ -45,12 +45,12 @@ def rows_of(kind: str) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["floats", "signs", "copies", "zeros", "tiny"])
-@pytest.mark.parametrize("tile", [16384, 100])
+@pytest.mark.parametrize("tile", [65536, 100])
 def test_each_prefix_has_the_neighbours_of_a_brute_force_search(
     monkeypatch: pytest.MonkeyPatch, kind: str, tile: int
 ) -> None:
     monkeypatch.setattr(module, "_GALLERY_TILE", tile)
-    monkeypatch.setattr(module, "_QUERY_TILE", 25)
+    monkeypatch.setattr(module, "_ENTRIES", 25 * min(tile, 700))
     gallery, query = rows_of(kind)
     first = torch.arange(len(query)) * 11
     found = prefix_neighbours(gallery, query, DIMS, 12, first)
@@ -77,9 +77,14 @@ def test_all_rows_can_be_asked_for_and_no_query_finds_none() -> None:
         ]
 
 
-def test_whole_numbers_beyond_float32_keep_their_ties(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_EXACT", 100)
+@pytest.mark.parametrize("rows", [700, 699])
+@pytest.mark.parametrize("exact", [100, 1 << 24])
+def test_whole_numbers_keep_their_ties_within_float32_and_beyond(
+    monkeypatch: pytest.MonkeyPatch, exact: int, rows: int
+) -> None:
+    monkeypatch.setattr(module, "_EXACT", exact)
     gallery, query = rows_of("signs")
+    gallery = gallery[:rows]
     first = torch.arange(len(query)) * 11
     for dim, rows in zip(DIMS, prefix_neighbours(gallery, query, DIMS, 12, first), strict=True):
         assert rows.equal(brute(gallery[:, :dim], query[:, :dim], 12, first)), dim

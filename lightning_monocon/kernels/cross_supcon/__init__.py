@@ -10,6 +10,7 @@ from lightning_monocon.kernels.cross_supcon.kept import cross_supcon_kept, serve
 from lightning_monocon.kernels.cross_supcon.ops import cross_operator
 from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_reference
 from lightning_monocon.kernels.dispatch import Backend
+from lightning_monocon.kernels.supcon.checks import check_values
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
 from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, resolved
@@ -27,9 +28,10 @@ def cross_supcon(
 ) -> Tensor:
     """Return the mean loss of ``(M, D)`` anchors among an ``(N, D)`` contrast set.
 
-    `lightning_monocon.losses.CrossSupConLoss` documents the loss and validates its arguments; this function does not.
-    float16 and bfloat16 embeddings are converted to float32. Inside the transforms of `torch.func`, in forward mode,
-    and for a few pairs with ignored rows on a CPU, the formula itself is evaluated, with its matrix of all pairs.
+    `lightning_monocon.losses.CrossSupConLoss` documents the loss and validates its arguments; this function does not,
+    except for the values of the rows on request. float16 and bfloat16 embeddings are converted to float32. Inside the
+    transforms of `torch.func`, in forward mode, and for a few pairs with ignored rows on a CPU, the formula itself is
+    evaluated, with its matrix of all pairs.
 
     Args:
         anchors: Embeddings of the anchors.
@@ -59,6 +61,9 @@ def cross_supcon(
     pairs = anchors.shape[0] * contrast.shape[0]
     keeps = not torch.compiler.is_compiling() and serves(anchors, contrast, labels, chosen)
     route, taken = find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs, keeps=keeps)
+    if chosen.check_values and route != "kept":
+        check_values(anchors, chosen.normalize, "anchors")
+        check_values(contrast, chosen.normalize, "contrast")
     if route == "kept":
         return cross_supcon_kept(anchors, contrast, *labels, scale, chosen)
     if route == "formula":
