@@ -72,7 +72,8 @@ class LevelEncoder:
             ValueError: If a row is not finite.
         """
         codes = torch.empty(len(rows), self._bytes, dtype=torch.uint8)
-        for block, out in zip(torch.split(rows, _BLOCK), torch.split(codes, _BLOCK), strict=True):
+        for start in range(0, len(rows), _BLOCK):
+            block, out = rows[start : start + _BLOCK], codes[start : start + _BLOCK]
             lengths = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
             unusual = (~((lengths >= _SHORTEST) & (lengths <= _LONGEST))).nonzero().flatten()  # NaN among them
             if len(unusual):
