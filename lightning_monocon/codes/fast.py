@@ -26,7 +26,7 @@ from torch import Tensor
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.space import Space
 from lightning_monocon.functional.checks import finite_rows
-from lightning_monocon.functional.inner_products import inner_products
+from lightning_monocon.functional.products import inner_products
 
 _BLOCK = 1024  # rows whose coordinates stay in the cache
 _PIECES = 4  # of a product whose numbers are found among many levels, near one of which they often are

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from lightning_monocon.functional.inner_products import inner_products
+from lightning_monocon.functional.products import inner_products
 
 CENTROIDS = 256
 _BLOCK = 1024  # rows at a time: tables of distances that stay in the cache

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.checks import check_choice, check_embeddings, finite_rows
-from lightning_monocon.functional.inner_products import inner_products
 from lightning_monocon.functional.neighbours import (
     MARGIN,
     DistanceName,
@@ -27,6 +26,7 @@ from lightning_monocon.functional.neighbours import (
     search_tile,
     unit,
 )
+from lightning_monocon.functional.products import inner_products
 from lightning_monocon.functional.unit_rows import tame_rows
 
 _QUERY_TILE = 256

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Float32 products of the libraries that are at hand, against float64."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import pytest
 import torch
 
 from lightning_monocon.functional import products
-from lightning_monocon.functional.products import product
+from lightning_monocon.functional.products import inner_products, product
 
 
 @pytest.mark.parametrize("onednn", [True, False])
@@ -48,3 +52,41 @@ def test_numpy_multiplies_where_the_operator_is_missing(monkeypatch: pytest.Monk
         assert product(torch.ones(2, 64), torch.ones(64, 3), torch.empty(2, 3)).equal(torch.full((2, 3), 64.0))
     finally:
         products._has_onednn.cache_clear()
+
+
+@pytest.fixture
+def fewer_digits() -> Iterator[None]:
+    settings = torch.backends.mkldnn.matmul
+    before = settings.fp32_precision
+    settings.fp32_precision = "bf16"
+    yield
+    settings.fp32_precision = before
+
+
+def check(first: int, second: int, width: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(rows, width, generator=draw) for rows in (first, second))
+    exact = left.double() @ right.double().T
+    most = (width + 1) * 2.0**-24 * torch.outer(left.norm(dim=1), right.norm(dim=1))
+    assert ((inner_products(left, right) - exact).abs() <= most).all()
+    assert ((inner_products(left.T.contiguous().T, right[:, ::1]) - exact).abs() <= most).all()
+    torch.testing.assert_close(inner_products(left.double(), right.double()), exact, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("width", [1, 16, 17, 96, 385])
+@pytest.mark.parametrize(("first", "second"), [(3, 200), (200, 3), (100, 300), (1100, 2000), (0, 5)])
+def test_products_have_the_digits_of_float32(first: int, second: int, width: int) -> None:
+    check(first, second, width)
+
+
+@pytest.mark.usefixtures("fewer_digits")
+def test_products_have_them_where_torch_may_leave_some_out() -> None:
+    check(100, 300, 96)
+    check(3, 300, 96)
+
+
+@pytest.mark.usefixtures("fewer_digits")
+def test_sums_over_blocks_have_them_too() -> None:
+    rows, columns = torch.randn(70, 200), torch.randn(200, 90)
+    exact = rows.double() @ columns.double()
+    assert (product(rows, columns, torch.empty(70, 90)) - exact).abs().max() < 1e-4

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.codes.product import CENTROIDS, Search
-from lightning_monocon.functional.inner_products import inner_products
+from lightning_monocon.functional.products import inner_products
 
 _TRAINING_BEAM, _ROUNDS, _EARLY_ROUNDS = 8, 10, 6
 _REFITS, _RIDGE = 2, 10.0

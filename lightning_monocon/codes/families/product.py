@@ -21,7 +21,7 @@ from lightning_monocon.codes.families.centroids import fit_stages
 from lightning_monocon.codes.fitting import FittingRows, check_size, check_varying
 from lightning_monocon.codes.product import ProductQuantiser, spans, summed
 from lightning_monocon.codes.space import Scoring, Space
-from lightning_monocon.functional.inner_products import inner_products
+from lightning_monocon.functional.products import inner_products
 from lightning_monocon.functional.spectrum import components_from_moments
 
 _STAGES, _SUMS_UP_TO, _REACH = 4, 16, 256  # sums of four centroids up to 16 bytes; they see 256 components
