@@ -2,7 +2,7 @@
 """Compare codes of 2 to 192 bytes, and heads below them, on real vectors, and write docs/research/bytes.md.
 
 Run    python benchmarks/bytes_frontier.py --data DATA --scratch FOLDER
-DATA holds snli, stsb and cifar100. Every finished run (vectors, objective, head, seed) is a line of
+DATA holds snli, stsb, cifar100 and fashion_mnist. Every finished run (vectors, objective, head, seed) is a line of
 results/bytes.jsonl and is not made again, so a command that was killed resumes; delete the file to measure again.
 FOLDER keeps the vectors, and what each query found without a head, which runs with one are compared with.
 At the end, or with --tables alone, the tables of the page are written from those lines.
@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +26,30 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from lightning_monocon.codes import Codec, FittingRows
-from lightning_monocon.codes.candidates import BUDGETS, FAMILIES, Family, candidates
-from lightning_monocon.codes.families import fit_opq, fit_residual
+from lightning_monocon.codes.candidates import BUDGETS, FAMILIES, candidates
 
 SEEDS = (0, 1, 2)
-SLOW, SLOW_SIZES = ("product", "opq", "residual"), (8, 32)
-"""Families that take 5 to 60 seconds to fit, and the bytes of their codes."""
-
 BELOW_A_HEAD = ("transform", "scalar2", "scalar4")
 """Families in which heads are compared, and so is no head where it is their rival."""
 
-WIDER = (
-    *(family for family in FAMILIES if family.name not in ("opq", "residual", "lsq")),
-    Family("opq", fit_opq, lambda dim, size: size == 8 and dim < 1000, "faiss", 256),
-    Family("residual", fit_residual, lambda dim, size: size == 8 and dim < 1000, "faiss", 256),
-)
-"""The families of `monocon shrink`, with OPQ and the residual quantiser at 8 bytes, where it tries fewer; no LSQ."""
+COSTLY: dict[str, Callable[[int, int], bool]] = {
+    "product": lambda dim, size: size <= 64,
+    "opq": lambda dim, size: size <= 32 and dim < 1000 and not dim % size,
+    "residual": lambda dim, size: size <= 32,
+    "lsq": lambda dim, size: size == 8,
+}
+"""The largest codes of the families that take 5 seconds and more to fit; `monocon shrink` tries fewer of some."""
 
-COMPARED: tuple[tuple[str, Objective], ...] = (("images", "labels"), ("sentences", "neighbours"))
+WIDER = tuple(replace(each, allows=COSTLY.get(each.name, each.allows), costly="") for each in FAMILIES)
+"""The families of `monocon shrink`, some of them at more sizes."""
+
+COMPARED: tuple[tuple[str, Objective], ...] = (
+    ("images", "labels"),
+    ("sentences", "neighbours"),
+    ("clothes", "labels"),
+    ("images", "neighbours"),
+    ("clothes", "neighbours"),
+)
 """Vectors and what heads are trained for."""
 
 Key = tuple[str, Objective, str, int]
@@ -54,7 +61,7 @@ Hits = dict[str, dict[int, Tensor]]
 
 def plan() -> Iterator[Key]:
     """Yield the runs; no head, which has one seed, comes before the heads that are compared with it."""
-    for vectors in ("sentences", "images"):
+    for vectors in ("sentences", "images", "clothes"):
         yield vectors, "none", "none", SEEDS[0]
     for vectors, objective in COMPARED:
         for seed in SEEDS:
@@ -103,9 +110,7 @@ def fitted(outputs: Tensor, head: str, seed: int) -> Iterator[tuple[int, dict[st
     rows = FittingRows.of(outputs, seed=seed)
     for size in BUDGETS:
         tried = [each for each in WIDER if head == "none" or each.name in BELOW_A_HEAD]
-        usable = [
-            each for each in tried if each.allows(rows.dim, size) and (each.name not in SLOW or size in SLOW_SIZES)
-        ]
+        usable = [each for each in tried if each.allows(rows.dim, size)]
         if usable:
             found = candidates(rows.dim, len(outputs), usable, [size])[0]
             yield size, {f"{each.name}-{codec.space.scoring}": codec for each in found for codec in each.fitted(rows)}
@@ -165,7 +170,7 @@ def _rivals(key: Key, scratch: Path) -> Hits:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with snli, stsb and cifar100")
+    parser.add_argument("--data", type=Path, help="folder with snli, stsb, cifar100 and fashion_mnist")
     parser.add_argument("--scratch", type=Path, default=Path("bytes"), help="where vectors and evidence are kept")
     parser.add_argument("--rows", type=int, default=5000, help="vectors to fit on, and to search")
     parser.add_argument("--queries", type=int, default=2000, help="queries to judge on, besides those to choose on")

@@ -23,8 +23,8 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 BATCH, EPOCHS = 512, 20
 TEMPERATURE = {"labels": 0.1, "neighbours": 0.05}
-WIDTHS = {"labels": (256, 64), "neighbours": (None, None)}
-"""Hidden and output width; None keeps that of the vectors."""
+WIDTHS = {"labels": (256, 64), "neighbours": (384, 384)}
+"""Hidden and output width; the second is that of the sentences' vectors."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def trained(domain: Domain, name: str, objective: Objective, seed: int) -> nn.Mo
     dim = domain.fit.shape[1]
     if objective == "none":
         return nn.Identity()
-    hidden, out = (width or dim for width in WIDTHS[objective])
+    hidden, out = WIDTHS[objective]
     head = HEADS[name].build(dim, hidden, out)
     loss = _loss(objective, out, HEADS[name].nested)
     labels = domain.labels[0] if domain.labels is not None else torch.zeros(len(domain.fit), dtype=torch.int64)

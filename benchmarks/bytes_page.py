@@ -42,6 +42,7 @@ FAMILIES = {
     "pq": "PQ",
     "opq": "OPQ",
     "residual": "residual",
+    "lsq": "LSQ",
 }
 HEADS = {
     "none": "no head",
@@ -57,6 +58,8 @@ TRUTHS = {
     ("sentences", "pairs"): "Sentences, second domain: Spearman's correlation on STS-B",
     ("images", "labels"): "Images: 5-NN accuracy",
     ("images", "neighbours"): "Images: recall@10 of the whole vectors' neighbours",
+    ("clothes", "labels"): "Clothes: 5-NN accuracy",
+    ("clothes", "neighbours"): "Clothes: recall@10 of the whole vectors' neighbours",
 }
 
 _THEN_CODED, _TOGETHER, _MONOTONIC = ARMS

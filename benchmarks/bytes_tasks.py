@@ -71,7 +71,9 @@ def _nearest(query: Tensor, gallery: Tensor) -> Tensor:
 def load(name: str, data: Path, scratch: Path, rows: int, queries: int) -> Domain:
     """Return a domain of `rows` vectors to fit on, and `CHOOSING` + `queries` to ask."""
     scratch.mkdir(parents=True, exist_ok=True)
-    return {"sentences": _sentences, "images": _images}[name](data, scratch, rows, queries)
+    if name == "sentences":
+        return _sentences(data, scratch, rows, queries)
+    return _images(name, data, scratch, rows, queries)
 
 
 def _sentences(data: Path, scratch: Path, rows: int, queries: int) -> Domain:
@@ -89,10 +91,11 @@ def _sentences(data: Path, scratch: Path, rows: int, queries: int) -> Domain:
     return Domain("sentences", read["fit"][:rows], gallery, query, _nearest(query, gallery), pairs=pairs)
 
 
-def _images(data: Path, scratch: Path, rows: int, queries: int) -> Domain:
-    files = features(data / "cifar100", scratch)
+def _images(name: str, data: Path, scratch: Path, rows: int, queries: int) -> Domain:
+    pictures = {"images": "cifar100", "clothes": "fashion_mnist"}[name]
+    files = features(data / pictures, scratch, pictures)
     (fit, classes), (query, truth) = (
         [torch.from_numpy(np.load(file)[name]) for name in ("embeddings", "labels")] for file in files
     )
     fit, query, truth = fit[:rows], query[: CHOOSING + queries], truth[: CHOOSING + queries]
-    return Domain("images", fit, fit, query, _nearest(query, fit), (classes[:rows], truth))
+    return Domain(name, fit, fit, query, _nearest(query, fit), (classes[:rows], truth))

@@ -6,8 +6,9 @@
 DATA holds snli/{train_sample,dev,test}.tsv.gz and stsb/{dev,test}.tsv.gz. FOLDER gets unit float32 rows, no sentence in
 two of them: fit.npy (12 000 sentences of the train sample), gallery.npy (12 000: the premises of dev and test, and
 hypotheses), query.npy (2 000 entailed hypotheses, on which settings are chosen), judge.npy (up to 3 000 others, on
-which they are judged), stsb_a.npy and stsb_b.npy with stsb_score.npy, and the numbers of the exact ten nearest gallery
-rows, nearest_query.npy and nearest_judge.npy. Rows that are there already are not embedded again.
+which they are judged), more.npy (the hypotheses that are left, of any label, for closer cases), stsb_a.npy and
+stsb_b.npy with stsb_score.npy, and the numbers of the exact ten nearest gallery rows, nearest_query.npy and so on. Rows
+that are there already are not embedded again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main() -> None:
             np.save(folder / f"{name}.npy", embed(texts))
         print(f"{name}: {len(texts)} rows", flush=True)
     gallery = np.load(folder / "gallery.npy").astype(float)
-    for name in ("query", "judge"):
+    for name in ("query", "judge", "more"):
         scores = np.load(folder / f"{name}.npy").astype(float) @ gallery.T
         np.save(folder / f"nearest_{name}.npy", np.argsort(-scores, axis=1, kind="stable")[:, :10])
 
@@ -63,7 +64,8 @@ def sentences(folder: Path) -> dict[str, list[str]]:
     fit = shuffled([text for text in train_sentences if text not in taken])[:FIT]
     taken |= set(fit)
     judge = [text for text in others if text not in taken][:JUDGE]
-    return {"fit": fit, "gallery": gallery, "query": query, "judge": judge}
+    more = [text for text in rest if text not in {*taken, *judge}]
+    return {"fit": fit, "gallery": gallery, "query": query, "judge": judge, "more": more}
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -185,7 +185,7 @@ def without_labels(arguments: argparse.Namespace) -> tuple[str, list[Row]]:
         for seed in SEEDS:
             data = EmbeddingData(str(arguments.fit), batch_size=2048, val_size=0.02, seed=seed, split_seed=seed)
             for scores, rate in ((before, 0.0), (after, arguments.rate)):
-                model = LearntCode(size, fit.shape[1], lr=rate, through=0.5)
+                model = LearntCode(size, fit.shape[1], lr=rate)
                 scores.append(recall(fitted(model, data, arguments.epochs if rate else 1, seed).codec()))
             print(size, seed, before[-1].mean().item(), after[-1].mean().item(), flush=True)
         gaps = torch.stack(after) - torch.stack(before)
@@ -205,11 +205,11 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path(), help="where embeddings are kept")
     for name in ("fit", "gallery", "queries"):
         parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[8, 16, 32])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[8, 16, 32, 48])
     parser.add_argument("--warmup", type=int, default=20, help="epochs of the head alone")
     parser.add_argument("--joint", type=int, default=5, help="epochs of head and code together")
-    parser.add_argument("--epochs", type=int, default=20, help="epochs of the code without labels")
-    parser.add_argument("--rate", type=float, default=3e-4, help="learning rate without labels")
+    parser.add_argument("--epochs", type=int, default=60, help="epochs of the code without labels")
+    parser.add_argument("--rate", type=float, default=1e-4, help="learning rate without labels")
     arguments = parser.parse_args()
     head, lines = with_labels(arguments) if arguments.task == "labels" else without_labels(arguments)
     print(write(f"learnt-code-{arguments.task}", "Codes learnt with the rounding in the loop", {head: lines}))

@@ -109,7 +109,7 @@ def sample(step: Callable[[], object]) -> float:
 
 
 def worker() -> None:
-    """Answer a line ``[rows, dim]`` with the time of a step and its error, one that begins with a word with two times."""
+    """Answer ``[rows, dim]`` with the time of a step and its error, and what begins with a word with two times."""
     torch.set_num_threads(1)
     errors: dict[tuple[int, int], float] = {}
     for line in sys.stdin:

@@ -126,13 +126,10 @@ def export_model(
         known: Known answers and graded pairs, by which the loss is measured as well.
         centre: Whether the mean is subtracted, by default not before codes; of ``"auto"`` every second query chooses.
         dtype: The former name of ``code``.
-        compatible: Whether a model that was trained with ``compatible_with`` keeps the numbers that search the old
-            gallery as they are, ahead of the components of the others; by default it does.
+        compatible: Whether numbers that search an old gallery (``compatible_with``) stay as they are; the default.
 
     Raises:
-        ModuleNotFoundError, OSError: If a form's package is missing, or ``out`` holds something or cannot be written.
-        RuntimeError: If a form differs by more than ``tolerance``, or rounding alone does.
-        ValueError: If an argument does not fit, or the vectors find less than half of what the encoder finds.
+        ImportError, OSError, RuntimeError, ValueError: If a package is missing or ``out``, a form or argument is wrong.
     """
     chosen = _chosen(model, dtype or code, dim, forms)
     with filled("out", resolved_target("out", out), last=CONFIG) as folder:

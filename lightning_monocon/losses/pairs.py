@@ -16,6 +16,7 @@ from lightning_monocon.kernels.pairs import clip, siglip
 from lightning_monocon.kernels.supcon.checks import (
     check_rows,
     check_same_space,
+    check_set,
     check_settings,
     check_temperature,
     check_values,
@@ -42,7 +43,7 @@ class _PairLoss(nn.Module):
         super().__init__()
         if backend == "triton":
             raise ValueError(
-                f"`backend` must be 'auto' or 'torch'; got 'triton', for which {type(self).__name__} has no kernels: "
+                f"`backend` must not be 'triton', for which {type(self).__name__} has no kernels; pass 'auto', and "
                 "plain torch serves every device."
             )
         check_settings(temperature, "zero", block_size, keep_bytes, backend)
@@ -213,7 +214,8 @@ class PairsByLabel(nn.Module):
         loss: Maps two sides ``(N, D)`` to a scalar.
 
     Raises:
-        ValueError: If a label does not have two rows. On a GPU the host waits for the labels.
+        ValueError: If a label does not have two rows, or a shape is not valid. On a GPU the host waits for the labels.
+        TypeError: If the labels are not integers.
 
     Example:
         >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 1.0], [3.0, 0.0]])
@@ -227,10 +229,7 @@ class PairsByLabel(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of ``(2 N, D)`` embeddings whose ``(2 N,)`` labels name pairs, 0-d."""
-        if labels.ndim != 1 or len(labels) != len(embeddings):
-            raise ValueError(
-                f"`labels` must hold {len(embeddings)} integers, one per embedding; got shape {tuple(labels.shape)}."
-            )
+        check_set(embeddings, labels)
         names, counts = torch.unique(labels, return_counts=True)
         odd = counts != 2
         if odd.any():

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import lancedb
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lightning_monocon.stores.arrow import codes_of_arrow, lists_as_arrow
@@ -50,7 +53,7 @@ class LancedbStore:
             )
         if self._path.is_file():
             raise ValueError(f"`--into` must be a folder for LanceDB; {self._path} is a file: name another place.")
-        self._database: Any = lancedb.connect(str(self._path)) if self._path.exists() else None  # it makes the folder
+        self._database: Any = self._connected() if self._path.exists() else None  # it makes the folder
         self._table: Any = None
         self._open()
 
@@ -65,7 +68,7 @@ class LancedbStore:
         """Write all rows as the first version of the table, with the stamp; there is no index to build."""
         schema, new = _schema(column, stamp), not self._path.exists()
         rows = Unique(blocks, f"the table {self._name} in {self._path}")
-        self._database = lancedb.connect(str(self._path))
+        self._database = self._connected()
         try:
             self._table = self._database.create_table(self._name, _reader(rows, schema))
         except BaseException as error:
@@ -77,12 +80,19 @@ class LancedbStore:
             raise rows.fault or error from None
 
     def append(self, column: Column, blocks: Iterator[Rows]) -> None:
-        """Write further rows as one version; two writers at a time are not kept from writing the same id."""
+        """Write further rows as one version.
+
+        LanceDB takes an id that is there already, so writers hold the lock ``.NAME.lock`` while they look for it.
+
+        Raises:
+            ConnectionError: If another process holds it.
+        """
         rows = Unique(blocks, f"the table {self._name} in {self._path}", self._known)
-        try:
-            self._table.add(_reader(rows, self._table.schema))
-        except BaseException as error:
-            raise rows.fault or error from None
+        with self._changing():
+            try:
+                self._table.add(_reader(rows, self._table.schema))
+            except BaseException as error:
+                raise rows.fault or error from None
 
     def delete(self, ids: NDArray[Any]) -> int:
         """Delete rows by their ids; LanceDB keeps earlier versions until its ``optimize`` clears them away."""
@@ -127,6 +137,21 @@ class LancedbStore:
     def _text_ids(self) -> bool:
         stamp = self.stamp()
         return stamp is not None and stamp.ids == "text"
+
+    def _connected(self) -> lancedb.DBConnection:
+        # without an interval of zero a table stays as it was when it was opened, whatever others write
+        return lancedb.connect(str(self._path), read_consistency_interval=timedelta(0))
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        try:
+            with FileLock(self._path / f".{self._name}.lock").acquire(timeout=0):
+                yield
+        except Timeout:
+            raise ConnectionError(
+                f"`--into` must be a table that no other process appends to; {self._name} in {self._path} is being "
+                "written: try again when that has ended."
+            ) from None
 
     def _open(self) -> bool:
         """Open the table; return False if there is none, or only what a killed process left."""

@@ -67,6 +67,17 @@ def test_a_prefix_is_searched_as_rows_of_its_own_are(kind: str) -> None:
         assert rows.equal(neighbours(gallery[:, :dim], query[:, :dim], 30, metric, first=first).indices), dim
 
 
+@pytest.mark.parametrize("kind", ["floats", "signs", "codes", "copies", "zeros", "cone"])
+def test_an_order_of_ties_is_that_of_a_gallery_that_lies_in_it(kind: str) -> None:
+    gallery, query = rows_of(kind)
+    first = torch.arange(len(query)) * 11
+    order = torch.randperm(len(gallery), generator=torch.Generator().manual_seed(5))
+    found = prefix_neighbours(gallery, query, DIMS, 12, first, order)
+    sorted_rows = prefix_neighbours(gallery[order], query, DIMS, 12, first)
+    for dim, rows, places in zip(DIMS, found, sorted_rows, strict=True):
+        assert rows.equal(order[places]), dim
+
+
 def test_all_rows_can_be_asked_for_and_no_query_finds_none() -> None:
     gallery, query = rows_of("floats")
     (found,) = prefix_neighbours(gallery, query, (4,), 700, torch.zeros(60, dtype=torch.int64))

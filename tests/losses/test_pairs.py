@@ -122,7 +122,7 @@ def test_monocon_trains_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "sentence"),
     [
         ({"temperature": 0.0}, "`temperature` must be positive and finite; got 0"),
-        ({"backend": "triton"}, r"`backend` must be 'auto' or 'torch'; got 'triton', for which SigLipLoss has no ker"),
+        ({"backend": "triton"}, r"`backend` must not be 'triton', for which SigLipLoss has no kernels; pass 'auto'"),
         ({"backend": "cuda"}, "`backend` must be one of 'auto', 'triton', 'torch'; got 'cuda'"),
         ({"block_size": 0}, "`block_size` must be at least 1"),
         ({"bias": float("inf")}, "`bias` must be finite; got inf. SigLIP starts at -10"),

@@ -173,6 +173,29 @@ def test_a_folder_that_another_process_changes_is_refused_before_the_store_is_to
     collection.store.close()
 
 
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [("database", "bit"), ("file", "bit"), ("lance", "half"), ("faiss_file", "bit"), ("usearch_file", "bit")],
+)
+def test_a_store_that_stays_open_sees_what_another_client_writes(
+    request: pytest.FixtureRequest, tmp_path: Path, place: str, kind: str
+) -> None:
+    bundle, more, ids = code_folder(tmp_path / "out", kind), planted(5, seed=9).numpy(), np.arange(5)
+    address, codes = request.getfixturevalue(place), bundle.codec.encode(more)
+    ours = load(bundle, open_store(address))
+    theirs = Collection(open_store(address), bundle.codec, bundle.stamp)
+    assert theirs.store.count() == 600 and len(theirs.search(more, 1)) == 5  # whatever is kept is kept now
+    ours.append(ids, codes)
+    assert theirs.store.count() == 605
+    assert [answer.ids[0] for answer in theirs.search(more, 1, exact=True)] == ids.tolist()
+    with pytest.raises(ValueError, match="`rows` must hold ids that the store has not"):
+        theirs.append(ids, codes)
+    assert theirs.delete(ids) == 5
+    assert ours.store.count() == 600
+    ours.store.close()
+    theirs.store.close()
+
+
 def test_far_rows_are_warned_of_and_written(tmp_path: Path, file: str) -> None:
     bundle = code_folder(tmp_path / "out", "int8")
     collection = load(bundle, open_store(file))

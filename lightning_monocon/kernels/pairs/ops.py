@@ -11,6 +11,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
+from lightning_monocon.kernels.context import Context
 from lightning_monocon.kernels.pairs import sigmoid, symmetric
 from lightning_monocon.kernels.pairs.sides import Side
 from lightning_monocon.kernels.supcon.kept import arithmetic
@@ -95,7 +96,7 @@ def _(
     return like(residuals[0]), like(residuals[2]), like(inputs[2]), like(inputs[2])
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:  # noqa: ANN401
+def _setup_context(ctx: Context, inputs: tuple[Any, ...], output: Outputs) -> None:
     first, second, temperature, bias, *ctx.settings, _ = inputs
     ctx.sigmoidal = bias is not None
     ctx.mark_non_differentiable(*output[1:])
@@ -104,7 +105,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None: 
     ctx.save_for_backward(first, second, temperature, *output[1:])
 
 
-def _differentiate(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+def _differentiate(ctx: Context, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     if grad is None:
         return (None,) * 8
     inputs, residuals = list(ctx.saved_tensors[:3]), list(ctx.saved_tensors[3:])
