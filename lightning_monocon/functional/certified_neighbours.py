@@ -94,32 +94,26 @@ def certified_neighbours(
         >>> certified_neighbours(gallery, None, query, query - 0.1, query + 0.1, k=1).nearest
         tensor([ True, False])
     """
-    check_embeddings(gallery, "gallery")
-    check_k(k, len(gallery))
     _check_regions(gallery, query, lower, upper, zonotope)
+    check_k(k, len(gallery))
     if gallery_labels is not None:
-        gallery_labels = check_labels(gallery_labels, len(gallery), "gallery_labels")
-        check_classes(gallery_labels)
+        check_classes(gallery_labels := check_labels(gallery_labels, len(gallery), "gallery_labels"))
     rows = unit_rows(gallery.double())
     nearest, label = torch.zeros(2, len(query), dtype=torch.bool, device=rows.device)
-    vote = torch.full((len(query),), -1, device=rows.device)
-    for place, (own, low, high) in enumerate(zip(query.double(), lower.double(), upper.double(), strict=True)):
-        regions: list[_Box | _Zone] = [_Box((low + high) / 2, (high - low) / 2)]
-        if zonotope is not None:
-            regions.append(_Zone.of(zonotope.centre[place].double(), zonotope.generators[place].double()))
-        order = (rows @ own).argsort(descending=True, stable=True)[:k]
-        ahead = _ahead(regions, rows[order], rows)
-        nearest[place] = ahead[0].sum() == len(rows) - 1
+    vote = torch.full_like(label, -1, dtype=torch.int64)
+    for place in range(len(query)):
+        regions = _regions(lower[place].double(), upper[place].double(), zonotope, place)
+        order = (rows @ query[place].double()).argsort(descending=True, stable=True)[:k]
+        nearest[place] = (ahead := _ahead(regions, rows[order], rows))[0].sum() == len(rows) - 1
         if gallery_labels is not None:
             vote[place] = majority_vote(gallery_labels[order][None])
-            # behind all of these a row is never among the nearest
-            candidates = torch.nonzero(~ahead.all(0)).flatten()
+            candidates = torch.nonzero(~ahead.all(0)).flatten()  # a row behind all k is never among the nearest
             label[place] = _holds(rows[candidates], gallery_labels[candidates], regions, int(vote[place]), k)
     return Certified(nearest, label, vote)
 
 
 def _check_regions(gallery: Tensor, query: Tensor, lower: Tensor, upper: Tensor, zonotope: Zonotope | None) -> None:
-    width = gallery.shape[1]
+    width = check_embeddings(gallery, "gallery").shape[1]
     for name, rows in (("gallery", gallery), ("query", query), ("lower", lower), ("upper", upper)):
         finite_rows(check_embeddings(rows, name, width=width), "error", name)
     if not lower.shape == query.shape == upper.shape or bool(((query < lower) | (query > upper)).any()):
@@ -178,6 +172,13 @@ class _Zone(NamedTuple):
         reach = torch.cdist(rows @ self.generators.T, others[still] @ self.generators.T, p=1)
         found[:, still] = lead[:, still] > reach
         return found
+
+
+def _regions(lower: Tensor, upper: Tensor, zonotope: Zonotope | None, place: int) -> list[_Box | _Zone]:
+    box = _Box((lower + upper) / 2, (upper - lower) / 2)
+    if zonotope is None:
+        return [box]
+    return [box, _Zone.of(zonotope.centre[place].double(), zonotope.generators[place].double())]
 
 
 def _ahead(regions: list[_Box | _Zone], rows: Tensor, others: Tensor) -> Tensor:

@@ -53,22 +53,26 @@ def certify_neighbours(
         tensor([True, True])
     """
     eps = torch.as_tensor(eps, dtype=torch.float64, device=query.device)
+    _check(query, eps, least)
+    exact = deepcopy(head).to(query.device, torch.float64)
+    centre = query.double()
+    lowest = centre - eps if least is None else (centre - eps).clamp(min=least)
+    boxes = torch.stack([centre, lowest, centre + eps])
+    embedded = exact(gallery.double())
+    parts = [
+        _certified(exact, embedded, gallery_labels, boxes[:, start : start + _QUERIES], k)
+        for start in range(0, max(len(query), 1), _QUERIES)
+    ]
+    return Certified(*(torch.cat(found) for found in zip(*parts, strict=True)))
+
+
+def _check(query: Tensor, eps: Tensor, least: float | None) -> None:
     if not bool((eps >= 0).all()):
         raise ValueError(f"`eps` must be at least 0; got {float(eps.amin())}.")
     if eps.ndim > 2 or any(own not in (1, size) for own, size in zip(eps.shape[::-1], query.shape[::-1], strict=False)):
         raise ValueError(f"`eps` must be of a shape that broadcasts to {tuple(query.shape)}; got {tuple(eps.shape)}.")
     if least is not None and not bool((query >= least).all()):
         raise ValueError(f"`query` must not fall below `least`, {least}; its smallest number is {float(query.amin())}.")
-    exact = deepcopy(head).to(query.device, torch.float64)
-    centre = query.double()
-    lowest = centre - eps if least is None else (centre - eps).clamp(min=least)
-    embedded = exact(gallery.double())
-    boxes = torch.stack([centre, lowest, centre + eps])
-    parts = [
-        _certified(exact, embedded, gallery_labels, boxes[:, start : start + _QUERIES], k)
-        for start in range(0, max(len(query), 1), _QUERIES)
-    ]
-    return Certified(*(torch.cat(found) for found in zip(*parts, strict=True)))
 
 
 def _certified(head: Head, gallery: Tensor, labels: Tensor | None, features: Tensor, k: int) -> Certified:
