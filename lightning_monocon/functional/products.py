@@ -27,8 +27,8 @@ _MANY = 1 << 21  # products beyond which they are written to fresh memory, which
 def product(rows: Tensor, columns: Tensor, out: Tensor) -> Tensor:
     """Return the float32 product ``(N, M)`` of ``rows`` ``(N, K)`` and ``columns`` ``(K, M)``, for sums over blocks.
 
-    oneDNN is called here by the operator that inductor emits, which needs no copies and is private to torch; where it is
-    missing, NumPy multiplies.
+    oneDNN is called here by the operator that inductor emits, which needs no copies and is private to torch; where it
+    is missing, NumPy multiplies.
 
     Args:
         rows: The left factor.
