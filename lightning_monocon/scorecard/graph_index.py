@@ -3,8 +3,9 @@
 
 A graph is searched from row to row, and ``ef`` candidates are kept on the way: more of them find more and cost more.
 How many are needed depends on the vectors, so the local intrinsic dimension stands beside what is found (Elliott and
-Clark 2024, https://arxiv.org/abs/2405.17813). The graphs are those of FAISS and usearch, which are on PyPI as wheels;
-both are built on one thread, so that the same rows give the same graph. Graphs of a store come from above this floor.
+Clark 2024, https://arxiv.org/abs/2405.17813). The graphs are those of FAISS and usearch, which are on PyPI as wheels,
+and of hnswlib where it is installed; all are built on one thread, so that the same rows give the same graph. Graphs of
+a store come from above this floor.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -88,7 +90,7 @@ def graph_searches(data: EmbeddingSet, sizes: Iterable[int], graphs: Graphs | No
     Args:
         data: Gallery and queries; at most `MOST_QUERIES` queries are asked.
         sizes: Numbers of dimensions, at most the width.
-        graphs: What is searched; by default graphs of FAISS and usearch.
+        graphs: What is searched; by default `library_graphs`.
 
     Raises:
         ImportError: If FAISS or usearch is missing.
@@ -135,6 +137,8 @@ def library_graphs(gallery: NDArray[np.float32]) -> Iterator[tuple[str, Search]]
     """Yield the name and the search of each library's graph over unit rows ``(N, D)``."""
     yield _faiss_graph(gallery)
     yield _usearch_graph(gallery)
+    if find_spec("hnswlib") is not None:  # its package on PyPI must be compiled
+        yield _hnswlib_graph(gallery)
 
 
 def _faiss_graph(gallery: NDArray[np.float32]) -> tuple[str, Search]:
@@ -172,3 +176,16 @@ def _usearch_graph(gallery: NDArray[np.float32]) -> tuple[str, Search]:
         return found
 
     return f"usearch {usearch.__version__}", search
+
+
+def _hnswlib_graph(gallery: NDArray[np.float32]) -> tuple[str, Search]:
+    index = import_module("hnswlib").Index("ip", gallery.shape[1])
+    index.init_index(len(gallery), ef_construction=BUILD, M=LINKS, random_seed=0)
+    index.add_items(gallery, num_threads=1)
+
+    def search(query: NDArray[np.float32], ef: int) -> NDArray[np.int64]:
+        index.set_ef(ef)
+        rows: NDArray[np.uint64] = index.knn_query(query, min(FOUND, len(gallery)), num_threads=1)[0]
+        return rows.astype(np.int64)
+
+    return f"hnswlib {version('hnswlib')}", search

@@ -67,10 +67,10 @@ def test_the_local_dimension_is_that_of_the_planted_sphere(data: EmbeddingSet) -
     assert small.local_dimension == pytest.approx(2.0, rel=0.1)  # unit rows of three numbers
 
 
-def test_graphs_of_both_libraries_find_more_with_more_candidates_and_fewer_dimensions() -> None:
+def test_graphs_of_the_libraries_find_more_with_more_candidates_and_fewer_dimensions() -> None:
     data = EmbeddingSet(on_a_sphere(2000, 23, 24, 0), None, on_a_sphere(100, 23, 24, 1))
     whole, small = graph_searches(data, [8])
-    assert [library.split()[0] for library in whole.recall] == ["FAISS", "usearch"]
+    assert [library.split()[0] for library in whole.recall] == ["FAISS", "usearch", "hnswlib"][: len(whole.recall)]
     for found, fewer in zip(whole.recall.values(), small.recall.values(), strict=True):
         assert 0.3 < found[0] < found[1] < found[2] < found[-1]
         assert found[-1] > 0.99
@@ -123,3 +123,14 @@ def test_a_missing_library_is_named_with_its_extra(data: EmbeddingSet, monkeypat
     monkeypatch.setattr(graph_index, "find_spec", lambda name: None if name == "usearch" else object())
     with pytest.raises(ImportError, match=r"usearch is missing: pip install 'lightning-monocon\[search\]'\.$"):
         graph_searches(data, [])
+
+
+def test_hnswlib_is_measured_where_it_is_installed(data: EmbeddingSet) -> None:
+    pytest.importorskip("hnswlib", reason="hnswlib has no wheel on PyPI, and a compiler is not always there")
+    (whole,) = graph_searches(data, [data.dim])
+    name = next(name for name in whole.recall if name.startswith("hnswlib "))
+    assert whole.recall[name][-1] > 0.99 and whole.recall[name][0] <= whole.recall[name][-1]
+    first, again = (graph_searches(data, [data.dim])[0].recall[name] for _ in range(2))
+    assert first == again
+    few = EmbeddingSet(data.gallery[:6], None, data.query[:5], arm="few")
+    assert graph_searches(few, [few.dim])[0].recall[name][-1] == 1.0
