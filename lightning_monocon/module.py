@@ -179,7 +179,16 @@ class MonoCon(TwoPhaseModule):
             check_chunked_training(self.trainer, [self.encoder, self.head])
 
     def on_fit_start(self) -> None:
-        """Log the description as hyper-parameters, with that of the data module if it has one; move the old model."""
+        """Log the description as hyper-parameters, with that of the data module if it has one; move the old model.
+
+        Raises:
+            ValueError: If the data module has found no labels.
+        """
+        if not getattr(getattr(self.trainer, "datamodule", None), "has_classes", True):
+            raise ValueError(
+                "`data.train` must hold labels, from which `MonoCon` learns which rows belong together; it holds "
+                "vectors alone. Add the array or column `labels`, or train without them by the recipe `learnt_code`."
+            )
         if self.old is not None:
             self.old.to(self.device)
         data = getattr(getattr(self.trainer, "datamodule", None), "description", None)

@@ -58,7 +58,8 @@ def test_arithmetic_loads_torch_alone(tmp_path: Path) -> None:
 
 def test_parts_without_lightning_work_when_it_is_absent(tmp_path: Path) -> None:
     blocked = "import sys; sys.modules.update({'lightning': None, 'pytorch_lightning': None})\n"
-    parts = "import lightning_monocon as m; m.functional, m.metrics, m.MonotonicMLP, m.SupConLoss, m.landscape"
+    parts = "import lightning_monocon as m; m.functional, m.metrics, m.MonotonicMLP, m.SupConLoss, m.landscape\n"
+    parts += "import lightning_monocon.shrink.run"
     # torchmetrics itself imports matplotlib, transformers and torchvision where they are installed
     modules = _fresh(blocked + parts, tmp_path) - _fresh(blocked + "import torchmetrics", tmp_path)
     assert not {"triton", "wandb", "sklearn", "lightning_monocon.module"} & modules

@@ -9,7 +9,7 @@ at most
 
 for p roundings in a piece, whatever the order of its sum, three in the sum of the pieces, one each in the length, the
 quotient and the threshold, and some room (Higham 2002, section 3.1). Only a number within that of a threshold can get
-another level; such numbers are computed in float64.
+another level; such numbers are computed in float64, whose sums may have another order than those of the definition.
 """
 
 from __future__ import annotations
@@ -104,9 +104,8 @@ class LevelEncoder:
         """Write the bits of doubtful numbers, by their places ``(P,)`` in coordinates ``(k, N)``, by float64."""
         numbers, columns = np.divmod(doubts, len(rows))
         own, chosen = torch.from_numpy(numbers), torch.from_numpy(columns)
-        exact = (
-            torch.linalg.vecdot(rows[chosen].double(), self._matrix[own]) / lengths[chosen] - self._space.offset[own]
-        )
+        unit = rows[chosen].double() / lengths[chosen, None]
+        exact = torch.linalg.vecdot(unit, self._matrix[own]) - self._space.offset[own]
         levels = (self._thresholds[own] < exact[:, None]).sum(1).numpy()
         for bit in range(int(self._counts.max())):
             has = self._counts[numbers] > bit

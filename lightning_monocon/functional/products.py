@@ -49,7 +49,7 @@ def product(rows: Tensor, columns: Tensor, out: Tensor) -> Tensor:
 @cache
 def _has_onednn() -> bool:
     """Return whether oneDNN's product works here: the operator exists, and the processor has what it needs."""
-    one = torch.ones(1, 1)
+    one = torch.ones(1, 1, dtype=torch.float32)
     try:
         return bool(torch.ops.mkldnn._linear_pointwise(one, one, None, "none", [], "") == one)
     except (AttributeError, NotImplementedError, RuntimeError):
@@ -59,16 +59,19 @@ def _has_onednn() -> bool:
 def inner_products(left: Tensor, right: Tensor) -> Tensor:
     """Return the inner products ``(N, M)`` of rows ``(N, D)`` with rows ``(M, D)``, without gradients.
 
-    Of float32 rows on the CPU they have all digits of float32, whatever `torch.set_float32_matmul_precision` allows.
+    Of float32 rows on the CPU they have all digits of float32, whatever `torch.set_float32_matmul_precision` and
+    autocast allow.
 
     Example:
         >>> inner_products(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
         tensor([[11.,  2.]])
     """
+    left, right = left.detach(), right.detach()
     if left.device.type != "cpu" or left.dtype != torch.float32:
         return left @ right.T
-    if not _all_digits():
-        return torch.from_numpy(left.numpy() @ right.numpy().T)
+    if not _all_digits() or torch.is_autocast_enabled("cpu"):
+        with np.errstate(all="ignore"):
+            return torch.from_numpy(left.numpy() @ right.numpy().T)
     wins = left.shape[1] > _NARROW and min(len(left), len(right)) > _FEW and len(left) * len(right) <= _MANY
     if not wins or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return left @ right.T

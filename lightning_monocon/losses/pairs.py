@@ -102,8 +102,8 @@ class ClipLoss(_PairLoss):
     - ``second`` (Tensor): Floating-point, ``(N, D)``, on the same device; row i is the partner of row i. If it needs no
       gradient (a frozen tower), its products are left out.
 
-    As output it returns a 0-d loss. N = 0 and N = 1 give zero with zero gradients. Values are checked as in
-    `SupConLoss`. There are no second derivatives.
+    As output it returns a 0-d loss. N = 0 gives zero, N = 1 zero to rounding, both with zero gradients. Values are
+    checked as in `SupConLoss`. There are no second derivatives.
 
     Args:
         temperature: T > 0; CLIP starts at 0.07 and learns it. A 0-d tensor (for example an ``nn.Parameter``) is learnt.
@@ -151,7 +151,7 @@ class SigLipLoss(_PairLoss):
     over N pairs of rows f_i and g_i (Zhai et al. 2023, arXiv:2303.15343). Each score is judged by itself, so that no
     row waits for a sum over others: where gradients are needed the forward pass computes them, each score once.
 
-    Input, output and ranks are those of `ClipLoss`; a batch without pairs gives zero.
+    Shapes and ranks are those of `ClipLoss`; a batch without pairs gives zero, a single pair the loss of its score.
 
     Args:
         temperature: T > 0, the inverse of the paper's scale, which starts at 10. A 0-d tensor is learnt.

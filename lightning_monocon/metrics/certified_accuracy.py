@@ -32,7 +32,7 @@ class CertifiedAccuracy(RowsMetric):
 
     Args:
         head: The head.
-        eps: How far each feature of a query may move, at least 0.
+        eps: How far each feature of a query may move, at least 0: one number, or one for each feature ``(D,)``.
         k: How many neighbours vote.
         least: Limit that features never fall below, such as 0 behind a ReLU.
         kwargs: Those of `torchmetrics.Metric`.
@@ -57,14 +57,14 @@ class CertifiedAccuracy(RowsMetric):
     plot_upper_bound = 1.0
 
     def __init__(
-        self, head: Head, eps: float, k: int = 5, least: float | None = None, **kwargs: Unpack[MetricOptions]
+        self, head: Head, eps: float | Tensor, k: int = 5, least: float | None = None, **kwargs: Unpack[MetricOptions]
     ) -> None:
         if not isinstance(head, Head):
             raise TypeError(
                 f"`head` must be a MonotonicMLP, MLPHead or LinearHead, whose layers are known; got "
                 f"{type(head).__name__}."
             )
-        if not eps >= 0:
+        if not (torch.as_tensor(eps) >= 0).all():
             raise ValueError(f"`eps` must be at least 0; got {eps}.")
         check_ks((k,))
         super().__init__({"gallery": None, "query": None}, **kwargs)
@@ -87,6 +87,12 @@ class CertifiedAccuracy(RowsMetric):
             TypeError: If ``features`` is not a floating-point tensor, or ``labels`` are missing or not integers.
             ValueError: If a shape, width or role is wrong, or a row is not finite.
         """
+        (head,) = self._head
+        if features.ndim == 2 and features.shape[1] != head.in_features:
+            raise ValueError(
+                f"`features` must have the {head.in_features} numbers that the head takes; got {features.shape[1]}. "
+                "Give what the encoder returns, not embeddings."
+            )
         self._add(role, features, check_labels(labels, len(features)))
 
     def compute(self) -> dict[str, Tensor]:

@@ -90,3 +90,13 @@ def test_sums_over_blocks_have_them_too() -> None:
     rows, columns = torch.randn(70, 200), torch.randn(200, 90)
     exact = rows.double() @ columns.double()
     assert (product(rows, columns, torch.empty(70, 90)) - exact).abs().max() < 1e-4
+
+
+def test_autocast_takes_no_digits_and_no_gradient_is_kept() -> None:
+    rows = torch.randn(100, 30, requires_grad=True)
+    exact = rows.detach().double() @ rows.detach().double().T
+    with torch.autocast("cpu", torch.bfloat16):
+        for left in (rows[:9], rows):
+            found = inner_products(left, rows)
+            assert found.dtype == torch.float32 and not found.requires_grad
+            assert (found - exact[: len(left)]).abs().max() < 1e-4

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
+from lightning_monocon import MonoCon
 from lightning_monocon.cli import main
 from lightning_monocon.data import DigitsData
 from lightning_monocon.learnt import EmbeddingData
@@ -42,6 +44,14 @@ def test_rows_without_labels_have_no_classes(tmp_path: Path) -> None:
     data = EmbeddingData(str(tmp_path / "a.npy"), batch_size=4)
     data.setup("fit")
     assert not data.has_classes and data.monitor == "val/overlap_at_10" and data.test is data.val
+
+
+def test_vectors_without_labels_are_refused_before_a_head_is_trained(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.eye(12, dtype=np.float32))
+    model = MonoCon(torch.nn.Identity(), in_features=12, warmup_epochs=0)
+    trainer = Trainer(accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False)
+    with pytest.raises(ValueError, match="must hold labels, from which"):
+        trainer.fit(model, EmbeddingData(str(tmp_path / "a.npy"), batch_size=4))
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

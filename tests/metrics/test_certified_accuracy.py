@@ -73,3 +73,18 @@ def test_what_is_refused_and_what_is_nothing() -> None:
     metric.update(torch.eye(4), torch.arange(4))
     with pytest.warns(DegenerateSampleWarning, match="got 4 and 0"):
         assert all(value.isnan() for value in metric.compute().values())
+    with pytest.raises(ValueError, match="`features` must have the 4 numbers that the head takes; got 3"):
+        metric.update(torch.eye(3), torch.arange(3))
+
+
+def test_each_feature_may_have_its_own_distance() -> None:
+    torch.manual_seed(0)
+    head, rows, labels = MLPHead(4), torch.rand(30, 4), torch.arange(30) % 3
+    eps = torch.tensor([0.0, 0.01, 0.02, 0.0])
+    metric = CertifiedAccuracy(head, eps, k=3)
+    metric.update(rows, labels)
+    metric.update(rows[:9] + 0.01, labels[:9], role="query")
+    found = certify_neighbours(head, rows, labels, rows[:9] + 0.01, eps, 3)
+    assert metric.compute()["certified_label"] == found.label.double().mean().float()
+    with pytest.raises(ValueError, match="`eps` must be at least 0"):
+        CertifiedAccuracy(head, -eps)
