@@ -32,6 +32,7 @@ from lightning_monocon.codes.space import Scoring, Space
 _BEAM = 8
 _BITS = 8
 _ROTATED_ROWS = 16_384  # that a rotation is learnt from; each takes as long as sixty encodings
+_SUMMED_ROWS = 16_384  # that an additive quantiser is trained on: faiss holds each once per candidate of its beam
 
 
 class _Additive(Protocol):
@@ -144,12 +145,16 @@ def _summed(family: str, rows: FittingRows, quantiser: Quantiser, scoring: Scori
 def _codebooks(faiss: ModuleType, trained: _Additive, rows: FittingRows) -> Tensor:
     """Train an additive quantiser of faiss, and return its centroids ``(stages, 256, D)``."""
     with _one_thread(faiss):
-        trained.train(_centred(rows))
+        trained.train(_centred(rows, _SUMMED_ROWS))
     return torch.from_numpy(faiss.vector_to_array(trained.codebooks).reshape(-1, CENTROIDS, rows.dim))
 
 
-def _centred(rows: FittingRows) -> np.ndarray:
-    return (rows.sample.double() - rows.statistics.mean).float().numpy()
+def _centred(rows: FittingRows, most: int | None = None) -> np.ndarray:
+    """Return the sample about the mean; evenly spaced rows of it if it has more than so many."""
+    sample = rows.sample
+    if most is not None and len(sample) > most:
+        sample = sample[torch.linspace(0, len(sample) - 1, most).long()]
+    return (sample.double() - rows.statistics.mean).float().numpy()
 
 
 def _seed(clustering: _Clustering, seed: int) -> None:
