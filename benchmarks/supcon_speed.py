@@ -6,7 +6,9 @@
 Checks the old commit out into a temporary worktree and starts one worker on each, with one thread. In every round both
 run each size in turn, a sample of `SAMPLE_SECONDS`; a row is the median of the rounds' ratios, with the lowest and the
 highest. Before that the gradients of both are compared with the formula in float64. The second table has
-`CrossSupConLoss` of this build against plain InfoNCE, `cross_entropy` of the normalised product, in one process.
+`CrossSupConLoss` of this build against plain InfoNCE, `cross_entropy` of the normalised product, in one process. The
+third has `SupConLoss` of this build against its matrix products alone: those that a step takes at this size, tile by
+tile, with exponentials that are computed again where they are over the budget.
 Writes results/DATE-supcon-speed.md.
 """
 
@@ -33,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZES = [(rows, dim) for rows in (256, 512, 1024, 2048, 4096) for dim in (64, 128)]
 SIZES += [(64, 128), (1024, 512), (6144, 128)]  # the last keeps nothing: it is over the budget
 PAIR_SIZES = [(rows, dim) for rows in (32, 128, 256, 512, 1000) for dim in (64, 128)]
+LARGE_SIZES = [(4096, 64), (4096, 128), (4096, 512), (6144, 128), (8192, 128)]
 SAMPLE_SECONDS = 0.02
 LARGEST_TRUTH = 4096
 CLASSES, TEMPERATURE = 100, 0.1
@@ -71,7 +74,30 @@ def steps(rows: int, dim: int) -> tuple[Step, Step, Step, Step]:
     )
 
 
-def sample(step: Step) -> float:
+def products(rows: int, dim: int) -> Callable[[], None]:
+    """Return the products of a step of `SupConLoss`, without anything else."""
+    from lightning_monocon.kernels.supcon.kept import _pieces, dense_product
+    from lightning_monocon.kernels.supcon.options import Options
+
+    options = Options()
+    z = torch.randn(rows, dim, generator=torch.Generator().manual_seed(0))
+    across = z.T.contiguous()
+
+    def step() -> None:
+        room = options.keep_bytes
+        for own, others in _pieces(rows, options):
+            tile = dense_product(z[own], z[others].T)
+            room -= tile.nbytes
+            if room < 0:
+                dense_product(z[own], z[others].T)
+            dense_product(tile, z[others])
+            if own is not others:
+                dense_product(across[:, own].contiguous(), tile)
+
+    return step
+
+
+def sample(step: Callable[[], object]) -> float:
     """Return the CPU seconds of a step, the mean over a sample."""
     start, count = time.process_time(), 0
     while True:
@@ -83,13 +109,17 @@ def sample(step: Step) -> float:
 
 
 def worker() -> None:
-    """Answer each line ``[rows, dim]`` with the time of a step and its error, and each ``["pair", ...]`` with two."""
+    """Answer ``[rows, dim]`` with a step's time and its error, and what begins with a word with two times."""
     torch.set_num_threads(1)
     errors: dict[tuple[int, int], float] = {}
     for line in sys.stdin:
         *kind, rows, dim = json.loads(line)
         ours, truth, two, plain = steps(rows, dim)
-        if kind:
+        if kind == ["products"]:
+            bare = products(rows, dim)
+            ours(), bare()
+            answer = [sample(ours), sample(bare)]
+        elif kind:
             two(), plain()
             answer = [sample(two), sample(plain), relative_error(two(), plain())]
         else:
@@ -171,6 +201,15 @@ def against_plain(new: Worker, rounds: int) -> Iterator[Row]:
         yield row | spread([plain / ours for ours, plain, _ in answers])
 
 
+def against_products(new: Worker, rounds: int) -> Iterator[Row]:
+    """Yield the row of each size, the loss of one set against its products alone."""
+    for rows, dim in LARGE_SIZES:
+        answers = [new.ask("products", rows, dim) for _ in range(rounds)]
+        ours, bare = (1000 * statistics.median(side) for side in zip(*answers, strict=True))
+        row: Row = {"N": rows, "D": dim, "ours, ms": round(ours, 3), "products, ms": round(bare, 3)}
+        yield row | spread([a / b for a, b in answers])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--old", default="ffe4fb4")
@@ -185,6 +224,7 @@ def main() -> None:
         tables = {
             f"SupConLoss, one step, {options.old} / now": list(against(old, new, options.rounds)),
             "CrossSupConLoss, one step, plain InfoNCE / ours": list(against_plain(new, options.rounds)),
+            "SupConLoss, one step, ours / products alone": list(against_products(new, options.rounds)),
         }
         old.close(), new.close()
     title = f"CPU time of the contrastive losses, one thread, against commit {options.old}, {options.rounds} rounds"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -24,9 +24,9 @@ from lightning_monocon.callbacks._finite import (
     where,
 )
 from lightning_monocon.functional.checks import check_choice
+from lightning_monocon.runs.choices import NanPolicy
 from lightning_monocon.training.batches import tensors_in
 
-NanPolicy = Literal["raise", "skip"]
 _OF_THE_LOSS = ("`embeddings` must be finite", "`embeddings` must have a length above")
 
 

@@ -15,12 +15,21 @@ if TYPE_CHECKING:
 
     from lightning_monocon import callbacks, data, encoders, export, functional, landscape, metrics, scorecard
     from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
-    from lightning_monocon.losses import CompatibilityLoss, CrossSupConLoss, NestedSupConLoss, SupConLoss
+    from lightning_monocon.losses import (
+        ClipLoss,
+        CompatibilityLoss,
+        CrossSupConLoss,
+        NestedSupConLoss,
+        PairsByLabel,
+        SigLipLoss,
+        SupConLoss,
+    )
     from lightning_monocon.module import MonoCon
 
     __version__: str
 
 __all__ = [
+    "ClipLoss",
     "CompatibilityLoss",
     "CrossSupConLoss",
     "LinearHead",
@@ -28,6 +37,8 @@ __all__ = [
     "MonoCon",
     "MonotonicMLP",
     "NestedSupConLoss",
+    "PairsByLabel",
+    "SigLipLoss",
     "SupConLoss",
     "__version__",
     "callbacks",
@@ -41,6 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ClipLoss": "lightning_monocon.losses",
     "CompatibilityLoss": "lightning_monocon.losses",
     "CrossSupConLoss": "lightning_monocon.losses",
     "LinearHead": "lightning_monocon.heads",
@@ -48,6 +60,8 @@ _HOMES = {
     "MonoCon": "lightning_monocon.module",
     "MonotonicMLP": "lightning_monocon.heads",
     "NestedSupConLoss": "lightning_monocon.losses",
+    "PairsByLabel": "lightning_monocon.losses",
+    "SigLipLoss": "lightning_monocon.losses",
     "SupConLoss": "lightning_monocon.losses",
 }
 

@@ -204,7 +204,10 @@ class MonoCon(TwoPhaseModule):
         return check_features(self.encoder(inputs), cast("int | None", self.head_spec.get("in_features")))
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor | None:
-        """Return the contrastive loss of one batch; ``None`` for an empty one, which is skipped and counted.
+        """Return the contrastive loss of one batch.
+
+        Returns:
+            0-d; ``None`` for an empty batch, which is skipped and counted, and where no parameter can be trained.
 
         Raises:
             TypeError: If the labels are not integers.
@@ -226,7 +229,8 @@ class MonoCon(TwoPhaseModule):
             self.log("train/compatibility", distance, on_step=False, on_epoch=True, batch_size=len(labels))
             loss = loss + distance
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
-        return loss
+        nothing_to_train = not loss.requires_grad and not any(p.requires_grad for p in self.parameters())
+        return None if nothing_to_train else loss
 
     def _embed_for_loss(self, inputs: object, rows: int) -> Tensor:
         if self.chunk_size is None:

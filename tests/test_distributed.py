@@ -13,7 +13,7 @@ from helpers.scripts import run_two_ranks
 from torch.testing import assert_close
 
 from lightning_monocon.distributed import gather_rows, is_distributed
-from lightning_monocon.losses import SupConLoss
+from lightning_monocon.losses import ClipLoss, SupConLoss
 
 SCRIPT = Path(__file__).parent / "processes" / "gather_ranks.py"
 SPEC = importlib.util.spec_from_file_location("ranks", SCRIPT)
@@ -67,10 +67,26 @@ def test_two_ranks_contrast_two_sets_as_one(results: list[dict[str, Any]], name:
         assert_close(first[number], expected[number], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", list(ranks.PAIRS))
+def test_two_ranks_judge_pairs_as_one(results: list[dict[str, Any]], name: str) -> None:
+    expected = ranks.step_of_pairs(*ranks.PAIRS[name])
+    parts = [results[rank][f"pairs, {name}"] for rank in (0, 1)]
+    for loss in ("clip", "siglip"):
+        assert expected[f"{loss} loss"] > 0.1
+        for side in ("first", "second"):
+            whole = torch.cat([part[f"{loss} {side}"] for part in parts])
+            assert_close(whole, expected[f"{loss} {side}"], rtol=1e-9, atol=1e-12)
+        for number in ("loss", "numbers"):
+            for part in parts:
+                assert_close(part[f"{loss} {number}"], expected[f"{loss} {number}"], rtol=1e-9, atol=1e-12)
+
+
 def test_ranks_can_keep_to_themselves(results: list[dict[str, Any]]) -> None:
     inputs, labels = ranks.data()
     for rank, rows in enumerate([slice(0, 11), slice(11, 16)]):
         assert_close(results[rank]["uneven alone"], SupConLoss()(inputs[rows], labels[rows]))
+    for rank, rows in enumerate([slice(0, 9), slice(9, 16)]):
+        assert_close(results[rank]["pairs alone"], ClipLoss()(inputs[rows], inputs[rows]))
 
 
 def test_all_ranks_refuse_together(results: list[dict[str, Any]]) -> None:

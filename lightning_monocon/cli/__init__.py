@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the command `monocon`.
 
-Every command imports its module when it is called, so that `monocon --version` and `monocon recipes`, and the help of
-commands without a trainer, need neither torch nor Lightning.
+Every command imports its module when it is called, so that `monocon --version`, `monocon recipes` and the help of every
+command need neither torch nor Lightning.
 """
 
 import sys
@@ -90,6 +90,8 @@ def _run(command: str, *words: str) -> None:
         print(f"monocon {_version()}")
     elif command == "recipes":
         _recipes(words)
+    elif _HOMES.get(command) == _TRAINER and {"-h", "--help"} & set(words):
+        import_module("lightning_monocon.cli.run_help").run([command, *words])
     elif command in _HOMES:
         import_module(_HOMES[command]).run([command, *words])
     else:

@@ -81,6 +81,7 @@ def export(options: Namespace, overrides: Sequence[str]) -> Export:
             sample=options.sample,
             even_so=options.even_so,
             known=_known(data),
+            compatible=options.compatible,
         )
 
 
@@ -176,6 +177,19 @@ def parser() -> CommandParser:
         type=bool | Literal["auto"] | None,
         help="Subtract the gallery's mean (default: of numbers, not of codes); auto lets every second query choose.",
     )
+    add(
+        "--compatible",
+        type=bool | None,
+        help="Keep the numbers that search the gallery of an older model as they are (default: if the model was "
+        "trained with compatible_with).",
+    )
+    _add_forms(found)
+    return found
+
+
+def _add_forms(parser: CommandParser) -> None:
+    """Add what says which files are written, and when none is."""
+    add = parser.add_argument
     add("--forms", nargs="+", type=_Form, help="Forms beside safetensors (default: all that the model allows).")
     add("--tokenizer", type=str, help="Name or folder of the tokenizer (default: that of the data).")
     add("--vectors", **_SWITCH, help="Write the small vectors of gallery and query as well.")
@@ -192,4 +206,3 @@ def parser() -> CommandParser:
         **_SWITCH,
         help="Export even a model that has collapsed or keeps less than half of what its encoder finds.",
     )
-    return found

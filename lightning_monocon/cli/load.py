@@ -17,6 +17,7 @@ from lightning_monocon.cli.config import refusing
 from lightning_monocon.cli.options import CommandParser
 
 if TYPE_CHECKING:
+    from lightning_monocon.scorecard.row_files.source import RowSource
     from lightning_monocon.stores import Bundle, Collection, Report
     from lightning_monocon.stores.store import Store
 
@@ -50,10 +51,7 @@ def run(args: Sequence[str]) -> None:
     with refusing():
         report = loaded(options)
     if report is not None and not report.passed:
-        raise SystemExit(
-            f"monocon load: {report.wrong} of {report.queries} queries are not answered as by the codec: "
-            f"{report.example}."
-        )
+        raise SystemExit(f"monocon load: {_failed(report, options.out)}.")
 
 
 def loaded(options: Namespace) -> Report | None:
@@ -98,12 +96,13 @@ def _written(options: Namespace, bundle: Bundle, store: Store) -> Collection:
 
 def _changed(options: Namespace, bundle: Bundle, collection: Collection) -> Bundle:
     """Append or delete what was asked for, print what was done, and return what the store holds."""
+    from lightning_monocon.scorecard.named_argument import named
     from lightning_monocon.stores.update import FarRowsWarning, alarm, append, delete, far_rows
 
     if options.append is not None:
-        ids, rows = _new_rows(options.append, bundle)
-        far = far_rows(bundle, rows)
-        with warnings.catch_warnings():
+        with named("--append", "rows", parts=["ids"]), warnings.catch_warnings():
+            ids, rows = _new_rows(options.append, bundle)
+            far = far_rows(bundle, rows)
             warnings.simplefilter("ignore", FarRowsWarning)  # said below
             bundle = append(collection, bundle, ids, rows)
         print(f"{len(rows)} rows appended.")
@@ -112,25 +111,25 @@ def _changed(options: Namespace, bundle: Bundle, collection: Collection) -> Bund
         else:
             print(alarm(int(far.sum()), len(rows)) or f"{int(far.sum())} of them are far from those of the code.")
     if options.delete is not None:
-        asked, before = _named(options.delete, bundle), len(bundle)
-        bundle = delete(collection, bundle, asked)
-        print(f"{before - len(bundle)} of {len(asked)} rows deleted.")
+        asked, before = _named(options.delete, bundle), collection.store.count()
+        if not len(asked):
+            print(f"{options.delete} holds no id, so no row is deleted.")
+            return bundle
+        with named("--delete", "ids"):
+            bundle = delete(collection, bundle, asked)
+        print(f"{before - collection.store.count()} of {len(asked)} rows deleted.")
     return bundle
 
 
 def _new_rows(place: str, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
     """Return ids ``(N,)`` and embeddings ``(N, D)``."""
-    from lightning_monocon.scorecard.known_files import source_of
-    from lightning_monocon.scorecard.row_files.source import whole_of
-
-    source = source_of(place, "")
-    rows = whole_of(source).float().numpy()
+    source, rows = _embeddings("append", place, bundle)
     if source.has_ids:
         return np.concatenate([np.asarray(block) for block in source.ids()]), rows
     if bundle.ids.dtype.kind == "U":
         raise ValueError(f"`--append` must name its rows by ids, as the store has text ids; {place} has none: add ids.")
     first = int(bundle.ids.max(initial=-1)) + 1
-    if first + len(rows) > np.iinfo(np.int64).max:
+    if first + len(rows) - 1 > np.iinfo(np.int64).max:
         raise ValueError(f"`--append` must name its rows by ids, as no numbers follow {first - 1}; {place} has none.")
     return first + np.arange(len(rows)), rows
 
@@ -166,20 +165,40 @@ def _check_options(options: Namespace) -> None:
 def _queries(options: Namespace, bundle: Bundle) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the queries to ask, and the ids of their true neighbours if they are known."""
     if options.queries is not None:
-        from lightning_monocon.scorecard.known_files import source_of
-        from lightning_monocon.scorecard.row_files.source import whole_of
-
-        asked = whole_of(source_of(options.queries, ""))[: options.checks].float().numpy()
-        if asked.shape[1] != bundle.codec.dim:
-            raise ValueError(
-                f"`--queries` must have {bundle.codec.dim} numbers a row, as the rows of {options.out} had; "
-                f"{options.queries} has {asked.shape[1]}. Embed them with the same model."
-            )
-        return asked, None
+        return _embeddings("queries", options.queries, bundle)[1][: options.checks], None
     if bundle.queries is None:
         raise ValueError(f"`--queries` must be given, because {options.out} holds none; give a file of embeddings.")
     nearest = None if bundle.nearest is None else bundle.nearest[: options.checks]
     return bundle.queries[: options.checks], nearest
+
+
+def _embeddings(option: str, place: str, bundle: Bundle) -> tuple[RowSource, np.ndarray]:
+    """Return a file of embeddings, opened, and its rows ``(N, D)`` float32."""
+    from lightning_monocon.scorecard.known_files import source_of
+    from lightning_monocon.scorecard.named_argument import named
+    from lightning_monocon.scorecard.row_files.source import whole_of
+
+    with named(f"--{option}", "files"):
+        source = source_of(place, "")
+        rows = whole_of(source).float().numpy()
+    if rows.shape[1] != bundle.codec.dim:
+        raise ValueError(
+            f"`--{option}` must have {bundle.codec.dim} numbers a row, as the rows of {bundle.folder} had; {place} has "
+            f"{rows.shape[1]}. Embed them with the same model."
+        )
+    return source, rows
+
+
+def _failed(report: Report, out: str) -> str:
+    faults = []
+    if report.wrong:
+        faults = [f"{report.wrong} of {report.queries} queries are not answered as by the codec: {report.example}"]
+    if report.stored != report.loaded:
+        faults += [
+            f"the store has {report.stored} rows and {out} {report.loaded}, as after a change that was killed or that "
+            "another program made: delete the ids of that change, and make it again"
+        ]
+    return "; ".join(faults)
 
 
 def _told(report: Report) -> str:

@@ -7,30 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
-from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from lightning_monocon.cli.parser import WANDB
-from lightning_monocon.loggers.wandb import MirrorLogger, WandbMode
-
-
-def add_wandb_arguments(parser: LightningArgumentParser) -> None:
-    """Add the options of Weights & Biases; a recipe may set them like any other key."""
-    group = parser.add_argument_group(WANDB)
-    group.add_argument(
-        "--wandb",
-        type=WandbMode,
-        default="off",
-        help="Mirror the run to Weights & Biases: online, offline (send later), disabled (as W&B's mode) or off.",
-    )
-    group.add_argument("--wandb-project", type=str, default="monocon", help="W&B project.")
-    group.add_argument("--wandb-group", type=str, default=None, help="W&B group (default: the name of the recipe).")
-    group.add_argument(
-        "--wandb-tags", type=list[str], default=[], help="W&B tags beside those of arm, encoder and data."
-    )
-    group.add_argument(
-        "--wandb-model", type=bool, default=False, help="Log the best and the last checkpoint as an artifact."
-    )
+from lightning_monocon.loggers.wandb import MirrorLogger
 
 
 def loggers(asked: Sequence[Logger], options: Namespace, run_dir: Path) -> list[Logger]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.loggers.figures import log_figure, log_summary, log_table
-from lightning_monocon.loggers.wandb import MirrorLogger, WandbMode, finishing_runs
+from lightning_monocon.loggers.wandb import MirrorLogger, finishing_runs
+from lightning_monocon.runs.choices import WandbMode
 from lightning_monocon.scorecard.render.logged import logged_summary, logged_table
 
 if TYPE_CHECKING:

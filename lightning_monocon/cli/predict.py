@@ -4,33 +4,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback
-from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_monocon.callbacks import EmbeddingWriter, ShardWriter
 from lightning_monocon.cli.config import stop
-from lightning_monocon.cli.parser import OUTPUT
 from lightning_monocon.runs.scratch import check_folder
 
 _ONE_FILE = ".safetensors"
-
-
-def add_predict_arguments(parser: LightningArgumentParser) -> None:
-    """Add the options of `predict`."""
-    group = parser.add_argument_group(OUTPUT)
-    group.add_argument(
-        "--out",
-        type=str,
-        default="embeddings",
-        help="A folder of shards, which is resumed after a kill; or one FILE.safetensors of gallery and query.",
-    )
-    group.add_argument("--shard-rows", type=int, default=65_536, help="Rows of a shard.")
-    group.add_argument(
-        "--shard-kind", type=Literal["safetensors", "parquet"], default="safetensors", help="File format of the shards."
-    )
 
 
 def check_out(options: Namespace) -> None:

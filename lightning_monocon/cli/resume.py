@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_monocon.callbacks.rolling_checkpoint import RollingCheckpoint
 from lightning_monocon.callbacks.stop_signals import StopSignals
 from lightning_monocon.cli.config import refuse, stop
-from lightning_monocon.cli.parser import SAVING
 from lightning_monocon.data.workers import dead_worker
 from lightning_monocon.runs.checkpoints import newest_good
 from lightning_monocon.runs.files import WriteError
@@ -26,33 +24,6 @@ from lightning_monocon.runs.folder import RunFolder
 
 AUTO = "auto"
 _GIGABYTE = 10**9
-
-
-def add_resume_arguments(parser: LightningArgumentParser) -> None:
-    """Add the options on saving and resuming a run."""
-    group = parser.add_argument_group(SAVING)
-    group.add_argument(
-        "--resume",
-        type=str,
-        default=None,
-        help="'auto' resumes from the newest whole checkpoint in --run-dir, or starts there; or give a checkpoint.",
-    )
-    group.add_argument(
-        "--allow-drift", type=bool, default=False, help="Resume although settings differ from the checkpoint's."
-    )
-    group.add_argument("--keep", type=int, default=2, help="Number of last checkpoints to keep.")
-    group.add_argument(
-        "--keep-gb", type=float | None, default=None, help="Limit on their total size; the newest is always kept."
-    )
-    group.add_argument(
-        "--save-every-n-steps", type=int | None, default=None, help="Steps between checkpoints, instead of seconds."
-    )
-    group.add_argument(
-        "--save-every-n-seconds",
-        type=float,
-        default=10.0,
-        help="Seconds between checkpoints, or 100 times as long as one takes, whichever is more.",
-    )
 
 
 def rolling_checkpoint(

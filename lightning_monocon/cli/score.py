@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +18,7 @@ from lightning_monocon.runs.scratch import check_folder
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.embeddings import EmbeddingSet
+    from lightning_monocon.scorecard.graph_index import Graphs
     from lightning_monocon.scorecard.streamed import StreamedSet
 
 _ROLES = ("gallery", "gallery_labels", "query", "query_labels")
@@ -64,19 +67,18 @@ def score(options: Namespace) -> str:
         check_folder("--out", Path(options.out))  # before the files are read and scored
     from dataclasses import replace
 
-    from lightning_monocon.scorecard.graph_index import check_libraries
-    from lightning_monocon.scorecard.origin import origin_of
+    from lightning_monocon.scorecard.origin import command_line, origin_of
     from lightning_monocon.scorecard.render.figures import draw
     from lightning_monocon.scorecard.runs import write
     from lightning_monocon.scorecard.scoring import NULL_PAIRS, scorecard_of, streamed_scorecard, with_graphs
     from lightning_monocon.scorecard.streamed import StreamedSet
+    from lightning_monocon.stores.address import shown
 
-    if options.index is not None:
-        check_libraries()
+    graphs = None if options.index is None else _graphs(options.index)
     data, baseline = _loaded(files, options)
     data = replace(data, arm=options.name or data.arm)
     if isinstance(data, StreamedSet):
-        if options.index is not None:
+        if graphs is not None:
             raise ValueError(
                 "`--index` must go with a gallery that fits into memory, for a graph holds all rows; this one is read "
                 "from several files: leave --index out, or give one file with a sample of the rows."
@@ -86,15 +88,45 @@ def score(options: Namespace) -> str:
         card = scorecard_of(data, baseline, options.dims)
         by_name = {card.baseline: baseline, data.arm: data}
         sets = [by_name[arm.name] or data for arm in card.arms]
-        card = card if options.index is None else with_graphs(card, sets, options.dims)
+        card = card if graphs is None else with_graphs(card, sets, options.dims, graphs)
     if options.out is not None:
         drawn = draw(card, sets)
-        origin = replace(origin_of(), data=", ".join(map(str, files)))
+        origin = replace(origin_of(words=list(map(shown, command_line()))), data=", ".join(map(str, files)))
         write(Path(options.out), replace(card, origin=origin), drawn)
     told = (
         "" if baseline is None or card.nulls else f"\nNull models left out: more than {NULL_PAIRS:,} pairs of rows.\n"
     )
     return card.table() + told
+
+
+def _graphs(names: Sequence[str]) -> Graphs:
+    """Return the graphs of ``--index``, whose libraries and server are there."""
+    from lightning_monocon.scorecard.graph_index import check_libraries, library_graphs
+    from lightning_monocon.stores.address import shown
+
+    found: list[Graphs] = []
+    for name in names:
+        if name == "hnsw":
+            check_libraries()
+            found.append(library_graphs)
+        elif name.startswith(("postgresql://", "postgres://")):
+            found.append(_server_graph(name))
+        else:
+            raise ValueError(
+                f"`--index` must be hnsw, or the address of a server with pgvector, postgresql://USER@HOST/DATABASE; "
+                f"got {shown(name)}."
+            )
+    return lambda gallery: chain.from_iterable(each(gallery) for each in found)
+
+
+def _server_graph(address: str) -> Graphs:
+    if find_spec("psycopg") is None:
+        raise ImportError("`--index postgresql://...` needs psycopg: pip install 'lightning-monocon[pgvector]'.")
+    from lightning_monocon.stores.pgvector_graph import PgvectorGraph
+
+    graph = PgvectorGraph(address)
+    graph.check()
+    return graph
 
 
 def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | StreamedSet, EmbeddingSet | None]:
@@ -176,8 +208,10 @@ def parser() -> CommandParser:
     add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")
     add(
         "--index",
-        type=Literal["hnsw"],
-        help="hnsw: also measure what HNSW graphs of FAISS and usearch find, whole and cut to --dims.",
+        nargs="+",
+        type=str,
+        help="hnsw: also measure what HNSW graphs of FAISS and usearch find, whole and cut to --dims; "
+        "postgresql://USER@HOST/DATABASE: those of pgvector, in a temporary table there.",
     )
     add("--name", type=str, help="A name for tables and figures (default: the first file's).")
     add("--out", type=str, help="A folder for scorecard.html, .md, .json and the figures.")

@@ -22,22 +22,21 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume, NaNGuard, RunRecord, RunReport, StopSignals
 from lightning_monocon.callbacks.best_checkpoint import BestCheckpoint
-from lightning_monocon.callbacks.nan_guard import NanPolicy
 from lightning_monocon.cli.config import expanded, stop
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.judged import check_judged_checkpoint
-from lightning_monocon.cli.loggers import add_wandb_arguments, loggers
+from lightning_monocon.cli.loggers import loggers
 from lightning_monocon.cli.nulls import check_nulls
 from lightning_monocon.cli.output import outliving_output
-from lightning_monocon.cli.parser import CHECKPOINT, RUN, MonoConParser
-from lightning_monocon.cli.predict import add_predict_arguments, check_out, embedding_writer
+from lightning_monocon.cli.parser import MonoConParser
+from lightning_monocon.cli.predict import check_out, embedding_writer
 from lightning_monocon.cli.resume import (
-    add_resume_arguments,
     checkpoint_to_resume,
     resumable,
     rolling_checkpoint,
     writing_or_stopping,
 )
+from lightning_monocon.cli.run_options import SEED, add_run_options
 from lightning_monocon.cli.yaml_files import names_a_model, strict_yaml
 from lightning_monocon.loggers.wandb import MirrorLogger, finishing_runs
 from lightning_monocon.module import MonoCon
@@ -77,7 +76,7 @@ def run(args: Sequence[str]) -> MonoConCLI:
             parser_kwargs={args[0]: {"remote": policy.remote}},
             subclass_mode_model=named,
             subclass_mode_data=True,
-            seed_everything_default=0,
+            seed_everything_default=SEED,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             save_config_callback=SaveRunConfig,
@@ -105,29 +104,8 @@ class MonoConCLI(LightningCLI):
     said: set[str]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options that are about the run, not about trainer, model or data.
-
-        Every command takes them all, since it may be given the ``config.yaml`` of a run; its help has its own.
-        """
-        run = parser.add_argument_group(RUN)
-        run.add_argument(
-            "--run-dir", type=str, default=None, help="The run's own folder (default: runs/<date and time>)."
-        )
-        run.add_argument("--report", type=bool, default=True, help="Write scorecard and figures when the run ends.")
-        run.add_argument(
-            "--nan-policy", type=NanPolicy, default="raise", help="At a step with NaN or infinity: raise, or skip it."
-        )
-        add_resume_arguments(parser)
-        add_wandb_arguments(parser)
-        parser.add_argument_group(CHECKPOINT).add_argument(
-            "--untrained",
-            type=bool,
-            nargs="?",
-            const=True,
-            default=False,
-            help="Take untrained weights, as the recipe starts from them.",
-        )
-        add_predict_arguments(parser)
+        """Add the options that are about the run, not about trainer, model or data."""
+        add_run_options(parser)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: object) -> LightningArgumentParser:
         """Give the command its own help."""

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from lightning_monocon.cli.config import refusing
 from lightning_monocon.cli.options import CommandParser
+from lightning_monocon.runs.scratch import check_folder
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.embeddings import EmbeddingSet
@@ -24,6 +27,8 @@ as they are (the first numbers of a model that was trained with
 `model.compatible_with`) and turned by a map that is fitted on the rows of the
 gallery; and the gallery embedded again. FREE is a model that was trained without
 regard to the old one, of which the last two are the honest rivals.
+
+With --out the report is also written as upgrade.md and upgrade.json.
 """
 
 
@@ -32,26 +37,40 @@ def run(args: Sequence[str]) -> None:
     options, _ = parser().parse(args[1:])
     with refusing():
         print(upgraded(options), end="")
+    if options.out is not None:
+        print(f"Written to {options.out}/: upgrade.md and upgrade.json.")
 
 
 def upgraded(options: Namespace) -> str:
-    """Read the files, judge the ways, and return the report."""
-    from lightning_monocon.scorecard.render.upgrade import upgrade_text
+    """Read the files, judge the ways, write what is asked for, and return the report."""
+    if options.ids is not None and options.qrels is None:
+        raise ValueError(
+            f"`--ids` must go with --qrels, which names rows by them; got {options.ids!r} alone: give --qrels too, or "
+            "leave --ids out."
+        )
+    if options.out is not None:
+        check_folder("--out", Path(options.out))  # before the files are read and judged
+    from lightning_monocon.scorecard.named_argument import named
+    from lightning_monocon.scorecard.render.upgrade import upgrade_text, write_upgrade
     from lightning_monocon.scorecard.upgrade import upgrade
 
     old = _old(options)
     new, free = (_beside(options, name, old) for name in ("new", "free"))
     assert new is not None
-    return upgrade_text(upgrade(old, new, free))
+    with named("--old", "old"), named("--new", "new"), named("--free", "free"):
+        found = upgrade(old, new, free)
+    if options.out is not None:
+        files = (*options.old, *options.new, *(options.free or ()))
+        write_upgrade(options.out, found, data=", ".join(map(str, files)))
+    return upgrade_text(found)
 
 
 def _old(options: Namespace) -> EmbeddingSet:
     from lightning_monocon.scorecard.embeddings import EmbeddingSet
     from lightning_monocon.scorecard.files import load_files
     from lightning_monocon.scorecard.known_files import Known, load_known
-    from lightning_monocon.scorecard.named_argument import named
 
-    with named("old", "files"):
+    with _of("old", "files"):
         if options.qrels is None:
             return load_files(options.old)
         data = load_known(options.old, Known(qrels=options.qrels, ids=options.ids or ""))
@@ -70,11 +89,19 @@ def _beside(options: Namespace, name: str, old: EmbeddingSet) -> EmbeddingSet | 
     if files is None:
         return None
     if options.qrels is None:
-        with named(name, "files", "baseline"):
+        with _of(name, "files", "baseline"):
             check_order(files, options.old)
             return load_files(files, labels=old)
-    with named(name, "baseline"):
+    with named("--old", "files"), _of(name, "baseline"):
         return load_baseline(files, options.old, Known(qrels=options.qrels, ids=options.ids or ""))
+
+
+def _of(name: str, *inner: str) -> AbstractContextManager[None]:
+    """Return a context in which errors of readers name an option, and the arrays that its files hold."""
+    from lightning_monocon.scorecard.named_argument import named
+
+    parts = [f"{side}{what}" for side in ("gallery", "query") for what in ("", "_labels")]
+    return named(f"--{name}", *inner, parts=parts)
 
 
 def parser() -> CommandParser:
@@ -84,7 +111,7 @@ def parser() -> CommandParser:
         usage="--old OLD... --new NEW... [OPTIONS]",
         about="Compare a new model's queries on the old gallery with embedding the gallery again.",
         more=_MORE,
-        paths=("old", "new", "free", "qrels"),
+        paths=("old", "new", "free", "qrels", "out"),
     )
     add = found.add_argument
     add("--old", nargs="+", type=str, required=True, help="Embeddings of the model whose gallery is stored.")
@@ -92,4 +119,5 @@ def parser() -> CommandParser:
     add("--free", nargs="+", type=str, help="Those of a new model that was trained without regard to the old one.")
     add("--qrels", type=str, help="Which rows answer which query: TREC qrels, TSV, JSONL, Parquet, or a BEIR folder.")
     add("--ids", type=str, help="The column of the ids (default: ids or id, else row numbers).")
+    add("--out", type=str, help="A folder for upgrade.md and upgrade.json.")
     return found

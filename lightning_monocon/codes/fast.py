@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Encode float32 rows with levels at the speed of a float32 product, with the bytes of the float64 definition.
 
-The mean is added to the thresholds, so that a coordinate is the product of a unit row and a row w of the matrix. NumPy
-computes it in float32, in four pieces of at most :math:`p = \lceil D/4 \rceil` terms. It is compared with a threshold
-t, offset included, and off by at most
+The mean is added to the thresholds, so that a coordinate is the product of a unit row and a row w of the matrix, which
+is computed in float32, at once or in pieces of p terms. It is compared with a threshold t, offset included, and off by
+at most
 
 .. math:: \delta = 2^{-24}\, \bigl((p + 8) \lVert w\rVert + 2 |t|\bigr)
 
-for p roundings in a piece, three in their sum, one each in the length, the quotient and the threshold, and some room
-(Higham 2002, section 3.1). Only a number within that of a threshold can get another level, and rows that have such a
-number, a few in a hundred, are encoded by the definition.
+for p roundings in a piece, whatever the order of its sum, three in the sum of the pieces, one each in the length, the
+quotient and the threshold, and some room (Higham 2002, section 3.1). Only a number within that of a threshold can get
+another level; such numbers are computed in float64.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from torch import Tensor
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.space import Space
 from lightning_monocon.functional.checks import finite_rows
+from lightning_monocon.functional.products import inner_products
 
 _BLOCK = 1024  # rows whose coordinates stay in the cache
-_AGAIN = 4096  # rows that the definition encodes at a time
-_PIECES = 4
+_PIECES = 4  # of a product whose numbers are found among many levels, near one of which they often are
 _LONGEST, _SHORTEST = 2.0**40, 2.0**-40  # rows of such lengths become unit rows in float32 without loss
 _COMPARED = 3  # bits of a number up to which it is compared with each threshold
 _CELLS = 16  # per level, of a table that finds levels of more bits
@@ -38,6 +38,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
+Places = NDArray[np.intp]
 
 
 class LevelEncoder:
@@ -49,15 +50,20 @@ class LevelEncoder:
     """
 
     def __init__(self, space: Space, quantiser: LevelQuantiser) -> None:
-        self._space, self._quantiser = space, quantiser
-        self._matrix = space.matrix.float().numpy()
-        piece = -(-self._matrix.shape[1] // _PIECES)
-        self._pieces = [slice(cut, cut + piece) for cut in range(0, self._matrix.shape[1], piece)]
+        self._space, self._quantiser, self._bytes = space, quantiser, quantiser.bytes
+        self._matrix = space.matrix.double()
+        width = self._matrix.shape[1]
+        piece = -(-width // _PIECES) if int(quantiser.bits.max()) > _COMPARED else width
+        self._pieces = torch.split(space.matrix.float(), piece, 1)
         levels, offset = quantiser.levels.double(), space.offset[:, None]
-        thresholds = ((levels[:, 1:] + levels[:, :-1]) / 2 + offset).numpy()
-        lengths = torch.linalg.vector_norm(space.matrix.double(), dim=1, keepdim=True).numpy()
+        self._thresholds = (levels[:, 1:] + levels[:, :-1]) / 2
+        thresholds = (self._thresholds + offset).numpy()
+        lengths = torch.linalg.vector_norm(self._matrix, dim=1, keepdim=True).numpy()
         margins = 2.0**-24 * ((piece + 8) * lengths + 2 * np.abs(thresholds))
         self._runs = [*_runs(quantiser, thresholds, margins)]
+        self._counts = quantiser.bits.numpy()
+        self._last = self._counts.cumsum() - 1
+        self._thresholds[torch.arange(self._thresholds.shape[1]) >= 2 ** quantiser.bits[:, None] - 1] = torch.inf
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Return the codes ``(N, bytes)`` uint8 of rows ``(N, D)``, float32 or narrower.
@@ -65,42 +71,46 @@ class LevelEncoder:
         Raises:
             ValueError: If a row is not finite.
         """
-        codes = torch.empty(len(rows), self._quantiser.bytes, dtype=torch.uint8)
-        doubtful = torch.empty(len(rows), dtype=torch.bool)
+        codes = torch.empty(len(rows), self._bytes, dtype=torch.uint8)
         for start in range(0, len(rows), _BLOCK):
-            own = slice(start, start + _BLOCK)
-            unit, unusual = _unit(rows[own])
-            codes[own], doubts = self._encoded(unit.numpy())
-            doubtful[own] = doubts | unusual
-        for again in torch.split(doubtful.nonzero().flatten(), _AGAIN):
-            codes[again] = self._quantiser.encode(self._space.coordinates(rows[again]))
+            block, out = rows[start : start + _BLOCK], codes[start : start + _BLOCK]
+            lengths = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+            unusual = (~((lengths >= _SHORTEST) & (lengths <= _LONGEST))).nonzero().flatten()  # NaN among them
+            if len(unusual):
+                finite_rows(block[unusual], "error", "rows")
+                lengths[unusual] = torch.inf
+            out.copy_(self._encoded(block, lengths))
+            if len(unusual):
+                out[unusual] = self._quantiser.encode(self._space.coordinates(block[unusual]))
         return codes
 
-    def _encoded(self, unit: Floats) -> tuple[Tensor, Tensor]:
-        """Return the codes ``(N, bytes)`` of unit rows ``(N, D)``, and which of them are in doubt ``(N,)``."""
-        coordinates = np.zeros((self._matrix.shape[0], len(unit)), np.float32)
-        for piece in self._pieces:
-            coordinates += self._matrix[:, piece] @ unit[:, piece].T
-        bits = np.zeros((self._quantiser.bytes, 8, len(unit)), np.uint8)
-        doubtful = np.zeros(len(unit), np.bool_)
-        for run in self._runs:
-            run.write(coordinates, bits.reshape(-1, len(unit)), doubtful)
+    def _encoded(self, rows: Tensor, lengths: Tensor) -> Tensor:
+        """Return the codes ``(N, bytes)`` of rows ``(N, D)`` of some lengths ``(N,)`` float64."""
+        pieces = torch.split(rows.float() / lengths.float()[:, None], self._pieces[0].shape[1], 1)
+        coordinates = inner_products(self._pieces[0], pieces[0])
+        for matrix, unit in zip(self._pieces[1:], pieces[1:], strict=True):
+            coordinates += inner_products(matrix, unit)
+        bits = np.zeros((self._bytes, 8, len(rows)), np.uint8)
+        flat = bits.reshape(-1, len(rows))
+        doubts = [run.write(coordinates.numpy(), flat) for run in self._runs]
+        self._decide(rows, lengths, np.concatenate(doubts), flat)
         codes = bits[:, 0]
         for bit in range(1, 8):
             codes <<= 1
             codes |= bits[:, bit]
-        return torch.from_numpy(codes).T, torch.from_numpy(doubtful)
+        return torch.from_numpy(codes).T
 
-
-def _unit(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows ``(N, D)`` float32 of unit length, and which are of unusual length and became zeros ``(N,)``."""
-    length = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
-    unit = rows.float() / length.float()[:, None]
-    unusual = ~((length >= _SHORTEST) & (length <= _LONGEST))  # NaN among them
-    if unusual.any():
-        finite_rows(rows[unusual], "error", "rows")
-        unit[unusual] = 0.0
-    return unit, unusual
+    def _decide(self, rows: Tensor, lengths: Tensor, doubts: Places, bits: Bytes) -> None:
+        """Write the bits of doubtful numbers, by their places ``(P,)`` in coordinates ``(k, N)``, by float64."""
+        numbers, columns = np.divmod(doubts, len(rows))
+        own, chosen = torch.from_numpy(numbers), torch.from_numpy(columns)
+        exact = (
+            torch.linalg.vecdot(rows[chosen].double(), self._matrix[own]) / lengths[chosen] - self._space.offset[own]
+        )
+        levels = (self._thresholds[own] < exact[:, None]).sum(1).numpy()
+        for bit in range(int(self._counts.max())):
+            has = self._counts[numbers] > bit
+            bits[self._last[numbers[has]] - bit, columns[has]] = (levels[has] >> bit) & 1
 
 
 class _Place(NamedTuple):
@@ -115,17 +125,22 @@ class _Place(NamedTuple):
         values = coordinates[self.numbers]
         return values, bits[self.stored].reshape(len(values), self.bits, -1)
 
+    def found(self, doubtful: Bools) -> Places:
+        """Return the places in coordinates ``(k, N)`` of doubtful ones of these numbers, ``(g, N)``."""
+        places: Places = np.flatnonzero(doubtful)
+        places += self.numbers.start * doubtful.shape[1]
+        return places
+
 
 class _Run(Protocol):
     """Quantise consecutive numbers of equally many bits."""
 
-    @property
-    def place(self) -> _Place:
-        """Which numbers, and where their bits go."""
-        ...
+    def write(self, coordinates: Floats, bits: Bytes) -> Places:
+        """Write the bits of coordinates ``(k, N)`` into those of codes ``(8 * bytes, N)``.
 
-    def write(self, coordinates: Floats, bits: Bytes, doubtful: Bools) -> None:
-        """Write the bits of coordinates ``(k, N)`` into those of codes ``(8 * bytes, N)``, and mark doubtful rows."""
+        Returns:
+            Places ``(P,)`` in the coordinates of those that are in doubt.
+        """
         ...
 
 
@@ -149,14 +164,16 @@ class _ComparedRun:
     def of(cls, place: _Place, thresholds: Doubles, margins: Doubles) -> _ComparedRun:
         return cls(place, (thresholds - margins).astype(np.float32), (thresholds + margins).astype(np.float32))
 
-    def write(self, coordinates: Floats, bits: Bytes, doubtful: Bools) -> None:
+    def write(self, coordinates: Floats, bits: Bytes) -> Places:
         values, out = self.place.of(coordinates, bits)
+        doubtful = np.zeros(values.shape, np.bool_)
         for threshold, (low, high) in enumerate(zip(self.low.T, self.high.T, strict=True), start=1):
             passed = values > low[:, None]
-            doubtful |= (passed != (values > high[:, None])).any(0)
+            doubtful |= passed != (values > high[:, None])
             for bit in range(self.place.bits):
                 if threshold % 2**bit == 0:
                     out[:, -1 - bit] ^= passed.view(np.uint8)
+        return self.place.found(doubtful)
 
 
 @dataclass(frozen=True)
@@ -196,16 +213,16 @@ class _FoundRun:
         flat = level.astype(np.uint8).ravel(), threshold.astype(np.float32).ravel()
         return cls(place, start, scale, margin.astype(np.float32), *flat)
 
-    def write(self, coordinates: Floats, bits: Bytes, doubtful: Bools) -> None:
+    def write(self, coordinates: Floats, bits: Bytes) -> Places:
         values, out = self.place.of(coordinates, bits)
         cells = _CELLS << self.place.bits
         cell = ((values - self.start[:, None]) * self.scale[:, None]).clip(0, cells - 1).astype(np.intp)
         cell += cells * np.arange(len(values))[:, None]
         gap = values - self.threshold.take(cell, mode="clip")
-        doubtful |= ~(np.abs(gap) > self.margin[:, None]).all(0)
         level = self.level.take(cell, mode="clip") + (gap > 0)
         for bit in range(self.place.bits):
             out[:, -1 - bit] = (level >> bit) & 1
+        return self.place.found(~(np.abs(gap) > self.margin[:, None]))
 
 
 def _runs(quantiser: LevelQuantiser, thresholds: Doubles, margins: Doubles) -> Iterator[_Run]:

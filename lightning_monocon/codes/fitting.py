@@ -8,6 +8,7 @@ the rows, but not on how they are cut into blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from lightning_monocon.functional.checks import check_choice, check_embeddings, finite_rows
 from lightning_monocon.functional.moments import ROUNDING, Moments, MomentStream
+from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
 from lightning_monocon.functional.unit_rows import unit_rows_
 
 Similarity = Literal["cosine", "dot"]
@@ -50,6 +52,11 @@ class FittingRows:
     def dim(self) -> int:
         """Numbers of a row."""
         return len(self.statistics.mean)
+
+    @cached_property
+    def components(self) -> PrincipalComponents:
+        """Principal components of all rows; codes of every size share them."""
+        return components_from_moments(self.statistics)
 
     @classmethod
     def of(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from lightning_monocon.codes import FILES
 from lightning_monocon.export.artefact import HEAD, Description
+from lightning_monocon.export.certificate import Proved
 from lightning_monocon.export.lines import TRUTHS, Kind, Line, Loss, judging, loss
 from lightning_monocon.export.stamp import CODED
 from lightning_monocon.export.traced import ONNX, PT2
@@ -92,6 +93,7 @@ def model_card(
     losses: Sequence[Loss],
     rows: tuple[int, int],
     doubts: Sequence[str] = (),
+    proved: Proved | None = None,
 ) -> str:
     """Return ``README.md``, with the header that the Hugging Face hub reads; its first line says what is lost.
 
@@ -101,6 +103,7 @@ def model_card(
         losses: What the export costs against the encoder and the head's whole output, and the codes against float32.
         rows: Rows of the gallery and of the queries that it was measured on.
         doubts: What speaks against using it.
+        proved: For how many queries rounding the features changes nothing.
     """
     stamp, facts = description.stamp, description.facts
     parts = [
@@ -115,6 +118,7 @@ def model_card(
         "hundredths.",
         _markdown(*measured_table(lines)),
         "\n".join(f"- {lost.sentence()}" for lost in losses),
+        *([] if proved is None else [proved.sentence()]),
         "The rival in the table is the encoder alone, cut to as many numbers by PCA or in the same code: if it does as "
         "well, use that.",
         "## Loading",
@@ -138,10 +142,15 @@ def _kept(description: Description, lines: Sequence[Line]) -> str:
             f"{lines[-1].bytes} bytes, where the numbers have {lines[2].bytes}. The code was fitted on "
             f"{description.calibration_rows} gallery rows. Space `{stamp.space}`."
         )
+    old = facts.get("old_numbers", 0)  # an earlier version did not say
+    beside = (
+        f"The first {old}, at unit length, search the gallery of the older model that this one was trained beside. "
+    )
+    numbers = f"{beside}The others" if old else "The numbers"
     direction = "turned at random, so that every bit tells as much, " if stamp.storage == "binary" else ""
     return (
         f"{stamp.dimension} numbers a vector, kept as {stamp.storage}: "
-        f"{lines[-1].bytes} bytes, where the head's whole output has {lines[2].bytes}. The numbers are the leading "
+        f"{lines[-1].bytes} bytes, where the head's whole output has {lines[2].bytes}. {numbers} are the leading "
         f"principal components of {facts['gallery_rows']} gallery rows "
         f"({100 * facts['explained']:.2f} % of the variance; rank {facts['rank']} of {stamp.full_dimension}), "
         f"{direction}at unit length: compare by cosine or inner product. Space `{stamp.space}`."

@@ -57,7 +57,7 @@ def check_code(code: str, dim: float | None) -> None:
 
 
 def ways(
-    head: Sequence[nn.Module], gallery: Embedded, dim: float | None, code: str, centre: Centre | None
+    head: Sequence[nn.Module], gallery: Embedded, dim: float | None, code: str, centre: Centre | None, old: int = 0
 ) -> list[Kept]:
     """Fit what was asked for on the gallery, twice where held-out queries are to choose: centred first.
 
@@ -67,6 +67,7 @@ def ways(
         dim: Share of the variance, or number of dimensions; 0.99 by default. A code takes the whole vector.
         code: Storage type of a number, or name of a code.
         centre: Whether the mean is subtracted; by default of numbers, not of codes.
+        old: Leading numbers of the head's output that stay as they are; a code takes the whole output anyway.
 
     Raises:
         ValueError: If ``dim`` exceeds the gallery's rank, or there is no such code.
@@ -75,7 +76,7 @@ def ways(
         return _coded(head, gallery, code, centre or False)
     storage, share = cast("Storage", code), 0.99 if dim is None else dim
     centres = (True, False) if centre == "auto" else (centre is not False,)
-    return [_cut(head, gallery, share, storage, each) for each in centres]
+    return [_cut(head, gallery, share, storage, each, old) for each in centres]
 
 
 def choose(kept: Sequence[Kept], judge: Callable[[], Judge]) -> Kept:
@@ -94,11 +95,11 @@ def choose(kept: Sequence[Kept], judge: Callable[[], Judge]) -> Kept:
     return kept[found.index(max(found))]
 
 
-def _cut(head: Sequence[nn.Module], gallery: Embedded, dim: float, storage: Storage, centre: bool) -> Kept:
-    projection = fit_projection(gallery.moments, dim, centre)
+def _cut(head: Sequence[nn.Module], gallery: Embedded, dim: float, storage: Storage, centre: bool, old: int) -> Kept:
+    projection = fit_projection(gallery.moments, dim, centre, old)
     if storage == "binary":
         # the leading components carry most: turned at random, every bit tells as much
-        projection = projection.turned(random_rotation(len(projection.basis)))
+        projection = projection.turned(random_rotation(len(projection.basis) - old))
     stack = vector_stack(head, projection)
     calibration = Calibration.fit(stack(gallery.features), storage)
     return Kept(projection, stack, calibration, NORMALISATION if centre else UNCENTRED)

@@ -90,6 +90,7 @@ def prepare(
     searched: Iterable[object] | None = None,
     known: Known = NOTHING,
     centre: Centre | None = None,
+    compatible: bool | None = None,
 ) -> Prepared:
     """Fit the projection or a code on the gallery, fold the head into stock layers, calibrate what is stored.
 
@@ -103,6 +104,7 @@ def prepare(
         searched: Batches that the queries search instead of the gallery.
         known: Known answers and graded pairs.
         centre: Whether the gallery's mean is subtracted; ``"auto"`` lets every second query choose.
+        compatible: Whether the numbers that search an old gallery stay as they are; by default if there are any.
 
     Raises:
         ValueError: If ``dim`` exceeds the gallery's rank, the head cannot be folded, or an argument does not fit.
@@ -116,7 +118,7 @@ def prepare(
     pairs = None if known.pairs is None else embed_pairs(model, *known.pairs)
     answers = (relevance, pairs)
     with torch.no_grad():
-        kept = ways(folded, found, dim, code, centre)
+        kept = ways(folded, found, dim, code, centre, old_numbers(model, compatible))
         best = choose(kept, lambda: Judge(other, asked, *answers, CHOOSING))
     stamp, units = _stamp(model, encoder, best, _input_names(found.example)), JUDGING if len(kept) > 1 else ALL
     parts = (best.stack, best.projection, best.calibration)
@@ -155,6 +157,20 @@ def _embedded(
     found = embed_rows(model, gallery, sample, first=rows if searched is None else None)
     other = found if searched is None else embed_rows(model, searched, sample, first=rows)
     return found, other, embed_rows(model, query, sample, first=queries)
+
+
+def old_numbers(model: MonoCon, compatible: bool | None) -> int:
+    """Return how many leading numbers stay as they are, because they search the gallery of an older model.
+
+    Raises:
+        ValueError: If they are asked for, and the model was not trained beside another.
+    """
+    if compatible and model.old is None:
+        raise ValueError(
+            "`compatible` must be left out for a model that was trained without `compatible_with`: it has no numbers "
+            "that search an old gallery."
+        )
+    return 0 if model.old is None or compatible is False else model.old.dimension
 
 
 def basis_hash(stack: nn.Sequential) -> str:

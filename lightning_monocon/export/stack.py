@@ -86,7 +86,8 @@ def fold(head: nn.Module) -> list[nn.Module]:
                 f"`head` must be a head of this package or a chain of Linear and {', '.join(_ACTIVATIONS)} layers with "
                 f"their default constants; got {layer}. Give it a method `fold` that returns such a chain."
             )
-    return [deepcopy(layer).float().eval().requires_grad_(False) for layer in kept]
+    plain = (_plain_linear(layer) if isinstance(layer, nn.Linear) else deepcopy(layer) for layer in kept)
+    return [layer.float().eval().requires_grad_(False) for layer in plain]
 
 
 def vector_stack(head: Sequence[nn.Module], projection: Projection | None) -> nn.Sequential:
@@ -119,8 +120,7 @@ def stack_tensors(stack: nn.Sequential) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for spec, layer in zip(describe(stack), stack, strict=True):
         if isinstance(layer, nn.Linear):
-            bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias.detach()
-            found |= {f"{spec['name']}.weight": layer.weight.detach(), f"{spec['name']}.bias": bias}
+            found |= {f"{spec['name']}.{name}": tensor for name, tensor in layer.state_dict().items()}
     return {name: tensor.clone().contiguous() for name, tensor in found.items()}
 
 
@@ -145,6 +145,19 @@ def _layer(spec: Mapping[str, object], tensors: Mapping[str, Tensor]) -> nn.Modu
     layer = nn.Linear(weight.shape[1], weight.shape[0])
     layer.load_state_dict({"weight": weight, "bias": bias})
     return layer
+
+
+@torch.no_grad()
+def _plain_linear(layer: nn.Linear) -> nn.Linear:
+    """Return a linear layer with two tensors, a weight and a bias, as an export keeps it and `rebuild` makes it again.
+
+    One of your own may have no bias, or a weight that is computed from other tensors (`torch.nn.utils`).
+    """
+    weight = layer.weight.detach()
+    bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach()
+    found = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device, dtype=weight.dtype)
+    found.load_state_dict({"weight": weight, "bias": bias})
+    return found
 
 
 def _stock(layer: nn.Module) -> bool:

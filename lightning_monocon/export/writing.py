@@ -27,6 +27,7 @@ from lightning_monocon.export.artefact import (
 )
 from lightning_monocon.export.calibration import Coded
 from lightning_monocon.export.card import model_card
+from lightning_monocon.export.certificate import Proved, prove_rounding
 from lightning_monocon.export.checks import differences
 from lightning_monocon.export.choice import Centre, check_code
 from lightning_monocon.export.doubts import doubts, refusal
@@ -63,6 +64,7 @@ class Export:
         lines: Accuracy and bytes before and after.
         losses: Of the export against the encoder by each truth, then of the cut and of the codes.
         doubts: What speaks against shipping it; the card has it at the top.
+        proved: For how many queries rounding the encoder's features provably changes nothing; None for codes.
     """
 
     folder: Path
@@ -70,6 +72,7 @@ class Export:
     lines: tuple[Line, ...]
     losses: tuple[Loss, ...]
     doubts: tuple[str, ...] = ()
+    proved: Proved | None = None
 
     def __repr__(self) -> str:
         """Say where it is and what its vectors are."""
@@ -101,6 +104,7 @@ def export_model(
     known: Known = NOTHING,
     centre: Centre | None = None,
     dtype: Storage | None = None,
+    compatible: bool | None = None,
 ) -> Export:
     """Write a trained model that makes small vectors, in forms that need none of this package.
 
@@ -122,15 +126,14 @@ def export_model(
         known: Known answers and graded pairs, by which the loss is measured as well.
         centre: Whether the mean is subtracted, by default not before codes; of ``"auto"`` every second query chooses.
         dtype: The former name of ``code``.
+        compatible: Whether numbers that search an old gallery (``compatible_with``) stay as they are; the default.
 
     Raises:
-        ModuleNotFoundError, OSError: If a form's package is missing, or ``out`` holds something or cannot be written.
-        RuntimeError: If a form differs by more than ``tolerance``, or rounding alone does.
-        ValueError: If an argument does not fit, or the vectors find less than half of what the encoder finds.
+        ImportError, OSError, RuntimeError, ValueError: If a package is missing or ``out``, a form or argument is wrong.
     """
     chosen = _chosen(model, dtype or code, dim, forms)
     with filled("out", resolved_target("out", out), last=CONFIG) as folder:
-        prepared = prepare(model, gallery, query, dim, dtype or code, sample, searched, known, centre)
+        prepared = prepare(model, gallery, query, dim, dtype or code, sample, searched, known, centre, compatible)
         return _written(prepared, chosen, folder, Path(out), tokenizer, max_length, vectors, tolerance, even_so)
 
 
@@ -158,10 +161,11 @@ def _written(
 
     losses = losses_of(lines)
     counts = len(prepared.searched.labels), len(prepared.query.labels[prepared.units])
-    write_text(folder / CARD, model_card(description, lines, losses, counts, found))
+    proved = prove_rounding(prepared)
+    write_text(folder / CARD, model_card(description, lines, losses, counts, found, proved))
     if vectors:
         write_vectors(prepared, folder / VECTORS)
-    return Export(out, description, lines, losses, found)
+    return Export(out, description, lines, losses, found, proved)
 
 
 def _doubts(judge: Judge, lines: Sequence[Line], even_so: bool) -> tuple[str, ...]:
@@ -197,6 +201,7 @@ def _described(prepared: Prepared, forms: Sequence[Form], largest: dict[str, flo
     facts = {
         "forms": list(forms),
         "explained": prepared.projection.explained,
+        "old_numbers": prepared.projection.old,
         "rank": prepared.projection.rank,
         "gallery_rows": prepared.projection.rows,
         "largest_difference": largest,

@@ -26,6 +26,7 @@ from lightning_monocon.functional.neighbours import (
     search_tile,
     unit,
 )
+from lightning_monocon.functional.products import inner_products
 from lightning_monocon.functional.unit_rows import tame_rows
 
 _QUERY_TILE = 256
@@ -154,7 +155,7 @@ class NeighbourStream:
         slack = slack * (2 * square.sqrt() * largest.sqrt() + largest + square)
         least = (square - kth / self._scale**2 - slack).float()
 
-        scores = torch.mm(scaled, gallery.centred.T).sub_(gallery.square)
+        scores = inner_products(scaled, gallery.centred).sub_(gallery.square)
         some = torch.nonzero(scores.amax(1) >= least).flatten()
         reached = scores[some] >= least[some, None]
         # nothing is nearer than 0, so only a row that comes earlier can push out one at distance 0

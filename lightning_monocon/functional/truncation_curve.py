@@ -68,8 +68,7 @@ class Ties(NamedTuple):
 
     def nearest_of_prefixes(self, gallery: Tensor, query: Tensor, dims: Sequence[int], k: int) -> tuple[Tensor, ...]:
         """Return the k nearest rows ``(N, k)`` by cosine for each of ``dims``, ascending numbers of first columns."""
-        found = prefix_neighbours(gallery[self.order.to(gallery.device)], query, dims, k, self.first)
-        return tuple(self.order.to(indices.device)[indices] for indices in found)
+        return prefix_neighbours(gallery, query, dims, k, self.first, self.order)
 
 
 def ties_of(gallery: Tensor, gallery_labels: Tensor, query: Tensor) -> Ties:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from lightning_monocon.functional.certified_neighbours import Zonotope
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.heads.falsify import check_box
 from lightning_monocon.heads.report import InitReport, init_report
+from lightning_monocon.heads.zonotope import zonotope_through
 from lightning_monocon.kernels.monotone_linear import Activation, Backend, Precision, effective_weight, monotone_mlp
 from lightning_monocon.kernels.monotone_linear.checks import BACKENDS, PRECISIONS
 from lightning_monocon.kernels.monotone_linear.reference import ACTIVATIONS, NEGATIVE_SLOPE, Parametrization, activate
@@ -102,6 +104,26 @@ class Head(nn.Module):
             centre, reach = linear(centre, weight, layer.bias.to(weight)), linear(reach, weight.abs())
             lower, upper = centre - reach, centre + reach
         return lower, upper
+
+    def zonotope(self, lower: Tensor, upper: Tensor) -> Zonotope:
+        """Return regions that hold every output over each box, and keep how outputs move together.
+
+        They are exact for one layer, and through several tighter than `bounds` where outputs are compared with each
+        other (Singh et al., NeurIPS 2018). Memory: (Q, in_features + hidden units, out_features).
+
+        Args:
+            lower: Lower corners (Q, in_features), finite.
+            upper: Upper corners of the same shape, nowhere below ``lower``.
+
+        Raises:
+            ValueError: If a shape or a value breaks these rules.
+        """
+        check_box(lower, upper, self.in_features)
+        if lower.ndim != 2:
+            raise ValueError(f"`lower` must be (Q, {self.in_features}); got shape {tuple(lower.shape)}.")
+        weights = self.effective_weights
+        biases = [layer.bias.to(weight) for layer, weight in zip(self.layers, weights, strict=True)]
+        return zonotope_through(lower, upper, weights, biases, self.activation)
 
     @torch.no_grad()
     def init_report(self, x: Tensor) -> InitReport:

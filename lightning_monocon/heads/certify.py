@@ -11,6 +11,9 @@ from torch import Tensor
 from lightning_monocon.functional.certified_neighbours import Certified, certified_neighbours
 from lightning_monocon.heads.base import Head
 
+_QUERIES = 16
+"""Queries at once: their zonotopes have as many rows as there are features and hidden units."""
+
 
 @torch.no_grad()
 def certify_neighbours(
@@ -24,9 +27,9 @@ def certify_neighbours(
 ) -> Certified:
     """Return of which queries the nearest neighbour and the k-NN label hold for all features within ``eps``.
 
-    Every output of a `MonotonicMLP` has its extremes at two corners of the box, so its `bounds` are exact and cost two
-    forward passes. Those of other heads are interval bounds, which are valid too, but prove less. The head is computed
-    in float64. Answers are those of a search by cosine among the head's outputs; the gallery does not move.
+    What is proved follows from the range of every output, exact for a `MonotonicMLP`, or from a zonotope, which keeps
+    how outputs move together and is exact for a `LinearHead`. The head is computed in float64. Answers are those of a
+    search by cosine among the head's outputs; the gallery does not move.
 
     Args:
         head: The head.
@@ -50,16 +53,33 @@ def certify_neighbours(
         tensor([True, True])
     """
     eps = torch.as_tensor(eps, dtype=torch.float64, device=query.device)
+    _check(query, eps, least)
+    exact = deepcopy(head).to(query.device, torch.float64)
+    centre = query.double()
+    lowest = centre - eps if least is None else (centre - eps).clamp(min=least)
+    boxes = torch.stack([centre, lowest, centre + eps])
+    embedded = exact(gallery.double())
+    parts = [
+        _certified(exact, embedded, gallery_labels, boxes[:, start : start + _QUERIES], k)
+        for start in range(0, max(len(query), 1), _QUERIES)
+    ]
+    return Certified(*(torch.cat(found) for found in zip(*parts, strict=True)))
+
+
+def _check(query: Tensor, eps: Tensor, least: float | None) -> None:
     if not bool((eps >= 0).all()):
         raise ValueError(f"`eps` must be at least 0; got {float(eps.amin())}.")
     if eps.ndim > 2 or any(own not in (1, size) for own, size in zip(eps.shape[::-1], query.shape[::-1], strict=False)):
         raise ValueError(f"`eps` must be of a shape that broadcasts to {tuple(query.shape)}; got {tuple(eps.shape)}.")
     if least is not None and not bool((query >= least).all()):
         raise ValueError(f"`query` must not fall below `least`, {least}; its smallest number is {float(query.amin())}.")
-    exact = deepcopy(head).double()
-    centre = query.double()
-    lowest = centre - eps if least is None else (centre - eps).clamp(min=least)
-    lower, upper = exact.bounds(lowest, centre + eps)
+
+
+def _certified(head: Head, gallery: Tensor, labels: Tensor | None, features: Tensor, k: int) -> Certified:
+    """Return what is proved of queries whose features, least and greatest ones are ``(3, Q, in_features)``."""
+    query, lowest, highest = features
+    # interval arithmetic is exact for monotone heads, and takes free features, which `MonotonicMLP.bounds` does not
+    lower, upper = Head.bounds(head, lowest, highest)
     # a forward pass of many rows may round the last digit in another way than one of few
-    middle = torch.minimum(torch.maximum(exact(centre), lower), upper)
-    return certified_neighbours(exact(gallery.double()), gallery_labels, middle, lower, upper, k)
+    middle = torch.minimum(torch.maximum(head(query), lower), upper)
+    return certified_neighbours(gallery, labels, middle, lower, upper, k, head.zonotope(lowest, highest))

@@ -158,19 +158,21 @@ class Shards:
         self.path = Path(path)
         file = self.path / _SPACE
         if not file.is_file():
-            raise FileNotFoundError(f"`path` must be a folder of shards written by `monocon predict`; got {path!r}.")
+            raise FileNotFoundError(
+                f"`path` must be a folder of shards written by `monocon predict`; got {str(path)!r}."
+            )
 
         stored = json.loads(file.read_text(encoding="utf-8"))
         if stored.get("format") not in READABLE:
-            raise ValueError(f"`path` must have the layout {FORMAT!r}; {path!r} has {stored.get('format')!r}.")
+            raise ValueError(f"`path` must have the layout {FORMAT!r}; {str(path)!r} has {stored.get('format')!r}.")
         self.space = Space(**stored)
 
         indexes = [self.path / f"index-{rank:05d}.jsonl" for rank in range(self.space.ranks)]
         missing = [rank for rank, index in enumerate(indexes) if not _is_done(index)]
         if missing:
             raise ValueError(
-                f"`path` must be finished; {path!r} lacks rows of rank {', '.join(map(str, missing))}. Run the same "
-                "`monocon predict` again to resume it."
+                f"`path` must be finished; {str(path)!r} lacks rows of rank {', '.join(map(str, missing))}. Run the "
+                "same `monocon predict` again to resume it."
             )
         self.entries = [entry for index in indexes for entry in _entries(index)]
 

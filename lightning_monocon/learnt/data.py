@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -13,9 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import SplitData
+from lightning_monocon.inference.shards import Shards
 from lightning_monocon.scorecard.files import numbered
 from lightning_monocon.scorecard.known_files import source_of
-from lightning_monocon.scorecard.row_files.source import whole_of
+from lightning_monocon.scorecard.row_files.folder import CorpusRows
+from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
@@ -49,8 +52,9 @@ class EmbeddingData(SplitData[CachedRows]):
 
     Args:
         train: A file of vectors, or a folder or glob of Parquet or safetensors files, as `monocon score` takes them; a
-            name of an array may follow, as in ``vectors.npz:x``. Labels are the array or column ``labels``.
-        test: Vectors of the test query; the validation's by default.
+            name of an array may follow, as in ``vectors.npz:x``. Labels are the array or column ``labels``. Of a folder
+            that `monocon predict` wrote, the gallery.
+        test: Vectors of the test query; by default the query of that folder, or else the validation's.
         batch_size: Vectors per step and rank.
         val_size: Share of the train vectors kept for validation.
         split_seed: Seed of the split; keep it to compare runs.
@@ -88,13 +92,14 @@ class EmbeddingData(SplitData[CachedRows]):
     def setup(self, stage: str) -> None:
         """Read and split; the same for every stage."""
         train, test = self.files
-        rows, labels = _read(train)
-        asked, answers = (rows[:0], None if labels is None else labels[:0]) if test is None else _read(test)
+        rows, labels = _read(source_of(train, ""))
+        query = _query_of(train) if test is None else source_of(test, "")
+        asked, answers = (rows[:0], None if labels is None else labels[:0]) if query is None else _read(query)
         if rows.shape[1] != asked.shape[1] or (labels is None) != (answers is None):
             raise ValueError(
                 f"`test` must have vectors of {rows.shape[1]} numbers and labels exactly where `train` has them; "
-                f"{test} has {asked.shape[1]} numbers and {'no' if answers is None else 'its'} labels. Embed both "
-                "files with one model."
+                f"the test query has {asked.shape[1]} numbers and {'no' if answers is None else 'its'} labels. Embed "
+                "both files with one model."
             )
         self.has_classes = labels is not None
         numbers = torch.arange(len(rows)), torch.arange(len(asked))
@@ -109,7 +114,7 @@ class EmbeddingData(SplitData[CachedRows]):
                 f"{self.batch_size}. Lower it."
             )
         self.train, self.val = (CachedRows(rows[part], numbers[0][part]) for part in (own, val))
-        self.test = self.val if test is None else CachedRows(asked, numbers[1])
+        self.test = self.val if query is None else CachedRows(asked, numbers[1])
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches; the order is a function of (seed, epoch)."""
@@ -120,7 +125,14 @@ class EmbeddingData(SplitData[CachedRows]):
         return self._loader(self.train, sampler, train=True)
 
 
-def _read(file: str) -> tuple[Tensor, np.ndarray | None]:
-    """Return the rows ``(N, D)`` float32 of a place, and their labels, if it has any."""
-    source = source_of(file, "")
+def _read(source: RowSource) -> tuple[Tensor, np.ndarray | None]:
+    """Return the rows ``(N, D)`` float32, and their labels, if there are any."""
     return whole_of(source).float(), source.labels()
+
+
+def _query_of(folder: str) -> RowSource | None:
+    """Return the query of a folder that `monocon predict` wrote, if it is one."""
+    if not (Path(folder) / "space.json").is_file():
+        return None
+    shards = Shards(Path(folder))
+    return CorpusRows(shards, "query") if "query" in shards.parts else None

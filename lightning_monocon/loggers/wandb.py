@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from wandb.sdk.lib import RunDisabled
     from wandb.wandb_run import Run
 
-WandbMode = Literal["off", "disabled", "offline", "online"]
-
 _ID = "wandb_id"
 _TIMEOUT = 30  # seconds to reach the service; W&B's own 90 would delay a run that does not need it
 

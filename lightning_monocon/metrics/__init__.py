@@ -3,6 +3,7 @@
 
 from lightning_monocon.metrics.alignment import Alignment
 from lightning_monocon.metrics.alpha_req import AlphaReQ
+from lightning_monocon.metrics.certified_accuracy import CertifiedAccuracy
 from lightning_monocon.metrics.coding_rate import CodingRate
 from lightning_monocon.metrics.corrected_effective_dimension import CorrectedEffectiveDimension
 from lightning_monocon.metrics.diffusion_spectral_entropy import DiffusionSpectralEntropy
@@ -38,6 +39,7 @@ __all__ = [
     "NDCG",
     "Alignment",
     "AlphaReQ",
+    "CertifiedAccuracy",
     "CodingRate",
     "CorrectedEffectiveDimension",
     "DiffusionSpectralEntropy",

@@ -19,7 +19,7 @@ from lightning_monocon.scorecard.render.figures import draw
 from lightning_monocon.scorecard.render.layouts import read_scorecard
 from lightning_monocon.scorecard.render.schema import as_json
 from lightning_monocon.scorecard.render.text import as_text
-from lightning_monocon.scorecard.render.upgrade import upgrade_text
+from lightning_monocon.scorecard.render.upgrade import upgrade_text, write_upgrade
 from lightning_monocon.scorecard.runs import report
 from lightning_monocon.scorecard.scores import Score, measure, measure_all
 from lightning_monocon.scorecard.scoring import JudgedScore, score, score_files, with_graphs
@@ -69,6 +69,7 @@ __all__ = [
     "upgrade_text",
     "winner",
     "with_graphs",
+    "write_upgrade",
 ]
 
 

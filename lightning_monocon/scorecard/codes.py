@@ -20,12 +20,10 @@ from torch import Tensor
 
 from lightning_monocon.codes import Codec, FittingRows, squared_error
 from lightning_monocon.codes.candidates import FAMILIES
-from lightning_monocon.functional.truncation_curve import Ties
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, Measure
 from lightning_monocon.scorecard.truths import Found, Truth
-from lightning_monocon.scorecard.truths.order import row_order
 
 FEWEST_ROWS = 1024
 """Rows that a gallery needs: four for each of the 256 levels of 8 bits; codes of fewer rows learn them by heart."""
@@ -89,9 +87,8 @@ def code_frontiers(
         lines: For each truth its frontiers of plain numbers.
     """
     tried = [[each for line in own for each in _plain(line)] for own in lines]
-    order = row_order(data)
     for codec in _promising(data.gallery):
-        for place, found in enumerate(_coded(data, truths, codec, order)):
+        for place, found in enumerate(_coded(data, truths, codec)):
             tried[place].append(found)
     return tuple(best_codes(own, byte_budgets(data.dim)) for own in tried)
 
@@ -167,12 +164,12 @@ def _kept(codec: Codec, asked: Tensor, among: Tensor, near: Tensor) -> float:
     return float((found[:, :, None] == near[:, None]).any(1).double().mean())
 
 
-def _coded(data: EmbeddingSet, truths: Sequence[Truth], codec: Codec, order: Ties) -> list[Tried]:
+def _coded(data: EmbeddingSet, truths: Sequence[Truth], codec: Codec) -> list[Tried]:
     """Return what each truth finds with float queries among the codes; pairs are compared code by code."""
     depth = max(truth.depth(len(data.gallery)) for truth in truths)
     decoded = {name: codec.decode(codec.encode(rows)) for name, rows in data.sides.items()}
     gallery, query = codec.decode(codec.encode(data.gallery)), codec.space.queries(data.query)
-    nearest = order.nearest(gallery, query, depth, "cosine") if depth else torch.empty(0, 0).long()
+    nearest = data.ties.nearest(gallery, query, depth, "cosine") if depth else torch.empty(0, 0).long()
     asked = Found(gallery, query, decoded, nearest=nearest)
     error = squared_error(codec, data.gallery[:: max(1, len(data.gallery) // _AMONG)])
     found = []

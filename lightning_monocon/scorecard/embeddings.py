@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -15,8 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lightning_monocon.functional.checks import check_choice, check_labels
+from lightning_monocon.functional.truncation_curve import Ties, ties_of
 from lightning_monocon.runs.files import whole
 from lightning_monocon.scorecard.truths.labels import NEIGHBOURS, LabelTruth
+from lightning_monocon.scorecard.truths.order import equal_row_order
 from lightning_monocon.scorecard.truths.stored import as_stored, from_stored
 from lightning_monocon.scorecard.truths.truth import Truth
 
@@ -105,6 +108,11 @@ class EmbeddingSet:
     def dim(self) -> int:
         """Width D of the vectors."""
         return self.gallery.shape[1]
+
+    @cached_property
+    def ties(self) -> Ties:
+        """How equally near rows are ordered: equal rows by label, or at random if there is none."""
+        return ties_of(self.gallery, equal_row_order(len(self.gallery), self.gallery_labels), self.query)
 
     def judges(self) -> tuple[Truth, ...]:
         """Return everything that is known: the labels if there are any, and the other truths."""

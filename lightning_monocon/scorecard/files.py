@@ -115,7 +115,7 @@ def _corpus(folder: Path, labels: EmbeddingSet | None) -> list[Rows]:
     ) as error:  # a foreign or cut index says so in its parser's words
         raise ValueError(
             f"`files` must be files, or a folder that `monocon predict` finished; {folder} is not: "
-            f"{str(error).rstrip('.')}."
+            f"{str(error).rstrip('.').replace('`path`', 'it')}."
         ) from error
     if gallery.labels is None or query.labels is None:
         if labels is None:
@@ -155,7 +155,7 @@ def _pick(path: Path, wanted: Sequence[Sequence[str]]) -> list[Rows]:
     there = array_names(path)
     if missing := [" or ".join(names) for names in wanted if set(names).isdisjoint(there)]:
         are_labels = all("label" in names for names in missing)
-        remedy = " Without labels, give what else is known: --qrels, --pairs or --truth neighbours." * are_labels
+        remedy = " Without labels, give known answers instead, such as --qrels." * are_labels
         raise ValueError(
             f"`files` must hold {', '.join(' or '.join(names) for names in wanted)} here; {path} lacks "
             f"{', '.join(missing)} and holds {', '.join(sorted(filter(None, there))) or 'one array without a name'}."

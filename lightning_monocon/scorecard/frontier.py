@@ -23,7 +23,6 @@ from lightning_monocon.functional.truncation_curve import Ties, projected
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.truths import Found, Truth
 from lightning_monocon.scorecard.truths.labels import RECALL_AT
-from lightning_monocon.scorecard.truths.order import row_order
 
 Measure = str
 """What arms are compared by: a name of :attr:`Truth.measures`, such as ``"knn_accuracy"`` or ``"ndcg@10"``."""
@@ -166,7 +165,7 @@ def measure_frontier(
 
 def measure_rounded(data: EmbeddingSet, dtype: Storage, basis: PrincipalComponents) -> Frontier:
     """Measure the frontier of decoded int8 or binary codes, by the set's first truth."""
-    return measure_rounded_frontiers(data, _first(data), dtype, basis)[0]
+    return measure_rounded_frontiers(data, _first(data), (dtype,), basis)[0][0]
 
 
 def measure_frontiers(
@@ -184,30 +183,37 @@ def measure_frontiers(
     sizes = kept[:-1] if whole else kept
     nearest: tuple[Tensor, ...] = ()
     if depth := _depth(data, truths):
-        ties = row_order(data)
-        nearest = ties.nearest_of_prefixes(cut.gallery, cut.query, sizes, depth)
-        nearest += (ties.nearest(data.gallery, data.query, depth),) if whole else ()
+        nearest = data.ties.nearest_of_prefixes(cut.gallery, cut.query, sizes, depth)
+        nearest += (data.ties.nearest(data.gallery, data.query, depth),) if whole else ()
     forms = [*(_narrowed(cut, k) for k in sizes), *([_each_side(data, lambda rows: rows)] if whole else [])]
     return _judged(truths, kept, _found(forms, nearest), "float32")
 
 
 def measure_rounded_frontiers(
-    data: EmbeddingSet, truths: Sequence[Truth], dtype: Storage, basis: PrincipalComponents
-) -> tuple[Frontier, ...]:
+    data: EmbeddingSet, truths: Sequence[Truth], dtypes: Sequence[Storage], basis: PrincipalComponents
+) -> list[tuple[Frontier, ...]]:
     """Measure the frontiers of decoded int8 or binary codes, at what powers of two bytes hold of the vector.
 
     A vector has as many numbers to store as the rank, a prefix as many as the width: its rank may lie in the last ones.
     Unlike `measure_frontiers` it projects at full width too, and it centres prefixes: coordinates must be centred
     to be rounded.
+
+    Returns:
+        For each of ``dtypes`` the frontier of each truth.
     """
     limit = data.dim if data.reading == "prefix" else max(1, numerical_rank(basis.variances))
-    kept = rounded_dims(limit, dtype)
     axes = basis if data.reading == "pca" else basis._replace(components=torch.eye(data.dim, dtype=basis.mean.dtype))
-    whole = _each_side(data, lambda rows: projected(rows, axes, kept[-1]).float())
-    quantiser = fit_quantiser(whole.gallery, dtype)
-    depth, ties = _depth(data, truths), row_order(data)
+    whole = _each_side(data, lambda rows: projected(rows, axes, limit).float())
+    depth = _depth(data, truths)
+    return [_rounded(whole, data.ties, truths, dtype, depth) for dtype in dtypes]
+
+
+def _rounded(whole: Found, ties: Ties, truths: Sequence[Truth], dtype: Storage, depth: int) -> tuple[Frontier, ...]:
+    """Return the frontiers of one storage type, from all coordinates that there are to store."""
+    kept = rounded_dims(whole.gallery.shape[1], dtype)
     if dtype == "binary":
         return _judged(truths, kept, (_searched_bits(whole, k, ties, depth) for k in kept), dtype)
+    quantiser = fit_quantiser(whole.gallery, dtype)
     coded = _each_side(whole, lambda rows: quantiser.decode(quantiser.codes(rows)))
     nearest = ties.nearest_of_prefixes(coded.gallery, coded.query, kept, depth) if depth else ()
     return _judged(truths, kept, _found((_narrowed(coded, k) for k in kept), nearest), dtype)

@@ -4,7 +4,7 @@
 A graph is searched from row to row, and ``ef`` candidates are kept on the way: more of them find more and cost more.
 How many are needed depends on the vectors, so the local intrinsic dimension stands beside what is found (Elliott and
 Clark 2024, https://arxiv.org/abs/2405.17813). The graphs are those of FAISS and usearch, which are on PyPI as wheels;
-both are built on one thread, so that the same rows give the same graph.
+both are built on one thread, so that the same rows give the same graph. Graphs of a store come from above this floor.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ _TIE = 1e-6
 """Cosines that differ by less are equal: the libraries add in float32."""
 
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
-"""Return the rows ``(Q, FOUND)`` that a graph finds for unit queries ``(Q, D)`` with so many candidates."""
+"""Return the rows ``(Q, FOUND)``, -1 for none, that a graph finds for unit queries ``(Q, D)`` by so many candidates."""
+
+Graphs = Callable[[NDArray[np.float32]], Iterator[tuple[str, Search]]]
+"""Yield the name, with its version, and the search of each graph over unit rows; it lasts until the next is asked."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class GraphSearch:
         k: Numbers of a vector.
         local_dimension: Their local intrinsic dimension, by maximum likelihood from 20 neighbours; NaN of few rows.
         ef: Candidates of a search.
-        recall: For each library, with its version, the share of the exact ten nearest rows that it finds, by ``ef``.
+        recall: For each library, with its version, the share of the exact nearest rows that it finds, by ``ef``.
+        nearest: Rows that are asked for: ten, or all of a smaller gallery.
     """
 
     arm: str
@@ -64,6 +68,7 @@ class GraphSearch:
     local_dimension: float
     ef: tuple[int, ...]
     recall: Mapping[str, tuple[float, ...]]
+    nearest: int = FOUND
 
 
 def check_libraries() -> None:
@@ -74,7 +79,7 @@ def check_libraries() -> None:
         )
 
 
-def graph_searches(data: EmbeddingSet, sizes: Iterable[int]) -> tuple[GraphSearch, ...]:
+def graph_searches(data: EmbeddingSet, sizes: Iterable[int], graphs: Graphs | None = None) -> tuple[GraphSearch, ...]:
     """Return what graphs find of the whole vectors and of those cut to fewer numbers, the most numbers first.
 
     Vectors are cut as for the frontier, and compared by cosine. What is found is held against an exact search among the
@@ -83,28 +88,37 @@ def graph_searches(data: EmbeddingSet, sizes: Iterable[int]) -> tuple[GraphSearc
     Args:
         data: Gallery and queries; at most `MOST_QUERIES` queries are asked.
         sizes: Numbers of dimensions, at most the width.
+        graphs: What is searched; by default graphs of FAISS and usearch.
 
     Raises:
         ImportError: If FAISS or usearch is missing.
     """
-    check_libraries()
+    if graphs is None:
+        check_libraries()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateSampleWarning)  # the report shows what is not there
         axes = principal_components(data.gallery)
-        return tuple(_searched(data, axes, k) for k in sorted({data.dim, *sizes}, reverse=True))
+        each = graphs or library_graphs
+        return tuple(_searched(data, axes, k, each) for k in sorted({data.dim, *sizes}, reverse=True))
 
 
-def _searched(data: EmbeddingSet, axes: PrincipalComponents, k: int) -> GraphSearch:
+def _searched(data: EmbeddingSet, axes: PrincipalComponents, k: int, graphs: Graphs) -> GraphSearch:
     gallery, query = (_cut(rows, axes, k, data.reading) for rows in (data.gallery, _some(data.query, MOST_QUERIES)))
     nearness = query.double() @ gallery.double().T
     found = min(FOUND, len(gallery))
     least = nearness.topk(found).values[:, -1:] - _TIE
     recall = {}
-    for name, search in _graphs(gallery.numpy()):
+    for name, search in graphs(gallery.numpy()):
         rows = (torch.from_numpy(search(query.numpy(), ef)) for ef in SEARCH)
-        recall[name] = tuple(float((nearness.gather(1, each) >= least).double().mean()) for each in rows)
+        recall[name] = tuple(_share(nearness, least, each) for each in rows)
     dimension = local_intrinsic_dimension(_some(gallery, MOST_ROWS)).dimension
-    return GraphSearch(data.arm, k, float(dimension), SEARCH, recall)
+    return GraphSearch(data.arm, k, float(dimension), SEARCH, recall, found)
+
+
+def _share(nearness: Tensor, least: Tensor, rows: Tensor) -> float:
+    """Return the share of rows that came and are as near as the last of the exact answer."""
+    right = (rows >= 0) & (nearness.gather(1, rows.clamp_min(0)) >= least)
+    return float(right.double().mean())
 
 
 def _cut(rows: Tensor, axes: PrincipalComponents, k: int, reading: str) -> Tensor:
@@ -117,8 +131,8 @@ def _some(rows: Tensor, most: int) -> Tensor:
     return rows if len(rows) <= most else rows[torch.linspace(0, len(rows) - 1, most).long()]
 
 
-def _graphs(gallery: NDArray[np.float32]) -> Iterator[tuple[str, Search]]:
-    """Yield the name and the search of each library's graph over unit rows."""
+def library_graphs(gallery: NDArray[np.float32]) -> Iterator[tuple[str, Search]]:
+    """Yield the name and the search of each library's graph over unit rows ``(N, D)``."""
     yield _faiss_graph(gallery)
     yield _usearch_graph(gallery)
 
@@ -151,7 +165,10 @@ def _usearch_graph(gallery: NDArray[np.float32]) -> tuple[str, Search]:
 
     def search(query: NDArray[np.float32], ef: int) -> NDArray[np.int64]:
         index.expansion_search = ef
-        found: NDArray[np.int64] = index.search(query, min(FOUND, len(gallery)), threads=1).keys.astype(np.int64)
+        found = np.full((len(query), min(FOUND, len(gallery))), -1, np.int64)
+        for place, row in enumerate(query):  # a batch of one query has answers of another shape
+            keys = index.search(row, found.shape[1], threads=1).keys
+            found[place, : len(keys)] = keys
         return found
 
     return f"usearch {usearch.__version__}", search

@@ -161,7 +161,8 @@ def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], kno
                 f"`baseline` must be left out where a {name} does not fit into memory; one takes more than "
                 f"{IN_MEMORY >> 20} MB. Score both alone, or compare a sample of the rows."
             )
-        rows = whole_of(their)
+        with named("baseline", "files"):
+            rows = whole_of(their)
         parts.append(rows[_order(name, their, our)] if their.has_ids and our.has_ids else rows)
     return EmbeddingSet(parts[0], None, parts[1], None, arm=theirs.name, stage=GIVEN)
 
@@ -174,8 +175,8 @@ def _order(name: str, their: RowSource, our: RowSource) -> list[int]:
     if lacking or further:
         shown = ", ".join(map(repr, (lacking + further)[:_SHOWN]))
         raise ValueError(
-            f"`baseline` must have the ids of `files` in the {name}; {len(lacking)} of {len(ours)} ids are not in the "
-            f"baseline and {len(further)} of its {len(theirs)} are in it alone: {shown}. Embed the same rows with both "
+            f"`baseline` must have the ids of `files` in the {name}; it lacks {len(lacking)} of {len(ours)} ids, and "
+            f"{len(further)} of its own {len(theirs)} are not in `files`: {shown}. Embed the same rows with both "
             "models; ids are compared as text, so '01' is not 1."
         )
     return [rows[id_] for id_ in ours]
@@ -251,8 +252,8 @@ def _opened(files: Sequence[str | Path], ids: str) -> Sides:
         return Sides(gallery, query, name or "embeddings", texts_of(files[1]))
     if len(files) != 1:
         raise ValueError(
-            f"`files` must be a gallery and a query, or one place that holds both, with --qrels, --pairs, --truth, "
-            f"--ids, folders and globs; got {len(files)}."
+            "`files` must be a gallery and a query, or one place that holds both; only class labels "
+            f"may lie in files of their own, beside vectors of no folder or glob; got {len(files)}."
         )
     return _folder(Path(files[0])) if Path(files[0]).is_dir() else _file(Path(files[0]))
 

@@ -219,7 +219,7 @@ def measure_all(
     # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
     added = (k for k in (*extra, n99) if 1 <= k <= rank)
     whole = measure_frontiers(data, truths, {*wanted, *added, data.dim}, basis)
-    coded = [measure_rounded_frontiers(data, truths, dtype, basis) for dtype in ROUNDED] if rounded else []
+    coded = measure_rounded_frontiers(data, truths, ROUNDED, basis) if rounded else []
     plain = [(whole[place], *(lines[place] for lines in coded)) for place in range(len(truths))]
     best = code_frontiers(data, truths, plain) if rounded else (None,) * len(truths)
     copies, directions = copies_and_directions(data.gallery, data.query)

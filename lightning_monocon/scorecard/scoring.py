@@ -13,7 +13,7 @@ from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
 from lightning_monocon.scorecard.files import load_files
 from lightning_monocon.scorecard.flags import flags
 from lightning_monocon.scorecard.frontier import default_dims
-from lightning_monocon.scorecard.graph_index import GraphSearch, graph_searches
+from lightning_monocon.scorecard.graph_index import Graphs, GraphSearch, graph_searches
 from lightning_monocon.scorecard.known import with_truths, with_truths_of
 from lightning_monocon.scorecard.ranking import winner
 from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure_all
@@ -151,7 +151,12 @@ def streamed_scorecard(data: StreamedSet, dims: Iterable[int] | None = None) -> 
     return _card_of(found, default_dims(data.gallery.width) if dims is None else found.frontier.dims)
 
 
-def with_graphs(card: Scorecard, sets: Iterable[EmbeddingSet], dims: Iterable[int] | None = None) -> Scorecard:
+def with_graphs(
+    card: Scorecard,
+    sets: Iterable[EmbeddingSet],
+    dims: Iterable[int] | None = None,
+    graphs: Graphs | None = None,
+) -> Scorecard:
     """Return a card that also says how much of an exact search HNSW graphs find.
 
     Args:
@@ -159,6 +164,8 @@ def with_graphs(card: Scorecard, sets: Iterable[EmbeddingSet], dims: Iterable[in
         sets: One set of embeddings per arm, in the order of the card.
         dims: Numbers of dimensions to which the vectors are cut, used as far as an arm has them; by default those that
             the card recommends to keep of each arm. The whole vectors are always measured.
+        graphs: What is searched, such as `lightning_monocon.stores.pgvector_graph.PgvectorGraph`; by default graphs of
+            FAISS and usearch.
 
     Raises:
         ImportError: If FAISS or usearch is missing.
@@ -167,7 +174,7 @@ def with_graphs(card: Scorecard, sets: Iterable[EmbeddingSet], dims: Iterable[in
     found: list[GraphSearch] = []
     for arm, data in zip(card.arms, sets, strict=True):
         sizes = [k for k in wanted or (card.size_of(arm),) if k <= max(1, arm.scores[0].rank)]
-        found += graph_searches(replace(data, arm=arm.name), sizes)
+        found += graph_searches(replace(data, arm=arm.name), sizes, graphs)
     return replace(card, graphs=tuple(found))
 
 

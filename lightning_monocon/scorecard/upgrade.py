@@ -21,7 +21,6 @@ from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Measure
 from lightning_monocon.scorecard.truths import Found, Truth
-from lightning_monocon.scorecard.truths.order import row_order
 
 _JUDGING = ("labels", "qrels")
 """Kinds of truths that a search is judged by; pairs need no gallery, and neighbours have no right answer here."""
@@ -173,7 +172,7 @@ def _searched(truths: Sequence[Truth]) -> tuple[Truth, ...]:
 def _judged(data: EmbeddingSet, truths: Sequence[Truth]) -> list[dict[Measure, Tensor]]:
     """Return what each truth makes of one search at full width by cosine."""
     depth = max(truth.depth(len(data.gallery)) for truth in truths)
-    nearest = row_order(data).nearest(data.gallery, data.query, depth)
+    nearest = data.ties.nearest(data.gallery, data.query, depth)
     return [truth.judge(Found(data.gallery, data.query, nearest=nearest)) for truth in truths]
 
 

@@ -7,12 +7,9 @@ one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -31,6 +28,7 @@ from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
 from lightning_monocon.shrink.parts import JudgedCodes
 from lightning_monocon.shrink.result import Line, Result, Shortlist
+from lightning_monocon.shrink.side_by_side import side_by_side
 from lightning_monocon.shrink.split import Parts, split, unseen_rows
 from lightning_monocon.shrink.task import Task
 
@@ -40,7 +38,6 @@ SHORTLIST = 0.95
 _ROUNDING = 1e-12  # largest variance of equal rows, which are rounded when they are scaled to length 1
 _LAYOUT = "shrink/3"
 _BYTES, _ERROR, _SECOND = "bytes", "error", "second"
-_AHEAD = 2  # codes that are fitted while one is judged
 _SCORED = 1_000  # choosing queries that choose how to score a code
 
 
@@ -153,30 +150,21 @@ def _judged(
     kept.write("whole", found)
     lines: list[Line] = []
     known = {candidate.name: kept.read(candidate.name) for candidate in tried}
-    fits = _fitted_ahead([candidate for candidate in tried if known[candidate.name] is None], fitting)
-    with closing(fits), tqdm(tried, desc="codes", unit="code") as bar:
+
+    def judge(candidate: Candidate) -> tuple[tuple[Codec, ...], dict[str, Tensor]]:
+        forms = candidate.fitted(fitting)
+        values = _values(task, second, forms, unseen, parts.choose)
+        kept.write(candidate.name, values)
+        return forms, values
+
+    fresh = side_by_side(judge, [candidate for candidate in tried if known[candidate.name] is None])
+    with closing(fresh), tqdm(tried, desc="codes", unit="code") as bar:
         for candidate in bar:
             values = known[candidate.name]
-            forms: Sequence[Codec] = next(fits) if values is None else ()
-            if values is None:
-                values = _values(task, second, forms, unseen, parts.choose)
-                kept.write(candidate.name, values)
+            forms, values = next(fresh) if values is None else ((), values)
             lines.append(_line(candidate, forms, values, parts.choose))
             _keep_best(lines)
     return found["values"], _marked(lines)
-
-
-def _fitted_ahead(tried: Sequence[Candidate], rows: FittingRows) -> Generator[tuple[Codec, ...], None, None]:
-    """Yield each code as `Candidate.fitted` does, and fit the next ones while a code is judged."""
-    pool, rest, waiting = ThreadPoolExecutor(1), iter(tried), deque[Future[tuple[Codec, ...]]]()
-    try:
-        waiting.extend(pool.submit(candidate.fitted, rows) for candidate in islice(rest, _AHEAD))
-        while waiting:
-            forms = waiting.popleft().result()
-            waiting.extend(pool.submit(candidate.fitted, rows) for candidate in islice(rest, 1))
-            yield forms
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _line(candidate: Candidate, forms: Sequence[Codec], values: dict[str, Tensor], choose: Tensor) -> Line:

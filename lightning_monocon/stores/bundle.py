@@ -12,6 +12,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lightning_monocon.codes import Codec, domain
@@ -20,6 +21,13 @@ from lightning_monocon.codes.files import load as load_codec
 from lightning_monocon.runs.files import whole
 
 _LARGEST = 2**63 - 1
+
+_CHANGE = "rows.npz"
+"""Codes and ids of a change that was decided and is not in the two files yet."""
+
+_LOCK = ".rows.lock"
+_PATIENCE = 10.0
+"""Seconds to wait for a process that writes the two files just now."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +68,7 @@ def read_bundle(folder: str | Path) -> Bundle:
     """
     folder = Path(folder)
     codec = load_codec(folder)
+    _finish_change(folder)
     if not (folder / "codes.npy").is_file():
         raise FileNotFoundError(
             f"`OUT` must hold codes.npy, as `monocon shrink --out` writes it; {folder} has none: give that folder."
@@ -79,22 +88,47 @@ def read_bundle(folder: str | Path) -> Bundle:
 def write_rows(bundle: Bundle) -> None:
     """Write the codes and ids of a bundle into its folder, and its queries if their neighbours are not known any more.
 
+    Two files cannot be replaced at once. Both arrays are therefore written into one first, and `read_bundle` finishes
+    what a killed process left.
+
     Raises:
         OSError: If there is no room, or writing is not allowed.
     """
-    _write(bundle.folder / "ids.npy", bundle.ids)
-    _write(bundle.folder / "codes.npy", bundle.codes)
     if bundle.queries is not None and bundle.nearest is None:
         with whole(bundle.folder / "queries.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, queries=bundle.queries)
+    with whole(bundle.folder / _CHANGE) as temporary, temporary.open("wb") as file:
+        np.savez(file, ids=bundle.ids, codes=bundle.codes)
+    _settle(bundle.folder, bundle.ids, bundle.codes)
+
+
+@contextmanager
+def changing(bundle: Bundle) -> Iterator[None]:
+    """Keep other processes from changing the folder of a bundle.
+
+    Raises:
+        ConnectionError: If another process changes it.
+        ValueError: If one has changed it since it was read.
+    """
+    with _locked(bundle.folder, 0.0):
+        codes = np.load(bundle.folder / "codes.npy", mmap_mode="r", allow_pickle=False)
+        if not np.array_equal(_ids(bundle.folder, len(codes)), bundle.ids):
+            raise ValueError(
+                f"`bundle` must be what its folder holds; the rows of {bundle.folder} are others since it was read: "
+                "read it again."
+            )
+        yield
 
 
 def check_ids(name: str, ids: NDArray[Any]) -> None:
-    """Raise ValueError unless ids are a list of int64 or text and each occurs once."""
+    """Raise ValueError unless ids are a list of integers that stores hold, or of text, and each occurs once."""
     if ids.dtype.kind not in "iuU" or ids.ndim != 1:
         raise ValueError(f"`{name}` must be one integer or text a row; got {ids.shape} {ids.dtype}: convert them.")
-    if ids.dtype.kind == "u" and len(ids) and int(ids.max()) > _LARGEST:
-        raise ValueError(f"`{name}` must be integers up to {_LARGEST}; got {ids.max()}: write them as text.")
+    if ids.dtype.kind in "iu" and len(ids) and (int(ids.max()) > _LARGEST or int(ids.min()) < -_LARGEST):
+        most = ids.max() if int(ids.max()) > _LARGEST else ids.min()
+        raise ValueError(f"`{name}` must be integers up to {_LARGEST}; got {most}: write them as text.")
+    if ids.dtype.kind == "U":
+        _check_text(name, ids)
     found, counts = np.unique(ids, return_counts=True)
     if len(found) < len(ids):
         twice = ", ".join(str(one) for one in found[counts > 1][:3])
@@ -102,6 +136,44 @@ def check_ids(name: str, ids: NDArray[Any]) -> None:
             f"`{name}` must name each row once; {int((counts > 1).sum())} occur more often, such as {twice}: give a "
             "column of unique ids."
         )
+
+
+def _check_text(name: str, ids: NDArray[Any]) -> None:
+    """Refuse half of a surrogate pair, which has no UTF-8: no store takes it."""
+    try:
+        "".join(ids.tolist()).encode()
+    except UnicodeEncodeError:
+        broken = next(one for one in ids.tolist() if any("\ud800" <= letter <= "\udfff" for letter in one))
+        raise ValueError(f"`{name}` must be text that UTF-8 can write; {broken!a} is not: rename that row.") from None
+
+
+def _finish_change(folder: Path) -> None:
+    """Write the two files of a change that a killed process decided and did not finish."""
+    if not (folder / _CHANGE).is_file():
+        return
+    with _locked(folder, _PATIENCE):
+        if (folder / _CHANGE).is_file():  # and no other process has finished it meanwhile
+            with _whole(folder, _CHANGE), np.load(folder / _CHANGE, allow_pickle=False) as file:
+                ids, codes = file["ids"], file["codes"]
+            _settle(folder, ids, codes)
+
+
+def _settle(folder: Path, ids: NDArray[Any], codes: NDArray[np.uint8]) -> None:
+    _write(folder / "ids.npy", ids)
+    _write(folder / "codes.npy", codes)
+    (folder / _CHANGE).unlink()
+
+
+@contextmanager
+def _locked(folder: Path, patience: float) -> Iterator[None]:
+    try:
+        with FileLock(folder / _LOCK).acquire(timeout=patience):
+            yield
+    except Timeout:
+        raise ConnectionError(
+            f"`OUT` must be a folder that no other process changes; the rows of {folder} are being changed: try again "
+            "when that has ended."
+        ) from None
 
 
 def _ids(folder: Path, count: int) -> NDArray[Any]:

@@ -35,6 +35,8 @@ class Report:
         recall: Mean share of the true neighbours by whole vectors among the answers; None if they are unknown.
         bytes_per_row: Bytes that the store counts for a row, index included.
         query_ms: Median time of a query through the index, in milliseconds.
+        loaded: Rows of the folder.
+        stored: Rows of the store.
     """
 
     queries: int
@@ -46,11 +48,13 @@ class Report:
     recall: float | None
     bytes_per_row: float
     query_ms: float
+    loaded: int
+    stored: int
 
     @property
     def passed(self) -> bool:
-        """Whether no query differs."""
-        return self.wrong == 0
+        """Whether no query differs, and the store has as many rows as the folder."""
+        return self.wrong == 0 and self.loaded == self.stored
 
 
 def check(
@@ -88,7 +92,7 @@ def check(
     elapsed = time.perf_counter() - begun
     exact = [found.ids for found in collection.search(queries, k, shortlist, exact=True)]
     best, faults = _compared(collection, bundle, queries, exact, k, max(k, shortlist))
-    wrong = [fault for fault in faults if fault]
+    wrong, stored = [fault for fault in faults if fault], collection.store.count()
     return Report(
         len(queries),
         k,
@@ -97,8 +101,10 @@ def check(
         _shared(exact, best),
         _shared(indexed, best),
         None if nearest is None else _shared(indexed, [row[:k] for row in nearest]),
-        collection.store.bytes() / max(1, collection.store.count()),
+        collection.store.bytes() / max(1, stored),
         1e3 * elapsed / len(queries),
+        len(bundle),
+        stored,
     )
 
 

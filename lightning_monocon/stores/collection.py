@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_monocon.codes import Codec
+from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.stores.bundle import check_ids
 from lightning_monocon.stores.columns import Column, column_of
 from lightning_monocon.stores.store import Stamp, Store, blocks_of
@@ -80,10 +81,17 @@ class Collection:
         """Add rows in one transaction.
 
         Raises:
-            ValueError: If an id is of another type, or is already there; nothing is written then.
+            ValueError: If an id is of another type or already there, or the codes are of another width or number;
+                nothing is written then.
         """
-        self._check(ids)
-        self.store.append(self.column, blocks_of(self.column, ids, codes))
+        ids, width = self.held(ids), self.column.codec.bytes_per_vector
+        if codes.dtype != np.uint8 or codes.shape != (len(ids), width):
+            raise ValueError(
+                f"`codes` must be ({len(ids)}, {width}) uint8, one of each id; got {codes.shape} {codes.dtype}: encode "
+                "the rows with the codec of the store."
+            )
+        with named("rows", "OUT"):
+            self.store.append(self.column, blocks_of(self.column, ids, codes))
 
     def delete(self, ids: NDArray[Any]) -> int:
         """Delete rows by their ids in one transaction, and return how many there were.
@@ -91,14 +99,23 @@ class Collection:
         Raises:
             ValueError: If an id occurs twice or is of another type; nothing is deleted then.
         """
-        self._check(ids)
-        return self.store.delete(ids)
+        held = self.held(ids)
+        return self.store.delete(held) if len(held) else 0
 
-    def _check(self, ids: NDArray[Any]) -> None:
+    def held(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """Return ids as the store holds them, text or int64.
+
+        Raises:
+            ValueError: If an id occurs twice or is of another type.
+        """
+        if not len(ids):
+            return np.empty(0, str if self.stamp.ids == "text" else np.int64)
         check_ids("ids", ids)
         kind = "text" if ids.dtype.kind == "U" else "int"
         if kind != self.stamp.ids:
             raise ValueError(f"`ids` must be {self.stamp.ids} as those in the store; got {kind}.")
+        found: NDArray[Any] = ids if kind == "text" else ids.astype(np.int64)
+        return found
 
     def _ranked(self, query: NDArray[Any], ids: NDArray[Any], k: int) -> Answers:
         if not len(ids):

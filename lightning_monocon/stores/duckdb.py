@@ -34,7 +34,7 @@ class DuckdbStore:
     versions) and so comes last, where the codec scores it 0.
 
     Args:
-        path: The file; it is made if it is missing.
+        path: The file; `create` makes it if it is missing.
         name: The table.
 
     Raises:
@@ -54,14 +54,7 @@ class DuckdbStore:
             raise FileNotFoundError(
                 f"`--into` must lie in a folder that exists; {self._path.parent} does not: make it."
             )
-        try:
-            self._connection = duckdb.connect(self._path)
-        except duckdb.Error as error:
-            if "lock" in str(error):
-                raise ConnectionError(
-                    f"`--into` must be a file that no other process has open; {self._path} is in use: close it there."
-                ) from None
-            raise ValueError(f"`--into` must be a DuckDB file; {self._path} is not: {_line(error)}") from None
+        self._connection = _connected(self._path if self._path.exists() else None)
 
     def stamp(self) -> Stamp | None:
         """Return the stamp, which is the comment of the table; None if the name is free."""
@@ -82,7 +75,7 @@ class DuckdbStore:
         """Write all rows in one transaction, with the stamp and the search macro; there is no index to build."""
         ids = "VARCHAR" if stamp.ids == "text" else "BIGINT"
         code = "BIT" if column.kind == "bit" else f"TINYINT[{column.width}]"
-        with self._writing():
+        with self._in_file(), self._writing():
             self._run(f"CREATE TABLE {self._table} (id {ids} PRIMARY KEY, code {code} NOT NULL)")
             self._insert(column, blocks)
             values = json.dumps(stamp.as_plain()).replace("'", "''")
@@ -157,6 +150,22 @@ class DuckdbStore:
                 self._connection.unregister("_block")
 
     @contextmanager
+    def _in_file(self) -> Iterator[None]:
+        """Open the file, which may be new; if a new one is not filled, leave none behind."""
+        new = not self._path.exists()
+        self._connection.close()
+        self._connection = _connected(self._path)
+        try:
+            yield
+        except BaseException:
+            if new:
+                self._connection.close()
+                for path in (self._path, self._path.with_name(f"{self._path.name}.wal")):
+                    path.unlink(missing_ok=True)
+                self._connection = _connected(None)
+            raise
+
+    @contextmanager
     def _writing(self) -> Iterator[None]:
         """Make what is inside one transaction, and say a refusal of DuckDB in one sentence."""
         self._run("BEGIN")
@@ -181,6 +190,18 @@ class DuckdbStore:
             self._run("ROLLBACK")
         except duckdb.TransactionException:
             pass  # a failed COMMIT has undone it
+
+
+def _connected(path: Path | None) -> duckdb.DuckDBPyConnection:
+    """Return a connection to a file or, without one, to nothing."""
+    try:
+        return duckdb.connect(path or ":memory:")
+    except duckdb.Error as error:
+        if "lock" in str(error):
+            raise ConnectionError(
+                f"`--into` must be a file that no other process has open; {path} is in use: close it there."
+            ) from None
+        raise ValueError(f"`--into` must be a DuckDB file; {path} is not: {_line(error)}") from None
 
 
 def _line(error: Exception) -> str:

@@ -43,6 +43,7 @@ class IndexFile(ABC, Generic[Index]):
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._index: Index | None = None
+        self._version: tuple[int, int] | None = None
         self._stamp_path = self._path.with_name(f"{self._path.name}.json")
         if not self._path.absolute().parent.is_dir():
             raise FileNotFoundError(
@@ -109,9 +110,16 @@ class IndexFile(ABC, Generic[Index]):
 
     @property
     def _loaded(self) -> Index:
-        if self._index is None:
-            self._index = self._read()
+        """The index, read again if another process has replaced the file."""
+        version = self._file()
+        if self._index is None or version != self._version:
+            self._index, self._version = self._read(), version
         return self._index
+
+    def _file(self) -> tuple[int, int]:
+        """Return what tells a file from the one that replaces it."""
+        found = self._path.stat()
+        return found.st_ino, found.st_mtime_ns
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -147,7 +155,7 @@ class IndexFile(ABC, Generic[Index]):
     def _write(self, index: Index) -> None:
         with whole(self._path) as temporary:
             self._save(index, temporary)
-        self._index = index
+        self._index, self._version = index, self._file()
 
     def _read(self) -> Index:
         stamp = self.stamp()

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import lancedb
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lightning_monocon.stores.arrow import codes_of_arrow, lists_as_arrow
@@ -29,7 +32,7 @@ class LancedbStore:
     order of the codec's scores, then of ids. A row of zeros has no cosine distance and is never found.
 
     Args:
-        path: The folder; it is made if it is missing.
+        path: The folder; `create` makes it if it is missing.
         name: The table.
 
     Raises:
@@ -50,7 +53,7 @@ class LancedbStore:
             )
         if self._path.is_file():
             raise ValueError(f"`--into` must be a folder for LanceDB; {self._path} is a file: name another place.")
-        self._database: Any = lancedb.connect(str(self._path))
+        self._database: Any = self._connected() if self._path.exists() else None  # it makes the folder
         self._table: Any = None
         self._open()
 
@@ -63,22 +66,33 @@ class LancedbStore:
 
     def create(self, column: Column, stamp: Stamp, blocks: Iterator[Rows], index: bool) -> None:
         """Write all rows as the first version of the table, with the stamp; there is no index to build."""
-        schema = _schema(column, stamp)
+        schema, new = _schema(column, stamp), not self._path.exists()
         rows = Unique(blocks, f"the table {self._name} in {self._path}")
+        self._database = self._connected()
         try:
             self._table = self._database.create_table(self._name, _reader(rows, schema))
         except BaseException as error:
             if not self._open():  # what was written before it failed, and not another's table
                 self._database.drop_table(self._name, ignore_missing=True)
+            if new and not any(self._path.iterdir()):
+                self._path.rmdir()
+                self._database = None
             raise rows.fault or error from None
 
     def append(self, column: Column, blocks: Iterator[Rows]) -> None:
-        """Write further rows as one version; two writers at a time are not kept from writing the same id."""
+        """Write further rows as one version.
+
+        LanceDB takes an id that is there already, so writers hold the lock ``.NAME.lock`` while they look for it.
+
+        Raises:
+            ConnectionError: If another process holds it.
+        """
         rows = Unique(blocks, f"the table {self._name} in {self._path}", self._known)
-        try:
-            self._table.add(_reader(rows, self._table.schema))
-        except BaseException as error:
-            raise rows.fault or error from None
+        with self._changing():
+            try:
+                self._table.add(_reader(rows, self._table.schema))
+            except BaseException as error:
+                raise rows.fault or error from None
 
     def delete(self, ids: NDArray[Any]) -> int:
         """Delete rows by their ids; LanceDB keeps earlier versions until its ``optimize`` clears them away."""
@@ -124,8 +138,25 @@ class LancedbStore:
         stamp = self.stamp()
         return stamp is not None and stamp.ids == "text"
 
+    def _connected(self) -> lancedb.DBConnection:
+        # without an interval of zero a table stays as it was when it was opened, whatever others write
+        return lancedb.connect(str(self._path), read_consistency_interval=timedelta(0))
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        try:
+            with FileLock(self._path / f".{self._name}.lock").acquire(timeout=0):
+                yield
+        except Timeout:
+            raise ConnectionError(
+                f"`--into` must be a table that no other process appends to; {self._name} in {self._path} is being "
+                "written: try again when that has ended."
+            ) from None
+
     def _open(self) -> bool:
         """Open the table; return False if there is none, or only what a killed process left."""
+        if self._database is None:
+            return False
         try:
             self._table = self._database.open_table(self._name)
         except ValueError:

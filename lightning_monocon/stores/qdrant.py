@@ -70,6 +70,7 @@ class QdrantStore:
         """
         whole = self._path.with_name(f".{self._path.name}.partial")
         shutil.rmtree(whole, ignore_errors=True)  # of a process that was killed
+        new = not self._folder.exists()
         whole.mkdir(parents=True)
         try:
             shard = edge.EdgeShard.create(str(whole), _config(column))
@@ -82,6 +83,8 @@ class QdrantStore:
             whole.rename(self._path)
         except BaseException:
             shutil.rmtree(whole, ignore_errors=True)
+            if new:
+                self._folder.rmdir()
             raise
         self._shard = self._opened()
 

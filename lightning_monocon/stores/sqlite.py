@@ -28,7 +28,7 @@ class SqliteStore:
     that are found must be scored again.
 
     Args:
-        path: The file; it is made if it is missing.
+        path: The file; `create` makes it if it is missing.
         name: The table.
 
     Raises:
@@ -47,7 +47,7 @@ class SqliteStore:
             raise FileNotFoundError(
                 f"`--into` must lie in a folder that exists; {self._path.parent} does not: make it."
             )
-        self._sqlite, self._connection = _connected(self._path)
+        self._sqlite, self._connection = _connected(self._path if self._path.exists() else None)
 
     def stamp(self) -> Stamp | None:
         """Return the stamp, which lies in the table ``NAME_codec``; None if the name is free."""
@@ -64,7 +64,7 @@ class SqliteStore:
         metric = " distance_metric=cosine" if column.kind == "int8" else ""
         if column.metric == "dot":
             raise ValueError("`OUT` must hold a code of cosines for sqlite-vec, which has no inner product; take bits.")
-        with self._writing():
+        with self._in_file(), self._writing():
             self._run(
                 f"CREATE VIRTUAL TABLE {self._table} USING vec0"
                 f"(id {kind} PRIMARY KEY, code {column.kind}[{column.width}]{metric})"
@@ -141,6 +141,21 @@ class SqliteStore:
             self._connection.executemany(query, rows)
 
     @contextmanager
+    def _in_file(self) -> Iterator[None]:
+        """Open the file, which may be new; if a new one is not filled, leave none behind."""
+        new = not self._path.exists()
+        self._connection.close()
+        self._sqlite, self._connection = _connected(self._path)
+        try:
+            yield
+        except BaseException:
+            if new:
+                self._connection.close()
+                self._path.unlink(missing_ok=True)
+                self._sqlite, self._connection = _connected(None)
+            raise
+
+    @contextmanager
     def _writing(self) -> Iterator[None]:
         """Make what is inside one transaction, and say a refusal of SQLite in one sentence."""
         try:
@@ -164,15 +179,15 @@ class SqliteStore:
             self._run("ROLLBACK")
 
 
-def _connected(path: Path) -> tuple[ModuleType, sqlite3.Connection]:
-    """Return a module of SQLite and a connection that has sqlite-vec."""
+def _connected(path: Path | None) -> tuple[ModuleType, sqlite3.Connection]:
+    """Return a module of SQLite and a connection that has sqlite-vec, to a file or, without one, to nothing."""
     try:
         import sqlite_vec
     except ImportError:
         raise ImportError("`--into sqlite:///...` needs sqlite-vec: pip install 'lightning-monocon[sqlite]'.") from None
     module = _module()
     try:
-        connection = module.connect(path, isolation_level=None)
+        connection = module.connect(path or ":memory:", isolation_level=None)
         connection.execute("SELECT count(*) FROM sqlite_master")
     except module.Error as error:
         raise ValueError(f"`--into` must be a SQLite file; {path} is not: {error}.") from None

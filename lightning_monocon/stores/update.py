@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lightning_monocon.codes.domain import USUAL
-from lightning_monocon.stores.bundle import Bundle, write_rows
+from lightning_monocon.stores.bundle import Bundle, changing, write_rows
 from lightning_monocon.stores.collection import Collection
 
 ALARM = 0.01
@@ -39,17 +39,20 @@ def append(collection: Collection, bundle: Bundle, ids: NDArray[Any], rows: NDAr
         What the store holds now, without the queries' exact neighbours, which may be others now.
 
     Raises:
+        ConnectionError: If another process changes the folder, or the store.
         TypeError: If ``rows`` are not floating-point.
-        ValueError: If ids and rows do not fit, an id is already there, or a row is not finite; nothing is written then.
+        ValueError: If ids and rows do not fit, an id is already there, a row is not finite, or the folder has changed
+            since it was read; nothing is written then.
     """
     if len(ids) != len(rows):
         raise ValueError(f"`ids` must name each row; got {len(ids)} ids and {len(rows)} rows.")
-    codes = bundle.codec.encode(rows)
+    ids, codes = collection.held(ids), bundle.codec.encode(rows)
     far = far_rows(bundle, rows)
     if far is not None and (told := alarm(int(far.sum()), len(rows))):
         warnings.warn(told, FarRowsWarning, stacklevel=2)
-    collection.append(ids, codes)
-    return _kept(bundle, np.concatenate([bundle.ids, ids]), np.concatenate([bundle.codes, codes]))
+    with changing(bundle):
+        collection.append(ids, codes)
+        return _kept(bundle, np.concatenate([bundle.ids, ids]), np.concatenate([bundle.codes, codes]))
 
 
 def delete(collection: Collection, bundle: Bundle, ids: NDArray[Any]) -> Bundle:
@@ -59,11 +62,15 @@ def delete(collection: Collection, bundle: Bundle, ids: NDArray[Any]) -> Bundle:
         What the store holds now, without the queries' exact neighbours.
 
     Raises:
-        ValueError: If an id occurs twice or is of another type; nothing is deleted then.
+        ConnectionError: If another process changes the folder, or the store.
+        ValueError: If an id occurs twice or is of another type, or the folder has changed since it was read; nothing is
+            deleted then.
     """
-    collection.delete(ids)
+    ids = collection.held(ids)
     left = ~np.isin(bundle.ids, ids)
-    return _kept(bundle, bundle.ids[left], np.asarray(bundle.codes)[left])
+    with changing(bundle):
+        collection.delete(ids)
+        return _kept(bundle, bundle.ids[left], np.asarray(bundle.codes)[left])
 
 
 def far_rows(bundle: Bundle, rows: NDArray[np.floating]) -> NDArray[np.bool_] | None:

@@ -18,7 +18,10 @@ _METRICS = {"hamming": "hamming", "cosine": "cos", "dot": "ip"}
 
 
 class UsearchStore(IndexFile[Index]):
-    """Hold codes in a graph index of usearch, which also searches them all where a search must be exact."""
+    """Hold codes in a graph index of usearch, which also searches them all where a search must be exact.
+
+    Keys of usearch have no sign, and it loses the largest one, which would be -1, without an error: ids are from 0.
+    """
 
     title: ClassVar[str] = "usearch"
 
@@ -38,11 +41,13 @@ class UsearchStore(IndexFile[Index]):
         return found
 
     def _add(self, index: Index, column: Column, ids: NDArray[np.int64], stored: np.ndarray) -> None:
+        if ids.min() < 0:
+            raise ValueError(f"`OUT` must hold ids from 0 for usearch; got {ids.min()}: number the rows otherwise.")
         index.add(ids.astype(np.uint64), np.ascontiguousarray(stored), threads=1)
 
     def _remove(self, index: Index, ids: NDArray[np.int64]) -> None:
         for one in ids:
-            index.remove(int(one))
+            index.remove(int(one.astype(np.uint64)))  # an earlier version took ids below zero
 
     def _search(
         self, index: Index, column: Column, asked: np.ndarray, count: int, exact: bool

@@ -112,7 +112,7 @@ class TwoPhaseModule(LightningModule):
             )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW and a cosine to 0 for the current phase."""
+        """Return AdamW and a cosine to 0 for the current phase; None if nothing can be trained."""
         plan = self.schedule
         head_decay = plan.weight_decay if plan.decay_head else 0.0
         # everything but the encoder learns with the head, such as a learnt temperature
@@ -125,6 +125,8 @@ class TwoPhaseModule(LightningModule):
             encoder = {"params": trainable, "lr": plan.lr_encoder, "name": "encoder"}
             groups = [group for group in (encoder, {**head, "lr": plan.lr_head}) if group["params"]]
             epochs = (self.trainer.max_epochs or 0) - self.warmup_epochs
+        if not groups:
+            return None
         optimizer = AdamW(groups, weight_decay=plan.weight_decay)
         return {"optimizer": optimizer, "lr_scheduler": CosineAnnealingLR(optimizer, epochs)}
 

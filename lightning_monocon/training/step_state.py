@@ -81,6 +81,8 @@ class StepState:
 def fingerprint(pl_module: LightningModule) -> list[Tensor]:
     """Return the norm of every weight, a cheap test for weights that were replaced, by averaged ones for example."""
     weights = [parameter.detach() for parameter in pl_module.parameters()]
+    if not weights:  # cached vectors without a head
+        return []
     return list(torch._foreach_norm(weights))  # pyright: ignore[reportPrivateImportUsage]
 
 

@@ -202,9 +202,41 @@ def test_rows_are_appended_and_deleted(capsys: pytest.CaptureFixture[str], file:
     ):
         Path("gone.txt").write_bytes(content)
         assert said in refused(capsys, "out", "--into", file, "--delete", "gone.txt")
+    Path("gone.txt").write_text("\n \n")
+    found = told(capsys, file, "--delete", "gone.txt")
+    assert found.startswith("gone.txt holds no id, so no row is deleted. 40 queries, 10 rows each: 40")
     assert "nofile.txt: No such file" in refused(capsys, "out", "--into", file, "--delete", "nofile.txt")
     both = refused(capsys, "out", "--into", file, "--delete", "gone.txt", "--check-only")
     assert "`--delete` and `--check-only` must not be given together" in both
+
+
+def test_the_last_number_may_be_an_id_and_none_follows_it(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    told(capsys, file)
+    np.savez("last.npz", embeddings=planted(1, seed=8), ids=np.array([2**63 - 2]))
+    told(capsys, file, "--append", "last.npz")
+    np.save("more.npy", planted(1, seed=9).numpy())
+    assert told(capsys, file, "--append", "more.npy").startswith("1 rows appended.")
+    assert np.load("out/ids.npy").max() == 2**63 - 1
+    assert f"as no numbers follow {2**63 - 1}" in refused(capsys, "out", "--into", file, "--append", "more.npy")
+    np.savez("last.npz", embeddings=planted(1, seed=8), ids=np.array([2**63], np.uint64))
+    assert "`ids` of `--append` must be integers up to 92" in refused(
+        capsys, "out", "--into", file, "--append", "last.npz"
+    )
+
+
+def test_a_store_with_rows_that_the_folder_lacks_fails_the_check(
+    capsys: pytest.CaptureFixture[str], file: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    told(capsys, file)
+    shutil.copytree("out", "before")
+    np.save("more.npy", -100 * planted(3, seed=9).numpy())
+    told(capsys, file, "--append", "more.npy")
+    with pytest.raises(SystemExit, match="the store has 603 rows and before 600, as after a change that was killed"):
+        main(["load", "before", "--into", file, "--check-only"])
+    Path("gone.txt").write_text("1805\n1806\n1807\n")
+    capsys.readouterr()
+    main(["load", "before", "--into", file, "--delete", "gone.txt"])
+    assert capsys.readouterr().out.startswith("3 of 3 rows deleted.\n40 queries, 10 rows each: 40")
 
 
 def test_queries_of_another_width_are_refused_before_rows_are_appended(
@@ -216,6 +248,33 @@ def test_queries_of_another_width_are_refused_before_rows_are_appended(
     said = refused(capsys, "out", "--into", file, "--append", "more.npy", "--queries", "wide.npy")
     assert "`--queries` must have " in said and "wide.npy has 99" in said
     assert open_store(file).count() == len(np.load("out/codes.npy")) == 600
+
+
+@pytest.mark.parametrize(
+    ("file_of", "said"),
+    [
+        (
+            {"embeddings": np.ones((2, 23)), "ids": [1, 2]},
+            "`--append` must have 24 numbers a row, as the rows of out had; more.npz has 23",
+        ),
+        ({"embeddings": np.full((2, 24), np.nan), "ids": [1, 2]}, "`--append` must be finite"),
+        ({"embeddings": np.ones((2, 24)), "ids": [1, 1]}, "`ids` of `--append` must name each row once"),
+        ({"embeddings": np.ones((2, 24)), "ids": ["a", "b"]}, "`ids` of `--append` must be int as those in the store"),
+        ({"embeddings": np.ones((2, 24)), "ids": [1, 7]}, "`--append` must hold ids that the store has not"),
+        ({"rows": np.ones((2, 24)), "ids": [1, 2]}, "`--append` must hold "),
+    ],
+    ids=["width", "not finite", "an id twice", "text ids", "a known id", "no array"],
+)
+def test_what_cannot_be_appended_is_refused_in_the_words_of_the_command(
+    capsys: pytest.CaptureFixture[str], file: str, file_of: dict[str, np.ndarray], said: str
+) -> None:
+    told(capsys, file)
+    np.savez("more.npz", **file_of)
+    found = refused(capsys, "out", "--into", file, "--append", "more.npz")
+    assert said in found
+    for name in ("OUT", "files", "rows"):
+        assert f"`{name}`" not in found
+    assert "`--queries` must " in refused(capsys, "out", "--into", file, "--queries", "nofile.npy")
 
 
 def test_all_rows_may_be_deleted(capsys: pytest.CaptureFixture[str], file: str) -> None:

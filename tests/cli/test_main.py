@@ -16,9 +16,7 @@ def test_what_needs_neither_torch_nor_lightning(words: list[str]) -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     expected = {"--help": "usage: monocon COMMAND", "--version": f"monocon {version('lightning-monocon')}"}
-    assert told.stdout.startswith(
-        expected.get(words[0], recipes.path("digits").read_text() if words[1:] else "cifar10")
-    )
+    assert told.stdout.startswith(expected.get(words[0], recipes.path("digits").read_text() if words[1:] else "cached"))
     assert words[0] != "--help" or max(map(len, told.stdout.splitlines())) <= 80
     assert words[0] != "--help" or "with dashes or with underscores: --run-dir or --run_dir." in told.stdout
 

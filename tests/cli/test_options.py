@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import pytest
-from lightning.pytorch import LightningDataModule
 from reliability.hostile import PLANTED, refused, trap
 
-from lightning_monocon import MonoCon
 from lightning_monocon.cli import compare, export, landscape, main, score
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.options import CommandParser
 from lightning_monocon.cli.parser import MonoConParser
-from lightning_monocon.cli.trainer import MonoConCLI
 
 PARSERS: dict[str, Callable[[], CommandParser]] = {
     "compare": compare.parser,
@@ -36,33 +33,6 @@ NEEDED = {
 }
 LIGHTNINGS = {"--seed_everything", "--ckpt_path", "--print_config", "--weights_only", "--return_predictions"}
 """Flags without a dot that Lightning or jsonargparse spells."""
-
-
-class Parsing(MonoConCLI):
-    """The command line without what it would run."""
-
-    def parse_arguments(self, parser: Any, args: Any) -> None:
-        raise Parsed(self._subcommand_parsers)
-
-
-class Parsed(Exception):
-    """Carries the parsers of the commands."""
-
-
-@pytest.fixture(scope="module")
-def trainers() -> dict[str, MonoConParser]:
-    """The parsers of fit, validate, test and predict."""
-    with pytest.raises(Parsed) as built:
-        Parsing(
-            MonoCon,
-            LightningDataModule,
-            parser_class=MonoConParser,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            args=["fit"],
-        )
-    parsers: dict[str, MonoConParser] = built.value.args[0]
-    return parsers
 
 
 def own_flags(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Action]]:

@@ -87,7 +87,10 @@ def test_a_baseline_and_the_report(
 def test_a_graph_is_refused_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "`index`" in refused([tmp_path / "nowhere.npz", "--index", "ivf"], capsys)
+    nowhere = tmp_path / "nowhere.npz"
+    assert "`--index` must be hnsw, or the address of a server" in refused([nowhere, "--index", "ivf"], capsys)
+    said = refused([nowhere, "--index", "postgresql://me:geheim@127.0.0.1:1/db"], capsys)
+    assert "`--index` must be a server that answers; postgresql://me:***@127.0.0.1:1/db says" in said
     monkeypatch.setattr("lightning_monocon.scorecard.graph_index.find_spec", lambda name: None)
     said = refused([tmp_path / "nowhere.npz", "--index", "hnsw"], capsys)
     assert "`--index hnsw` needs FAISS and usearch; faiss is missing" in said

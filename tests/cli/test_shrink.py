@@ -94,10 +94,11 @@ def test_a_killed_run_resumes_at_the_next_code_and_ends_with_the_same_bytes(
     monkeypatch.setattr(running, "_values", killed)
     with pytest.raises(KeyboardInterrupt):
         shrink(*words)
-    assert {path.stem for path in Path("out/parts").glob("*.safetensors")} == {"whole", "transform-2", "product-2"}
+    kept = {path.stem for path in Path("out/parts").glob("*.safetensors")} - {"whole"}
+    assert 1 < len(kept) < len(all_codes)  # codes that were judged beside the killed one may be among them
     calls[:] = [()] * 3
     shrink(*words)
-    assert len(calls) == 3 + len(all_codes) - 2  # the other codes alone
+    assert len(calls) == 3 + len(all_codes) - len(kept)  # the other codes alone
     assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == first
 
 

@@ -103,7 +103,7 @@ def test_a_misspelt_recipe_is_told_its_name(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         main(["fit", "--config", "digitz"])
     said = capsys.readouterr().err
-    assert said.startswith("monocon: error: `--config` must be one of cifar10, ")
+    assert said.startswith("monocon: error: `--config` must be one of cached, ")
     assert "got 'digitz'; did you mean 'digits'?" in said
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,10 @@ def files(tmp_path: Path) -> dict[str, str]:
     for name, side in (("gallery", gallery), ("query", query)):
         np.save(tmp_path / f"{name}.npy", side)
         np.save(tmp_path / f"new_{name}.npy", side @ turn)
+    np.savez(tmp_path / "broken.npz", gallery=np.full_like(gallery, np.nan), query=query)
+    np.savez(tmp_path / "short.npz", gallery=gallery[1:], query=query)
+    np.savez(tmp_path / "named.npz", embeddings=gallery, ids=np.arange(60))
+    np.savez(tmp_path / "others.npz", embeddings=gallery, ids=np.arange(60) + 1)
     nearest = (query @ gallery.T).argmax(1)
     lines = [f"{i}\t{row}\t1" for i, row in enumerate(nearest)]
     (tmp_path / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
@@ -39,6 +45,30 @@ def test_known_answers_judge_an_upgrade(files: dict[str, str], capsys: pytest.Ca
     old, new = [files["gallery"], files["query"]], [files["new_gallery"], files["new_query"]]
     main(["upgrade", "--old", *old, "--new", *new, "--qrels", files["qrels"]])
     assert "nDCG@10 %" in capsys.readouterr().out
+
+
+def test_the_report_is_written_as_json_and_markdown(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    main(["upgrade", "--old", files["old"], "--new", files["new"], "--out", str(out)])
+    said = capsys.readouterr().out
+    assert said.endswith(f"Written to {out}/: upgrade.md and upgrade.json.\n")
+    assert sorted(path.name for path in out.iterdir()) == ["upgrade.json", "upgrade.md"]
+
+    plain = json.loads((out / "upgrade.json").read_text("utf-8"))
+    assert plain["schema"] == "lightning-monocon/upgrade/1"
+    assert plain["origin"]["data"] == f"{files['old']}, {files['new']}"
+    (truth,) = plain["truths"]
+    assert truth["truth"]["kind"] == "labels" and truth["fitted"] == 60 and truth["advice"] in " ".join(said.split())
+    old, _, mapped, again = truth["ways"]
+    assert [way["keeps"] for way in truth["ways"]] == [True, True, True, False]
+    assert old["ahead_of_old"] is None and again["behind_again"] is None and mapped["ahead_of_old"]["difference"] == 0
+
+    page = (out / "upgrade.md").read_text("utf-8")
+    figures = [f"{100 * way['values']['knn_accuracy']:.1f}" for way in truth["ways"]]
+    assert re.findall(r"^\| (?:old|new) .*?\| (\S+) ", page, re.M) == figures
+    assert "## Judged by labels" in page and f"**Bottom line**: {truth['advice']}" in page
 
 
 @pytest.mark.parametrize("command", ["upgrade", "score"])
@@ -62,10 +92,24 @@ def test_rows_in_another_order_are_refused(
     ("words", "sentence"),
     [
         (["--new", "new"], "needs more options: give --old"),
-        (["--old", "old", "--new", "nowhere.npz"], "`new` must"),
-        (["--old", "gallery", "query", "--new", "new"], "`old` must hold"),
+        (["--old", "old", "--new", "nowhere.npz"], "`--new` must"),
+        (["--old", "gallery", "query", "--new", "new"], "`--old` must hold"),
+        (["--old", "new", "--new", "new"], "Without labels, give known answers instead, such as --qrels."),
+        (["--old", "old", "--new", "broken"], "`gallery` of `--new` must be finite; 60 of 60"),
+        (["--old", "gallery", "query", "--new", "broken", "--qrels", "qrels"], "`--new` must be finite; row 0 of"),
+        (["--old", "gallery", "query", "--new", "short", "--qrels", "qrels"], "`--new` must embed the rows of `--old`"),
+        (["--old", "gallery", "query", "--new", *["gallery"] * 3, "--qrels", "qrels"], "`--new` must be a gallery and"),
+        (["--old", "named", "query", "--new", "others", "query", "--qrels", "qrels"], "`--new` must have the ids of "),
+        (
+            ["--old", "old", "--new", "new", "--ids", "key"],
+            "`--ids` must go with --qrels, which names rows by them; go",
+        ),
+        (["--old", "old", "--new", "new", "--out", "old"], "`--out` must be a folder that can be written"),
     ],
-    ids=["no old model", "no file", "no labels"],
+    ids=[
+        *("no old model", "no file", "no labels", "no labels in one file", "not finite", "not finite, qrels"),
+        *("fewer rows", "too many files", "other ids", "ids without qrels", "no folder"),
+    ],
 )
 def test_bad_input_is_one_sentence(
     files: dict[str, str], words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
@@ -75,3 +119,5 @@ def test_bad_input_is_one_sentence(
     assert stop.value.code == 2
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1
+    for other in ("--pairs", "--truth", "`files`", "`gallery` must", "baseline"):
+        assert other not in said, "no such option of this command"

@@ -77,6 +77,44 @@ def test_an_export_to_a_code_asks_the_old_gallery_with_its_first_numbers(
     torch.testing.assert_close(nn.functional.normalize(exported(images)[:, :8]), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("code", ["float32", "int8", "binary"])
+@pytest.mark.parametrize("folder", ["numbers"], indirect=True)
+def test_codes_of_an_export_ask_the_old_gallery_with_their_first_numbers(
+    folder: Path, digits: LightningDataModule, tmp_path: Path, code: str
+) -> None:
+    new = model(folder).eval()
+    loaders = digits.test_dataloader()
+    written = export_model(new, *loaders, tmp_path / "new", code=code, forms=[], tolerance=0.1, even_so=True)
+    exported = load(written.folder)
+    old_gallery = embedded(load(folder), digits)[0][0]
+    asked = nn.functional.normalize(embedded(new, digits)[1][0][:, :8])
+    vectors = embedded(exported, digits)[1][0]
+    stored = exported.calibration.decode(exported.calibration.codes(vectors))[:, :8].float()
+    if code == "binary":
+        torch.testing.assert_close(stored, asked.sign())
+    else:
+        nearest = [(rows @ old_gallery.T).topk(10).indices for rows in (asked, stored)]
+        shared = [len({*one.tolist()} & {*other.tolist()}) / 10 for one, other in zip(*nearest, strict=True)]
+        assert sum(shared) / len(shared) > 0.97
+    assert 8 < written.stamp.dimension < 24, "behind them are components of the others"
+    assert "The first 8, at unit length, search the gallery" in (written.folder / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("folder", ["numbers"], indirect=True)
+def test_the_old_numbers_are_given_up_only_where_that_is_asked(
+    folder: Path, digits: LightningDataModule, trained: MonoCon, tmp_path: Path
+) -> None:
+    new, loaders = model(folder).eval(), digits.test_dataloader()
+    options = {"forms": [], "tolerance": 0.1, "even_so": True}
+    with pytest.raises(ValueError, match=r"`dim` must be at least 8, because the first 8 numbers search the gallery"):
+        export_model(new, *loaders, tmp_path / "new", dim=4, **options)
+    with pytest.raises(ValueError, match="`compatible` must be left out for a model that was trained without"):
+        export_model(trained, *loaders, tmp_path / "new", compatible=True, **options)
+    assert not (tmp_path / "new").exists()
+    free = export_model(new, *loaders, tmp_path / "new", dim=4, compatible=False, **options)
+    assert free.stamp.dimension == 4 and free.description.facts["old_numbers"] == 0
+
+
 def test_the_module_of_an_export_is_what_made_its_vectors(folder: Path) -> None:
     old, images = load(folder), torch.rand(5, 1, 8, 8)
     assert old.module is not None
@@ -90,7 +128,7 @@ def test_an_export_of_an_encoder_of_ones_own_is_given_as_a_module(digits: Lightn
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 16))
 
     gallery, query = digits.test_dataloader()
-    own = MonoCon(encoder(), "linear", in_features=16, out_features=6).eval()
+    own = MonoCon(encoder(), nn.Linear(16, 6, bias=False), in_features=16, out_features=6).eval()
     out = export_model(own, gallery, query, tmp_path / "out", dim=4, forms=[]).folder
     with pytest.raises(ValueError, match="`compatible_with` must be an export whose encoder this package can build"):
         model(out)

@@ -6,18 +6,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.head_cases import ACTIVATIONS, INITS, PARAMETRIZATIONS
 from oracles.cut import cut, shares
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from lightning_monocon.export import Calibration, Projection, Stamp, check_same_space, fit_projection
+from lightning_monocon.export.prepare import model_hash
 from lightning_monocon.export.stack import describe, fold, rebuild, stack_tensors, vector_stack
 from lightning_monocon.export.stamp import parse_stamp
 from lightning_monocon.functional.moments import merge_moments, moments
-from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
+from lightning_monocon.heads import CompatibleHead, LinearHead, MLPHead, MonotonicMLP
 from lightning_monocon.runs.digest import hash_tensors
 
 Generator = Callable[[int], torch.Generator]
@@ -49,6 +55,30 @@ def test_the_projection_is_that_of_a_singular_value_decomposition(rows: Tensor, 
     expected = cut(rows.numpy(), rows[:50].numpy(), k)
     vectors = vector_stack([], found)(rows[:50])
     np.testing.assert_allclose(signless(vectors, expected), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize(("dim", "old"), [(7, 3), (0.9, 3), (3, 3), (0.01, 3), (12, 12), (0.9, 12)])
+def test_numbers_that_must_stay_come_before_components_of_the_others(
+    rows: Tensor, dim: float, old: int, centre: bool
+) -> None:
+    found = fit_projection(moments(rows), dim, centre, old)
+    unit = nn.functional.normalize(rows.double()).numpy()
+    spread = unit - unit.mean(0)
+    variances = np.linalg.svd(spread[:, old:], compute_uv=False) ** 2
+    shares_ = ((spread[:, :old] ** 2).sum() + np.append(0, variances.cumsum())) / (spread**2).sum()
+    more = int(dim) - old if dim >= 1 else int((shares_ < dim).sum())
+    assert found.old == old and len(found.basis) == old + more
+    assert not found.mean[:old].any()
+    np.testing.assert_array_equal(found.basis[:old].numpy(), np.eye(12)[:old])
+    np.testing.assert_allclose(found.basis @ found.basis.T, np.eye(old + more), atol=1e-12)
+    used = spread if centre else unit
+    axes = np.linalg.svd(used[:, old:])[2][:more]
+    np.testing.assert_allclose(np.abs(found.basis[old:, old:].numpy() @ axes.T), np.eye(more), atol=1e-9)
+    kept = (used[:, :old] ** 2).sum() + ((used[:, old:] @ axes.T) ** 2).sum()
+    assert found.explained == pytest.approx(kept / (used**2).sum())
+    whole = nn.functional.normalize(vector_stack([], found)(rows)[:, :old])
+    torch.testing.assert_close(whole, nn.functional.normalize(rows[:, :old]), rtol=0, atol=1e-5)
 
 
 def test_a_dimension_above_the_rank_is_refused(rows: Tensor, generator: Generator) -> None:
@@ -84,6 +114,39 @@ def test_the_chain_is_the_head(rows: Tensor, activation: str) -> None:
             torch.testing.assert_close(chain[:-2](rows), expected)
             again = rebuild(describe(chain), stack_tensors(chain))
             torch.testing.assert_close(again(rows), chain(rows), rtol=0, atol=0)
+
+
+HEADS: dict[str, Callable[[], nn.Module]] = {
+    **{f"monotonic, {name}": partial(MonotonicMLP, 12, 7, 5, parametrization=name) for name in PARAMETRIZATIONS},
+    **{f"monotonic, {name}": partial(MonotonicMLP, 12, 7, 5, 2, init=name) for name in INITS},
+    **{f"monotonic, {name}": partial(MonotonicMLP, 12, 7, 5, activation=name) for name in ACTIVATIONS},
+    "monotonic, both signs": partial(MonotonicMLP, 12, 7, 5, monotone=[1, -1, 0] * 4),
+    **{f"mlp, {name}": partial(MLPHead, 12, 9, 5, 3, activation=name) for name in ACTIVATIONS},
+    **{f"mlp, {name}": partial(MLPHead, 12, 9, 5, init=name) for name in ("default", "squared", "identity")},
+    "linear": partial(LinearHead, 12, 5),
+    "none": nn.Identity,
+    "compatible, monotonic": lambda: CompatibleHead(MonotonicMLP(12, 7, 5), 5),
+    "compatible, no bias": lambda: CompatibleHead(nn.Linear(12, 5, bias=False), 5),
+    "own, no bias": lambda: nn.Sequential(nn.Linear(12, 9, bias=False), nn.GELU(), nn.Linear(9, 5, bias=False)),
+    "own, weight norm": lambda: parametrizations.weight_norm(nn.Linear(12, 5, bias=False)),
+    "own, orthogonal": lambda: nn.Sequential(parametrizations.orthogonal(nn.Linear(12, 5)), nn.Tanh(), nn.Dropout()),
+    "own, float64": lambda: nn.Linear(12, 5).double(),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_comes_back_from_its_files_as_the_model_that_was_stamped(
+    rows: Tensor, name: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(4)
+    head = HEADS[name]().eval()
+    encoder, chain = nn.Linear(3, 12), vector_stack(fold(head), None)
+    save_file(stack_tensors(chain), tmp_path / "head.safetensors")
+    again = rebuild(describe(chain), load_file(tmp_path / "head.safetensors"))
+    assert model_hash(encoder, again) == model_hash(encoder, chain)
+    with torch.no_grad():
+        expected = nn.functional.normalize(head(rows.double() if "float64" in name else rows).float())
+        torch.testing.assert_close(again(rows), expected, rtol=0, atol=1e-5)
 
 
 def test_other_heads_fold_too(rows: Tensor) -> None:

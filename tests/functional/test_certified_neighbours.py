@@ -56,8 +56,10 @@ def test_no_point_of_a_box_contradicts_what_is_proved(k: int) -> None:
 
 def test_a_point_proves_all_and_a_box_about_nothing_proves_none() -> None:
     gallery, labels, query = normal(30, 3, 7), torch.arange(30) % 2, normal(9, 3, 8)
-    assert all(part.all() for part in certified_neighbours(gallery, labels, query, query, query))
-    assert not any(part.any() for part in certified_neighbours(gallery, labels, query, query - 9, query + 9))
+    at_once = certified_neighbours(gallery, labels, query, query, query)
+    assert at_once.nearest.all() and at_once.label.all()
+    about = certified_neighbours(gallery, labels, query, query - 9, query + 9)
+    assert not about.nearest.any() and not about.label.any()
     twice = torch.cat([gallery, gallery])
     assert not certified_neighbours(twice, torch.arange(60) % 2, query, query, query).nearest.any()
 

@@ -45,12 +45,12 @@ def rows_of(kind: str) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["floats", "signs", "copies", "zeros", "tiny"])
-@pytest.mark.parametrize("tile", [16384, 100])
+@pytest.mark.parametrize("tile", [65536, 100])
 def test_each_prefix_has_the_neighbours_of_a_brute_force_search(
     monkeypatch: pytest.MonkeyPatch, kind: str, tile: int
 ) -> None:
     monkeypatch.setattr(module, "_GALLERY_TILE", tile)
-    monkeypatch.setattr(module, "_QUERY_TILE", 25)
+    monkeypatch.setattr(module, "_ENTRIES", 25 * min(tile, 700))
     gallery, query = rows_of(kind)
     first = torch.arange(len(query)) * 11
     found = prefix_neighbours(gallery, query, DIMS, 12, first)
@@ -67,6 +67,17 @@ def test_a_prefix_is_searched_as_rows_of_its_own_are(kind: str) -> None:
         assert rows.equal(neighbours(gallery[:, :dim], query[:, :dim], 30, metric, first=first).indices), dim
 
 
+@pytest.mark.parametrize("kind", ["floats", "signs", "codes", "copies", "zeros", "cone"])
+def test_an_order_of_ties_is_that_of_a_gallery_that_lies_in_it(kind: str) -> None:
+    gallery, query = rows_of(kind)
+    first = torch.arange(len(query)) * 11
+    order = torch.randperm(len(gallery), generator=torch.Generator().manual_seed(5))
+    found = prefix_neighbours(gallery, query, DIMS, 12, first, order)
+    sorted_rows = prefix_neighbours(gallery[order], query, DIMS, 12, first)
+    for dim, rows, places in zip(DIMS, found, sorted_rows, strict=True):
+        assert rows.equal(order[places]), dim
+
+
 def test_all_rows_can_be_asked_for_and_no_query_finds_none() -> None:
     gallery, query = rows_of("floats")
     (found,) = prefix_neighbours(gallery, query, (4,), 700, torch.zeros(60, dtype=torch.int64))
@@ -77,9 +88,14 @@ def test_all_rows_can_be_asked_for_and_no_query_finds_none() -> None:
         ]
 
 
-def test_whole_numbers_beyond_float32_keep_their_ties(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_EXACT", 100)
+@pytest.mark.parametrize("rows", [700, 699])
+@pytest.mark.parametrize("exact", [100, 1 << 24])
+def test_whole_numbers_keep_their_ties_within_float32_and_beyond(
+    monkeypatch: pytest.MonkeyPatch, exact: int, rows: int
+) -> None:
+    monkeypatch.setattr(module, "_EXACT", exact)
     gallery, query = rows_of("signs")
+    gallery = gallery[:rows]
     first = torch.arange(len(query)) * 11
     for dim, rows in zip(DIMS, prefix_neighbours(gallery, query, DIMS, 12, first), strict=True):
         assert rows.equal(brute(gallery[:, :dim], query[:, :dim], 12, first)), dim

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.head_cases import ACTIVATIONS, features, head
+from scipy.optimize import linprog
 
-from lightning_monocon.functional import neighbours
+from lightning_monocon.functional import certified_neighbours, neighbours
 from lightning_monocon.functional.knn_accuracy import majority_vote
 from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP, certify_neighbours
 from lightning_monocon.heads.base import Head
@@ -41,6 +42,45 @@ def test_interval_bounds_of_a_monotone_head_are_its_own() -> None:
     torch.testing.assert_close(exact, loose)
     with pytest.raises(ValueError, match="`lower` and `upper` must have one shape, with `lower` nowhere above"):
         LinearHead(4, 2).bounds(centre, centre - 1)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_zonotope_holds_everything_in_the_box(activation: str, layers: int) -> None:
+    network = MLPHead(4, 16, 5, layers, activation=activation).double()
+    centre = features(20, 4).double()
+    zone = network.zonotope(centre - 0.3, centre + 0.3)
+    offsets = torch.rand(2000, 1, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2 - 1
+    offsets[::2] = offsets[::2].sign()  # corners
+    inside = network(centre + 0.3 * offsets)
+    # in every direction no point lies beyond the zonotope's extremes; 100 directions find a hole
+    directions = features(100, 5, seed=2).double()
+    least = zone.centre @ directions.T - (zone.generators @ directions.T).abs().sum(1)
+    reached = (inside @ directions.T).amin(0)
+    assert (reached >= least - 1e-12).all()
+    # and it is of use: at most three times as far from the middle as the points that were tried
+    middle = zone.centre @ directions.T
+    assert (middle - least).mean() <= 3 * (middle - reached).mean()
+
+
+def test_a_linear_head_is_proved_wherever_a_linear_program_over_its_features_finds_no_other_row() -> None:
+    torch.manual_seed(0)
+    network, gallery, query = LinearHead(5, 3), features(12, 5, 1), features(30, 5, 2)
+    found = certify_neighbours(network, gallery, None, query, 0.1, k=1).nearest
+    exact = network.double()
+    unit = torch.nn.functional.normalize(exact(gallery.double())).detach()
+    weight, bias = exact.output_layer.weight.detach(), exact.output_layer.bias.detach()
+    for point, proved in zip(query.double(), found, strict=True):
+        top = int((unit @ exact(point)).argmax())
+        limits = [(float(x) - 0.1, float(x) + 0.1) for x in point]
+        leads = [
+            linprog(((unit[top] - row) @ weight).numpy(), bounds=limits).fun + (unit[top] - row) @ bias for row in unit
+        ]
+        assert proved == (min(lead for place, lead in enumerate(leads) if place != top) > 0)
+    assert 0.2 < found.double().mean() < 0.9
+    boxes = exact.bounds(query.double() - 0.1, query.double() + 0.1)
+    loose = certified_neighbours(unit, None, exact(query.double()).detach(), *boxes, k=1).nearest
+    assert loose.sum() < found.sum() and not (loose & ~found).any()
 
 
 @pytest.mark.parametrize("kind", [MonotonicMLP, MLPHead])

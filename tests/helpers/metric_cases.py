@@ -13,10 +13,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_monocon.functional import Relevance
+from lightning_monocon.heads import MonotonicMLP
 from lightning_monocon.metrics import (
     MRR,
     NDCG,
     AlphaReQ,
+    CertifiedAccuracy,
     CodingRate,
     CorrectedEffectiveDimension,
     DiffusionSpectralEntropy,
@@ -82,6 +84,7 @@ EVERY: list[Callable[..., Metric]] = [
     *SEARCHES,
     *ANSWERED,
     partial(NeighbourOverlap, 4),
+    partial(CertifiedAccuracy, MonotonicMLP(6, init="identity"), 0.1, 3),
     *OTHERS,
 ]
 
@@ -99,7 +102,7 @@ def example_batches() -> list[dict[str, Any]]:
             labels = torch.randint(3, (size,), generator=generator)
             rows = centres[labels] + torch.randn(size, 6, generator=generator)
             ids, start = torch.arange(start, start + size), start + size
-            extra = {"ids": ids, "reference": rows[:, :3].clone()}
+            extra = {"ids": ids, "reference": rows[:, :3].clone(), "features": rows}
             found.append({"embeddings": rows, "labels": labels, "role": role, **extra})
     return found
 

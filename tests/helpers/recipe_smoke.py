@@ -42,9 +42,9 @@ def overrides(name: str, local: Path | None, scratch: Path) -> list[str]:
             "--data.num_workers=0",
             *_model(scratch),
         ]
-    if name.startswith("learnt_code"):
+    if name.startswith(("learnt_code", "cached")):
         generator, vectors = np.random.default_rng(0), scratch / f"{name}.npz"
-        classes = {"labels": generator.integers(4, size=400)} if name.endswith("labels") else {}
+        classes = {} if name == "learnt_code" else {"labels": generator.integers(4, size=400)}
         np.savez(vectors, embeddings=generator.normal(size=(400, 32)).astype(np.float32), **classes)
         return [f"--data.train={vectors}", "--data.batch_size=64", "--model.in_features=32"]
     return []

@@ -82,7 +82,7 @@ def test_a_training_step_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_tensors() as seen:
         for module in model.modules():
             for name, weight in list(module._parameters.items()):
-                module._parameters[name] = torch.nn.Parameter(torch.empty(weight.shape, device="cuda"), False)
+                module._parameters[name] = torch.nn.Parameter(torch.empty(weight.shape, device="cuda"))
         batch = torch.empty(40, 6, device="cuda"), torch.empty(40, dtype=torch.long, device="cuda")
         assert model.training_step(batch, 1).device.type == "cuda"
     assert seen.waits == []

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lightning_monocon.cli import main
+from lightning_monocon.data import DigitsData
 from lightning_monocon.learnt import EmbeddingData
 
 
@@ -50,3 +53,34 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         EmbeddingData(train, batch_size=37).setup("fit")
     with pytest.raises(ValueError, match="`val_size`"):
         EmbeddingData(train, val_size=1.0)
+
+
+def test_a_folder_of_predicted_vectors_gives_train_and_test(tmp_path: Path) -> None:
+    words = ["--config", "digits_encoder", "--untrained", "true", "--out", str(tmp_path / "cache")]
+    main(["predict", *words, "--trainer.enable_progress_bar=false"])
+    data = EmbeddingData(str(tmp_path / "cache"), batch_size=64)
+    data.setup("fit")
+    digits = DigitsData()
+    digits.setup("predict")
+    assert len(data.train) + len(data.val) == len(digits.train) and len(data.test) == len(digits.test)
+    assert data.test.labels.tolist() == digits.test.labels.tolist()
+    assert data.train.rows.shape[1] == 64 and data.has_classes
+
+
+@pytest.mark.filterwarnings("ignore:.*configure_optimizers` returned `None`")
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+@pytest.mark.filterwarnings("ignore:`parameters` is an empty generator")
+def test_an_arm_without_a_head_has_nothing_to_train_and_is_judged(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.npz", 200)
+    words = [
+        "--config",
+        "cached_encoder",
+        "--data.train",
+        file,
+        "--model.in_features=4",
+        "--data.batch_size=64",
+        "--trainer.log_every_n_steps=1",
+    ]
+    main(["fit", *words, "--run_dir", str(tmp_path / "run"), "--report=false", "--trainer.enable_progress_bar=false"])
+    rows = [json.loads(line) for line in (tmp_path / "run" / "record.jsonl").read_text().splitlines()]
+    assert any("val/knn_accuracy" in row.get("metrics", {}) for row in rows)

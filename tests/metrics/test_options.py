@@ -15,6 +15,7 @@ from torchmetrics import Metric, MetricCollection
 
 from lightning_monocon import metrics
 from lightning_monocon.functional import Relevance
+from lightning_monocon.heads import LinearHead, MonotonicMLP
 from lightning_monocon.metrics.answered import AnsweredMetric
 from lightning_monocon.metrics.streaming import StreamingMetric
 
@@ -34,6 +35,7 @@ ANSWERED = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "Alignment": {"alpha": 3.0},
     "AlphaReQ": {"first": 2, "last": 4, **SPECTRUM, "normalize": True},
+    "CertifiedAccuracy": {"head": LinearHead(6, 2), "eps": 0.2, "k": 3, "least": -99.0},
     "CodingRate": {"eps": 0.1, **SPECTRUM},
     "CorrectedEffectiveDimension": {"variance": 0.5, "confidence": 0.8, **SPECTRUM},
     "DiffusionSpectralEntropy": {"sigma": 1.0, "t": 2, **SAMPLE},
@@ -64,8 +66,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Another value than the default for each option of each metric."""
 
+HEAD = MonotonicMLP(6, init="identity")
 WITH_ANSWERS = ("MRR", "NDCG", "RelevantRecall", "RetrievalScores")
 GIVEN: dict[str, dict[str, Any]] = {
+    "CertifiedAccuracy": {"head": HEAD, "eps": 0.1},
     "NeuralCollapse": {"num_classes": 3},
     "TruncationCurve": {"dims": (2,)},
     **{name: {"relevance": ANSWERS} for name in WITH_ANSWERS},
@@ -77,12 +81,15 @@ BOUNDS = {"seed": ("max_rows", "max_gallery")}
 """Options that only count beside another."""
 
 
+UNSAMPLED = (AnsweredMetric, metrics.CertifiedAccuracy)
+
+
 def options_of(kind: type[Metric]) -> dict[str, Any]:
     """Return what the constructors of a metric and of its bases in the package take, with the defaults."""
     ours = [base for base in kind.__mro__ if issubclass(base, StreamingMetric) and "__init__" in vars(base)]
     # from the base on, so that the default of the class itself counts
     found = {name: one for base in ours[::-1] for name, one in inspect.signature(base.__init__).parameters.items()}
-    hidden = {"self", "kwargs", "bounds", *(("seed",) if issubclass(kind, AnsweredMetric) else ())}  # no sample there
+    hidden = {"self", "kwargs", "bounds", *(("seed",) if issubclass(kind, UNSAMPLED) else ())}
     return {name: one.default for name, one in found.items() if name not in hidden}
 
 
@@ -96,6 +103,7 @@ def paired(batches: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             **batch,
+            "features": batch["embeddings"],
             "positives": batch["embeddings"].flip(1),
             "first": batch["embeddings"],
             "second": batch["embeddings"].square(),
@@ -108,7 +116,7 @@ def all_equal(rows: int, role: str) -> dict[str, Any]:
     same = torch.arange(1.0, 7.0).expand(rows, 6).clone()
     labels = torch.zeros(rows, dtype=torch.long)
     extra = {"ids": 1000 + torch.arange(len(same)), "reference": same[:, :3]}
-    extra |= dict.fromkeys(("positives", "first", "second"), same)
+    extra |= dict.fromkeys(("features", "positives", "first", "second"), same)
     return {"embeddings": same, "labels": labels, "role": role, **extra}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.patience import PATIENCE
-from processes.metric_ranks import ANSWERS, CASES, rows_of
+from processes.metric_ranks import ANSWERS, CASES, HEAD, rows_of
 
 from lightning_monocon.functional import (
     coding_rate,
@@ -28,6 +28,7 @@ from lightning_monocon.functional import (
     uniformity,
 )
 from lightning_monocon.functional.row_keys import row_keys, smallest
+from lightning_monocon.heads import certify_neighbours
 from lightning_monocon.metrics import NeighbourOverlap, RetrievalScores
 
 
@@ -45,6 +46,11 @@ def test_any_split_over_ranks_equals_one_process(results: list[dict[str, Any]], 
     (gallery, known), (query, truth) = rows_of("gallery"), rows_of("query")
     whole = reconstruction_error(gallery, query, 0.6)
     scores = neighbour_scores(gallery, known, query, truth, 3, (1, 4))
+    proved = certify_neighbours(HEAD, gallery, known, query, 0.05, 3)
+    right = proved.vote == truth
+    shares = (right, right & proved.label, proved.label, proved.nearest)
+    names = ("accuracy", "certified_accuracy", "certified_label", "certified_nearest")
+    certified = {name: share.float().mean() for name, share in zip(names, shares, strict=True)}
     for result in results[: len(CASES[case][0])]:
         found = result[case]
         for merged, rows in zip(found["moments"], (gallery, query), strict=True):
@@ -59,6 +65,7 @@ def test_any_split_over_ranks_equals_one_process(results: list[dict[str, Any]], 
         torch.testing.assert_close(found["CodingRate"], coding_rate(gallery).float(), rtol=1e-6, atol=0.0)
         for name, value in whole._asdict().items():
             torch.testing.assert_close(found["ReconstructionError"][name], value.float())
+        assert found["CertifiedAccuracy"] == certified
         assert found["KNNAccuracy"] == scores["knn_accuracy"].float()
         assert found["NeighbourScores"] == {name: value.float() for name, value in scores.items()}
         assert found["RecallAtK"] == {name: scores[name].float() for name in ("recall@1", "recall@4")}

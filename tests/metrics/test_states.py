@@ -22,7 +22,7 @@ def test_value_does_not_depend_on_the_batches(make: Callable[..., Metric], batch
     whole = [
         {
             name: torch.cat([b[name] for b in batches if b["role"] == role])
-            for name in ("embeddings", "labels", "ids", "reference")
+            for name in ("embeddings", "labels", "ids", "reference", "features")
         }
         | {"role": role}
         for role in ("query", "gallery")
@@ -142,7 +142,8 @@ def test_a_later_change_of_the_input_does_not_reach_the_state(batches: list[dict
 @pytest.mark.parametrize("make", EVERY)
 def test_an_empty_batch_changes_nothing(make: Callable[..., Metric], batches: list[dict[str, Any]]) -> None:
     none = torch.empty(0, dtype=torch.int64)
-    empty = {"embeddings": torch.empty(0, 6), "reference": torch.empty(0, 3), "labels": none, "ids": none}
+    rows = {"embeddings": torch.empty(0, 6), "features": torch.empty(0, 6), "reference": torch.empty(0, 3)}
+    empty = {**rows, "labels": none, "ids": none}
     nothing = {**empty, "role": "gallery"}
     assert_same(fed(make(), [nothing, *batches, nothing]).compute(), fed(make(), batches).compute())
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lightning_monocon.distributed import gather_rows
 from lightning_monocon.kernels.dispatch import is_interpreting
 from lightning_monocon.kernels.supcon import shapes
-from lightning_monocon.losses import CrossSupConLoss, SupConLoss
+from lightning_monocon.losses import ClipLoss, CrossSupConLoss, SigLipLoss, SupConLoss
 
 # rows per rank; rules; dtype of the model
 CASES: dict[str, tuple[tuple[int, int], dict[str, Any], torch.dtype]] = {
@@ -41,6 +41,14 @@ BETWEEN: dict[str, tuple[tuple[int, int], tuple[int, int], dict[str, Any]]] = {
     "uneven anchors": ((11, 5), (7, 9), {"backend": "torch", "ignore_index": 9}),
     "no anchors on one rank": ((16, 0), (8, 8), {"backend": "torch"}),
     "no rows on one rank": ((6, 10), (0, 16), {}),
+}
+# pairs per rank; temperature; rules of both losses of pairs
+PAIRS: dict[str, tuple[tuple[int, int], float, dict[str, Any]]] = {
+    "even": ((8, 8), 0.2, {}),
+    "uneven, small tiles": ((11, 5), 0.2, {"block_size": 4}),
+    "not bounded": ((5, 11), 0.01, {"block_size": 6}),
+    "one rank empty": ((16, 0), 0.01, {}),
+    "one pair on one rank": ((1, 15), 0.1, {"normalize": False}),
 }
 
 
@@ -97,6 +105,31 @@ def step_between(
     return of_rows | {"loss": average[0] / len(counts), "temperature": average[1] / len(counts)}
 
 
+def step_of_pairs(
+    counts: tuple[int, int], temperature: float, rules: dict[str, Any], rank: int | None = None
+) -> dict[str, Tensor]:
+    """Return both losses of pairs and their gradients; a rank's own, averaged over ranks, where one is named."""
+    first = data()[0]
+    second = first.flip(1) + 0.3
+    ours = slice(None) if rank is None else own(counts, rank)
+    sides = [side[ours].clone().requires_grad_() for side in (first, second)]
+    found: dict[str, Tensor] = {}
+    for name in ("clip", "siglip"):
+        scale, bias = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (temperature, -2.0))
+        loss = ClipLoss(scale, **rules) if name == "clip" else SigLipLoss(scale, bias, **rules)
+        value = loss(*sides)
+        wanted = *sides, scale, bias
+        of_rows = torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True)
+        numbers = torch.stack(of_rows[2:])
+        if rank is not None:
+            dist.all_reduce(numbers)
+            numbers = numbers / len(counts)
+            of_rows = tuple(gradient / len(counts) for gradient in of_rows)
+        found |= {f"{name} loss": value.detach(), f"{name} numbers": numbers}
+        found |= {f"{name} first": of_rows[0], f"{name} second": of_rows[1]}
+    return found
+
+
 def own(counts: tuple[int, int], rank: int) -> slice:
     return slice(sum(counts[:rank]), sum(counts[: rank + 1]))
 
@@ -129,6 +162,9 @@ def main(rank: int, world_size: int, folder: Path) -> None:
         results[f"{name} alone"] = SupConLoss(gather=False)(inputs, labels)
     for name, (counts, rows, rules) in BETWEEN.items():
         results[f"between, {name}"] = step_between(counts, rows, rules, rank)
+    for name, (counts, temperature, rules) in PAIRS.items():
+        results[f"pairs, {name}"] = step_of_pairs(counts, temperature, rules, rank)
+    results["pairs alone"] = ClipLoss(gather=False)(*(data()[0][own((9, 7), rank)] for _ in range(2)))
     torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
 

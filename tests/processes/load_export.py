@@ -63,6 +63,9 @@ if __name__ == "__main__":
         apart = np.abs(np.asarray(vectors) - expected["vectors"].numpy()).max()
         assert apart < 1e-5, (form, apart)
         if codes:
-            np.testing.assert_array_equal(np.asarray(codes[0]), expected["codes"].numpy())
+            least, most = expected["codes"].numpy()
+            found = np.asarray(codes[0])
+            assert found.dtype == least.dtype and ((least <= found) & (found <= most)).all(), form
+            assert (least == most).mean() > 0.95, form
         print(form)
     assert not any(name.startswith("lightning_monocon.") for name in sys.modules)

@@ -15,7 +15,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lightning_monocon.functional import Relevance
+from lightning_monocon.heads import MonotonicMLP
 from lightning_monocon.metrics import (
+    CertifiedAccuracy,
     CodingRate,
     EffectiveDimension,
     KNNAccuracy,
@@ -46,6 +48,10 @@ ANSWERS = Relevance(torch.arange(40).repeat(3), torch.arange(120) * 7 % 60, 1 + 
 """Three graded rows for each of the 40 queries; ids are the places in the whole data."""
 
 
+HEAD = MonotonicMLP(5, init="identity")
+HEAD.load_state_dict({name: torch.ones_like(value) / 3 for name, value in HEAD.state_dict().items()})
+
+
 def rows_of(role: str) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5 if role == "gallery" else 6)
     labels = torch.randint(4, (60 if role == "gallery" else 40,), generator=generator)
@@ -69,6 +75,7 @@ def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]
     rows = [TwoNN(max_rows=25, **options), Uniformity(**options)]
     labelled = [NeuralCollapse(4, **options), NeighbourScores(3, (1, 4), max_gallery=20, **options)]
     answered, kept = RetrievalScores(ANSWERS, **options), NeighbourOverlap(**options)
+    certified = CertifiedAccuracy(HEAD, 0.05, 3, **options)
     searches = [KNNAccuracy(3, **options), RecallAtK((1, 4), **options), NeighbourScores(3, (1, 4), **options)]
     for role, counts in (("gallery", gallery), ("query", query)):
         embeddings, labels = (part[own(counts, rank)] for part in rows_of(role))
@@ -76,12 +83,12 @@ def run(gallery: Counts, query: Counts, rank: int, group: Any) -> dict[str, Any]
             continue  # a rank that never calls update
         for metric in (*spectral, *rows):
             metric.update(embeddings=embeddings, role=role)
-        for metric in (*labelled, *searches):
+        for metric in (*labelled, certified, *searches):
             metric.update(embeddings, labels, role)
         answered.update(embeddings.round(), torch.arange(60)[own(counts, rank)], role)
         kept.update(embeddings.round(), embeddings[:, :3].round(), role)
     found: dict[str, Any] = {
-        type(metric).__name__: metric.compute() for metric in (*spectral, *rows, labelled[0], *searches)
+        type(metric).__name__: metric.compute() for metric in (*spectral, *rows, labelled[0], certified, *searches)
     }
     found["bounded"] = labelled[1].compute()
     found["answered"], found["kept"] = answered.compute(), kept.compute()

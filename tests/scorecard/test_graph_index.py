@@ -43,7 +43,7 @@ def exactly(gallery: NDArray[np.float32], worst: int = 0) -> Callable[[NDArray[n
 
 
 def test_a_share_is_that_of_the_exact_answer(data: EmbeddingSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_index, "_graphs", lambda g: [("all", exactly(g)), ("seven", exactly(g, worst=3))])
+    monkeypatch.setattr(graph_index, "library_graphs", lambda g: [("all", exactly(g)), ("seven", exactly(g, worst=3))])
     whole, small = graph_searches(data, [2])
     assert (whole.arm, whole.k, small.k, whole.ef) == ("planted", 12, 2, SEARCH)
     for search in (whole, small):  # an exact search among the cut vectors finds all of them, too
@@ -56,7 +56,7 @@ def test_any_ten_of_twenty_copies_are_right(data: EmbeddingSet, monkeypatch: pyt
         nearest = exactly(gallery[:50])
         return lambda query, ef: nearest(query, ef)[:, :1] + 50 * np.arange(10, 20)
 
-    monkeypatch.setattr(graph_index, "_graphs", lambda gallery: [("copies", others(gallery))])
+    monkeypatch.setattr(graph_index, "library_graphs", lambda gallery: [("copies", others(gallery))])
     copied = EmbeddingSet(data.gallery[:50].repeat(20, 1), None, data.query)
     assert graph_searches(copied, [])[0].recall["copies"] == pytest.approx((1.0,) * len(SEARCH))
 
@@ -106,6 +106,17 @@ def test_rows_that_are_all_equal_have_no_dimension_and_are_all_found(data: Embed
     assert "embeddings in 1 number: 99 % of the nearest rows are found from ef = 10 on" in " ".join(
         as_text(card).split()
     )
+
+
+def test_a_small_gallery_is_asked_for_its_rows_and_rows_that_do_not_come_are_not_found() -> None:
+    data = EmbeddingSet(on_a_sphere(7, 3, 12, 0), None, on_a_sphere(1, 3, 12, 1), arm="few")
+    card = with_graphs(scorecard_of(data, dims=(2, 12)), [data])
+    assert [search.nearest for search in card.graphs] == [7] * len(card.graphs)
+    assert all(found == (1.0,) * len(SEARCH) for search in card.graphs for found in search.recall.values())
+    text = " ".join(as_text(card).split())
+    assert "the share of the 7 nearest rows" in text and "10 nearest rows" not in text
+    three = [("three", lambda query, ef: np.array([[0, -1, 1, -1, 2, -1, -1]] * len(query)))]
+    assert graph_searches(data, [], lambda gallery: iter(three))[0].recall["three"] == pytest.approx((3 / 7,) * 6)
 
 
 def test_a_missing_library_is_named_with_its_extra(data: EmbeddingSet, monkeypatch: pytest.MonkeyPatch) -> None:

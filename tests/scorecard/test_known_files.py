@@ -116,9 +116,7 @@ def test_a_baseline_of_other_ids_is_refused(tmp_path: Path, name: type) -> None:
     query = parquet(tmp_path / "q.parquet", QUERY)
     ours = parquet(tmp_path / "g.parquet", GALLERY, [name(row) for row in range(10, 70)])
     theirs = parquet(tmp_path / "b.parquet", GALLERY[:59], [name(row) for row in range(12, 71)])
-    sentence = (
-        "ids of `files` in the gallery; 2 of 60 .* not in the baseline and 1 of its 59 .*: '10', '11', '70'. Embed"
-    )
+    sentence = "ids of `files` in the gallery; it lacks 2 of 60 ids, and 1 of its own 59 .*: '10', '11', '70'. Embed"
     with pytest.raises(ValueError, match=sentence):
         load_baseline([theirs, query], [ours, query], Known())
     twice = parquet(tmp_path / "b.parquet", GALLERY, [name(row) for row in (*range(10, 69), 10)])

@@ -14,7 +14,8 @@ import pytest
 from helpers.code_folders import best, code_folder, planted
 
 from lightning_monocon.cli import main
-from lightning_monocon.stores import Bundle, open_store
+from lightning_monocon.stores import Bundle, Collection, check, open_store
+from lightning_monocon.stores.update import delete
 
 
 def _blocks(root: Path, page: str, language: str) -> list[str]:
@@ -86,6 +87,10 @@ def test_blocks_of_the_page_on_index_files(root: Path, folder: Path) -> None:
     names = _run(root, "stores/index_files.md", bundle)
     assert set(names["by_faiss"].tolist()) == set(best(bundle))
     assert len(set(names["by_usearch"].tolist()) & set(best(bundle))) >= 9
+    assert bundle.ids[0] == 7
+    left = delete(Collection(open_store("faiss:///rows.faiss"), bundle.codec, bundle.stamp), bundle, bundle.ids[:1])
+    for address in ("faiss:///rows.faiss", "usearch:///rows.usearch"):
+        assert check(Collection(open_store(address), bundle.codec, bundle.stamp), left, left.queries).passed
 
 
 @pytest.mark.parametrize("kind", ["int8", "bit"])

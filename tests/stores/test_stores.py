@@ -82,6 +82,7 @@ def test_failure_in_the_middle_leaves_the_store_as_it_was(
     with pytest.raises(ValueError, match="ids that the store has not"):
         load(broken, store)
     assert store.stamp() is None
+    assert _left(tmp_path) == ["out"]
     load(bundle, store)
     store.close()
 
@@ -105,7 +106,9 @@ def test_other_spaces_and_taken_names_are_refused(
 
 
 @pytest.mark.parametrize("place", ["database", "file", "duck", "lance", "shards"])
-def test_codes_without_a_column_are_refused(request: pytest.FixtureRequest, tmp_path: Path, place: str) -> None:
+def test_codes_without_a_column_are_refused_and_nothing_is_written(
+    request: pytest.FixtureRequest, tmp_path: Path, place: str
+) -> None:
     store = open_store(request.getfixturevalue(place))
     rows = FittingRows.of(planted())
     product = code_folder(tmp_path / "product", fit_product(rows, 4))
@@ -116,3 +119,9 @@ def test_codes_without_a_column_are_refused(request: pytest.FixtureRequest, tmp_
         load(centred, store)
     assert store.stamp() is None
     store.close()
+    assert _left(tmp_path) == ["half", "product"]
+
+
+def _left(folder: Path) -> list[str]:
+    """Return what lies in a folder, without locks, which processes share and which nobody removes."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))

@@ -18,7 +18,7 @@ from lightning_monocon.codes.quantiser import Quantiser
 from lightning_monocon.codes.space import Scoring, Space
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.moments import Moments
-from lightning_monocon.functional.spectrum import components_from_moments
+from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
 
 Bits = Literal[1, 2, 4, 8, 16]
 """Bits of a number; 16 are a float16."""
@@ -106,7 +106,7 @@ def fit_scalar(
         raise ValueError(f"`size` must be at least 2 bytes for float16; got {size}. Ask for fewer `bits`.")
     mean, matrix = _projection(rows, wanted, options)
     plain = Space(mean, matrix, rows.similarity, scoring)
-    matrix = _rotation(rows.sample.double() @ matrix.double().T - plain.offset, options, rows.seed) @ matrix.double()
+    matrix = _rotation(rows, plain, options) @ matrix.double()
     space = Space(mean, matrix.float(), rows.similarity, scoring)
     coordinates = rows.sample.double() @ space.matrix.double().T - space.offset
     quantiser = _quantiser(coordinates, options)
@@ -115,16 +115,19 @@ def fit_scalar(
 
 def _projection(rows: FittingRows, wanted: int, options: ScalarOptions) -> tuple[Tensor, Tensor]:
     """Return the mean ``(D,)`` and at most ``wanted`` orthonormal rows ``(k, D)``, float32."""
-    moments = rows.statistics
-    if not options.centre:
-        second = moments.comoment + moments.rows * torch.outer(moments.mean, moments.mean)
-        moments = Moments(moments.rows, torch.zeros_like(moments.mean), second)
+    mean = rows.statistics.mean if options.centre else torch.zeros_like(rows.statistics.mean)
     if options.projection == "none":
-        return moments.mean.float(), torch.eye(rows.dim)[:wanted]
-    found = components_from_moments(moments)
+        return mean.float(), torch.eye(rows.dim)[:wanted]
+    found = rows.components if options.centre else _uncentred_components(rows.statistics)
     rounding = found.variances.amax() * torch.finfo(torch.float64).eps * rows.dim
     kept = min(wanted, int((found.variances > rounding).sum()))
-    return moments.mean.float(), found.components[:kept].float()
+    return mean.float(), found.components[:kept].float()
+
+
+def _uncentred_components(moments: Moments) -> PrincipalComponents:
+    """Return the axes of the second moments: those of the rows without their mean subtracted."""
+    second = moments.comoment + moments.rows * torch.outer(moments.mean, moments.mean)
+    return components_from_moments(Moments(moments.rows, torch.zeros_like(moments.mean), second))
 
 
 def random_rotation(width: int, seed: int = 0) -> Tensor:
@@ -138,13 +141,14 @@ def random_rotation(width: int, seed: int = 0) -> Tensor:
     return rotation
 
 
-def _rotation(coordinates: Tensor, options: ScalarOptions, seed: int) -> Tensor:
+def _rotation(rows: FittingRows, plain: Space, options: ScalarOptions) -> Tensor:
     """Return an orthogonal matrix ``(k, k)`` float64, of random directions and, for ITQ, fitted to signs from there."""
-    width = coordinates.shape[1]
+    width = len(plain.matrix)
     if options.rotation == "none":
         return torch.eye(width, dtype=torch.float64)
-    rotation = random_rotation(width, seed)
+    rotation = random_rotation(width, rows.seed)
     if options.rotation == "itq":
+        coordinates = rows.sample.double() @ plain.matrix.double().T - plain.offset
         for _ in range(_ITQ_ROUNDS):
             signs = torch.where(coordinates @ rotation.T > 0, 1.0, -1.0).double()
             left, _, right = torch.linalg.svd(signs.T @ coordinates)

@@ -31,6 +31,7 @@ from lightning_monocon.codes.space import Scoring, Space
 
 _BEAM = 8
 _BITS = 8
+_ROTATED_ROWS = 16_384  # that a rotation is learnt from; each takes as long as sixty encodings
 
 
 class _Additive(Protocol):
@@ -75,6 +76,7 @@ def fit_opq(rows: FittingRows, size: int, scoring: Scoring = "whole") -> Codec:
     faiss = _faiss()
     opq = faiss.OPQMatrix(rows.dim, size)
     opq.pq = faiss.ProductQuantizer(rows.dim, size, _BITS)
+    opq.max_train_points = _ROTATED_ROWS
     _seed(opq.pq.cp, rows.seed)  # the first rotation is drawn from a constant of faiss
     with _one_thread(faiss):
         opq.train(_centred(rows))

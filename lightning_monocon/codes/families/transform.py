@@ -10,7 +10,6 @@ from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.fitting import FittingRows, check_size, check_varying
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.space import Scoring, Space
-from lightning_monocon.functional.spectrum import components_from_moments
 
 _MOST_BITS = 8
 _COLUMNS = 32  # that are sorted at a time
@@ -32,7 +31,7 @@ def fit_transform(rows: FittingRows, size: int, scoring: Scoring = "whole") -> C
     """
     check_size(size)
     check_varying(rows)
-    found = components_from_moments(rows.statistics)
+    found = rows.components
     bits = allocate_bits(found.variances, 8 * size)
     kept = int((bits > 0).sum())
     space = Space(found.mean.float(), found.components[:kept].float(), rows.similarity, scoring)

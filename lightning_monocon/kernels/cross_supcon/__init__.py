@@ -10,6 +10,7 @@ from lightning_monocon.kernels.cross_supcon.kept import cross_supcon_kept, serve
 from lightning_monocon.kernels.cross_supcon.ops import cross_operator
 from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_reference
 from lightning_monocon.kernels.dispatch import Backend
+from lightning_monocon.kernels.supcon.checks import check_values
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
 from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, resolved
@@ -27,9 +28,9 @@ def cross_supcon(
 ) -> Tensor:
     """Return the mean loss of ``(M, D)`` anchors among an ``(N, D)`` contrast set.
 
-    `lightning_monocon.losses.CrossSupConLoss` documents the loss and validates its arguments; this function does not.
-    float16 and bfloat16 embeddings are converted to float32. Inside the transforms of `torch.func`, in forward mode,
-    and for a few pairs with ignored rows on a CPU, the formula itself is evaluated, with its matrix of all pairs.
+    `lightning_monocon.losses.CrossSupConLoss` documents the loss and validates its arguments; this function does not,
+    except for `Options.check_values`. Half embeddings are converted to float32. Inside the transforms of `torch.func`,
+    in forward mode, and for a few pairs with ignored rows on a CPU, the formula itself is evaluated.
 
     Args:
         anchors: Embeddings of the anchors.
@@ -37,7 +38,7 @@ def cross_supcon(
         anchor_labels: Integer labels of the anchors, ``(M,)``.
         contrast_labels: Integer labels of the contrast set, ``(N,)``.
         temperature: T > 0; a 0-d tensor receives a gradient.
-        options: As in `kernels.supcon.supcon`, with the defaults of `CrossSupConLoss` and without `Options.gather`.
+        options: As in `kernels.supcon.supcon`, without `Options.gather`.
         backend: The implementation; "auto" takes the faster one.
 
     Returns:
@@ -48,7 +49,6 @@ def cross_supcon(
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
 
     Example:
-        >>> import torch
         >>> eye = torch.eye(2)
         >>> cross_supcon(eye, eye, torch.tensor([0, 1]), torch.tensor([0, 1]), temperature=1.0)
         tensor(0.3133)
@@ -56,11 +56,18 @@ def cross_supcon(
     scale = as_scale(temperature, anchors)
     chosen = resolved(options or Options(block_size=block_size(anchors.device)), anchors, temperature)
     labels = anchor_labels.long(), contrast_labels.long()
-    pairs = anchors.shape[0] * contrast.shape[0]
     keeps = not torch.compiler.is_compiling() and serves(anchors, contrast, labels, chosen)
+    pairs = anchors.shape[0] * contrast.shape[0]
     route, taken = find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs, keeps=keeps)
+    if chosen.check_values and route != "kept":
+        _check_both(anchors, contrast, chosen.normalize)
     if route == "kept":
         return cross_supcon_kept(anchors, contrast, *labels, scale, chosen)
     if route == "formula":
         return cross_supcon_reference(anchors, contrast, *labels, scale, chosen)
     return cross_operator(anchors, contrast, *labels, scale, chosen, taken)
+
+
+def _check_both(anchors: Tensor, contrast: Tensor, normalize: bool) -> None:
+    check_values(anchors, normalize, "anchors")
+    check_values(contrast, normalize, "contrast")

@@ -48,7 +48,7 @@ def _exponentials(pairs: PairTiles) -> Tensor:
     """Return exp s, ``(M, N)``, as one tile."""
     shape = len(pairs.anchors), len(pairs.rows)
     whole = pairs._replace(block_size=max(*shape, 1))
-    return next((tile.exp_() for *_, tile in whole()), pairs.rows.new_zeros(shape))
+    return next((tile.exp2_() for *_, tile in whole()), pairs.rows.new_zeros(shape))
 
 
 def backward(
@@ -74,7 +74,7 @@ def _pushes(pairs: PairTiles, own: Tensor, kept: Tensor, needs_contrast: bool) -
             pairs.add_product(dc, kept.T, z * own)
         return dz.mul_(own), dc
     for rows, columns, _, tile in pairs():
-        weight = tile.exp_().mul_(own[rows]) if pairs.bounded else tile.sub_(own[rows]).exp_()
+        weight = tile.exp2_().mul_(own[rows]) if pairs.bounded else tile.sub_(own[rows]).exp_()
         pairs.add_product(dz[rows], weight, c[columns])
         if dc is not None:
             pairs.add_product(dc[columns], weight.T, z[rows])

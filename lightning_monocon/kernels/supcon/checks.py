@@ -48,11 +48,7 @@ def check_temperature(temperature: float | Tensor) -> None:
 
 def check_set(embeddings: Tensor, labels: Tensor, name: str = "embeddings", label_name: str = "labels") -> None:
     """Raise a ValueError or TypeError unless embeddings and labels are ``(N, D)`` rows and their N integers."""
-    shape = tuple(embeddings.shape)
-    if embeddings.ndim != 2 or not embeddings.shape[1]:
-        raise ValueError(f"`{name}` must be (N, D) with D at least 1; got shape {shape}.")
-    if not embeddings.is_floating_point():
-        raise TypeError(f"`{name}` must be floating; got {embeddings.dtype}. Cast them with `.float()`.")
+    check_rows(embeddings, name)
     if labels.ndim != 1 or labels.shape[0] != embeddings.shape[0]:  # `len` would fix the size in an export
         raise ValueError(
             f"`{label_name}` must hold {len(embeddings)} integers, one per embedding; got shape {tuple(labels.shape)}."
@@ -66,16 +62,20 @@ def check_set(embeddings: Tensor, labels: Tensor, name: str = "embeddings", labe
         )
 
 
-def check_same_space(anchors: Tensor, contrast: Tensor) -> None:
+def check_rows(embeddings: Tensor, name: str) -> None:
+    """Raise a ValueError or TypeError unless embeddings are ``(N, D)`` floating-point rows."""
+    if embeddings.ndim != 2 or not embeddings.shape[1]:
+        raise ValueError(f"`{name}` must be (N, D) with D at least 1; got shape {tuple(embeddings.shape)}.")
+    if not embeddings.is_floating_point():
+        raise TypeError(f"`{name}` must be floating; got {embeddings.dtype}. Cast them with `.float()`.")
+
+
+def check_same_space(one: Tensor, other: Tensor, whose: str = "the anchors'", other_name: str = "contrast") -> None:
     """Raise a ValueError if two sets differ in dimensions or device."""
-    if contrast.shape[1] != anchors.shape[1]:
-        raise ValueError(
-            f"`contrast` must have the anchors' {anchors.shape[1]} dimensions; got shape {tuple(contrast.shape)}."
-        )
-    if contrast.device != anchors.device:
-        raise ValueError(
-            f"`contrast` must be on the anchors' device, {anchors.device}; got {contrast.device}. Move one."
-        )
+    if other.shape[1] != one.shape[1]:
+        raise ValueError(f"`{other_name}` must have {whose} {one.shape[1]} dimensions; got shape {tuple(other.shape)}.")
+    if other.device != one.device:
+        raise ValueError(f"`{other_name}` must be on {whose} device, {one.device}; got {other.device}. Move one.")
 
 
 def values_are_at_hand(tensor: Tensor) -> bool:
@@ -85,7 +85,7 @@ def values_are_at_hand(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" or torch.is_anomaly_enabled()
 
 
-def check_values(embeddings: Tensor, normalize: bool, name: str = "embeddings") -> None:
+def check_values(embeddings: Tensor, normalize: bool, name: str = "embeddings", can_ignore: bool = True) -> None:
     """Raise a ValueError if a row is not finite, or has no direction although it is to be normalised."""
     rows = embeddings.detach()
     if len(rows) and _all_have_a_direction(rows):
@@ -104,8 +104,8 @@ def check_values(embeddings: Tensor, normalize: bool, name: str = "embeddings") 
     if normalize and short.any():
         raise ValueError(
             f"`{name}` must have a length above zero to be normalised; {int(short.sum())} of {len(short)} "
-            f"rows do not (row {int(short.nonzero()[0])} is the first). Drop those rows, or give them "
-            "`ignore_index` and a length, or pass normalize=False."
+            f"rows do not (row {int(short.nonzero()[0])} is the first). Drop those rows, "
+            f"{'or give them `ignore_index` and a length, ' if can_ignore else ''}or pass normalize=False."
         )
 
 

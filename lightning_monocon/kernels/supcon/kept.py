@@ -3,17 +3,18 @@ r"""Compute the supervised contrastive loss of one set on a CPU, and keep the ex
 
 Formulas and symbols are those of `streamed`. A batch of a few thousand rows is bound by other things there: by calls,
 and by computing ``exp s`` a second time. Here half of the pairs is kept, N^2 / 2 numbers, up to `Options.keep_bytes`;
-the backward pass then costs 2 N^2 D operations and no exponential. Rows are normalised, and logits small enough for
-exp without a shift, so that ``A_ij = exp(s_ij) (a_i + a_j)``.
+the backward pass then costs 2 N^2 D operations and no exponential. What is over the budget is computed again. Rows
+are normalised, and logits small enough for exp without a shift, so that ``A_ij = exp(s_ij) (a_i + a_j)``.
 
-Tiles are low and wide, a strip of rows against the columns behind its diagonal in pieces that fit into the second-level
-cache: less of the diagonal is computed twice than with square tiles, by as few calls.
+Tiles are low and wide, a strip of rows against the columns behind its diagonal in pieces of half a megabyte: less of
+the diagonal is computed twice than with square tiles, and a tile leaves room for its products in a cache of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from lightning_monocon.kernels.context import Context
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.positives import refuse_singletons
 from lightning_monocon.kernels.supcon.streamed import NO_SECOND_DERIVATIVE
-from lightning_monocon.kernels.supcon.tiles import multiplies_by_onednn, onednn_product
+from lightning_monocon.kernels.supcon.tiles import LOG2_E, multiplies_by_onednn, onednn_product
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
 ORDINARY = 2.0**-40, 2.0**40
@@ -33,9 +34,8 @@ Piece = tuple[slice, slice]
 
 
 def serves(embeddings: Tensor, labels: Tensor, options: Options) -> bool:
-    """Return whether a call fits: on a CPU, one rank, no ignored rows, and few enough pairs to keep."""
-    count, height = embeddings.shape[0], tile_shape(options)[0]
-    return count > 1 and fits(count * (count + height) // 2, options, embeddings, labels)
+    """Return whether a call fits: on a CPU, one rank, no ignored rows, and a budget, for part of the pairs at least."""
+    return embeddings.shape[0] > 1 and options.keep_bytes > 0 and fits(0, options, embeddings, labels)
 
 
 def fits(pairs: int, options: Options, *inputs: Tensor) -> bool:
@@ -71,7 +71,7 @@ class _Kept(torch.autograd.Function):
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         embeddings, temperature, z, r, scale, pull, *kept = ctx.saved_tensors
         with arithmetic():
-            dz = _repulsion(z, scale, kept, ctx.options).sub_(pull, alpha=2).mul_(grad / temperature)
+            dz = _repulsion(z, temperature, scale, kept, ctx.options).sub_(pull, alpha=2).mul_(grad / temperature)
             by_temperature = (dz * z).sum() / (-2 * temperature) if ctx.needs_input_grad[2] else None
             by_embeddings = quick_through_unit_(dz, z, r, ctx.ordinary).to(embeddings.dtype)
         if torch.is_grad_enabled():  # a second derivative is wanted
@@ -137,8 +137,8 @@ def _positives(z: Tensor, labels: Tensor, options: Options) -> tuple[Tensor, Ten
 
 
 def tile_shape(options: Options) -> tuple[int, int]:
-    """Return the height and the width of a tile, of the area of a square one."""
-    return max(options.block_size // 2, 1), 2 * options.block_size
+    """Return the height and the width of a tile."""
+    return max(options.block_size // 2, 1), options.block_size
 
 
 def _pieces(count: int, options: Options) -> Iterator[Piece]:
@@ -151,24 +151,32 @@ def _pieces(count: int, options: Options) -> Iterator[Piece]:
 
 
 def _exponentials(z: Tensor, temperature: Tensor, options: Options) -> tuple[Tensor, list[Tensor]]:
-    """Return ``S_i = sum_{j != i} exp s_ij`` ``(N,)``, and ``exp s`` of each tile, 0 for a row with itself."""
-    sums, left, kept = z.new_zeros(len(z)), z / temperature, []
+    """Return ``S_i = sum_{j != i} exp s_ij`` ``(N,)``, and the first tiles of ``exp s``, 0 for a row with itself."""
+    sums, left, kept, room = z.new_zeros(len(z)), z * (LOG2_E / temperature), [], options.keep_bytes
     for rows, columns in _pieces(len(z), options):
-        tile = dense_product(left[rows], z[columns].T).exp_()
-        if columns is rows:
-            tile.fill_diagonal_(0)
-        else:
+        tile = _tile(left, z, rows, columns)
+        if columns is not rows:
             sums[columns] += tile.sum(0)
         sums[rows] += tile.sum(1)
-        kept.append(tile)
+        room -= tile.nbytes
+        if room >= 0:
+            kept.append(tile)
     return sums, kept
 
 
-def _repulsion(z: Tensor, scale: Tensor, kept: list[Tensor], options: Options) -> Tensor:
-    """Return ``sum_{j != i} A_ij z_j`` ``(N, D)`` from a ``(N,)`` and the tiles of exp s."""
+def _tile(left: Tensor, z: Tensor, rows: slice, columns: slice) -> Tensor:
+    tile = dense_product(left[rows], z[columns].T).exp2_()
+    return tile.fill_diagonal_(0) if columns is rows else tile
+
+
+def _repulsion(z: Tensor, temperature: Tensor, scale: Tensor, kept: list[Tensor], options: Options) -> Tensor:
+    """Return ``sum_{j != i} A_ij z_j`` ``(N, D)`` from a ``(N,)`` and the first tiles of exp s."""
     by_rows, by_columns = torch.zeros_like(z), torch.zeros_like(z.T, memory_format=torch.contiguous_format)
-    column, buffer = scale.unsqueeze(1), z.new_empty(max(map(Tensor.numel, kept)))
-    for (rows, columns), tile in zip(_pieces(len(z), options), kept, strict=True):
+    height, width = tile_shape(options)
+    column, buffer = scale.unsqueeze(1), z.new_empty(min(height, len(z)) * min(max(height, width), len(z)))
+    left = z * (LOG2_E / temperature)
+    for (rows, columns), known in zip_longest(_pieces(len(z), options), kept):
+        tile = _tile(left, z, rows, columns) if known is None else known
         weights = torch.add(column[rows], scale[columns], out=buffer[: tile.numel()].view_as(tile)).mul_(tile)
         by_rows[rows] += dense_product(weights, z[columns])
         if columns is not rows:

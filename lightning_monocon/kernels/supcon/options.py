@@ -36,6 +36,9 @@ class Options:
     "ieee" keep float32. "auto" is "bf16x3", or "fp16" if the program accepts such rounding (`shapes.resolved`)."""
     keep_bytes: int = KEEP_BYTES
     """Bytes of exponentials that a CPU may keep from the forward to the backward pass."""
+    check_values: bool = False
+    """Whether the loss between two sets refuses rows that are not finite or have no direction. It asks where lengths
+    are at hand, so that they are computed once."""
     gather: RowGather | None = None
     """The layout of the rows over ranks; None on one rank."""
 

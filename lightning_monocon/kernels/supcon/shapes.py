@@ -44,8 +44,9 @@ def is_bounded(temperature: float | Tensor, normalize: bool) -> bool:
     if not normalize:
         return False
     if isinstance(temperature, Tensor):
-        wrapped = torch._C._functorch.is_functorch_wrapped_tensor(temperature)
-        if temperature.device.type != "cpu" or wrapped or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or temperature.device.type != "cpu":
+            return False
+        if torch._C._functorch.is_functorch_wrapped_tensor(temperature):
             return False
         temperature = float(temperature.detach())
     return 1 / temperature <= EXPONENT_LIMIT

@@ -19,6 +19,8 @@ from lightning_monocon.kernels.monotone_linear.onednn import is_faster
 
 # float32 holds exp(+-40) times a million rows, and the reciprocal, without leaving the normal range
 EXPONENT_LIMIT = 40.0
+LOG2_E = math.log2(math.e)
+"""Factor of logits whose exponential is taken to base 2: exp2 is up to four times faster than exp on a CPU."""
 SMALLEST_PRODUCT = 2**22
 """Multiplications in a tile below which oneDNN is not faster."""
 
@@ -62,13 +64,15 @@ class PairTiles(NamedTuple):
     def __call__(self) -> Iterator[tuple[slice, slice, bool, Tensor]]:
         """Yield the rows and columns of a tile, whether it also stands for its transpose, and its logits.
 
-        Pairs that do not count hold -inf. The caller may overwrite a tile; the next one reuses its memory.
+        Bounded ones are those of base 2, times log2 e. Pairs that do not count hold -inf. The caller may overwrite a
+        tile; the next one reuses its memory.
         """
         block = self.block_size
         by_onednn = self.by_onednn
+        scale = (LOG2_E if self.bounded else 1.0) / self.temperature
         buffer = self.anchors.new_empty(0 if by_onednn else min(block, len(self.anchors)) * min(block, len(self.rows)))
         for i in range(0, len(self.anchors), block):
-            left = self.anchors[i : i + block] / self.temperature
+            left = self.anchors[i : i + block] * scale
             for j in range(i if self.symmetric else 0, len(self.rows), block):
                 right = self.rows[j : j + block]
                 if by_onednn:
@@ -92,7 +96,7 @@ def denominators(pairs: PairTiles) -> Tensor:
     for rows, columns, mirrored, tile in pairs():
         sides = ((rows, 1), (columns, 0)) if mirrored else ((rows, 1),)
         if pairs.bounded:
-            tile.exp_()
+            tile.exp2_()
         for part, dim in sides:
             if pairs.bounded:
                 total[part] += tile.sum(dim)
@@ -113,7 +117,7 @@ def repulsion(pairs: PairTiles, scale: Tensor) -> Tensor:
     out = torch.zeros_like(pairs.anchors)
     for rows, columns, mirrored, tile in pairs():
         if pairs.bounded:
-            tile.exp_().mul_(own[rows] + scale[columns])
+            tile.exp2_().mul_(own[rows] + scale[columns])
         else:
             as_contrast = (tile - scale[columns]).exp_()
             tile.sub_(own[rows]).exp_().add_(as_contrast)

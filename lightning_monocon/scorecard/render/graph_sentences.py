@@ -6,19 +6,23 @@ from __future__ import annotations
 import math
 
 from lightning_monocon.scorecard.card import Scorecard
-from lightning_monocon.scorecard.graph_index import BUILD, FOUND, LINKS, MOST_QUERIES, GraphSearch
+from lightning_monocon.scorecard.graph_index import BUILD, LINKS, MOST_QUERIES, GraphSearch
 from lightning_monocon.scorecard.render.sentences import Sentence
 from lightning_monocon.scorecard.render.tables import Table
 
 ENOUGH = 0.99
 """Share of the exact answer that a sentence asks for."""
 
-GRAPHS = (
-    f"A store with an HNSW index answers approximately: it keeps ef candidates while it searches. Found is the share "
-    f"of the {FOUND} nearest rows of an exact search among the same vectors, over at most {MOST_QUERIES} queries; what "
-    f"the cut itself changes is in the sections above. Each graph keeps {LINKS} links a row and was built with {BUILD} "
-    "candidates. The local dimension is estimated by maximum likelihood from 20 neighbours."
-)
+
+def graph_intro(card: Scorecard) -> str:
+    """Say what was measured, and how."""
+    return (
+        "A store with an HNSW index answers approximately: it keeps ef candidates while it searches. Found is the "
+        f"share of the {card.graphs[0].nearest} nearest rows of an exact search among the same vectors, over at most "
+        f"{MOST_QUERIES} queries; what the cut itself changes is in the sections above. Each graph keeps {LINKS} links "
+        f"a row and was built with {BUILD} candidates. The local dimension is estimated by maximum likelihood from 20 "
+        "neighbours."
+    )
 
 
 def graph_lines(card: Scorecard) -> list[Sentence]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lightning_monocon.scorecard.card import Scorecard
 from lightning_monocon.scorecard.render.figures import caption
-from lightning_monocon.scorecard.render.graph_sentences import GRAPHS, graph_lines, graph_table
+from lightning_monocon.scorecard.render.graph_sentences import graph_intro, graph_lines, graph_table
 from lightning_monocon.scorecard.render.legend import legend
 from lightning_monocon.scorecard.render.limit_sentences import LIMITS, limit_lines
 from lightning_monocon.scorecard.render.sentences import (
@@ -86,7 +86,7 @@ def _sections(card: Scorecard, figures: Iterable[str]) -> Iterator[Section]:
     yield Section("Best at each number of bytes", sentences=byte_lines(card))
     yield Section("Measurements", tables=[accuracy_table(card), shape_table(card)])
     if card.graphs:
-        yield Section("Searched by a graph", GRAPHS, graph_lines(card), [graph_table(card)])
+        yield Section("Searched by a graph", graph_intro(card), graph_lines(card), [graph_table(card)])
     yield Section("Figures", figures=[(name, caption(name, card)) for name in figures])
     yield Section("What so many numbers can order", LIMITS, limit_lines(card))
     yield Section("Constraint against initialisation", CAUSES, effect_lines(card))

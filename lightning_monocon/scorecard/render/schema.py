@@ -13,7 +13,8 @@ and a figure that does not exist is null:
   ``needed``), ``within`` (false: lost), ``margin`` (against the whole, as ``margins[]``), ``whole`` (its coordinates,
   bytes and accuracy), ``storages`` that were measured, and the name of the ``code`` where ``storage`` is ``"code"``.
 * ``graphs[]``: what HNSW graphs find, empty unless it was asked for: ``arm``, ``k`` numbers of a vector,
-  ``local_dimension``, ``ef`` (candidates of a search) and ``recall``: for each library a share for each ``ef``.
+  ``local_dimension``, ``ef`` (candidates of a search), ``nearest`` (rows asked for; not in early cards) and ``recall``:
+  for each library a share for each ``ef``.
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
 * ``stage``: the checkpoints that made the embeddings, ``"last"`` or ``"best"`` (by validation).
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
@@ -91,7 +92,7 @@ def _card(card: Scorecard) -> dict[str, Any]:
         "effects": [_effect(effect) for effect in card.effects],
         "nulls": [_arm(arm) for arm in card.nulls],
         "nulls_left_out": list(card.left_out),
-        "truth": _truth(card.truth),
+        "truth": truth_as_json(card.truth),
         "others": [_of_truth(other) for other in card.others],
         "alternative": _card(card.alternative) if card.alternative else None,
     }
@@ -108,7 +109,7 @@ def score_as_json(score: Score) -> dict[str, Any]:
         of_labels = ("classes", "thin", "constant", "knn_accuracy", "balanced_accuracy", "recall")
         figures |= {name: getattr(score, name) for name in of_labels}
     figures["values"] = score.figures
-    figures["truth"] = _truth(score.truth)
+    figures["truth"] = truth_as_json(score.truth)
     figures["spectrum"] = score.spectrum.tolist()
     figures["frontier"] = _frontier(score.frontier)
     figures["rounded"] = [_frontier(line) for line in score.rounded]
@@ -127,7 +128,8 @@ def _arm(arm: Arm) -> dict[str, Any]:
     }
 
 
-def _truth(truth: Truth) -> dict[str, Any]:
+def truth_as_json(truth: Truth) -> dict[str, Any]:
+    """Return what judges, without what it knows of each row."""
     return {
         "kind": truth.kind,
         "name": truth.name,

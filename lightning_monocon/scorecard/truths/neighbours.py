@@ -18,7 +18,6 @@ from lightning_monocon.functional.rank_biased_overlap import rank_biased_overlap
 from lightning_monocon.functional.red_flags import REPEATED_SHARE
 from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.functional.unit_rows import unit_rows
-from lightning_monocon.scorecard.truths.order import row_order
 from lightning_monocon.scorecard.truths.truth import Found, Kind, Unit, digest, distinct
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class NeighbourTruth:
     def of(cls, reference: EmbeddingSet, k: int = 10) -> NeighbourTruth:
         """Return the k nearest rows by the cosine of a reference's whole vectors, all of them if there are fewer."""
         rows = len(reference.gallery)
-        found = row_order(reference).nearest(reference.gallery, reference.query, min(k + 1, rows))
+        found = reference.ties.nearest(reference.gallery, reference.query, min(k + 1, rows))
         nearest = found[:, :k].contiguous()
         return cls(nearest, rows, reference.arm, warnings=_doubts(reference, found, k))
 

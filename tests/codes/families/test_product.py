@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import kl_div, normalize
 
 from lightning_monocon.codes import FittingRows
-from lightning_monocon.codes.families.product import equal_rates, fit_product, mixed
+from lightning_monocon.codes.families.product import divergence_gradient, equal_rates, fit_product, mixed
 from lightning_monocon.codes.families.transform import fit_transform
 
 
@@ -56,6 +56,18 @@ def test_mixtures_vary_as_rows_do() -> None:
     assert pool.shape == (16_000, 24)
     torch.testing.assert_close(pool[4000:].T.cov(), rows.sample.T.cov(), atol=0.01, rtol=0.1)
     assert (pool[4000:] * rows.sample.repeat(3, 1)).sum(1).mean() > 0.9
+
+
+def test_the_gradient_of_distillation_is_that_of_autograd() -> None:
+    draw = torch.Generator().manual_seed(0)
+    placed, queries, whole, asked = (
+        normalize(torch.randn(rows, width, generator=draw, dtype=torch.float64))
+        for rows, width in ((40, 6), (9, 6), (40, 24), (9, 24))
+    )
+    placed.requires_grad_()
+    wanted, found = ((left @ right.T / 0.05).log_softmax(1) for left, right in ((asked, whole), (queries, placed)))
+    kl_div(found, wanted, reduction="batchmean", log_target=True).backward()
+    torch.testing.assert_close(divergence_gradient(placed.detach(), queries, whole, asked), placed.grad)
 
 
 def test_groups_carry_equal_rates() -> None:

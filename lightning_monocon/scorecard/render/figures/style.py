@@ -95,7 +95,8 @@ def epoch_axes(panels: Sequence[Axes]) -> None:
     """Give all panels the same x axis of epochs, on which every line of any of them fits."""
     from matplotlib.ticker import MaxNLocator
 
-    last = max((float(np.max(line.get_xdata())) for panel in panels for line in panel.lines), default=1.0)
+    ends = [float(np.max(line.get_xdata())) for panel in panels for line in panel.lines]
+    last = max([*ends, 0.0]) or 1.0  # a run of one epoch has the number 0
     for panel in panels:
         panel.set_xlim(-0.02 * last, 1.02 * last)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))

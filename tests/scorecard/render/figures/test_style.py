@@ -9,6 +9,7 @@ from matplotlib.image import imread
 
 from lightning_monocon.scorecard.render.figures.style import (
     dimension_axis,
+    epoch_axes,
     legend_above,
     line_style,
     new_figure,
@@ -47,3 +48,10 @@ def test_a_legend_names_each_arm_once() -> None:
 def test_a_saved_picture_has_the_size_of_the_figure(tmp_path: Path) -> None:
     figure, _ = new_figure(columns=1, width=4.0, height=3.0)
     assert imread(save(figure, tmp_path / "a.png")).shape == (450, 600, 4)
+
+
+def test_the_axis_of_a_run_of_one_epoch_is_not_empty() -> None:
+    _, (panel,) = new_figure(columns=1, width=4.0, height=3.0)
+    panel.plot([0], [0.5], "o")
+    epoch_axes([panel])  # a warning of matplotlib would fail this
+    assert panel.get_xlim() == (-0.02, 1.02)

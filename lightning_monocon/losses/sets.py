@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Provide the supervised contrastive losses as modules, which validate their inputs and gather the ranks' rows."""
+"""Provide the supervised contrastive losses of one set and between two, and those that are made of them."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class _ContrastiveLoss(nn.Module):
         self.keep_bytes = keep_bytes
         self.backend: Backend = backend
 
-    def _options(self, device: torch.device, gather: RowGather | None = None) -> Options:
+    def _options(self, device: torch.device, gather: RowGather | None = None, check_values: bool = False) -> Options:
         """Return the options of a call on a device."""
         block_size = self.block_size or block_size_for(device)
         rules = self.normalize, self.singletons, self.ignore_index
-        return Options(*rules, block_size, keep_bytes=self.keep_bytes, gather=gather)
+        return Options(*rules, block_size, keep_bytes=self.keep_bytes, check_values=check_values, gather=gather)
 
     def extra_repr(self) -> str:
         """Return the arguments, as `repr` shows them."""
@@ -105,7 +105,7 @@ class SupConLoss(_ContrastiveLoss):
         gather: Contrast against the batches of all ranks. With False, each rank uses its own batch only.
         block_size: Side of a tile of pairs; None chooses one by device.
         keep_bytes: Most bytes of exponentials, half of all pairs, that a step on a CPU keeps from the forward to the
-            backward pass; a batch with more computes them again. The default, 64 MiB, serves 5 600 rows.
+            backward pass; a batch with more computes the rest again. The default, 64 MiB, serves 5 600 rows.
         backend: ``"auto"`` takes the Triton kernels on a GPU, for sizes at which they are known to be no slower, and
             plain torch elsewhere; ``"triton"`` requires the kernels; ``"torch"`` never uses them.
 
@@ -212,11 +212,10 @@ class CrossSupConLoss(_ContrastiveLoss):
         check_set(anchors, anchor_labels, "anchors", "anchor_labels")
         check_set(contrast, contrast_labels, "contrast", "contrast_labels")
         check_same_space(anchors, contrast)
-        if values_are_at_hand(anchors) and values_are_at_hand(contrast):
+        at_hand = values_are_at_hand(anchors) and values_are_at_hand(contrast)
+        if at_hand:
             check_temperature(self.temperature)
-            check_values(anchors, self.normalize, "anchors")
-            check_values(contrast, self.normalize, "contrast")
-        options, labels = self._options(anchors.device), (anchor_labels, contrast_labels)
+        options, labels = self._options(anchors.device, check_values=at_hand), (anchor_labels, contrast_labels)
         return cross_supcon(anchors, contrast, *labels, self.temperature, options=options, backend=self.backend)
 
 
