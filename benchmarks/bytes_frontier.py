@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from lightning_monocon.codes import Codec, FittingRows
-from lightning_monocon.codes.candidates import BUDGETS, FAMILIES, candidates
+from lightning_monocon.codes.candidates import BUDGETS, FAMILIES, Family, candidates
 
 SEEDS = (0, 1, 2)
 BELOW_A_HEAD = ("transform", "scalar2", "scalar4")
+BELOW = tuple(each for each in FAMILIES if each.name in BELOW_A_HEAD)
 """Families in which heads are compared, and so is no head where it is their rival."""
 
 COSTLY: dict[str, Callable[[int, int], bool]] = {
@@ -41,7 +42,7 @@ COSTLY: dict[str, Callable[[int, int], bool]] = {
 """The largest codes of the families that take 5 seconds and more to fit; `monocon shrink` tries fewer of some."""
 
 WIDER = tuple(replace(each, allows=COSTLY.get(each.name, each.allows), costly="") for each in FAMILIES)
-"""The families of `monocon shrink`, some of them at more sizes."""
+"""The families of `monocon shrink`, some of them at more sizes; on clothes, for want of time, at its own sizes."""
 
 COMPARED: tuple[tuple[str, Objective], ...] = (
     ("images", "labels"),
@@ -79,7 +80,8 @@ def run(domain: Domain, key: Key, scratch: Path) -> Run:
         floats = domain.judge(lambda rows: normalize(head(rows)), lambda rows: normalize(head(rows)))
     sizes: dict[int, dict[str, Any]] = {}
     kept: Hits = {truth: {} for truth in whole}
-    for size, codes in fitted(outputs.clone(), name, seed):
+    families = BELOW if name != "none" else FAMILIES if domain.name == "clothes" else WIDER
+    for size, codes in fitted(outputs.clone(), families, seed):
         judged = {code: judge(domain, head, codec) for code, codec in codes.items()}
         sizes[size] = {}
         for truth in whole:
@@ -102,15 +104,14 @@ def run(domain: Domain, key: Key, scratch: Path) -> Run:
     }
 
 
-def fitted(outputs: Tensor, head: str, seed: int) -> Iterator[tuple[int, dict[str, Codec]]]:
+def fitted(outputs: Tensor, families: Sequence[Family], seed: int) -> Iterator[tuple[int, dict[str, Codec]]]:
     """Yield bytes and the codes of a head's outputs ``(N, D)``, one for every way to score that may matter.
 
     Names are family, bytes and scoring, such as ``"transform-32-centred"``.
     """
     rows = FittingRows.of(outputs, seed=seed)
     for size in BUDGETS:
-        tried = [each for each in WIDER if head == "none" or each.name in BELOW_A_HEAD]
-        usable = [each for each in tried if each.allows(rows.dim, size)]
+        usable = [each for each in families if each.allows(rows.dim, size)]
         if usable:
             found = candidates(rows.dim, len(outputs), usable, [size])[0]
             yield size, {f"{each.name}-{codec.space.scoring}": codec for each in found for codec in each.fitted(rows)}
