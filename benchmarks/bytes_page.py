@@ -217,7 +217,7 @@ def draw(runs: Sequence[Run]) -> None:
     left.legend(frameon=False, loc="center right")
 
     bare = [run for run in runs if (run["vectors"], run["head"]) == ("sentences", "none")]
-    for place, name in enumerate(("product", "transform", "scalar1", "scalar2", "scalar4", "int8", "pq")):
+    for place, name in enumerate(("product", "transform", "scalar1", "scalar2", "scalar4", "int8", "pq", "residual")):
         found = {
             size: [c[name][0] for run in bare if name in (c := _codes(run, size, "neighbours"))] for size in BUDGETS
         }
