@@ -89,8 +89,7 @@ def _written(options: Namespace, bundle: Bundle, store: Store) -> Collection:
     collection = load(bundle, store, index=not options.no_index)
     print(f"{len(bundle)} rows of {bundle.codec.name} in {time.perf_counter() - begun:.1f} s.")
     written = write_query(bundle.folder, store.title, options.name, collection.column)
-    if written is not None:
-        print(f"{written} asks the store without this package.")
+    print(f"{written} asks the store without this package.")
     return collection
 
 

@@ -204,6 +204,90 @@ def search(shard, embedding, wanted=10, shortlist=200, exact=False):
 
 '''
 
+_FAISS = '''\
+"""Search an index file with NumPy, faiss and codec_numpy.py beside this file.
+
+from query_faiss import connect, search
+
+index = connect("rows.faiss")
+search(index, embedding)  # the ids and scores of the 10 nearest rows of D floats, nearest first
+"""
+
+import json
+from pathlib import Path
+
+import faiss
+import numpy as np
+from codec_numpy import Codec
+
+FOLDER = Path(__file__).parent
+CODEC = Codec(FOLDER)
+STAMP = json.loads((FOLDER / "codec.json").read_text("utf-8"))["stamp"]
+
+
+def connect(file):
+    """Read an index file; ValueError if its codes are not of the codec beside this file."""
+    held = json.loads(Path(f"{file}.json").read_text("utf-8"))
+    if held["codec"] != STAMP:
+        raise ValueError(f"`file` must hold codes of {FOLDER}; those of {file} are of another space.")
+    return faiss.READ(str(file))
+
+
+def search(index, embedding, wanted=10, shortlist=200):
+    """Return ``[(id, score), ...]``; the ``shortlist`` rows that the index finds are scored again."""
+    rows = np.asarray(embedding, np.float32)[None]
+    found = [one for one in index.search(_asked(rows), max(wanted, shortlist))[1][0].tolist() if one >= 0]
+    if not found:
+        return []
+    codes = np.stack([index.reconstruct(one) for one in found]).astype(TYPE).view(np.uint8)
+    scores = CODEC.score(rows, codes)[0].tolist()
+    return sorted(zip(found, scores), key=lambda pair: (-pair[1], pair[0]))[:wanted]
+
+
+'''
+
+_USEARCH = '''\
+"""Search an index file with NumPy, usearch and codec_numpy.py beside this file.
+
+from query_usearch import connect, search
+
+index = connect("rows.usearch")
+search(index, embedding)  # the ids and scores of the 10 nearest rows of D floats, nearest first
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from codec_numpy import Codec
+from usearch.index import Index
+
+FOLDER = Path(__file__).parent
+CODEC = Codec(FOLDER)
+STAMP = json.loads((FOLDER / "codec.json").read_text("utf-8"))["stamp"]
+
+
+def connect(file):
+    """Read an index file; ValueError if its codes are not of the codec beside this file."""
+    held = json.loads(Path(f"{file}.json").read_text("utf-8"))
+    if held["codec"] != STAMP:
+        raise ValueError(f"`file` must hold codes of {FOLDER}; those of {file} are of another space.")
+    return Index.restore(str(file))
+
+
+def search(index, embedding, wanted=10, shortlist=200, exact=False):
+    """Return ``[(id, score), ...]``; the ``shortlist`` rows that the index finds are scored again."""
+    rows = np.asarray(embedding, np.float32)[None]
+    found = index.search(_asked(rows)[0], max(wanted, shortlist), exact=exact).keys
+    if not len(found):
+        return []
+    codes = np.asarray(index.get(found), TYPE).view(np.uint8)
+    scores = CODEC.score(rows, codes)[0].tolist()
+    return sorted(zip(found.tolist(), scores), key=lambda pair: (-pair[1], pair[0]))[:wanted]
+
+
+'''
+
 _HALF = """\
 def _asked(rows):  # divided by the largest number: a query beyond the range of float16 would find nothing
     points = CODEC.queries(rows)[:, : CODEC.bytes_per_vector // 2]
@@ -211,8 +295,8 @@ def _asked(rows):  # divided by the largest number: a query beyond the range of 
 """
 
 
-def write_query(folder: Path, store: str, name: str, column: Column) -> Path | None:
-    """Write the file of a store into the folder of the codec, and return its path; None if there is none.
+def write_query(folder: Path, store: str, name: str, column: Column) -> Path:
+    """Write the file of a store into the folder of the codec, and return its path.
 
     Args:
         folder: A folder that holds the codec.
@@ -227,15 +311,16 @@ def write_query(folder: Path, store: str, name: str, column: Column) -> Path | N
         "DuckDB": ("query_duckdb.py", _DUCKDB),
         "LanceDB": ("query_lancedb.py", _LANCEDB + asked),
         "Qdrant": ("query_qdrant.py", _QDRANT + asked),
+        "FAISS": ("query_faiss.py", _FAISS + asked),
+        "usearch": ("query_usearch.py", _USEARCH + asked),
     }
-    if store not in texts:
-        return None
     file, text = texts[store]
     words = {
         "NAME": name,
         "KIND": column.kind,
         "METRIC": column.metric,
         "SIGNED": "" if column.kind == "bit" else " ^ np.uint8(128)",
+        "READ": "read_index_binary" if column.kind == "bit" else "read_index",
         "TYPE": "np.uint8" if column.kind == "bit" else '"<f2"',
     }
     for word, value in words.items():
