@@ -184,7 +184,7 @@ class MonoCon(TwoPhaseModule):
         Raises:
             ValueError: If the data module has found no labels.
         """
-        if not getattr(getattr(self.trainer, "datamodule", None), "has_classes", True):
+        if not getattr(getattr(self.trainer, "datamodule", None), "has_positives", True):
             raise ValueError(
                 "`data.train` must hold labels, from which `MonoCon` learns which rows belong together; it holds "
                 "vectors alone. Add the array or column `labels`, or train without them by the recipe `learnt_code`."

@@ -85,6 +85,11 @@ class EmbeddingData(SplitData[CachedRows]):
         self.has_classes = True
 
     @property
+    def has_positives(self) -> bool:
+        """Return whether labels say which rows belong together; known after `setup`."""
+        return self.has_classes
+
+    @property
     def monitor(self) -> str:
         """Return the metric that chooses the best checkpoint; known after `setup`."""
         return "val/knn_accuracy" if self.has_classes else "val/overlap_at_10"
