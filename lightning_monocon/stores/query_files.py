@@ -204,21 +204,21 @@ def search(shard, embedding, wanted=10, shortlist=200, exact=False):
 
 '''
 
-_FAISS = '''\
-"""Search an index file with NumPy, faiss and codec_numpy.py beside this file.
+_INDEX_FILE = '''\
+"""Search an index file with NumPy, LIBRARY and codec_numpy.py beside this file.
 
-from query_faiss import connect, search
+from query_LIBRARY import connect, search
 
-index = connect("rows.faiss")
+index = connect("rows.LIBRARY")
 search(index, embedding)  # the ids and scores of the 10 nearest rows of D floats, nearest first
 """
 
 import json
 from pathlib import Path
 
-import faiss
 import numpy as np
 from codec_numpy import Codec
+IMPORT
 
 FOLDER = Path(__file__).parent
 CODEC = Codec(FOLDER)
@@ -230,63 +230,34 @@ def connect(file):
     held = json.loads(Path(f"{file}.json").read_text("utf-8"))
     if held["codec"] != STAMP:
         raise ValueError(f"`file` must hold codes of {FOLDER}; those of {file} are of another space.")
-    return faiss.READ(str(file))
+    return READ(str(file))
 
 
 def search(index, embedding, wanted=10, shortlist=200):
     """Return ``[(id, score), ...]``; the ``shortlist`` rows that the index finds are scored again."""
     rows = np.asarray(embedding, np.float32)[None]
-    found = [one for one in index.search(_asked(rows), max(wanted, shortlist))[1][0].tolist() if one >= 0]
+    found = FOUND
     if not found:
         return []
-    codes = np.stack([index.reconstruct(one) for one in found]).astype(TYPE).view(np.uint8)
+    codes = np.asarray(STORED, TYPE).view(np.uint8)
     scores = CODEC.score(rows, codes)[0].tolist()
     return sorted(zip(found, scores), key=lambda pair: (-pair[1], pair[0]))[:wanted]
 
 
 '''
 
-_USEARCH = '''\
-"""Search an index file with NumPy, usearch and codec_numpy.py beside this file.
-
-from query_usearch import connect, search
-
-index = connect("rows.usearch")
-search(index, embedding)  # the ids and scores of the 10 nearest rows of D floats, nearest first
-"""
-
-import json
-from pathlib import Path
-
-import numpy as np
-from codec_numpy import Codec
-from usearch.index import Index
-
-FOLDER = Path(__file__).parent
-CODEC = Codec(FOLDER)
-STAMP = json.loads((FOLDER / "codec.json").read_text("utf-8"))["stamp"]
-
-
-def connect(file):
-    """Read an index file; ValueError if its codes are not of the codec beside this file."""
-    held = json.loads(Path(f"{file}.json").read_text("utf-8"))
-    if held["codec"] != STAMP:
-        raise ValueError(f"`file` must hold codes of {FOLDER}; those of {file} are of another space.")
-    return Index.restore(str(file))
-
-
-def search(index, embedding, wanted=10, shortlist=200, exact=False):
-    """Return ``[(id, score), ...]``; the ``shortlist`` rows that the index finds are scored again."""
-    rows = np.asarray(embedding, np.float32)[None]
-    found = index.search(_asked(rows)[0], max(wanted, shortlist), exact=exact).keys
-    if not len(found):
-        return []
-    codes = np.asarray(index.get(found), TYPE).view(np.uint8)
-    scores = CODEC.score(rows, codes)[0].tolist()
-    return sorted(zip(found.tolist(), scores), key=lambda pair: (-pair[1], pair[0]))[:wanted]
-
-
-'''
+_FAISS = {
+    "LIBRARY": "faiss",
+    "IMPORT": "import faiss",
+    "FOUND": "[one for one in index.search(_asked(rows), max(wanted, shortlist))[1][0].tolist() if one >= 0]",
+    "STORED": "[index.reconstruct(one) for one in found]",
+}
+_USEARCH = {
+    "LIBRARY": "usearch",
+    "IMPORT": "from usearch.index import Index",
+    "FOUND": "index.search(_asked(rows)[0], max(wanted, shortlist)).keys.tolist()",
+    "STORED": "index.get(np.array(found, np.uint64))",
+}
 
 _HALF = """\
 def _asked(rows):  # divided by the largest number: a query beyond the range of float16 would find nothing
@@ -311,19 +282,26 @@ def write_query(folder: Path, store: str, name: str, column: Column) -> Path:
         "DuckDB": ("query_duckdb.py", _DUCKDB),
         "LanceDB": ("query_lancedb.py", _LANCEDB + asked),
         "Qdrant": ("query_qdrant.py", _QDRANT + asked),
-        "FAISS": ("query_faiss.py", _FAISS + asked),
-        "usearch": ("query_usearch.py", _USEARCH + asked),
+        "FAISS": ("query_faiss.py", _INDEX_FILE + asked),
+        "usearch": ("query_usearch.py", _INDEX_FILE + asked),
     }
     file, text = texts[store]
-    words = {
+    words = {"FAISS": _FAISS, "usearch": _USEARCH}.get(store, {}) | {
         "NAME": name,
         "KIND": column.kind,
         "METRIC": column.metric,
         "SIGNED": "" if column.kind == "bit" else " ^ np.uint8(128)",
-        "READ": "read_index_binary" if column.kind == "bit" else "read_index",
+        "READ": _reader(store, column),
         "TYPE": "np.uint8" if column.kind == "bit" else '"<f2"',
     }
     for word, value in words.items():
         text = text.replace(word, value)
     write_text(folder / file, text)
     return folder / file
+
+
+def _reader(store: str, column: Column) -> str:
+    """Return the function of a library that reads its index files."""
+    if store == "usearch":
+        return "Index.restore"
+    return "faiss.read_index_binary" if column.kind == "bit" else "faiss.read_index"
