@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_monocon.landscape import LandscapeTracker
+from lightning_monocon.landscape import LandscapeTracker, merge_runs
+from lightning_monocon.landscape.graph import role_mean
 from lightning_monocon.landscape.roles import Roles, parse_roles
 
 
@@ -77,3 +78,13 @@ def test_the_barrier_is_that_of_the_held_out_stratum() -> None:
         tracker.update(step, np.repeat([0.99, held_out], 3))
     (event,) = (event for event in tracker.events if event.is_transition and event.source is not None)
     assert event.barrier == pytest.approx(2.0, abs=0.01)
+
+
+def test_runs_with_other_roles_are_not_merged() -> None:
+    names = ("seen", "new", "noise")
+    one, other = (_follow({"train": "seen", "held_out": held_out}, names) for held_out in ("new", "noise"))
+    with pytest.raises(ValueError, match=r"must give the strata the same roles; got .*'held_out': 'new'\} in a "):
+        merge_runs([one, other], ["a", "b"])
+    merged = merge_runs([one, one])
+    assert merged.graph["held_out"] == "new"
+    assert role_mean(merged, 0, "held_out", "credence") == merged.nodes[0]["credence/new"]
