@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import get_args
 
 import torch
@@ -32,7 +33,7 @@ def check_settings(
 
 
 def check_temperature(temperature: float | Tensor) -> None:
-    """Raise a ValueError unless T is a positive number or a floating-point 0-d tensor."""
+    """Raise a ValueError or TypeError unless T is a positive number or a floating-point 0-d tensor."""
     if isinstance(temperature, Tensor):
         if temperature.ndim or not temperature.is_floating_point():
             raise ValueError(
@@ -42,6 +43,8 @@ def check_temperature(temperature: float | Tensor) -> None:
         if not values_are_at_hand(temperature):
             return
         temperature = float(temperature.detach())
+    if not isinstance(temperature, Real):
+        raise TypeError(f"`temperature` must be a number or a floating 0-d tensor; got {temperature!r}. Pass 0.1.")
     if not (temperature > 0 and math.isfinite(temperature)):
         raise ValueError(f"`temperature` must be positive and finite; got {temperature:g}. Usual are 0.05 to 0.5.")
 
