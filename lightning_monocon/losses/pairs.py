@@ -7,7 +7,6 @@ Both validate their inputs, compute each score of a batch once, a tile at a time
 from __future__ import annotations
 
 import math
-from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -256,9 +255,13 @@ def _check_bias(bias: float | Tensor) -> None:
         if not values_are_at_hand(bias):
             return
         bias = float(bias.detach())
-    if not isinstance(bias, Real):
-        raise TypeError(f"`bias` must be a number or a floating 0-d tensor; got {bias!r}. Pass -10.0, as SigLIP does.")
-    if not math.isfinite(bias):
+    try:
+        finite = math.isfinite(bias)
+    except TypeError as error:
+        raise TypeError(
+            f"`bias` must be a number or a floating 0-d tensor; got {bias!r}. Pass -10.0, as SigLIP does."
+        ) from error
+    if not finite:
         raise ValueError(f"`bias` must be finite; got {bias}. SigLIP starts at -10.")
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import get_args
 
 import torch
@@ -43,9 +42,13 @@ def check_temperature(temperature: float | Tensor) -> None:
         if not values_are_at_hand(temperature):
             return
         temperature = float(temperature.detach())
-    if not isinstance(temperature, Real):
-        raise TypeError(f"`temperature` must be a number or a floating 0-d tensor; got {temperature!r}. Pass 0.1.")
-    if not (temperature > 0 and math.isfinite(temperature)):
+    try:
+        valid = math.isfinite(temperature) and temperature > 0
+    except TypeError as error:
+        raise TypeError(
+            f"`temperature` must be a number or a floating 0-d tensor; got {temperature!r}. Pass 0.1."
+        ) from error
+    if not valid:
         raise ValueError(f"`temperature` must be positive and finite; got {temperature:g}. Usual are 0.05 to 0.5.")
 
 
