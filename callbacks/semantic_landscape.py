@@ -207,9 +207,12 @@ class SemanticLandscape(Watcher):
                 f"{type(train).__name__} and {type(val).__name__}."
             )
         with untouched(pl_module):
-            if self.signature == "logits" and is_sequential(train):
-                if self.groups:
-                    raise ValueError("`groups` must be False for sequences; split them by `strata` instead.")
+            if is_sequential(train):
+                if self.signature != "logits" or self.groups:
+                    raise ValueError(
+                        "`signature` must be 'logits' and `groups` False for labels (B, T), which make a sequence "
+                        f"model; got {self.signature!r} and {self.groups}. Split sequences by `strata` instead."
+                    )
                 return draw_token_probe(train, val, self.size, self.seed, self.strata, self.next_token)
             return draw_probe(train, val, self.size, self.seed, self.strata)
 
@@ -236,11 +239,11 @@ class SemanticLandscape(Watcher):
         return self.budget is None or self.spent + self.last_cost <= self.budget * self._wall() or not self.spent
 
     def _measured(self, module: LightningModule, probe: Probe) -> tuple[Tensor | None, Tensor]:
-        """Return the outputs ``(P, D)``, or None where a vocabulary is too large to keep them, and the credences."""
+        """Return the outputs ``(P, D)`` and the credences; no outputs of sequences, whose logits are no embeddings."""
         if probe.places is not None:
             found = evaluate_tokens(module, probe, self.layer)
             self._take_chance(found.vocabulary)
-            return found.logits, found.credence
+            return None, found.credence
         outputs = evaluate(module, probe, self.layer)
         if self.signature == "logits":
             self._take_chance(outputs.shape[1])
@@ -307,7 +310,7 @@ def is_due(schedule: str | int, step: int) -> bool:
 def held_out(trainer: Trainer, pl_module: LightningModule) -> object:
     """Return the last validation loader; it is made again if validation is switched off for the time being."""
     loaders = trainer.val_dataloaders
-    if not loaders:
+    if not loaders_of(loaders):  # the loader of a stream has no truth value
         source: Any = getattr(trainer, "datamodule", None) or pl_module
         loaders = source.val_dataloader()
     listed = loaders_of(loaders)

@@ -40,6 +40,9 @@ class AttentionOnlyEncoder(nn.Module):
         self.positions = nn.Embedding(context, width)
         self.layers = nn.ModuleList(CausalAttention(width, attention_heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
+        for weights in self.parameters():
+            if weights.ndim > 1:  # small weights, as in GPT-2: with larger ones induction takes several times as long
+                nn.init.normal_(weights, std=0.02)
 
     @property
     def out_features(self) -> int:

@@ -19,7 +19,7 @@ from lightning_monocon.landscape.clustering import Clustering
 from lightning_monocon.landscape.credence import fallibility
 from lightning_monocon.landscape.emergence import watch_groups
 from lightning_monocon.landscape.events import Event
-from lightning_monocon.landscape.graph import build_graph, present
+from lightning_monocon.landscape.graph import build_graph, present, role_attributes
 from lightning_monocon.landscape.interpret import Record, interpret
 from lightning_monocon.landscape.noise import NoiseFloor, Radii
 from lightning_monocon.landscape.noise_watch import Levels, NoiseWatch
@@ -138,6 +138,7 @@ class LandscapeTracker:
             bounds = present({"persistence_low": lifetime.low, "persistence_high": lifetime.high})
             graph.nodes[state].update(bounds, persistence=lifetime.share)
         graph.graph.update(self._thresholds(), resolution=self.strata.resolution, probe=self.probe)
+        graph.graph.update(role_attributes(self.roles))
         graph.graph.update(unresolvable=self.unresolvable, evaluations=len(self.trajectory))
         if self.emergence is not None:
             graph.graph.update(present({"emergence_spread": self.emergence.spread()}))

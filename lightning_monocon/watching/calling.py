@@ -53,9 +53,9 @@ def call(module: nn.Module, inputs: object) -> object:
         return module(inputs)
     signature = inspect.signature(module.forward)
     names = signature.parameters
-    if len(names) == 1 and not any(name in names for name in ("input_ids", "kwargs")):
-        return module(inputs)
     takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in names.values())
+    if len(names) == 1 and not takes_any and "input_ids" not in names:
+        return module(inputs)  # its one argument may have the name of an entry, and take them all
     named = {str(name): part for name, part in inputs.items() if takes_any or name in names}
     try:
         signature.bind(**named)

@@ -22,24 +22,20 @@ from lightning_monocon.watching.calling import as_in_training
 from lightning_monocon.watching.probe import FEWEST, Probe, check_classes, evenly, fetch
 from lightning_monocon.watching.sequences import IGNORED, Sequences, has_sequences, is_part, name_strata, read_sequences
 
-PAIRS = 16
+PAIRS = 48
 """Pairs from a sequence, where sequences are long enough."""
-
-WIDEST = 4096
-"""The largest vocabulary whose logits are kept for the geometry."""
 
 
 class TokenOutputs(NamedTuple):
-    """Hold the credences ``(P,)``, the size V of the vocabulary, and of a small one the logits ``(P, V)``."""
+    """Hold the credences ``(P,)`` of a probe and the size of the vocabulary."""
 
     credence: Tensor
     vocabulary: int
-    logits: Tensor | None
 
 
 def is_sequential(loader: DataLoader[Any]) -> bool:
     """Return whether a loader's data set gives sequences, by its first batch."""
-    return has_sequences(next(_batches(loader, 0), None))
+    return has_sequences(next(_batches(loader, 0, 1), None))
 
 
 def draw_token_probe(
@@ -97,8 +93,7 @@ def evaluate_tokens(module: LightningModule, probe: Probe, layer: str | None = N
     Raises:
         ValueError: If the output holds no logits of the shape of the labels.
     """
-    credences, logits, start = [], [], 0
-    width = 0
+    credences, start, width = [], 0, 0
     assert probe.places is not None
     with as_in_training(module, layer) as call, LayerTap(layer).open(module) as tap:
         for inputs, (rows, positions) in zip(probe.batches, probe.places, strict=True):
@@ -110,9 +105,7 @@ def evaluate_tokens(module: LightningModule, probe: Probe, layer: str | None = N
             chosen = found[rows.to(found.device), positions.to(found.device)]
             width = chosen.shape[1]
             credences.append(credence(chosen, labels.to(found.device)).float().cpu())
-            if width <= WIDEST:
-                logits.append(chosen.float().cpu())
-    return TokenOutputs(torch.cat(credences), width, torch.cat(logits) if logits else None)
+    return TokenOutputs(torch.cat(credences), width)
 
 
 def token_logits(output: object) -> Tensor:
@@ -148,19 +141,19 @@ def _read(
     """Read enough sequences for ``half`` pairs, `PAIRS` from each if they are long enough."""
     read: list[Sequences] = []
     sequences = pairs = 0
-    for batch in _batches(loader, seed):
+    for batch in _batches(loader, seed, math.ceil(half / PAIRS)):
         one = read_sequences(batch, column, next_token)
         read.append(one)
         sequences += len(one.targets)
         pairs += int((one.targets != IGNORED).sum())
-        if sequences >= math.ceil(half / PAIRS) and pairs >= half:
+        if pairs >= half and sequences >= math.ceil(half / PAIRS):
             break
     return read
 
 
-def _batches(loader: DataLoader[Any], seed: int) -> Iterator[object]:
-    """Yield batches of a loader's data set as its own fetcher makes them: shuffled, or the first of a stream."""
-    size = loader.batch_size or PAIRS
+def _batches(loader: DataLoader[Any], seed: int, most: int) -> Iterator[object]:
+    """Yield batches of ``most`` items, or of the loader's size if that is less: shuffled, or the first of a stream."""
+    size = min(loader.batch_size or PAIRS, most)
     if isinstance(loader.dataset, IterableDataset):
         items = iter(_copied(loader.dataset))
         if loader.batch_size is None:
