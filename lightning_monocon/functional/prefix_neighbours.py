@@ -30,6 +30,7 @@ from lightning_monocon.functional.neighbours import MARGIN, best_of, decide, nei
 from lightning_monocon.functional.products import product
 from lightning_monocon.functional.reaching import (
     QUERIES,
+    ROWS,
     Floats,
     Lists,
     Marks,
@@ -41,7 +42,7 @@ from lightning_monocon.functional.reaching import (
 from lightning_monocon.functional.unit_rows import tame_rows
 from lightning_monocon.functional.whole_number_neighbours import sign_neighbours, whole_number_neighbours
 
-_COPIED_ROWS = 1024
+_CHECKED_ROWS = 1024
 _SAFE = 2.0**40
 """Length up to which, and down to whose inverse, float32 products of rows keep their digits."""
 
@@ -101,7 +102,7 @@ def prefix_neighbours(
     that of Hamming distances too.
 
     Args:
-        gallery: ``(M, D)``, float32 or float64.
+        gallery: ``(M, D)``, float32 or float64; rows of 1 and -1 may be int8.
         query: ``(N, D)``.
         dims: Ascending numbers of columns, 1 to D.
         k: How many, 1 to M.
@@ -119,7 +120,7 @@ def prefix_neighbours(
     if device.type != "cpu":  # where a product is cheap, and what is told of caches below is not true
         sides = [*((gallery[:, :dim], query[:, :dim]) for dim in dims), *([whole] if whole else [])]
         return tuple(order[neighbours(rows[order], asked, k, first=first).indices] for rows, asked in sides)
-    if whole is None and all(bool((rows.abs() == 1).all()) for rows in (gallery[:1], query, gallery)):
+    if whole is None and all(map(_are_signs, (gallery[:1], query, gallery))):
         return tuple(whole_number_neighbours(gallery[:, :dim], query[:, :dim], k, first, order) for dim in dims)
     found = [sign_neighbours(gallery[:, 0], query[:, 0], k, first, order) for dim in dims if dim == 1]
     return (*found, *_of_floats(gallery, query, [dim for dim in dims if dim > 1], k, (order, first), whole))
@@ -172,6 +173,10 @@ def _of_floats(
         yield order[line]
 
 
+def _are_signs(rows: Tensor) -> bool:
+    return all(bool(((part == 1) | (part == -1)).all()) for part in torch.split(rows, _CHECKED_ROWS))
+
+
 def _size_of_prefix(gallery: Tensor, query: Tensor) -> _Size:
     known, asked = _prefix(gallery), _prefix(query)
     length, base = asked.length[:, 0], torch.full((len(query),), 2.0, dtype=torch.float64)
@@ -195,7 +200,8 @@ def _size_of_whole(gallery: Tensor, query: Tensor, rows: Tensor, asked: Tensor) 
 
 
 def _prefix(rows: Tensor) -> Prefix:
-    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=torch.float64)
+    parts = torch.split(rows, _CHECKED_ROWS)  # of which there is a copy in float64
+    length = torch.cat([torch.linalg.vector_norm(part, dim=1, keepdim=True, dtype=torch.float64) for part in parts])
     zero = length == 0
     return Prefix(rows, length.masked_fill(zero, 1.0), zero[:, 0].double())
 
@@ -235,7 +241,7 @@ class _Search:
     def __init__(self, gallery: Tensor, sizes: Sequence[_Size], order: Tensor, k: int) -> None:
         self._sizes, self._k = sizes, k
         self._tiling = Tiling.of(len(gallery), k)
-        self._marks = Marks()
+        self._marks, self._spare = Marks(), torch.empty(2 * QUERIES * ROWS)  # fresh pages for each tile would cost much
         widths = [high - low + 1 + (size.offset is not None) for low, high, size in self._blocks()]
         self._ends = np.cumsum(widths).tolist()
         """Rows of a tile after each block, the last of which holds lengths."""
@@ -284,7 +290,7 @@ class _Search:
 
     def _running(self, tile: Floats, factors: Sequence[Floats]) -> Iterator[Floats]:
         """Yield the sums of products ``(Q, W)`` of all blocks up to each size, in one array."""
-        spare = torch.empty(2, len(factors[0]), tile.shape[1])
+        spare = self._spare[: 2 * len(factors[0]) * tile.shape[1]].view(2, -1, tile.shape[1])
         first = product(torch.from_numpy(factors[0]), torch.from_numpy(tile[: self._ends[0]]), spare[0])
         score = first.numpy()
         yield score

@@ -197,6 +197,11 @@ def measure_frontiers(
     return _judged(truths, kept, _found(forms, nearest), "float32")
 
 
+def single_precision(coordinates: Found) -> Found:
+    """Return coordinates in float32, which all that is rounded further is made of."""
+    return _each_side(coordinates, Tensor.float)
+
+
 def principal_coordinates(data: EmbeddingSet, basis: PrincipalComponents) -> Found:
     """Return all principal coordinates of each side, float64, of which any number of the first ones is a cut."""
     return _each_side(data, lambda rows: projected(rows, basis, data.dim))
@@ -255,15 +260,15 @@ def _by_parts(rows: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     return found
 
 
-def turned_bits(coordinates: Tensor, k: int) -> Tensor:
+def turned_bits(coordinates: Tensor, k: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return the bits ``(N, k)`` of the first k coordinates as 1 and -1, turned at random first as an export does.
 
     The leading coordinates carry most, and would get one bit like the rest; turned, every bit tells as much.
     """
     rotation = random_rotation(k).to(coordinates).T
-    found = torch.empty(len(coordinates), k)
+    found = torch.empty(len(coordinates), k, dtype=dtype)
     for part, bits in zip(torch.split(coordinates, _PART), torch.split(found, _PART), strict=True):
-        torch.gt(part[:, :k] @ rotation, 0, out=bits).mul_(2).sub_(1)
+        bits.copy_(part[:, :k] @ rotation > 0).mul_(2).sub_(1)
     return found
 
 
@@ -287,7 +292,7 @@ def _found(forms: Iterable[Found], nearest: Sequence[Tensor]) -> Iterator[Found]
 
 def _searched_bits(whole: Found, k: int, ties: Ties, depth: int) -> Found:
     """Return k turned bits of each row, with what is nearest in them; bits of fewer numbers are none of their parts."""
-    bits = replace(_each_side(whole, lambda rows: turned_bits(rows, k)), metric="euclidean")
+    bits = replace(_each_side(whole, lambda rows: turned_bits(rows, k, torch.int8)), metric="euclidean")
     if not depth:
         return bits
     (nearest,) = ties.nearest_of_prefixes(bits.gallery, bits.query, (k,), depth)

@@ -39,6 +39,7 @@ from lightning_monocon.scorecard.frontier import (
     measure_frontiers,
     measure_rounded_frontiers,
     principal_coordinates,
+    single_precision,
 )
 from lightning_monocon.scorecard.truths import LabelTruth, NeighbourTruth, QrelsTruth, Truth
 
@@ -221,8 +222,9 @@ def measure_all(
     added = (k for k in (*extra, n99) if 1 <= k <= rank)
     coordinates = principal_coordinates(data, basis) if rounded and data.reading == "pca" else None
     whole = measure_frontiers(data, truths, {*wanted, *added, data.dim}, basis, coordinates)
+    coordinates = None if coordinates is None else single_precision(coordinates)  # they take the most memory of all
     coded = measure_rounded_frontiers(data, truths, ROUNDED, basis, coordinates) if rounded else []
-    del coordinates  # which take as much memory as all that is still to come
+    del coordinates
     plain = [(whole[place], *(lines[place] for lines in coded)) for place in range(len(truths))]
     best = code_frontiers(data, truths, plain) if rounded else (None,) * len(truths)
     copies, directions = copies_and_directions(data.gallery, data.query)
