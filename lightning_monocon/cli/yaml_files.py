@@ -43,11 +43,11 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 def names_a_model(words: Sequence[str], remote: bool = False) -> bool:
     """Return whether a recipe among the words of a command names the class of its model; else it is `MonoCon`.
 
-    A file that cannot be read is left to the command's own parser, which says why.
+    A file that cannot be read, or no file, is left to the command's own parser, which says why.
     """
     parser = OptionParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", action="append", default=[])
-    for name in parser.parse_known_args(list(words))[0].config:
+    parser.add_argument("--config", nargs="?", action="append", default=[])
+    for name in filter(None, parser.parse_known_args(list(words))[0].config):
         file = recipe_file(name, remote)
         try:
             model = read_recipe(file).get("model")

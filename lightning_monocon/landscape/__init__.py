@@ -13,6 +13,7 @@ from lightning_monocon.landscape.credence import credence, fallibility, match_pe
 from lightning_monocon.landscape.events import KINDS, TRANSITIONS, Event
 from lightning_monocon.landscape.merge import first_passage, merge_runs
 from lightning_monocon.landscape.rates import garwood_interval
+from lightning_monocon.landscape.recorded import events, figure
 from lightning_monocon.landscape.tracker import LandscapeTracker
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "Event",
     "LandscapeTracker",
     "credence",
+    "events",
     "fallibility",
+    "figure",
     "first_passage",
     "garwood_interval",
     "match_perplexity",

@@ -38,6 +38,7 @@ from lightning_monocon.scorecard.frontier import (
     affordable_dims,
     measure_frontiers,
     measure_rounded_frontiers,
+    principal_coordinates,
 )
 from lightning_monocon.scorecard.truths import LabelTruth, NeighbourTruth, QrelsTruth, Truth
 
@@ -218,8 +219,10 @@ def measure_all(
     wanted = affordable_dims(rank, data.dim) if dims is None else tuple(dims)
     # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
     added = (k for k in (*extra, n99) if 1 <= k <= rank)
-    whole = measure_frontiers(data, truths, {*wanted, *added, data.dim}, basis)
-    coded = measure_rounded_frontiers(data, truths, ROUNDED, basis) if rounded else []
+    coordinates = principal_coordinates(data, basis) if rounded and data.reading == "pca" else None
+    whole = measure_frontiers(data, truths, {*wanted, *added, data.dim}, basis, coordinates)
+    coded = measure_rounded_frontiers(data, truths, ROUNDED, basis, coordinates) if rounded else []
+    del coordinates  # which take as much memory as all that is still to come
     plain = [(whole[place], *(lines[place] for lines in coded)) for place in range(len(truths))]
     best = code_frontiers(data, truths, plain) if rounded else (None,) * len(truths)
     copies, directions = copies_and_directions(data.gallery, data.query)

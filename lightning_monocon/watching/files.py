@@ -90,5 +90,7 @@ def _portable(tracker: LandscapeTracker) -> dict[str, Any]:
         "max_window": clustering.max_window,
         "probe": tracker.probe,
         "measure": tracker.measure,
+        "chance": tracker.chance,
+        "roles": {role: list(names) for role, names in tracker.roles._asdict().items()},
     }
     return {"strata": strata, "options": options, "state": tracker.state_dict()}

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import networkx as nx
 
 from lightning_monocon.landscape import LandscapeTracker, first_passage, merge_runs
+from lightning_monocon.landscape.graph import role_mean
+from lightning_monocon.landscape.roles import Role
 from lightning_monocon.landscape.theory import (
     DELAY_LAWS,
     budget_shift,
@@ -45,8 +47,8 @@ class Run(NamedTuple):
 
     @property
     def delay(self) -> float:
-        """Return the step at which the validation credence reached one half; NaN if it did not."""
-        return self.tracker.trajectory.crossing("credence/val", 0.5)
+        """Return the step at which the held-out credence reached one half; NaN if it did not."""
+        return self.tracker.trajectory.role_crossing("held_out", 0.5)
 
     @property
     def followed(self) -> float:
@@ -87,9 +89,10 @@ def events_section(runs: Sequence[Run]) -> str:
 
 def states_section(merged: nx.DiGraph) -> str:
     """Tabulate the states."""
-    rows = [["state", "runs", "dwell / steps", "train", "val", "val fallibility / nats"]]
+    rows = [["state", "runs", "dwell / steps", "train", "held out", "held-out fallibility / nats"]]
+    wanted: list[tuple[Role, str]] = [("train", "credence"), ("held_out", "credence"), ("held_out", "fallibility")]
     for state, node in merged.nodes(data=True):
-        values = (node.get(name, math.nan) for name in ("credence/train", "credence/val", "fallibility/val"))
+        values = [role_mean(merged, state, role, measure) for role, measure in wanted]
         rows.append([str(state), str(node["runs"]), f"{node['dwell']:.0f}", *(f"{value:.2f}" for value in values)])
     note = "\n\nThe runs have different probes: states are matched by mean credence alone."
     return _table(rows) + (note if merged.graph["coarse"] else "")
@@ -113,7 +116,7 @@ def passage_section(runs: Sequence[Run]) -> str:
 def forecast_section(runs: Sequence[Run]) -> str:
     """Forecast when each run that has not generalised would do so, or say why there is no forecast.
 
-    The validation credence at the first evaluation, before the run has learnt anything, stands for chance.
+    Where chance is not known, the held-out credence at the first evaluation stands for it.
     """
     lines = []
     for run in runs:
@@ -123,7 +126,8 @@ def forecast_section(runs: Sequence[Run]) -> str:
             lines.append(f"- {run.name}: {UNCALIBRATED}")
             continue
         trajectory = run.tracker.trajectory
-        forecast = forecast_generalisation(trajectory, chance=float(trajectory.column("credence/val")[0]))
+        chance = run.tracker.chance or float(trajectory.role("held_out")[0])
+        forecast = forecast_generalisation(trajectory, chance=chance)
         when = f"step {forecast.step:.0f} ({forecast.low:.0f} to {forecast.high:.0f})"
         lines.append(f"- {run.name}: {forecast.reason or when}")
     return "\n".join(lines) or "All runs have generalised."

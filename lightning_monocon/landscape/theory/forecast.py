@@ -40,11 +40,11 @@ class Forecast(NamedTuple):
 
 
 def forecast_generalisation(trajectory: Trajectory, chance: float) -> Forecast:
-    """Forecast a run that has memorised and whose validation credence is at least twice ``chance``."""
-    memorised = trajectory.crossing("credence/train", MEMORISED)
+    """Forecast a run that has memorised and whose held-out credence is at least twice ``chance``."""
+    memorised = trajectory.role_crossing("train", MEMORISED)
     if math.isnan(memorised):
         return _none("the train credence has not reached 0.9")
-    steps, credence = trajectory.column("step"), trajectory.column("credence/val")
+    steps, credence = trajectory.column("step"), trajectory.role("held_out")
     if credence[-1] < 2 * chance:
         return _none(f"validation credence {credence[-1]:.3f} < 2 x chance {chance:.3f}: only several runs can tell")
     after = steps > memorised
