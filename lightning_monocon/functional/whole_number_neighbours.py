@@ -107,7 +107,7 @@ class _Search:
 def _products(query: Tensor, tile: Tensor) -> Tensor:
     """Return the inner products ``(Q, W)`` int32 of rows ``(Q, D)`` and columns ``(D, W)``, int8."""
     if _has_fast_integers():
-        return torch._int_mm(query, tile)
+        return torch._int_mm(query, tile)  # pyright: ignore[reportPrivateImportUsage]
     return (query.float() @ tile.float()).to(torch.int32)
 
 
@@ -116,6 +116,7 @@ def _has_fast_integers() -> bool:
     """Return whether products of int8 are the processor's own here; without, torch's are very slow."""
     one = torch.ones(1, 1, dtype=torch.int8)
     try:
-        return torch.cpu._is_vnni_supported() and bool(torch._int_mm(one, one) == 1)
+        product = torch._int_mm(one, one)  # pyright: ignore[reportPrivateImportUsage]
+        return torch.cpu._is_vnni_supported() and bool(product == 1)
     except (AttributeError, NotImplementedError, RuntimeError):
         return False
