@@ -203,7 +203,7 @@ def test_language_models_of_transformers(tmp_path: Path, kind: str) -> None:
     # the mean credence of the probe is the exponential of the model's own loss, token by token
     probe = watch._probe
     assert probe is not None and probe.places is not None
-    batch, (rows, positions) = probe.batches[0], probe.places[0]
+    batch, (rows, positions, _) = probe.batches[0], probe.places[0]
     labels = torch.full_like(batch["input_ids"], -100)
     labels[rows[0], positions[0] + (kind == "causal")] = probe.labels[0]
     with torch.inference_mode():
