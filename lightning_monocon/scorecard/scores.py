@@ -220,9 +220,12 @@ def measure_all(
     wanted = affordable_dims(rank, data.dim) if dims is None else tuple(dims)
     # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
     added = (k for k in (*extra, n99) if 1 <= k <= rank)
-    coordinates = principal_coordinates(data, basis) if rounded and data.reading == "pca" else None
-    whole = measure_frontiers(data, truths, {*wanted, *added, data.dim}, basis, coordinates)
-    coordinates = None if coordinates is None else single_precision(coordinates)  # they take the most memory of all
+    sizes = {*wanted, *added, data.dim}
+    # with all coordinates whole rows are searched by the pass that searches cut ones
+    shared = data.reading == "pca" and (rounded or 2 * max((k for k in sizes if k < data.dim), default=0) > data.dim)
+    coordinates = principal_coordinates(data, basis) if shared else None
+    whole = measure_frontiers(data, truths, sizes, basis, coordinates)
+    coordinates = single_precision(coordinates) if coordinates and rounded else None  # they take the most memory of all
     coded = measure_rounded_frontiers(data, truths, ROUNDED, basis, coordinates) if rounded else []
     del coordinates
     plain = [(whole[place], *(lines[place] for lines in coded)) for place in range(len(truths))]
