@@ -14,12 +14,11 @@ runs show one or two of them, or none, so each is found by itself:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 PhaseName = Literal["warm-up", "entropy-seeking", "compression-seeking"]
 
@@ -51,7 +50,7 @@ class GeometryPhase(NamedTuple):
     ratio: float
 
 
-def geometry_phases(steps: Sequence[float], dimensions: Sequence[float]) -> tuple[GeometryPhase, ...]:
+def geometry_phases(steps: ArrayLike, dimensions: ArrayLike) -> tuple[GeometryPhase, ...]:
     """Return the phases of an effective dimension, such as RankMe or n99, in their order.
 
     Args:
@@ -92,9 +91,8 @@ def geometry_phases(steps: Sequence[float], dimensions: Sequence[float]) -> tupl
 
 
 def _noise(y: NDArray[np.float64]) -> float:
-    """Return the standard deviation of one evaluation, from second differences, which a steady change leaves small."""
-    second = y[2:] - 2 * y[1:-1] + y[:-2]
-    return _NORMAL * float(np.median(np.abs(second))) / math.sqrt(6)
+    """Return the standard deviation of one evaluation, from third differences, which a smooth change leaves small."""
+    return _NORMAL * float(np.median(np.abs(np.diff(y, 3)))) / math.sqrt(20)  # 1 + 9 + 9 + 1
 
 
 def _turns(y: NDArray[np.float64], swing: float) -> list[int]:
