@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+from helpers.scripts import run_ranks
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
@@ -229,3 +230,9 @@ def test_bad_options_are_named_and_nothing_is_written(tmp_path: Path, options: d
     with pytest.raises(ValueError, match=sentence):
         _fit(tmp_path, Foreign(), _pairs(64, 0), _pairs(64, 1), _watch(**options))
     assert not (tmp_path / "landscape").exists()
+
+
+@pytest.mark.slow
+def test_under_two_ranks_the_first_alone_probes_and_training_is_the_same(tmp_path: Path) -> None:
+    run_ranks(Path(__file__).parents[1] / "processes" / "ddp_sequences.py", tmp_path)
+    assert [(tmp_path / f"rank{rank}").read_text() for rank in range(2)] == ["7 True", "0 True"]
