@@ -95,8 +95,8 @@ def prefix_neighbours(
     first: Tensor,
     order: Tensor | None = None,
     whole: tuple[Tensor, Tensor] | None = None,
-) -> tuple[Tensor, ...]:
-    """Return the k nearest rows by cosine, for each size, of rows that are cut to their first columns.
+) -> Iterator[Tensor]:
+    """Yield the k nearest rows by cosine, for each size, of rows that are cut to their first columns.
 
     The arguments are checked by the caller. Rows that hold nothing but 1 and -1 have equal lengths, so their order is
     that of Hamming distances too.
@@ -111,7 +111,7 @@ def prefix_neighbours(
         whole: Rows ``(M, D')`` and ``(N, D')``, of which ``gallery`` and ``query`` are all coordinates on orthonormal
             axes, of unit rows about any point. They are searched by the same pass, as a last size.
 
-    Returns:
+    Yields:
         For each of ``dims``, and then for ``whole``, ``(N, k)`` int64 rows of the gallery, nearest first.
     """
     device = statistics_device(gallery.device)
@@ -119,11 +119,15 @@ def prefix_neighbours(
     order = torch.arange(len(gallery), device=device) if order is None else order.to(device)
     if device.type != "cpu":  # where a product is cheap, and what is told of caches below is not true
         sides = [*((gallery[:, :dim], query[:, :dim]) for dim in dims), *([whole] if whole else [])]
-        return tuple(order[neighbours(rows[order], asked, k, first=first).indices] for rows, asked in sides)
-    if whole is None and all(map(_are_signs, (gallery[:1], query, gallery))):
-        return tuple(whole_number_neighbours(gallery[:, :dim], query[:, :dim], k, first, order) for dim in dims)
-    found = [sign_neighbours(gallery[:, 0], query[:, 0], k, first, order) for dim in dims if dim == 1]
-    return (*found, *_of_floats(gallery, query, [dim for dim in dims if dim > 1], k, (order, first), whole))
+        for rows, asked in sides:
+            yield order[neighbours(rows[order], asked, k, first=first).indices]
+    elif whole is None and all(map(_are_signs, (gallery[:1], query, gallery))):
+        for dim in dims:
+            yield whole_number_neighbours(gallery[:, :dim], query[:, :dim], k, first, order)
+    else:
+        for _ in range(sum(dim == 1 for dim in dims)):
+            yield sign_neighbours(gallery[:, 0], query[:, 0], k, first, order)
+        yield from _of_floats(gallery, query, [dim for dim in dims if dim > 1], k, (order, first), whole)
 
 
 def whole_neighbours(gallery: Tensor, query: Tensor, k: int, first: Tensor, order: Tensor) -> Tensor:
@@ -153,7 +157,7 @@ def _of_floats(
     if whole is not None:
         sizes.append(_size_of_whole(gallery, query, *whole))
     chosen = [size for size in sizes if size.safe] if len(query) else []
-    lines = [torch.empty(len(query), k, dtype=torch.int64) for _ in sizes]
+    lines = [torch.empty(len(query), k, dtype=torch.int32) for _ in sizes]  # half of the memory
     unsure = [torch.ones(len(query), dtype=torch.bool) for _ in sizes]
     if chosen:
         search = _Search(gallery, chosen, order, k)
@@ -165,8 +169,9 @@ def _of_floats(
             for some in torch.split(torch.nonzero(unsure[place]).flatten(), QUERIES):
                 found = search.best(query[some].float(), own)
                 lines[place][some], unsure[place][some] = _decided(found, sizes[place], some, k, (order, first[some]))
-    for size, line, doubtful in zip(sizes, lines, unsure, strict=True):
-        some = torch.nonzero(doubtful).flatten()
+        del search
+    for size, doubtful in zip(sizes, unsure, strict=True):
+        line, some = lines.pop(0).long(), torch.nonzero(doubtful).flatten()
         if len(some):
             rows, queries = size.gallery.rows[order], size.query.rows[some]
             line[some] = neighbours(rows, queries, k, first=first[some]).indices
@@ -213,7 +218,7 @@ def _in_range(side: Prefix) -> bool:
 def _decided(found: _Found | None, size: _Size, some: Tensor, k: int, ties: Ties) -> tuple[Tensor, Tensor]:
     """Return the places ``(Q, k)`` of the nearest rows of some queries, and which have to be searched again."""
     if found is None:
-        return torch.zeros(len(some), k, dtype=torch.int64), torch.ones(len(some), dtype=torch.bool)
+        return torch.zeros(len(some), k, dtype=torch.int32), torch.ones(len(some), dtype=torch.bool)
     order, first = ties
     query, scores, slack = size.query.part(some), found.scores, size.slack[some].float()
     unsure = (scores[:, k - 1] - slack <= found.least) | (query.penalty > 0)
@@ -225,7 +230,7 @@ def _decided(found: _Found | None, size: _Size, some: Tensor, k: int, ties: Ties
     squared[number, place] = pair_distances(exact, size.gallery, number, order[found.indices[number, place]])
     nearest, close = found.indices[:, :k].clone(), near.any(1)
     nearest[close] = decide(squared[close], found.indices[close], k, first[close])[1]
-    return nearest, unsure
+    return nearest.int(), unsure
 
 
 class _Search:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -187,12 +188,13 @@ def measure_frontiers(
     whole = width in kept and data.reading == "pca"  # nothing is cut, so the vectors are used as they are
     sizes = kept[:-1] if whole else kept
     cut = _longest_cut(data, basis, sizes, coordinates)
-    nearest: tuple[Tensor, ...] = ()
+    nearest: Iterable[Tensor] | None = None
     if depth := _depth(data, truths):
         together = whole and cut.gallery.shape[1] == width and rank > 0  # rows that are all equal have no coordinates
         rows = (data.gallery, data.query) if together else None
         nearest = data.ties.nearest_of_prefixes(cut.gallery, cut.query, sizes, depth, rows)
-        nearest += (data.ties.nearest(data.gallery, data.query, depth),) if whole and not together else ()
+        if whole and not together:
+            nearest = chain(nearest, [data.ties.nearest(data.gallery, data.query, depth)])
     forms = [*(_narrowed(cut, k) for k in sizes), *([_each_side(data, lambda rows: rows)] if whole else [])]
     return _judged(truths, kept, _found(forms, nearest), "float32")
 
@@ -248,7 +250,7 @@ def _rounded(whole: Found, ties: Ties, truths: Sequence[Truth], dtype: Storage, 
         return _judged(truths, kept, (_searched_bits(whole, k, ties, depth) for k in kept), dtype)
     quantiser = fit_quantiser(whole.gallery, dtype)
     coded = _each_side(whole, lambda rows: _by_parts(rows, lambda part: quantiser.decode(quantiser.codes(part))))
-    nearest = ties.nearest_of_prefixes(coded.gallery, coded.query, kept, depth) if depth else ()
+    nearest = ties.nearest_of_prefixes(coded.gallery, coded.query, kept, depth) if depth else None
     return _judged(truths, kept, _found((_narrowed(coded, k) for k in kept), nearest), dtype)
 
 
@@ -285,9 +287,11 @@ def _depth(data: EmbeddingSet, truths: Sequence[Truth]) -> int:
     return max(truth.depth(len(data.gallery)) for truth in truths)
 
 
-def _found(forms: Iterable[Found], nearest: Sequence[Tensor]) -> Iterator[Found]:
+def _found(forms: Iterable[Found], nearest: Iterable[Tensor] | None) -> Iterator[Found]:
     """Yield forms with what is ``nearest`` in each, if it was asked."""
-    return (replace(form, nearest=rows) for form, rows in zip(forms, nearest, strict=True)) if nearest else iter(forms)
+    if nearest is None:
+        return iter(forms)
+    return (replace(form, nearest=rows) for form, rows in zip(forms, nearest, strict=True))
 
 
 def _searched_bits(whole: Found, k: int, ties: Ties, depth: int) -> Found:
