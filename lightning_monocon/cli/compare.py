@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from lightning_monocon.cli.arm_run import ArmRun, cores, epochs_done, start_worker, train_unless_stopping
+from lightning_monocon.cli.arm_run import ArmRun, PooledRun, cores, start_worker, train_unless_stopping
 from lightning_monocon.cli.compared_arms import ARMS, DEFAULT, parse_arm
 from lightning_monocon.cli.config import recipe_file, refusing
 from lightning_monocon.cli.options import CommandParser
@@ -39,7 +39,7 @@ def run(args: Sequence[str]) -> None:
             if options.jobs < 0:
                 raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
             runs = plan(options.config, options.arms, options.seeds, overrides, out)
-            with _only_one(out):
+            with only_one(out):
                 train(runs, options.jobs or cores())
                 _report(out, options.arms, runs[0].config, Path(options.config).stem)
     except KeyboardInterrupt:
@@ -61,7 +61,7 @@ def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequ
         raise ValueError(f"`--config` must be a recipe's name or an existing file, got {config!r}.")
     for arm in arms:
         parse_arm(arm)  # an unknown one is refused before Lightning is imported
-    resolved = _resolved(recipe, overrides)
+    resolved = resolve(recipe, overrides)
     if resolved["trainer"]["max_epochs"] is None:
         raise ValueError(
             "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
@@ -71,7 +71,7 @@ def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequ
     return [ArmRun(arm, seed, recipe, tuple(overrides), out, resolved) for seed in seeds for arm in arms]
 
 
-def _resolved(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def resolve(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the configuration that `monocon fit` makes of a recipe and options; exit with status 2 if one is wrong."""
     from lightning_monocon.cli.trainer import run as fit
 
@@ -96,7 +96,7 @@ def _check_judges(config: Mapping[str, Any]) -> None:
         )
 
 
-def train(runs: Sequence[ArmRun], jobs: int) -> None:
+def train(runs: Sequence[PooledRun], jobs: int) -> None:
     """Make the runs that are not finished, ``jobs`` at a time, with a progress bar in epochs.
 
     Raises:
@@ -129,11 +129,11 @@ def _stop_now(pool: ProcessPoolExecutor, stopping: Event) -> None:
         worker.terminate()  # a run finishes its step, saves and ends, as at any SIGTERM
 
 
-def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[Any]) -> None:
+def _watch(futures: dict[Future[None], PooledRun], bar: tqdm[Any]) -> None:
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=_POLL_SECONDS)
-        bar.n = sum(epochs_done(each.folder) for each in futures.values())
+        bar.n = sum(each.epochs_done for each in futures.values())
         bar.refresh()
         for future in done:
             if error := future.exception():
@@ -169,13 +169,14 @@ def _report(out: Path, arms: Sequence[str], config: Mapping[str, Any], recipe: s
 
 
 @contextmanager
-def _only_one(out: Path) -> Iterator[None]:
+def only_one(out: Path) -> Iterator[None]:
+    """Hold the folder of a command for itself; raise ValueError if another one writes to it."""
     out.mkdir(parents=True, exist_ok=True)
     try:
         held = FileLock(out / ".lock").acquire(timeout=0)
     except Timeout:
         raise ValueError(
-            f"`--out` must not be in use; another comparison writes to {str(out)!r}. Choose another."
+            f"`--out` must not be in use; another command writes to {str(out)!r}. Choose another."
         ) from None
     with held:
         yield
