@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 Batch: TypeAlias = tuple[Tensor, ...]
+Collated = TypeVar("Collated")
 
 
 class RowsDataset(TensorDataset):
@@ -31,7 +32,7 @@ class RowsDataset(TensorDataset):
         return tuple(tensor[chosen] for tensor in self.tensors)
 
 
-def as_it_is(batch: Sequence[Tensor]) -> Sequence[Tensor]:
+def as_it_is(batch: Collated) -> Collated:
     """Return a batch that is collated already."""
     return batch
 
@@ -73,7 +74,7 @@ class ModularAddition(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the whole train set as one batch, ``steps`` times."""
         # a list of as many numbers costs a tenth of the step
-        batches = cast("list[list[int]]", [torch.arange(len(self.train))] * self.steps)
+        batches: Any = [torch.arange(len(self.train))] * self.steps
         return DataLoader(self.train, batch_sampler=batches, collate_fn=as_it_is)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:

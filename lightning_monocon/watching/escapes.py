@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lightning_monocon.landscape import Event, LandscapeTracker
+from lightning_monocon.landscape.roles import Roles
 from lightning_monocon.landscape.rules import RISE
 from lightning_monocon.landscape.theory import Escape
 from lightning_monocon.watching.files import Settings
@@ -12,10 +15,10 @@ from lightning_monocon.watching.files import Settings
 def escape_of(tracker: LandscapeTracker, settings: Settings) -> Escape | None:
     """Return the escape of a run from the state in which it had memorised; None if it was never seen in one.
 
-    The time runs from the entry into that state until the run leaves it for one of a higher validation credence. A run
+    The time runs from the entry into that state until the run leaves it for one of a higher held-out credence. A run
     that ends before gives a late escape.
     """
-    rise = next((event for event in tracker.events if _generalises(event)), None)
+    rise = next((event for event in tracker.events if _generalises(event, tracker.roles)), None)
     state = _memorised(tracker.events) if rise is None else rise.source
     if state is None:
         return None
@@ -33,8 +36,11 @@ def escape_of(tracker: LandscapeTracker, settings: Settings) -> Escape | None:
     )
 
 
-def _generalises(event: Event) -> bool:
-    return event.is_transition and event.source is not None and event.change.get("val", 0.0) >= RISE
+def _generalises(event: Event, roles: Roles) -> bool:
+    if not event.is_transition or event.source is None:
+        return False
+    names, gains = list(event.change), np.array([*event.change.values()])
+    return bool(roles.mean("held_out", names, gains) >= RISE)
 
 
 def _memorised(events: list[Event]) -> int | None:
