@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run `monocon landscape RUN...`: merge the landscapes of runs, fit the laws, write the report."""
+"""Run `monocon landscape RUN...`: merge the landscapes of runs, fit the laws, write the report.
+
+`monocon landscape sweep` first makes the runs; see `sweep.py`.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +62,7 @@ def parser() -> CommandParser:
         "landscape",
         usage="RUN... [OPTIONS]",
         about="Merge the semantic landscapes of runs, fit the laws that enough runs allow, and write a report.",
+        more="`monocon landscape sweep --help` trains the runs of a grid and reports on them.\n",
         paths=("runs", "out"),
     )
     # no word at all leaves the runs of the options' file

@@ -60,7 +60,7 @@ def test_one_run_is_refused_its_laws(runs: list[Path], tmp_path: Path) -> None:
     main(["landscape", str(runs[0]), "--out", str(tmp_path)])
     report = (tmp_path / "report.md").read_text()
     assert "No law is fitted below 4 sizes and 8 generalised runs; there are 1 and 1." in report
-    assert "No barrier is fitted below 5 runs that generalised; there are 1." in report
+    assert "No barrier is fitted below 5 runs that left memorising; there are 1." in report
 
 
 def test_runs_with_different_probes_are_coarse(runs: list[Path], tmp_path: Path) -> None:
