@@ -2,23 +2,28 @@
 """Date the induction of the recipe `induction`, with two layers and with one, and compare with the in-context score.
 
     python benchmarks/induction.py --layers 2 --seeds 0 1 2 3 4
+    python benchmarks/induction.py --text ../shared/data/snli/train_sample.tsv.gz --steps 1500
 
 The score is measured beside the landscape, every 20 steps on 32 sequences of its own: the mean credence of the tokens
-that have followed the same token before. Prints one JSON line a run.
+that have followed the same token before. Prints one JSON line a run. ``--text`` trains the same model on real text, its
+1023 most frequent words and one word for all others, and prints what the landscape found.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import tempfile
 import time
+from collections import Counter
 from typing import Any
 
 import lightning.pytorch as L
 import numpy as np
 import torch
 import yaml
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_monocon import recipes
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape
@@ -27,6 +32,7 @@ from lightning_monocon.encoders.attention_only import AttentionOnlyEncoder
 from lightning_monocon.training.token_model import TokenModel
 
 EVERY, SEQUENCES = 20, 32
+WORDS, LENGTH = 1024, 64
 
 
 class InContext(L.Callback):
@@ -94,15 +100,46 @@ def run(layers: int, seed: int, steps: int | None) -> dict[str, Any]:
     }
 
 
+def text(path: str, layers: int, seed: int, steps: int) -> dict[str, Any]:
+    """Train on pairs of sentences, one after the other, and return what was found."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        words = " ".join(" ".join(line.split("\t")[1:3]) for line in list(lines)[1:]).lower().split()
+    known = {word: number for number, (word, _) in enumerate(Counter(words).most_common(WORDS - 1), start=1)}
+    stream = torch.tensor([known.get(word, 0) for word in words])
+    rows = stream[: len(stream) // (LENGTH + 1) * (LENGTH + 1)].view(-1, LENGTH + 1)
+    held_out, rows = rows[:256], rows[256:]
+    L.seed_everything(seed, verbose=False)
+    model = TokenModel(AttentionOnlyEncoder(WORDS, LENGTH, layers), WORDS)
+    roles = {"train": "train/repeated", "held_out": "val/repeated"}
+    watch = SemanticLandscape(signature="logits", strata="repetition", roles=roles, budget=None)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    train, val = (DataLoader(TensorDataset(x[:, :-1], x[:, 1:]), 16) for x in (rows[order], held_out))
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = L.Trainer(
+            accelerator="cpu", max_steps=steps, limit_val_batches=1, logger=False, callbacks=[watch],
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
+        )  # fmt: skip
+        trainer.fit(model, train, val)
+    assert watch.tracker is not None
+    trajectory = watch.tracker.trajectory
+    ends = {name: round(float(trajectory.column(f"credence/{name}")[-1]), 3) for name in trajectory.strata}
+    events = [(event.kind, event.step_left, event.step_confirmed, event.reason) for event in watch.events]
+    return {"layers": layers, "seed": seed, "sequences": len(rows), "steps": steps, "credence": ends, "events": events}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--text", default=None, help="tab-separated pairs of sentences, compressed by gzip")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for seed in options.seeds:
-        print(json.dumps(run(options.layers, seed, options.steps)), flush=True)
+        if options.text:
+            print(json.dumps(text(options.text, options.layers, seed, options.steps or 1500)), flush=True)
+        else:
+            print(json.dumps(run(options.layers, seed, options.steps)), flush=True)
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ class SemanticLandscape(Watcher):
     @harmless
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the probe, restore a stored landscape, and evaluate the network as it starts."""
-        self._since = time.perf_counter()
+        self._since, self._drawn = time.perf_counter(), False
         if not self._takes_part(trainer):
             return
         self._probe = self._draw(trainer, pl_module)
@@ -211,7 +211,8 @@ class SemanticLandscape(Watcher):
                 if self.signature != "logits" or self.groups:
                     raise ValueError(
                         "`signature` must be 'logits' and `groups` False for labels (B, T), which make a sequence "
-                        f"model; got {self.signature!r} and {self.groups}. Split sequences by `strata` instead."
+                        f"model; got {self.signature!r} and {self.groups}. Split sequences by `strata`; return one "
+                        "number for each pair of texts, and `labels.argmax(1)` of one-hot labels."
                     )
                 return draw_token_probe(train, val, self.size, self.seed, self.strata, self.next_token)
             return draw_probe(train, val, self.size, self.seed, self.strata)
@@ -227,8 +228,9 @@ class SemanticLandscape(Watcher):
             return
         start = time.perf_counter()
         outputs, credences = self._measured(module, self._probe)
-        is_turn = outputs is not None and len(rows) % self.geometry_every == 0
-        geometry = probe_geometry(outputs) if outputs is not None and is_turn else UNMEASURED
+        geometry = UNMEASURED
+        if outputs is not None and len(rows) % self.geometry_every == 0:
+            geometry = probe_geometry(outputs)
         found = self.tracker.update(step, credences, **geometry._asdict())
         self.last_cost = time.perf_counter() - start
         self._report(trainer, found)

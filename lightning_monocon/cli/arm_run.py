@@ -18,19 +18,24 @@ from importlib.metadata import version
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lightning_monocon.cli.compared_arms import parse_arm
 from lightning_monocon.runs import files
 
 if TYPE_CHECKING:
     from lightning_monocon.cli.trainer import MonoConCLI
+    from lightning_monocon.data.corrupted import CorruptibleData
 
 _STARTED = "started.json"
 """This file is written before the first step of a run: the folder belongs to this comparison."""
 _SPEC = "spec.json"
 """This file is written after the last step: the run is finished."""
 _LOG = "log.txt"
+ROBUSTNESS = "robustness.json"
+"""What corrupted queries find, if it was asked for; a finished run without it is taken up again and adds it."""
+CERTIFICATES = "certificates.json"
+"""Which answers are proved, likewise."""
 _LAYOUT = 2
 """Version of the files that a run leaves; since 2 the embeddings of the best checkpoint are among them."""
 
@@ -73,6 +78,8 @@ class ArmRun:
         overrides: Further options of `monocon fit`.
         out: The comparison's folder.
         config: The whole configuration that `monocon fit` makes of recipe and options.
+        robustness: Whether corrupted queries are to be answered as well.
+        certify: Changes of the features, in their deviations, against which answers are to be proved.
     """
 
     arm: str
@@ -81,6 +88,8 @@ class ArmRun:
     overrides: tuple[str, ...]
     out: Path
     config: Mapping[str, Any] = field(repr=False)
+    robustness: bool = False
+    certify: tuple[float, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -111,7 +120,13 @@ class ArmRun:
                 f"`--out` must hold runs of the same recipe, options and version; {str(self.folder)!r} was trained "
                 "with others. Choose another folder."
             )
-        return finished is not None
+        return finished is not None and self._has_what_was_asked
+
+    @property
+    def _has_what_was_asked(self) -> bool:
+        proved = self._stored(CERTIFICATES) if self.certify else None
+        corrupted = not self.robustness or (self.folder / ROBUSTNESS).is_file()
+        return corrupted and (not self.certify or (proved is not None and tuple(proved["eps"]) == self.certify))
 
     @property
     def _was_trained(self) -> bool:
@@ -202,9 +217,10 @@ QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summa
 def _train(run: ArmRun) -> None:
     import torch
 
-    from lightning_monocon.cli.run_embeddings import embedded
+    from lightning_monocon.cli.run_embeddings import certified, corrupted, embedded
     from lightning_monocon.cli.trainer import run as run_command
     from lightning_monocon.runs.record import RECORD
+    from lightning_monocon.scorecard.certificates import save_certificates
     from lightning_monocon.scorecard.runs import EMBEDDINGS
 
     torch.set_num_threads(1)  # the comparison runs one process per core
@@ -217,6 +233,10 @@ def _train(run: ArmRun) -> None:
         reading="prefix" if parse_arm(run.arm).nested else "pca",
     )
     found.save(run.folder / EMBEDDINGS["last"])
+    if run.robustness:
+        corrupted(cli.model, cast("CorruptibleData", cli.datamodule), found).save(run.folder / ROBUSTNESS)
+    if run.certify:
+        save_certificates(certified(cli.model, cli.datamodule, run.certify), run.certify, run.folder / CERTIFICATES)
     if best := _best_checkpoint(cli):
         from lightning_monocon.runs.checkpoints import read_checkpoint
 

@@ -18,7 +18,7 @@ searched again by that module. So the result is that of a float64 brute-force se
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from lightning_monocon.functional.neighbours import MARGIN, best_of, decide, nei
 from lightning_monocon.functional.products import product
 from lightning_monocon.functional.reaching import (
     QUERIES,
+    ROWS,
     Floats,
     Lists,
     Marks,
@@ -41,7 +42,7 @@ from lightning_monocon.functional.reaching import (
 from lightning_monocon.functional.unit_rows import tame_rows
 from lightning_monocon.functional.whole_number_neighbours import sign_neighbours, whole_number_neighbours
 
-_COPIED_ROWS = 1024
+_CHECKED_ROWS = 1024
 _SAFE = 2.0**40
 """Length up to which, and down to whose inverse, float32 products of rows keep their digits."""
 
@@ -94,14 +95,14 @@ def prefix_neighbours(
     first: Tensor,
     order: Tensor | None = None,
     whole: tuple[Tensor, Tensor] | None = None,
-) -> tuple[Tensor, ...]:
-    """Return the k nearest rows by cosine, for each size, of rows that are cut to their first columns.
+) -> Iterator[Tensor]:
+    """Yield the k nearest rows by cosine, for each size, of rows that are cut to their first columns.
 
     The arguments are checked by the caller. Rows that hold nothing but 1 and -1 have equal lengths, so their order is
     that of Hamming distances too.
 
     Args:
-        gallery: ``(M, D)``, float32 or float64.
+        gallery: ``(M, D)``, float32 or float64; rows of 1 and -1 may be int8.
         query: ``(N, D)``.
         dims: Ascending numbers of columns, 1 to D.
         k: How many, 1 to M.
@@ -110,7 +111,7 @@ def prefix_neighbours(
         whole: Rows ``(M, D')`` and ``(N, D')``, of which ``gallery`` and ``query`` are all coordinates on orthonormal
             axes, of unit rows about any point. They are searched by the same pass, as a last size.
 
-    Returns:
+    Yields:
         For each of ``dims``, and then for ``whole``, ``(N, k)`` int64 rows of the gallery, nearest first.
     """
     device = statistics_device(gallery.device)
@@ -118,11 +119,15 @@ def prefix_neighbours(
     order = torch.arange(len(gallery), device=device) if order is None else order.to(device)
     if device.type != "cpu":  # where a product is cheap, and what is told of caches below is not true
         sides = [*((gallery[:, :dim], query[:, :dim]) for dim in dims), *([whole] if whole else [])]
-        return tuple(order[neighbours(rows[order], asked, k, first=first).indices] for rows, asked in sides)
-    if whole is None and all(bool((rows.abs() == 1).all()) for rows in (gallery[:1], query, gallery)):
-        return tuple(whole_number_neighbours(gallery[:, :dim], query[:, :dim], k, first, order) for dim in dims)
-    found = [sign_neighbours(gallery[:, 0], query[:, 0], k, first, order) for dim in dims if dim == 1]
-    return (*found, *_of_floats(gallery, query, [dim for dim in dims if dim > 1], k, (order, first), whole))
+        for rows, asked in sides:
+            yield order[neighbours(rows[order], asked, k, first=first).indices]
+    elif whole is None and all(map(_are_signs, (gallery[:1], query, gallery))):
+        for dim in dims:
+            yield whole_number_neighbours(gallery[:, :dim], query[:, :dim], k, first, order)
+    else:
+        for _ in range(sum(dim == 1 for dim in dims)):
+            yield sign_neighbours(gallery[:, 0], query[:, 0], k, first, order)
+        yield from _of_floats(gallery, query, [dim for dim in dims if dim > 1], k, (order, first), whole)
 
 
 def whole_neighbours(gallery: Tensor, query: Tensor, k: int, first: Tensor, order: Tensor) -> Tensor:
@@ -152,7 +157,7 @@ def _of_floats(
     if whole is not None:
         sizes.append(_size_of_whole(gallery, query, *whole))
     chosen = [size for size in sizes if size.safe] if len(query) else []
-    lines = [torch.empty(len(query), k, dtype=torch.int64) for _ in sizes]
+    lines = [torch.empty(len(query), k, dtype=torch.int32) for _ in sizes]  # half of the memory
     unsure = [torch.ones(len(query), dtype=torch.bool) for _ in sizes]
     if chosen:
         search = _Search(gallery, chosen, order, k)
@@ -164,12 +169,17 @@ def _of_floats(
             for some in torch.split(torch.nonzero(unsure[place]).flatten(), QUERIES):
                 found = search.best(query[some].float(), own)
                 lines[place][some], unsure[place][some] = _decided(found, sizes[place], some, k, (order, first[some]))
-    for size, line, doubtful in zip(sizes, lines, unsure, strict=True):
-        some = torch.nonzero(doubtful).flatten()
+        del search
+    for size, doubtful in zip(sizes, unsure, strict=True):
+        line, some = lines.pop(0).long(), torch.nonzero(doubtful).flatten()
         if len(some):
             rows, queries = size.gallery.rows[order], size.query.rows[some]
             line[some] = neighbours(rows, queries, k, first=first[some]).indices
         yield order[line]
+
+
+def _are_signs(rows: Tensor) -> bool:
+    return all(bool(((part == 1) | (part == -1)).all()) for part in torch.split(rows, _CHECKED_ROWS))
 
 
 def _size_of_prefix(gallery: Tensor, query: Tensor) -> _Size:
@@ -195,7 +205,8 @@ def _size_of_whole(gallery: Tensor, query: Tensor, rows: Tensor, asked: Tensor) 
 
 
 def _prefix(rows: Tensor) -> Prefix:
-    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=torch.float64)
+    parts = torch.split(rows, _CHECKED_ROWS)  # of which there is a copy in float64
+    length = torch.cat([torch.linalg.vector_norm(part, dim=1, keepdim=True, dtype=torch.float64) for part in parts])
     zero = length == 0
     return Prefix(rows, length.masked_fill(zero, 1.0), zero[:, 0].double())
 
@@ -207,7 +218,7 @@ def _in_range(side: Prefix) -> bool:
 def _decided(found: _Found | None, size: _Size, some: Tensor, k: int, ties: Ties) -> tuple[Tensor, Tensor]:
     """Return the places ``(Q, k)`` of the nearest rows of some queries, and which have to be searched again."""
     if found is None:
-        return torch.zeros(len(some), k, dtype=torch.int64), torch.ones(len(some), dtype=torch.bool)
+        return torch.zeros(len(some), k, dtype=torch.int32), torch.ones(len(some), dtype=torch.bool)
     order, first = ties
     query, scores, slack = size.query.part(some), found.scores, size.slack[some].float()
     unsure = (scores[:, k - 1] - slack <= found.least) | (query.penalty > 0)
@@ -219,7 +230,7 @@ def _decided(found: _Found | None, size: _Size, some: Tensor, k: int, ties: Ties
     squared[number, place] = pair_distances(exact, size.gallery, number, order[found.indices[number, place]])
     nearest, close = found.indices[:, :k].clone(), near.any(1)
     nearest[close] = decide(squared[close], found.indices[close], k, first[close])[1]
-    return nearest, unsure
+    return nearest.int(), unsure
 
 
 class _Search:
@@ -235,7 +246,7 @@ class _Search:
     def __init__(self, gallery: Tensor, sizes: Sequence[_Size], order: Tensor, k: int) -> None:
         self._sizes, self._k = sizes, k
         self._tiling = Tiling.of(len(gallery), k)
-        self._marks = Marks()
+        self._marks, self._spare = Marks(), torch.empty(2 * QUERIES * ROWS)  # fresh pages for each tile would cost much
         widths = [high - low + 1 + (size.offset is not None) for low, high, size in self._blocks()]
         self._ends = np.cumsum(widths).tolist()
         """Rows of a tile after each block, the last of which holds lengths."""
@@ -284,7 +295,7 @@ class _Search:
 
     def _running(self, tile: Floats, factors: Sequence[Floats]) -> Iterator[Floats]:
         """Yield the sums of products ``(Q, W)`` of all blocks up to each size, in one array."""
-        spare = torch.empty(2, len(factors[0]), tile.shape[1])
+        spare = self._spare[: 2 * len(factors[0]) * tile.shape[1]].view(2, -1, tile.shape[1])
         first = product(torch.from_numpy(factors[0]), torch.from_numpy(tile[: self._ends[0]]), spare[0])
         score = first.numpy()
         yield score
@@ -301,7 +312,7 @@ class _Search:
                 blocks[place].append(largest_of_blocks(torch.from_numpy(score) / length))
         found: list[Floats | None] = []
         for place, maxima in enumerate(blocks):
-            least = self._tiling.threshold(torch.cat(maxima, 1).numpy())
+            least = cast("Floats | None", self._tiling.threshold(torch.cat(maxima, 1).numpy()))
             if least is not None:
                 # what is as near as the last row within rounding shall be there too
                 least = least - 2 * self._sizes[place].slack[some].float().numpy()

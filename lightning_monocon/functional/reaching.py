@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg.blas import sgemm
+from scipy.linalg.blas import sgemm  # pyright: ignore[reportAttributeAccessIssue]  # made by f2py
 from torch import Tensor
 
 from lightning_monocon.functional.products import product

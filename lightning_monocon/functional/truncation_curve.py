@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -78,8 +78,8 @@ class Ties(NamedTuple):
         dims: Sequence[int],
         k: int,
         whole: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Return the k nearest rows ``(N, k)`` by cosine for each of ``dims``, ascending numbers of first columns.
+    ) -> Iterator[Tensor]:
+        """Yield the k nearest rows ``(N, k)`` by cosine for each of ``dims``, ascending numbers of first columns.
 
         If gallery and query are all coordinates of ``whole`` rows, the nearest of these come last; see
         `prefix_neighbours`.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_monocon.functional.neighbours import neighbours
+from lightning_monocon.functional.neighbours import best_of
 from lightning_monocon.functional.reaching import QUERIES, Lists, Marks, Reached, Tiling, largest_of_blocks
 
 
@@ -23,14 +23,17 @@ def whole_number_neighbours(gallery: Tensor, query: Tensor, k: int, first: Tenso
     The arguments are those of `prefix_neighbours`, ``(M, D)`` and ``(N, D)`` on the CPU; so are equal products ordered.
     """
     search = _Search(gallery.to(torch.int8), order, k)
+    query = query.to(torch.int8)
     found = torch.empty(len(query), k, dtype=torch.int64)
-    for start in range(0, len(query), QUERIES):
-        tile = slice(start, start + QUERIES)
-        found[tile], few = search.nearest(query[tile].to(torch.int8), first[tile])
-        some = start + few
-        if len(some):
-            asked = query[some].float()
-            found[some] = neighbours(gallery[order].float(), asked, k, "euclidean", first=first[some]).indices
+    few = torch.zeros(len(query), dtype=torch.bool)
+    for some in torch.split(torch.arange(len(query)), QUERIES):
+        nearest = search.reaching(query[some], first[some])
+        if nearest is None:
+            few[some] = True
+        else:
+            found[some], few[some] = nearest
+    for some in torch.split(torch.nonzero(few).flatten(), QUERIES):
+        found[some] = search.best(query[some], first[some])
     return order[found]
 
 
@@ -66,35 +69,45 @@ class _Search:
             # not `contiguous()`, which leaves a single column its strides; torch's product misreads those
             self._tiles.append(torch.empty(rows.T.shape, dtype=rows.dtype).copy_(rows.T))
 
-    def nearest(self, query: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the places ``(Q, k)`` of the nearest rows, and the queries that found too few, or too many alike."""
-        nothing = torch.zeros(len(query), self._k, dtype=torch.int64), torch.arange(len(query))
+    def reaching(self, query: Tensor, first: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the places ``(Q, k)`` of the nearest rows, and who found too few; None where thresholds fail."""
         sample = [largest_of_blocks(_products(query, tile)) for tile in self._tiles[: self._tiling.sampled]]
         least = self._tiling.threshold(torch.cat(sample, 1).numpy())
         if least is None:
-            return nothing
+            return None
         reached = Reached(len(query), self._tiling)
         for number, tile in enumerate(self._tiles):
             score = _products(query, tile).numpy()
             where = self._marks.reached(score, least[:, None])
             reached.add(number, where, score.ravel()[where], tile.shape[1])
             if reached.crowded:
-                return nothing
+                return None
         lists = reached.lists()
-        few = torch.from_numpy(np.flatnonzero(lists.counts < self._k))
-        return torch.from_numpy(self._ordered(lists, first.numpy()).table(self._k, 0)[1]), few
+        places = self._ordered(lists, first.numpy()).table(self._k, 0)[1]
+        return torch.from_numpy(places), torch.from_numpy(lists.counts < self._k)
+
+    def best(self, query: Tensor, first: Tensor) -> Tensor:
+        """Return the places ``(Q, k)`` of the nearest rows from all scores, each with the order of its ties."""
+        rows, tiles = self._tiling.rows, self._tiling.tiles
+        found = torch.empty(len(query), 0, dtype=torch.int64)
+        for number, tile in enumerate(self._tiles):
+            late = (torch.arange(number, rows, tiles) - first[:, None]) % rows
+            found = torch.cat([found, best_of(_products(query, tile).long() * rows - late, self._k)[0]], 1)
+            found = found.topk(min(self._k, found.shape[1]), dim=1).values
+        return (first[:, None] - found) % rows
 
     def _ordered(self, lists: Lists, first: np.ndarray) -> Lists:
         """Return the lists with equal products in the order of their ties."""
         late = (lists.place - first[lists.number]) % self._tiling.rows
-        order = np.lexsort((late, -lists.score, lists.number))
+        below = self._width - lists.score.astype(np.int64)  # 0 to twice the width
+        order = np.argsort((lists.number * (2 * self._width + 1) + below) * self._tiling.rows + late)
         return Lists(lists.counts, lists.number, lists.place[order], lists.score[order])
 
 
 def _products(query: Tensor, tile: Tensor) -> Tensor:
     """Return the inner products ``(Q, W)`` int32 of rows ``(Q, D)`` and columns ``(D, W)``, int8."""
     if _has_fast_integers():
-        return torch._int_mm(query, tile)
+        return torch._int_mm(query, tile)  # pyright: ignore[reportPrivateImportUsage]
     return (query.float() @ tile.float()).to(torch.int32)
 
 
@@ -103,6 +116,7 @@ def _has_fast_integers() -> bool:
     """Return whether products of int8 are the processor's own here; without, torch's are very slow."""
     one = torch.ones(1, 1, dtype=torch.int8)
     try:
-        return torch.cpu._is_vnni_supported() and bool(torch._int_mm(one, one) == 1)
+        product = torch._int_mm(one, one)  # pyright: ignore[reportPrivateImportUsage]
+        return torch.cpu._is_vnni_supported() and bool(product == 1)
     except (AttributeError, NotImplementedError, RuntimeError):
         return False

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_monocon.landscape.noise import WIDTHS
+from lightning_monocon.landscape.noise import MOST
 from lightning_monocon.landscape.profiles import pack, quantise, unpack
 from lightning_monocon.landscape.strata import Profile, Strata
 
@@ -28,17 +28,19 @@ class RecentProfiles:
 
     def add(self, profile: Profile) -> None:
         """Add one evaluation."""
-        self.profiles = [*self.profiles, profile][-max(WIDTHS) :]
+        self.profiles = [*self.profiles, profile][-MOST:]
 
-    def noise(self, strata: Strata) -> float | None:
-        """Return the distance that noise alone puts between the last two profiles; None before the third.
+    def distances(self, strata: Strata) -> tuple[float, float]:
+        """Return the distance between the last two profiles, as it is and without its trend.
 
-        The middle one of three is compared with the mean of its neighbours: a steady rise, however fast, is no noise.
+        Without the trend it is the smaller of that distance and of how far the middle one of three profiles lies from
+        the mean of its neighbours, on the same scale: a steady rise, however fast, is no noise, and nor is a step.
         """
+        apart = float(strata.distance(self.profiles[-2], self.profiles[-1]))
         if len(self.profiles) < 3:
-            return None
+            return apart, apart
         before, middle, after = self.profiles[-3:]
-        return _SCALE * float(strata.distance(middle, (before + after) / 2))
+        return apart, min(apart, _SCALE * float(strata.distance(middle, (before + after) / 2)))
 
     def average(self, width: int) -> Profile:
         """Return the mean of the last ``width`` profiles, quantised."""

@@ -55,7 +55,8 @@ def merge_runs(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> n
     _check_roles(runs, names)
     is_coarse = not _share_probe(runs)
     places = match_states(runs, coarse=is_coarse)
-    merged = nx.DiGraph(coarse=is_coarse, runs=len(runs), **role_attributes(runs[0].roles))
+    merged = nx.DiGraph(coarse=is_coarse, runs=len(runs))
+    merged.graph.update(role_attributes(runs[0].roles))
     graphs = [run.graph() for run in runs]
     for state in sorted({state for place in places for state in place}):
         visits = [(r, own) for r, place in enumerate(places) for own, new in enumerate(place) if new == state]

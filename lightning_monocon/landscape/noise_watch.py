@@ -2,7 +2,7 @@
 """Notice that a network memorises noise, by its fallibility.
 
     held-out fallibility   has risen by half a nat or more over its lowest, at 3 evaluations in a row
-    train fallibility      has fallen since
+    train fallibility      has fallen by 0.05 nats or more since
     held-out credence      had risen by 0.1 or more before, so there was something to lose
 
 The mean credence cannot see it: as wrong labels are learnt, most right answers stay probable, but a few wrong ones
@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 RISE = 0.5
+FALL = 0.05
 LEARNT = 0.1
 PERSISTENCE = 3
 
@@ -60,7 +61,8 @@ class NoiseWatch:
             self.lowest = (step, levels)
         lowest = self.lowest[1]
         rise = levels.held_out - lowest.held_out
-        holds = rise >= RISE and levels.train < lowest.train and lowest.credence >= self.start + LEARNT
+        falls = levels.train <= lowest.train - FALL
+        holds = rise >= RISE and falls and lowest.credence >= self.start + LEARNT
         length, first = self.streak
         self.streak = (length + 1, first if length else step) if holds else (0, step)
         self.is_told &= rise >= RISE / 2

@@ -21,7 +21,7 @@ from lightning_monocon.landscape.emergence import watch_groups
 from lightning_monocon.landscape.events import Event
 from lightning_monocon.landscape.graph import build_graph, present, role_attributes
 from lightning_monocon.landscape.interpret import Record, interpret
-from lightning_monocon.landscape.noise import NoiseFloor, Radii
+from lightning_monocon.landscape.noise import WAYS, NoiseFloor, Radii, Way
 from lightning_monocon.landscape.noise_watch import Levels, NoiseWatch
 from lightning_monocon.landscape.persistence import ResolutionSweep
 from lightning_monocon.landscape.profiles import Point, quantise
@@ -153,7 +153,8 @@ class LandscapeTracker:
             "probe": self.probe,
             "size": self.strata.size,
             "noise": list(self.noise.distances),
-            "width": self.noise.width,
+            "trendless": list(self.noise.trendless),
+            "way": list(self.noise.way),
             "events": [event.to_dict() for event in self.events],
             "refusal": self.refusal,
         }
@@ -174,22 +175,23 @@ class LandscapeTracker:
         for name, part in self._parts().items():
             if name in state or name not in ADDED_PARTS:
                 part.load_state_dict(state[name])
-        self.noise.distances, self.noise.width = list(state["noise"]), state.get("width", 1)
+        self.noise.distances, self.noise.trendless = list(state["noise"]), list(state.get("trendless", state["noise"]))
+        self.noise.way = Way(*state.get("way", WAYS[0]))
         self.events = [Event.from_dict(event) for event in state["events"]]
         self.refusal = state["refusal"]
 
     def _averaged(self, values: Floats) -> Profile:
         """Return the profile of an evaluation, averaged with those before it if single ones are too noisy."""
         self.recent.add(quantise(values))
-        distance = self.recent.noise(self.strata)
-        if distance is not None:
-            self.noise.add(distance)
-        self.noise.choose_width(self.base, self.clustering.diameter, may_average=bool(self.clustering.anchors))
-        return self.recent.average(self.noise.width)
+        if len(self.recent.profiles) > 1:
+            self.noise.add(*self.recent.distances(self.strata))
+        self.noise.choose(self.base, self.clustering.diameter, has_states=bool(self.clustering.anchors))
+        return self.recent.average(self.noise.way.width)
 
     def _refuse(self, step: int) -> list[Event]:
-        refusal = self.noise.refusal(self.base, self.clustering.diameter)
-        was, self.refusal = self.refusal, refusal if self.noise.is_calibrated else ""
+        diameter = self.clustering.diameter
+        refusal = self.noise.refusal(self.base, diameter)
+        was, self.refusal = self.refusal, refusal if self.noise.is_unresolvable(self.base, diameter) else ""
         if was or not self.refusal:
             return []
         return [Event("unresolvable", step_confirmed=step, thresholds=self._thresholds(), reason=self.refusal)]

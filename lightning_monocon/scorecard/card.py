@@ -156,7 +156,7 @@ def build(
         histories: For each arm, the records of its runs, in the same order.
         brief: Whether to leave out null models and rounded vectors, which take half of the time.
         dims: Numbers of dimensions of the tables, as far as an arm has them, instead of the usual ones.
-        with_nulls: Whether to score the null models too; on many rows they take longer than the arms.
+        with_nulls: Whether to score the null models too.
 
     Raises:
         ValueError: If the baseline is not among the arms, an arm has no embeddings or two of one seed, or arms are

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -187,14 +188,20 @@ def measure_frontiers(
     whole = width in kept and data.reading == "pca"  # nothing is cut, so the vectors are used as they are
     sizes = kept[:-1] if whole else kept
     cut = _longest_cut(data, basis, sizes, coordinates)
-    nearest: tuple[Tensor, ...] = ()
+    nearest: Iterable[Tensor] | None = None
     if depth := _depth(data, truths):
         together = whole and cut.gallery.shape[1] == width and rank > 0  # rows that are all equal have no coordinates
         rows = (data.gallery, data.query) if together else None
         nearest = data.ties.nearest_of_prefixes(cut.gallery, cut.query, sizes, depth, rows)
-        nearest += (data.ties.nearest(data.gallery, data.query, depth),) if whole and not together else ()
+        if whole and not together:
+            nearest = chain(nearest, [data.ties.nearest(data.gallery, data.query, depth)])
     forms = [*(_narrowed(cut, k) for k in sizes), *([_each_side(data, lambda rows: rows)] if whole else [])]
     return _judged(truths, kept, _found(forms, nearest), "float32")
+
+
+def single_precision(coordinates: Found) -> Found:
+    """Return coordinates in float32, which all that is rounded further is made of."""
+    return _each_side(coordinates, Tensor.float)
 
 
 def principal_coordinates(data: EmbeddingSet, basis: PrincipalComponents) -> Found:
@@ -243,7 +250,7 @@ def _rounded(whole: Found, ties: Ties, truths: Sequence[Truth], dtype: Storage, 
         return _judged(truths, kept, (_searched_bits(whole, k, ties, depth) for k in kept), dtype)
     quantiser = fit_quantiser(whole.gallery, dtype)
     coded = _each_side(whole, lambda rows: _by_parts(rows, lambda part: quantiser.decode(quantiser.codes(part))))
-    nearest = ties.nearest_of_prefixes(coded.gallery, coded.query, kept, depth) if depth else ()
+    nearest = ties.nearest_of_prefixes(coded.gallery, coded.query, kept, depth) if depth else None
     return _judged(truths, kept, _found((_narrowed(coded, k) for k in kept), nearest), dtype)
 
 
@@ -255,15 +262,15 @@ def _by_parts(rows: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     return found
 
 
-def turned_bits(coordinates: Tensor, k: int) -> Tensor:
+def turned_bits(coordinates: Tensor, k: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return the bits ``(N, k)`` of the first k coordinates as 1 and -1, turned at random first as an export does.
 
     The leading coordinates carry most, and would get one bit like the rest; turned, every bit tells as much.
     """
     rotation = random_rotation(k).to(coordinates).T
-    found = torch.empty(len(coordinates), k)
+    found = torch.empty(len(coordinates), k, dtype=dtype)
     for part, bits in zip(torch.split(coordinates, _PART), torch.split(found, _PART), strict=True):
-        torch.gt(part[:, :k] @ rotation, 0, out=bits).mul_(2).sub_(1)
+        bits.copy_(part[:, :k] @ rotation > 0).mul_(2).sub_(1)
     return found
 
 
@@ -280,14 +287,16 @@ def _depth(data: EmbeddingSet, truths: Sequence[Truth]) -> int:
     return max(truth.depth(len(data.gallery)) for truth in truths)
 
 
-def _found(forms: Iterable[Found], nearest: Sequence[Tensor]) -> Iterator[Found]:
+def _found(forms: Iterable[Found], nearest: Iterable[Tensor] | None) -> Iterator[Found]:
     """Yield forms with what is ``nearest`` in each, if it was asked."""
-    return (replace(form, nearest=rows) for form, rows in zip(forms, nearest, strict=True)) if nearest else iter(forms)
+    if nearest is None:
+        return iter(forms)
+    return (replace(form, nearest=rows) for form, rows in zip(forms, nearest, strict=True))
 
 
 def _searched_bits(whole: Found, k: int, ties: Ties, depth: int) -> Found:
     """Return k turned bits of each row, with what is nearest in them; bits of fewer numbers are none of their parts."""
-    bits = replace(_each_side(whole, lambda rows: turned_bits(rows, k)), metric="euclidean")
+    bits = replace(_each_side(whole, lambda rows: turned_bits(rows, k, torch.int8)), metric="euclidean")
     if not depth:
         return bits
     (nearest,) = ties.nearest_of_prefixes(bits.gallery, bits.query, (k,), depth)

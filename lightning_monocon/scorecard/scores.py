@@ -39,6 +39,7 @@ from lightning_monocon.scorecard.frontier import (
     measure_frontiers,
     measure_rounded_frontiers,
     principal_coordinates,
+    single_precision,
 )
 from lightning_monocon.scorecard.truths import LabelTruth, NeighbourTruth, QrelsTruth, Truth
 
@@ -219,10 +220,14 @@ def measure_all(
     wanted = affordable_dims(rank, data.dim) if dims is None else tuple(dims)
     # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
     added = (k for k in (*extra, n99) if 1 <= k <= rank)
-    coordinates = principal_coordinates(data, basis) if rounded and data.reading == "pca" else None
-    whole = measure_frontiers(data, truths, {*wanted, *added, data.dim}, basis, coordinates)
+    sizes = {*wanted, *added, data.dim}
+    # with all coordinates whole rows are searched by the pass that searches cut ones
+    shared = data.reading == "pca" and (rounded or 2 * max((k for k in sizes if k < data.dim), default=0) > data.dim)
+    coordinates = principal_coordinates(data, basis) if shared else None
+    whole = measure_frontiers(data, truths, sizes, basis, coordinates)
+    coordinates = single_precision(coordinates) if coordinates and rounded else None  # they take the most memory of all
     coded = measure_rounded_frontiers(data, truths, ROUNDED, basis, coordinates) if rounded else []
-    del coordinates  # which take as much memory as all that is still to come
+    del coordinates
     plain = [(whole[place], *(lines[place] for lines in coded)) for place in range(len(truths))]
     best = code_frontiers(data, truths, plain) if rounded else (None,) * len(truths)
     copies, directions = copies_and_directions(data.gallery, data.query)

@@ -22,10 +22,6 @@ from lightning_monocon.scorecard.streamed import StreamedSet, measure_streamed
 from lightning_monocon.scorecard.truths import Truth
 from lightning_monocon.scorecard.verdict import Verdict, judge, judge_alone
 
-NULL_PAIRS = 50_000_000
-"""Pairs of a gallery row and a query up to which null models are scored: the rows of the untrained head lie in so
-narrow a cone that their neighbours have to be searched in float64."""
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class JudgedScore(Score):
@@ -134,7 +130,7 @@ def scorecard_of(
     _within_rank(data, wanted)
     name = baseline.arm if baseline.arm != data.arm else f"{baseline.arm} (baseline)"
     rivals = {name: [replace(baseline, arm=name, seed=data.seed)], data.arm: [data]}
-    return build(rivals, baseline=name, dims=wanted, with_nulls=len(data.gallery) * len(data.query) <= NULL_PAIRS)
+    return build(rivals, baseline=name, dims=wanted)
 
 
 def streamed_scorecard(data: StreamedSet, dims: Iterable[int] | None = None) -> Scorecard:

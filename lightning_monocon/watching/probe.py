@@ -24,6 +24,14 @@ FEWEST = 3
 """The fewest inputs in each half of a probe."""
 
 
+class Places(NamedTuple):
+    """Hold the row and the position ``(n,)`` of each chosen label of a batch, and the shape of all its labels."""
+
+    rows: Tensor
+    positions: Tensor
+    shape: tuple[int, int]
+
+
 class Probe(NamedTuple):
     """Hold the P labelled inputs of a probe.
 
@@ -33,8 +41,7 @@ class Probe(NamedTuple):
         strata: Set of each label ``(P,)``: 0 train, 1 validation.
         fingerprint: Digest of what was drawn.
         names: Name of the stratum of each label.
-        places: For sequences the row and the position ``(n,)`` of each label in each batch; None if a label has an
-            input of its own.
+        places: For sequences the places of the labels in each batch; None if a label has an input of its own.
     """
 
     batches: list[Any]
@@ -42,7 +49,7 @@ class Probe(NamedTuple):
     strata: Tensor
     fingerprint: str
     names: tuple[str, ...] = ()
-    places: list[tuple[Tensor, Tensor]] | None = None
+    places: list[Places] | None = None
 
 
 def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: int, strata: str | None = None) -> Probe:

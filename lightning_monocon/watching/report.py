@@ -11,6 +11,7 @@ import networkx as nx
 
 from lightning_monocon.landscape import LandscapeTracker, first_passage, merge_runs
 from lightning_monocon.landscape.graph import role_mean
+from lightning_monocon.landscape.phases import geometry_phases
 from lightning_monocon.landscape.roles import Role
 from lightning_monocon.landscape.theory import (
     DELAY_LAWS,
@@ -67,6 +68,7 @@ def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
         "Events": events_section(runs),
         "States": states_section(merged),
         "Changes of state": changes_section(merged),
+        "Phases of the geometry": geometry_section(runs),
         "First passage to grokking": passage_section(runs),
         "Forecast for runs that have not generalised": forecast_section(runs),
         "Time to generalise against the number of train samples": delay_section(runs),
@@ -103,6 +105,22 @@ def changes_section(merged: nx.DiGraph) -> str:
     edges = merged.edges(data=True)
     rows = [[str(source), str(target), edge["kinds"], str(edge["count"]), rate(edge)] for source, target, edge in edges]
     return _table([["from", "to", "kinds", "count", "per 1000 steps, 95 %"], *rows]) if rows else "None."
+
+
+def geometry_section(runs: Sequence[Run]) -> str:
+    """Name the phases of each run by its effective rank (RankMe), each end with its interval."""
+    lines = []
+    for run in runs:
+        trajectory = run.tracker.trajectory
+        phases = geometry_phases(trajectory.steps, trajectory.column("effective_rank"))
+        told = [
+            f"{phase.name} to step {phase.end:.0f}"
+            + ("" if phase is phases[-1] else f" ({phase.earliest:.0f} to {phase.latest:.0f})")
+            + f", {phase.ratio:.2g} times the effective rank"
+            for phase in phases
+        ]
+        lines.append(f"- {run.name}: {'; '.join(told) or 'no change of a tenth in the effective rank'}")
+    return "\n".join(lines)
 
 
 def passage_section(runs: Sequence[Run]) -> str:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from lightning_monocon.training.batches import LABEL_NAMES, described
 IGNORED = -100
 """The label of a position that is not judged, as `torch.nn.functional.cross_entropy` has it by default."""
 
-Part: TypeAlias = Literal["repetition", "frequency", "position"]
+RULES = ("repetition", "frequency", "position")
 Names: TypeAlias = npt.NDArray[np.str_]
 
 
@@ -76,28 +76,27 @@ def read_sequences(batch: object, column: str | None = None, next_token: bool | 
     return Sequences(inputs, targets.cpu(), None if tokens is None else tokens.cpu(), found, is_next)
 
 
-def name_strata(sequences: list[Sequences], by: Part | None, has_column: bool) -> list[Names]:
+def name_strata(sequences: list[Sequences], strata: str | None) -> list[Names]:
     """Return the name of the stratum of each position ``(B, T)`` of each batch; all are empty without a rule.
 
     Args:
         sequences: Batches.
-        by: ``"repetition"`` (``first`` or ``repeated``: whether the target has followed the same token before),
+        strata: ``"repetition"`` (``first`` or ``repeated``: whether the target has followed the same token before),
             ``"frequency"`` (``common``: the most frequent targets, which make up half of all; the others are ``rare``),
-            or ``"position"`` (``early`` and ``late``, at half the longest sequence).
-        has_column: Whether the column names the strata.
+            ``"position"`` (``early`` and ``late``, at half the longest sequence), or a column that the batches have.
     """
-    if has_column:
-        return [np.broadcast_to(_rows(one.column), one.targets.shape) for one in sequences]  # type: ignore[arg-type]
-    if by == "repetition":
+    if strata is None:
+        return [np.full(one.targets.shape, "") for one in sequences]
+    if strata == "repetition":
         return [_repetition(one) for one in sequences]
-    if by == "frequency":
+    if strata == "frequency":
         common = _common(sequences)
         return [_chosen(np.isin(one.targets.numpy(), common), "common", "rare") for one in sequences]
-    if by == "position":
+    if strata == "position":
         half = max(one.targets.shape[1] for one in sequences) / 2
         early = [np.broadcast_to(np.arange(one.targets.shape[1]) < half, one.targets.shape) for one in sequences]
         return [_chosen(part, "early", "late") for part in early]
-    return [np.full(one.targets.shape, "") for one in sequences]
+    return [_spread(one) for one in sequences]
 
 
 def split_column(inputs: object, column: str | None) -> tuple[Names | None, Any]:
@@ -107,16 +106,16 @@ def split_column(inputs: object, column: str | None) -> tuple[Names | None, Any]
     if not isinstance(inputs, Mapping) or column not in inputs:
         known = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else described(inputs)
         raise ValueError(
-            f"`strata` must be {', '.join(get_args(Part))}, or an entry of the batch, one of {known}; got {column!r}."
+            f"`strata` must be {', '.join(RULES)}, or an entry of the batch, one of {known}; got {column!r}."
         )
     values = inputs[column]
     found = np.array(values.tolist() if isinstance(values, Tensor) else values).astype(str)
     return found, {name: part for name, part in inputs.items() if name != column}
 
 
-def is_part(name: str | None) -> bool:
-    """Return whether the name of a rule for strata is not that of a column."""
-    return name in get_args(Part)
+def column_of(strata: str | None) -> str | None:
+    """Return the name of the column that names strata; None if a rule does, or nothing."""
+    return None if strata in RULES else strata
 
 
 def _split(batch: object) -> tuple[Any, Tensor | None]:
@@ -152,8 +151,11 @@ def _is_copy(labels: Tensor, tokens: Tensor | None) -> bool:
     return tokens is not None and bool(judged.any()) and bool((labels[judged] == tokens[judged]).all())
 
 
-def _rows(column: Names) -> Names:
-    return column[:, None] if column.ndim == 1 else column
+def _spread(one: Sequences) -> Names:
+    """Return the column of a batch for each position."""
+    assert one.column is not None
+    column = one.column[:, None] if one.column.ndim == 1 else one.column
+    return np.broadcast_to(column, one.targets.shape)
 
 
 def _chosen(mask: npt.NDArray[np.bool_], yes: str, no: str) -> Names:

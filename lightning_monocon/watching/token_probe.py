@@ -19,11 +19,28 @@ from lightning_monocon.inference.outputs import LayerTap
 from lightning_monocon.landscape import credence
 from lightning_monocon.training.batches import described
 from lightning_monocon.watching.calling import as_in_training
-from lightning_monocon.watching.probe import FEWEST, Probe, check_classes, evenly, fetch
-from lightning_monocon.watching.sequences import IGNORED, Sequences, has_sequences, is_part, name_strata, read_sequences
+from lightning_monocon.watching.probe import FEWEST, Places, Probe, check_classes, evenly, fetch
+from lightning_monocon.watching.sequences import (
+    IGNORED,
+    Names,
+    Sequences,
+    column_of,
+    has_sequences,
+    name_strata,
+    read_sequences,
+)
 
 PAIRS = 48
 """Pairs from a sequence, where sequences are long enough."""
+
+
+class Chosen(NamedTuple):
+    """Hold what was chosen from one set: batches of inputs, and places, targets ``(n,)`` and strata of the pairs."""
+
+    batches: list[Any]
+    places: list[Places]
+    labels: Tensor
+    names: list[str]
 
 
 class TokenOutputs(NamedTuple):
@@ -62,26 +79,23 @@ def draw_token_probe(
     Raises:
         ValueError: If a set has fewer than 3 pairs, or a stream cannot be copied.
     """
-    part, column = (strata, None) if is_part(strata) else (None, strata)
     half = size // 2
-    read = [_read(loader, half, seed, column, next_token) for loader in (train, val)]
-    names = iter(name_strata([one for each in read for one in each], part, column is not None))  # type: ignore[arg-type]
-    digest = hashlib.sha256()
-    probe = Probe([], torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long), "", (), [])
-    for number, (name, sequences) in enumerate(zip(("train", "val"), read, strict=True)):
-        batches, places, labels, found = _choose(sequences, [next(names) for _ in sequences], half, seed, name)
-        for part_of in (labels, *(each for place in places for each in place)):
-            digest.update(part_of.numpy().tobytes())
-        probe = Probe(
-            probe.batches + batches,
-            torch.cat([probe.labels, labels]),
-            torch.cat([probe.strata, torch.full_like(labels, number)]),
-            "",
-            probe.names + found,
-            (probe.places or []) + places,
-        )
-    check_classes(probe.labels)
-    return probe._replace(fingerprint=digest.hexdigest()[:16])
+    read = [_read(loader, half, seed, column_of(strata), next_token) for loader in (train, val)]
+    names = iter(name_strata([one for sequences in read for one in sequences], strata))
+    halves = [
+        _choose(sequences, [next(names) for _ in sequences], half, seed, name)
+        for name, sequences in zip(("train", "val"), read, strict=True)
+    ]
+    labels = torch.cat([part.labels for part in halves])
+    check_classes(labels)
+    return Probe(
+        batches=[batch for part in halves for batch in part.batches],
+        labels=labels,
+        strata=torch.arange(2).repeat_interleave(torch.tensor([len(part.labels) for part in halves])),
+        fingerprint=_fingerprint(halves),
+        names=tuple(name for part in halves for name in part.names),
+        places=[place for part in halves for place in part.places],
+    )
 
 
 def evaluate_tokens(module: LightningModule, probe: Probe, layer: str | None = None) -> TokenOutputs:
@@ -96,23 +110,22 @@ def evaluate_tokens(module: LightningModule, probe: Probe, layer: str | None = N
     credences, start, width = [], 0, 0
     assert probe.places is not None
     with as_in_training(module, layer) as call, LayerTap(layer).open(module) as tap:
-        for inputs, (rows, positions) in zip(probe.batches, probe.places, strict=True):
+        for inputs, places in zip(probe.batches, probe.places, strict=True):
             output = call(inputs)
-            found = token_logits(tap.output() if layer else output)
-            labels = probe.labels[start : start + len(rows)]
-            start += len(rows)
-            _check_shape(found, rows, positions, inputs)
-            chosen = found[rows.to(found.device), positions.to(found.device)]
+            found = token_logits(tap.output() if layer else output, places.shape)
+            labels = probe.labels[start : start + len(places.rows)]
+            start += len(labels)
+            chosen = found[places.rows.to(found.device), places.positions.to(found.device)]
             width = chosen.shape[1]
             credences.append(credence(chosen, labels.to(found.device)).float().cpu())
     return TokenOutputs(torch.cat(credences), width)
 
 
-def token_logits(output: object) -> Tensor:
+def token_logits(output: object, shape: tuple[int, int]) -> Tensor:
     """Return the logits ``(B, T, V)`` of an output: itself, or its entry ``logits``, as models of transformers have it.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are none for labels of ``shape`` ``(B, T)``.
     """
     found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
     if not isinstance(found, Tensor) or not found.is_floating_point() or found.ndim != 3:
@@ -121,18 +134,12 @@ def token_logits(output: object) -> Tensor:
             f"`forward` must return logits (B, T, V) for labels (B, T), as a tensor or under `logits`; got {got}. Name "
             "the submodule that returns them with `layer`; one-hot labels become class numbers by `labels.argmax(1)`."
         )
+    if found.shape[:2] != shape:
+        raise ValueError(
+            f"`forward` must return logits (B, T, V) with a row for each of the labels {shape}; got shape "
+            f"{tuple(found.shape)}. Transpose (B, V, T) to (B, T, V), and return the positions of the labels alone."
+        )
     return found
-
-
-def _check_shape(logits: Tensor, rows: Tensor, positions: Tensor, inputs: object) -> None:
-    batch, length = logits.shape[:2]
-    if int(rows.max()) < batch and int(positions.max()) < length:
-        return
-    raise ValueError(
-        f"`forward` must return logits (B, T, V) with a position for each label; got shape {tuple(logits.shape)} for "
-        f"labels of at least {int(rows.max()) + 1} sequences and {int(positions.max()) + 1} positions. Transpose "
-        "(B, V, T) to (B, T, V), and return a row for each position."
-    )
 
 
 def _read(
@@ -178,10 +185,8 @@ def _copied(stream: IterableDataset[Any]) -> IterableDataset[Any]:
         ) from error
 
 
-def _choose(
-    sequences: list[Sequences], names: list[Any], half: int, seed: int, name: str
-) -> tuple[list[Any], list[tuple[Tensor, Tensor]], Tensor, tuple[str, ...]]:
-    """Choose pairs of a set, even over its strata; return batches, places, targets and the names of strata."""
+def _choose(sequences: list[Sequences], names: list[Names], half: int, seed: int, name: str) -> Chosen:
+    """Choose pairs of a set, even over its strata."""
     judged = [(one.targets != IGNORED).nonzero() for one in sequences]
     total = sum(map(len, judged))
     if min(total, half) < FEWEST:
@@ -189,20 +194,23 @@ def _choose(
             f"`probe` must take at least {2 * FEWEST} pairs of sequence and position, half of them from each set; got "
             f"{2 * half}, and the {name} set has {total} labels that are not {IGNORED}. Choose a larger probe or set."
         )
-    flat = [names[batch][row, place] for batch, found in enumerate(judged) for row, place in found.tolist()]
-    owner = torch.arange(len(judged)).repeat_interleave(torch.tensor([len(found) for found in judged]))
-    chosen = torch.tensor(sorted(evenly(flat, half, seed)))
-    batches, places, targets, strata = [], [], [], []
-    starts = [0]
-    for found in judged:
-        starts.append(starts[-1] + len(found))
+    pairs = [(batch, row, position) for batch, found in enumerate(judged) for row, position in found.tolist()]
+    strata = [str(names[batch][row, position]) for batch, row, position in pairs]
+    chosen = [(*pairs[pair], strata[pair]) for pair in sorted(evenly(strata, half, seed))]
+    batches, places, labels = [], [], []
     for batch, one in enumerate(sequences):
-        mine = chosen[owner[chosen] == batch]
-        if not len(mine):
-            continue
-        rows, positions = judged[batch][mine - starts[batch]].unbind(1)
-        batches.append(one.inputs)
-        places.append((rows, positions))
-        targets.append(one.targets[rows, positions])
-        strata += [f"{name}/{flat[pair]}".rstrip("/") for pair in mine.tolist()]
-    return batches, places, torch.cat(targets), tuple(strata)
+        mine = torch.tensor([(row, position) for of, row, position, _ in chosen if of == batch])
+        if len(mine):
+            rows, positions = mine.unbind(1)
+            batches.append(one.inputs)
+            places.append(Places(rows, positions, (one.targets.shape[0], one.targets.shape[1])))
+            labels.append(one.targets[rows, positions])
+    return Chosen(batches, places, torch.cat(labels), [f"{name}/{each[3]}".rstrip("/") for each in chosen])
+
+
+def _fingerprint(halves: list[Chosen]) -> str:
+    digest = hashlib.sha256()
+    for part in halves:
+        for values in (part.labels, *(each for place in part.places for each in (place.rows, place.positions))):
+            digest.update(values.numpy().tobytes())
+    return digest.hexdigest()[:16]

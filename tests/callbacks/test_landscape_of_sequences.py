@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+from helpers.scripts import run_ranks
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
@@ -203,7 +204,7 @@ def test_language_models_of_transformers(tmp_path: Path, kind: str) -> None:
     # the mean credence of the probe is the exponential of the model's own loss, token by token
     probe = watch._probe
     assert probe is not None and probe.places is not None
-    batch, (rows, positions) = probe.batches[0], probe.places[0]
+    batch, (rows, positions, _) = probe.batches[0], probe.places[0]
     labels = torch.full_like(batch["input_ids"], -100)
     labels[rows[0], positions[0] + (kind == "causal")] = probe.labels[0]
     with torch.inference_mode():
@@ -229,3 +230,9 @@ def test_bad_options_are_named_and_nothing_is_written(tmp_path: Path, options: d
     with pytest.raises(ValueError, match=sentence):
         _fit(tmp_path, Foreign(), _pairs(64, 0), _pairs(64, 1), _watch(**options))
     assert not (tmp_path / "landscape").exists()
+
+
+@pytest.mark.slow
+def test_under_two_ranks_the_first_alone_probes_and_training_is_the_same(tmp_path: Path) -> None:
+    run_ranks(Path(__file__).parents[1] / "processes" / "ddp_sequences.py", tmp_path)
+    assert [(tmp_path / f"rank{rank}").read_text() for rank in range(2)] == ["7 True", "0 True"]

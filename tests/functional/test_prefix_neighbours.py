@@ -111,7 +111,7 @@ def test_whole_rows_are_found_by_their_coordinates(kind: str) -> None:
     axes = torch.linalg.qr(torch.randn(24, 24, generator=torch.Generator().manual_seed(2), dtype=torch.float64))[0]
     centre = unit_rows(gallery.double()).mean(0)
     sides = [(unit_rows(rows.double()) - centre) @ axes for rows in (gallery, query)]
-    found = prefix_neighbours(*sides, (3, 9), 12, first, whole=(gallery, query))
+    found = [*prefix_neighbours(*sides, (3, 9), 12, first, whole=(gallery, query))]
     assert found[-1].equal(neighbours(gallery, query, 12, first=first).indices)
     for dim, rows in zip((3, 9), found, strict=False):
         assert rows.equal(neighbours(*(side[:, :dim] for side in sides), 12, first=first).indices), dim
@@ -138,7 +138,7 @@ def test_thresholds_leave_little_to_be_searched_in_full(monkeypatch: pytest.Monk
     monkeypatch.setattr(module._Search, "best", counting)
     generator = torch.Generator().manual_seed(0)
     gallery, query = torch.randn(20_000, 12, generator=generator), torch.randn(300, 12, generator=generator)
-    found = prefix_neighbours(gallery, query, (4, 12), 50, torch.zeros(300, dtype=torch.int64))
+    found = [*prefix_neighbours(gallery, query, (4, 12), 50, torch.zeros(300, dtype=torch.int64))]
     assert sum(searched) < 30
     assert found[1].equal(neighbours(gallery, query, 50).indices)
 

@@ -62,7 +62,7 @@ def test_masked_labels_belong_to_their_own_position() -> None:
 )
 def test_strata(by: Any, expected: str) -> None:
     one = read_sequences(TOKENS)
-    (names,) = name_strata([one], by, False)
+    (names,) = name_strata([one], by)
     told = np.where(one.targets == -100, "-", names)
     assert ", ".join(" ".join(row) for row in told.tolist()) == expected
 
@@ -71,14 +71,14 @@ def test_masked_tokens_are_repeated_if_they_are_there_to_copy() -> None:
     masked, labels = TOKENS.clone(), torch.full_like(TOKENS, -100)
     masked[0, 1], labels[0, 1] = 103, 6  # another 6 is there
     masked[1, 5], labels[1, 5] = 103, 0  # no other 0
-    (names,) = name_strata([read_sequences((masked, labels))], "repetition", False)
+    (names,) = name_strata([read_sequences((masked, labels))], "repetition")
     assert (names[0, 1], names[1, 5]) == ("repeated", "first")
 
 
 @pytest.mark.parametrize("values", [["law", "news"], torch.tensor([3, 4]), torch.tensor([[3] * 6, [4] * 6])])
 def test_a_column_names_strata_and_is_no_input(values: object) -> None:
     one = read_sequences({"input_ids": TOKENS, "labels": NEXT, "domain": values}, "domain")
-    (names,) = name_strata([one], None, True)
+    (names,) = name_strata([one], "domain")
     assert names.shape == TOKENS.shape
     assert len(set(names[0])) == len(set(names[1])) == 1
     assert set(one.inputs) == {"input_ids"}

@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader
 
 from lightning_monocon.data.balanced import BalancedSampler, ClassBalancedBatchSampler
 from lightning_monocon.data.images.augmentation import ImageAugmentation
+from lightning_monocon.data.images.corruptions import CORRUPTIONS
 from lightning_monocon.data.images.files import OnError
 from lightning_monocon.data.images.layout import Role
 from lightning_monocon.data.images.repeats import new_images, pixel_digests
 from lightning_monocon.data.images.set import Batch, ImageSet, Place
 from lightning_monocon.data.images.table import ImageTable
-from lightning_monocon.data.sampling import EpochSampler
+from lightning_monocon.data.sampling import EpochSampler, ShardSampler
 from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.data.splits import Indices, noisy_labels, shuffled, split_hash, stratified_split
 from lightning_monocon.functional.checks import check_choice
@@ -64,6 +65,8 @@ class ImageData(SplitData[ImageSet]):
 
     default_mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)  # ImageNet's
     default_std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
+
+    corruptions: ClassVar[tuple[str, ...]] = CORRUPTIONS
 
     num_classes: int
 
@@ -209,6 +212,11 @@ class ImageData(SplitData[ImageSet]):
                 f"`train_size` must be between 1 and the {len(train.labels)} train images, got {self.train_size}."
             )
         return stratified_split(train.labels, self.train_size, self.split_seed)[1]
+
+    def corrupted(self, name: str, severity: int) -> DataLoader[Batch]:
+        """Return the test images, in their order, corrupted by `corrupt_images`."""
+        part = self.test.corrupted(name, severity)
+        return self._loader(part, ShardSampler(len(part)))
 
     @property
     def description(self) -> dict[str, int | float | str]:
