@@ -252,7 +252,8 @@ class _Search:
         """Rows of a tile after each block, the last of which holds lengths."""
         chosen = [order[self._tiling.places(tile)] for tile in range(self._tiling.tiles)]
         # one block of memory, which goes back to the system as a whole; many small ones would stay with the process
-        parts = torch.empty(self._ends[-1] * len(gallery)).split([self._ends[-1] * len(rows) for rows in chosen])
+        memory = torch.empty(self._ends[-1] * len(gallery))
+        parts = torch.split(memory, [self._ends[-1] * len(rows) for rows in chosen])
         self._tiles = [self._filled(part, gallery, rows) for part, rows in zip(parts, chosen, strict=True)]
 
     def _blocks(self) -> list[tuple[int, int, _Size]]:
