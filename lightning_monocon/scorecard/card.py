@@ -22,7 +22,7 @@ from lightning_monocon.scorecard.known import all_known
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.origin import Origin
 from lightning_monocon.scorecard.ranking import Family, Winner, family, float_forms, on_shared_seeds, winner
-from lightning_monocon.scorecard.scores import Score, measure_all, spectrum_of
+from lightning_monocon.scorecard.scores import Score, measure_all, measure_spectrum, spectrum_of
 from lightning_monocon.scorecard.smallest import Smallest, smallest_form
 from lightning_monocon.scorecard.truths import Truth
 from lightning_monocon.scorecard.verdict import Verdict, judge, withdrawn
@@ -172,10 +172,9 @@ def build(
     spectra = {name: [spectrum_of(data) for data in sets[name]] for name in names}
     found = (int(figures["n99"]) for runs in spectra.values() for figures, _ in runs)
     extra = {*kept, *found, *(sham.n99 for sham in shams)}
+    pairs = {name: zip(sets[name], spectra[name], strict=True) for name in names}
     measured = {
-        name: [
-            measure_all(data, None, extra, not brief, own) for data, own in zip(sets[name], spectra[name], strict=True)
-        ]
+        name: [measure_spectrum(data, spectrum, None, extra, not brief) for data, spectrum in pairs[name]]
         for name in names
     }
     cards = []

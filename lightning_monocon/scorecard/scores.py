@@ -200,16 +200,12 @@ def measure(
 
 
 def spectrum_of(data: EmbeddingSet) -> Spectral:
-    """Return the figures of a set's spectrum and its axes, which `measure_all` needs."""
+    """Return the figures of a set's spectrum and its axes."""
     return spectral_figures(grouped_moments(data.gallery, GROUPS, normalize=True), data.query)
 
 
 def measure_all(
-    data: EmbeddingSet,
-    dims: Iterable[int] | None = None,
-    extra: Iterable[int] = (),
-    rounded: bool = False,
-    spectrum: Spectral | None = None,
+    data: EmbeddingSet, dims: Iterable[int] | None = None, extra: Iterable[int] = (), rounded: bool = False
 ) -> tuple[Score, ...]:
     """Score a checked set of embeddings by each of its truths; they share one search and one spectrum.
 
@@ -219,7 +215,6 @@ def measure_all(
         dims: Kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... up to the rank, and D.
         extra: Further kept dimensions, used as far as the embedding has them; n99 always is.
         rounded: Measure int8 and binary vectors and codes as well.
-        spectrum: The `spectrum_of` the set, if it is known.
 
     Returns:
         One score for each of ``data.judges()``, in that order.
@@ -227,8 +222,15 @@ def measure_all(
     Raises:
         ValueError: If ``dims`` names dimensions that the embedding does not have.
     """
+    return measure_spectrum(data, spectrum_of(data), dims, extra, rounded)
+
+
+def measure_spectrum(
+    data: EmbeddingSet, spectrum: Spectral, dims: Iterable[int] | None, extra: Iterable[int], rounded: bool
+) -> tuple[Score, ...]:
+    """Return what `measure_all` does, from the `spectrum_of` the set."""
     truths = data.judges() or (NeighbourTruth.of(data),)
-    figures, basis = spectrum_of(data) if spectrum is None else spectrum
+    figures, basis = spectrum
     rank, n99 = figures["rank"], figures["n99"]
     wanted = affordable_dims(rank, data.dim) if dims is None else tuple(dims)
     # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
