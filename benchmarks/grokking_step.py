@@ -2,8 +2,9 @@
 """What one step of the recipe `grokking` costs beside the bare step of its model, in this build and in an earlier one.
 
 Run    python benchmarks/grokking_step.py [--base CHECKOUT] [--rounds 5]
-Does   trains 600 steps with `monocon fit`, landscape and all, and as many in a plain loop with the same model, data,
-       optimizer and schedule, each in a fresh process on one thread, in turn; takes the CPU time of the last 500 steps;
+Does   trains 600 steps with `monocon fit`, landscape and all, as many in a plain loop with the same model, data and
+       optimizer, and as many with `Trainer(barebones=True)`, which is what Lightning's loop costs by itself; each in a
+       fresh process on one thread, in turn; takes the CPU time of the last 500 steps;
        writes results/DATE-grokking-step.md. CHECKOUT is the folder of a clone at an earlier commit
 """
 
@@ -70,6 +71,36 @@ def bare() -> float:
     return 1e3 * (time.process_time() - start) / (LAST - FIRST)
 
 
+def loop() -> float:
+    """Return the CPU milliseconds of a step of the same model in Lightning's loop, stripped of all that it can be."""
+    import torch
+    from lightning.pytorch import LightningModule, Trainer
+    from torch import Tensor, nn
+
+    from lightning_monocon import MonoCon
+    from lightning_monocon.data.modular import ModularAddition
+    from lightning_monocon.encoders.modular import ModularEncoder
+
+    moments: list[float] = []
+
+    class Plain(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = MonoCon(ModularEncoder(59), head="linear", out_features=59, loss=nn.CrossEntropyLoss())
+
+        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+            moments.append(time.process_time())
+            loss: Tensor = nn.functional.cross_entropy(self.model(batch[0]), batch[1])
+            return loss
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=3e-3, weight_decay=1.0)
+
+    torch.manual_seed(0)
+    Trainer(max_steps=LAST + 1, accelerator="cpu", barebones=True).fit(Plain(), ModularAddition(59, 0.4))
+    return 1e3 * (moments[LAST] - moments[FIRST]) / (LAST - FIRST)
+
+
 def measured(kind: str, checkout: Path) -> float:
     """Return the milliseconds of a fresh process that imports the package of a checkout."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
@@ -87,7 +118,7 @@ def work(kind: str) -> None:
     import lightning_monocon
 
     torch.set_num_threads(1)
-    found = {"recipe": recipe, "bare": bare}[kind]()
+    found = {"recipe": recipe, "bare": bare, "loop": loop}[kind]()
     print(json.dumps({"ms": found, "package": str(Path(lightning_monocon.__file__).resolve())}))
 
 
@@ -95,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--worker", choices=("recipe", "bare"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=("recipe", "bare", "loop"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         work(options.worker)
@@ -103,7 +134,7 @@ def main() -> None:
 
     from harness import Row, write
 
-    peers = {"bare step": ("bare", HERE), "recipe": ("recipe", HERE)}
+    peers = {"bare step": ("bare", HERE), "barebones Trainer": ("loop", HERE), "recipe": ("recipe", HERE)}
     if options.base:
         peers["recipe, earlier build"] = ("recipe", options.base.resolve())
     times: dict[str, list[float]] = {name: [] for name in peers}

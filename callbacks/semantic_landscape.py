@@ -330,6 +330,10 @@ def settings_of(trainer: Trainer) -> Settings:
     # of a stream each sample is new, so its size is what the run sees of it
     seen = batch * trainer.world_size * trainer.max_steps if trainer.max_steps > 0 else math.nan
     settings["train_size"] = seen if is_stream else len(loader.dataset)
+    data: Any = getattr(trainer, "datamodule", None)
+    if data is not None:
+        classes = getattr(data, "num_classes", None)
+        settings["task"] = type(data).__name__ + (f" of {classes} classes" if classes else "")
     for optimizer in trainer.optimizers[:1]:
         group = optimizer.param_groups[0]
         settings["optimizer"] = type(optimizer).__name__

@@ -33,25 +33,26 @@ def run(args: Sequence[str]) -> None:
 
 
 def write_report(runs: Sequence[Path], out: Path) -> None:
-    """Write the report on some runs, their merged graph and its figure, and print the report."""
+    """Write the report on some runs, and the graph and the figure of each probe, and print the report."""
     from lightning_monocon.runs.files import WriteError, probe, whole, write_text
     from lightning_monocon.watching.figure import draw_graph
-    from lightning_monocon.watching.files import read_tracker, write_graph
+    from lightning_monocon.watching.files import numbered, read_tracker, write_graph
     from lightning_monocon.watching.report import Run, report
 
     made = not out.exists()
     try:
         probe(out)
-        text, merged = report([Run(path.name, *read_tracker(path)) for path in runs])
+        text, graphs = report([Run(path.name, *read_tracker(path)) for path in runs])
     except (ValueError, WriteError) as error:
         if made and out.is_dir():
             out.rmdir()  # nothing is in it yet
         stop(str(error))
 
-    write_graph(merged, out)
     write_text(out / REPORT, text)
-    with whole(out / FIGURE) as path:
-        draw_graph(merged).savefig(path, dpi=130, format="png")
+    for number, graph in enumerate(graphs, start=1):
+        write_graph(graph, out, number)
+        with whole(out / numbered(FIGURE, number)) as path:
+            draw_graph(graph).savefig(path, dpi=130, format="png")
     print(text)
     print(f"Written to {out}.")
 

@@ -42,7 +42,8 @@ def run(args: Sequence[str]) -> None:
             runs = plan(options.config, grid, options.seeds, overrides, out)
             with only_one(out):
                 train(runs, options.jobs or cores())
-        write_report([each.folder for each in runs], out)
+        for place, folders in by_task(runs, out).items():
+            write_report(folders, place)
     except KeyboardInterrupt:
         print("monocon landscape sweep: stopped; nothing is lost, and the same command resumes.", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
@@ -93,6 +94,18 @@ def plan(config: str, grid: Grid, seeds: Sequence[int], overrides: Sequence[str]
     longest = int(found["trainer"]["max_epochs"] or 1)
     points = itertools.product(*([(option, value) for value in values] for option, values in grid.items()))
     return [SweepRun(point, seed, recipe, tuple(overrides), out, longest) for point in points for seed in seeds]
+
+
+def by_task(runs: Sequence[SweepRun], out: Path) -> dict[Path, list[Path]]:
+    """Return the folders of the runs by the folder of their report: that of the sweep, or one for each task."""
+    from lightning_monocon.watching.files import read_tracker
+
+    tasks: dict[str, list[Path]] = {}
+    for each in runs:
+        tasks.setdefault(str(read_tracker(each.folder)[1].get("task", "")), []).append(each.folder)
+    if len(tasks) == 1:
+        return {out: [each.folder for each in runs]}
+    return {out / (task.replace(" ", "-") or "unknown-task"): folders for task, folders in tasks.items()}
 
 
 def _check_watched(config: Mapping[str, Any], recipe: Path) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 Batch: TypeAlias = tuple[Tensor, ...]
-Collated = TypeVar("Collated")
 
 
 class RowsDataset(TensorDataset):
@@ -32,7 +31,7 @@ class RowsDataset(TensorDataset):
         return tuple(tensor[chosen] for tensor in self.tensors)
 
 
-def as_it_is(batch: Collated) -> Collated:
+def as_it_is(batch: Sequence[Tensor]) -> Sequence[Tensor]:
     """Return a batch that is collated already."""
     return batch
 
@@ -74,7 +73,7 @@ class ModularAddition(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the whole train set as one batch, ``steps`` times."""
         # a list of as many numbers costs a tenth of the step
-        batches: Any = [torch.arange(len(self.train))] * self.steps
+        batches = cast("list[list[int]]", [torch.arange(len(self.train))] * self.steps)
         return DataLoader(self.train, batch_sampler=batches, collate_fn=as_it_is)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:

@@ -46,13 +46,7 @@ def merge_runs(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> n
     Raises:
         ValueError: If there is no run, or the runs differ in their strata, their roles or their measure of credence.
     """
-    strata = {", ".join(run.strata.names) for run in runs}
-    if len(strata) != 1:
-        found = f" with strata {' and '.join(sorted(strata))}" if runs else ""
-        raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}{found}.")
-    names = names or [str(number) for number in range(len(runs))]
-    _check_measures(runs, names)
-    _check_roles(runs, names)
+    check_alike(runs, names)
     is_coarse = not _share_probe(runs)
     places = match_states(runs, coarse=is_coarse)
     merged = nx.DiGraph(coarse=is_coarse, runs=len(runs))
@@ -68,6 +62,17 @@ def merge_runs(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> n
     for state in merged:
         add_rates(merged, state)
     return merged
+
+
+def check_alike(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> None:
+    """Raise ValueError if there is no run, or the runs differ in their strata, their roles or their measure."""
+    strata = {", ".join(run.strata.names) for run in runs}
+    if len(strata) != 1:
+        found = f" with strata {' and '.join(sorted(strata))}" if runs else ""
+        raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}{found}.")
+    names = names or [str(number) for number in range(len(runs))]
+    _check_measures(runs, names)
+    _check_roles(runs, names)
 
 
 def match_states(runs: Sequence[LandscapeTracker], *, coarse: bool) -> list[list[int]]:

@@ -11,6 +11,7 @@ import networkx as nx
 
 from lightning_monocon.landscape import LandscapeTracker, first_passage, merge_runs
 from lightning_monocon.landscape.graph import role_mean
+from lightning_monocon.landscape.merge import check_alike
 from lightning_monocon.landscape.phases import geometry_phases
 from lightning_monocon.landscape.roles import Role
 from lightning_monocon.landscape.theory import (
@@ -57,26 +58,59 @@ class Run(NamedTuple):
         return float(self.tracker.trajectory.steps[-1])
 
 
-def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
-    """Return the report in Markdown and the merged graph.
+def report(runs: Sequence[Run]) -> tuple[str, list[nx.DiGraph]]:
+    """Return the report in Markdown and the graphs, one a probe: states of different probes are never one state.
 
     Raises:
-        ValueError: If there is no run, or the runs differ in their strata or their measure of credence.
+        ValueError: If there is no run, or the runs differ in their task, their strata, their roles or their measure of
+            credence.
     """
-    merged = merge_runs([run.tracker for run in runs], [run.name for run in runs])
+    check_alike([run.tracker for run in runs], [run.name for run in runs])
+    check_tasks(runs)
+    groups = by_probe(runs)
+    graphs = [merge_runs([run.tracker for run in group], [run.name for run in group]) for group in groups]
     sections = {
         "Events": events_section(runs),
-        "States": states_section(merged),
-        "Changes of state": changes_section(merged),
+        "States": _apart(groups, [states_section(graph) for graph in graphs]),
+        "Changes of state": _apart(groups, [changes_section(graph) for graph in graphs]),
         "Phases of the geometry": geometry_section(runs),
         "First passage to grokking": passage_section(runs),
         "Forecast for runs that have not generalised": forecast_section(runs),
         "Time to generalise against the number of train samples": delay_section(runs),
         "Escape from memorising": escape_section(runs),
-        "Percolation": percolation_section(runs, merged),
+        "Percolation": percolation_section(runs, max(graphs, key=len)),
     }
     head = f"# Semantic landscape of {len(runs)} run{'s' if len(runs) > 1 else ''}\n\n{WORDING}\n"
-    return head + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items()), merged
+    return head + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items()), graphs
+
+
+def check_tasks(runs: Sequence[Run]) -> None:
+    """Raise ValueError if the runs were not trained on one task, by the class of their data and its classes."""
+    by_task: dict[str, list[str]] = {}
+    for run in runs:
+        by_task.setdefault(str(run.settings.get("task", "an unknown task")), []).append(run.name)
+    if len(by_task) > 1:
+        found = "; ".join(f"{task} in {', '.join(members)}" for task, members in by_task.items())
+        raise ValueError(
+            f"`runs` must be of one task, or their delays follow no law; got {found}. Merge the runs of each task by "
+            "themselves."
+        )
+
+
+def by_probe(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return the runs of each probe; a run whose probe is unknown is alone."""
+    groups: dict[tuple[str, int], list[Run]] = {}
+    for number, run in enumerate(runs):
+        groups.setdefault((run.tracker.probe, -1 if run.tracker.probe else number), []).append(run)
+    return list(groups.values())
+
+
+def _apart(groups: Sequence[Sequence[Run]], texts: Sequence[str]) -> str:
+    """Join the texts of several probes, each below the names of its runs."""
+    if len(groups) == 1:
+        return texts[0]
+    heads = [f"Probe {n}, of {', '.join(run.name for run in group)}:" for n, group in enumerate(groups, start=1)]
+    return "\n\n".join(f"{head}\n\n{text}" for head, text in zip(heads, texts, strict=True))
 
 
 def events_section(runs: Sequence[Run]) -> str:
@@ -96,8 +130,7 @@ def states_section(merged: nx.DiGraph) -> str:
     for state, node in merged.nodes(data=True):
         values = [role_mean(merged, state, role, measure) for role, measure in wanted]
         rows.append([str(state), str(node["runs"]), f"{node['dwell']:.0f}", *(f"{value:.2f}" for value in values)])
-    note = "\n\nThe runs have different probes: states are matched by mean credence alone."
-    return _table(rows) + (note if merged.graph["coarse"] else "")
+    return _table(rows)
 
 
 def changes_section(merged: nx.DiGraph) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from helpers.watched_runs import watched
 
 from lightning_monocon.cli import main, sweep, trainer
 from lightning_monocon.cli.arm_run import PooledRun
-from lightning_monocon.cli.sweep import plan, read_grid
+from lightning_monocon.cli.sweep import by_task, plan, read_grid
 from lightning_monocon.cli.sweep_run import SweepRun
+from lightning_monocon.watching.files import write_landscape
 
 TINY = [
     *("--trainer.max_steps", "60", "--data.modulus", "11"),
@@ -152,3 +154,15 @@ def test_the_plan_is_the_product_of_the_grid_and_the_seeds(tmp_path: Path) -> No
     runs = plan("grokking", {"data.train_share": ["0.3", "0.4"]}, [0, 1], TINY, tmp_path)
     assert [(run.point[0][1], run.seed) for run in runs] == [("0.3", 0), ("0.3", 1), ("0.4", 0), ("0.4", 1)]
     assert {run.epochs for run in runs} == {400}
+
+
+def test_each_task_of_a_grid_has_its_own_report(tmp_path: Path) -> None:
+    runs = [_run(tmp_path, value) for value in ("23", "59", "61")]
+    for run, classes in zip(runs, (23, 59, 59), strict=True):
+        write_landscape(watched(), run.folder / "landscape", {"task": f"ModularAddition of {classes} classes"})
+    first, second, third = (run.folder for run in runs)
+    assert by_task(runs, tmp_path) == {
+        tmp_path / "ModularAddition-of-23-classes": [first],
+        tmp_path / "ModularAddition-of-59-classes": [second, third],
+    }
+    assert by_task(runs[1:], tmp_path) == {tmp_path: [second, third]}
