@@ -116,7 +116,7 @@ def text(path: str, layers: int, seed: int, steps: int) -> dict[str, Any]:
     train, val = (DataLoader(TensorDataset(x[:, :-1], x[:, 1:]), 16) for x in (rows[order], held_out))
     with tempfile.TemporaryDirectory() as folder:
         trainer = L.Trainer(
-            accelerator="cpu", max_steps=steps, limit_val_batches=1, logger=False, callbacks=[watch],
+            accelerator="cpu", max_steps=steps, max_epochs=1000, limit_val_batches=1, logger=False, callbacks=[watch],
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
         )  # fmt: skip
         trainer.fit(model, train, val)

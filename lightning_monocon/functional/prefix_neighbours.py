@@ -250,15 +250,19 @@ class _Search:
         widths = [high - low + 1 + (size.offset is not None) for low, high, size in self._blocks()]
         self._ends = np.cumsum(widths).tolist()
         """Rows of a tile after each block, the last of which holds lengths."""
-        self._tiles = [self._tile(gallery, order[self._tiling.places(tile)]) for tile in range(self._tiling.tiles)]
+        chosen = [order[self._tiling.places(tile)] for tile in range(self._tiling.tiles)]
+        # one block of memory, which goes back to the system as a whole; many small ones would stay with the process
+        memory = torch.empty(self._ends[-1] * len(gallery))
+        parts = torch.split(memory, [self._ends[-1] * len(rows) for rows in chosen])
+        self._tiles = [self._filled(part, gallery, rows) for part, rows in zip(parts, chosen, strict=True)]
 
     def _blocks(self) -> list[tuple[int, int, _Size]]:
         highs = [size.dim for size in self._sizes]
         return [*zip([0, *highs], highs, self._sizes, strict=False)]
 
-    def _tile(self, gallery: Tensor, rows: Tensor) -> Floats:
+    def _filled(self, memory: Tensor, gallery: Tensor, rows: Tensor) -> Floats:
         """Return rows by columns: for each size the columns that it adds, its offset if it has one, and its lengths."""
-        tile = torch.empty(self._ends[-1], len(rows))
+        tile = memory.view(-1, len(rows))
         some = gallery[rows]
         for (low, high, size), end in zip(self._blocks(), self._ends, strict=True):
             tile[end - 1] = size.length[rows]
