@@ -76,14 +76,14 @@ class RunReport(Watcher):
         if figure is not None:
             self._hand_over(trainer, {"training.png": figure})
 
-    def _hand_over(self, trainer: Trainer, drawn: Mapping[str, Figure]) -> None:
+    def _hand_over(self, trainer: Trainer, figures: Mapping[str, Figure]) -> None:
         """Save figures in the run's folder and give them to every logger."""
         from lightning_monocon.scorecard.render.figures import save
 
-        for name, figure in drawn.items():
-            save(figure, self.run_dir / name)
+        for name, figure in figures.items():
+            drawn = save(figure, self.run_dir / name)
             for logger in trainer.loggers:
-                log_figure(logger, name.removesuffix(".png"), figure)
+                log_figure(logger, name.removesuffix(".png"), figure, drawn)
 
     def _report(self, trainer: Trainer, sets: dict[str, EmbeddingSet]) -> None:
         from lightning_monocon.scorecard import build, draw

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lightning_monocon.cli.compared_arms import parse_arm
 from lightning_monocon.runs import files
@@ -38,6 +38,33 @@ CERTIFICATES = "certificates.json"
 """Which answers are proved, likewise."""
 _LAYOUT = 2
 """Version of the files that a run leaves; since 2 the embeddings of the best checkpoint are among them."""
+
+
+class PooledRun(Protocol):
+    """Describe a run that a pool of processes trains, and whose progress a bar shows in epochs."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the run's own folder."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Return whether the folder holds this run, finished; raise ValueError if it holds another."""
+        ...
+
+    @property
+    def epochs(self) -> int:
+        """Return how many epochs the run is trained for."""
+        ...
+
+    @property
+    def epochs_done(self) -> int:
+        """Return how many epochs are done."""
+        ...
+
+    def train(self) -> None:
+        """Train the run."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +170,11 @@ class ArmRun:
         warmup = self.config["model"]["warmup_epochs"] if parse_arm(self.arm).head == "none" else 0
         return int(self.config["trainer"]["max_epochs"] - warmup)
 
+    @property
+    def epochs_done(self) -> int:
+        """Return how many epochs are done."""
+        return epochs_done(self.folder)
+
     def arguments(self) -> list[str]:
         """Return the words after ``monocon``."""
         arm = parse_arm(self.arm)
@@ -150,7 +182,7 @@ class ArmRun:
         words += arm.words(self.config["model"]["head_options"] or {})
         if arm.head == "none":
             words += ["--model.warmup_epochs", "0", "--trainer.max_epochs", str(self.epochs)]
-        return [*words, "--run-dir", str(self.folder), "--report", "false", *_QUIET]
+        return [*words, "--run-dir", str(self.folder), "--report", "false", *QUIET]
 
     def _spec(self) -> dict[str, Any]:
         return {
@@ -170,7 +202,7 @@ class ArmRun:
         """
         settings = json.dumps(self._spec(), indent=1).encode()
         files.write(self.folder / _STARTED, settings)
-        with _into_log(self.folder / _LOG):
+        with into_log(self.folder / _LOG):
             try:
                 _train(self)
             except BaseException:
@@ -179,7 +211,7 @@ class ArmRun:
         files.write(self.folder / _SPEC, settings)
 
 
-_QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 
 
 def _train(run: ArmRun) -> None:
@@ -223,7 +255,7 @@ def _best_checkpoint(cli: MonoConCLI) -> str:
 
 
 @contextlib.contextmanager
-def _into_log(path: Path) -> Iterator[None]:
+def into_log(path: Path) -> Iterator[None]:
     """Send what this process prints and warns to a file."""
     with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         handler = logging.StreamHandler(log)
@@ -263,7 +295,7 @@ def start_worker(stopping: Event) -> None:
     _end_with_parent()
 
 
-def train_unless_stopping(run: ArmRun) -> None:
+def train_unless_stopping(run: PooledRun) -> None:
     """Train a run, unless the comparison was stopped while it waited: a pool hands out one more than it has workers."""
     if _stopping is None:
         run.train()

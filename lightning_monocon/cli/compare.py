@@ -22,8 +22,8 @@ from lightning_monocon.cli.arm_run import (
     CERTIFICATES,
     ROBUSTNESS,
     ArmRun,
+    PooledRun,
     cores,
-    epochs_done,
     start_worker,
     train_unless_stopping,
 )
@@ -58,7 +58,7 @@ def run(args: Sequence[str]) -> None:
                 raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
             judged = Beyond(options.robustness, tuple(options.certify or ()))
             runs = plan(options.config, options.arms, options.seeds, overrides, out, judged)
-            with _only_one(out):
+            with only_one(out):
                 train(runs, options.jobs or cores())
                 _report(out, options.arms, runs[0].config, Path(options.config).stem, judged)
     except KeyboardInterrupt:
@@ -87,7 +87,7 @@ def plan(
         raise ValueError(f"`--config` must be a recipe's name or an existing file, got {config!r}.")
     for arm in arms:
         parse_arm(arm)  # an unknown one is refused before Lightning is imported
-    resolved = _resolved(recipe, overrides)
+    resolved = resolve(recipe, overrides)
     if resolved["trainer"]["max_epochs"] is None:
         raise ValueError(
             "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
@@ -97,7 +97,7 @@ def plan(
     return [ArmRun(arm, seed, recipe, tuple(overrides), out, resolved, *beyond) for seed in seeds for arm in arms]
 
 
-def _resolved(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def resolve(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the configuration that `monocon fit` makes of a recipe and options; exit with status 2 if one is wrong."""
     from lightning_monocon.cli.trainer import run as fit
 
@@ -138,7 +138,7 @@ def _check_judges(config: Mapping[str, Any], beyond: Beyond) -> None:
         )
 
 
-def train(runs: Sequence[ArmRun], jobs: int) -> None:
+def train(runs: Sequence[PooledRun], jobs: int) -> None:
     """Make the runs that are not finished, ``jobs`` at a time, with a progress bar in epochs.
 
     Raises:
@@ -171,11 +171,11 @@ def _stop_now(pool: ProcessPoolExecutor, stopping: Event) -> None:
         worker.terminate()  # a run finishes its step, saves and ends, as at any SIGTERM
 
 
-def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[Any]) -> None:
+def _watch(futures: dict[Future[None], PooledRun], bar: tqdm[Any]) -> None:
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=_POLL_SECONDS)
-        bar.n = sum(epochs_done(each.folder) for each in futures.values())
+        bar.n = sum(each.epochs_done for each in futures.values())
         bar.refresh()
         for future in done:
             if error := future.exception():
@@ -227,13 +227,14 @@ def _report_beyond(out: Path, scorecard: Scorecard, beyond: Beyond) -> None:
 
 
 @contextmanager
-def _only_one(out: Path) -> Iterator[None]:
+def only_one(out: Path) -> Iterator[None]:
+    """Hold the folder of a command for itself; raise ValueError if another one writes to it."""
     out.mkdir(parents=True, exist_ok=True)
     try:
         held = FileLock(out / ".lock").acquire(timeout=0)
     except Timeout:
         raise ValueError(
-            f"`--out` must not be in use; another comparison writes to {str(out)!r}. Choose another."
+            f"`--out` must not be in use; another command writes to {str(out)!r}. Choose another."
         ) from None
     with held:
         yield

@@ -16,6 +16,7 @@ import docstring_parser
 from jsonargparse import ArgumentParser
 
 import lightning_monocon
+from lightning_monocon.cli.config import refusing
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.options import section
 from lightning_monocon.cli.run_options import (
@@ -65,11 +66,12 @@ def run(args: Sequence[str]) -> None:
     """Print the help of the command that the first word names.
 
     Raises:
-        SystemExit: With status 0 afterwards, as a parser does; with 2 if the recipe among the words does not exist.
+        SystemExit: With status 0 afterwards, as a parser does; with 2 if the recipe among the words is missing or none.
     """
     policy, (command, *words) = import_policy(args)
     about, titles = _ABOUT[command]
-    model = [] if names_a_model(words, policy.remote) else list(model_options())
+    with refusing():
+        model = [] if names_a_model(words, policy.remote, unreadable=False) else list(model_options())
     parts = [f"usage: monocon {command} --config RECIPE [OPTIONS]\n\n{about}\n"]
     parts += [section(title, run_options(title)) for title in titles]
     print("\n".join([*parts, section("the model", model), _REST.format(command=command)]), end="")

@@ -70,7 +70,7 @@ def score(options: Namespace) -> str:
     from lightning_monocon.scorecard.origin import command_line, origin_of
     from lightning_monocon.scorecard.render.figures import draw
     from lightning_monocon.scorecard.runs import write
-    from lightning_monocon.scorecard.scoring import NULL_PAIRS, scorecard_of, streamed_scorecard, with_graphs
+    from lightning_monocon.scorecard.scoring import scorecard_of, streamed_scorecard, with_graphs
     from lightning_monocon.scorecard.streamed import StreamedSet
     from lightning_monocon.stores.address import shown
 
@@ -93,10 +93,7 @@ def score(options: Namespace) -> str:
         drawn = draw(card, sets)
         origin = replace(origin_of(words=list(map(shown, command_line()))), data=", ".join(map(str, files)))
         write(Path(options.out), replace(card, origin=origin), drawn)
-    told = (
-        "" if baseline is None or card.nulls else f"\nNull models left out: more than {NULL_PAIRS:,} pairs of rows.\n"
-    )
-    return card.table() + told
+    return card.table()
 
 
 def _graphs(names: Sequence[str]) -> Graphs:

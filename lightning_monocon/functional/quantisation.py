@@ -102,5 +102,5 @@ def fit_quantiser(gallery: Tensor, dtype: Storage) -> Quantiser:
     """Return the quantiser that is calibrated on the gallery's vectors ``(N, k)``."""
     if dtype != "int8":
         return Quantiser(dtype, torch.ones(gallery.shape[1]))
-    largest = gallery.abs().amax().clamp_min(torch.finfo(gallery.dtype).tiny)
+    largest = torch.maximum(gallery.amax(), -gallery.amin()).clamp_min(torch.finfo(gallery.dtype).tiny)
     return Quantiser(dtype, (largest / 127).float().expand(gallery.shape[1]).clone())

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,11 +13,11 @@ from lightning_monocon.functional.checks import check_embeddings, check_labels
 from lightning_monocon.functional.knn_accuracy import check_classes
 from lightning_monocon.functional.neighbour_scores import scores_from_labels
 from lightning_monocon.functional.neighbours import DistanceName, neighbours
-from lightning_monocon.functional.prefix_neighbours import prefix_neighbours
+from lightning_monocon.functional.prefix_neighbours import prefix_neighbours, whole_neighbours
 from lightning_monocon.functional.recall_at_k import check_ks
 from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
-from lightning_monocon.functional.unit_rows import unit_rows
+from lightning_monocon.functional.unit_rows import unit_rows, unit_rows_
 
 TILE = 8192  # rows that are taken to float64 at a time
 
@@ -36,8 +36,11 @@ def check_dims(dims: int | Sequence[int], width: int | None = None) -> tuple[int
 def projected(rows: Tensor, axes: PrincipalComponents, dim: int) -> Tensor:
     """Return the first ``dim`` principal coordinates of the unit rows, ``(N, dim)`` float64."""
     directions = axes.components[:dim].nan_to_num(0.0).T  # rows that are all equal have no directions
-    parts = (part.to(axes.mean.device).to(torch.float64) for part in torch.split(rows, TILE))
-    return torch.cat([(unit_rows(part) - axes.mean) @ directions for part in parts])
+    found = torch.empty(len(rows), directions.shape[1], dtype=torch.float64, device=axes.mean.device)
+    for start in range(0, len(rows), TILE):
+        part = unit_rows_(rows[start : start + TILE].to(axes.mean.device).to(torch.float64, copy=True))
+        torch.mm(part.sub_(axes.mean), directions, out=found[start : start + TILE])
+    return found
 
 
 def truncated(rows: Tensor, axes: PrincipalComponents, dim: int) -> Tensor:
@@ -63,12 +66,25 @@ class Ties(NamedTuple):
 
     def nearest(self, gallery: Tensor, query: Tensor, k: int, metric: DistanceName = "cosine") -> Tensor:
         """Return the k nearest rows ``(N, k)`` of the cut gallery for every cut query, nearest first."""
+        if metric == "cosine" and gallery.device.type == "cpu":
+            return whole_neighbours(gallery, query, k, self.first, self.order)
         found = neighbours(gallery[self.order.to(gallery.device)], query, k, metric, first=self.first).indices
         return self.order.to(found.device)[found]
 
-    def nearest_of_prefixes(self, gallery: Tensor, query: Tensor, dims: Sequence[int], k: int) -> tuple[Tensor, ...]:
-        """Return the k nearest rows ``(N, k)`` by cosine for each of ``dims``, ascending numbers of first columns."""
-        return prefix_neighbours(gallery, query, dims, k, self.first, self.order)
+    def nearest_of_prefixes(
+        self,
+        gallery: Tensor,
+        query: Tensor,
+        dims: Sequence[int],
+        k: int,
+        whole: tuple[Tensor, Tensor] | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield the k nearest rows ``(N, k)`` by cosine for each of ``dims``, ascending numbers of first columns.
+
+        If gallery and query are all coordinates of ``whole`` rows, the nearest of these come last; see
+        `prefix_neighbours`.
+        """
+        return prefix_neighbours(gallery, query, dims, k, self.first, self.order, whole)
 
 
 def ties_of(gallery: Tensor, gallery_labels: Tensor, query: Tensor) -> Ties:

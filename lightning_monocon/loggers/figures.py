@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import copyfile
 from typing import TYPE_CHECKING, TypeAlias
 
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
@@ -23,13 +24,14 @@ Rows: TypeAlias = Sequence[Sequence[str | int | float | None]]
 
 
 @rank_zero_only
-def log_figure(logger: Logger, name: str, figure: Figure) -> None:
+def log_figure(logger: Logger, name: str, figure: Figure, drawn: Path | None = None) -> None:
     """Hand a figure to a logger, or do nothing if the logger takes none.
 
     Args:
         logger: W&B and TensorBoard take the image, `CSVLogger` a PNG in its folder.
         name: Key or file name, such as ``"spectrum"``.
         figure: The figure.
+        drawn: A PNG of it, which is copied instead of being drawn once more; None if there is none.
     """
     if isinstance(logger, WandbLogger):
         import wandb
@@ -39,7 +41,10 @@ def log_figure(logger: Logger, name: str, figure: Figure) -> None:
         logger.experiment.add_figure(f"figures/{name}", figure, close=False)
     elif isinstance(logger, CSVLogger):
         with whole(Path(logger.log_dir) / "figures" / f"{name}.png") as path:
-            figure.savefig(path, format="png")
+            if drawn is None:
+                figure.savefig(path, format="png")
+            else:
+                copyfile(drawn, path)
 
 
 @rank_zero_only

@@ -22,7 +22,7 @@ from lightning_monocon.scorecard.known import all_known
 from lightning_monocon.scorecard.nulls import NULL_MODELS
 from lightning_monocon.scorecard.origin import Origin
 from lightning_monocon.scorecard.ranking import Family, Winner, family, float_forms, on_shared_seeds, winner
-from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure_all
+from lightning_monocon.scorecard.scores import Score, measure_all, measure_spectrum, spectrum_of
 from lightning_monocon.scorecard.smallest import Smallest, smallest_form
 from lightning_monocon.scorecard.truths import Truth
 from lightning_monocon.scorecard.verdict import Verdict, judge, withdrawn
@@ -156,7 +156,7 @@ def build(
         histories: For each arm, the records of its runs, in the same order.
         brief: Whether to leave out null models and rounded vectors, which take half of the time.
         dims: Numbers of dimensions of the tables, as far as an arm has them, instead of the usual ones.
-        with_nulls: Whether to score the null models too; on many rows they take longer than the arms.
+        with_nulls: Whether to score the null models too.
 
     Raises:
         ValueError: If the baseline is not among the arms, an arm has no embeddings or two of one seed, or arms are
@@ -166,20 +166,32 @@ def build(
     sets = all_known(sets, baseline)
     names = [baseline, *(name for name in sets if name != baseline)]
     kept = tuple(sorted(set(dims))) or default_dims(max(data.dim for name in names for data in sets[name]))
+    tried = NULL_MODELS if with_nulls and not brief else {}
+    shams = [score for make in tried.values() for score in _sham(make(sets[baseline][0]))]
     # Every arm is measured at every other arm's n99 as well: n99 is never quoted without its rival at that size.
-    made = {} if brief or not with_nulls else {name: make(sets[baseline][0]) for name, make in NULL_MODELS.items()}
-    nulls = [data for data in made.values() if data is not None]
-    extra = {*kept, *effective_dimensions([*(data for name in names for data in sets[name]), *nulls])}
-    measured = {name: [measure_all(data, extra=extra, rounded=not brief) for data in sets[name]] for name in names}
-    # Full width and n99 are all that a verdict needs.
-    shams = [score for data in nulls for score in measure_all(data, dims=(1, data.dim))]
+    spectra = {name: [spectrum_of(data) for data in sets[name]] for name in names}
+    found = (int(figures["n99"]) for runs in spectra.values() for figures, _ in runs)
+    extra = {*kept, *found, *(sham.n99 for sham in shams)}
+    pairs = {name: zip(sets[name], spectra[name], strict=True) for name in names}
+    measured = {
+        name: [measure_spectrum(data, spectrum, None, extra, not brief) for data, spectrum in pairs[name]]
+        for name in names
+    }
     cards = []
     for place, truth in enumerate(sets[baseline][0].judges()):
         scores = {name: [run[place] for run in runs] for name, runs in measured.items()}
         mine = [score for score in shams if score.truth.name == truth.name]
         card = _card(scores, mine, kept, histories or {}, brief=brief)
-        cards.append(replace(card, left_out=tuple(name for name in made if name not in {sham.arm for sham in mine})))
+        cards.append(replace(card, left_out=tuple(name for name in tried if name not in {sham.arm for sham in mine})))
     return replace(cards[0], others=tuple(cards[1:]))
+
+
+def _sham(null: EmbeddingSet | None) -> tuple[Score, ...]:
+    """Return the scores of a null model, of which full width and n99 are all that a verdict needs; none of none.
+
+    Null models are made and scored one after the other, for each takes as much memory as an arm.
+    """
+    return () if null is None else measure_all(null, dims=(1, null.dim))
 
 
 def _card(

@@ -174,9 +174,13 @@ def same_direction(rows: Tensor) -> np.ndarray:
 def _in_one_precision(gallery: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
     """Return both sides as the coarser one holds them: a row in half precision is a copy of the row it was made of."""
     for dtype in (torch.bfloat16, torch.float16):
-        if any(bool((rows.to(dtype).to(rows.dtype) == rows).all()) for rows in (gallery, query)):
+        if any(_holds(rows, dtype) for rows in (gallery, query)):
             return _rounded(gallery, dtype), _rounded(query, dtype)
     return gallery, query
+
+
+def _holds(rows: Tensor, dtype: torch.dtype) -> bool:
+    return all(bool((part.to(dtype).to(part.dtype) == part).all()) for part in torch.split(rows, _TILE))
 
 
 def _rounded(rows: Tensor, dtype: torch.dtype) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -29,6 +30,8 @@ Measure = str
 
 Held = Storage | Literal["code"]
 """How vectors are kept: numbers of a storage type, or a code, whose bytes then stand for the number of dimensions."""
+
+_PART = 2048  # rows that are changed at a time
 
 _OLD_NAMES = {"recall_at_1": "recall@1"}
 
@@ -173,24 +176,45 @@ def measure_frontiers(
     truths: Sequence[Truth],
     dims: Iterable[int] | None = None,
     basis: PrincipalComponents | None = None,
+    coordinates: Found | None = None,
 ) -> tuple[Frontier, ...]:
-    """Measure what each truth finds, by one search for all; arguments and errors are those of `measure_frontier`."""
+    """Measure what each truth finds, by one search for all; arguments and errors are those of `measure_frontier`.
+
+    The `principal_coordinates` of the set need not be computed again if they are known.
+    """
     basis = principal_components(data.gallery) if basis is None else basis
     rank, width = numerical_rank(basis.variances), data.dim
     kept = affordable_dims(rank, width) if dims is None else checked_dims(tuple(sorted(set(dims))), rank, width)
-    cut = _longest_cut(data, basis, kept)
     whole = width in kept and data.reading == "pca"  # nothing is cut, so the vectors are used as they are
     sizes = kept[:-1] if whole else kept
-    nearest: tuple[Tensor, ...] = ()
+    cut = _longest_cut(data, basis, sizes, coordinates)
+    nearest: Iterable[Tensor] | None = None
     if depth := _depth(data, truths):
-        nearest = data.ties.nearest_of_prefixes(cut.gallery, cut.query, sizes, depth)
-        nearest += (data.ties.nearest(data.gallery, data.query, depth),) if whole else ()
+        together = whole and cut.gallery.shape[1] == width and rank > 0  # rows that are all equal have no coordinates
+        rows = (data.gallery, data.query) if together else None
+        nearest = data.ties.nearest_of_prefixes(cut.gallery, cut.query, sizes, depth, rows)
+        if whole and not together:
+            nearest = chain(nearest, [data.ties.nearest(data.gallery, data.query, depth)])
     forms = [*(_narrowed(cut, k) for k in sizes), *([_each_side(data, lambda rows: rows)] if whole else [])]
     return _judged(truths, kept, _found(forms, nearest), "float32")
 
 
+def single_precision(coordinates: Found) -> Found:
+    """Return coordinates in float32, which all that is rounded further is made of."""
+    return _each_side(coordinates, Tensor.float)
+
+
+def principal_coordinates(data: EmbeddingSet, basis: PrincipalComponents) -> Found:
+    """Return all principal coordinates of each side, float64, of which any number of the first ones is a cut."""
+    return _each_side(data, lambda rows: projected(rows, basis, data.dim))
+
+
 def measure_rounded_frontiers(
-    data: EmbeddingSet, truths: Sequence[Truth], dtypes: Sequence[Storage], basis: PrincipalComponents
+    data: EmbeddingSet,
+    truths: Sequence[Truth],
+    dtypes: Sequence[Storage],
+    basis: PrincipalComponents,
+    coordinates: Found | None = None,
 ) -> list[tuple[Frontier, ...]]:
     """Measure the frontiers of decoded int8 or binary codes, at what powers of two bytes hold of the vector.
 
@@ -198,12 +222,23 @@ def measure_rounded_frontiers(
     Unlike `measure_frontiers` it projects at full width too, and it centres prefixes: coordinates must be centred
     to be rounded.
 
+    Args:
+        data: Gallery and queries.
+        truths: What is known of them.
+        dtypes: Storage types.
+        basis: Principal components of the gallery's unit rows.
+        coordinates: The `principal_coordinates` of the set, of any precision, if they are known.
+
     Returns:
         For each of ``dtypes`` the frontier of each truth.
     """
     limit = data.dim if data.reading == "prefix" else max(1, numerical_rank(basis.variances))
-    axes = basis if data.reading == "pca" else basis._replace(components=torch.eye(data.dim, dtype=basis.mean.dtype))
-    whole = _each_side(data, lambda rows: projected(rows, axes, limit).float())
+    if data.reading == "pca" and coordinates is not None:
+        whole = _each_side(coordinates, lambda rows: rows[:, :limit].float())
+    else:
+        components = basis.components if data.reading == "pca" else torch.eye(data.dim, dtype=basis.mean.dtype)
+        axes = basis._replace(components=components)
+        whole = _each_side(data, lambda rows: projected(rows, axes, limit).float())
     depth = _depth(data, truths)
     return [_rounded(whole, data.ties, truths, dtype, depth) for dtype in dtypes]
 
@@ -214,18 +249,29 @@ def _rounded(whole: Found, ties: Ties, truths: Sequence[Truth], dtype: Storage, 
     if dtype == "binary":
         return _judged(truths, kept, (_searched_bits(whole, k, ties, depth) for k in kept), dtype)
     quantiser = fit_quantiser(whole.gallery, dtype)
-    coded = _each_side(whole, lambda rows: quantiser.decode(quantiser.codes(rows)))
-    nearest = ties.nearest_of_prefixes(coded.gallery, coded.query, kept, depth) if depth else ()
+    coded = _each_side(whole, lambda rows: _by_parts(rows, lambda part: quantiser.decode(quantiser.codes(part))))
+    nearest = ties.nearest_of_prefixes(coded.gallery, coded.query, kept, depth) if depth else None
     return _judged(truths, kept, _found((_narrowed(coded, k) for k in kept), nearest), dtype)
 
 
-def turned_bits(coordinates: Tensor, k: int) -> Tensor:
+def _by_parts(rows: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return rows ``(N, k)`` changed to others of the same shape and type, some at a time: temporaries stay small."""
+    found = torch.empty_like(rows)
+    for part, changed in zip(torch.split(rows, _PART), torch.split(found, _PART), strict=True):
+        changed.copy_(change(part))
+    return found
+
+
+def turned_bits(coordinates: Tensor, k: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return the bits ``(N, k)`` of the first k coordinates as 1 and -1, turned at random first as an export does.
 
     The leading coordinates carry most, and would get one bit like the rest; turned, every bit tells as much.
     """
-    turned = coordinates[:, :k] @ random_rotation(k).to(coordinates).T
-    return torch.where(turned > 0, 1.0, -1.0)
+    rotation = random_rotation(k).to(coordinates).T
+    found = torch.empty(len(coordinates), k, dtype=dtype)
+    for part, bits in zip(torch.split(coordinates, _PART), torch.split(found, _PART), strict=True):
+        bits.copy_(part[:, :k] @ rotation > 0).mul_(2).sub_(1)
+    return found
 
 
 def _first(data: EmbeddingSet) -> tuple[Truth, ...]:
@@ -241,14 +287,16 @@ def _depth(data: EmbeddingSet, truths: Sequence[Truth]) -> int:
     return max(truth.depth(len(data.gallery)) for truth in truths)
 
 
-def _found(forms: Iterable[Found], nearest: Sequence[Tensor]) -> Iterator[Found]:
+def _found(forms: Iterable[Found], nearest: Iterable[Tensor] | None) -> Iterator[Found]:
     """Yield forms with what is ``nearest`` in each, if it was asked."""
-    return (replace(form, nearest=rows) for form, rows in zip(forms, nearest, strict=True)) if nearest else iter(forms)
+    if nearest is None:
+        return iter(forms)
+    return (replace(form, nearest=rows) for form, rows in zip(forms, nearest, strict=True))
 
 
 def _searched_bits(whole: Found, k: int, ties: Ties, depth: int) -> Found:
     """Return k turned bits of each row, with what is nearest in them; bits of fewer numbers are none of their parts."""
-    bits = replace(_each_side(whole, lambda rows: turned_bits(rows, k)), metric="euclidean")
+    bits = replace(_each_side(whole, lambda rows: turned_bits(rows, k, torch.int8)), metric="euclidean")
     if not depth:
         return bits
     (nearest,) = ties.nearest_of_prefixes(bits.gallery, bits.query, (k,), depth)
@@ -276,12 +324,14 @@ def _narrowed(found: Found, k: int) -> Found:
     return _each_side(found, lambda rows: rows[:, :k])
 
 
-def _longest_cut(data: EmbeddingSet, basis: PrincipalComponents, kept: tuple[int, ...]) -> Found:
+def _longest_cut(
+    data: EmbeddingSet, basis: PrincipalComponents, sizes: tuple[int, ...], coordinates: Found | None
+) -> Found:
     """Return the set as its embeddings are meant to be cut, at the largest size; smaller ones are its prefixes."""
+    most = max(sizes, default=1)
     if data.reading == "prefix":
-        return _each_side(data, lambda rows: rows[:, : kept[-1]])
-    most = max((k for k in kept if k < data.dim), default=1)
-    return _each_side(data, lambda rows: projected(rows, basis, most))
+        return _each_side(data, lambda rows: rows[:, :most])
+    return coordinates or _each_side(data, lambda rows: projected(rows, basis, most))
 
 
 def checked_dims(dims: tuple[int, ...], rank: int, width: int) -> tuple[int, ...]:

@@ -6,14 +6,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from lightning_monocon.functional.checks import DegenerateSampleWarning
-from lightning_monocon.functional.effective_dimension import components_for, effective_dimension
+from lightning_monocon.functional.effective_dimension import components_for
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
 from lightning_monocon.functional.jackknife import grouped_moments, jackknife_interval
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
@@ -38,11 +38,16 @@ from lightning_monocon.scorecard.frontier import (
     affordable_dims,
     measure_frontiers,
     measure_rounded_frontiers,
+    principal_coordinates,
+    single_precision,
 )
 from lightning_monocon.scorecard.truths import LabelTruth, NeighbourTruth, QrelsTruth, Truth
 
 VARIANCE = 0.99
 """Share of the variance that the effective dimension n99 explains."""
+
+Spectral: TypeAlias = tuple[dict[str, Any], PrincipalComponents]
+"""Figures of a spectrum by their names in :class:`Score`, and its axes."""
 
 GROUPS = 10
 """Groups of rows that are left out in turn, dealt by a hash of the rows: their order plays no part."""
@@ -194,6 +199,11 @@ def measure(
     return measure_all(data, dims, extra, rounded)[0]
 
 
+def spectrum_of(data: EmbeddingSet) -> Spectral:
+    """Return the figures of a set's spectrum and its axes."""
+    return spectral_figures(grouped_moments(data.gallery, GROUPS, normalize=True), data.query)
+
+
 def measure_all(
     data: EmbeddingSet, dims: Iterable[int] | None = None, extra: Iterable[int] = (), rounded: bool = False
 ) -> tuple[Score, ...]:
@@ -212,14 +222,27 @@ def measure_all(
     Raises:
         ValueError: If ``dims`` names dimensions that the embedding does not have.
     """
+    return measure_spectrum(data, spectrum_of(data), dims, extra, rounded)
+
+
+def measure_spectrum(
+    data: EmbeddingSet, spectrum: Spectral, dims: Iterable[int] | None, extra: Iterable[int], rounded: bool
+) -> tuple[Score, ...]:
+    """Return what `measure_all` does, from the `spectrum_of` the set."""
     truths = data.judges() or (NeighbourTruth.of(data),)
-    figures, basis = spectral_figures(grouped_moments(data.gallery, GROUPS, normalize=True), data.query)
+    figures, basis = spectrum
     rank, n99 = figures["rank"], figures["n99"]
     wanted = affordable_dims(rank, data.dim) if dims is None else tuple(dims)
     # Dimensions that the caller names are checked; those added here are used as far as the embedding has them.
     added = (k for k in (*extra, n99) if 1 <= k <= rank)
-    whole = measure_frontiers(data, truths, {*wanted, *added, data.dim}, basis)
-    coded = measure_rounded_frontiers(data, truths, ROUNDED, basis) if rounded else []
+    sizes = {*wanted, *added, data.dim}
+    # with all coordinates whole rows are searched by the pass that searches cut ones
+    shared = data.reading == "pca" and (rounded or 2 * max((k for k in sizes if k < data.dim), default=0) > data.dim)
+    coordinates = principal_coordinates(data, basis) if shared else None
+    whole = measure_frontiers(data, truths, sizes, basis, coordinates)
+    coordinates = single_precision(coordinates) if coordinates and rounded else None  # they take the most memory of all
+    coded = measure_rounded_frontiers(data, truths, ROUNDED, basis, coordinates) if rounded else []
+    del coordinates
     plain = [(whole[place], *(lines[place] for lines in coded)) for place in range(len(truths))]
     best = code_frontiers(data, truths, plain) if rounded else (None,) * len(truths)
     copies, directions = copies_and_directions(data.gallery, data.query)
@@ -257,14 +280,7 @@ def _facts(data: EmbeddingSet, copies: Copies) -> dict[str, Any]:
     }
 
 
-def effective_dimensions(sets: Iterable[EmbeddingSet]) -> set[int]:
-    """Return the n99 of each gallery, as `measure` finds it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateSampleWarning)
-        return {int(effective_dimension(data.gallery, VARIANCE).nan_to_num(0.0)) for data in sets}
-
-
-def spectral_figures(groups: Sequence[Moments], query: Tensor) -> tuple[dict[str, Any], PrincipalComponents]:
+def spectral_figures(groups: Sequence[Moments], query: Tensor) -> Spectral:
     """Return the figures of the spectrum and its axes; of rows that are all equal most figures are NaN.
 
     Args:

@@ -16,15 +16,11 @@ from lightning_monocon.scorecard.frontier import default_dims
 from lightning_monocon.scorecard.graph_index import Graphs, GraphSearch, graph_searches
 from lightning_monocon.scorecard.known import with_truths, with_truths_of
 from lightning_monocon.scorecard.ranking import winner
-from lightning_monocon.scorecard.scores import Score, effective_dimensions, measure_all
+from lightning_monocon.scorecard.scores import Score, measure_all
 from lightning_monocon.scorecard.smallest import smallest_form
 from lightning_monocon.scorecard.streamed import StreamedSet, measure_streamed
 from lightning_monocon.scorecard.truths import Truth
 from lightning_monocon.scorecard.verdict import Verdict, judge, judge_alone
-
-NULL_PAIRS = 50_000_000
-"""Pairs of a gallery row and a query up to which null models are scored: the rows of the untrained head lie in so
-narrow a cone that their neighbours have to be searched in float64."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -134,7 +130,7 @@ def scorecard_of(
     _within_rank(data, wanted)
     name = baseline.arm if baseline.arm != data.arm else f"{baseline.arm} (baseline)"
     rivals = {name: [replace(baseline, arm=name, seed=data.seed)], data.arm: [data]}
-    return build(rivals, baseline=name, dims=wanted, with_nulls=len(data.gallery) * len(data.query) <= NULL_PAIRS)
+    return build(rivals, baseline=name, dims=wanted)
 
 
 def streamed_scorecard(data: StreamedSet, dims: Iterable[int] | None = None) -> Scorecard:
@@ -208,7 +204,7 @@ def score_set(
     data, baseline = _alike(data, baseline)
     found = measure_all(data, dims, rounded=True)
     # The verdict asks the baseline at full width and at the n99 of the other; a whole frontier would double the time.
-    rivals = measure_all(replace(baseline, seed=data.seed), dims=(1,), extra=effective_dimensions([data]))
+    rivals = measure_all(replace(baseline, seed=data.seed), dims=(1,), extra=(found[0].n99,))
     pairs = zip(found, rivals, strict=True)
     first, *others = (JudgedScore(**vars(each), verdict=judge([each], [rival])) for each, rival in pairs)
     return replace(first, others=tuple(others))

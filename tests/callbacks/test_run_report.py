@@ -11,6 +11,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 from helpers.plain_runs import Plain, clusters, loader, trainer
+from lightning.pytorch.loggers import CSVLogger
 from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -68,6 +69,21 @@ def test_a_run_without_a_scorecard_leaves_its_curves(metric: str, tmp_path: Path
     _fit_once(RunReport(str(tmp_path), on_error="raise"), tmp_path)
     assert (tmp_path / "training.png").stat().st_size > 10_000
     assert not (tmp_path / "scorecard.json").exists()
+
+
+def test_a_figure_is_drawn_once_for_the_folder_and_its_csv_logger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, drawn = Figure.savefig, []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *given, **how: [drawn.append(given), draw(self, *given, **how)])
+    rows = [{"epoch": epoch, "step": epoch, "metrics": {"train/loss": 0.1 * epoch}} for epoch in range(5)]
+    (tmp_path / "record.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    module = MonoCon(nn.Linear(4, 4), head="linear", in_features=4, out_features=2, warmup_epochs=0)
+    batches = DataLoader(TensorDataset(torch.randn(8, 4), torch.arange(8) % 2), batch_size=8)
+    report = RunReport(str(tmp_path), on_error="raise")
+    trainer(report, logger=CSVLogger(tmp_path, name="csv"), log_every_n_steps=1).fit(module, batches, batches)
+    copied = tmp_path / "csv" / "version_0" / "figures" / "training.png"
+    assert len(drawn) == 1 and copied.read_bytes() == (tmp_path / "training.png").read_bytes()
 
 
 def test_a_run_that_recorded_nothing_by_epoch_leaves_no_empty_picture(tmp_path: Path) -> None:

@@ -65,8 +65,27 @@ def test_a_model_of_ones_own_is_not_described_as_monocon(tmp_path: Path, capsys:
     assert "--model.temperature" not in capsys.readouterr().out
 
 
+def test_the_help_beside_a_broken_recipe_says_what_is_broken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("model: [1, 2")
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--config", str(recipe), "--help"])
+    printed = capsys.readouterr()
+    assert stopped.value.code == 2 and not printed.out
+    assert f"`--config` '{recipe}' is not valid YAML" in printed.err
+
+
 def test_the_help_names_a_recipe_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["fit", "--config", "digit", "--help"])
     assert stopped.value.code == 2
     assert "got 'digit'" in capsys.readouterr().err
+
+
+def test_help_needs_no_value_of_config(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--help", "--config"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: monocon fit --config RECIPE")

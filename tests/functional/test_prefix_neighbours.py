@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional import prefix_neighbours as module
+from lightning_monocon.functional import reaching, whole_number_neighbours
 from lightning_monocon.functional.neighbours import best_of, neighbours
 from lightning_monocon.functional.prefix_neighbours import prefix_neighbours
+from lightning_monocon.functional.unit_rows import unit_rows
 
 DIMS = (1, 2, 3, 5, 8, 13, 24)
 
@@ -44,13 +46,24 @@ def rows_of(kind: str) -> tuple[Tensor, Tensor]:
     return gallery.float(), query.float()
 
 
+@pytest.fixture(params=["one tile", "thresholds", "crowded"])
+def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Search a few hundred rows as many thousand are searched."""
+    kind = str(request.param)
+    if kind != "one tile":
+        monkeypatch.setattr(reaching, "ROWS", 50)
+        monkeypatch.setattr(reaching, "_SAMPLED", 150)
+        monkeypatch.setattr(reaching, "_BLOCK", 3)
+        for searching in (module, whole_number_neighbours):
+            monkeypatch.setattr(searching, "QUERIES", 25)
+    if kind == "crowded":
+        monkeypatch.setattr(reaching.Tiling, "most", 1)
+    return kind
+
+
 @pytest.mark.parametrize("kind", ["floats", "signs", "copies", "zeros", "tiny"])
-@pytest.mark.parametrize("tile", [65536, 100])
-def test_each_prefix_has_the_neighbours_of_a_brute_force_search(
-    monkeypatch: pytest.MonkeyPatch, kind: str, tile: int
-) -> None:
-    monkeypatch.setattr(module, "_GALLERY_TILE", tile)
-    monkeypatch.setattr(module, "_ENTRIES", 25 * min(tile, 700))
+@pytest.mark.usefixtures("tiles")
+def test_each_prefix_has_the_neighbours_of_a_brute_force_search(kind: str) -> None:
     gallery, query = rows_of(kind)
     first = torch.arange(len(query)) * 11
     found = prefix_neighbours(gallery, query, DIMS, 12, first)
@@ -59,6 +72,7 @@ def test_each_prefix_has_the_neighbours_of_a_brute_force_search(
 
 
 @pytest.mark.parametrize("kind", ["floats", "signs", "codes", "copies", "zeros", "cone", "tiny"])
+@pytest.mark.usefixtures("tiles")
 def test_a_prefix_is_searched_as_rows_of_its_own_are(kind: str) -> None:
     gallery, query = rows_of(kind)
     first = torch.arange(len(query)) * 11
@@ -68,6 +82,7 @@ def test_a_prefix_is_searched_as_rows_of_its_own_are(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["floats", "signs", "codes", "copies", "zeros", "cone"])
+@pytest.mark.usefixtures("tiles")
 def test_an_order_of_ties_is_that_of_a_gallery_that_lies_in_it(kind: str) -> None:
     gallery, query = rows_of(kind)
     first = torch.arange(len(query)) * 11
@@ -88,17 +103,44 @@ def test_all_rows_can_be_asked_for_and_no_query_finds_none() -> None:
         ]
 
 
-@pytest.mark.parametrize("rows", [700, 699])
-@pytest.mark.parametrize("exact", [100, 1 << 24])
-def test_whole_numbers_keep_their_ties_within_float32_and_beyond(
-    monkeypatch: pytest.MonkeyPatch, exact: int, rows: int
-) -> None:
-    monkeypatch.setattr(module, "_EXACT", exact)
+@pytest.mark.parametrize("kind", ["floats", "codes", "copies", "zeros", "cone"])
+@pytest.mark.usefixtures("tiles")
+def test_whole_rows_are_found_by_their_coordinates(kind: str) -> None:
+    gallery, query = rows_of(kind)
+    first = torch.arange(len(query)) * 11
+    axes = torch.linalg.qr(torch.randn(24, 24, generator=torch.Generator().manual_seed(2), dtype=torch.float64))[0]
+    centre = unit_rows(gallery.double()).mean(0)
+    sides = [(unit_rows(rows.double()) - centre) @ axes for rows in (gallery, query)]
+    found = [*prefix_neighbours(*sides, (3, 9), 12, first, whole=(gallery, query))]
+    assert found[-1].equal(neighbours(gallery, query, 12, first=first).indices)
+    for dim, rows in zip((3, 9), found, strict=False):
+        assert rows.equal(neighbours(*(side[:, :dim] for side in sides), 12, first=first).indices), dim
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.usefixtures("tiles")
+def test_signs_are_searched_with_and_without_fast_products(monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    monkeypatch.setattr(whole_number_neighbours, "_has_fast_integers", lambda: fast)
     gallery, query = rows_of("signs")
-    gallery = gallery[:rows]
     first = torch.arange(len(query)) * 11
     for dim, rows in zip(DIMS, prefix_neighbours(gallery, query, DIMS, 12, first), strict=True):
         assert rows.equal(brute(gallery[:, :dim], query[:, :dim], 12, first)), dim
+
+
+def test_thresholds_leave_little_to_be_searched_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = list[int]()
+    best = module._Search.best
+
+    def counting(self: module._Search, query: Tensor, place: int) -> module._Found:
+        searched.append(len(query))
+        return best(self, query, place)
+
+    monkeypatch.setattr(module._Search, "best", counting)
+    generator = torch.Generator().manual_seed(0)
+    gallery, query = torch.randn(20_000, 12, generator=generator), torch.randn(300, 12, generator=generator)
+    found = [*prefix_neighbours(gallery, query, (4, 12), 50, torch.zeros(300, dtype=torch.int64))]
+    assert sum(searched) < 30
+    assert found[1].equal(neighbours(gallery, query, 50).indices)
 
 
 @pytest.mark.parametrize("count", [1, 5, 40])

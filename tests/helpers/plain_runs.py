@@ -36,11 +36,10 @@ class Plain(L.LightningModule):
 def trainer(*callbacks: L.Callback, **options: Any) -> L.Trainer:
     return L.Trainer(
         accelerator="cpu",
-        logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=list(callbacks),
-        **{"max_epochs": 1, "enable_checkpointing": False, **options},
+        **{"max_epochs": 1, "enable_checkpointing": False, "logger": False, **options},
     )
 
 

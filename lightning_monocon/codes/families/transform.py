@@ -65,7 +65,8 @@ def lloyd_max(coordinates: Tensor, bits: Tensor, rounds: int = 50) -> Tensor:
     levels = torch.zeros(len(bits), 2 ** int(bits.max()), dtype=torch.float64)
     for own in sorted(set(bits.tolist())):
         for columns in torch.split((bits == own).nonzero().flatten(), _COLUMNS):
-            sample = coordinates[:, columns].T.contiguous().sort(1).values
+            sample = coordinates[:, columns].T.contiguous()
+            sample.numpy().sort(axis=1)  # several times as fast as torch's
             levels[columns, : 2**own] = _levels(sample, 2**own, rounds)
     return levels.float()
 
