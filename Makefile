@@ -15,7 +15,7 @@ DEV   := $(VENV)/.dev-installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow torture bench-streamed bench-coverage findings audit lock release lint types mypy pyright venv clean
+.PHONY: help demo test test-slow torture bench-streamed bench-coverage paper findings audit lock release lint types mypy pyright venv clean
 
 help:
 	@echo "make demo       train MonoCon beside its rivals on real images; table and figures in demo/"
@@ -24,6 +24,7 @@ help:
 	@echo "make torture    break it on purpose: a table of faults, what was lost, what was wrong"
 	@echo "make bench-streamed  time and memory of a scorecard of 5 million rows (hours; ROWS=, QUERIES=)"
 	@echo "make bench-coverage  how often the certificate of shrink is wrong (an hour; TASKS=)"
+	@echo "make paper      ask the paper's claims of pretrained encoders; resumes (hours; DATA=, MINUTES=, WHOLE=--whole)"
 	@echo "make findings   show again what surprised us in other software; needs a package index"
 	@echo "make audit      known weaknesses of the pinned dependencies (asks an advisory service)"
 	@echo "make release    wheel and sdist with tools installed by hash, and their sha256; make lock: those hashes"
@@ -51,6 +52,11 @@ bench-streamed: $(DEV)
 TASKS ?= 1000
 bench-coverage: $(DEV)
 	@$(BIN)/python benchmarks/shrink_coverage.py --tasks $(TASKS)
+
+DATA ?= data
+MINUTES ?= 1000000
+paper: $(DEV)
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/paper.py --data $(DATA) --scratch build/paper --minutes $(MINUTES) $(WHOLE)
 
 findings:
 	@wrong=; for script in findings/*.sh; do echo "== $$script"; PYTHON="$(PYTHON)" bash "$$script" \

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -83,14 +83,18 @@ def key_of(line: Run) -> tuple[Any, ...]:
 
 def write_page() -> Path:
     """Put every table between its marks in the page, and draw the figure."""
-    text = PAGE.read_text(encoding="utf-8")
-    for name, table in tables(finished()):
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), tables(finished())), encoding="utf-8")
+    draw(finished())
+    return PAGE
+
+
+def filled(text: str, named: Iterable[tuple[str, str]]) -> str:
+    """Return the text of a page with each table between its marks, if it has them."""
+    for name, table in named:
         parts = re.split(f"(<!-- (?:end of )?{name} -->)", text)
         if len(parts) == 5:
             text = "".join([*parts[:2], f"\n{table}\n", *parts[3:]])
-    PAGE.write_text(text, encoding="utf-8")
-    draw(finished())
-    return PAGE
+    return text
 
 
 def tables(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
@@ -121,7 +125,7 @@ def codes_table(runs: Sequence[Run], truth: str) -> str:
         complete = [found for found in codes if len(found) == fullest]
         best = Counter(name for found in complete for name, code in found.items() if not any(code[1:])).most_common(1)
         lines.append([str(size), *(_code_cell(name, codes, complete, best[0][0], truth) for name in families)])
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def _code_cell(name: str, codes: Sequence[Codes], complete: Sequence[Codes], best: str, truth: str) -> str:
@@ -156,7 +160,7 @@ def heads_table(runs: Sequence[Run], truth: str) -> str:
         cells = [_head_cell([run for run in runs if run["head"] == name], size, truth) for name in heads]
         lines.append([str(size), *cells])
     floats = [_number(fmean(r["float"][truth] for r in runs if r["head"] == name), truth) for name in heads]
-    return _markdown(head, [*lines, ["float32", *floats]])
+    return markdown(head, [*lines, ["float32", *floats]])
 
 
 def _head_cell(runs: Sequence[Run], size: int, truth: str) -> str:
@@ -191,7 +195,7 @@ def scorings_table(runs: Sequence[Run]) -> str:
         codes = [f"{name}-{size}-{way}" for name in names for way in ways.values()]
         values = [[each[code] for each in found if code in each] for code in codes]
         lines.append([str(size), *(_number(fmean(each), "pairs") if each else "" for each in values)])
-    return _markdown(["bytes", *(f"{FAMILIES[name]}, {way}" for name in names for way in ways)], lines)
+    return markdown(["bytes", *(f"{FAMILIES[name]}, {way}" for name in names for way in ways)], lines)
 
 
 def runs_table(runs: Sequence[Run]) -> str:
@@ -203,7 +207,7 @@ def runs_table(runs: Sequence[Run]) -> str:
         trained = {"none": "", "labels": "with labels", "neighbours": "to keep neighbours"}[objective]
         seeds, cost = ", ".join(str(run["seed"]) for run in own), f"{fmean(run['cpu_seconds'] for run in own):.0f}"
         lines.append([vectors, trained, HEADS[name], seeds, str(own[0]["numbers"]), cost])
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def draw(runs: Sequence[Run]) -> None:
@@ -237,5 +241,6 @@ def _signed(value: float, truth: str) -> str:
     return ("+" if value >= 0 else "-") + _number(abs(value), truth)
 
 
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table."""
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))

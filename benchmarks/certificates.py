@@ -24,9 +24,9 @@ from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor, nn
 
 from lightning_monocon import MonoCon
-from lightning_monocon.functional import certified_neighbours, neighbours
-from lightning_monocon.functional.knn_accuracy import majority_vote
+from lightning_monocon.functional import certified_neighbours
 from lightning_monocon.heads import certify_neighbours
+from lightning_monocon.heads.attack import attack_labels
 from lightning_monocon.heads.base import Head
 from lightning_monocon.learnt import EmbeddingData
 
@@ -38,7 +38,7 @@ COLUMNS = (
 )  # fmt: skip
 RUNS = RESULTS / "certificates.jsonl"
 HEADS = {"monotonic, identity": ("monotonic", {"init": "identity"}), "MLP": ("mlp", {}), "linear": ("linear", {})}
-STEPS, WIDTH, HIDDEN = 20, 64, 512
+WIDTH, HIDDEN = 64, 512
 
 
 def trained(name: str, file: Path, width: int, epochs: int, seed: int) -> Head:
@@ -55,25 +55,6 @@ def trained(name: str, file: Path, width: int, epochs: int, seed: int) -> Head:
     return model.head.eval()
 
 
-def right(gallery: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> Tensor:
-    return majority_vote(labels[neighbours(gallery, query, 5).indices]) == truth
-
-
-def attacked(head: Head, gallery: Tensor, labels: Tensor, query: Tensor, truth: Tensor, eps: float) -> Tensor:
-    """Return which queries stay right when gradients push them from their class's rows to those of others."""
-    unit = nn.functional.normalize(gallery)
-    own, moved = labels[None] == truth[:, None], query.clone()
-    for step in range(STEPS):
-        moved.requires_grad_(True)
-        near = nn.functional.normalize(head(moved)) @ unit.T
-        lead = near.masked_fill(own, -2).topk(5).values.mean(1) - near.masked_fill(~own, -2).topk(5).values.mean(1)
-        (slope,) = torch.autograd.grad(lead.sum(), moved)
-        size = 2.5 * eps / STEPS if step else eps
-        moved = (moved.detach() + size * slope.sign()).clamp(query - eps, query + eps).clamp(min=0)
-    with torch.no_grad():
-        return right(gallery, labels, head(moved), truth)
-
-
 def judged(head: Head, task: Task, change: str) -> dict[str, float]:
     """Return shares of the queries; the attack moves features by one size and is left out for roundings."""
     eps = task.sizes(change)
@@ -88,7 +69,9 @@ def judged(head: Head, task: Task, change: str) -> dict[str, float]:
         "right and proved": right & found.label, "right and proved by ranges alone": right & ranges.label,
     }  # fmt: skip
     if isinstance(eps, float):
-        shares["right under attack"] = right & attacked(head, gallery, task.labels, task.query, task.truth, eps)
+        shares["right under attack"] = right & attack_labels(
+            head, task.rows, task.labels, task.query, task.truth, eps, least=0.0
+        )
     return {name: float(share.double().mean()) for name, share in shares.items()}
 
 

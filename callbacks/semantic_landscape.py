@@ -6,13 +6,14 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_monocon.callbacks._watcher import OnError, Watcher, harmless
 from lightning_monocon.functional.checks import check_choice
@@ -27,6 +28,10 @@ from lightning_monocon.runs.files import whole
 from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, write_landscape
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
 from lightning_monocon.watching.table import COLUMNS, event_line, event_table
+from lightning_monocon.watching.token_probe import draw_token_probe, evaluate_tokens, is_sequential
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PER_DECADE = 45
 SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
@@ -37,7 +42,9 @@ class SemanticLandscape(Watcher):
     """Track changes of state on the semantic landscape (arXiv 2307.09550, operationalised, not proven).
 
     The callback works with any LightningModule whose batches are ``(inputs, labels)`` or a mapping with labels:
-    `forward`, or the submodule ``layer``, must map each input to one row. Half of the probe is drawn from the set of
+    `forward`, or the submodule ``layer``, must map each input to one row. Labels ``(B, T)`` make it a sequence model,
+    whose output must be logits ``(B, T, V)`` or hold them under ``logits``, as the causal and masked language models of
+    transformers do; its probe is a set of pairs of sequence and position. Half of the probe is drawn from the set of
     the train loader, half from that of the last validation loader. The callback writes ``events.jsonl``, the graph,
     ``trajectory.csv`` and a figure to ``<default_root_dir>/landscape``, logs scalars under ``landscape/`` and prints
     each confirmed event in one line.
@@ -47,7 +54,7 @@ class SemanticLandscape(Watcher):
     rank evaluates the probe, without collectives; if parameters are sharded, all ranks do.
 
     Args:
-        probe: Number of labelled inputs.
+        probe: Number of labelled inputs, or of pairs of sequence and position.
         signature: Credence by ``"soft_knn"`` (the rows are embeddings) or ``"logits"`` (class scores).
         schedule: ``"log"`` (45 evaluations a decade of steps), ``"validation"``, or every so many steps.
         layer: Submodule whose output is evaluated; None for the output of `forward`.
@@ -57,11 +64,19 @@ class SemanticLandscape(Watcher):
         geometry_every: Evaluations between two measurements of the effective rank and the participation ratio.
         seed: Seed of the draw of the probe.
         tracker: Further options of `LandscapeTracker`.
+        strata: Rule that splits the two halves of the probe into strata, such as ``train/first``: for sequences
+            ``"repetition"``, ``"frequency"`` or ``"position"`` (see `name_strata`), or an entry of the batch, for
+            classes too, whose values name them. None for the strata ``train`` and ``val``.
+        roles: Strata of ``"train"`` and of ``"held_out"``, which the rules read; None for all from the train and all
+            from the validation set.
+        chance: Credence by chance; None for one over the number of classes or tokens of the logits.
+        next_token: Whether a position is judged by the label of the next one. None finds out: it is if the labels equal
+            the tokens, or the batch has no labels.
         on_error: ``"warn"`` continues the run without the landscape after an error, ``"raise"`` stops the run.
 
     Raises:
         ValueError: If an option is unknown. With ``on_error="raise"`` also when training starts, if a set is too small
-            for a probe or a resumed run has another probe.
+            for a probe, a resumed run has another probe, or ``roles`` or ``strata`` are unknown.
     """
 
     def __init__(
@@ -77,6 +92,10 @@ class SemanticLandscape(Watcher):
         geometry_every: int = 5,
         seed: int = 0,
         tracker: dict[str, float] | None = None,
+        strata: str | None = None,
+        roles: dict[str, str | list[str]] | None = None,
+        chance: float | None = None,
+        next_token: bool | None = None,
         on_error: OnError = "warn",
     ) -> None:
         super().__init__(on_error)
@@ -84,12 +103,14 @@ class SemanticLandscape(Watcher):
         self.size, self.signature, self.schedule, self.layer = probe, signature, schedule, layer
         self.temperature, self.groups, self.budget = temperature, groups, budget
         self.geometry_every, self.seed, self.options = geometry_every, seed, dict(tracker or {})
+        self.strata, self.roles, self.chance, self.next_token = strata, roles, chance, next_token
         self.tracker: LandscapeTracker | None = None
         self.spent, self.last_cost, self.elapsed, self.skipped = 0.0, 0.0, 0.0, 0
         self._probe: Probe | None = None
         self._stored: dict[str, Any] | None = None
         self._settings: Settings = {}
         self._since = 0.0
+        self._drawn = False
 
     @property
     def state_key(self) -> str:
@@ -100,9 +121,9 @@ class SemanticLandscape(Watcher):
     def measure(self) -> str:
         """Return how the credence is measured, in words; only runs that measure it alike are merged."""
         place = "" if self.layer is None else f" of {self.layer}"
-        return (
-            self.signature + place + (f" at temperature {self.temperature:g}" if self.signature == "soft_knn" else "")
-        )
+        tokens = "token " if self._probe is not None and self._probe.places is not None else ""
+        warmth = f" at temperature {self.temperature:g}" if self.signature == "soft_knn" else ""
+        return tokens + self.signature + place + warmth
 
     @property
     def events(self) -> list[Event]:
@@ -127,17 +148,18 @@ class SemanticLandscape(Watcher):
     @harmless
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the probe, restore a stored landscape, and evaluate the network as it starts."""
-        self._since = time.perf_counter()
+        self._since, self._drawn = time.perf_counter(), False
         if not self._takes_part(trainer):
             return
         self._probe = self._draw(trainer, pl_module)
         self._settings = settings_of(trainer)
-        groups = self._probe.labels if self.groups else None
         self.tracker = LandscapeTracker(
-            self._probe.strata,
-            groups=groups,
+            self._probe.names,
+            groups=self._probe.labels if self.groups else None,
+            chance=self.chance,
             probe=self._probe.fingerprint,
             measure=self.measure,
+            roles=self.roles,
             **self.options,  # type: ignore[arg-type]
         )
         if self._stored is not None:
@@ -185,7 +207,15 @@ class SemanticLandscape(Watcher):
                 f"{type(train).__name__} and {type(val).__name__}."
             )
         with untouched(pl_module):
-            return draw_probe(train, val, self.size, self.seed)
+            if is_sequential(train):
+                if self.signature != "logits" or self.groups:
+                    raise ValueError(
+                        "`signature` must be 'logits' and `groups` False for labels (B, T), which make a sequence "
+                        f"model; got {self.signature!r} and {self.groups}. Split sequences by `strata`; return one "
+                        "number for each pair of texts, and `labels.argmax(1)` of one-hot labels."
+                    )
+                return draw_token_probe(train, val, self.size, self.seed, self.strata, self.next_token)
+            return draw_probe(train, val, self.size, self.seed, self.strata)
 
     def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
         if self.tracker is None or self._probe is None:
@@ -197,52 +227,72 @@ class SemanticLandscape(Watcher):
             self.skipped += 1
             return
         start = time.perf_counter()
-        outputs = evaluate(module, self._probe, self.layer)
-        is_turn = len(rows) % self.geometry_every == 0
-        geometry = probe_geometry(outputs) if is_turn else UNMEASURED
-        found = self.tracker.update(step, self._credence(outputs), **geometry._asdict())
+        outputs, credences = self._measured(module, self._probe)
+        geometry = UNMEASURED
+        if outputs is not None and len(rows) % self.geometry_every == 0:
+            geometry = probe_geometry(outputs)
+        found = self.tracker.update(step, credences, **geometry._asdict())
         self.last_cost = time.perf_counter() - start
-        self.spent += self.last_cost
         self._report(trainer, found)
+        self.spent += time.perf_counter() - start
 
     def _within_budget(self) -> bool:
         """Return whether one more evaluation, as long as the last, stays within the share of wall time."""
         return self.budget is None or self.spent + self.last_cost <= self.budget * self._wall() or not self.spent
 
-    def _credence(self, outputs: Tensor) -> Tensor:
-        assert self._probe is not None
+    def _measured(self, module: LightningModule, probe: Probe) -> tuple[Tensor | None, Tensor]:
+        """Return the outputs ``(P, D)`` and the credences; no outputs of sequences, whose logits are no embeddings."""
+        if probe.places is not None:
+            found = evaluate_tokens(module, probe, self.layer)
+            self._take_chance(found.vocabulary)
+            return None, found.credence
+        outputs = evaluate(module, probe, self.layer)
         if self.signature == "logits":
-            return credence(outputs, self._probe.labels)
-        return soft_knn_credence(outputs, self._probe.labels, self._probe.strata == 0, temperature=self.temperature)
+            self._take_chance(outputs.shape[1])
+            return outputs, credence(outputs, probe.labels)
+        return outputs, soft_knn_credence(outputs, probe.labels, probe.strata == 0, temperature=self.temperature)
+
+    def _take_chance(self, classes: int) -> None:
+        if self.tracker is not None and self.tracker.chance is None and classes > 1:
+            self.tracker.chance = 1 / classes
 
     def _report(self, trainer: Trainer, found: list[Event]) -> None:
         assert self.tracker is not None
         if not trainer.is_global_zero:
             return
-        for event in found:
-            if event.kind != "provisional":
-                rank_zero_info(f"landscape: {event_line(event)}")
+        told = [event for event in found if event.kind != "provisional"]
+        for event in told:
+            rank_zero_info(f"landscape: {event_line(event)}")
         values = {f"landscape/{name}": value for name, value in latest(self.tracker.trajectory).items()}
         values["landscape/overhead_share"] = self.overhead
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)
+            if told and isinstance(logger, WandbLogger):
+                self._drawn = True
+                log_figure(logger, FOLDER, draw(self.tracker))
 
     def _write(self, trainer: Trainer, module: LightningModule) -> None:
         if self.tracker is None or not trainer.is_global_zero or not len(self.tracker.trajectory):
             return
-        from lightning_monocon.watching.figure import draw_landscape
-
         folder = Path(trainer.default_root_dir) / FOLDER
         write_landscape(self.tracker, folder, self._settings)
-        figure = draw_landscape(self.tracker.trajectory, self.tracker.graph())
+        figure = draw(self.tracker)
         with whole(folder / FIGURE) as path:
             figure.savefig(path, dpi=130, format="png")
         for logger in trainer.loggers:
-            log_figure(logger, FOLDER, figure)
+            if not (self._drawn and isinstance(logger, WandbLogger)):  # which has it from each event
+                log_figure(logger, FOLDER, figure)
             log_table(logger, "landscape/events", COLUMNS, event_table(self.events))
 
     def _wall(self) -> float:
         return self.elapsed + (time.perf_counter() - self._since if self._since else 0.0)
+
+
+def draw(tracker: LandscapeTracker) -> Figure:
+    """Draw the landscape of a tracker."""
+    from lightning_monocon.watching.figure import draw_landscape
+
+    return draw_landscape(tracker.trajectory, tracker.graph())
 
 
 def is_due(schedule: str | int, step: int) -> bool:
@@ -262,7 +312,7 @@ def is_due(schedule: str | int, step: int) -> bool:
 def held_out(trainer: Trainer, pl_module: LightningModule) -> object:
     """Return the last validation loader; it is made again if validation is switched off for the time being."""
     loaders = trainer.val_dataloaders
-    if not loaders:
+    if not loaders_of(loaders):  # the loader of a stream has no truth value
         source: Any = getattr(trainer, "datamodule", None) or pl_module
         loaders = source.val_dataloader()
     listed = loaders_of(loaders)
@@ -272,9 +322,18 @@ def held_out(trainer: Trainer, pl_module: LightningModule) -> object:
 def settings_of(trainer: Trainer) -> Settings:
     """Return the settings by which runs are compared, from the first optimizer and the train loader."""
     loader: Any = trainer.train_dataloader
-    settings: Settings = {"train_size": len(loader.dataset)}
-    batch = next(iter(loader.batch_sampler), ()) if loader.batch_size is None else loader.batch_size
-    settings["batch_size"] = (batch if isinstance(batch, int) else len(batch)) * trainer.world_size
+    is_stream = isinstance(loader.dataset, IterableDataset)
+    batch = loader.batch_size
+    if batch is None:
+        batch = 1 if is_stream else len(next(iter(loader.batch_sampler), ()))
+    settings: Settings = {"batch_size": batch * trainer.world_size}
+    # of a stream each sample is new, so its size is what the run sees of it
+    seen = batch * trainer.world_size * trainer.max_steps if trainer.max_steps > 0 else math.nan
+    settings["train_size"] = seen if is_stream else len(loader.dataset)
+    data: Any = getattr(trainer, "datamodule", None)
+    if data is not None:
+        classes = getattr(data, "num_classes", None)
+        settings["task"] = type(data).__name__ + (f" of {classes} classes" if classes else "")
     for optimizer in trainer.optimizers[:1]:
         group = optimizer.param_groups[0]
         settings["optimizer"] = type(optimizer).__name__

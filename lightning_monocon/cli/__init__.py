@@ -54,6 +54,7 @@ usage: monocon COMMAND [OPTIONS]
                  monocon upgrade --old old.npz --new new.npz
   landscape    merge the semantic landscapes of runs, and fit laws
                  monocon landscape runs/a runs/b --out OUT
+                 monocon landscape sweep --config grokking --vary ... --out OUT
   tune         time the GPU kernels on this machine, so that "auto" follows
                  monocon tune --rows 1024 --dim 128
   recipes      list the packaged recipes; `monocon recipes NAME` prints one
@@ -92,6 +93,8 @@ def _run(command: str, *words: str) -> None:
         _recipes(words)
     elif _HOMES.get(command) == _TRAINER and {"-h", "--help"} & set(words):
         import_module("lightning_monocon.cli.run_help").run([command, *words])
+    elif (command, *words[:1]) == ("landscape", "sweep"):
+        import_module("lightning_monocon.cli.sweep").run(words[1:])
     elif command in _HOMES:
         import_module(_HOMES[command]).run([command, *words])
     else:

@@ -18,21 +18,53 @@ from importlib.metadata import version
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lightning_monocon.cli.compared_arms import parse_arm
 from lightning_monocon.runs import files
 
 if TYPE_CHECKING:
     from lightning_monocon.cli.trainer import MonoConCLI
+    from lightning_monocon.data.corrupted import CorruptibleData
 
 _STARTED = "started.json"
 """This file is written before the first step of a run: the folder belongs to this comparison."""
 _SPEC = "spec.json"
 """This file is written after the last step: the run is finished."""
 _LOG = "log.txt"
+ROBUSTNESS = "robustness.json"
+"""What corrupted queries find, if it was asked for; a finished run without it is taken up again and adds it."""
+CERTIFICATES = "certificates.json"
+"""Which answers are proved, likewise."""
 _LAYOUT = 2
 """Version of the files that a run leaves; since 2 the embeddings of the best checkpoint are among them."""
+
+
+class PooledRun(Protocol):
+    """Describe a run that a pool of processes trains, and whose progress a bar shows in epochs."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the run's own folder."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Return whether the folder holds this run, finished; raise ValueError if it holds another."""
+        ...
+
+    @property
+    def epochs(self) -> int:
+        """Return how many epochs the run is trained for."""
+        ...
+
+    @property
+    def epochs_done(self) -> int:
+        """Return how many epochs are done."""
+        ...
+
+    def train(self) -> None:
+        """Train the run."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,8 @@ class ArmRun:
         overrides: Further options of `monocon fit`.
         out: The comparison's folder.
         config: The whole configuration that `monocon fit` makes of recipe and options.
+        robustness: Whether corrupted queries are to be answered as well.
+        certify: Changes of the features, in their deviations, against which answers are to be proved.
     """
 
     arm: str
@@ -54,6 +88,8 @@ class ArmRun:
     overrides: tuple[str, ...]
     out: Path
     config: Mapping[str, Any] = field(repr=False)
+    robustness: bool = False
+    certify: tuple[float, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -84,7 +120,13 @@ class ArmRun:
                 f"`--out` must hold runs of the same recipe, options and version; {str(self.folder)!r} was trained "
                 "with others. Choose another folder."
             )
-        return finished is not None
+        return finished is not None and self._has_what_was_asked
+
+    @property
+    def _has_what_was_asked(self) -> bool:
+        proved = self._stored(CERTIFICATES) if self.certify else None
+        corrupted = not self.robustness or (self.folder / ROBUSTNESS).is_file()
+        return corrupted and (not self.certify or (proved is not None and tuple(proved["eps"]) == self.certify))
 
     @property
     def _was_trained(self) -> bool:
@@ -128,6 +170,11 @@ class ArmRun:
         warmup = self.config["model"]["warmup_epochs"] if parse_arm(self.arm).head == "none" else 0
         return int(self.config["trainer"]["max_epochs"] - warmup)
 
+    @property
+    def epochs_done(self) -> int:
+        """Return how many epochs are done."""
+        return epochs_done(self.folder)
+
     def arguments(self) -> list[str]:
         """Return the words after ``monocon``."""
         arm = parse_arm(self.arm)
@@ -135,7 +182,7 @@ class ArmRun:
         words += arm.words(self.config["model"]["head_options"] or {})
         if arm.head == "none":
             words += ["--model.warmup_epochs", "0", "--trainer.max_epochs", str(self.epochs)]
-        return [*words, "--run-dir", str(self.folder), "--report", "false", *_QUIET]
+        return [*words, "--run-dir", str(self.folder), "--report", "false", *QUIET]
 
     def _spec(self) -> dict[str, Any]:
         return {
@@ -155,7 +202,7 @@ class ArmRun:
         """
         settings = json.dumps(self._spec(), indent=1).encode()
         files.write(self.folder / _STARTED, settings)
-        with _into_log(self.folder / _LOG):
+        with into_log(self.folder / _LOG):
             try:
                 _train(self)
             except BaseException:
@@ -164,15 +211,16 @@ class ArmRun:
         files.write(self.folder / _SPEC, settings)
 
 
-_QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+QUIET = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
 
 
 def _train(run: ArmRun) -> None:
     import torch
 
-    from lightning_monocon.cli.run_embeddings import embedded
+    from lightning_monocon.cli.run_embeddings import certified, corrupted, embedded
     from lightning_monocon.cli.trainer import run as run_command
     from lightning_monocon.runs.record import RECORD
+    from lightning_monocon.scorecard.certificates import save_certificates
     from lightning_monocon.scorecard.runs import EMBEDDINGS
 
     torch.set_num_threads(1)  # the comparison runs one process per core
@@ -185,6 +233,10 @@ def _train(run: ArmRun) -> None:
         reading="prefix" if parse_arm(run.arm).nested else "pca",
     )
     found.save(run.folder / EMBEDDINGS["last"])
+    if run.robustness:
+        corrupted(cli.model, cast("CorruptibleData", cli.datamodule), found).save(run.folder / ROBUSTNESS)
+    if run.certify:
+        save_certificates(certified(cli.model, cli.datamodule, run.certify), run.certify, run.folder / CERTIFICATES)
     if best := _best_checkpoint(cli):
         from lightning_monocon.runs.checkpoints import read_checkpoint
 
@@ -203,7 +255,7 @@ def _best_checkpoint(cli: MonoConCLI) -> str:
 
 
 @contextlib.contextmanager
-def _into_log(path: Path) -> Iterator[None]:
+def into_log(path: Path) -> Iterator[None]:
     """Send what this process prints and warns to a file."""
     with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         handler = logging.StreamHandler(log)
@@ -243,7 +295,7 @@ def start_worker(stopping: Event) -> None:
     _end_with_parent()
 
 
-def train_unless_stopping(run: ArmRun) -> None:
+def train_unless_stopping(run: PooledRun) -> None:
     """Train a run, unless the comparison was stopped while it waited: a pool hands out one more than it has workers."""
     if _stopping is None:
         run.train()

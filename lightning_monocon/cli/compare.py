@@ -7,24 +7,42 @@ import multiprocessing
 import signal
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from lightning_monocon.cli.arm_run import ArmRun, cores, epochs_done, start_worker, train_unless_stopping
+from lightning_monocon.cli.arm_run import (
+    CERTIFICATES,
+    ROBUSTNESS,
+    ArmRun,
+    PooledRun,
+    cores,
+    start_worker,
+    train_unless_stopping,
+)
 from lightning_monocon.cli.compared_arms import ARMS, DEFAULT, parse_arm
 from lightning_monocon.cli.config import recipe_file, refusing
 from lightning_monocon.cli.options import CommandParser
 from lightning_monocon.cli.yaml_files import parse_yaml
 
+if TYPE_CHECKING:
+    from lightning_monocon.scorecard.card import Scorecard
+
 _POLL_SECONDS = 0.5
+
+
+class Beyond(NamedTuple):
+    """Hold what a comparison is asked for beyond its scorecard; see `ArmRun`."""
+
+    robustness: bool = False
+    certify: tuple[float, ...] = ()
 
 
 def run(args: Sequence[str]) -> None:
@@ -38,16 +56,24 @@ def run(args: Sequence[str]) -> None:
         with refusing():
             if options.jobs < 0:
                 raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
-            runs = plan(options.config, options.arms, options.seeds, overrides, out)
-            with _only_one(out):
+            judged = Beyond(options.robustness, tuple(options.certify or ()))
+            runs = plan(options.config, options.arms, options.seeds, overrides, out, judged)
+            with only_one(out):
                 train(runs, options.jobs or cores())
-                _report(out, options.arms, runs[0].config, Path(options.config).stem)
+                _report(out, options.arms, runs[0].config, Path(options.config).stem, judged)
     except KeyboardInterrupt:
         print("monocon compare: stopped; nothing is lost, and the same command resumes.", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
 
 
-def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequence[str], out: Path) -> list[ArmRun]:
+def plan(
+    config: str,
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    overrides: Sequence[str],
+    out: Path,
+    beyond: Beyond = Beyond(),  # noqa: B008  # immutable
+) -> list[ArmRun]:
     """Return the runs of a comparison, checked before the first one starts.
 
     Raises:
@@ -61,17 +87,17 @@ def plan(config: str, arms: Sequence[str], seeds: Sequence[int], overrides: Sequ
         raise ValueError(f"`--config` must be a recipe's name or an existing file, got {config!r}.")
     for arm in arms:
         parse_arm(arm)  # an unknown one is refused before Lightning is imported
-    resolved = _resolved(recipe, overrides)
+    resolved = resolve(recipe, overrides)
     if resolved["trainer"]["max_epochs"] is None:
         raise ValueError(
             "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
             f"{recipe.name} has None."
         )
-    _check_judges(resolved)
-    return [ArmRun(arm, seed, recipe, tuple(overrides), out, resolved) for seed in seeds for arm in arms]
+    _check_judges(resolved, beyond)
+    return [ArmRun(arm, seed, recipe, tuple(overrides), out, resolved, *beyond) for seed in seeds for arm in arms]
 
 
-def _resolved(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def resolve(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the configuration that `monocon fit` makes of a recipe and options; exit with status 2 if one is wrong."""
     from lightning_monocon.cli.trainer import run as fit
 
@@ -85,8 +111,8 @@ def _resolved(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
     return parse_yaml(printed.getvalue(), "the configuration")
 
 
-def _check_judges(config: Mapping[str, Any]) -> None:
-    """Raise ValueError, before anything is trained, if the recipe's data have neither classes nor known answers."""
+def _check_judges(config: Mapping[str, Any], beyond: Beyond) -> None:
+    """Raise ValueError, before anything is trained, if the recipe's data cannot be judged, or not be corrupted."""
     module, _, name = config["data"]["class_path"].rpartition(".")
     kind = getattr(sys.modules.get(module), name, None)  # imported, since the configuration names it
     if getattr(kind, "has_classes", True) is False and not hasattr(kind, "judged"):
@@ -94,9 +120,25 @@ def _check_judges(config: Mapping[str, Any]) -> None:
             f"`--config` must name data with classes or known answers, by which arms are judged; {module}.{name} has "
             "neither. Give it a method `judged`, as `lightning_monocon.data.SentencePairs` has."
         )
+    if beyond.certify and getattr(kind, "has_classes", True) is False:
+        raise ValueError(
+            f"`--certify` must be used with data that have classes, whose 5-NN label is proved; {module}.{name} has "
+            "none. Leave it out."
+        )
+    if not all(size > 0 for size in beyond.certify):
+        raise ValueError(
+            "`--certify` must be positive changes, in deviations of the features, such as 0.003 0.01; got "
+            f"{' '.join(f'{size:g}' for size in beyond.certify)}."
+        )
+    if beyond.robustness and not hasattr(kind, "corrupted"):
+        raise ValueError(
+            f"`--robustness` must be used with data that can corrupt their queries, images or sentences; {module}."
+            f"{name} cannot. Leave it out, or give the class `corruptions` and `corrupted`, as "
+            "`lightning_monocon.data.corrupted.CorruptibleData` describes them."
+        )
 
 
-def train(runs: Sequence[ArmRun], jobs: int) -> None:
+def train(runs: Sequence[PooledRun], jobs: int) -> None:
     """Make the runs that are not finished, ``jobs`` at a time, with a progress bar in epochs.
 
     Raises:
@@ -129,11 +171,11 @@ def _stop_now(pool: ProcessPoolExecutor, stopping: Event) -> None:
         worker.terminate()  # a run finishes its step, saves and ends, as at any SIGTERM
 
 
-def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[Any]) -> None:
+def _watch(futures: dict[Future[None], PooledRun], bar: tqdm[Any]) -> None:
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=_POLL_SECONDS)
-        bar.n = sum(epochs_done(each.folder) for each in futures.values())
+        bar.n = sum(each.epochs_done for each in futures.values())
         bar.refresh()
         for future in done:
             if error := future.exception():
@@ -150,7 +192,7 @@ def _watch(futures: dict[Future[None], ArmRun], bar: tqdm[Any]) -> None:
     bar.refresh()
 
 
-def _report(out: Path, arms: Sequence[str], config: Mapping[str, Any], recipe: str) -> None:
+def _report(out: Path, arms: Sequence[str], config: Mapping[str, Any], recipe: str, beyond: Beyond) -> None:
     """Judge the runs, write and print the scorecard, and mirror it to W&B where the runs are mirrored.
 
     The bottom line comes last too, where a terminal shows it without scrolling.
@@ -163,19 +205,36 @@ def _report(out: Path, arms: Sequence[str], config: Mapping[str, Any], recipe: s
     write(out, scorecard, drawn)
     print(scorecard.table())
     print(f"\nWritten to {out}/: scorecard.html, scorecard.md, scorecard.json and the figures.")
+    _report_beyond(out, scorecard, beyond)
     print(f"\n{conclusion(scorecard)}")
     group = config["wandb_group"] or recipe
     mirror(out, scorecard, drawn, mode=config["wandb"], project=config["wandb_project"], group=group)
 
 
+def _report_beyond(out: Path, scorecard: Scorecard, beyond: Beyond) -> None:
+    from lightning_monocon.scorecard import certificates, robustness
+    from lightning_monocon.scorecard.runs import run_folders
+
+    def files(name: str) -> Callable[[str], list[Path]]:
+        return lambda arm: [folder / name for _, folder in run_folders(out, arm)]
+
+    if beyond.robustness:
+        text = robustness.write(out, scorecard, files(ROBUSTNESS))
+        print(f"\nCorrupted queries, also in {out}/robustness.md and .json:\n\n{text}")
+    if beyond.certify:
+        text = certificates.write(out, [arm.name for arm in scorecard.arms], files(CERTIFICATES))
+        print(f"\nAnswers that are proved, also in {out}/certificates.md, .json and .png:\n\n{text}")
+
+
 @contextmanager
-def _only_one(out: Path) -> Iterator[None]:
+def only_one(out: Path) -> Iterator[None]:
+    """Hold the folder of a command for itself; raise ValueError if another one writes to it."""
     out.mkdir(parents=True, exist_ok=True)
     try:
         held = FileLock(out / ".lock").acquire(timeout=0)
     except Timeout:
         raise ValueError(
-            f"`--out` must not be in use; another comparison writes to {str(out)!r}. Choose another."
+            f"`--out` must not be in use; another command writes to {str(out)!r}. Choose another."
         ) from None
     with held:
         yield
@@ -201,4 +260,22 @@ def parser() -> CommandParser:
     add("--arms", nargs="+", type=str, default=list(DEFAULT), help="The arms to train; see below.")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="The seeds of each arm.")
     add("--jobs", type=int, default=0, help="Runs at a time; 0 stands for one per core.")
+    _add_beyond(found)
     return found
+
+
+def _add_beyond(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--robustness",
+        action="store_true",
+        help="Ask with corrupted queries too: images with noise, blur, less contrast or JPEG, sentences with typos, "
+        "capitals or words out of order, in five severities each.",
+    )
+    parser.add_argument(
+        "--certify",
+        nargs="+",
+        type=float,
+        metavar="EPS",
+        help="Say which 5-NN labels of 100 queries provably stay, and which stay under an attack, while every feature "
+        "moves by EPS deviations of the features.",
+    )

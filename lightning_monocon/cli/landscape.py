@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run `monocon landscape RUN...`: merge the landscapes of runs, fit the laws, write the report."""
+"""Run `monocon landscape RUN...`: merge the landscapes of runs, fit the laws, write the report.
+
+`monocon landscape sweep` first makes the runs; see `sweep.py`.
+"""
 
 from __future__ import annotations
 
@@ -30,25 +33,26 @@ def run(args: Sequence[str]) -> None:
 
 
 def write_report(runs: Sequence[Path], out: Path) -> None:
-    """Write the report on some runs, their merged graph and its figure, and print the report."""
+    """Write the report on some runs, and the graph and the figure of each probe, and print the report."""
     from lightning_monocon.runs.files import WriteError, probe, whole, write_text
     from lightning_monocon.watching.figure import draw_graph
-    from lightning_monocon.watching.files import read_tracker, write_graph
+    from lightning_monocon.watching.files import numbered, read_tracker, write_graph
     from lightning_monocon.watching.report import Run, report
 
     made = not out.exists()
     try:
         probe(out)
-        text, merged = report([Run(path.name, *read_tracker(path)) for path in runs])
+        text, graphs = report([Run(path.name, *read_tracker(path)) for path in runs])
     except (ValueError, WriteError) as error:
         if made and out.is_dir():
             out.rmdir()  # nothing is in it yet
         stop(str(error))
 
-    write_graph(merged, out)
     write_text(out / REPORT, text)
-    with whole(out / FIGURE) as path:
-        draw_graph(merged).savefig(path, dpi=130, format="png")
+    for number, graph in enumerate(graphs, start=1):
+        write_graph(graph, out, number)
+        with whole(out / numbered(FIGURE, number)) as path:
+            draw_graph(graph).savefig(path, dpi=130, format="png")
     print(text)
     print(f"Written to {out}.")
 
@@ -59,6 +63,7 @@ def parser() -> CommandParser:
         "landscape",
         usage="RUN... [OPTIONS]",
         about="Merge the semantic landscapes of runs, fit the laws that enough runs allow, and write a report.",
+        more="`monocon landscape sweep --help` trains the runs of a grid and reports on them.\n",
         paths=("runs", "out"),
     )
     # no word at all leaves the runs of the options' file

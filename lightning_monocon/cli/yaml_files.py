@@ -44,7 +44,7 @@ def names_a_model(words: Sequence[str], remote: bool = False, unreadable: bool =
     """Return whether a recipe among the words of a command names the class of its model; else it is `MonoCon`.
 
     Args:
-        words: The words.
+        words: The words; a last ``--config`` may lack its value.
         remote: Whether a recipe may be a URL.
         unreadable: Whether a file that is no recipe is left to the command's own parser, which says why.
 
@@ -52,8 +52,8 @@ def names_a_model(words: Sequence[str], remote: bool = False, unreadable: bool =
         ValueError: If a file is no recipe and there is no other parser to say so.
     """
     parser = OptionParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", action="append", default=[])
-    for name in parser.parse_known_args(list(words))[0].config:
+    parser.add_argument("--config", nargs="?", action="append", default=[])
+    for name in filter(None, parser.parse_known_args(list(words))[0].config):
         file = recipe_file(name, remote)
         try:
             model = read_recipe(file).get("model")

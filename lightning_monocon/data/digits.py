@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from lightning_monocon.data.images.corruptions import CORRUPTIONS, corrupt_images
 from lightning_monocon.data.keyed_random import uniform
-from lightning_monocon.data.sampling import EpochSampler
+from lightning_monocon.data.sampling import EpochSampler, ShardSampler
 from lightning_monocon.data.split_data import SplitData
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -95,6 +96,7 @@ class DigitsData(SplitData[DigitImages]):
     """
 
     num_classes = _CLASSES
+    corruptions: ClassVar[tuple[str, ...]] = CORRUPTIONS
 
     def __init__(
         self,
@@ -146,3 +148,10 @@ class DigitsData(SplitData[DigitImages]):
         if epoch or batch:
             sampler.resume(epoch, batch * self.batch_size)
         return self._loader(self.train, sampler, train=True)
+
+    def corrupted(self, name: str, severity: int) -> DataLoader[Batch]:
+        """Return the test images, in their order, corrupted by `corrupt_images`."""
+        pixels = np.rint(255 * self.test.images).astype(np.uint8).transpose(0, 2, 3, 1)
+        images = (corrupt_images(pixels, name, severity).transpose(0, 3, 1, 2) / 255).astype(np.float32)
+        part = DigitImages(images, self.test.labels, self.seed, self.erasing)
+        return self._loader(part, ShardSampler(len(part)))

@@ -59,6 +59,36 @@ def shuffled(indices: Indices, seed: int) -> Indices:
     return indices[np.argsort(_draws(indices, seed)[:, 1], kind="stable")]
 
 
+def noisy_labels(labels: Indices, part: Indices, share: float, seed: int) -> Indices:
+    """Return the labels, of which ``share`` of those in ``part`` are replaced by another class, all equally likely.
+
+    Args:
+        labels: Class of each sample, ``(N,)``, non-negative.
+        part: Numbers of the samples that may get another label.
+        share: From 0 to 1; rounded to whole samples.
+        seed: Seed of the choice.
+
+    Raises:
+        ValueError: If there is no other class.
+
+    Example:
+        >>> noisy_labels(np.array([0, 1, 0, 1]), np.array([0, 1]), 1.0, seed=0)
+        array([1, 0, 0, 1])
+    """
+    count = round(share * len(part))
+    if not count:
+        return labels
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(f"`label_noise` needs two classes at least; all labels are {classes[0]}. Set it to 0.")
+    draws = uniform(seed, np.ones_like(part), part, 2)
+    wrong = np.argsort(draws[:, 0], kind="stable")[:count]
+    steps = 1 + (draws[wrong, 1] * (len(classes) - 1)).astype(np.int64)
+    found, chosen = labels.copy(), part[wrong]
+    found[chosen] = classes[(np.searchsorted(classes, labels[chosen]) + steps) % len(classes)]
+    return found
+
+
 def split_hash(labels: Indices, *parts: Indices) -> str:
     """Return 16 hexadecimal digits that depend on which sample is in which part, and on its label."""
     digest = hashlib.sha256()

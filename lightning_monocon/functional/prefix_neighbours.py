@@ -18,7 +18,7 @@ searched again by that module. So the result is that of a float64 brute-force se
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -316,7 +316,7 @@ class _Search:
                 blocks[place].append(largest_of_blocks(torch.from_numpy(score) / length))
         found: list[Floats | None] = []
         for place, maxima in enumerate(blocks):
-            least = self._tiling.threshold(torch.cat(maxima, 1).numpy())
+            least = cast("Floats | None", self._tiling.threshold(torch.cat(maxima, 1).numpy()))
             if least is not None:
                 # what is as near as the last row within rounding shall be there too
                 least = least - 2 * self._sizes[place].slack[some].float().numpy()

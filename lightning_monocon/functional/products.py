@@ -8,16 +8,15 @@ in float32, in an order of their own.
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from lightning_monocon.functional import onednn
+
 _SUMMED = 24
 """Summed columns from which oneDNN is the faster one."""
-
 
 _FULL = ("none", "ieee")  # what torch says where all digits are kept
 _NARROW, _FEW = 16, 64  # numbers and rows up to which copies into oneDNN's layout cost more than they win
@@ -27,8 +26,7 @@ _MANY = 1 << 21  # products beyond which they are written to fresh memory, which
 def product(rows: Tensor, columns: Tensor, out: Tensor) -> Tensor:
     """Return the float32 product ``(N, M)`` of ``rows`` ``(N, K)`` and ``columns`` ``(K, M)``, for sums over blocks.
 
-    oneDNN is called here by the operator that inductor emits, which needs no copies and is private to torch; where it
-    is missing, NumPy multiplies.
+    Where oneDNN is missing, NumPy multiplies.
 
     Args:
         rows: The left factor.
@@ -38,22 +36,11 @@ def product(rows: Tensor, columns: Tensor, out: Tensor) -> Tensor:
     if rows.device.type != "cpu":
         return torch.mm(rows, columns, out=out)
     packed = columns.is_contiguous() or columns.T.is_contiguous()  # oneDNN is slow with anything else
-    if packed and len(columns) >= _SUMMED and _all_digits() and _has_onednn():
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, columns.T, None, "none", [], "")
-        return found
+    if packed and len(columns) >= _SUMMED and _all_digits() and onednn.is_available():
+        return onednn.pointwise(rows, columns.T)
     with np.errstate(all="ignore"):  # as torch, which leaves what overflows to the caller
         np.dot(rows.detach().numpy(), columns.detach().numpy(), out=out.numpy())
     return out
-
-
-@cache
-def _has_onednn() -> bool:
-    """Return whether oneDNN's product works here: the operator exists, and the processor has what it needs."""
-    one = torch.ones(1, 1, dtype=torch.float32)
-    try:
-        return bool(torch.ops.mkldnn._linear_pointwise(one, one, None, "none", [], "") == one)
-    except (AttributeError, NotImplementedError, RuntimeError):
-        return False
 
 
 def inner_products(left: Tensor, right: Tensor) -> Tensor:

@@ -71,13 +71,17 @@ class LayerTap:
             self._handle.remove()
             self._handle = None
 
-    def rows(self) -> Tensor:
-        """Return the submodule's last output as rows ``(B, D)``; raise ValueError if it has not run or gave no rows."""
+    def output(self) -> object:
+        """Return the submodule's last output; raise ValueError if it has not run."""
         if not self._found:
             raise ValueError(
                 f"`layer` must name a submodule that runs in the step; {self.layer!r} was not called. Name another one."
             )
-        return as_rows(self._found[-1], f"The submodule {self.layer!r}")
+        return self._found[-1]
+
+    def rows(self) -> Tensor:
+        """Return the submodule's last output as rows ``(B, D)``; raise ValueError if it has not run or gave no rows."""
+        return as_rows(self.output(), f"The submodule {self.layer!r}")
 
     def _keep(self, module: nn.Module, inputs: object, output: object) -> None:
         self._found[:] = [output]

@@ -12,18 +12,24 @@ from lightning_monocon.landscape import theory
 from lightning_monocon.landscape.credence import credence, fallibility, match_perplexity, soft_knn_credence
 from lightning_monocon.landscape.events import KINDS, TRANSITIONS, Event
 from lightning_monocon.landscape.merge import first_passage, merge_runs
+from lightning_monocon.landscape.phases import GeometryPhase, geometry_phases
 from lightning_monocon.landscape.rates import garwood_interval
+from lightning_monocon.landscape.recorded import events, figure
 from lightning_monocon.landscape.tracker import LandscapeTracker
 
 __all__ = [
     "KINDS",
     "TRANSITIONS",
     "Event",
+    "GeometryPhase",
     "LandscapeTracker",
     "credence",
+    "events",
     "fallibility",
+    "figure",
     "first_passage",
     "garwood_interval",
+    "geometry_phases",
     "match_perplexity",
     "merge_runs",
     "soft_knn_credence",

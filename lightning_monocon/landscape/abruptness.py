@@ -5,8 +5,9 @@
         / [median log-time speed inside the two states]
 
 Speeds inside a state compare the medians of consecutive blocks of 5 evaluations, which suppresses the noise of the
-probe. Real transitions gave 4 to 225 and drifts at most 0.1, so A >= 3 separates a jump from a drift. A is capped at
-1000, since a state at rest has no speed to compare with. Log-time is log(step + 1).
+probe. Real transitions gave 4 to 225 and drifts at most 0.1, so A >= 3 separates a jump from a drift. A state at rest
+has no speed to compare with, so a speed below `REST` counts as that: from rest, A tells how fast the change was.
+Log-time is log(step + 1).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from lightning_monocon.landscape.profiles import Point
 from lightning_monocon.landscape.strata import Floats, Profile, Strata
 
 BLOCK = 5
-CAP = 1e3
+REST = 0.01
+"""The least speed inside a state: one per cent of credence while the steps grow by a factor of e."""
 
 
 def abruptness(path: list[Point], left: int, entered: int, axis: Axis) -> float:
@@ -32,7 +34,7 @@ def abruptness(path: list[Point], left: int, entered: int, axis: Axis) -> float:
         axis: The anchors of the two states.
 
     Returns:
-        The ratio, at most 1000; NaN if the rise is not covered or neither state has two evaluations.
+        The ratio; NaN if the rise is not covered or neither state has two evaluations.
     """
     rise = axis.rise(path)
     if rise is None:
@@ -43,7 +45,7 @@ def abruptness(path: list[Point], left: int, entered: int, axis: Axis) -> float:
     if not inside:
         return math.nan
     speed = 0.6 * axis.length / float(np.log1p(rise[1]) - np.log1p(rise[0]))
-    return min(speed / max(float(np.median(inside)), 1e-9), CAP)
+    return speed / max(float(np.median(inside)), REST)
 
 
 class Axis:

@@ -28,16 +28,21 @@ def barrier_height(fallibility: Floats) -> float:
     return float((fallibility - np.minimum.accumulate(fallibility)).max())
 
 
-def semantic_barrier(trajectory: Trajectory, source: int | None, entered: int | None, stratum: str = "val") -> float:
+def semantic_barrier(
+    trajectory: Trajectory, source: int | None, entered: int | None, stratum: str | None = None
+) -> float:
     """Return the height in nats between the last visit to ``source`` and the step at which a target was ``entered``.
 
-    The height is NaN without a source, a target or the stratum.
+    It is that of the fallibility of a stratum, or of the held-out strata if ``stratum`` is None; NaN without a source,
+    a target or such a stratum.
     """
-    if source is None or entered is None or stratum not in trajectory.strata:
+    known = trajectory.roles.held_out if stratum is None else stratum in trajectory.strata
+    if source is None or entered is None or not known:
         return float("nan")
     states, steps = trajectory.column("state"), trajectory.column("step")
     elsewhere = np.flatnonzero((steps < entered) & (states != source) & (states >= 0))
     start = int(elsewhere[-1]) + 1 if len(elsewhere) else 0
     inside = start + np.flatnonzero(states[start:] == source)
     path = (steps <= entered) & (np.arange(len(steps)) >= (inside[0] if len(inside) else len(steps)))
-    return barrier_height(trajectory.column(f"fallibility/{stratum}")[path])
+    height = trajectory.column(f"fallibility/{stratum}") if stratum else trajectory.role("held_out", "fallibility")
+    return barrier_height(height[path])

@@ -24,6 +24,8 @@ from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.landscape.strata import ArrayLike, Strata, check_credence, parse_strata
 
 CREDENCE_FLOOR = 1e-6
+PIECE = 2**22
+"""Logits of which the softmax is taken at a time: a copy of all may not fit beside a large vocabulary."""
 
 
 class Fallibility(NamedTuple):
@@ -36,6 +38,8 @@ class Fallibility(NamedTuple):
 
 def credence(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the probability ``(N,)`` that ``(N, C)`` logits give to ``(N,)`` integer labels, in float32 or wider.
+
+    The softmax is taken piece by piece, so that it needs little memory beside the logits.
 
     Example:
         >>> credence(torch.zeros(2, 4), torch.tensor([0, 3]))
@@ -52,8 +56,10 @@ def credence(logits: Tensor, labels: Tensor) -> Tensor:
             f"`labels` must lie in 0..{logits.shape[1] - 1}, one class per column of `logits`; "
             f"got {int(labels.min())}..{int(labels.max())}."
         )
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return wide.softmax(dim=1).gather(1, labels.long()[:, None]).squeeze(1)
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    rows = max(PIECE // logits.shape[1], 1)
+    pieces = zip(torch.split(logits, rows), torch.split(labels.long()[:, None], rows), strict=True)
+    return torch.cat([part.to(wide).softmax(dim=1).gather(1, named).squeeze(1) for part, named in pieces])
 
 
 def soft_knn_credence(

@@ -8,6 +8,7 @@ rate controlled at 5 % (Benjamini and Hochberg 1995).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ LEVEL = 0.05
 
 
 class EmergenceDetector:
-    """Watch the groups of a probe's validation stratum.
+    """Watch the groups of a probe's held-out strata.
 
     Args:
         members: Positions of the probes of each group, at least 3.
@@ -70,20 +71,22 @@ class EmergenceDetector:
         self.emerged = dict(state["emerged"])
 
 
-def watch_groups(groups: ArrayLike, strata: Strata, chance: float | None) -> EmergenceDetector:
-    """Return a detector for the ``(P,)`` groups of a probe, on its ``val`` stratum if it has one.
+def watch_groups(groups: ArrayLike, strata: Strata, held_out: Sequence[str], chance: float | None) -> EmergenceDetector:
+    """Return a detector for the ``(P,)`` groups of a probe, on its held-out strata if it has any.
 
     Args:
         groups: Group of each probe.
         strata: Strata of the probe.
+        held_out: Names of the held-out strata.
         chance: Probability of a right answer by chance; None for one over the number of groups.
 
     Raises:
-        ValueError: If there is not one group per probe, or a group has fewer than 3 probes in the stratum.
+        ValueError: If there is not one group per probe, or a group has fewer than 3 held-out probes.
     """
-    labels, val = to_numpy(groups), strata.role("val")
+    labels = to_numpy(groups)
     if labels.shape != (strata.size,):
         raise ValueError(f"`groups` must hold {strata.size} labels, one per probe; got shape {labels.shape}.")
-    positions = np.arange(strata.size) if val is None else strata.members[val]
+    held = [strata.members[strata.names.index(name)] for name in held_out]
+    positions = np.concatenate(held) if held else np.arange(strata.size)
     members = {name: positions[m] for name, m in group_members(labels[positions], "groups").items()}
     return EmergenceDetector(members, 1.0 / max(len(members), 2) if chance is None else chance)

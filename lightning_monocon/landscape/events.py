@@ -15,12 +15,14 @@ TRANSITIONS = (
     "comprehension",
     "gradual_generalisation",
     "partial",
+    "acquisition",
+    "noise_memorisation",
     "forgetting",
     "return",
     "jump",
     "drift",
 )
-"""Changes of state, which make the edges of the graph."""
+"""Changes of state, which make the edges of the graph; ``noise_memorisation`` may also happen inside a state."""
 
 QUALIFIERS = ("instability", "compaction", "early_compression", "collapse", "emergence")
 """Events inside a state or between two."""
@@ -49,7 +51,7 @@ class Event:
         thresholds: Radii and noise floor in force when the event was confirmed.
         group: Group that emerged, for ``emergence``.
         is_return: Whether the target had been visited before.
-        barrier: Highest validation fallibility on the way over the lowest in the source, in nats.
+        barrier: Highest held-out fallibility on the way over the lowest in the source, in nats.
         reason: Rule that gave the event its kind, in words.
     """
 
@@ -83,7 +85,7 @@ class Event:
     @property
     def is_transition(self) -> bool:
         """Return whether the event is a change of state."""
-        return self.kind in TRANSITIONS
+        return self.kind in TRANSITIONS and (self.source is None or self.source != self.target)
 
     @property
     def is_jump(self) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from lightning_monocon.landscape.events import Event
 from lightning_monocon.landscape.rates import garwood_interval, jump_probabilities
+from lightning_monocon.landscape.roles import Role, Roles
 from lightning_monocon.landscape.strata import Floats
 from lightning_monocon.landscape.trajectory import Trajectory
 
@@ -29,6 +30,22 @@ def build_graph(trajectory: Trajectory, states: int, events: Iterable[Event]) ->
     for state in graph:
         add_rates(graph, state)
     return graph
+
+
+def role_attributes(roles: Roles) -> dict[str, str]:
+    """Return the strata of each role as attributes of a graph, which must be scalars."""
+    return {role: ", ".join(strata) for role, strata in roles._asdict().items()}
+
+
+def role_mean(graph: nx.DiGraph, state: int, role: Role, measure: str) -> float:
+    """Return the mean of a measure of a state over the strata of a role; NaN if there are none.
+
+    A graph without roles, as an earlier release wrote it, has those of the names ``train`` and ``val``.
+    """
+    default = {"train": "train", "held_out": "val"}[role]
+    strata = [name for name in graph.graph.get(role, default).split(", ") if name]
+    values = [graph.nodes[state].get(f"{measure}/{stratum}", math.nan) for stratum in strata]
+    return float(np.mean(values)) if values else math.nan
 
 
 def moves_by_edge(events: Iterable[Event]) -> dict[tuple[int, int], list[Event]]:

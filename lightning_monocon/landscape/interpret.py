@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,20 +11,22 @@ import numpy as np
 from lightning_monocon.landscape.barriers import semantic_barrier
 from lightning_monocon.landscape.clustering import MIN_EVALUATIONS, Move
 from lightning_monocon.landscape.events import Event
-from lightning_monocon.landscape.rules import MEMORISED, Change, transition_kind, untyped_kind
+from lightning_monocon.landscape.roles import Role
+from lightning_monocon.landscape.rules import MEMORISED, RISE, Change, transition_kind, untyped_kind
 from lightning_monocon.landscape.strata import Floats, Profile, Strata
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.landscape.visit import Visit
 
 
 class Record(NamedTuple):
-    """Hold what a move is compared with."""
+    """Hold what a move is compared with; ``noise`` says that noise is being memorised, and is empty if it is not."""
 
     strata: Strata
     trajectory: Trajectory
     visit: Visit
     anchors: list[Profile]
     thresholds: dict[str, float]
+    noise: str = ""
 
 
 def interpret(move: Move, step: int, record: Record) -> Event | None:
@@ -51,9 +54,8 @@ def change_per_stratum(move: Move, record: Record) -> dict[str, float]:
 
 
 def delay_ratio(trajectory: Trajectory) -> float:
-    """Return the steps until the validation credence reached 0.5 over those until the train credence reached 0.9."""
-    memorised = trajectory.crossing("credence/train", MEMORISED)
-    return trajectory.crossing("credence/val", 0.5) / max(memorised, 1.0)
+    """Return the steps until the held-out credence reached 0.5 over those until the train credence reached 0.9."""
+    return trajectory.role_crossing("held_out", 0.5) / max(trajectory.role_crossing("train", MEMORISED), 1.0)
 
 
 def _transition(move: Move, shared: dict[str, Any], record: Record) -> Event | None:
@@ -67,26 +69,39 @@ def _transition(move: Move, shared: dict[str, Any], record: Record) -> Event | N
 
 
 def _kind(move: Move, abrupt: float, is_return: bool, record: Record) -> tuple[str, str]:
-    train, val = record.strata.role("train"), record.strata.role("val")
-    if train is None or val is None:
+    roles, names = record.trajectory.roles, record.strata.names
+    if not roles.held_out:
         return ("return", "state seen before") if is_return else untyped_kind(abrupt)
-    before, after = (means.tolist() for means in _means(move, record))
+    strata = _means(move, record)
+    train, val = ([float(roles.mean(role, names, means)) for means in strata] for role in ("train", "held_out"))
+    gains = [float(strata[1][names.index(n)] - strata[0][names.index(n)]) for n in (*roles.train, *roles.held_out)]
     change = Change(
-        train=(before[train], after[train]),
-        val=(before[val], after[val]),
-        train_at_exit=before[train] if move.source is None else _at_exit(record.trajectory, move.source),
+        train=(train[0], train[1]),
+        val=(val[0], val[1]),
+        train_at_exit=train[0] if move.source is None else _at_exit(record.trajectory, move.source),
         abruptness=abrupt,
         delay=delay_ratio(record.trajectory),
         is_return=is_return,
         has_source=move.source is not None,
+        lag=_halfway(record, "held_out", val) / _halfway(record, "train", train),
+        is_everywhere=min(gains) >= RISE,
+        noise=record.noise,
     )
     return transition_kind(change)
 
 
 def _at_exit(trajectory: Trajectory, state: int) -> float:
     """Return the median train credence over the last evaluations inside a state."""
-    inside = trajectory.column("credence/train")[trajectory.column("state") == state]
+    inside = trajectory.role("train")[trajectory.column("state") == state]
     return float(np.median(inside[-MIN_EVALUATIONS:]))
+
+
+def _halfway(record: Record, role: Role, ends: list[float]) -> float:
+    """Return one plus the first step of the visit at which a role is halfway between two credences; NaN if none."""
+    steps = record.trajectory.column("step")
+    share = (record.trajectory.role(role) - ends[0]) / ((ends[1] - ends[0]) or math.nan)
+    reached = steps[(share >= 0.5) & (steps >= record.visit.points[0].step)]
+    return float(reached[0]) + 1.0 if len(reached) else math.nan
 
 
 def _means(move: Move, record: Record) -> tuple[Floats, Floats]:

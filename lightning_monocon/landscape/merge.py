@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 from lightning_monocon.landscape.events import Event
-from lightning_monocon.landscape.graph import add_edge, add_rates, moves_by_edge
+from lightning_monocon.landscape.graph import add_edge, add_rates, moves_by_edge, role_attributes
 from lightning_monocon.landscape.strata import Floats
 from lightning_monocon.landscape.tracker import LandscapeTracker
 
@@ -44,16 +44,13 @@ def merge_runs(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> n
         names: Names of the runs for error messages; their numbers by default.
 
     Raises:
-        ValueError: If there is no run, or the runs differ in their strata or their measure of credence.
+        ValueError: If there is no run, or the runs differ in their strata, their roles or their measure of credence.
     """
-    strata = {", ".join(run.strata.names) for run in runs}
-    if len(strata) != 1:
-        found = f" with strata {' and '.join(sorted(strata))}" if runs else ""
-        raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}{found}.")
-    _check_measures(runs, names or [str(number) for number in range(len(runs))])
+    check_alike(runs, names)
     is_coarse = not _share_probe(runs)
     places = match_states(runs, coarse=is_coarse)
     merged = nx.DiGraph(coarse=is_coarse, runs=len(runs))
+    merged.graph.update(role_attributes(runs[0].roles))
     graphs = [run.graph() for run in runs]
     for state in sorted({state for place in places for state in place}):
         visits = [(r, own) for r, place in enumerate(places) for own, new in enumerate(place) if new == state]
@@ -65,6 +62,17 @@ def merge_runs(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> n
     for state in merged:
         add_rates(merged, state)
     return merged
+
+
+def check_alike(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> None:
+    """Raise ValueError if there is no run, or the runs differ in their strata, their roles or their measure."""
+    strata = {", ".join(run.strata.names) for run in runs}
+    if len(strata) != 1:
+        found = f" with strata {' and '.join(sorted(strata))}" if runs else ""
+        raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}{found}.")
+    names = names or [str(number) for number in range(len(runs))]
+    _check_measures(runs, names)
+    _check_roles(runs, names)
 
 
 def match_states(runs: Sequence[LandscapeTracker], *, coarse: bool) -> list[list[int]]:
@@ -115,6 +123,16 @@ def _check_measures(runs: Sequence[LandscapeTracker], names: Sequence[str]) -> N
             f"`runs` must measure credence alike, or their states mean different things; got {found}. Merge the runs "
             "of each measure by themselves."
         )
+
+
+def _check_roles(runs: Sequence[LandscapeTracker], names: Sequence[str]) -> None:
+    """Refuse runs whose strata play other roles: what one run has held out, another may have trained on."""
+    for run, name in zip(runs, names, strict=True):
+        if run.roles != runs[0].roles:
+            raise ValueError(
+                f"`runs` must give the strata the same roles; got {role_attributes(runs[0].roles)} in {names[0]} and "
+                f"{role_attributes(run.roles)} in {name}. Merge the runs of each by themselves."
+            )
 
 
 def _share_probe(runs: Sequence[LandscapeTracker]) -> bool:

@@ -7,6 +7,7 @@ in contrastive training, so geometry may only qualify a state, never name a tran
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lightning_monocon.landscape.events import JUMP_ABRUPTNESS
@@ -14,6 +15,7 @@ from lightning_monocon.landscape.events import JUMP_ABRUPTNESS
 MEMORISED = 0.9
 RISE = 0.3
 DELAY = 5.0
+TOGETHER = 1.25
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,16 @@ class Change:
     """Hold what the rules look at: mean credences before and after, and how the change came about.
 
     Attributes:
-        train: Mean train credence before and after.
-        val: Mean validation credence before and after.
+        train: Mean train credence before and after; NaN if no stratum is trained on.
+        val: Mean held-out credence before and after.
         train_at_exit: Mean train credence as the source was left; the anchor may date from before it had settled.
         abruptness: Abruptness as in `lightning_monocon.landscape.abruptness`; NaN if not measured.
-        delay: Steps until the validation credence passed 0.5 over those until the train credence passed 0.9.
+        delay: Steps until the held-out credence passed 0.5 over those until the train credence passed 0.9.
         is_return: Whether the target had been visited before.
         has_source: Whether a state had been confirmed before.
+        lag: Steps until the held-out credence was halfway to its new value over those of the train credence.
+        is_everywhere: Whether each stratum with a role rose by 0.3 or more.
+        noise: Sentence on the fallibility if noise is being memorised; empty if not.
     """
 
     train: tuple[float, float]
@@ -37,11 +42,20 @@ class Change:
     delay: float
     is_return: bool
     has_source: bool
+    lag: float = math.nan
+    is_everywhere: bool = False
+    noise: str = ""
 
     @property
     def is_jump(self) -> bool:
         """Return whether the change was at least three times as fast as the states it joins."""
         return self.abruptness >= JUMP_ABRUPTNESS
+
+    @property
+    def is_together(self) -> bool:
+        """Return whether all strata with a role rose in one jump, those that are trained on no earlier than others."""
+        at_once = math.isnan(self.train[0]) or 1 / TOGETHER <= self.lag <= TOGETHER
+        return self.has_source and self.is_jump and self.is_everywhere and at_once
 
 
 def transition_kind(change: Change) -> tuple[str, str]:
@@ -53,6 +67,8 @@ def transition_kind(change: Change) -> tuple[str, str]:
         ('grokking', 'val +0.99 after train 1.00, abruptness 40.0 >= 3, delay 30.0 >= 5')
     """
     gain = change.val[1] - change.val[0]
+    if change.noise and gain < RISE and not change.is_return:
+        return "noise_memorisation", change.noise
     if gain <= -RISE:
         return "forgetting", f"val {gain:+.2f}" + (" to a state seen before" if change.is_return else "")
     if change.is_return:
@@ -73,6 +89,8 @@ def untyped_kind(abruptness: float) -> tuple[str, str]:
 
 def _generalisation(change: Change, gain: float) -> tuple[str, str]:
     before, after = change.train_at_exit, change.train[1]
+    if change.is_together:
+        return "acquisition", f"all strata rise together, val {gain:+.2f}, abruptness {change.abruptness:.1f}"
     if change.has_source and not change.is_jump:
         return "gradual_generalisation", f"val {gain:+.2f}, abruptness {change.abruptness:.1f} < {JUMP_ABRUPTNESS:g}"
     if before >= MEMORISED and change.val[1] < MEMORISED * after:

@@ -46,10 +46,6 @@ class Strata:
         furthest: Floats = self.means(np.abs(left - right)).max(axis=-1)
         return furthest
 
-    def role(self, name: str) -> int | None:
-        """Return the position of the stratum called ``name``; None if the probe has no such stratum."""
-        return self.names.index(name) if name in self.names else None
-
     @property
     def resolution(self) -> float:
         """Return the worst-case binomial resolution ``3 sqrt(1 / (4 min_s |s|))`` of a stratum mean."""

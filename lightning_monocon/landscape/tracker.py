@@ -12,37 +12,47 @@ import operator
 from typing import Any
 
 import networkx as nx
+import numpy as np
 
+from lightning_monocon.landscape.averaging import RecentProfiles
 from lightning_monocon.landscape.clustering import Clustering
 from lightning_monocon.landscape.credence import fallibility
 from lightning_monocon.landscape.emergence import watch_groups
 from lightning_monocon.landscape.events import Event
-from lightning_monocon.landscape.graph import build_graph, present
+from lightning_monocon.landscape.graph import build_graph, present, role_attributes
 from lightning_monocon.landscape.interpret import Record, interpret
-from lightning_monocon.landscape.noise import NoiseFloor, Radii
+from lightning_monocon.landscape.noise import WAYS, NoiseFloor, Radii, Way
+from lightning_monocon.landscape.noise_watch import Levels, NoiseWatch
 from lightning_monocon.landscape.persistence import ResolutionSweep
 from lightning_monocon.landscape.profiles import Point, quantise
 from lightning_monocon.landscape.qualifiers import Geometry, GeometryWatch
+from lightning_monocon.landscape.roles import Role, RoleNames, parse_roles
 from lightning_monocon.landscape.strata import ArrayLike, Floats, Profile, check_credence, parse_strata
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.landscape.visit import Visit
 
 STATE_VERSION = 1
+ROLES: tuple[Role, Role] = ("train", "held_out")
+ADDED_PARTS = ("noise_watch", "recent")
+"""Parts that a state of an earlier release lacks; they begin afresh."""
 
 
 class LandscapeTracker:
     """Follow a run over its semantic landscape.
 
     Args:
-        strata: Stratum of each probe ``(P,)``: 0 for train and 1 for val, or names; rules read ``train`` and ``val``.
+        strata: Stratum of each probe ``(P,)``: 0 for train and 1 for val, or names.
         eps_in: Inner radius, a distance of mean credence within which a profile belongs to the state of an anchor.
         eps_out: Outer radius, beyond which a state is left.
         window: Share of the elapsed steps that a plateau must last to become a state.
         max_window: Cap of that time in steps, for stationary dynamics. None for training, which ages.
         groups: Group (class or concept) of each probe ``(P,)``, to report when a group emerges.
-        chance: Probability that a probe is right by chance; None for one over the number of groups.
+        chance: Probability that a probe is right by chance, for groups and forecasts; for groups None stands for one
+            over their number.
         probe: Fingerprint of the probe, checked on resume and when runs are merged.
         measure: Measure of the credence, in words: runs that measure it differently are not merged.
+        roles: Stratum, or strata, of ``"train"`` and of ``"held_out"``, which the rules read. None for ``train`` and
+            ``val``, or the strata whose names begin with ``train/`` and ``val/``.
 
     Example:
         >>> tracker = LandscapeTracker([0, 0, 0, 1, 1, 1])
@@ -66,17 +76,20 @@ class LandscapeTracker:
         chance: float | None = None,
         probe: str = "",
         measure: str = "",
+        roles: RoleNames | None = None,
     ) -> None:
         _check_thresholds(eps_in, eps_out, window, max_window)
         self.strata, self.base, self.probe = parse_strata(strata), Radii(eps_in, eps_out), probe
-        self.measure = measure
-        self.noise = NoiseFloor()
+        self.measure, self.chance = measure, _checked_chance(chance)
+        self.noise, self.recent = NoiseFloor(), RecentProfiles()
         self.clustering = Clustering(self.strata, window, max_window)
         self.sweep = ResolutionSweep(self.strata, window, max_window)
         self.visit = Visit()
-        self.trajectory = Trajectory(self.strata.names)
-        self.geometry = GeometryWatch()
-        self.emergence = None if groups is None else watch_groups(groups, self.strata, chance)
+        self.roles = parse_roles(roles, self.strata.names)
+        self.trajectory = Trajectory(self.strata.names, self.roles)
+        self.geometry, self.noise_watch = GeometryWatch(), NoiseWatch()
+        held_out = self.roles.held_out
+        self.emergence = None if groups is None else watch_groups(groups, self.strata, held_out, chance)
         self.events: list[Event] = []
         self.refusal = ""
 
@@ -110,12 +123,10 @@ class LandscapeTracker:
             ValueError: If the step does not increase or the credences are not ``(P,)`` probabilities.
         """
         step, values = self._check_step(step), check_credence(credence, self.strata.size)
-        profile = quantise(values)
-        if self.visit.points:
-            self.noise.add(float(self.strata.distance(profile, self.visit.points[-1].profile)))
+        profile = self._averaged(values)
         dimensions = Geometry(float(effective_rank), float(participation_ratio))
         events = self._refuse(step) + self._move(step, profile, values, dimensions)
-        events += self._qualify(step, values, dimensions) + self._emerge(step, values)
+        events += self._qualify(step, values, dimensions) + self._memorise(step) + self._emerge(step, values)
         self.events += events
         return events
 
@@ -127,6 +138,7 @@ class LandscapeTracker:
             bounds = present({"persistence_low": lifetime.low, "persistence_high": lifetime.high})
             graph.nodes[state].update(bounds, persistence=lifetime.share)
         graph.graph.update(self._thresholds(), resolution=self.strata.resolution, probe=self.probe)
+        graph.graph.update(role_attributes(self.roles))
         graph.graph.update(unresolvable=self.unresolvable, evaluations=len(self.trajectory))
         if self.emergence is not None:
             graph.graph.update(present({"emergence_spread": self.emergence.spread()}))
@@ -141,6 +153,8 @@ class LandscapeTracker:
             "probe": self.probe,
             "size": self.strata.size,
             "noise": list(self.noise.distances),
+            "trendless": list(self.noise.trendless),
+            "way": list(self.noise.way),
             "events": [event.to_dict() for event in self.events],
             "refusal": self.refusal,
         }
@@ -159,14 +173,25 @@ class LandscapeTracker:
                     "a landscape cannot resume with another probe."
                 )
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.noise.distances = list(state["noise"])
+            if name in state or name not in ADDED_PARTS:
+                part.load_state_dict(state[name])
+        self.noise.distances, self.noise.trendless = list(state["noise"]), list(state.get("trendless", state["noise"]))
+        self.noise.way = Way(*state.get("way", WAYS[0]))
         self.events = [Event.from_dict(event) for event in state["events"]]
         self.refusal = state["refusal"]
 
+    def _averaged(self, values: Floats) -> Profile:
+        """Return the profile of an evaluation, averaged with those before it if single ones are too noisy."""
+        self.recent.add(quantise(values))
+        if len(self.recent.profiles) > 1:
+            self.noise.add(*self.recent.distances(self.strata))
+        self.noise.choose(self.base, self.clustering.diameter, has_states=bool(self.clustering.anchors))
+        return self.recent.average(self.noise.way.width)
+
     def _refuse(self, step: int) -> list[Event]:
-        refusal = self.noise.refusal(self.base, self.clustering.diameter)
-        was, self.refusal = self.refusal, refusal if self.noise.is_calibrated else ""
+        diameter = self.clustering.diameter
+        refusal = self.noise.refusal(self.base, diameter)
+        was, self.refusal = self.refusal, refusal if self.noise.is_unresolvable(self.base, diameter) else ""
         if was or not self.refusal:
             return []
         return [Event("unresolvable", step_confirmed=step, thresholds=self._thresholds(), reason=self.refusal)]
@@ -179,8 +204,10 @@ class LandscapeTracker:
         means = self.strata.means(values).tolist()
         row = [*means, *surprise.strata.values(), *surprise.clipped.values(), *dimensions]
         self.trajectory.append(step, self.state, row)
+        self.noise_watch.update(step, self._levels(means, [*surprise.strata.values()]))
         self.visit.add(Point(step, profile))
-        record = Record(self.strata, self.trajectory, self.visit, self.clustering.anchors, self._thresholds())
+        noise = self.noise_watch.reason if self.noise_watch.is_rising else ""
+        record = Record(self.strata, self.trajectory, self.visit, self.clustering.anchors, self._thresholds(), noise)
         events = [interpret(move, step, record) for move in moves]
         for move in moves:
             if move.kind != "leave" and move.entered is not None and move.target is not None:
@@ -188,17 +215,37 @@ class LandscapeTracker:
             if move.kind == "enter" and move.entered is not None:
                 self.visit.begin(move.entered)
                 self.geometry.reset()
-        return [event for event in events if event is not None]
+        found = [event for event in events if event is not None]
+        self.noise_watch.is_told |= any(event.kind == "noise_memorisation" for event in found)
+        return found
 
     def _qualify(self, step: int, values: Floats, dimensions: Geometry) -> list[Event]:
-        means, names = self.strata.means(values), self.strata.names
-        train, val = (float(means[names.index(n)] if n in names else means.mean()) for n in ("train", "val"))
+        means = self.strata.means(values)
+        played = (self._of_role(role, means) for role in ROLES)
+        train, val = (float(means.mean()) if np.isnan(credence) else credence for credence in played)
         if self.clustering.outside == 1:  # perhaps a spike of one evaluation: its geometry says nothing
             return []
         found = self.geometry.update(step, dimensions, train, val, is_settled=self.state is not None)
         place: dict[str, Any] = {"source": self.clustering.current, "target": self.clustering.current}
         shared: dict[str, Any] = {"step_confirmed": step, "thresholds": self._thresholds(), **place}
         return [Event(q.kind, step_left=q.since, step_entered=step, reason=q.reason, **shared) for q in found]
+
+    def _memorise(self, step: int) -> list[Event]:
+        """Report that noise is memorised inside a state; across a change of state it is the kind of the change."""
+        watch = self.noise_watch
+        if not watch.is_rising or watch.is_told or self.state is None:
+            return []
+        watch.is_told = True
+        place: dict[str, Any] = {"source": self.state, "target": self.state, "step_confirmed": step}
+        times: dict[str, Any] = {"step_left": watch.since, "step_entered": watch.first}
+        return [Event("noise_memorisation", thresholds=self._thresholds(), reason=watch.reason, **times, **place)]
+
+    def _of_role(self, role: Role, values: Floats) -> float:
+        return float(self.roles.mean(role, self.strata.names, values))
+
+    def _levels(self, means: list[float], surprise: list[float]) -> Levels:
+        train, held_out = (self._of_role(role, np.array(surprise)) for role in ROLES)
+        return Levels(train, held_out, self._of_role("held_out", np.array(means)))
 
     def _emerge(self, step: int, values: Floats) -> list[Event]:
         found = [] if self.emergence is None else self.emergence.update(step, values)
@@ -229,8 +276,16 @@ class LandscapeTracker:
             "visit": self.visit,
             "trajectory": self.trajectory,
             "geometry": self.geometry,
+            "noise_watch": self.noise_watch,
+            "recent": self.recent,
         }
         return parts if self.emergence is None else {**parts, "emergence": self.emergence}
+
+
+def _checked_chance(chance: float | None) -> float | None:
+    if chance is not None and not 0 < chance < 1:
+        raise ValueError(f"`chance` must lie between 0 and 1, got {chance}.")
+    return chance
 
 
 def _check_thresholds(eps_in: float, eps_out: float, window: float, max_window: int | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_monocon.landscape.roles import Role, Roles, parse_roles
 from lightning_monocon.landscape.strata import Floats
 
 NO_STATE = -1
@@ -18,6 +19,7 @@ class Trajectory:
 
     Args:
         strata: Names of the S strata.
+        roles: Roles of the strata; None for those that `parse_roles` gives by default.
 
     Attributes:
         steps: Step of each of the T evaluations.
@@ -25,8 +27,9 @@ class Trajectory:
         values: Rows of 3 S + 2 floats: credences, fallibilities, clipped shares, effective rank, participation ratio.
     """
 
-    def __init__(self, strata: tuple[str, ...]) -> None:
+    def __init__(self, strata: tuple[str, ...], roles: Roles | None = None) -> None:
         self.strata = strata
+        self.roles = parse_roles(None, strata) if roles is None else roles
         self.steps: list[int] = []
         self.states: list[int] = []
         self.values: list[list[float]] = []
@@ -66,9 +69,26 @@ class Trajectory:
         """Return all columns by name, each ``(T,)``, as ``trajectory.csv`` holds them."""
         return {name: self.column(name) for name in ("step", "state", *self.names)}
 
+    def role(self, role: Role, measure: str = "credence") -> Floats:
+        """Return the ``(T,)`` means of a measure over the strata of a role; NaN if no stratum plays it.
+
+        Args:
+            role: ``"train"`` or ``"held_out"``.
+            measure: ``"credence"``, ``"fallibility"`` or ``"clipped"``.
+        """
+        columns = np.stack([self.column(f"{measure}/{stratum}") for stratum in self.strata], axis=-1)
+        return self.roles.mean(role, self.strata, columns)
+
+    def role_crossing(self, role: Role, level: float) -> float:
+        """Return the interpolated step at which a role's credence first reaches ``level``; NaN if it never does."""
+        return self._crossing(self.role(role), level)
+
     def crossing(self, name: str, level: float) -> float:
         """Return the interpolated step at which a column first reaches ``level``; NaN if it never does."""
-        values, steps = self.column(name), self.column("step")
+        return self._crossing(self.column(name), level)
+
+    def _crossing(self, values: Floats, level: float) -> float:
+        steps = self.column("step")
         above = np.flatnonzero(values >= level)
         if not len(above):
             return float("nan")

@@ -61,7 +61,8 @@ class EmbeddingData(SplitData[CachedRows]):
         seed: Seed of the order; ``None`` takes that of `seed_everything`, or 0 without one.
 
     Raises:
-        ValueError: If a share or size is impossible, the files differ in width, or one alone has labels.
+        ValueError: If a share or size is impossible, the files differ in width, one alone has labels, or these name one
+            class.
     """
 
     num_workers = 0  # the rows are in memory
@@ -110,6 +111,11 @@ class EmbeddingData(SplitData[CachedRows]):
         numbers = torch.arange(len(rows)), torch.arange(len(asked))
         if labels is not None and answers is not None:
             numbers = numbered(labels, answers)
+            if len(numbers[0]) and (numbers[0] == numbers[0][0]).all():
+                raise ValueError(
+                    f"`train` must hold at least two classes; all {len(rows)} labels are {labels[0]}. Give the column "
+                    "that names the classes, or leave labels out."
+                )
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.split_seed))
         kept = max(1, round(self.val_size * len(rows)))
         val, own = order[:kept].sort().values, order[kept:].sort().values

@@ -188,6 +188,8 @@ class SigLipLoss(_PairLoss):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the loss of ``(N, D)`` rows and their ``(N, D)`` partners, 0-d."""
         options = self._checked_options(first, second)
+        if values_are_at_hand(first):
+            _check_bias(self.bias)
         return siglip(first, second, self.temperature, self.bias, options=options)
 
     def extra_repr(self) -> str:
@@ -243,14 +245,23 @@ class PairsByLabel(nn.Module):
 
 
 def _check_bias(bias: float | Tensor) -> None:
-    """Raise a ValueError unless b is a finite number or a floating-point 0-d tensor."""
+    """Raise a ValueError or TypeError unless b is a finite number or a floating-point 0-d tensor."""
     if isinstance(bias, Tensor):
         if bias.ndim or not bias.is_floating_point():
             raise ValueError(
                 f"`bias` must be a number or a floating 0-d tensor; got a tensor of shape {tuple(bias.shape)} and "
                 f"dtype {bias.dtype}. Pass nn.Parameter(torch.tensor(-10.0)) to learn it."
             )
-    elif not math.isfinite(bias):
+        if not values_are_at_hand(bias):
+            return
+        bias = float(bias.detach())
+    try:
+        finite = math.isfinite(bias)
+    except TypeError as error:
+        raise TypeError(
+            f"`bias` must be a number or a floating 0-d tensor; got {bias!r}. Pass -10.0, as SigLIP does."
+        ) from error
+    if not finite:
         raise ValueError(f"`bias` must be finite; got {bias}. SigLIP starts at -10.")
 
 

@@ -154,8 +154,11 @@ def _pick(path: Path, wanted: Sequence[Sequence[str]]) -> list[Rows]:
     """Read arrays, of each group of names the one that occurs first."""
     there = array_names(path)
     if missing := [" or ".join(names) for names in wanted if set(names).isdisjoint(there)]:
-        are_labels = all("label" in names for names in missing)
-        remedy = " Without labels, give known answers instead, such as --qrels." * are_labels
+        remedy = ""
+        if all("label" in names for names in missing):
+            remedy = " Without labels, give known answers instead, such as --qrels."
+        elif "query" in missing:
+            remedy = " Give the queries in a second file, and without labels or other answers --truth neighbours."
         raise ValueError(
             f"`files` must hold {', '.join(' or '.join(names) for names in wanted)} here; {path} lacks "
             f"{', '.join(missing)} and holds {', '.join(sorted(filter(None, there))) or 'one array without a name'}."

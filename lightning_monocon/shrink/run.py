@@ -197,11 +197,8 @@ def _values(
 ) -> dict[str, Tensor]:
     """Return the values of a code under the name of the better way to score, which is part of the choice."""
     codes = encoded(forms[0], task.gallery)  # both ways to score read the same bytes
-    chosen = forms[0]
-    if len(forms) > 1:
-        asked = choose[:_SCORED]
-        chosen = max(forms, key=lambda codec: (float(_on(task, codec, codes, asked).mean()), codec.name))
-    found = {chosen.name: qualities(task, chosen, codes)}
+    chosen, quality = _better(task, forms, codes, choose[:_SCORED])
+    found = {chosen.name: quality}
     found[_BYTES] = torch.tensor(chosen.bytes_per_vector)
     found[_ERROR] = torch.tensor(squared_error(chosen, unseen), dtype=torch.float64)
     if second is not None:
@@ -209,10 +206,22 @@ def _values(
     return found
 
 
-def _on(task: Task, codec: Codec, codes: Tensor, units: Tensor) -> Tensor:
-    """Return the quality of some queries or pairs ``(u,)``, alone if their answers allow it."""
-    few = task.asking(units)
-    return qualities(task, codec, codes)[units] if few is None else qualities(few, codec, codes)
+def _better(task: Task, forms: Sequence[Codec], codes: Tensor, asked: Tensor) -> tuple[Codec, Tensor]:
+    """Return the way to score that is better on the queries or pairs ``asked``, and its quality ``(U,)`` on all."""
+    few = task.asking(asked)
+    if few is None or len(forms) == 1:
+        judged = [(codec, qualities(task, codec, codes)) for codec in forms]
+        return max(judged, key=lambda pair: (float(pair[1][asked].mean()), pair[0].name))
+
+    judged = [(codec, qualities(few, codec, codes)) for codec in forms]
+    chosen, known = max(judged, key=lambda pair: (float(pair[1].mean()), pair[0].name))
+    others = torch.ones(task.truth.units, dtype=torch.bool)
+    others[asked] = False
+    rest = task.asking(others.nonzero().flatten())
+    assert rest is not None  # as some may be asked alone, so may the others
+    quality = known.new_empty(task.truth.units)
+    quality[~others], quality[others] = known[asked.argsort()], qualities(rest, chosen, codes)
+    return chosen, quality
 
 
 def _tested(everything: AllRows, best: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> list[Line]:

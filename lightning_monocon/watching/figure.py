@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import networkx as nx
 import numpy as np
 
+from lightning_monocon.landscape.graph import role_mean
 from lightning_monocon.landscape.trajectory import NO_STATE, Trajectory
 from lightning_monocon.watching.routes import Disc, Path, route
 from lightning_monocon.watching.table import landscape_table
@@ -187,13 +188,15 @@ def _draw_discs(axes: Axes, graph: nx.DiGraph) -> dict[int, Disc]:
 
 
 def _heights(graph: nx.DiGraph) -> tuple[list[float], str]:
-    """Return the height of each state and its meaning: the fallibility of the validation stratum, or of another one."""
+    """Return the height of each state and its meaning: the held-out fallibility, or that of the first stratum."""
+    held_out = [role_mean(graph, state, "held_out", "fallibility") for state in graph]
+    if not any(map(math.isnan, held_out)):
+        return held_out, "held-out fallibility"
     present = dict.fromkeys(name for _, node in graph.nodes(data=True) for name in node)
     strata = [name.partition("/")[2] for name in present if name.startswith("fallibility/")]
-    strata = [stratum for stratum in strata if not stratum.endswith(("_sd", "_peak"))]
-    stratum = "val" if "val" in strata or not strata else strata[0]
+    stratum = next((name for name in strata if not name.endswith(("_sd", "_peak"))), "")
     heights = [float(node.get(f"fallibility/{stratum}", 0.0)) for _, node in graph.nodes(data=True)]
-    return heights, f"{'validation' if stratum == 'val' else stratum} fallibility"
+    return heights, f"{stratum} fallibility"
 
 
 def _widths(graph: nx.DiGraph, spacing: float) -> list[float]:

@@ -20,7 +20,7 @@ EVENTS, GRAPHML, GRAPH, TRAJECTORY = "events.jsonl", "landscape.graphml", "lands
 STATE, FIGURE = "tracker.pt", "landscape.png"
 
 Settings: TypeAlias = dict[str, float | int | str]
-"""The settings by which laws compare runs: ``train_size``, ``batch_size``, ``lr``, ``weight_decay``, ``optimizer``."""
+"""What is compared: ``task``, ``train_size``, ``batch_size``, ``lr``, ``weight_decay`` and ``optimizer`` of a run."""
 
 
 def write_landscape(tracker: LandscapeTracker, folder: Path, settings: Settings) -> None:
@@ -38,11 +38,22 @@ def write_landscape(tracker: LandscapeTracker, folder: Path, settings: Settings)
         torch.save({**_portable(tracker), "settings": settings}, path)
 
 
-def write_graph(graph: nx.DiGraph, folder: Path) -> None:
-    """Write a graph of scalars as GraphML and as node-link JSON."""
-    write_text(folder / GRAPHML, "\n".join(nx.generate_graphml(graph)) + "\n")
+def write_graph(graph: nx.DiGraph, folder: Path, number: int = 1) -> None:
+    """Write a graph of scalars as GraphML and as node-link JSON; ``number`` marks the names from the second on."""
+    write_text(folder / numbered(GRAPHML, number), "\n".join(nx.generate_graphml(graph)) + "\n")
     plain = nx.node_link_data(graph, edges="links")
-    write_text(folder / GRAPH, json.dumps(plain, indent=1, allow_nan=False) + "\n")
+    write_text(folder / numbered(GRAPH, number), json.dumps(plain, indent=1, allow_nan=False) + "\n")
+
+
+def numbered(name: str, number: int) -> str:
+    """Return the name of one of several files of a kind.
+
+    Example:
+        >>> numbered("graph.png", 1), numbered("graph.png", 2)
+        ('graph.png', 'graph-2.png')
+    """
+    stem, dot, kind = name.partition(".")
+    return name if number == 1 else f"{stem}-{number}{dot}{kind}"
 
 
 def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
@@ -90,5 +101,7 @@ def _portable(tracker: LandscapeTracker) -> dict[str, Any]:
         "max_window": clustering.max_window,
         "probe": tracker.probe,
         "measure": tracker.measure,
+        "chance": tracker.chance,
+        "roles": {role: list(names) for role, names in tracker.roles._asdict().items()},
     }
     return {"strata": strata, "options": options, "state": tracker.state_dict()}

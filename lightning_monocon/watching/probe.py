@@ -5,33 +5,54 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from lightning_monocon.inference.embed import untouched
 from lightning_monocon.inference.outputs import LayerTap, as_rows
 from lightning_monocon.training.batches import inputs_and_labels
+from lightning_monocon.watching.calling import as_in_training
+from lightning_monocon.watching.sequences import split_column
 
 CHUNK = 512
 FEWEST = 3
 """The fewest inputs in each half of a probe."""
 
 
+class Places(NamedTuple):
+    """Hold the row and the position ``(n,)`` of each chosen label of a batch, and the shape of all its labels."""
+
+    rows: Tensor
+    positions: Tensor
+    shape: tuple[int, int]
+
+
 class Probe(NamedTuple):
-    """Hold P inputs in batches, their ``(P,)`` labels and strata (0 train, 1 validation), and a fingerprint of them."""
+    """Hold the P labelled inputs of a probe.
+
+    Attributes:
+        batches: Inputs, in batches.
+        labels: Labels ``(P,)``.
+        strata: Set of each label ``(P,)``: 0 train, 1 validation.
+        fingerprint: Digest of what was drawn.
+        names: Name of the stratum of each label.
+        places: For sequences the places of the labels in each batch; None if a label has an input of its own.
+    """
 
     batches: list[Any]
     labels: Tensor
     strata: Tensor
     fingerprint: str
+    names: tuple[str, ...] = ()
+    places: list[Places] | None = None
 
 
-def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: int) -> Probe:
+def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: int, strata: str | None = None) -> Probe:
     """Draw ``size`` inputs, half from each set, with the classes as even as the sets allow.
 
     The same seed draws the same probe. A probe that is larger than the sets allow is made smaller, with a warning.
@@ -42,38 +63,44 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
         val: Loader of held-out batches.
         size: Number of inputs P.
         seed: Seed of the draw.
+        strata: Entry of a mapping that splits both sets into strata, such as ``"domain"``; it is no input.
 
     Raises:
-        ValueError: If a set holds fewer than 3 inputs, or the batches have no integer labels.
+        ValueError: If a set holds fewer than 3 inputs, the labels are of one class, or the batches have no integer
+            labels or no such entry.
     """
     known = {name: labels_of(loader) for name, loader in (("train", train), ("validation", val))}
     half = _fitting(size // 2, {name: len(found) for name, found in known.items()})
-    labels, batches, digest = [], [], hashlib.sha256()
+    labels, batches, names, digest = [], [], [], hashlib.sha256()
     for name, loader in (("train", train), ("validation", val)):
-        chosen = _stratified(known[name], half, seed)
+        chosen = evenly(known[name], half, seed)
         digest.update(np.asarray(chosen, dtype=np.int64).tobytes())
         for start in range(0, len(chosen), CHUNK):
-            inputs, found = inputs_and_labels(_fetch(loader, chosen[start : start + CHUNK]))
+            inputs, found = inputs_and_labels(fetch(loader, chosen[start : start + CHUNK]))
+            column, inputs = split_column(inputs, strata)
             batches.append(inputs)
             labels.append(found.cpu().long())
+            short = "train" if name == "train" else "val"
+            names += [short] * len(found) if column is None else [f"{short}/{value}" for value in column.tolist()]
     every = torch.cat(labels)
+    check_classes(every)
     digest.update(every.numpy().tobytes())
-    strata = torch.arange(2).repeat_interleave(half)
-    return Probe(batches, every, strata, digest.hexdigest()[:16])
+    sets = torch.arange(2).repeat_interleave(half)
+    return Probe(batches, every, sets, digest.hexdigest()[:16], tuple(names))
 
 
 def evaluate(module: LightningModule, probe: Probe, layer: str | None = None) -> Tensor:
     """Return the outputs ``(P, D)`` of `forward` or of the submodule ``layer``: float32, on the CPU.
 
-    The module runs in eval mode and inference mode; modes and random states are restored.
+    The module runs as in `as_in_training`.
 
     Raises:
         ValueError: If the output is not one row of numbers per input.
     """
     outputs: list[Tensor] = []
-    with untouched(module), torch.inference_mode(), LayerTap(layer).open(module) as tap:
+    with as_in_training(module, layer) as call, LayerTap(layer).open(module) as tap:
         for inputs in probe.batches:
-            result = module(module.transfer_batch_to_device(inputs, module.device, 0))
+            result = call(inputs)
             rows = tap.rows() if layer else as_rows(result, "`forward`")
             outputs.append(rows.float().cpu())
     return torch.cat(outputs)
@@ -84,10 +111,15 @@ def labels_of(loader: DataLoader[Any]) -> list[int]:
     known = _known_labels(loader.dataset)
     if known is not None:
         return known
-    size = len(loader.dataset)  # type: ignore[arg-type]  # a set without length cannot be probed
+    if isinstance(loader.dataset, IterableDataset):
+        raise ValueError(
+            f"`probe` must be drawn from data sets with a length, if each input has one label; got the stream "
+            f"{type(loader.dataset).__name__}. Keep some of it in a data set with a length for validation."
+        )
+    size = len(loader.dataset)  # type: ignore[arg-type]  # a set that is no stream has a length
     labels: list[int] = []
     for start in range(0, size, CHUNK):
-        batch = _fetch(loader, list(range(start, min(start + CHUNK, size))))
+        batch = fetch(loader, list(range(start, min(start + CHUNK, size))))
         labels += inputs_and_labels(batch)[1].tolist()
     return labels
 
@@ -102,7 +134,7 @@ def _known_labels(dataset: Dataset[Any]) -> list[int] | None:
     return None if named is None else [int(label) for label in named]
 
 
-def _fetch(loader: DataLoader[Any], indices: list[int]) -> object:
+def fetch(loader: DataLoader[Any], indices: list[int]) -> object:
     """Read and collate items as the loader's own fetcher does."""
     many = getattr(loader.dataset, "__getitems__", None)
     items = many(indices) if many is not None else [loader.dataset[i] for i in indices]
@@ -126,10 +158,19 @@ def _fitting(half: int, sizes: dict[str, int]) -> int:
     return min(half, smallest)
 
 
-def _stratified(labels: list[int], count: int, seed: int) -> list[int]:
+def check_classes(labels: Tensor) -> None:
+    """Raise ValueError if the labels of a probe are all of one class: then every answer is right."""
+    if bool((labels == labels[0]).all()):
+        raise ValueError(
+            f"`probe` must hold at least two classes; all of its {len(labels)} labels are {int(labels[0])}. Draw a "
+            "larger probe, or shuffle the data."
+        )
+
+
+def evenly(labels: Sequence[Hashable], count: int, seed: int) -> list[int]:
     """Choose ``count`` positions, dealt one class after the other in a shuffled order."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).tolist()
-    turn: dict[int, int] = {}
+    turn: dict[Hashable, int] = {}
     ranked = []
     for position in order:
         turn[labels[position]] = turn.get(labels[position], 0) + 1

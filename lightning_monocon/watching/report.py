@@ -10,16 +10,22 @@ from typing import NamedTuple
 import networkx as nx
 
 from lightning_monocon.landscape import LandscapeTracker, first_passage, merge_runs
+from lightning_monocon.landscape.graph import role_mean
+from lightning_monocon.landscape.merge import check_alike
+from lightning_monocon.landscape.phases import geometry_phases
+from lightning_monocon.landscape.roles import Role
 from lightning_monocon.landscape.theory import (
     DELAY_LAWS,
-    Escape,
     budget_shift,
     compare_laws,
+    critical_size,
     fit_arrhenius,
     forecast_generalisation,
     spanning_probability,
     visited_percolation,
 )
+from lightning_monocon.landscape.theory.laws import MIN_LEAD, UNDECIDED
+from lightning_monocon.watching.escapes import escape_of
 from lightning_monocon.watching.files import Settings
 from lightning_monocon.watching.table import event_line, rate
 
@@ -27,6 +33,10 @@ MIN_SIZES, MIN_SEEN, MIN_ESCAPES = 4, 8, 5
 WORDING = (
     "A state is a plateau of the credence, metastable at resolution eps on this probe. The report operationalises the "
     "paradigm of arXiv 2307.09550; it does not prove it."
+)
+UNCALIBRATED = (
+    "no forecast is made from the votes of neighbours: on runs of embeddings it was 12 to 88 % too late, and its "
+    "interval is that of class scores"
 )
 
 
@@ -39,29 +49,68 @@ class Run(NamedTuple):
 
     @property
     def delay(self) -> float:
-        """Return the step at which the validation credence reached one half; NaN if it did not."""
-        return self.tracker.trajectory.crossing("credence/val", 0.5)
+        """Return the step at which the held-out credence reached one half; NaN if it did not."""
+        return self.tracker.trajectory.role_crossing("held_out", 0.5)
+
+    @property
+    def followed(self) -> float:
+        """Return the last step at which the run was evaluated."""
+        return float(self.tracker.trajectory.steps[-1])
 
 
-def report(runs: Sequence[Run]) -> tuple[str, nx.DiGraph]:
-    """Return the report in Markdown and the merged graph.
+def report(runs: Sequence[Run]) -> tuple[str, list[nx.DiGraph]]:
+    """Return the report in Markdown and the graphs, one a probe: states of different probes are never one state.
 
     Raises:
-        ValueError: If there is no run, or the runs differ in their strata or their measure of credence.
+        ValueError: If there is no run, or the runs differ in their task, their strata, their roles or their measure of
+            credence.
     """
-    merged = merge_runs([run.tracker for run in runs], [run.name for run in runs])
+    check_alike([run.tracker for run in runs], [run.name for run in runs])
+    check_tasks(runs)
+    groups = by_probe(runs)
+    graphs = [merge_runs([run.tracker for run in group], [run.name for run in group]) for group in groups]
     sections = {
         "Events": events_section(runs),
-        "States": states_section(merged),
-        "Changes of state": changes_section(merged),
+        "States": _apart(groups, [states_section(graph) for graph in graphs]),
+        "Changes of state": _apart(groups, [changes_section(graph) for graph in graphs]),
+        "Phases of the geometry": geometry_section(runs),
         "First passage to grokking": passage_section(runs),
         "Forecast for runs that have not generalised": forecast_section(runs),
         "Time to generalise against the number of train samples": delay_section(runs),
         "Escape from memorising": escape_section(runs),
-        "Percolation": percolation_section(runs, merged),
+        "Percolation": percolation_section(runs, max(graphs, key=len)),
     }
     head = f"# Semantic landscape of {len(runs)} run{'s' if len(runs) > 1 else ''}\n\n{WORDING}\n"
-    return head + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items()), merged
+    return head + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items()), graphs
+
+
+def check_tasks(runs: Sequence[Run]) -> None:
+    """Raise ValueError if the runs were not trained on one task, by the class of their data and its classes."""
+    by_task: dict[str, list[str]] = {}
+    for run in runs:
+        by_task.setdefault(str(run.settings.get("task", "an unknown task")), []).append(run.name)
+    if len(by_task) > 1:
+        found = "; ".join(f"{task} in {', '.join(members)}" for task, members in by_task.items())
+        raise ValueError(
+            f"`runs` must be of one task, or their delays follow no law; got {found}. Merge the runs of each task by "
+            "themselves."
+        )
+
+
+def by_probe(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return the runs of each probe; a run whose probe is unknown is alone."""
+    groups: dict[tuple[str, int], list[Run]] = {}
+    for number, run in enumerate(runs):
+        groups.setdefault((run.tracker.probe, -1 if run.tracker.probe else number), []).append(run)
+    return list(groups.values())
+
+
+def _apart(groups: Sequence[Sequence[Run]], texts: Sequence[str]) -> str:
+    """Join the texts of several probes, each below the names of its runs."""
+    if len(groups) == 1:
+        return texts[0]
+    heads = [f"Probe {n}, of {', '.join(run.name for run in group)}:" for n, group in enumerate(groups, start=1)]
+    return "\n\n".join(f"{head}\n\n{text}" for head, text in zip(heads, texts, strict=True))
 
 
 def events_section(runs: Sequence[Run]) -> str:
@@ -76,12 +125,12 @@ def events_section(runs: Sequence[Run]) -> str:
 
 def states_section(merged: nx.DiGraph) -> str:
     """Tabulate the states."""
-    rows = [["state", "runs", "dwell / steps", "train", "val", "val fallibility / nats"]]
+    rows = [["state", "runs", "dwell / steps", "train", "held out", "held-out fallibility / nats"]]
+    wanted: list[tuple[Role, str]] = [("train", "credence"), ("held_out", "credence"), ("held_out", "fallibility")]
     for state, node in merged.nodes(data=True):
-        values = (node.get(name, math.nan) for name in ("credence/train", "credence/val", "fallibility/val"))
+        values = [role_mean(merged, state, role, measure) for role, measure in wanted]
         rows.append([str(state), str(node["runs"]), f"{node['dwell']:.0f}", *(f"{value:.2f}" for value in values)])
-    note = "\n\nThe runs have different probes: states are matched by mean credence alone."
-    return _table(rows) + (note if merged.graph["coarse"] else "")
+    return _table(rows)
 
 
 def changes_section(merged: nx.DiGraph) -> str:
@@ -89,6 +138,22 @@ def changes_section(merged: nx.DiGraph) -> str:
     edges = merged.edges(data=True)
     rows = [[str(source), str(target), edge["kinds"], str(edge["count"]), rate(edge)] for source, target, edge in edges]
     return _table([["from", "to", "kinds", "count", "per 1000 steps, 95 %"], *rows]) if rows else "None."
+
+
+def geometry_section(runs: Sequence[Run]) -> str:
+    """Name the phases of each run by its effective rank (RankMe), each end with its interval."""
+    lines = []
+    for run in runs:
+        trajectory = run.tracker.trajectory
+        phases = geometry_phases(trajectory.steps, trajectory.column("effective_rank"))
+        told = [
+            f"{phase.name} to step {phase.end:.0f}"
+            + ("" if phase is phases[-1] else f" ({phase.earliest:.0f} to {phase.latest:.0f})")
+            + f", {phase.ratio:.2g} times the effective rank"
+            for phase in phases
+        ]
+        lines.append(f"- {run.name}: {'; '.join(told) or 'no change of a tenth in the effective rank'}")
+    return "\n".join(lines)
 
 
 def passage_section(runs: Sequence[Run]) -> str:
@@ -102,14 +167,18 @@ def passage_section(runs: Sequence[Run]) -> str:
 def forecast_section(runs: Sequence[Run]) -> str:
     """Forecast when each run that has not generalised would do so, or say why there is no forecast.
 
-    The validation credence at the first evaluation, before the run has learnt anything, stands for chance.
+    Where chance is not known, the held-out credence at the first evaluation stands for it.
     """
     lines = []
     for run in runs:
         if not math.isnan(run.delay):
             continue
+        if run.tracker.measure.startswith("soft_knn"):
+            lines.append(f"- {run.name}: {UNCALIBRATED}")
+            continue
         trajectory = run.tracker.trajectory
-        forecast = forecast_generalisation(trajectory, chance=float(trajectory.column("credence/val")[0]))
+        chance = run.tracker.chance or float(trajectory.role("held_out")[0])
+        forecast = forecast_generalisation(trajectory, chance=chance)
         when = f"step {forecast.step:.0f} ({forecast.low:.0f} to {forecast.high:.0f})"
         lines.append(f"- {run.name}: {forecast.reason or when}")
     return "\n".join(lines) or "All runs have generalised."
@@ -124,38 +193,49 @@ def delay_section(runs: Sequence[Run]) -> str:
         return (
             f"No law is fitted below {MIN_SIZES} sizes and {MIN_SEEN} generalised runs; there are {found} and {seen}."
         )
-    lasts = [float(run.tracker.trajectory.steps[-1]) for run in runs]
-    delays = [last if hidden else run.delay for run, last, hidden in zip(runs, lasts, censored, strict=True)]
+    delays = [run.followed if hidden else run.delay for run, hidden in zip(runs, censored, strict=True)]
     comparison = compare_laws(sizes, delays, DELAY_LAWS, censored)
     rows = [
-        [name, f"{fit.aicc:.1f}", f"{comparison.weights[name]:.3f}", f"{fit.log_error:.3f}"]
+        [name, f"{fit.aicc:.1f}", f"{comparison.weights[name]:.3f}", f"{fit.log_error:.3f}", ""]
         for name, fit in comparison.fits.items()
     ]
-    return f"{_table([['law', 'AICc', 'weight', 'rms log error'], *rows])}\n\nWinner: {comparison.winner}."
+    for row in rows:
+        if row[0].startswith("critical"):
+            size = critical_size(sizes, delays, row[0], censored)
+            row[-1] = f"{size.estimate:.0f} ({size.low:.0f} to {size.high:.0f})"
+    table = _table([["law", "AICc", "weight", "rms log error", "critical size / samples, 95 %"], *rows])
+    verdict = f"Winner: {comparison.winner}, by {comparison.lead:.1f} in AICc."
+    if comparison.winner == UNDECIDED:
+        verdict = f"Undecided: {comparison.best} leads by {comparison.lead:.1f} in AICc, and it takes {MIN_LEAD:g}."
+    return f"{table}\n\n{verdict}"
 
 
 def escape_section(runs: Sequence[Run]) -> str:
     """Write the weights of activation and its rivals, and the barrier if it is identifiable."""
-    escapes = [_escape(run) for run in runs if not math.isnan(run.delay) and run.delay > 0 and "lr" in run.settings]
-    if len(escapes) < MIN_ESCAPES:
-        return f"No barrier is fitted below {MIN_ESCAPES} runs that generalised; there are {len(escapes)}."
+    found = [escape_of(run.tracker, run.settings) for run in runs if "lr" in run.settings]
+    escapes = [escape for escape in found if escape is not None]
+    late = sum(escape.is_late for escape in escapes)
+    if len(escapes) - late < MIN_ESCAPES:
+        return f"No barrier is fitted below {MIN_ESCAPES} runs that left memorising; there are {len(escapes) - late}."
     fit = fit_arrhenius(escapes)
     weights = ", ".join(f"{name} {weight:.2f}" for name, weight in fit.weights.items())
     verdict = fit.reason or f"barrier {fit.barrier:.3g} +- {fit.error:.2g} in units of lr / B"
-    return f"Akaike weights: {weights}. {verdict}."
+    counted = f"{len(escapes) - late} runs left memorising and {late} ended there first"
+    return f"{counted}. Akaike weights: {weights}. {verdict}."
 
 
 def percolation_section(runs: Sequence[Run], merged: nx.DiGraph) -> str:
     """Write the share of runs of each size that generalise, and test whether its threshold stands still."""
     sizes, delays = [float(run.settings["train_size"]) for run in runs], [run.delay for run in runs]
-    budget = float(max(run.tracker.trajectory.steps[-1] for run in runs))
+    followed = [run.followed for run in runs]
+    budget = max(followed)
     lines = []
-    for size, share in spanning_probability(sizes, delays, budget).items():
-        interval = f"{share.estimate:.2f} ({share.low:.2f} to {share.high:.2f})"
-        lines.append(f"- {size:.0f} samples: {interval} generalise within {budget:.0f} steps")
+    for size, share in spanning_probability(sizes, delays, budget, followed).items():
+        interval = f"{share.estimate:.2f} ({share.low:.2f} to {share.high:.2f}) generalise within {budget:.0f} steps"
+        unknown = f"unknown within {budget:.0f} steps, as its runs ended earlier"
+        lines.append(f"- {size:.0f} samples: {unknown if math.isnan(share.estimate) else interval}")
 
-    followed = min((run.tracker.trajectory.steps[-1] for run in runs if math.isnan(run.delay)), default=budget)
-    shift = budget_shift(sizes, delays, [followed / 4, followed / 2, followed])  # no censored run saw more steps
+    shift = budget_shift(sizes, delays, [budget / 4, budget / 2, budget], followed)
     reason = visited_percolation(merged)[1] or "See the graph."
     return "\n".join([*lines, "", f"Budget-shift test: {shift.reason}.", "", reason])
 
@@ -164,10 +244,3 @@ def _table(rows: list[list[str]]) -> str:
     """Write rows as a table in Markdown, the first of them as its head."""
     head, *body = (f"| {' | '.join(cells)} |" for cells in rows)
     return "\n".join([head, "| --- " * len(rows[0]) + "|", *body])
-
-
-def _escape(run: Run) -> Escape:
-    settings = run.settings
-    batch, size = int(settings["batch_size"]), int(settings["train_size"])
-    decay = float(settings.get("weight_decay", 0.0))
-    return Escape(run.delay, float(settings["lr"]), None if batch >= size else batch, decay, str(settings["optimizer"]))

@@ -17,7 +17,7 @@ from oracles import wandb_log
 
 from lightning_monocon import recipes
 from lightning_monocon.cli import main
-from lightning_monocon.cli.compare import plan
+from lightning_monocon.cli.compare import Beyond, plan
 from lightning_monocon.cli.mirror import mirror
 from lightning_monocon.scorecard.runs import score_runs
 
@@ -310,3 +310,43 @@ def test_the_help_says_where_an_option_that_it_names_is(capsys: pytest.CaptureFi
         main(["compare", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert "go to `monocon fit`, whose help lists them. Of those, --wandb mirrors the scorecard" in said
+
+
+def test_corrupted_queries_and_proofs_are_added_to_a_finished_comparison(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--robustness", "--certify", "0.001", "0.02"]
+    compare(finished, "--arms", "encoder", "monotonic", "--jobs", "1", *words)
+    content = json.loads((finished / "robustness.json").read_text())
+    assert list(content["arms"]) == ["encoder", "monotonic"]
+    (run,) = content["arms"]["encoder"]
+    card = json.loads((finished / "scorecard.json").read_text())
+    encoder = next(arm["runs"][0] for arm in card["arms"] if arm["name"] == "encoder")
+    assert run["clean"] == pytest.approx(encoder["knn_accuracy"])
+    assert {name: len(line) for name, line in run["corrupted"].items()} == dict.fromkeys(
+        ("noise", "blur", "contrast", "jpeg"), 5
+    )
+    assert run["corrupted"]["contrast"][4] < run["clean"]
+    assert "| encoder | " in capsys.readouterr().out and (finished / "robustness.md").is_file()
+
+    (proofs,) = json.loads((finished / "certificates.json").read_text())["monotonic"]
+    assert proofs["eps"] == [0.001, 0.02] and proofs["right"] >= proofs["proved"][0] >= proofs["proved"][1]
+    assert all(a <= b for a, b in zip(proofs["proved"], proofs["attacked"], strict=True))
+    assert (finished / "certificates.png").is_file() and (finished / "certificates.md").is_file()
+    other, same = (
+        plan("digits", ["encoder"], [0], SHORT, finished, Beyond(certify=eps))[0] for eps in ((0.1,), (0.001, 0.02))
+    )
+    assert same.finished and not other.finished  # only what was asked for is there
+
+
+def test_data_that_cannot_be_corrupted_are_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "--config", "cached", "--out", str(tmp_path), "--robustness"])
+    assert stopped.value.code == 2
+    assert "`--robustness` must be used with data that can corrupt their queries" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["compare", "--config", "digits", "--out", str(tmp_path), "--certify", "0.01", "-1"])
+    assert "`--certify` must be positive changes, in deviations of the features" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

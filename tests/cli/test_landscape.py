@@ -18,7 +18,9 @@ from lightning_monocon.landscape import LandscapeTracker
 from lightning_monocon.watching.files import FOLDER, STATE, Settings, write_landscape
 
 
-def _write(folder: Path, size: int, generalised: float, probe: str = "p", measure: str = "logits") -> None:
+def _write(
+    folder: Path, size: int, generalised: float, probe: str = "p", measure: str = "logits", task: str = ""
+) -> None:
     tracker, steps = (
         LandscapeTracker(STRATA, probe=probe, measure=measure),
         np.unique(np.geomspace(1, 9000, 110).round()),
@@ -26,6 +28,8 @@ def _write(folder: Path, size: int, generalised: float, probe: str = "p", measur
     for step, profile in zip(steps, grokking(steps, generalised=generalised, width=generalised / 16), strict=True):
         tracker.update(int(step), profile)
     settings: Settings = {"train_size": size, "batch_size": 64, "lr": 1e-3, "weight_decay": 1.0, "optimizer": "AdamW"}
+    if task:
+        settings["task"] = task
     write_landscape(tracker, folder / FOLDER, settings)
 
 
@@ -60,13 +64,32 @@ def test_one_run_is_refused_its_laws(runs: list[Path], tmp_path: Path) -> None:
     main(["landscape", str(runs[0]), "--out", str(tmp_path)])
     report = (tmp_path / "report.md").read_text()
     assert "No law is fitted below 4 sizes and 8 generalised runs; there are 1 and 1." in report
-    assert "No barrier is fitted below 5 runs that generalised; there are 1." in report
+    assert "No barrier is fitted below 5 runs that left memorising; there are 1." in report
 
 
-def test_runs_with_different_probes_are_coarse(runs: list[Path], tmp_path: Path) -> None:
+def test_states_of_different_probes_are_kept_apart(runs: list[Path], tmp_path: Path) -> None:
     _write(tmp_path / "other", 900, 1500.0, probe="q")
-    main(["landscape", str(runs[0]), str(tmp_path / "other"), "--out", str(tmp_path)])
-    assert "states are matched by mean credence alone" in (tmp_path / "report.md").read_text()
+    main(["landscape", *map(str, runs[:2]), str(tmp_path / "other"), "--out", str(tmp_path)])
+    report = (tmp_path / "report.md").read_text()
+    assert report.count("Probe 1, of d700-s0, d700-s1:") == report.count("Probe 2, of other:") == 2
+    assert "3 of 3 runs grokked" in report, "laws are over all runs"
+    for name, members in (("landscape.json", 2), ("landscape-2.json", 1)):
+        graph = nx.node_link_graph(json.loads((tmp_path / name).read_text()), edges="links")
+        assert (graph.graph["runs"], graph.graph["coarse"]) == (members, False)
+    assert (tmp_path / "graph-2.png").stat().st_size > 5000
+
+
+def test_runs_of_two_tasks_are_refused_by_name(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, task in (("a", "ModularAddition of 59 classes"), ("b", "ModularAddition of 23 classes")):
+        _write(tmp_path / name, 900, 1500.0, task=task)
+    with pytest.raises(SystemExit, match="2"):
+        main(["landscape", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert "`runs` must be of one task" in said
+    assert "got ModularAddition of 59 classes in a; ModularAddition of 23 classes in b." in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_runs_of_two_kinds_are_refused_by_name_and_nothing_is_written(

@@ -8,13 +8,16 @@ from helpers.sentence_files import write_pairs
 from helpers.tiny_text import save_model
 from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
+from sklearn.neighbors import KNeighborsClassifier
 
 pytest.importorskip("transformers", reason="the text extra is not installed")
 pytest.importorskip("pyarrow", reason="the text extra is not installed")
 
 from lightning_monocon import MonoCon
-from lightning_monocon.cli.run_embeddings import embedded
+from lightning_monocon.cli.run_embeddings import certified, corrupted, embedded
 from lightning_monocon.data import DigitsData, SNLIData
+from lightning_monocon.data.text.held_out import pair_search
+from lightning_monocon.data.text.perturbations import perturb_sentences
 from lightning_monocon.encoders import SmallCNN, TextEncoder
 from lightning_monocon.scorecard import EmbeddingSet, measure_all
 
@@ -78,3 +81,46 @@ def test_rows_with_classes_keep_their_labels() -> None:
     data = DigitsData(batch_size=256)
     found = embedded(MonoCon(SmallCNN(), head="none"), data)
     assert [truth.kind for truth in found.judges()] == ["labels"] and not found.sides
+
+
+def test_perturbed_queries_are_judged_as_scikit_learn_does(
+    module: MonoCon, data: SNLIData, found: EmbeddingSet
+) -> None:
+    """The gallery stays clean; queries in capitals mean the same to an uncased model, words out of order do not."""
+    robust = corrupted(module, data, found)
+    assert robust.measure == "ndcg@10" and robust.clean == measure_all(found, dims=[found.dim])[0].value
+    search = pair_search(data.pairs["test"], data.pairs["val"])
+    relevance = np.zeros((len(search.query), len(search.gallery)))
+    relevance[tuple(search.answers.T)] = 1
+    for name in ("typos", "word_order"):
+        for severity in (1, 5):
+            asked = perturb_sentences(search.query, name, severity)
+            cosine = vectors(module, data, asked) @ vectors(module, data, search.gallery).T
+            expected = ndcg_score(relevance, cosine, k=10)
+            assert robust.corrupted[name][severity - 1] == pytest.approx(expected, abs=1e-9)
+
+
+def test_corrupted_images_are_judged_as_scikit_learn_does() -> None:
+    data, module = DigitsData(batch_size=256), MonoCon(SmallCNN(), head="none").eval()
+    clean = embedded(module, data)
+    robust = corrupted(module, data, clean)
+    neighbours = KNeighborsClassifier(5, metric="cosine").fit(clean.gallery, clean.gallery_labels)
+    images = torch.cat([images for images, _ in data.corrupted("noise", 5)])
+    with torch.no_grad():
+        share = neighbours.score(module(images), clean.query_labels)
+    assert robust.measure == "knn_accuracy"
+    assert robust.corrupted["noise"][4] == pytest.approx(share, abs=0.01)  # votes that tie are settled otherwise
+    assert robust.corrupted["noise"][4] < robust.clean
+
+
+def test_answers_of_a_head_are_proved_and_those_of_no_head_are_not() -> None:
+    data = DigitsData(batch_size=256)
+    module = MonoCon(SmallCNN(), head_options={"init": "identity"}).eval()
+    clean = embedded(module, data)
+    found = certified(module, data, (1e-3, 0.05))
+    neighbours = KNeighborsClassifier(5, metric="cosine").fit(clean.gallery, clean.gallery_labels)
+    assert found is not None and found.queries == 100
+    assert found.right == pytest.approx(neighbours.score(clean.query[:100], clean.query_labels[:100]), abs=0.02)
+    assert found.right >= found.proved[0] >= found.proved[1] and found.proved[0] > 0.2
+    assert all(proved <= kept <= found.right for proved, kept in zip(found.proved, found.attacked, strict=True))
+    assert certified(MonoCon(SmallCNN(), head="none"), data, (0.1,)) is None

@@ -82,3 +82,10 @@ def test_the_help_names_a_recipe_that_does_not_exist(capsys: pytest.CaptureFixtu
         main(["fit", "--config", "digit", "--help"])
     assert stopped.value.code == 2
     assert "got 'digit'" in capsys.readouterr().err
+
+
+def test_help_needs_no_value_of_config(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--help", "--config"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: monocon fit --config RECIPE")

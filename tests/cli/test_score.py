@@ -206,8 +206,9 @@ def test_a_baseline_of_other_rows_is_refused(
 
 def test_files_of_unknown_layout_are_refused(tmp_path: Path, after: Arrays, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "odd.npz", vectors=after["gallery"], y=after["gallery_labels"])
-    assert "lacks gallery, gallery_labels, query, query_labels and holds vectors, y" in refused(
-        [tmp_path / "odd.npz"], capsys
+    assert (
+        "query, query_labels and holds vectors, y. Give the queries in a second file, and without labels or"
+        in refused([tmp_path / "odd.npz"], capsys)
     )
     assert "odd.npz lacks labels or label and holds vectors, y. Without labels, give" in refused(
         [f"{tmp_path}/odd.npz:vectors"] * 2, capsys

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_monocon.data.splits import split_hash, stratified_split
+from lightning_monocon.data.splits import noisy_labels, split_hash, stratified_split
 
 
 @given(counts=st.lists(st.integers(2, 30), min_size=1, max_size=6), share=st.floats(0.05, 0.45), seed=st.integers(0, 9))
@@ -45,3 +45,17 @@ def test_the_hash_knows_samples_parts_and_labels() -> None:
 def test_what_cannot_be_split(labels: list[int], size: int, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         stratified_split(np.array(labels), size, 0)
+
+
+def test_the_share_of_labels_asked_for_becomes_each_other_class_equally_often() -> None:
+    labels = np.repeat([0, 2, 3], 3000)
+    part = np.arange(0, 9000, 2)
+    noisy = noisy_labels(labels, part, 0.2, seed=0)
+    changed = np.flatnonzero(noisy != labels)
+    assert len(changed) == 900 and set(changed) <= set(part)
+    pairs = np.unique(np.stack([labels[changed], noisy[changed]]), axis=1, return_counts=True)[1]
+    assert len(pairs) == 6 and np.abs(pairs - 150).max() < 4 * 150**0.5
+    np.testing.assert_array_equal(noisy, noisy_labels(labels, part, 0.2, seed=0))
+    assert (noisy != noisy_labels(labels, part, 0.2, seed=1)).any()
+    with pytest.raises(ValueError, match="`label_noise` needs two classes at least; all labels are 5"):
+        noisy_labels(np.full(4, 5), np.arange(4), 0.5, seed=0)

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lightning_monocon.functional import products
+from lightning_monocon.functional import onednn
 from lightning_monocon.functional.products import inner_products, product
 
 
-@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("available", [True, False])
 @pytest.mark.parametrize("summed", [1, 2, 23, 24, 200])
-def test_a_product_is_that_of_float64(monkeypatch: pytest.MonkeyPatch, summed: int, onednn: bool) -> None:
-    if not onednn:
-        monkeypatch.setattr(products, "_has_onednn", lambda: False)
+def test_a_product_is_that_of_float64(monkeypatch: pytest.MonkeyPatch, summed: int, available: bool) -> None:
+    if not available:
+        monkeypatch.setattr(onednn, "is_available", lambda: False)
     generator = torch.Generator().manual_seed(summed)
     wide, tall = torch.randn(7, 300, generator=generator), torch.randn(300, 90, generator=generator)
     for rows, columns in (
@@ -47,11 +47,11 @@ def test_numpy_multiplies_where_the_operator_is_missing(monkeypatch: pytest.Monk
         raise fault
 
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", fails)
-    products._has_onednn.cache_clear()
+    onednn.is_available.cache_clear()
     try:
         assert product(torch.ones(2, 64), torch.ones(64, 3), torch.empty(2, 3)).equal(torch.full((2, 3), 64.0))
     finally:
-        products._has_onednn.cache_clear()
+        onednn.is_available.cache_clear()
 
 
 @pytest.fixture

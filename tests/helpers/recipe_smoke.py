@@ -34,7 +34,8 @@ def overrides(name: str, local: Path | None, scratch: Path) -> list[str]:
         words += ["--model.encoder.init_args.weights=null"]
         return words + (["--trainer.callbacks.init_args.compile=false"] if "fast" in name else [])
     if name.startswith("fashion_mnist"):
-        return [f"--data.root={_fashion(local, scratch)}", "--data.train_size=400", "--data.batch_size=32"]
+        words = [f"--data.root={_fashion(local, scratch)}", "--data.train_size=400", "--data.batch_size=32"]
+        return words + (["--trainer.callbacks.init_args.probe=80"] if "noise" in name else [])
     if name.startswith("snli"):
         return [
             f"--data.root={_sentences(local, scratch)}",

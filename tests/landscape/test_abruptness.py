@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_monocon.landscape.abruptness import Axis, abruptness
+from lightning_monocon.landscape.abruptness import REST, Axis, abruptness
 from lightning_monocon.landscape.profiles import Point
 from lightning_monocon.landscape.strata import Strata, parse_strata
 
@@ -38,14 +38,18 @@ def test_abruptness_is_the_ratio_of_speeds() -> None:
     assert got == pytest.approx(rising / drifting, rel=0.02)
 
 
-def test_a_drift_is_not_abrupt_and_rest_is_capped() -> None:
+def test_a_drift_is_not_abrupt() -> None:
     drift = _path([i / 60 for i in range(61)])
     axis = Axis(_strata(), drift[10].profile, drift[50].profile)
     assert abruptness(drift, drift[25].step, drift[45].step, axis) == pytest.approx(1.0, rel=0.1)
-    still = _path([0.0] * 20 + [1.0] * 20)
-    assert (
-        abruptness(still, still[20].step, still[20].step, Axis(_strata(), still[0].profile, still[-1].profile)) == 1e3
-    )
+
+
+@pytest.mark.parametrize("rise", [1, 4, 16])
+def test_from_rest_it_tells_how_fast_the_change_was(rise: int) -> None:
+    still = _path([0.0] * 20 + [i / rise for i in range(1, rise)] + [1.0] * 20)
+    got = abruptness(still, still[20].step, still[19 + rise].step, Axis(_strata(), still[0].profile, still[-1].profile))
+    low, high = max(i for i in range(rise) if i / rise <= 0.2), min(i for i in range(rise + 1) if i / rise >= 0.8)
+    assert got == pytest.approx(0.6 / (0.1 * (high - low)) / REST)
 
 
 @pytest.mark.parametrize(

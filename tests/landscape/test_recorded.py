@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
+from helpers.watched_runs import replay
 
-from lightning_monocon.landscape import LandscapeTracker
 from lightning_monocon.landscape.theory import forecast_crossing
 
 EXPECTED = {
@@ -20,27 +19,16 @@ EXPECTED = {
 }
 
 
-def _replay(folder: Path, name: str) -> LandscapeTracker:
-    path = folder / "trajectories" / f"{name}.npz"
-    if not path.exists():
-        pytest.skip(f"{path.name} is not there")
-    with np.load(path) as run:
-        tracker = LandscapeTracker(run["stratum"])
-        for step, credence in zip(run["step"], run["credence"], strict=True):
-            tracker.update(int(step), credence)
-    return tracker
-
-
 @pytest.mark.parametrize("name", EXPECTED)
 def test_changes_of_state(shared_data: Path, name: str) -> None:
-    tracker = _replay(shared_data, name)
+    tracker = replay(shared_data, name)
     assert [event.kind for event in tracker.events if event.is_transition] == EXPECTED[name]
     assert not tracker.unresolvable
 
 
 @pytest.mark.parametrize("name", [n for n, kinds in EXPECTED.items() if "grokking" in kinds])
 def test_grokking_is_abrupt_and_dated(shared_data: Path, name: str) -> None:
-    tracker = _replay(shared_data, name)
+    tracker = replay(shared_data, name)
     (event,) = [event for event in tracker.events if event.kind == "grokking"]
     crossing = tracker.trajectory.crossing("credence/val", 0.5)
     assert event.step_left == pytest.approx(crossing, rel=0.2)
@@ -50,7 +38,7 @@ def test_grokking_is_abrupt_and_dated(shared_data: Path, name: str) -> None:
 
 def test_the_slow_run_is_less_abrupt_than_any_that_groks(shared_data: Path) -> None:
     def abruptness(name: str) -> float:
-        return max(e.abruptness for e in _replay(shared_data, name).events if e.kind in ("grokking", "partial"))
+        return max(e.abruptness for e in replay(shared_data, name).events if e.kind in ("grokking", "partial"))
 
     assert abruptness("corrupt_sq_s0") < min(abruptness("grok_sq_s0"), abruptness("supcon_p47_s0"))
 
@@ -58,7 +46,7 @@ def test_the_slow_run_is_less_abrupt_than_any_that_groks(shared_data: Path) -> N
 @pytest.mark.parametrize("name", ["grok_sq_s0", "ungrok_sq_s0"])
 @pytest.mark.parametrize(("level", "tolerance"), [(0.05, 0.45), (0.10, 0.20), (0.20, 0.15)])
 def test_generalisation_is_forecast(shared_data: Path, name: str, level: float, tolerance: float) -> None:
-    trajectory = _replay(shared_data, name).trajectory
+    trajectory = replay(shared_data, name).trajectory
     steps, train, val = (trajectory.column(c) for c in ("step", "credence/train", "credence/val"))
     seen = (steps <= trajectory.crossing("credence/val", level) + 25) & (train.cumsum() > 1)
     forecast = forecast_crossing(steps[seen], val[seen])
@@ -68,5 +56,5 @@ def test_generalisation_is_forecast(shared_data: Path, name: str, level: float, 
 
 
 def test_fallibility_rises_before_it_falls(shared_data: Path) -> None:
-    (event,) = [event for event in _replay(shared_data, "grok_sq_s0").events if event.kind == "grokking"]
+    (event,) = [event for event in replay(shared_data, "grok_sq_s0").events if event.kind == "grokking"]
     assert event.barrier > 1.0  # the paper's first prediction, in nats

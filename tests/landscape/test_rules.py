@@ -20,6 +20,15 @@ GROKKING: dict[str, Any] = {
     "has_source": True,
 }
 
+ACQUIRED: dict[str, Any] = {
+    "train": (0.02, 0.85),
+    "val": (0.02, 0.85),
+    "train_at_exit": 0.02,
+    "delay": math.nan,
+    "lag": 1.0,
+    "is_everywhere": True,
+}
+
 
 @pytest.mark.parametrize(
     ("difference", "kind"),
@@ -43,6 +52,17 @@ GROKKING: dict[str, Any] = {
             {"train": (0.02, 1.0), "train_at_exit": 0.02, "has_source": False, "abruptness": math.nan},
             "gradual_generalisation",
         ),
+        ({**ACQUIRED}, "acquisition"),
+        ({**ACQUIRED, "delay": 1.1}, "acquisition"),
+        ({**ACQUIRED, "train": (math.nan, math.nan), "lag": math.nan}, "acquisition"),  # nothing is trained on alone
+        ({**ACQUIRED, "lag": 1.5, "delay": 1.5}, "comprehension"),
+        ({**ACQUIRED, "is_everywhere": False}, "jump"),
+        ({**ACQUIRED, "abruptness": 2.0}, "gradual_generalisation"),
+        ({"val": (0.8, 0.75), "noise": "the fallibility rises"}, "noise_memorisation"),
+        ({"val": (0.8, 0.4), "noise": "the fallibility rises"}, "noise_memorisation"),
+        ({"train": (0.4, 1.0), "val": (0.8, 0.75), "noise": "the fallibility rises"}, "noise_memorisation"),
+        ({"val": (0.8, 0.75), "noise": "the fallibility rises", "is_return": True}, "return"),
+        ({"noise": "the fallibility rises"}, "grokking"),
     ],
 )
 def test_kind_of_a_change(difference: dict[str, Any], kind: str) -> None:

@@ -20,7 +20,6 @@ def test_distance_is_the_largest_mean_difference_of_a_stratum() -> None:
     strata = parse_strata(labels.tolist())
     np.testing.assert_allclose(strata.distance(left, right), expected)
     assert strata.names == ("rare", "seen", "val")
-    assert (strata.role("val"), strata.role("train")) == (2, None)
 
 
 def test_resolution_is_that_of_the_smallest_stratum() -> None:

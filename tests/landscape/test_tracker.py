@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.watched_runs import follow
-from oracles.credence_paths import PROBES, STRATA, Planted, grokking, null, planted
+from oracles.credence_paths import PROBES, STRATA, Planted, grokking, null, planted, sigmoid
 
 from lightning_monocon.landscape import Event, LandscapeTracker
 
@@ -79,6 +79,16 @@ def test_a_run_that_groks() -> None:
     assert event.change["val"] > 0.9
     assert abs(event.change["train"]) < 0.1
     assert set(event.thresholds) == {"eps_in", "eps_out", "noise"}
+
+
+@pytest.mark.parametrize("top", [0.85, 0.97])  # below and above the credence that counts as memorised
+def test_what_rises_everywhere_at_once_is_acquired(top: float) -> None:
+    steps = np.arange(0, 3001, 25)
+    rise = 0.02 + (top - 0.02) * sigmoid((steps[:, None] - 1500) / 60)
+    tracker = follow(np.broadcast_to(rise, (len(steps), PROBES)), steps)
+    (event,) = (event for event in tracker.events if event.is_transition)
+    assert event.kind == "acquisition"
+    assert event.step_left == pytest.approx(1500, rel=0.1)
 
 
 def test_a_provisional_event_comes_first() -> None:

@@ -63,6 +63,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         EmbeddingData(train, batch_size=37).setup("fit")
     with pytest.raises(ValueError, match="`val_size`"):
         EmbeddingData(train, val_size=1.0)
+    np.savez(tmp_path / "one.npz", embeddings=np.eye(12, dtype=np.float32), labels=np.full(12, 7))
+    with pytest.raises(ValueError, match="`train` must hold at least two classes; all 12 labels are 7"):
+        EmbeddingData(str(tmp_path / "one.npz"), batch_size=4).setup("fit")
 
 
 def test_a_folder_of_predicted_vectors_gives_train_and_test(tmp_path: Path) -> None:

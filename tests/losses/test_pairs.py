@@ -135,6 +135,20 @@ def test_constructor_refuses(arguments: dict[str, object], sentence: str) -> Non
         SigLipLoss(**arguments)
 
 
+@pytest.mark.parametrize("name", ["temperature", "bias"])
+def test_options_must_be_numbers(name: str) -> None:
+    with pytest.raises(TypeError, match=f"`{name}` must be a number or a floating 0-d tensor; got 'a'. Pass"):
+        SigLipLoss(**{name: "a"})
+
+
+def test_a_learnt_bias_that_is_no_number_is_named() -> None:
+    loss = SigLipLoss(bias=nn.Parameter(torch.tensor(-10.0)))
+    with torch.no_grad():
+        loss.bias.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"`bias` must be finite; got nan\. SigLIP starts"):
+        loss(ROWS, ROWS)
+
+
 @pytest.mark.parametrize(
     ("inputs", "error", "sentence"),
     [

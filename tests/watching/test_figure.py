@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
 from helpers.picture_geometry import arrows, check_discs, check_texts, discs, drawn, texts
+from helpers.watched_runs import RECORDED, replay
 from matplotlib.figure import Figure
 from oracles.credence_paths import PROBES, STRATA, grokking
 
@@ -97,6 +99,16 @@ def test_nothing_covers_anything_in_the_landscape_of(situation: str) -> None:
     _check(figure, graph)
     credence = figure.findobj(lambda artist: getattr(artist, "get_ylabel", str)() == "mean credence")
     assert credence[0].get_ylim() == (0, 1)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_nothing_covers_anything_in_a_real_run(shared_data: Path, name: str) -> None:
+    tracker = replay(shared_data, name)
+    graph = tracker.graph()
+    figure = draw_landscape(tracker.trajectory, graph)
+    _check(figure, graph)
+    merged = merge_runs([tracker, replay(shared_data, "grok_sq_s0")])
+    _check(draw_graph(merged), merged)
 
 
 def test_the_figure_numbers_every_visit() -> None:

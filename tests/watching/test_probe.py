@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import lightning.pytorch as L
@@ -10,7 +11,7 @@ import pytest
 import torch
 from helpers.plain_runs import four_classes
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from lightning_monocon.watching.probe import draw_probe, evaluate
 
@@ -64,3 +65,31 @@ def test_outputs_that_are_no_rows_are_named() -> None:
         ValueError, match=r"`forward` must return one row of .* per input, \(B, D\); got dict with logits"
     ):
         evaluate(Odd(), draw_probe(four_classes(80, 0), four_classes(60, 1), 40, 0))
+
+
+def _by_domain(count: int) -> DataLoader[Any]:
+    items = [{"x": torch.randn(8), "labels": n % 4, "domain": "law" if n % 3 else "news"} for n in range(count)]
+    return DataLoader(items, batch_size=8)  # type: ignore[arg-type]
+
+
+def test_a_column_splits_classes_into_strata_and_is_no_input() -> None:
+    probe = draw_probe(_by_domain(60), _by_domain(60), 24, 0, strata="domain")
+    assert set(probe.names) == {"train/law", "train/news", "val/law", "val/news"}
+    assert all(set(inputs) == {"x"} for inputs in probe.batches)
+    with pytest.raises(ValueError, match=r"`strata` must be repetition, .*, or an entry of the batch, .*; got 'topic'"):
+        draw_probe(_by_domain(60), _by_domain(60), 24, 0, strata="topic")
+
+
+def test_a_probe_of_one_class_is_an_error() -> None:
+    one = DataLoader([(torch.zeros(8), 3)] * 20, batch_size=8)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`probe` must hold at least two classes; all of its 16 labels are 3"):
+        draw_probe(one, one, 16, 0)
+
+
+def test_a_stream_of_classes_is_an_error() -> None:
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            yield torch.zeros(8), 0
+
+    with pytest.raises(ValueError, match=r"must be drawn from data sets with a length, .*; got the stream Stream"):
+        draw_probe(DataLoader(Stream()), four_classes(60, 1), 16, 0)

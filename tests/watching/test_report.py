@@ -8,15 +8,16 @@ import pytest
 from oracles.credence_paths import STRATA, grokking
 
 from lightning_monocon.landscape import LandscapeTracker, merge_runs
-from lightning_monocon.watching.report import Run, forecast_section, percolation_section
+from lightning_monocon.watching.escapes import escape_of
+from lightning_monocon.watching.report import Run, delay_section, escape_section, forecast_section, percolation_section
 
 
-def _run(name: str, size: int, generalised: float, stop: int) -> Run:
-    tracker = LandscapeTracker(STRATA, probe="p")
+def _run(name: str, size: int, generalised: float, stop: int, measure: str = "logits", lr: float = 1e-3) -> Run:
+    tracker = LandscapeTracker(STRATA, probe="p", measure=measure)
     steps = np.arange(0, stop + 1, 50)
     for step, profile in zip(steps, grokking(steps.astype(float), generalised=generalised, width=120.0), strict=True):
         tracker.update(int(step), profile)
-    settings: dict[str, float | int | str] = {"train_size": size, "batch_size": 8, "lr": 1e-3, "optimizer": "AdamW"}
+    settings: dict[str, float | int | str] = {"train_size": size, "batch_size": 8, "lr": lr, "optimizer": "AdamW"}
     return Run(name, tracker, settings)
 
 
@@ -31,6 +32,34 @@ def test_a_run_that_has_not_generalised_is_forecast() -> None:
     assert forecast_section([done]) == "All runs have generalised."
 
 
+def test_votes_of_neighbours_are_not_forecast() -> None:
+    text = forecast_section([_run("b", 500, 2000.0, 1850, measure="soft_knn at temperature 0.1")])
+    assert text.startswith("- b: no forecast is made from the votes of neighbours")
+
+
+def test_an_escape_lasts_from_entering_memorising_to_leaving_it() -> None:
+    done, late = (_run("a", 500, generalised, 3000) for generalised in (1500.0, 2e4))
+    found = escape_of(done.tracker, done.settings)
+    assert found is not None and not found.is_late
+    memorised = next(event.step_entered for event in done.tracker.events if event.kind == "memorisation")
+    left = next(event.step_left for event in done.tracker.events if event.kind == "grokking")
+    assert memorised is not None and left is not None
+    assert found.time == left - memorised
+    assert found.time < done.delay - memorised  # the credence reaches one half after the state was left
+    waiting = escape_of(late.tracker, late.settings)
+    assert waiting is not None and waiting.is_late
+    assert waiting.time == 3000 - memorised
+    assert escape_of(_run("c", 500, 2e4, 40).tracker, late.settings) is None
+
+
+def test_runs_that_never_left_memorising_are_late_escapes() -> None:
+    rates = [1e-3, 2e-3, 4e-3]
+    runs = [_run("a", 500, 1.0 / rate + 20 * seed, 3000, lr=rate) for rate in rates for seed in range(2)]
+    text = escape_section([*runs, _run("late", 500, 2e4, 3000)])
+    assert text.startswith("6 runs left memorising and 1 ended there first. Akaike weights: learning_rate ")
+    assert "norm_contraction" not in text
+
+
 def test_a_threshold_that_falls_as_the_budget_doubles_is_not_claimed() -> None:
     runs = [_run(f"d{size}", size, 4e8 * size**-2.0, 4000) for size in (300, 400, 500, 700, 1000)]
     text = percolation_section(runs, merge_runs([run.tracker for run in runs]))
@@ -38,8 +67,22 @@ def test_a_threshold_that_falls_as_the_budget_doubles_is_not_claimed() -> None:
     assert "Budget-shift test: threshold fell by " in text and "no threshold shown" in text
 
 
-def test_the_budgets_stop_where_the_shortest_censored_run_does() -> None:
+def test_a_run_that_ended_early_is_censored() -> None:
+    """It says nothing on the steps after its end: not that it would have failed there."""
     runs = [_run("short", 300, 2e4, 1000), *(_run(f"d{size}", size, 800.0, 4000) for size in (600, 900))]
+    runs += [_run("short too", 600, 2e4, 500)]
     text = percolation_section(runs, merge_runs([run.tracker for run in runs]))
-    # at 1000 steps the larger sizes have generalised and at 500 they have not; at 2000 and 4000 nothing would move
+    assert "- 300 samples: unknown, as its runs ended earlier within 4000 steps" not in text
+    assert "- 300 samples: unknown within 4000 steps, as its runs ended earlier" in text
+    assert "- 600 samples: 1.00 (0.21 to 1.00) generalise within 4000 steps" in text
     assert "Budget-shift test: the share does not cross one half at both ends of a doubling." in text
+
+
+def test_the_delay_section_prints_the_critical_size_and_who_leads() -> None:
+    sizes = [s for s in (700, 800, 1000, 1400, 2000) for _ in range(2)]
+    runs = [_run(f"d{i}", size, 4e5 / (size - 500) * (1 + 0.05 * (i % 2)), 3500) for i, size in enumerate(sizes)]
+    text = delay_section(runs)
+    row = next(line for line in text.splitlines() if line.startswith("| critical |"))
+    low, high = row.split("(")[1].rstrip(") |").split(" to ")
+    assert float(low) < 500 < float(high)
+    assert "Winner: critical, by " in text or "Undecided: critical leads by " in text

@@ -15,14 +15,15 @@ from torch.utils.data import DataLoader
 
 from lightning_monocon.data.balanced import BalancedSampler, ClassBalancedBatchSampler
 from lightning_monocon.data.images.augmentation import ImageAugmentation
+from lightning_monocon.data.images.corruptions import CORRUPTIONS
 from lightning_monocon.data.images.files import OnError
 from lightning_monocon.data.images.layout import Role
 from lightning_monocon.data.images.repeats import new_images, pixel_digests
 from lightning_monocon.data.images.set import Batch, ImageSet, Place
 from lightning_monocon.data.images.table import ImageTable
-from lightning_monocon.data.sampling import EpochSampler
+from lightning_monocon.data.sampling import EpochSampler, ShardSampler
 from lightning_monocon.data.split_data import SplitData
-from lightning_monocon.data.splits import Indices, shuffled, split_hash, stratified_split
+from lightning_monocon.data.splits import Indices, noisy_labels, shuffled, split_hash, stratified_split
 from lightning_monocon.functional.checks import check_choice
 
 _Part: TypeAlias = tuple[ImageTable, Indices]
@@ -39,7 +40,9 @@ class ImageData(SplitData[ImageSet]):
         batch_size: Images per step and rank.
         val_size: Share of the train images kept for validation, if the data have no part for it.
         train_size: Number of train images to use, a stratified part, before the split; ``None`` uses all.
-        split_seed: Seed of part and split; keep it to compare runs.
+        label_noise: Share of the train images whose label is replaced by one of the other classes at random, to study
+            what memorising them does; validation and test images keep theirs.
+        split_seed: Seed of part, split and noise; keep it to compare runs.
         seed: Seed of order and augmentation; ``None`` takes that of `seed_everything`, or 0 without one.
         mean: Mean of each channel of images in [0, 1]; ``None`` takes the data set's own default.
         std: Standard deviation of each channel, with the same default.
@@ -63,6 +66,8 @@ class ImageData(SplitData[ImageSet]):
     default_mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)  # ImageNet's
     default_std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
 
+    corruptions: ClassVar[tuple[str, ...]] = CORRUPTIONS
+
     num_classes: int
 
     def __init__(
@@ -72,6 +77,7 @@ class ImageData(SplitData[ImageSet]):
         *,
         val_size: float = 0.1,
         train_size: int | None = None,
+        label_noise: float = 0.0,
         split_seed: int = 0,
         seed: int | None = None,
         mean: Sequence[float] | None = None,
@@ -91,7 +97,8 @@ class ImageData(SplitData[ImageSet]):
             raise ValueError(f"`val_size` must lie strictly between 0 and 1, got {val_size}. Try 0.1.")
         if batch_size < 2:
             raise ValueError(f"`batch_size` must be at least 2 to hold a pair, got {batch_size}. Try 256.")
-
+        if not 0 <= label_noise < 1:
+            raise ValueError(f"`label_noise` must be a share from 0 to below 1, got {label_noise}. Try 0.2.")
         if on_error == "refuse":
             warnings.warn("`on_error='refuse'` is now called 'raise'; write that.", DeprecationWarning, stacklevel=2)
             on_error = "raise"
@@ -101,6 +108,7 @@ class ImageData(SplitData[ImageSet]):
         self.root, self.cache = Path(root), None if cache is None else Path(cache)
         self.batch_size, self.num_workers, self.per_class = batch_size, num_workers, per_class
         self.val_size, self.train_size, self.split_seed = val_size, train_size, split_seed
+        self.label_noise = label_noise
         self.augmentation = ImageAugmentation(
             mean or self.default_mean, std or self.default_std, trivial=trivial, erasing=erasing
         )
@@ -150,8 +158,9 @@ class ImageData(SplitData[ImageSet]):
         if self.leave_out_repeats:
             held_out, tested = self._without_repeats((train, rest), (val, held_out), (test, tested))
 
-        parts = ((train, rest), (val, held_out), (test, tested))
-        self.split_hash = split_hash(train.labels, rest, *([held_out] if val is train else []))
+        trained = train._replace(labels=noisy_labels(train.labels, rest, self.label_noise, self.split_seed))
+        parts = ((trained, rest), (val, held_out), (test, tested))
+        self.split_hash = split_hash(trained.labels, rest, *([held_out] if val is train else []))
         """Hexadecimal digits that tell this split of the train images from any other."""
 
         # not in the order of the files, often that of the classes: the first batches would hold a single class
@@ -204,8 +213,13 @@ class ImageData(SplitData[ImageSet]):
             )
         return stratified_split(train.labels, self.train_size, self.split_seed)[1]
 
+    def corrupted(self, name: str, severity: int) -> DataLoader[Batch]:
+        """Return the test images, in their order, corrupted by `corrupt_images`."""
+        part = self.test.corrupted(name, severity)
+        return self._loader(part, ShardSampler(len(part)))
+
     @property
-    def description(self) -> dict[str, int | str]:
+    def description(self) -> dict[str, int | float | str]:
         """Return a description of the data as plain values, for the log and the checkpoint, after `setup`."""
         return {
             "dataset": type(self).__name__,
@@ -217,6 +231,7 @@ class ImageData(SplitData[ImageSet]):
             "split_hash": self.split_hash,
             "unreadable": sum(len(table.unreadable) for table in self._tables.values()),
             "left_out": self.left_out,
+            "label_noise": self.label_noise,
         }
 
     @property
@@ -237,9 +252,10 @@ class ImageData(SplitData[ImageSet]):
         resumes = self.trainer is not None and self.trainer.state.fn == "fit"
         if resumes and state_dict and state_dict["split_hash"] != self.split_hash:
             raise ValueError(
-                f"`split_seed`, `train_size` and `val_size` must be those of the checkpoint, whose split has the hash "
-                f"{state_dict['split_hash']} ({state_dict['train']} train images, seed {state_dict['split_seed']}); "
-                f"got {self.split_hash} ({len(self.train)}, seed {self.split_seed}). Validation would see train images."
+                "`split_seed`, `train_size`, `val_size` and `label_noise` must be those of the checkpoint, whose split "
+                f"has the hash {state_dict['split_hash']} ({state_dict['train']} train images, seed "
+                f"{state_dict['split_seed']}); got {self.split_hash} ({len(self.train)}, seed {self.split_seed}). "
+                "Validation would see train images, or labels would change."
             )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_monocon.data.images.augmentation import ImageAugmentation
+from lightning_monocon.data.images.corruptions import corrupt_images
 from lightning_monocon.data.images.table import ImageTable
 from lightning_monocon.data.keyed_random import uniform
 
@@ -63,6 +65,12 @@ class ImageSet(Dataset[Batch]):
             return (_channels_first(pixels), torch.from_numpy(random)), labels
         pairs = zip(pixels, random, strict=True)
         return torch.stack([self.augmentation.per_sample(image, draws) for image, draws in pairs]), labels
+
+    def corrupted(self, name: str, severity: int) -> ImageSet:
+        """Return the same images corrupted by `corrupt_images`; the random numbers are the same for every seed."""
+        found = copy(self)
+        found.images, found.part = corrupt_images(self.images[self.part], name, severity), np.arange(len(self))
+        return found
 
 
 def _channels_first(pixels: NDArray[np.uint8]) -> Tensor:

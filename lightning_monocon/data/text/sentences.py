@@ -19,6 +19,7 @@ from lightning_monocon.data.text.batches import PairSampler, PairSet, SentenceSe
 from lightning_monocon.data.text.held_out import pair_search
 from lightning_monocon.data.text.identity import pair_labels, sentence_ids
 from lightning_monocon.data.text.pair_files import ScoredPair, SentencePair, read_pairs, read_scored
+from lightning_monocon.data.text.perturbations import PERTURBATIONS, perturb_sentences
 from lightning_monocon.data.text.repeats import new_pairs
 from lightning_monocon.encoders.text.tokenizer import check_fit, load_tokenizer
 
@@ -61,6 +62,7 @@ class SentencePairs(KeyedData):
     """
 
     has_classes = False
+    corruptions: ClassVar[tuple[str, ...]] = PERTURBATIONS
     judged_names: ClassVar[Mapping[str, str]] = {"search": "pairs", "val": "scored-val", "test": "scored-test"}
     """What `judged` calls the search of the held-out pairs and the scored pairs of each stage."""
 
@@ -188,6 +190,11 @@ class SentencePairs(KeyedData):
         }
         answers, same = (torch.from_numpy(pairs) for pairs in (found.answers, found.same))
         return Judged(self.judged_names["search"], gallery, query, answers, same, scored)
+
+    def corrupted(self, name: str, severity: int) -> DataLoader[Texts]:
+        """Return the queries of `judged`, numbered by their labels, perturbed by `perturb_sentences`."""
+        asked = perturb_sentences(pair_search(self.pairs["test"], self.pairs["val"]).query, name, severity)
+        return self._in_order(SentenceSet(asked, np.arange(len(asked))).by_length())
 
     def _gallery_and_query(self, stage: Stage) -> list[DataLoader[Texts]]:
         texts = [self._part(self.pairs["train"]), self._part(self.pairs[stage])]

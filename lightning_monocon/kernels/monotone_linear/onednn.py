@@ -2,9 +2,9 @@
 r"""Compute the monotone stack on a CPU with oneDNN's float32 product, if a probe finds it faster and as accurate.
 
 On AMD, torch's float32 product (MKL) does not use AVX-512; oneDNN's is about twice as fast at full float32 accuracy.
-It is called through the operator that inductor emits, with bias and LeakyReLU inside, and the global precision flag is
-not changed (on Intel with AMX its lower settings mean bfloat16). The operator is private to torch: if it is missing or
-does not support the processor, torch's own product is used, silently.
+It is called with bias and LeakyReLU inside (`lightning_monocon.functional.onednn`), and the global precision flag is
+not changed (on Intel with AMX its lower settings mean bfloat16). Where it is missing or does not support the processor,
+torch's own product is used, silently.
 
 One probe per machine and torch version decides (`is_faster`), and its result is kept on disk, because a resumed run
 must multiply like the interrupted one.
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_monocon.functional.onednn import pointwise
 from lightning_monocon.kernels.context import Context
 from lightning_monocon.kernels.dispatch import cache_path
 from lightning_monocon.kernels.monotone_linear import library, reference
@@ -91,18 +92,13 @@ def _mapped(weights: tuple[Tensor, ...], plan: Plan) -> list[Tensor]:
 def _linear(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation, dtype: torch.dtype) -> Tensor:
     """Implement `library.Linear`, with LeakyReLU inside the product and other activations in place after it."""
     if activation == "leaky_relu":
-        return _pointwise(x, weight, bias, "leaky_relu", [NEGATIVE_SLOPE])
-    return reference.activate(_pointwise(x, weight, bias, "none", []), activation)
+        return pointwise(x, weight, bias, "leaky_relu", [NEGATIVE_SLOPE])
+    return reference.activate(pointwise(x, weight, bias), activation)
 
 
 def _product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
     """Implement `library.Product`; transposed matrices are read through their strides."""
-    return _pointwise(a, b.T, None, "none", [])
-
-
-def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, name: str, scalars: list[float]) -> Tensor:
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, scalars, "")
-    return y
+    return pointwise(a, b.T)
 
 
 @cache
@@ -127,11 +123,9 @@ def _probe() -> bool:
     try:
         exact = F.linear(x.double(), weight.double(), bias.double())
         error_torch = float((F.linear(x, weight, bias) - exact).norm())
-        error_onednn = float((_pointwise(x, weight, bias, "none", []) - exact).norm())
+        error_onednn = float((pointwise(x, weight, bias) - exact).norm())
         # The runs alternate and the best of each counts, so that other processes slow both alike.
-        times = [
-            (_seconds(F.linear, x, weight, bias), _seconds(_pointwise, x, weight, bias, "none", [])) for _ in range(9)
-        ]
+        times = [(_seconds(F.linear, x, weight, bias), _seconds(pointwise, x, weight, bias)) for _ in range(9)]
     except (AttributeError, RuntimeError, NotImplementedError):
         return False  # the private operator is missing or does not support this processor
     torchs, onednns = (min(series) for series in zip(*times, strict=True))

@@ -32,7 +32,7 @@ def check_settings(
 
 
 def check_temperature(temperature: float | Tensor) -> None:
-    """Raise a ValueError unless T is a positive number or a floating-point 0-d tensor."""
+    """Raise a ValueError or TypeError unless T is a positive number or a floating-point 0-d tensor."""
     if isinstance(temperature, Tensor):
         if temperature.ndim or not temperature.is_floating_point():
             raise ValueError(
@@ -42,7 +42,13 @@ def check_temperature(temperature: float | Tensor) -> None:
         if not values_are_at_hand(temperature):
             return
         temperature = float(temperature.detach())
-    if not (temperature > 0 and math.isfinite(temperature)):
+    try:
+        valid = math.isfinite(temperature) and temperature > 0
+    except TypeError as error:
+        raise TypeError(
+            f"`temperature` must be a number or a floating 0-d tensor; got {temperature!r}. Pass 0.1."
+        ) from error
+    if not valid:
         raise ValueError(f"`temperature` must be positive and finite; got {temperature:g}. Usual are 0.05 to 0.5.")
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_monocon.functional.onednn import pointwise
 from lightning_monocon.kernels.monotone_linear.onednn import is_faster
 
 # float32 holds exp(+-40) times a million rows, and the reciprocal, without leaving the normal range
@@ -136,5 +137,4 @@ def multiplies_by_onednn(rows: Tensor, multiplications: int) -> bool:
 
 def onednn_product(left: Tensor, right: Tensor) -> Tensor:
     """Return ``left @ right.T``."""
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
-    return product
+    return pointwise(left, right)

@@ -9,7 +9,7 @@ from lightning_monocon.landscape.theory.arrhenius import Escape, beta_from_ratio
 from lightning_monocon.landscape.theory.cusum import detect_change, false_alarm_probability, log_time_increments
 from lightning_monocon.landscape.theory.estimate import Estimate, power_law
 from lightning_monocon.landscape.theory.forecast import forecast_crossing, forecast_generalisation
-from lightning_monocon.landscape.theory.laws import DECAY_LAWS, DELAY_LAWS, compare_laws
+from lightning_monocon.landscape.theory.laws import DECAY_LAWS, DELAY_LAWS, compare_laws, critical_size
 from lightning_monocon.landscape.theory.percolation import (
     bond_threshold,
     newman_ziff,
@@ -45,6 +45,7 @@ __all__ = [
     "bond_threshold",
     "budget_shift",
     "compare_laws",
+    "critical_size",
     "detect_change",
     "displacement_exponent",
     "distinct_exponent",

@@ -51,6 +51,16 @@ def test_gallery_and_queries_are_the_images_as_they_are(root: Path, tmp_path: Pa
     assert len(set(labels[:12].tolist())) == 3  # the files are in the order of the classes, the batches are not
 
 
+def test_wrong_labels_are_those_of_train_images_alone(root: Path) -> None:
+    right, noisy = module(root), module(root, label_noise=0.5)
+    assert int((noisy.train.labels != right.train.labels).sum()) == 27
+    for kept, same in ((right.val, noisy.val), (right.test, noisy.test)):
+        np.testing.assert_array_equal(kept.labels, same.labels)
+    assert noisy.split_hash != right.split_hash and noisy.description["label_noise"] == 0.5
+    with pytest.raises(ValueError, match=r"`label_noise` must be a share from 0 to below 1, got 1\.0"):
+        module(root, label_noise=1.0)
+
+
 def test_both_places_augment_to_the_same_images(root: Path) -> None:
     batches = [finished(data := module(root, augment_on=place), data.train_dataloader()) for place in ("cpu", "device")]
     assert batches[0][0].shape == (48, 3, 32, 32)
@@ -106,6 +116,7 @@ def test_the_split_is_recorded(root: Path) -> None:
         "split_hash": data.split_hash,
         "unreadable": 0,
         "left_out": 0,
+        "label_noise": 0.0,
     }
     assert data.split_hash == again.split_hash != other.split_hash
     assert module(root, train_size=30).description["train"] == 27

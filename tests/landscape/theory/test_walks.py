@@ -19,6 +19,7 @@ from lightning_monocon.landscape.theory import (
     return_probability,
     spectral_dimension,
 )
+from lightning_monocon.landscape.theory.walks import brownian_displacements
 
 
 def _adjacency(graph: nx.Graph) -> sparse.csr_matrix:
@@ -83,6 +84,25 @@ def test_displacement_exponent(alpha: float, tolerance: float) -> None:
     assert displacement_exponent(np.cumsum(steps, axis=0)).value == pytest.approx(alpha, abs=tolerance)
 
 
+@pytest.mark.parametrize(("runs", "tolerance"), [(1, 0.08), (5, 0.04)])
+def test_brownian_paths_of_400_points_are_given_with_intervals_that_cover(runs: int, tolerance: float) -> None:
+    rng = np.random.default_rng(0)
+    found = [displacement_exponent(rng.standard_normal((runs, 400, 4)).cumsum(axis=1).squeeze()) for _ in range(25)]
+    given = [fit for fit in found if not fit.is_refused]
+    assert len(given) >= 24
+    assert np.mean([fit.interval.low <= 0.5 <= fit.interval.high for fit in given]) >= 0.88
+    assert np.std([fit.value for fit in given]) == pytest.approx(np.mean([fit.error for fit in given]), rel=0.6)
+    assert all(fit.value == pytest.approx(0.5, abs=2 * tolerance) for fit in given)
+
+
+def test_simulated_paths_have_the_displacements_of_their_exponent() -> None:
+    lags = np.array([1, 2, 5, 10, 20])
+    squares = brownian_displacements(
+        0.3, np.random.default_rng(1).standard_normal((2000, 8)), lags, np.random.default_rng(0)
+    )
+    np.testing.assert_allclose(squares.mean(axis=0) / squares.mean(axis=0)[0], lags**0.6, rtol=0.03)
+
+
 def test_displacements_that_cannot_be_measured() -> None:
     assert "needs 200 evaluations, got 50" in displacement_exponent(np.zeros((50, 3))).reason
     assert "does not move" in displacement_exponent(np.zeros((400, 3))).reason
@@ -94,7 +114,11 @@ def test_distinct_states_of_a_walk_on_a_ring() -> None:
     hops = np.random.default_rng(0).choice([-1, 1], (200, 2000))
     walks = np.cumsum(hops, axis=1).tolist()
     np.testing.assert_array_equal(distinct_states([3, 3, 1, 3, 2]), [1, 1, 2, 2, 3])
-    assert distinct_exponent(walks).value == pytest.approx(0.5, abs=0.04)
+    fit = distinct_exponent(walks)
+    assert fit.value == pytest.approx(0.5, abs=0.04)
+    groups = [distinct_exponent(walks[i : i + 10]) for i in range(0, 200, 10)]
+    assert np.mean([part.interval.low <= 0.5 <= part.interval.high for part in groups]) > 0.84
+    assert np.std([part.value for part in groups]) == pytest.approx(np.mean([part.error for part in groups]), rel=0.5)
     assert "single run" in distinct_exponent(walks[:1]).reason
     assert "needs 200 positions" in distinct_exponent([w[:100] for w in walks]).reason
 

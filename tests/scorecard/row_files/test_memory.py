@@ -49,6 +49,7 @@ from collections.abc import Iterator
 import torch
 from lightning_monocon.scorecard.row_files.passes import survey
 from lightning_monocon.scorecard.row_files.source import Piece
+from lightning_monocon.shrink import rows as shrink
 
 
 class Watched:
@@ -65,14 +66,16 @@ class Watched:
 
 
 rows = Watched()
-survey(rows, 10)
+{}
 print(max(rows.anonymous[:16]), max(rows.anonymous))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_what_is_kept_leaves_no_holes_in_the_heap() -> None:
-    done = subprocess.run([sys.executable, "-c", SURVEY], capture_output=True, text=True, timeout=PATIENCE, check=True)
+@pytest.mark.parametrize("call", ["survey(rows, 10)", "shrink.survey(shrink.StoredRows(rows))"])
+def test_what_is_kept_leaves_no_holes_in_the_heap(call: str) -> None:
+    words = [sys.executable, "-c", SURVEY.format(call)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=True)
     third, whole = map(int, done.stdout.split())
     held = 160_000 * 384 * 4 / 1024  # kB of the other two thirds; holes took half of it
     assert whole - third < held / 4

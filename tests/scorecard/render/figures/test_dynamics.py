@@ -23,3 +23,15 @@ def test_the_encoder_is_on_the_left_and_the_embedding_on_the_right(small: Scorec
 
 def test_there_is_none_without_a_record(small: Scorecard) -> None:
     assert dynamics_figure(small) is None
+
+
+def test_turns_of_the_geometry_are_marked_with_their_intervals(small: Scorecard) -> None:
+    rise, fall = [10.0 + 4 * epoch for epoch in range(10)], [46.0 - 3 * epoch for epoch in range(10)]
+    points = dict(enumerate([*rise, *fall]))
+    history = History({"val/effective_dimension": points})
+    figure = dynamics_figure(replace(small, arms=(replace(small.arms[0], histories=(history,)),)))
+    assert figure is not None
+    ((mark, caps, _),) = [each.lines for each in figure.axes[1].containers]
+    assert (mark.get_marker(), mark.get_xdata()[0], mark.get_ydata()[0]) == ("v", 9, 46)
+    assert [cap.get_xdata()[0] for cap in caps] == [8, 10]
+    assert not figure.axes[0].containers

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ask the claims of arXiv 2307.09550 of runs that are watched, and write docs/research/landscape.md.
+
+Run    python benchmarks/landscape_claims.py --data DATA --scratch FOLDER [--only sums ...]
+DATA holds fashion_mnist. Each sweep of `SWEEPS` is one `monocon landscape sweep`, which resumes after a kill; every
+finished run becomes a line of results/landscape.jsonl and is not trained again. FOLDER keeps the runs. At the end, or
+with --tables alone, the tables and the figure of the page are written from those lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from bytes_page import filled, markdown
+
+from lightning_monocon.landscape.theory import (
+    DELAY_LAWS,
+    budget_shift,
+    compare_laws,
+    critical_size,
+    spanning_probability,
+)
+from lightning_monocon.landscape.theory.estimate import Estimate, power_law
+from lightning_monocon.landscape.theory.spanning import wilson_interval
+from lightning_monocon.scorecard.render.figures.style import line_style, new_figure, save
+from lightning_monocon.watching.files import read_tracker
+
+RUNS = Path(__file__).parent / "results" / "landscape.jsonl"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, FIGURE = DOCS / "research" / "landscape.md", DOCS / "figures" / "landscape-claims.png"
+
+CHANGES = ("grokking", "comprehension", "acquisition", "gradual_generalisation", "noise_memorisation", "forgetting")
+"""Events that a run without any such change must not show."""
+
+Line = dict[str, Any]
+
+
+class Sweep(NamedTuple):
+    """Describe the runs of one question."""
+
+    recipe: str
+    grid: tuple[str, ...]
+    seeds: int
+    options: tuple[str, ...] = ()
+
+
+SWEEPS = {
+    "sums": Sweep("grokking", ("data.train_share=0.25,0.3,0.35,0.4,0.5,0.6",), 3, ("--trainer.max_steps=4000",)),
+    "controls": Sweep("grokking", ("data.train_share=0.12",), 100, ("--trainer.max_steps=1500",)),
+    "noise": Sweep("fashion_mnist_noise", ("data.label_noise=0,0.2", "model.weight_decay=0,0.5"), 3),
+}
+
+
+def command(name: str, data: Path, scratch: Path) -> list[str]:
+    """Return the command of a sweep."""
+    sweep = SWEEPS[name]
+    words = ["landscape", "sweep", "--config", sweep.recipe, "--vary", *sweep.grid, "--out", str(scratch / name)]
+    words += ["--seeds", *map(str, range(sweep.seeds)), *sweep.options]
+    root = [f"--data.root={data / 'fashion_mnist'}"] if sweep.recipe.startswith("fashion") else []
+    return [sys.executable, "-m", "lightning_monocon", *words, *root]
+
+
+def line_of(name: str, folder: Path) -> Line:
+    """Return what is kept of a run."""
+    tracker, settings = read_tracker(folder)
+    trajectory = tracker.trajectory
+    steps = np.asarray(trajectory.steps, dtype=float)
+    kept = np.unique(np.searchsorted(steps, np.geomspace(1, steps[-1], 40)).clip(0, len(steps) - 1))
+    curves = {
+        f"{measure}/{role}": np.round(trajectory.role(role, measure)[kept], 4).tolist()
+        for measure in ("credence", "fallibility")
+        for role in ("train", "held_out")
+    }
+    delay = trajectory.role_crossing("held_out", 0.5)
+    return {
+        "sweep": name,
+        "run": folder.name,
+        "train_size": settings["train_size"],
+        "delay": None if math.isnan(delay) else delay,
+        "followed": steps[-1],
+        "events": [[event.kind, event.step_left, event.step_entered] for event in tracker.events],
+        "steps": steps[kept].tolist(),
+        **curves,
+    }
+
+
+def finished() -> list[Line]:
+    """Return the runs that were made."""
+    return [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()] if RUNS.exists() else []
+
+
+def of(lines: Sequence[Line], name: str) -> list[Line]:
+    return [line for line in lines if line["sweep"] == name]
+
+
+def kinds(line: Line) -> set[str]:
+    return {kind for kind, *_ in line["events"]}
+
+
+def points(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """Return the runs of each point of a grid, which differ in their seed alone."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line["run"].rpartition(",seed=")[0], []).append(line)
+    return found
+
+
+def share(seen: int, runs: int) -> str:
+    """Return a share of runs with its Wilson interval."""
+    estimate = wilson_interval(seen, runs)
+    return f"{seen} of {runs} ({estimate.low:.2f} to {estimate.high:.2f})"
+
+
+def events_table(lines: Sequence[Line], shown: Sequence[str]) -> str:
+    """Return how many runs of each point show an event."""
+    rows = [["runs", *shown]]
+    for name, runs in points(lines).items():
+        rows.append([name, *(share(sum(kind in kinds(run) for run in runs), len(runs)) for kind in shown)])
+    return table(rows)
+
+
+def delays_table(lines: Sequence[Line]) -> str:
+    """Return when the runs of each size generalised."""
+    rows = [["train samples", "runs", "generalised", "median step of those", "first to last"]]
+    for size in sorted({line["train_size"] for line in lines}):
+        runs = [line for line in lines if line["train_size"] == size]
+        delays = [line["delay"] for line in runs if line["delay"] is not None]
+        span = f"{min(delays):.0f} to {max(delays):.0f}" if delays else ""
+        middle = f"{np.median(delays):.0f}" if delays else ""
+        rows.append([str(size), str(len(runs)), share(len(delays), len(runs)), middle, span])
+    return table(rows)
+
+
+def laws_table(lines: Sequence[Line]) -> str:
+    """Return the rival laws of the delay, each with its weight, and the verdict."""
+    sizes, censored = [line["train_size"] for line in lines], [line["delay"] is None for line in lines]
+    delays = [line["delay"] or line["followed"] for line in lines]
+    found = compare_laws(sizes, delays, DELAY_LAWS, censored)
+    rows = [["law of the delay", "AICc", "weight", "rms log error", "critical size, 95 %"]]
+    for name, fit in found.fits.items():
+        rows.append([name, f"{fit.aicc:.1f}", f"{found.weights[name]:.3f}", f"{fit.log_error:.3f}", ""])
+        if name.startswith("critical"):
+            size = critical_size(sizes, delays, name, censored)
+            rows[-1][-1] = f"{size.estimate:.0f} ({size.low:.0f} to {size.high:.0f})"
+    return f"{table(rows)}\n\nWinner: {found.winner}; {found.best} leads by {found.lead:.1f} in AICc."
+
+
+def threshold_text(lines: Sequence[Line]) -> str:
+    """Return which share of each size generalises within a budget, and whether the threshold stands still."""
+    sizes, delays = [line["train_size"] for line in lines], [line["delay"] or math.nan for line in lines]
+    followed = [line["followed"] for line in lines]
+    budgets = [max(followed) / 4, max(followed) / 2, max(followed)]
+    rows = [["train samples", *(f"within {budget:.0f} steps" for budget in budgets)]]
+    shares = [spanning_probability(sizes, delays, budget, followed) for budget in budgets]
+    for size in shares[0]:
+        cells = [f"{each[size].estimate:.2f} ({each[size].low:.2f} to {each[size].high:.2f})" for each in shares]
+        rows.append([f"{size:.0f}", *cells])
+    return f"{table(rows)}\n\nBudget-shift test: {budget_shift(sizes, delays, budgets, followed).reason}."
+
+
+def exponents_text(lines: Sequence[Line]) -> str:
+    """Return the exponent of the held-out fallibility in time, for each size, and that in data at the end."""
+    rows = [["exponent", "estimate, 95 %"]]
+    ends: dict[int, list[float]] = {}
+    for size in sorted({line["train_size"] for line in lines}):
+        runs = [line for line in lines if line["train_size"] == size]
+        mean = np.mean([run["fallibility/held_out"] for run in runs], axis=0)
+        rows.append([f"in time, {size} samples", told(power_law(np.asarray(runs[0]["steps"])[1:], mean[1:]))])
+        ends[size] = [run["fallibility/held_out"][-1] for run in runs]
+    last = np.array([np.mean(values) for values in ends.values()])
+    rows.append(["in data, at the last step", told(power_law(np.array([*ends], dtype=float), last))])
+    return table(rows)
+
+
+def told(estimate: Estimate) -> str:
+    low, middle, high = estimate.interval
+    return estimate.reason or f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the Markdown of each table."""
+    sums, controls, noise = (of(lines, name) for name in SWEEPS)
+    if sums:
+        yield "events sums", events_table(sums, ("memorisation", "grokking", "comprehension", "gradual_generalisation"))
+        yield "delays", delays_table(sums)
+        yield "laws", laws_table(sums)
+        yield "threshold", threshold_text(sums)
+        yield "exponents", exponents_text(sums)
+    if controls:
+        yield "controls", events_table(controls, ("memorisation", *CHANGES))
+    if noise:
+        yield "noise", events_table(noise, ("gradual_generalisation", "comprehension", "drift", "noise_memorisation"))
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = rows
+    return markdown(list(head), [list(cells) for cells in body])
+
+
+def draw(lines: Sequence[Line]) -> None:
+    """Draw the credence of unseen sums by step (left), and the delay by the number of train samples (right)."""
+    sums = of(lines, "sums")
+    sizes = sorted({line["train_size"] for line in sums})
+    figure, (left, right) = new_figure(columns=2, width=9.0, height=3.8)
+    for index, size in enumerate(sizes):
+        runs, style = [line for line in sums if line["train_size"] == size], line_style(index)
+        for place, run in enumerate(runs):
+            label = f"{size}" if not place else None
+            left.plot(run["steps"], run["credence/held_out"], color=style["color"], lw=1, label=label)
+        delays = [run["delay"] for run in runs if run["delay"] is not None]
+        right.plot([size] * len(delays), delays, "o", color=style["color"], ms=4)
+    left.set(xscale="log", xlabel="step", ylabel="credence of unseen sums", ylim=(0, 1))
+    right.set(xscale="log", yscale="log", xlabel="train samples", ylabel="step at credence 0.5")
+    left.legend(title="train samples", frameon=False, fontsize=8)
+    save(figure, FIGURE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with fashion_mnist")
+    parser.add_argument("--scratch", type=Path, default=Path("landscape-runs"), help="where runs are kept")
+    parser.add_argument("--only", nargs="+", choices=sorted(SWEEPS), default=list(SWEEPS), help="some of the sweeps")
+    parser.add_argument("--tables", action="store_true", help="train nothing: write the page from the lines")
+    options = parser.parse_args()
+    for name in () if options.tables else options.only:
+        ran = subprocess.run(command(name, options.data, options.scratch), check=False)
+        known = {line["run"] for line in of(finished(), name)}
+        for folder in sorted((options.scratch / name / "runs").glob("*")):
+            if folder.name not in known and (folder / "landscape" / "tracker.pt").is_file():
+                with RUNS.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line_of(name, folder)) + "\n")
+        ran.check_returncode()
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), tables(finished())), encoding="utf-8")
+    draw(finished())
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

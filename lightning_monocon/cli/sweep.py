@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run `monocon landscape sweep`: train a recipe over a grid of options and seeds, and report on the runs together."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_monocon.cli.arm_run import cores
+from lightning_monocon.cli.compare import only_one, resolve, train
+from lightning_monocon.cli.config import recipe_file, refusing
+from lightning_monocon.cli.landscape import write_report
+from lightning_monocon.cli.options import CommandParser
+from lightning_monocon.cli.sweep_run import SweepRun
+from lightning_monocon.cli.yaml_files import parse_yaml
+
+Grid = dict[str, list[str]]
+
+_CALLBACK = "SemanticLandscape"
+
+
+def run(args: Sequence[str]) -> None:
+    """Run the command, which passes options that it does not know to `monocon fit`.
+
+    It exits with status 2 if an option does not fit, and with 1 if a run failed.
+
+    Args:
+        args: The words after ``landscape sweep``.
+    """
+    options, overrides = parser().parse(args)
+    out = Path(options.out)
+    try:
+        with refusing():
+            if options.jobs < 0:
+                raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
+            grid = read_grid(options.vary, options.grid)
+            runs = plan(options.config, grid, options.seeds, overrides, out)
+            with only_one(out):
+                train(runs, options.jobs or cores())
+        for place, folders in by_task(runs, out).items():
+            write_report(folders, place)
+    except KeyboardInterrupt:
+        print("monocon landscape sweep: stopped; nothing is lost, and the same command resumes.", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def read_grid(vary: Sequence[str], file: str | None = None) -> Grid:
+    """Return the values of each option that varies.
+
+    Args:
+        vary: ``OPTION=VALUE,VALUE...``, one for each option.
+        file: A YAML file, a mapping from options to lists of values.
+
+    Example:
+        >>> read_grid(["data.train_share=0.3,0.4", "model.encoder.width=64"])
+        {'data.train_share': ['0.3', '0.4'], 'model.encoder.width': ['64']}
+
+    Raises:
+        ValueError: If there is no value, or one is given twice, or the file holds something else.
+    """
+    grid: Grid = {}
+    for name, values in [*_pairs(file), *(_split(each) for each in vary)]:
+        if name in grid:
+            raise ValueError(f"`--vary` must name an option once, got {name} twice; give it all its values at once.")
+        if not values or len(set(values)) < len(values):
+            raise ValueError(f"`--vary` must give {name} at least one value and none twice, got {','.join(values)!r}.")
+        grid[name] = values
+    return grid
+
+
+def plan(config: str, grid: Grid, seeds: Sequence[int], overrides: Sequence[str], out: Path) -> list[SweepRun]:
+    """Return the runs of a sweep, checked before the first one starts.
+
+    Each value of the grid is tried in the recipe by itself, so that a misspelt option costs no training.
+
+    Raises:
+        ValueError: If a seed is repeated, or the recipe watches no landscape.
+    """
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"`--seeds` must not repeat a value, got {' '.join(map(str, seeds))}.")
+    recipe = Path(recipe_file(config))
+    if not recipe.is_file():
+        raise ValueError(f"`--config` must be a recipe's name or an existing file, got {config!r}.")
+    found = resolve(recipe, overrides)
+    for option, values in grid.items():
+        for value in values:
+            found = resolve(recipe, [*overrides, f"--{option}={value}"])
+    _check_watched(found, recipe)
+    longest = int(found["trainer"]["max_epochs"] or 1)
+    points = itertools.product(*([(option, value) for value in values] for option, values in grid.items()))
+    return [SweepRun(point, seed, recipe, tuple(overrides), out, longest) for point in points for seed in seeds]
+
+
+def by_task(runs: Sequence[SweepRun], out: Path) -> dict[Path, list[Path]]:
+    """Return the folders of the runs by the folder of their report: that of the sweep, or one for each task."""
+    from lightning_monocon.watching.files import read_tracker
+
+    tasks: dict[str, list[Path]] = {}
+    for each in runs:
+        tasks.setdefault(str(read_tracker(each.folder)[1].get("task", "")), []).append(each.folder)
+    if len(tasks) == 1:
+        return {out: [each.folder for each in runs]}
+    return {out / (task.replace(" ", "-") or "unknown-task"): folders for task, folders in tasks.items()}
+
+
+def _check_watched(config: Mapping[str, Any], recipe: Path) -> None:
+    callbacks = config["trainer"]["callbacks"] or []
+    if not any(each["class_path"].endswith(f".{_CALLBACK}") for each in callbacks):
+        raise ValueError(
+            f"`--config` must name a recipe with `{_CALLBACK}` among its callbacks, such as grokking; {recipe.name} "
+            "has none, so its runs would have no landscape."
+        )
+
+
+def _split(word: str) -> tuple[str, list[str]]:
+    name, equals, values = word.partition("=")
+    if not equals or not name:
+        raise ValueError(f"`--vary` must be OPTION=VALUE,VALUE..., such as data.train_share=0.3,0.4; got {word!r}.")
+    return name.lstrip("-"), [value for value in values.split(",") if value]
+
+
+def _pairs(file: str | None) -> list[tuple[str, list[str]]]:
+    if file is None:
+        return []
+    path = Path(file)
+    if not path.is_file():
+        raise ValueError(f"`--grid` must be an existing YAML file with the values of each option, got {file!r}.")
+    content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    wrong = next((name for name, values in content.items() if not isinstance(values, list)), None)
+    if wrong is not None:
+        raise ValueError(
+            f"`--grid` must give each option a list of values, as in `data.train_share: [0.3, 0.4]`; {wrong} has "
+            f"{content[wrong]!r}."
+        )
+    return [(str(name), [_word(value) for value in values]) for name, values in content.items()]
+
+
+def _word(value: object) -> str:
+    """Return a value of YAML as it is written on a command line."""
+    return json.dumps(value) if isinstance(value, bool | list | dict | None) else str(value)
+
+
+def parser() -> CommandParser:
+    """Return the parser of the command."""
+    found = CommandParser(
+        "landscape sweep",
+        usage="--config RECIPE --vary OPTION=VALUE,... --out FOLDER [OPTIONS]",
+        about="Train a recipe at every point of a grid, with every seed, and report on the landscapes together. "
+        "Finished runs in --out are used again, so the same command resumes. All other options go to `monocon fit`.",
+        file="--options",
+        paths=("out", "grid"),
+        passes_on="--",
+    )
+    add = found.add_argument
+    add("--config", type=str, required=True, help="A packaged recipe's name or a YAML file.")
+    add("--out", type=str, required=True, help="The folder of runs, report and figures.")
+    add("--vary", nargs="+", type=str, default=[], help="Options of `monocon fit` with the values that each takes.")
+    add("--grid", type=str, default=None, help="A YAML file with a list of values for each option that varies.")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="The seeds at each point.")
+    add("--jobs", type=int, default=0, help="Runs at a time; 0 stands for one per core.")
+    return found

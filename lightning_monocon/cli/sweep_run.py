@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train one run of a sweep: a point of the grid, a seed, a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import traceback
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from lightning_monocon.cli.arm_run import QUIET, epochs_done, into_log
+from lightning_monocon.runs import files
+
+_SPEC, _LOG = "sweep.json", "log.txt"
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """Describe what one process of a sweep trains.
+
+    Attributes:
+        point: The values of the options that vary, by the names of the options.
+        seed: The seed of the weights.
+        recipe: The recipe's file.
+        overrides: Further options of `monocon fit`.
+        out: The sweep's folder.
+        epochs: How many epochs a run is trained for at most, for the progress bar.
+    """
+
+    point: tuple[tuple[str, str], ...]
+    seed: int
+    recipe: Path
+    overrides: tuple[str, ...]
+    out: Path
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        """Return the point and the seed in words that a folder may have.
+
+        Example:
+            >>> SweepRun((("data.train_share", "0.4"),), 1, Path("grokking.yaml"), (), Path("out"), 1).name
+            'train_share=0.4,seed=1'
+        """
+        settings = [(option.rpartition(".")[2], value) for option, value in self.point]
+        return ",".join(f"{name}={_plain(value)}" for name, value in [*settings, ("seed", str(self.seed))])
+
+    @property
+    def folder(self) -> Path:
+        """Return the run's own folder."""
+        return self.out / "runs" / self.name
+
+    @property
+    def finished(self) -> bool:
+        """Return whether the folder holds this run, finished.
+
+        Raises:
+            ValueError: If it holds a run of other settings, or anything that a sweep did not write.
+        """
+        if not self.folder.exists():
+            return False
+        stored = self._stored()
+        if stored is None or {**stored, "finished": False} != self._spec(finished=False):
+            raise ValueError(
+                f"`--out` must hold runs of the same recipe, options and version; {str(self.folder)!r} holds another. "
+                "Choose another folder."
+            )
+        return bool(stored["finished"])
+
+    @property
+    def epochs_done(self) -> int:
+        """Return how many epochs are done; all of them once the run has ended, as it may stop at a number of steps."""
+        return self.epochs if self.folder.exists() and self.finished else min(epochs_done(self.folder), self.epochs)
+
+    def arguments(self) -> list[str]:
+        """Return the words after ``monocon``."""
+        words = ["fit", "--config", str(self.recipe), "--seed_everything", str(self.seed), *self.overrides]
+        words += [word for option, value in self.point for word in (f"--{option}", value)]
+        return [*words, "--run-dir", str(self.folder), "--report", "false", *QUIET]
+
+    def train(self) -> None:
+        """Train the run; all output goes to the folder's log.
+
+        A run that was stopped goes on from its newest checkpoint, and one without checkpoints begins again.
+        """
+        import torch
+
+        from lightning_monocon.cli.trainer import run as fit
+
+        has_checkpoint = any((self.folder / "checkpoints").glob("*.ckpt"))
+        if self.folder.exists() and not has_checkpoint:
+            shutil.rmtree(self.folder)  # half a record of a run that cannot go on; `finished` has seen that it is ours
+        files.write(self.folder / _SPEC, json.dumps(self._spec(finished=False), indent=1).encode())
+        torch.set_num_threads(1)  # the sweep runs one process per core
+        with into_log(self.folder / _LOG):
+            try:
+                fit([*self.arguments(), *(["--resume", "auto"] if has_checkpoint else [])])
+            except BaseException:
+                traceback.print_exc()
+                raise
+        files.write(self.folder / _SPEC, json.dumps(self._spec(finished=True), indent=1).encode())
+
+    def _spec(self, *, finished: bool) -> dict[str, object]:
+        return {
+            "point": [list(pair) for pair in self.point],
+            "seed": self.seed,
+            "recipe": hashlib.sha256(self.recipe.read_bytes()).hexdigest(),
+            "overrides": list(self.overrides),
+            "version": version("lightning-monocon"),
+            "finished": finished,
+        }
+
+    def _stored(self) -> dict[str, object] | None:
+        try:
+            content = json.loads((self.folder / _SPEC).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+
+def _plain(value: str) -> str:
+    """Return a value as a part of a folder's name; what a folder cannot be called becomes a dash and a digest."""
+    plain = re.sub(r"[^\w.+-]", "-", value)
+    return plain if plain == value else f"{plain[:40]}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Assign roles to strata: which of them the network trains on, and which are held out.
+
+Typing, barriers, forecasts and percolation read roles and never the names of strata, so the strata of a probe may be
+anything: sets, first and repeated tokens, rare and common ones, or a column of the data. A role may be played by
+several strata; its credence and its fallibility are the means over them, each stratum with the same weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from lightning_monocon.landscape.strata import Floats
+
+Role: TypeAlias = Literal["train", "held_out"]
+RoleNames: TypeAlias = Mapping[str, str | Sequence[str]]
+
+
+class Roles(NamedTuple):
+    """Hold the names of the strata that play each role; a role that none plays is empty."""
+
+    train: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+
+    def mean(self, role: Role, names: Sequence[str], values: Floats) -> Floats:
+        """Return the mean of ``(..., S)`` values over the strata of a role, ``(...)``; NaN if no stratum plays it.
+
+        Args:
+            role: The role.
+            names: Names of the S strata.
+            values: One value for each stratum.
+        """
+        places = [names.index(name) for name in getattr(self, role)]
+        if not places:
+            return values[..., 0] * float("nan")
+        chosen: Floats = values[..., places].mean(axis=-1)
+        return chosen
+
+
+def parse_roles(roles: RoleNames | None, names: Sequence[str]) -> Roles:
+    """Return the roles of strata.
+
+    Args:
+        roles: The stratum, or the strata, of ``"train"`` and of ``"held_out"``. None gives them to ``train`` and
+            ``val``, or to the strata whose names begin with ``train/`` and ``val/``.
+        names: Names of all strata.
+
+    Example:
+        >>> parse_roles({"train": "seen", "held_out": ["unseen"]}, ["seen", "unseen", "other"])
+        Roles(train=('seen',), held_out=('unseen',))
+
+    Raises:
+        ValueError: If a role or a stratum is unknown, or a stratum has both roles.
+    """
+    if roles is None:
+        return Roles(*(tuple(name for name in names if name.split("/")[0] == part) for part in ("train", "val")))
+    unknown = [role for role in roles if role not in Roles._fields]
+    if unknown:
+        raise ValueError(f"`roles` must name train or held_out; got {unknown[0]!r}. Leave it out or rename it.")
+    found = Roles(**{role: (given,) if isinstance(given, str) else tuple(given) for role, given in roles.items()})
+    for stratum in (*found.train, *found.held_out):
+        if stratum not in names:
+            raise ValueError(f"`roles` must name strata of the probe: {', '.join(names)}; got {stratum!r}.")
+    both = sorted(set(found.train) & set(found.held_out))
+    if both:
+        raise ValueError(f"`roles` must give a stratum one role; got {both[0]!r} in both. Remove it from one of them.")
+    return found

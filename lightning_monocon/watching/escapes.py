@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read from a run how long it took to escape from memorising: the time in the state, not the step of generalising."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lightning_monocon.landscape import Event, LandscapeTracker
+from lightning_monocon.landscape.roles import Roles
+from lightning_monocon.landscape.rules import RISE
+from lightning_monocon.landscape.theory import Escape
+from lightning_monocon.watching.files import Settings
+
+
+def escape_of(tracker: LandscapeTracker, settings: Settings) -> Escape | None:
+    """Return the escape of a run from the state in which it had memorised; None if it was never seen in one.
+
+    The time runs from the entry into that state until the run leaves it for one of a higher held-out credence. A run
+    that ends before gives a late escape.
+    """
+    rise = next((event for event in tracker.events if _generalises(event, tracker.roles)), None)
+    state = _memorised(tracker.events) if rise is None else rise.source
+    if state is None:
+        return None
+    trajectory = tracker.trajectory
+    inside = trajectory.column("step")[trajectory.column("state") == state]
+    end = trajectory.steps[-1] if rise is None or rise.step_left is None else rise.step_left
+    batch, size = int(settings["batch_size"]), int(settings["train_size"])
+    return Escape(
+        time=max(float(end - inside[0]), 1.0),
+        lr=float(settings["lr"]),
+        batch_size=None if batch >= size else batch,
+        weight_decay=float(settings.get("weight_decay", 0.0)),
+        optimizer=str(settings["optimizer"]),
+        is_late=rise is None,
+    )
+
+
+def _generalises(event: Event, roles: Roles) -> bool:
+    if not event.is_transition or event.source is None:
+        return False
+    names, gains = list(event.change), np.array([*event.change.values()])
+    return bool(roles.mean("held_out", names, gains) >= RISE)
+
+
+def _memorised(events: list[Event]) -> int | None:
+    return next((event.target for event in events if event.kind == "memorisation"), None)
