@@ -138,21 +138,25 @@ def main() -> None:
     if options.base:
         peers["recipe, earlier build"] = ("recipe", options.base.resolve())
     times: dict[str, list[float]] = {name: [] for name in peers}
-    for _ in range(options.rounds):
+    for done in range(1, options.rounds + 1):
         for name, (kind, checkout) in peers.items():
             times[name].append(measured(kind, checkout))
             print(name, round(times[name][-1], 2), flush=True)
-    rows: list[Row] = [
-        {
-            "step": name,
-            "CPU ms, median": round(median(found), 2),
-            "range": f"{min(found):.2f} to {max(found):.2f}",
-            "over the bare step": round(median(a / b for a, b in zip(found, times["bare step"], strict=True)), 2),
-            "over the recipe": round(median(a / b for a, b in zip(found, times["recipe"], strict=True)), 2),
-        }
-        for name, found in times.items()
-    ]
-    write("grokking-step", "A step of the recipe grokking", {f"Steps {FIRST} to {LAST}, one thread": rows})
+        rows: list[Row] = [
+            {
+                "step": name,
+                "CPU ms, median": round(median(found), 2),
+                "range": f"{min(found):.2f} to {max(found):.2f}",
+                "over the bare step": round(median(a / b for a, b in zip(found, times["bare step"], strict=True)), 2),
+                "over the recipe": round(median(a / b for a, b in zip(found, times["recipe"], strict=True)), 2),
+            }
+            for name, found in times.items()
+        ]
+        write(
+            "grokking-step",
+            "A step of the recipe grokking",
+            {f"Steps {FIRST} to {LAST}, one thread, rounds: {done}": rows},
+        )
 
 
 if __name__ == "__main__":

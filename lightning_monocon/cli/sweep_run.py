@@ -61,9 +61,9 @@ class SweepRun:
         Raises:
             ValueError: If it holds a run of other settings, or anything that a sweep did not write.
         """
-        if not self.folder.exists():
-            return False
         stored = self._stored()
+        if stored is None and self._is_empty:
+            return False
         if stored is None or {**stored, "finished": False} != self._spec(finished=False):
             raise ValueError(
                 f"`--out` must hold runs of the same recipe, options and version; {str(self.folder)!r} holds another. "
@@ -72,9 +72,17 @@ class SweepRun:
         return bool(stored["finished"])
 
     @property
+    def _is_empty(self) -> bool:
+        """Return whether the folder is missing or empty, but for what a kill leaves while its first file is written."""
+        if not self.folder.exists():
+            return True
+        ours = {files.sidecar(self.folder / _SPEC), *files.leftovers(self.folder)}
+        return all(path in ours for path in self.folder.iterdir())
+
+    @property
     def epochs_done(self) -> int:
         """Return how many epochs are done; all of them once the run has ended, as it may stop at a number of steps."""
-        return self.epochs if self.folder.exists() and self.finished else min(epochs_done(self.folder), self.epochs)
+        return self.epochs if self.finished else min(epochs_done(self.folder), self.epochs)
 
     def arguments(self) -> list[str]:
         """Return the words after ``monocon``."""

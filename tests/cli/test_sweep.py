@@ -118,6 +118,7 @@ def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
     run = _run(tmp_path)
     assert not run.finished and run.epochs_done == 0
     run.folder.mkdir(parents=True)
+    assert not run.finished, "killed before its first file was written"
     (run.folder / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="`--out` must hold runs of the same recipe, options and version"):
         _ = run.finished
