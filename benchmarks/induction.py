@@ -2,7 +2,7 @@
 """Date the induction of the recipe `induction`, with two layers and with one, and compare with the in-context score.
 
     python benchmarks/induction.py --layers 2 --seeds 0 1 2 3 4
-    python benchmarks/induction.py --text ../shared/data/snli/train_sample.tsv.gz --steps 1500
+    python benchmarks/induction.py --text snli/train_sample.tsv.gz --steps 1500
 
 The score is measured beside the landscape, every 20 steps on 32 sequences of its own: the mean credence of the tokens
 that have followed the same token before. Prints one JSON line a run. ``--text`` trains the same model on real text, its

@@ -147,7 +147,8 @@ class MonoConCLI(LightningCLI):
         self.run_dir = Path(options.run_dir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}")
         chosen = self._get(self.config_init, "trainer", default={})
         callbacks: list[Callback] = [*_as_list(chosen.get("callbacks"))]
-        wanted: list[Callback] = [EmbeddingMetrics()]
+        # a model of tokens says that its steps return no embeddings to judge
+        wanted: list[Callback] = [EmbeddingMetrics()] if getattr(self.model, "has_embeddings", True) else []
         if fitting:
             self.record = RunRecord(str(self.run_dir), resume=bool(options.ckpt_path or options.resume))
             wanted += [

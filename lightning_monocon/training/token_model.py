@@ -22,6 +22,9 @@ class TokenModel(TwoPhaseModule):
         weight_decay: AdamW's decay.
     """
 
+    has_embeddings = False
+    """Nothing that its steps return can be judged as embeddings."""
+
     def __init__(self, encoder: nn.Module, vocabulary: int, *, lr: float = 1e-3, weight_decay: float = 0.01) -> None:
         super().__init__(Schedule(lr_encoder=lr, lr_head=lr, warmup_epochs=0, weight_decay=weight_decay).checked())
         self.encoder = encoder
