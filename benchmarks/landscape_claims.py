@@ -218,7 +218,7 @@ def draw(lines: Sequence[Line]) -> None:
         delays = [run["delay"] for run in runs if run["delay"] is not None]
         right.plot([size] * len(delays), delays, "o", color=style["color"], ms=4)
     left.set(xscale="log", xlabel="step", ylabel="credence of unseen sums", ylim=(0, 1))
-    right.set(xscale="log", yscale="log", xlabel="train samples", ylabel="step at credence 0.5")
+    right.set(yscale="log", xlabel="train samples", ylabel="step at credence 0.5")
     left.legend(title="train samples", frameon=False, fontsize=8)
     save(figure, FIGURE)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,6 +17,9 @@ from lightning_monocon.runs.scratch import check_folder
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.embeddings import EmbeddingSet
+
+_REPORT = "lightning-monocon/upgrade/"
+"""What the schema of a report begins with."""
 
 _MORE = """\
 OLD, NEW and FREE are embeddings of the same rows by three models, given as those
@@ -50,6 +54,7 @@ def upgraded(options: Namespace) -> str:
         )
     if options.out is not None:
         check_folder("--out", Path(options.out))  # before the files are read and judged
+        _check_reports(Path(options.out))
     from lightning_monocon.scorecard.named_argument import named
     from lightning_monocon.scorecard.render.upgrade import upgrade_text, write_upgrade
     from lightning_monocon.scorecard.upgrade import upgrade
@@ -63,6 +68,23 @@ def upgraded(options: Namespace) -> str:
         files = (*options.old, *options.new, *(options.free or ()))
         write_upgrade(options.out, found, data=", ".join(map(str, files)))
     return upgrade_text(found)
+
+
+def _check_reports(out: Path) -> None:
+    """Raise FileExistsError if a file of the name of a report is there that is none."""
+    page, plain = out / "upgrade.md", out / "upgrade.json"
+    if not page.exists() and not plain.exists():
+        return
+    try:
+        ours = json.loads(plain.read_text(encoding="utf-8"))["schema"].startswith(_REPORT)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        ours = False
+    if not ours:
+        held = page if page.exists() else plain
+        raise FileExistsError(
+            f"`--out` must hold no {held.name} but that of an earlier report, which is replaced; {held} is another: "
+            "choose another folder, or move it away."
+        )
 
 
 def _old(options: Namespace) -> EmbeddingSet:

@@ -8,12 +8,12 @@ cache of a processor, and are strided through the gallery, so that each of them 
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg.blas import sgemm  # pyright: ignore[reportAttributeAccessIssue]  # made by f2py
+from scipy.linalg import get_blas_funcs
 from torch import Tensor
 
 from lightning_monocon.functional.products import product
@@ -21,6 +21,7 @@ from lightning_monocon.functional.products import product
 Floats: TypeAlias = NDArray[np.float32]
 Scores: TypeAlias = NDArray[np.float32] | NDArray[np.int32]
 Integers: TypeAlias = NDArray[np.int64]
+_Kind = TypeVar("_Kind", np.float32, np.int32)
 
 ROWS, QUERIES = 2048, 256
 """Rows of the gallery and queries of a tile; its scores take 2 MB."""
@@ -37,6 +38,8 @@ _CROWDED = 16
 
 _FEWEST = 10
 """Rows of the sample that shall reach the threshold: of fewer, how many of the gallery do is left to chance."""
+
+(_gemm,) = get_blas_funcs(("gemm",), dtype=np.float32)  # NumPy's cannot add to what is there
 
 _BLOCK = 16  # scores of which only the largest counts for the threshold
 _SUMMED = 24  # columns from which a product and its addition are faster than a product that adds
@@ -75,13 +78,14 @@ class Tiling(NamedTuple):
         """Rows that may reach the threshold of a query, on average, before they are given up."""
         return max(_CROWDED * self.wanted, ROWS)
 
-    def threshold(self, blocks: Scores) -> Scores | None:
+    def threshold(self, blocks: NDArray[_Kind]) -> NDArray[_Kind] | None:
         """Return the threshold ``(Q,)`` from the largest scores of blocks of the sample ``(Q, B)``; None for none."""
         share = self.sampled / self.tiles
         rank = round(_SURPLUS * self.wanted * share) if self.sampled < self.tiles else self.wanted
         if rank >= blocks.shape[1]:
             return None
-        return cast("Scores", np.partition(blocks, -rank, axis=1)[:, -rank])
+        found: NDArray[_Kind] = np.partition(blocks, -rank, axis=1)[:, -rank]
+        return found
 
 
 def largest_of_blocks(score: Tensor) -> Tensor:
@@ -102,7 +106,7 @@ def add_product(score: Floats, rows: Floats, columns: Floats, spare: Tensor) -> 
         spare: ``(Q, W)``, overwritten.
     """
     if rows.shape[1] < _SUMMED:
-        sgemm(1.0, columns.T, rows.T, beta=1.0, c=score.T, overwrite_c=1)
+        _gemm(1.0, columns.T, rows.T, beta=1.0, c=score.T, overwrite_c=1)
     else:
         torch.from_numpy(score).add_(product(torch.from_numpy(rows), torch.from_numpy(columns), spare))
 

@@ -107,7 +107,8 @@ class _Search:
 def _products(query: Tensor, tile: Tensor) -> Tensor:
     """Return the inner products ``(Q, W)`` int32 of rows ``(Q, D)`` and columns ``(D, W)``, int8."""
     if _has_fast_integers():
-        return torch._int_mm(query, tile)  # pyright: ignore[reportPrivateImportUsage]
+        found: Tensor = torch.ops.aten._int_mm(query, tile)
+        return found
     return (query.float() @ tile.float()).to(torch.int32)
 
 
@@ -116,7 +117,6 @@ def _has_fast_integers() -> bool:
     """Return whether products of int8 are the processor's own here; without, torch's are very slow."""
     one = torch.ones(1, 1, dtype=torch.int8)
     try:
-        product = torch._int_mm(one, one)  # pyright: ignore[reportPrivateImportUsage]
-        return torch.cpu._is_vnni_supported() and bool(product == 1)
+        return torch.cpu._is_vnni_supported() and bool(torch.ops.aten._int_mm(one, one) == 1)
     except (AttributeError, NotImplementedError, RuntimeError):
         return False

@@ -15,6 +15,7 @@ import torch
 from lightning_monocon.functional.spearman import spearman
 from lightning_monocon.runs.files import write_text
 from lightning_monocon.scorecard.card import Arm, Scorecard
+from lightning_monocon.scorecard.scores import Score
 
 FEWEST_ARMS = 5
 """Arms from which on a correlation over arms is reported: with fewer its interval is all that there is."""
@@ -61,7 +62,8 @@ class Relation:
     """Hold a rank correlation over arms.
 
     Attributes:
-        cause: ``"rmse"`` or ``"fvu"`` of the scorecard: a smaller one is called robustness.
+        cause: ``"rmse"``, times the root of the width, or ``"fvu"`` of the scorecard: a smaller one is called
+            robustness.
         effect: ``"mean"`` under corruption, or the share ``"kept"``.
         arms: Number of arms; each counts once, by the mean of its seeds.
         value: Spearman's correlation.
@@ -102,7 +104,7 @@ def relations(arms: Sequence[Arm], found: Mapping[str, Sequence[Robustness]]) ->
         return []
     lines: list[Relation] = []
     for cause in ("rmse", "fvu"):
-        causes = [fmean(getattr(score, cause) for score in arm.scores) for arm in usable]
+        causes = [fmean(_remainder(score, cause) for score in arm.scores) for arm in usable]
         for effect in ("mean", "kept"):
             effects = [fmean(getattr(run, effect) for run in found[arm.name]) for arm in usable]
             if _vary(causes) and _vary(effects):
@@ -110,6 +112,11 @@ def relations(arms: Sequence[Arm], found: Mapping[str, Sequence[Robustness]]) ->
                 interval = rank_correlation_interval(value, len(usable))
                 lines.append(Relation(cause, effect, len(usable), value, interval))
     return lines
+
+
+def _remainder(score: Score, cause: str) -> float:
+    """Return FVU, or RMSE as the length of a row's remainder: per entry it falls with the width alone."""
+    return score.fvu if cause == "fvu" else score.rmse * score.dim**0.5
 
 
 def _vary(values: Sequence[float]) -> bool:

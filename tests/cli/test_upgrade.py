@@ -88,6 +88,22 @@ def test_rows_in_another_order_are_refused(
     assert "must have the rows of" in said and "row 0 is d59 in" in said and "Sort both by their ids." in said
 
 
+def test_only_a_report_is_replaced(files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    words = ["upgrade", "--old", files["old"], "--new", files["new"], "--out", str(out)]
+    main(words)
+    main(words)
+    assert capsys.readouterr().out.count(f"Written to {out}/") == 2
+    (out / "upgrade.json").unlink()
+    (out / "upgrade.md").write_text("my notes", "utf-8")
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 1
+    assert f"`--out` must hold no upgrade.md but that of an earlier report, which is replaced; {out}/upgrade.md" in said
+    assert (out / "upgrade.md").read_text("utf-8") == "my notes"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -110,11 +110,11 @@ def test_whole_rows_are_found_by_their_coordinates(kind: str) -> None:
     first = torch.arange(len(query)) * 11
     axes = torch.linalg.qr(torch.randn(24, 24, generator=torch.Generator().manual_seed(2), dtype=torch.float64))[0]
     centre = unit_rows(gallery.double()).mean(0)
-    sides = [(unit_rows(rows.double()) - centre) @ axes for rows in (gallery, query)]
-    found = [*prefix_neighbours(*sides, (3, 9), 12, first, whole=(gallery, query))]
+    known, asked = ((unit_rows(rows.double()) - centre) @ axes for rows in (gallery, query))
+    found = [*prefix_neighbours(known, asked, (3, 9), 12, first, whole=(gallery, query))]
     assert found[-1].equal(neighbours(gallery, query, 12, first=first).indices)
     for dim, rows in zip((3, 9), found, strict=False):
-        assert rows.equal(neighbours(*(side[:, :dim] for side in sides), 12, first=first).indices), dim
+        assert rows.equal(neighbours(known[:, :dim], asked[:, :dim], 12, first=first).indices), dim
 
 
 @pytest.mark.parametrize("fast", [True, False])

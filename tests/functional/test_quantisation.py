@@ -45,7 +45,7 @@ def test_what_is_scored_is_what_is_shipped(dtype: Storage, monkeypatch: pytest.M
     shipped = Calibration.fit(torch.from_numpy(unit[:40]), dtype)
     for scored, part in zip(searched[-1], (unit[:40], unit[40:]), strict=True):
         codes = shipped.codes(torch.from_numpy(part))
-        torch.testing.assert_close(scored, shipped.decode(codes), rtol=0, atol=0)
+        torch.testing.assert_close(scored.float(), shipped.decode(codes), rtol=0, atol=0)
         if dtype == "binary":
             np.testing.assert_array_equal(codes.numpy(), np.packbits(part > 0, axis=1))
 

@@ -58,6 +58,12 @@ def test_a_correlation_is_scipys_over_the_means_of_arms(card: Scorecard) -> None
     assert lines["rmse", "mean"].value == pytest.approx(spearmanr(rmse, left).statistic)
     assert lines["fvu", "mean"].value == pytest.approx(spearmanr(rmse[::-1], left).statistic)
     assert lines["rmse", "kept"].arms == 6
+    widest = replace(compared[0].scores[0], dim=100 * compared[0].width)  # its .1 per entry becomes a row's longest
+    lines = {
+        (each.cause, each.effect): each
+        for each in relations([replace(compared[0], scores=(widest,)), *compared[1:]], found)
+    }
+    assert lines["rmse", "mean"].value == pytest.approx(spearmanr([9.0, *rmse[1:]], left).statistic)
 
 
 def test_arms_without_a_remainder_and_few_arms_say_nothing(card: Scorecard) -> None:
