@@ -81,8 +81,12 @@ class SweepRun:
 
     @property
     def epochs_done(self) -> int:
-        """Return how many epochs are done; all of them once the run has ended, as it may stop at a number of steps."""
-        return self.epochs if self.finished else min(epochs_done(self.folder), self.epochs)
+        """Return how many epochs are done; all of them once the run has ended, as it may stop at a number of steps.
+
+        A worker may be writing the folder, so that what is in it is read once and not judged.
+        """
+        stored = self._stored() or {}
+        return self.epochs if stored.get("finished") else min(epochs_done(self.folder), self.epochs)
 
     def arguments(self) -> list[str]:
         """Return the words after ``monocon``."""

@@ -122,6 +122,7 @@ def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
     (run.folder / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="`--out` must hold runs of the same recipe, options and version"):
         _ = run.finished
+    assert run.epochs_done == 0, "the bar is drawn while a worker makes the folder, and must not judge it"
     assert (run.folder / "mine.txt").read_text() == "mine"
 
 
