@@ -34,6 +34,7 @@ SETS = {
 
 def features(data: Path, scratch: Path, name: str = "cifar100") -> tuple[Path, Path]:
     """Return the files of train and test: arrays `embeddings` ``(N, 1280)`` and `labels`, kept in `scratch`."""
+    scratch.mkdir(parents=True, exist_ok=True)
     files = tuple(scratch / f"{name}_{part}.npz" for part in ("train", "test"))
     if all(file.is_file() for file in files):
         return files[0], files[1]
