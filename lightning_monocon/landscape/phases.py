@@ -64,7 +64,8 @@ def geometry_phases(steps: ArrayLike, dimensions: ArrayLike) -> tuple[GeometryPh
         ValueError: If both are not of one length.
 
     Example:
-        >>> [phase.name for phase in geometry_phases(range(9), [9, 6, 4, 6, 9, 12, 9, 6, 4])]
+        >>> ranks = [9, 8, 7, 6, 7, 8, 9, 10, 11, 12, 11, 10, 9, 8]
+        >>> [phase.name for phase in geometry_phases(range(14), ranks)]
         ['warm-up', 'entropy-seeking', 'compression-seeking']
     """
     x, y = np.asarray(steps, dtype=float), np.asarray(dimensions, dtype=float)

@@ -145,7 +145,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     with FileLock(tmp_path / ".lock"), pytest.raises(SystemExit) as stopped:
         compare(tmp_path, "--arms", "encoder")
     assert stopped.value.code == 2
-    assert "`--out` must not be in use; another comparison writes to" in capsys.readouterr().err
+    assert "`--out` must not be in use; another command writes to" in capsys.readouterr().err
 
 
 def test_a_killed_comparison_goes_on(tmp_path: Path) -> None:
