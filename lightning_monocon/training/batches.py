@@ -33,6 +33,20 @@ def tensors_in(batch: object) -> Iterator[Tensor]:
             yield from tensors_in(part)
 
 
+def inputs_and_rest(batch: object) -> tuple[Any, list[object]]:
+    """Split a batch into its inputs and the parts that may be labels.
+
+    The labels of a mapping are under `LABEL_NAMES`; of a tuple or list all parts behind the first may be labels. Any
+    other batch is inputs alone.
+    """
+    if isinstance(batch, Mapping):
+        inputs = {name: part for name, part in batch.items() if name not in LABEL_NAMES}
+        return inputs, [batch[name] for name in LABEL_NAMES if name in batch]
+    if isinstance(batch, tuple | list) and batch:
+        return batch[0], list(batch[1:])
+    return batch, []
+
+
 def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
     """Split a batch into its inputs, whatever they are, and its class labels ``(B,)``.
 
@@ -44,14 +58,7 @@ def inputs_and_labels(batch: object) -> tuple[Any, Tensor]:
         TypeError: If the only tensor that could be labels does not hold integers.
         ValueError: If there is no such tensor, or the only one is not one-dimensional.
     """
-    inputs: object = None
-    parts: list[object] = []
-    if isinstance(batch, Mapping):
-        parts = [batch[name] for name in LABEL_NAMES if name in batch]
-        inputs = {name: part for name, part in batch.items() if name not in LABEL_NAMES}
-    elif isinstance(batch, tuple | list) and batch:
-        inputs, *parts = batch
-
+    inputs, parts = inputs_and_rest(batch)
     tensors = [part for part in parts if isinstance(part, Tensor)]
     for labels in tensors:
         if labels.ndim == 1 and not _is_no_integer(labels):

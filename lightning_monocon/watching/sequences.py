@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lightning_monocon.training.batches import LABEL_NAMES, described
+from lightning_monocon.training.batches import described, inputs_and_rest
 
 IGNORED = -100
 """The label of a position that is not judged, as `torch.nn.functional.cross_entropy` has it by default."""
@@ -120,13 +120,7 @@ def column_of(strata: str | None) -> str | None:
 
 def _split(batch: object) -> tuple[Any, Tensor | None]:
     """Return the inputs of a batch and its first labels of integers with one or two dimensions, if it has any."""
-    inputs: Any = batch
-    parts: list[object] = []
-    if isinstance(batch, Mapping):
-        parts = [batch[name] for name in LABEL_NAMES if name in batch]
-        inputs = {name: part for name, part in batch.items() if name not in LABEL_NAMES}
-    elif isinstance(batch, tuple | list) and batch:
-        inputs, *parts = batch
+    inputs, parts = inputs_and_rest(batch)
     labels = [part for part in parts if isinstance(part, Tensor) and _is_integer(part) and part.ndim in (1, 2)]
     return inputs, min(labels, key=lambda part: part.ndim, default=None)
 
