@@ -33,6 +33,13 @@ STEPS_IN_A_SAMPLE = 20  # on CUDA, where one step alone would be timed with the 
 SAMPLE_SECONDS = 0.005
 NEVER_SLOWER = 0.98
 MAX_AUTOTUNE = "max-autotune"
+QUIET_TRAINER = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
 
 
 def compile_modes(quick: bool) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ WORDS, LENGTH = 1024, 64
 
 
 class InContext(L.Callback):
-    """Measure the mean credence of repeated tokens on sequences that nobody trains on."""
+    """Measure the mean credence of repeated tokens on sequences that are not trained on."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         source = RepeatedBlocks(**{**data, "steps": 1, "batch_size": SEQUENCES, "seed": 12_345})

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the arms of which the paper's claims are asked: on vectors of a frozen encoder, and with one trained along.
 
-Images are trained by `monocon compare`'s own runs, so every figure can be had from that command too; the head of frozen
+Images are trained by `monocon compare`'s own runs, so that command gives every figure too; the head of frozen
 sentences is trained on whole pairs by the loop of rivals.py.
 """
 

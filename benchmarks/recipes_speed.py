@@ -20,7 +20,7 @@ from statistics import median
 import lightning as L
 import numpy as np
 import torch
-from harness import Row, write
+from harness import QUIET_TRAINER, Row, write
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -32,16 +32,7 @@ from lightning_monocon.learnt import EmbeddingData
 
 ROWS, WIDTH, BATCH = 50_000, 1_280, 512
 IMAGES, PIXELS = 64, 64
-QUIET = {
-    "accelerator": "cpu",
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "limit_val_batches": 0,
-    "num_sanity_val_steps": 0,
-    "gradient_clip_val": 1.0,
-}
+QUIET = QUIET_TRAINER | {"limit_val_batches": 0, "num_sanity_val_steps": 0, "gradient_clip_val": 1.0}
 
 
 class Marks(L.Callback):

