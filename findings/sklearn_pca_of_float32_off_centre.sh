@@ -10,7 +10,8 @@
 # 100 one comes out as 0, with 1 000 ten of 32 do and others are 30 times too large. `svd_solver="full"` and
 # `IncrementalPCA` stay within 3e-4 of the float64 result on the same rows.
 #
-# What follows for us: the oracles of our tests pass `svd_solver="full"` and float64 rows. Effective dimensions from a float32 PCA of vectors with a large common part are not to be trusted.
+# What follows for us: the oracles of our tests pass `svd_solver="full"` and float64 rows. Effective
+# dimensions from a float32 PCA of vectors with a large common part are not to be trusted.
 set -euo pipefail
 
 folder=$(mktemp -d)

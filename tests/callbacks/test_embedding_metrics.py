@@ -36,7 +36,7 @@ def test_metrics_agree_with_scikit_learn(stage: str) -> None:
 
     for prefix, width in ((f"{stage}/", 8), (f"{stage}/encoder/", 4)):
         rows, queries = (nn.functional.normalize(part[0][:, :width].double()).numpy() for part in (gallery, query))
-        ratios = np.cumsum(PCA().fit(rows).explained_variance_ratio_)
+        ratios = np.cumsum(PCA(svd_solver="full").fit(rows).explained_variance_ratio_)
         assert logged[f"{prefix}effective_dimension"] == np.argmax(ratios >= 0.99) + 1
         votes = KNeighborsClassifier(5, algorithm="brute", metric="cosine").fit(rows, gallery[1])
         assert logged[f"{prefix}knn_accuracy"] == pytest.approx(votes.score(queries, query[1]), abs=1e-6)
