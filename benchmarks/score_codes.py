@@ -3,8 +3,8 @@
 
     python benchmarks/score_codes.py GALLERY.npy QUERY.npy
 
-Both hold (N, D) rows. Prints JSON: seconds of wall and of CPU, and for each number of bytes the code and the share of the
-ten exact neighbours that float queries find among the codes. Each way has a process of its own.
+Both hold (N, D) rows. Prints JSON: seconds of wall and of CPU, and for each number of bytes the code and the share of
+the ten exact neighbours that float queries find among the codes. Each way has a process of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def main(gallery: str, query: str, codes: str = "") -> None:
     line = score.codes
     assert line is not None
     best = zip(line.bytes, line.names, (round(value, 4) for value in line.means()), strict=True)
-    print(json.dumps({"codes": codes, "rows": len(rows), "queries": len(asked), **took, "best": list(best)}), flush=True)
+    found = {"codes": codes, "rows": len(rows), "queries": len(asked), **took, "best": list(best)}
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

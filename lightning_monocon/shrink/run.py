@@ -36,7 +36,7 @@ SHORTLIST = 0.95
 """Share of queries whose true neighbours all lie in the shortlist."""
 
 _ROUNDING = 1e-12  # largest variance of equal rows, which are rounded when they are scaled to length 1
-_LAYOUT = "shrink/3"
+_LAYOUT = "shrink/4"
 _BYTES, _ERROR, _SECOND = "bytes", "error", "second"
 _SCORED = 1_000  # choosing queries that choose how to score a code
 
