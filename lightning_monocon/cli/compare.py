@@ -29,11 +29,12 @@ from lightning_monocon.cli.arm_run import (
 )
 from lightning_monocon.cli.compared_arms import ARMS, DEFAULT, parse_arm
 from lightning_monocon.cli.config import recipe_file, refusing
-from lightning_monocon.cli.options import CommandParser
+from lightning_monocon.cli.options import CommandParser, add_codes
 from lightning_monocon.cli.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.card import Scorecard
+    from lightning_monocon.scorecard.codes import CodesTried
 
 _POLL_SECONDS = 0.5
 
@@ -56,11 +57,12 @@ def run(args: Sequence[str]) -> None:
         with refusing():
             if options.jobs < 0:
                 raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
+            _check_codes(options.codes)
             judged = Beyond(options.robustness, tuple(options.certify or ()))
             runs = plan(options.config, options.arms, options.seeds, overrides, out, judged)
             with only_one(out):
                 train(runs, options.jobs or cores())
-                _report(out, options.arms, runs[0].config, Path(options.config).stem, judged)
+                _report(out, options.arms, runs[0].config, Path(options.config).stem, judged, options.codes)
     except KeyboardInterrupt:
         print("monocon compare: stopped; nothing is lost, and the same command resumes.", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
@@ -192,7 +194,18 @@ def _watch(futures: dict[Future[None], PooledRun], bar: tqdm[Any]) -> None:
     bar.refresh()
 
 
-def _report(out: Path, arms: Sequence[str], config: Mapping[str, Any], recipe: str, beyond: Beyond) -> None:
+def _check_codes(codes: CodesTried) -> None:
+    """Raise an error, before anything is trained, if the runs could not be judged in these codes."""
+    if codes == "fast":
+        return  # nothing to import
+    from lightning_monocon.scorecard.codes import check_codes
+
+    check_codes(codes, "--codes")
+
+
+def _report(
+    out: Path, arms: Sequence[str], config: Mapping[str, Any], recipe: str, beyond: Beyond, codes: CodesTried
+) -> None:
     """Judge the runs, write and print the scorecard, and mirror it to W&B where the runs are mirrored.
 
     The bottom line comes last too, where a terminal shows it without scrolling.
@@ -201,7 +214,7 @@ def _report(out: Path, arms: Sequence[str], config: Mapping[str, Any], recipe: s
     from lightning_monocon.scorecard.render.text import conclusion
     from lightning_monocon.scorecard.runs import score_runs, write
 
-    scorecard, drawn = score_runs(out, arms)
+    scorecard, drawn = score_runs(out, arms, codes=codes)
     write(out, scorecard, drawn)
     print(scorecard.table())
     print(f"\nWritten to {out}/: scorecard.html, scorecard.md, scorecard.json and the figures.")
@@ -260,6 +273,7 @@ def parser() -> CommandParser:
     add("--arms", nargs="+", type=str, default=list(DEFAULT), help="The arms to train; see below.")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="The seeds of each arm.")
     add("--jobs", type=int, default=0, help="Runs at a time; 0 stands for one per core.")
+    add_codes(found)
     _add_beyond(found)
     return found
 

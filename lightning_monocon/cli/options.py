@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
@@ -113,6 +113,17 @@ class CommandParser(OptionParser, ArgumentParser):
         own = [action for action in self._actions if action not in self._general]
         parts = [f"usage: {self._usage}\n\n{about}\n", section("options", own), section("more", self._general)]
         return "\n".join([*parts, self._more] if self._more else parts)
+
+
+def add_codes(parser: CommandParser) -> None:
+    """Add the option that names the families of codes by which bytes are judged."""
+    parser.add_argument(
+        "--codes",
+        type=Literal["fast", "all"],
+        default="fast",
+        help="Codes that compete at each number of bytes: those that take seconds to fit, or all families that "
+        "`monocon shrink` tries, which take minutes for each arm and seed and need the extra `search`.",
+    )
 
 
 def flags(actions: Iterable[argparse.Action]) -> list[str]:

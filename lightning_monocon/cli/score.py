@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 
 from lightning_monocon.cli.config import refusing
-from lightning_monocon.cli.options import CommandParser
+from lightning_monocon.cli.options import CommandParser, add_codes
 from lightning_monocon.runs.scratch import check_folder
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def score(options: Namespace) -> str:
         check_folder("--out", Path(options.out))  # before the files are read and scored
     from dataclasses import replace
 
+    from lightning_monocon.scorecard.codes import check_codes
     from lightning_monocon.scorecard.origin import command_line, origin_of
     from lightning_monocon.scorecard.render.figures import draw
     from lightning_monocon.scorecard.runs import write
@@ -74,9 +75,12 @@ def score(options: Namespace) -> str:
     from lightning_monocon.scorecard.streamed import StreamedSet
     from lightning_monocon.stores.address import shown
 
+    check_codes(options.codes, "--codes")
     graphs = None if options.index is None else _graphs(options.index)
     data, baseline = _loaded(files, options)
     data = replace(data, arm=options.name or data.arm)
+    if options.codes == "all":
+        _check_rows(data)
     if isinstance(data, StreamedSet):
         if graphs is not None:
             raise ValueError(
@@ -85,7 +89,7 @@ def score(options: Namespace) -> str:
             )
         card, sets = streamed_scorecard(data, options.dims), None
     else:
-        card = scorecard_of(data, baseline, options.dims)
+        card = scorecard_of(data, baseline, options.dims, options.codes)
         by_name = {card.baseline: baseline, data.arm: data}
         sets = [by_name[arm.name] or data for arm in card.arms]
         card = card if graphs is None else with_graphs(card, sets, options.dims, graphs)
@@ -94,6 +98,23 @@ def score(options: Namespace) -> str:
         origin = replace(origin_of(words=list(map(shown, command_line()))), data=", ".join(map(str, files)))
         write(Path(options.out), replace(card, origin=origin), drawn)
     return card.table()
+
+
+def _check_rows(data: EmbeddingSet | StreamedSet) -> None:
+    """Raise ValueError if no code is fitted on the gallery, whatever families are asked for."""
+    from lightning_monocon.scorecard.codes import FEWEST_ROWS
+    from lightning_monocon.scorecard.streamed import StreamedSet
+
+    if isinstance(data, StreamedSet):
+        raise ValueError(
+            "`--codes` must be fast for a gallery that is read from several files, on which no code is fitted; got "
+            "all: leave it out and ask `monocon shrink`, or give one file with a sample of the rows."
+        )
+    if len(data.gallery) < FEWEST_ROWS:
+        raise ValueError(
+            f"`--codes` all needs a gallery of at least {FEWEST_ROWS:,} rows, on which codes are fitted; got "
+            f"{len(data.gallery)}: give more rows, or leave it out."
+        )
 
 
 def _graphs(names: Sequence[str]) -> Graphs:
@@ -203,6 +224,7 @@ def parser() -> CommandParser:
     )
     add("--ids", type=str, help="The column of the ids (default: ids or id, else row numbers).")
     add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")
+    add_codes(found)
     add(
         "--index",
         nargs="+",

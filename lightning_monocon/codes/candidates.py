@@ -21,6 +21,7 @@ from lightning_monocon.codes.families import (
     fit_transform,
 )
 from lightning_monocon.codes.families.scalar import Bits
+from lightning_monocon.codes.names import CENTRED, current_name
 from lightning_monocon.codes.product import CENTROIDS
 from lightning_monocon.codes.rabit import FACTOR_BYTES
 
@@ -75,21 +76,30 @@ class Candidate:
     def fitted(self, rows: FittingRows) -> tuple[Codec, ...]:
         """Return the code once for each way to score that may matter; both have the same bytes."""
         codec = self.fit(rows, self.bytes)
-        mean = float(rows.statistics.mean.norm())
-        if rows.similarity == "dot" or mean < _CENTRED_MATTERS or not codec.space.mean.any():
+        uncentred = float(rows.statistics.mean.norm()) < _CENTRED_MATTERS or not codec.space.mean.any()
+        if uncentred or rows.similarity == "dot" or codec.space.scoring == "centred":
             return (codec,)
-        centred = replace(codec, space=replace(codec.space, scoring="centred"))
-        return codec, replace(centred, name=f"{codec.name}-centred")
+        return codec, about_mean(codec)
+
+
+_INT8, _FLOAT16 = ScalarOptions(8), ScalarOptions(16)
+_PLAIN8 = ScalarOptions(8, centre=False, step="common", levels="uniform")
+_PLAIN16 = ScalarOptions(16, centre=False)
 
 
 def _scalar(bits: Bits) -> Family:
     """Return scalar codes of one number of bits, of principal components in a random rotation."""
     options = ScalarOptions(bits, rotation="random")
     return Family(
-        f"scalar{bits}",
+        options.name,
         lambda rows, size: fit_scalar(rows, size, options),
         lambda dim, size: size <= dim * bits // 8,
     )
+
+
+def about_mean(codec: Codec) -> Codec:
+    """Return a codec whose scores are taken about the mean, under the name that says so; its bytes are the same."""
+    return replace(codec, name=f"{codec.name}{CENTRED}", space=replace(codec.space, scoring="centred"))
 
 
 def _rabit(bits: int) -> Family:
@@ -112,13 +122,17 @@ def _trained(name: str, fit: Callable[[FittingRows, int], Codec], most: int, cos
     )
 
 
+def _of_halves(dim: int, size: int) -> bool:
+    return size % 2 == 0 and size <= 2 * dim
+
+
 FAMILIES = (
     Family("transform", fit_transform, lambda dim, size: size <= dim),
     Family("product", fit_product, lambda dim, size: size <= min(dim // 4, 64)),
     _scalar(1),
     _scalar(2),
     _scalar(4),
-    Family("int8", partial(fit_scalar, options=ScalarOptions(8)), lambda dim, size: size <= dim),
+    Family(_INT8.name, partial(fit_scalar, options=_INT8), lambda dim, size: size <= dim),
     _rabit(1),
     _rabit(2),
     _trained("pq", fit_pq, 16, "pq codes of more than 16 bytes, which take long to fit", groups=True),
@@ -127,13 +141,9 @@ FAMILIES = (
     _trained("lsq", fit_lsq, 0, "lsq codes, which take minutes to fit", groups=False),
 )
 
-
-_PLAIN16 = ScalarOptions(16, centre=False)
-_PLAIN8 = ScalarOptions(8, centre=False, step="common", levels="uniform")
-
 STORED = {
-    "half": Family("half", partial(fit_scalar, options=_PLAIN16), lambda dim, size: size % 2 == 0 and size <= 2 * dim),
-    "int8": Family("bytes", partial(fit_scalar, options=_PLAIN8), lambda dim, size: size <= dim),
+    "half": Family(_PLAIN16.name, partial(fit_scalar, options=_PLAIN16), _of_halves),
+    "int8": Family(_PLAIN8.name, partial(fit_scalar, options=_PLAIN8), lambda dim, size: size <= dim),
     "bit": _scalar(1),
 }
 """Families that a store ranks by itself, by what its column holds: uncentred float16, bytes of one step, and bits."""
@@ -144,7 +154,7 @@ STORED_BUDGETS = (*BUDGETS, 256, 384, 512, 768, 1024, 1536, 2048)
 NAMED = (
     *FAMILIES,
     *(STORED[kind] for kind in ("half", "int8")),
-    Family("float16", partial(fit_scalar, options=ScalarOptions(16)), lambda dim, size: size <= 2 * dim),
+    Family(_FLOAT16.name, partial(fit_scalar, options=_FLOAT16), _of_halves),
 )
 """Families that can be asked for by name; float16 is never the best of few bytes, and is not compared."""
 
@@ -152,13 +162,15 @@ NAMED = (
 def named(code: str, dim: int) -> Candidate:
     """Return the code of a name such as ``"transform-32"`` for vectors of ``dim`` numbers.
 
-    A family's name alone, such as ``"float16"``, asks for the most bytes that it can use.
+    A family's name alone, such as ``"float16"``, asks for the most bytes that it can use. ``"transform-32-centred"`` is
+    scored about the mean. Names of earlier versions are taken as well; see `current_name`.
 
     Raises:
         ModuleNotFoundError: If the family's package is not installed.
         ValueError: If there is no such family, or it has no code of so many bytes.
     """
-    name, dash, size = code.partition("-")
+    asked = current_name(code).removesuffix(CENTRED)
+    name, dash, size = asked.partition("-")
     found = {family.name: family for family in NAMED}.get(name)
     if found is None or (dash and not size.isdecimal()):
         raise ValueError(
@@ -172,6 +184,8 @@ def named(code: str, dim: int) -> Candidate:
     if chosen not in allowed:
         few = f"{min(allowed)} to {max(allowed)}" if allowed else "no"
         raise ValueError(f"`code` must have {few} bytes for {name} codes of {dim} numbers; got {code}.")
+    if current_name(code).endswith(CENTRED):
+        return Candidate(f"{name}-{chosen}{CENTRED}", chosen, lambda rows, size: about_mean(found.fit(rows, size)))
     return Candidate(f"{name}-{chosen}", chosen, found.fit)
 
 

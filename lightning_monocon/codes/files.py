@@ -25,6 +25,7 @@ from lightning_monocon.codes.additive import AdditiveQuantiser
 from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.half import HalfQuantiser
 from lightning_monocon.codes.levels import LevelQuantiser
+from lightning_monocon.codes.names import current_name
 from lightning_monocon.codes.onnx_encoder import ONNX, write_onnx
 from lightning_monocon.codes.product import ProductQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
@@ -102,7 +103,14 @@ def load(folder: str | Path) -> Codec:
         )
     space = Space(tables["space.mean"], tables["space.matrix"], **values["space"], stored_offset=tables["space.offset"])
     own = {name.removeprefix("quantiser."): table for name, table in tables.items() if name.startswith("quantiser.")}
-    return Codec(values["name"], values["family"], space, _KINDS[kind](values["quantiser"], own))
+    return Codec(_named(values["name"], space), values["family"], space, _KINDS[kind](values["quantiser"], own))
+
+
+def _named(name: str, space: Space) -> str:
+    """Return the name of a codec, which an earlier version may have written with its former one."""
+    if name.startswith("half-") and space.mean.any():
+        return f"float16-{name.removeprefix('half-')}"  # centred, which "half" no longer says
+    return current_name(name)
 
 
 def _stamp(text: str, tables: bytes) -> str:

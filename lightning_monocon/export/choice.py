@@ -12,6 +12,7 @@ from torch import nn
 from lightning_monocon.codes import FittingRows
 from lightning_monocon.codes.candidates import NAMED, named
 from lightning_monocon.codes.families import random_rotation
+from lightning_monocon.codes.names import CENTRED, current_name
 from lightning_monocon.export.calibration import Calibration, Coded, Stored
 from lightning_monocon.export.gallery import Embedded
 from lightning_monocon.export.lines import judging
@@ -47,7 +48,7 @@ class Kept:
 def check_code(code: str, dim: float | None) -> None:
     """Raise ValueError unless a code is a storage type, or begins with a family's name and goes without ``dim``."""
     families = [family.name for family in NAMED]
-    if code not in get_args(Storage) and code.partition("-")[0] not in families:
+    if code not in get_args(Storage) and current_name(code).partition("-")[0] not in families:
         raise ValueError(
             f"`code` must be {', '.join(get_args(Storage))}, or one of {', '.join(families)} with its bytes, such as "
             f"transform-32; got {code!r}."
@@ -112,7 +113,6 @@ def _coded(head: Sequence[nn.Module], gallery: Embedded, code: str, centre: Cent
     codecs = candidate.fitted(FittingRows.of(vectors, seed=_SEED))
     if centre != "auto":
         codecs = codecs[-1:] if centre else codecs[:1]
-    name = f"{candidate.name.partition('-')[0]}-{codecs[0].bytes_per_vector}"
-    return [
-        Kept(projection, stack, Coded(replace(codec, name=name), len(vectors)), WHOLE) for codec in reversed(codecs)
-    ]
+    # both ways to score have the same bytes, and one name
+    named_alike = [replace(codec, name=codec.name.removesuffix(CENTRED)) for codec in reversed(codecs)]
+    return [Kept(projection, stack, Coded(codec, len(vectors)), WHOLE) for codec in named_alike]

@@ -13,7 +13,7 @@ import numpy as np
 from lightning_monocon.runs.record import History
 from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_forms, byte_winner
 from lightning_monocon.scorecard.causes import Effect, effects
-from lightning_monocon.scorecard.codes import byte_budgets
+from lightning_monocon.scorecard.codes import CodesTried, byte_budgets
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.flags import flags, training_flags
 from lightning_monocon.scorecard.frontier import Measure, default_dims
@@ -147,6 +147,7 @@ def build(
     brief: bool = False,
     dims: Iterable[int] = (),
     with_nulls: bool = True,
+    codes: CodesTried = "fast",
 ) -> Scorecard:
     """Score arms, judge each against the baseline, and name the winner at each size.
 
@@ -157,8 +158,10 @@ def build(
         brief: Whether to leave out null models and rounded vectors, which take half of the time.
         dims: Numbers of dimensions of the tables, as far as an arm has them, instead of the usual ones.
         with_nulls: Whether to score the null models too.
+        codes: Families of codes that compete at each number of bytes: ``"fast"``, or ``"all"``, which takes minutes.
 
     Raises:
+        ModuleNotFoundError: If all codes are asked for, and faiss is not installed.
         ValueError: If the baseline is not among the arms, an arm has no embeddings or two of one seed, or arms are
             judged by different truths or on different queries.
     """
@@ -174,7 +177,7 @@ def build(
     extra = {*kept, *found, *(sham.n99 for sham in shams)}
     pairs = {name: zip(sets[name], spectra[name], strict=True) for name in names}
     measured = {
-        name: [measure_spectrum(data, spectrum, None, extra, not brief) for data, spectrum in pairs[name]]
+        name: [measure_spectrum(data, spectrum, None, extra, not brief, codes) for data, spectrum in pairs[name]]
         for name in names
     }
     cards = []

@@ -13,13 +13,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from importlib.util import find_spec
+from itertools import groupby
+from operator import itemgetter
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from lightning_monocon.codes import Codec, FittingRows, squared_error
-from lightning_monocon.codes.candidates import FAMILIES
+from lightning_monocon.codes.candidates import FAMILIES, Family
+from lightning_monocon.codes.fitting import SAMPLE_ROWS
+from lightning_monocon.codes.side_by_side import side_by_side
+from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, Measure
@@ -31,10 +38,16 @@ FEWEST_ROWS = 1024
 MOST_BYTES = 64
 """Codes of more bytes are left to plain numbers, which are then nearly as good and cost no fit."""
 
+CodesTried = Literal["fast", "all"]
+"""Families that compete at each number of bytes: those that are fitted in a tenth of a second, or all of `FAMILIES`."""
+
 _CHEAP = ("transform", "scalar1", "scalar2", "scalar4")
 """Families that are fitted in a tenth of a second; product codes take a hundred times as long."""
 
-_SAMPLE = 4096
+_SAMPLE = {"fast": 4096, "all": SAMPLE_ROWS}
+"""Rows that levels and centroids are fitted on; moments are of all rows. Centroids gain by more rows, as levels do not,
+and then are those that an export fits."""
+
 _ASKED, _AMONG, _NEAREST = 256, 2048, 10  # gallery rows that search, those they search among, and how many they find
 _HALVES = slice(0, None, 2), slice(1, None, 2)
 
@@ -77,7 +90,7 @@ def byte_budgets(width: int) -> tuple[int, ...]:
 
 
 def code_frontiers(
-    data: EmbeddingSet, truths: Sequence[Truth], lines: Sequence[Sequence[Frontier]]
+    data: EmbeddingSet, truths: Sequence[Truth], lines: Sequence[Sequence[Frontier]], codes: CodesTried = "fast"
 ) -> tuple[CodeFrontier, ...]:
     """Return the best codes by each truth.
 
@@ -85,9 +98,15 @@ def code_frontiers(
         data: Gallery and queries.
         truths: What is known of them.
         lines: For each truth its frontiers of plain numbers.
+        codes: Which families compete.
+
+    Raises:
+        ModuleNotFoundError: If a family that is asked for needs a package that is not installed.
+        ValueError: If ``codes`` is unknown.
     """
+    check_codes(codes)
     tried = [[each for line in own for each in _plain(line)] for own in lines]
-    for codec in _promising(data.gallery):
+    for codec in _promising(data.gallery, codes):
         for place, found in enumerate(_coded(data, truths, codec)):
             tried[place].append(found)
     return tuple(best_codes(own, byte_budgets(data.dim)) for own in tried)
@@ -137,11 +156,37 @@ def _plain(line: Frontier) -> Iterator[Tried]:
         yield Tried(f"{line.storage} in {k} {unit}", size, {name: rows[place] for name, rows in line.values.items()})
 
 
-def _promising(gallery: Tensor) -> Iterator[Codec]:
+def check_codes(codes: CodesTried, argument: str = "codes") -> None:
+    """Check, before anything is trained or measured, that codes can be fitted.
+
+    Args:
+        codes: Which families compete.
+        argument: What the caller calls it.
+
+    Raises:
+        ModuleNotFoundError: If a family needs a package that is not installed.
+        ValueError: If ``codes`` is unknown.
+    """
+    check_choice(argument, codes, get_args(CodesTried))
+    for package in sorted({family.package for family in _families(codes)} - {""}):
+        if find_spec(package) is None:
+            names = ", ".join(family.name for family in _families(codes) if family.package == package)
+            raise ModuleNotFoundError(
+                f"`{argument}` all needs the package {package}, which fits {names} codes; it is missing: pip install "
+                "'lightning-monocon[search]', or choose fast, which needs none."
+            )
+
+
+def _families(codes: CodesTried) -> list[Family]:
+    """Return the families that compete, without those that are tried at no number of bytes."""
+    return [each for each in FAMILIES if each.name in _CHEAP or (codes == "all" and any(each.sizes(MOST_BYTES)))]
+
+
+def _promising(gallery: Tensor, codes: CodesTried) -> Iterator[Codec]:
     """Yield for each number of bytes the code that keeps most neighbours of gallery rows, by the name of an export."""
     if len(gallery) < FEWEST_ROWS:
         return
-    rows = FittingRows.of(gallery, sample_rows=_SAMPLE)
+    rows = FittingRows.of(gallery, sample_rows=_SAMPLE[codes])
     if not rows.statistics.comoment.any():
         return  # equal rows
     width = gallery.shape[1]
@@ -150,12 +195,22 @@ def _promising(gallery: Tensor) -> Iterator[Codec]:
     others[asking] = False
     asked, among = gallery[asking].float(), gallery[others][:: max(1, len(gallery) // _AMONG)].float()
     near = (unit_rows(asked) @ unit_rows(among).T).topk(_NEAREST).indices
-    for size in (size for size in byte_budgets(width) if size <= MOST_BYTES):
-        families = [family for family in FAMILIES if family.name in _CHEAP and family.allows(width, size)]
-        found = [(family.name, family.fit(rows, size)) for family in families]
-        if found:
-            name, codec = max(found, key=lambda each: _kept(each[1], asked, among, near))
-            yield replace(codec, name=f"{name}-{codec.bytes_per_vector}")
+    sizes = [size for size in byte_budgets(width) if size <= MOST_BYTES]
+    tasks = [(family, size) for size in sizes for family in _families(codes) if family.allows(width, size)]
+
+    def fit(task: tuple[Family, int]) -> tuple[Codec, float]:
+        family, size = task
+        codec = family.fit(rows, size)
+        return replace(codec, name=f"{family.name}-{codec.bytes_per_vector}"), _kept(codec, asked, among, near)
+
+    # what is fitted in a tenth of a second gains nothing by a thread of its own
+    fitted = map(fit, tasks) if codes == "fast" else _shown(side_by_side(fit, tasks), len(tasks))
+    for _, group in groupby(zip(tasks, fitted, strict=True), key=lambda each: each[0][1]):
+        yield max((found for _, found in group), key=itemgetter(1))[0]
+
+
+def _shown(fitted: Iterator[tuple[Codec, float]], total: int) -> Iterator[tuple[Codec, float]]:
+    yield from tqdm(fitted, total=total, desc="codes", unit="code", leave=False)
 
 
 def _kept(codec: Codec, asked: Tensor, among: Tensor, near: Tensor) -> float:

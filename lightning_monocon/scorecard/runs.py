@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lightning_monocon.runs.files import write_text
 from lightning_monocon.runs.record import RECORD, read_history
 from lightning_monocon.scorecard.card import Scorecard, build
+from lightning_monocon.scorecard.codes import CodesTried
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.origin import origin_of
 from lightning_monocon.scorecard.render.figures import draw, save
@@ -27,7 +28,7 @@ EMBEDDINGS = {"last": "embeddings.safetensors", "best": "embeddings-best.safeten
 """Files of a run, by checkpoint: that of the last epoch, and that of the best epoch by validation."""
 
 
-def report(out: Path, arms: Sequence[str], baseline: str = "encoder") -> Scorecard:
+def report(out: Path, arms: Sequence[str], baseline: str = "encoder", codes: CodesTried = "fast") -> Scorecard:
     """Score finished runs under both checkpoint rules; write ``scorecard.json``, ``.md``, ``.html`` and the figures.
 
     Each run is a folder ``<out>/runs/<arm>-seed<seed>/`` with ``embeddings.safetensors``
@@ -39,26 +40,30 @@ def report(out: Path, arms: Sequence[str], baseline: str = "encoder") -> Scoreca
         out: Folder of the comparison.
         arms: Names of the arms, in the order of tables and figures; the baseline always comes first.
         baseline: The arm that the others are judged against.
+        codes: Families of codes that compete at each number of bytes: ``"fast"``, or ``"all"``, which takes minutes.
 
     Returns:
         The scorecard; :func:`~lightning_monocon.scorecard.as_text` prints it.
 
     Raises:
         FileNotFoundError: If an arm has no run, or a run has no embeddings.
+        ModuleNotFoundError: If all codes are asked for, and faiss is not installed.
         ValueError: If the baseline is not among the arms, or embeddings do not fit together.
     """
-    card, drawn = score_runs(Path(out), arms, baseline)
+    card, drawn = score_runs(Path(out), arms, baseline, codes)
     write(Path(out), card, drawn)
     return card
 
 
-def score_runs(out: Path, arms: Sequence[str], baseline: str = "encoder") -> tuple[Scorecard, dict[str, Figure]]:
+def score_runs(
+    out: Path, arms: Sequence[str], baseline: str = "encoder", codes: CodesTried = "fast"
+) -> tuple[Scorecard, dict[str, Figure]]:
     """Return the scorecard of finished runs and its figures, as :func:`report` writes them."""
     folders = {arm: run_folders(out, arm) for arm in arms}
     sets = {arm: [_embeddings(folder, arm, seed) for seed, folder in found] for arm, found in folders.items()}
     histories = {arm: [read_history(folder / RECORD) for _, folder in found] for arm, found in folders.items()}
     origin = origin_of(folder for found in folders.values() for _, folder in found)
-    card = replace(build(sets, baseline, histories), origin=origin)
+    card = replace(build(sets, baseline, histories, codes=codes), origin=origin)
     if all((folder / EMBEDDINGS["best"]).is_file() for found in folders.values() for _, folder in found):
         best = {a: [_embeddings(folder, a, seed, "best") for seed, folder in found] for a, found in folders.items()}
         if not all(map(_same_rows, _all_of(sets), _all_of(best))):

@@ -28,7 +28,7 @@ from lightning_monocon.functional.spectrum import (
     variances_from_moments,
 )
 from lightning_monocon.functional.total_variance import total_variance_from_moments
-from lightning_monocon.scorecard.codes import CodeFrontier, code_frontiers
+from lightning_monocon.scorecard.codes import CodeFrontier, CodesTried, code_frontiers
 from lightning_monocon.scorecard.copies import Copies, Directions, copies_and_directions
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading
 from lightning_monocon.scorecard.frontier import (
@@ -205,7 +205,11 @@ def spectrum_of(data: EmbeddingSet) -> Spectral:
 
 
 def measure_all(
-    data: EmbeddingSet, dims: Iterable[int] | None = None, extra: Iterable[int] = (), rounded: bool = False
+    data: EmbeddingSet,
+    dims: Iterable[int] | None = None,
+    extra: Iterable[int] = (),
+    rounded: bool = False,
+    codes: CodesTried = "fast",
 ) -> tuple[Score, ...]:
     """Score a checked set of embeddings by each of its truths; they share one search and one spectrum.
 
@@ -215,18 +219,25 @@ def measure_all(
         dims: Kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... up to the rank, and D.
         extra: Further kept dimensions, used as far as the embedding has them; n99 always is.
         rounded: Measure int8 and binary vectors and codes as well.
+        codes: Families of codes that compete at each number of bytes: ``"fast"``, or ``"all"``, which takes minutes.
 
     Returns:
         One score for each of ``data.judges()``, in that order.
 
     Raises:
-        ValueError: If ``dims`` names dimensions that the embedding does not have.
+        ModuleNotFoundError: If all codes are asked for, and faiss is not installed.
+        ValueError: If ``dims`` names dimensions that the embedding does not have, or ``codes`` is unknown.
     """
-    return measure_spectrum(data, spectrum_of(data), dims, extra, rounded)
+    return measure_spectrum(data, spectrum_of(data), dims, extra, rounded, codes)
 
 
 def measure_spectrum(
-    data: EmbeddingSet, spectrum: Spectral, dims: Iterable[int] | None, extra: Iterable[int], rounded: bool
+    data: EmbeddingSet,
+    spectrum: Spectral,
+    dims: Iterable[int] | None,
+    extra: Iterable[int],
+    rounded: bool,
+    codes: CodesTried = "fast",
 ) -> tuple[Score, ...]:
     """Return what `measure_all` does, from the `spectrum_of` the set."""
     truths = data.judges() or (NeighbourTruth.of(data),)
@@ -244,7 +255,7 @@ def measure_spectrum(
     coded = measure_rounded_frontiers(data, truths, ROUNDED, basis, coordinates) if rounded else []
     del coordinates
     plain = [(whole[place], *(lines[place] for lines in coded)) for place in range(len(truths))]
-    best = code_frontiers(data, truths, plain) if rounded else (None,) * len(truths)
+    best = code_frontiers(data, truths, plain, codes) if rounded else (None,) * len(truths)
     copies, directions = copies_and_directions(data.gallery, data.query)
     facts = _facts(data, copies)
     return tuple(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lightning_monocon.functional.spectrum import explained_variance, numerical_rank
 from lightning_monocon.scorecard.card import Arm, Scorecard, build
+from lightning_monocon.scorecard.codes import CodesTried
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Rows, as_tensor
 from lightning_monocon.scorecard.files import load_files
 from lightning_monocon.scorecard.flags import flags
@@ -47,6 +48,7 @@ def score(
     baseline: EmbeddingSet | None = None,
     dims: Iterable[int] | None = None,
     arm: str = "embeddings",
+    codes: CodesTried = "fast",
 ) -> JudgedScore:
     """Score any embeddings and say what they are.
 
@@ -61,11 +63,13 @@ def score(
         baseline: another model's embeddings of the same rows, in the same order; without one, only a collapse shows.
         dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... D.
         arm: name in tables and figures.
+        codes: families of codes that compete at each number of bytes: ``"fast"``, or ``"all"``, which takes minutes.
 
     Returns:
         Metrics, frontier and ``verdict`` by the labels or else the first truth; by the others in ``others``.
 
     Raises:
+        ModuleNotFoundError: if all codes are asked for, and faiss is not installed.
         TypeError: for the wrong kind of numbers.
         ValueError: for shapes that do not fit, NaN or infinity, one class, `dims` beyond the rank, or other rows.
 
@@ -85,11 +89,14 @@ def score(
         sides={name: as_tensor("sides", rows) for name, rows in (sides or {}).items()},
         arm=arm,
     )
-    return score_set(data, baseline, dims)
+    return score_set(data, baseline, dims, codes)
 
 
 def score_files(
-    files: Sequence[str | Path], baseline: Sequence[str | Path] | None = None, dims: Iterable[int] | None = None
+    files: Sequence[str | Path],
+    baseline: Sequence[str | Path] | None = None,
+    dims: Iterable[int] | None = None,
+    codes: CodesTried = "fast",
 ) -> JudgedScore:
     """Score embeddings from one, two or four files; see :mod:`lightning_monocon.scorecard.files` for what they hold.
 
@@ -97,19 +104,23 @@ def score_files(
         files: the embeddings to judge.
         baseline: the files of another model's embeddings of the same rows.
         dims: kept dimensions of the frontier, as in :func:`score`.
+        codes: families of codes that compete at each number of bytes, as in :func:`score`.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ModuleNotFoundError: for Parquet without pyarrow.
+        ModuleNotFoundError: for Parquet without pyarrow, and whatever :func:`score` raises.
         TypeError: for the wrong kind of numbers.
         ValueError: for files of unknown layout, and whatever :func:`score` refuses.
     """
     data = load_files(files)
-    return score_set(data, None if baseline is None else load_files(baseline, labels=data), dims)
+    return score_set(data, None if baseline is None else load_files(baseline, labels=data), dims, codes)
 
 
 def scorecard_of(
-    data: EmbeddingSet, baseline: EmbeddingSet | None = None, dims: Iterable[int] | None = None
+    data: EmbeddingSet,
+    baseline: EmbeddingSet | None = None,
+    dims: Iterable[int] | None = None,
+    codes: CodesTried = "fast",
 ) -> Scorecard:
     """The whole scorecard of one embedding, beside a baseline and its null models if there is one.
 
@@ -117,12 +128,13 @@ def scorecard_of(
         data: what is judged.
         baseline: another model's embeddings of the same rows, in the same order.
         dims: kept dimensions of the frontier, as in :func:`score`.
+        codes: families of codes that compete at each number of bytes, as in :func:`score`.
 
     Raises:
-        ValueError: as :func:`score`.
+        ModuleNotFoundError, ValueError: as :func:`score`.
     """
     if baseline is None:
-        found = score_set(data, None, dims)
+        found = score_set(data, None, dims, codes)
         kept = default_dims(data.dim) if dims is None else found.frontier.dims
         return _card_of(found, kept)
     data, baseline = _alike(data, baseline)
@@ -130,7 +142,7 @@ def scorecard_of(
     _within_rank(data, wanted)
     name = baseline.arm if baseline.arm != data.arm else f"{baseline.arm} (baseline)"
     rivals = {name: [replace(baseline, arm=name, seed=data.seed)], data.arm: [data]}
-    return build(rivals, baseline=name, dims=wanted)
+    return build(rivals, baseline=name, dims=wanted, codes=codes)
 
 
 def streamed_scorecard(data: StreamedSet, dims: Iterable[int] | None = None) -> Scorecard:
@@ -196,13 +208,16 @@ def _card_of(found: JudgedScore, dims: tuple[int, ...]) -> Scorecard:
 
 
 def score_set(
-    data: EmbeddingSet, baseline: EmbeddingSet | None = None, dims: Iterable[int] | None = None
+    data: EmbeddingSet,
+    baseline: EmbeddingSet | None = None,
+    dims: Iterable[int] | None = None,
+    codes: CodesTried = "fast",
 ) -> JudgedScore:
     """Score a checked set of embeddings, as :func:`score` does."""
     if baseline is None:
-        return _alone(measure_all(data, dims, rounded=True))
+        return _alone(measure_all(data, dims, rounded=True, codes=codes))
     data, baseline = _alike(data, baseline)
-    found = measure_all(data, dims, rounded=True)
+    found = measure_all(data, dims, rounded=True, codes=codes)
     # The verdict asks the baseline at full width and at the n99 of the other; a whole frontier would double the time.
     rivals = measure_all(replace(baseline, seed=data.seed), dims=(1,), extra=(found[0].n99,))
     pairs = zip(found, rivals, strict=True)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.error import squared_error
+from lightning_monocon.codes.side_by_side import side_by_side
 from lightning_monocon.functional.spectrum import explained_variance
 from lightning_monocon.scorecard.truths import NeighbourTruth
 from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
@@ -28,7 +29,6 @@ from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
 from lightning_monocon.shrink.parts import JudgedCodes
 from lightning_monocon.shrink.result import Line, Result, Shortlist
-from lightning_monocon.shrink.side_by_side import side_by_side
 from lightning_monocon.shrink.split import Parts, split, unseen_rows
 from lightning_monocon.shrink.task import Task
 
@@ -36,7 +36,7 @@ SHORTLIST = 0.95
 """Share of queries whose true neighbours all lie in the shortlist."""
 
 _ROUNDING = 1e-12  # largest variance of equal rows, which are rounded when they are scaled to length 1
-_LAYOUT = "shrink/3"
+_LAYOUT = "shrink/4"
 _BYTES, _ERROR, _SECOND = "bytes", "error", "second"
 _SCORED = 1_000  # choosing queries that choose how to score a code
 

@@ -22,7 +22,7 @@ class Stamp:
 
     Attributes:
         codec: SHA-256 of the codec.
-        name: Its name, such as ``"bits1-random-32"``.
+        name: Its name, such as ``"scalar1-32"``.
         kind: What the column holds.
         width: Numbers, or bits, of a row.
         ids: ``"int"`` or ``"text"``.

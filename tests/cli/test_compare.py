@@ -19,6 +19,7 @@ from lightning_monocon import recipes
 from lightning_monocon.cli import main
 from lightning_monocon.cli.compare import Beyond, plan
 from lightning_monocon.cli.mirror import mirror
+from lightning_monocon.scorecard.codes import CodeFrontier, code_frontiers
 from lightning_monocon.scorecard.runs import score_runs
 
 ARMS = ("encoder", "monotonic", "mlp-squared", "matryoshka")
@@ -104,6 +105,28 @@ def test_finished_runs_are_used_again(finished: Path, capsys: pytest.CaptureFixt
     assert os.stat(embeddings).st_mtime_ns == before
     *report, last = capsys.readouterr().out.rstrip().split("\n\n")
     assert last.startswith("Bottom line: ") and "bytes" in last and last in report
+
+
+def test_all_families_of_codes_compete_if_asked(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fast(*arguments: Any) -> tuple[CodeFrontier, ...]:
+        asked.append(arguments[3])
+        return code_frontiers(*arguments[:3])  # all would take minutes
+
+    monkeypatch.setattr("lightning_monocon.scorecard.scores.code_frontiers", fast)
+    compare(finished, "--arms", "encoder", "--codes", "all")
+    assert asked == ["all"]
+
+
+def test_all_families_are_refused_without_faiss_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(SystemExit, match="2"):
+        compare(tmp_path / "out", "--codes", "all")
+    assert "`--codes` all needs the package faiss" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_scorecard_is_mirrored_to_wandb(finished: Path, tmp_path: Path) -> None:

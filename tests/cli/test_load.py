@@ -66,8 +66,7 @@ def test_load_says_what_was_written_and_how_it_is_ranked(
     address = request.getfixturevalue(place)
     found = told(capsys, address, "--name", "pages", "--k", "5")
     assert (
-        found.startswith("600 rows of bits1-random-3")
-        and "40 queries, 5 rows each: 40 ranked as the codec ranks." in found
+        found.startswith("600 rows of scalar1-3") and "40 queries, 5 rows each: 40 ranked as the codec ranks." in found
     )
     assert "by whole vectors" not in found
     nearest = np.argsort(-bundle.codec.score(bundle.queries, np.asarray(bundle.codes)), axis=1)[:, :10]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -344,3 +345,19 @@ def test_a_gallery_too_large_for_memory(
     assert streamed.startswith(held)
     assert "correlation.png" not in {path.name for path in (tmp_path / "out").iterdir()}
     assert "`--index` must go with a gallery that fits into memory" in refused([*words[1:], "--index", "hnsw"], capsys)
+    message = refused([*words[1:], "--codes", "all"], capsys)
+    assert "`--codes` must be fast for a gallery that is read from several files" in message
+    assert "monocon shrink" in message
+
+
+def test_all_codes_are_refused_before_a_file_is_read_or_scored(
+    tmp_path: Path, after: Arrays, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(after, tmp_path / "mine.safetensors")
+    message = refused([tmp_path / "mine.safetensors", "--codes", "all"], capsys)
+    assert "`--codes` all needs a gallery of at least 1,024 rows, on which codes are fitted; got 400" in message
+    message = refused([tmp_path / "mine.safetensors", "--codes", "best"], capsys)
+    assert "`codes` must be one of 'fast', 'all'; got 'best'" in message
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    message = refused([tmp_path / "absent.safetensors", "--codes", "all"], capsys)
+    assert "`--codes` all needs the package faiss, which fits pq, opq, residual codes" in message

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from lightning_monocon.codes import FittingRows
+from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.candidates import named
 from lightning_monocon.scorecard import EmbeddingSet, GradedTruth, measure_all
-from lightning_monocon.scorecard.codes import Tried, best_codes
+from lightning_monocon.scorecard.codes import Tried, best_codes, check_codes
+from lightning_monocon.scorecard.render.schema import as_json
+from lightning_monocon.scorecard.scoring import scorecard_of
 
 Planted = Callable[..., EmbeddingSet]
 
@@ -68,3 +71,66 @@ def test_pairs_are_compared_code_by_code(planted: Planted) -> None:
     found = measure_all(EmbeddingSet(data.gallery, None, data.query, truths=(pairs,)), rounded=True)[0]
     assert found.codes is not None and found.codes.fitted
     assert found.codes.means()[-1] > 0.9 and found.codes.means()[0] < found.codes.means()[-1]
+
+
+def clustered(seed: int, rows: tuple[int, int] = (1200, 200), centres: int = 150, dim: int = 8) -> EmbeddingSet:
+    """Rows about centres in all directions alike: 256 centroids tell them apart, 8 bits of components do not."""
+    source = torch.Generator().manual_seed(seed)
+    places = torch.nn.functional.normalize(torch.randn(centres, dim, generator=source))
+    labels = torch.arange(sum(rows)) % centres
+    x = places[labels] + 0.02 * torch.randn(sum(rows), dim, generator=source)
+    n = rows[0]
+    return EmbeddingSet(x[:n], labels[:n], x[n:], labels[n:], arm="clustered")
+
+
+def own_votes(codec: Codec, data: EmbeddingSet) -> tuple[np.ndarray, np.ndarray]:
+    """Return the fewest and most of the 5 nearest codes that have a query's label, whatever is first of equally near.
+
+    Float queries search among decoded codes, in float64 NumPy.
+    """
+    stored = codec.decode(codec.encode(data.gallery)).double().numpy()
+    asked = codec.space.queries(data.query).double().numpy()
+    cosines = (asked @ stored.T) / np.linalg.norm(stored, axis=1) / np.linalg.norm(asked, axis=1)[:, None]
+    assert data.gallery_labels is not None and data.query_labels is not None
+    own = data.gallery_labels.numpy() == data.query_labels.numpy()[:, None]
+    fifth = np.sort(cosines, axis=1)[:, -5, None]
+    nearer, level = cosines > fifth + 1e-6, abs(cosines - fifth) <= 1e-6
+    left, sure = 5 - nearer.sum(1), (nearer & own).sum(1)
+    return sure + np.maximum(0, left - (level & ~own).sum(1)), sure + np.minimum(left, (level & own).sum(1))
+
+
+def test_all_families_compete_where_they_are_asked_for() -> None:
+    pytest.importorskip("faiss")
+    data = clustered(0)
+    (fast,), card = measure_all(data, rounded=True), scorecard_of(data, codes="all")
+    found = card.arms[0].scores[0]
+    assert fast.codes is not None and found.codes is not None
+    name = found.codes.names[0]
+    assert name in ("product-1", "pq-1", "opq-1", "residual-1")
+    assert fast.codes.names[0].partition("-")[0] in ("transform", "scalar1", "scalar2", "scalar4")
+    candidate = named(name, data.dim)
+    codec = candidate.fit(FittingRows.of(data.gallery), candidate.bytes)
+    fewest, most = own_votes(codec, data)
+    right = found.codes.values["knn_accuracy"][0].numpy() > 0
+    assert right[fewest >= 3].all() and not right[most == 0].any()
+    assert ((fewest >= 3) | (most == 0)).mean() > 0.9
+    assert found.codes.means()[0] > fast.codes.means()[0] + 0.1
+    assert as_json(card)["arms"][0]["runs"][0]["codes"]["names"][0] == name
+    assert all(after >= before - 0.02 for before, after in zip(fast.codes.means(), found.codes.means(), strict=True))
+
+
+def test_fast_codes_are_the_default() -> None:
+    data = clustered(1)
+    (default,), (fast,) = measure_all(data, rounded=True), measure_all(data, rounded=True, codes="fast")
+    assert default.codes is not None and fast.codes is not None
+    assert default.codes.names == fast.codes.names
+    assert all(torch.equal(default.codes.values[name], fast.codes.values[name]) for name in fast.codes.values)
+
+
+def test_all_families_need_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ModuleNotFoundError, match=r"`--codes` all needs the package faiss.*monocon\[search\].*fast"):
+        check_codes("all", "--codes")
+    check_codes("fast")
+    with pytest.raises(ValueError, match="`codes` must be one of 'fast', 'all'; got 'some'"):
+        measure_all(clustered(2), rounded=True, codes="some")  # type: ignore[arg-type]

@@ -65,12 +65,28 @@ class ScalarOptions:
 
     @property
     def name(self) -> str:
-        """Name of the variant, such as ``"bits1-itq"`` or ``"bits8-uniform-common"``; defaults go without saying."""
-        parts = ["half" if self.bits == 16 else f"bits{self.bits}"]
+        """Name of the variant, by which every report and command knows its codes, such as ``"scalar1"``.
+
+        Those that have no name of their own are named after the nearest, such as ``"scalar1-itq"``.
+        """
+        if self in _OWN_NAMES:
+            return _OWN_NAMES[self]
+        usual = ScalarOptions(self.bits, rotation=_TURNED.get(self.bits, "none"))
+        parts = [_BASES[self.bits]]
         parts += ["uncentred"] if not self.centre else []
-        for value, usual in ((self.projection, "pca"), (self.rotation, "none"), (self.levels, "lloyd-max")):
-            parts += [] if value == usual else ["unprojected" if value == "none" else value]
+        parts += ["unprojected"] if self.projection == "none" else []
+        if self.rotation != usual.rotation:
+            parts += ["unturned" if self.rotation == "none" else self.rotation]
+        parts += [self.levels] if self.levels != usual.levels else []
         return "-".join(parts + (["common"] if self.step == "common" else []))
+
+
+_BASES: dict[Bits, str] = {1: "scalar1", 2: "scalar2", 4: "scalar4", 8: "int8", 16: "float16"}
+_TURNED: dict[Bits, Rotation] = {1: "random", 2: "random", 4: "random"}
+_OWN_NAMES = {
+    ScalarOptions(8, centre=False, step="common", levels="uniform"): "bytes",
+    ScalarOptions(16, centre=False): "half",
+}
 
 
 SCALARS: tuple[ScalarOptions, ...] = (

@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 import torch
 
-from lightning_monocon.shrink import side_by_side as module
-from lightning_monocon.shrink.side_by_side import side_by_side
+from lightning_monocon.codes import side_by_side as module
+from lightning_monocon.codes.side_by_side import side_by_side
 
 
 @pytest.fixture(autouse=True)
