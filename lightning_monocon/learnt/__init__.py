@@ -4,6 +4,7 @@
 from lightning_monocon.learnt.code import TrainableCode
 from lightning_monocon.learnt.data import EmbeddingData
 from lightning_monocon.learnt.module import LearntCode
+from lightning_monocon.learnt.pairs import EmbeddingPairs
 from lightning_monocon.learnt.writer import CodecWriter
 
-__all__ = ["CodecWriter", "EmbeddingData", "LearntCode", "TrainableCode"]
+__all__ = ["CodecWriter", "EmbeddingData", "EmbeddingPairs", "LearntCode", "TrainableCode"]

@@ -13,6 +13,7 @@ import numpy as np
 from lightning_monocon.runs.record import History
 from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_forms, byte_winner
 from lightning_monocon.scorecard.causes import Effect, effects
+from lightning_monocon.scorecard.certificates import Certificates
 from lightning_monocon.scorecard.codes import CodesTried, byte_budgets
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.flags import flags, training_flags
@@ -92,6 +93,7 @@ class Scorecard:
         others: The same arms judged by the other truths that are known of them.
         left_out: Names of null models that this truth leaves no room for.
         graphs: What HNSW graphs find, of each arm's first seed at each size; empty unless it was asked for.
+        certificates: What is proved of the runs of each arm that has a head; None unless it was asked for.
     """
 
     baseline: str
@@ -108,6 +110,7 @@ class Scorecard:
     others: tuple[Scorecard, ...] = ()
     left_out: tuple[str, ...] = ()
     graphs: tuple[GraphSearch, ...] = ()
+    certificates: Mapping[str, Sequence[Certificates]] | None = None
 
     @property
     def truth(self) -> Truth:

@@ -35,7 +35,7 @@ from lightning_monocon.scorecard.row_files.folder import (
 from lightning_monocon.scorecard.row_files.formats import STREAMED, chosen_name
 from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 from lightning_monocon.scorecard.streamed import StreamedSet
-from lightning_monocon.scorecard.truth_files.graded_pairs import PairScores, pair_rows, read_pair_files
+from lightning_monocon.scorecard.truth_files.graded_pairs import pair_rows, read_pair_files
 from lightning_monocon.scorecard.truth_files.ids import rows_of
 from lightning_monocon.scorecard.truth_files.qrels import judged_rows, read_qrels
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
@@ -188,19 +188,19 @@ def _is_large(source: RowSource) -> bool:
 
 def file_truths(sides: Sides, known: Known) -> tuple[Truth, ...]:
     """Return the truths that files of judgements and of pairs hold."""
-    found: list[Truth] = [] if known.qrels is None else [_qrels(sides, known.qrels)]
+    found: list[Truth] = [] if known.qrels is None else [qrels_truth(sides.gallery, sides.query, known.qrels)]
     for pairs in read_pair_files(known.pairs):
-        rows = pair_rows(pairs, list(_pair_source(sides, pairs).ids()))
+        rows = pair_rows(pairs, list(named_rows(sides.query, sides.texts, pairs.name, by_text=pairs.by_text).ids()))
         found.append(GradedTruth(pairs.name, rows.left, rows.right, rows.score))
     return tuple(found)
 
 
-def _qrels(sides: Sides, path: str | Path) -> QrelsTruth:
+def qrels_truth(gallery: RowSource, query: RowSource, path: str | Path) -> QrelsTruth:
     """Return the judgements, in which a query does not find the row that has its own id unless that is relevant."""
-    queries, rows = list(sides.query.ids()), _Ids(sides.gallery)
+    queries, rows = list(query.ids()), _Ids(gallery)
     judged = judged_rows(read_qrels(path), queries, rows)
     excluded = torch.empty(0, 2, dtype=torch.int64)
-    if sides.query.named and sides.gallery.named:
+    if query.named and gallery.named:
         names = [name for block in queries for name in block.tolist()]
         twins = rows_of(names, rows)
         relevant = judged.grade > 0
@@ -211,22 +211,34 @@ def _qrels(sides: Sides, path: str | Path) -> QrelsTruth:
         query=judged.query,
         row=judged.row,
         grade=judged.grade.long(),
-        queries=sides.query.length,
-        rows=sides.gallery.length,
+        queries=query.length,
+        rows=gallery.length,
         name=Path(path).resolve().name.split(".")[0],
         excluded=excluded,
     )
 
 
-def _pair_source(sides: Sides, pairs: PairScores) -> RowSource:
-    if not pairs.by_text:
-        return sides.query
-    if sides.texts is None:
+def named_rows(rows: RowSource, texts: RowSource | None, name: str, *, by_text: bool, what: str = "query") -> RowSource:
+    """Return the rows whose ids a file of pairs names.
+
+    Args:
+        rows: The embedded rows.
+        texts: The same with their texts as ids, if there are any.
+        name: Of the pairs, for messages.
+        by_text: Whether these name rows by their texts.
+        what: What the rows are, for messages.
+
+    Raises:
+        ValueError: If there are no texts, and pairs name rows by them.
+    """
+    if not by_text:
+        return rows
+    if texts is None:
         raise ValueError(
-            f"`pairs` must name rows by id where the query has no column {' or '.join(_TEXTS)}; {pairs.name} names "
-            "them by sentence1 and sentence2. Add the texts to the query's file, or write id1 and id2."
+            f"`pairs` must name rows by id where the {what} has no column {' or '.join(_TEXTS)}; {name} names "
+            f"them by sentence1 and sentence2. Add the texts to the {what}'s file, or write id1 and id2."
         )
-    return sides.texts
+    return texts
 
 
 def label_truth(sides: Sides, known: Known) -> LabelTruth | None:

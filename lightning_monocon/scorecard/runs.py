@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 from lightning_monocon.runs.files import write_text
 from lightning_monocon.runs.record import RECORD, read_history
 from lightning_monocon.scorecard.card import Scorecard, build
+from lightning_monocon.scorecard.certificates import Certificates, load_certificates
 from lightning_monocon.scorecard.codes import CodesTried
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.origin import origin_of
 from lightning_monocon.scorecard.render.figures import draw, save
+from lightning_monocon.scorecard.render.outline import proved_outline
 from lightning_monocon.scorecard.render.page import as_html
-from lightning_monocon.scorecard.render.schema import as_json
-from lightning_monocon.scorecard.render.text import as_markdown
+from lightning_monocon.scorecard.render.schema import as_json, certificates_as_json
+from lightning_monocon.scorecard.render.text import as_markdown, markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,9 +58,17 @@ def report(out: Path, arms: Sequence[str], baseline: str = "encoder", codes: Cod
 
 
 def score_runs(
-    out: Path, arms: Sequence[str], baseline: str = "encoder", codes: CodesTried = "fast"
+    out: Path, arms: Sequence[str], baseline: str = "encoder", codes: CodesTried = "fast", certificates: str = ""
 ) -> tuple[Scorecard, dict[str, Figure]]:
-    """Return the scorecard of finished runs and its figures, as :func:`report` writes them."""
+    """Return the scorecard of finished runs and its figures, as :func:`report` writes them.
+
+    Args:
+        out: Folder of the comparison.
+        arms: Names of the arms.
+        baseline: The arm that the others are judged against.
+        codes: Which families of codes compete for the bytes, ``"fast"`` or ``"all"``.
+        certificates: Name of the file in which each run has what is proved of its answers; empty to leave that out.
+    """
     folders = {arm: run_folders(out, arm) for arm in arms}
     sets = {arm: [_embeddings(folder, arm, seed) for seed, folder in found] for arm, found in folders.items()}
     histories = {arm: [read_history(folder / RECORD) for _, folder in found] for arm, found in folders.items()}
@@ -68,7 +78,20 @@ def score_runs(
         best = {a: [_embeddings(folder, a, seed, "best") for seed, folder in found] for a, found in folders.items()}
         if not all(map(_same_rows, _all_of(sets), _all_of(best))):
             card = replace(card, alternative=build(best, baseline, brief=True))
+    if certificates:
+        card = replace(
+            card, certificates=_certificates([(arm.name, folders[arm.name]) for arm in card.arms], certificates)
+        )
     return card, draw(card, [sets[arm.name][0] for arm in card.arms])
+
+
+def _certificates(
+    arms: Iterable[tuple[str, Sequence[tuple[int, Path]]]], file: str
+) -> dict[str, tuple[Certificates, ...]]:
+    """Return what is proved of the runs of each arm that has a head."""
+    loaded = {name: [load_certificates(folder / file) for _, folder in runs] for name, runs in arms}
+    found = {name: tuple(run for run in runs if run is not None) for name, runs in loaded.items()}
+    return {name: runs for name, runs in found.items() if runs}
 
 
 def _all_of(sets: Mapping[str, Sequence[EmbeddingSet]]) -> list[EmbeddingSet]:
@@ -81,7 +104,7 @@ def _same_rows(one: EmbeddingSet, other: EmbeddingSet) -> bool:
 
 
 def write(out: Path, card: Scorecard, drawn: Mapping[str, Figure]) -> None:
-    """Write ``scorecard.json``, ``.md``, ``.html`` and the figures into ``out``."""
+    """Write ``scorecard.json``, ``.md``, ``.html`` and the figures into ``out``; of proofs a page of their own too."""
     card = card if card.origin else replace(card, origin=origin_of())
     for name, figure in drawn.items():
         save(figure, out / name)
@@ -90,6 +113,9 @@ def write(out: Path, card: Scorecard, drawn: Mapping[str, Figure]) -> None:
         "scorecard.html": as_html(card, drawn),
         "scorecard.md": as_markdown(card, drawn),
     }
+    if card.certificates is not None:
+        texts["certificates.json"] = json.dumps(certificates_as_json(card), indent=1, allow_nan=False) + "\n"
+        texts["certificates.md"] = markdown(proved_outline(card, drawn))
     for name, text in texts.items():
         write_text(out / name, text)
 

@@ -356,6 +356,9 @@ def test_corrupted_queries_and_proofs_are_added_to_a_finished_comparison(
     assert proofs["eps"] == [0.001, 0.02] and proofs["right"] >= proofs["proved"][0] >= proofs["proved"][1]
     assert all(a <= b for a, b in zip(proofs["proved"], proofs["attacked"], strict=True))
     assert (finished / "certificates.png").is_file() and (finished / "certificates.md").is_file()
+    assert card["certificates"] == {"monotonic": [proofs]}
+    for form in ("scorecard.html", "scorecard.md"):
+        assert "Answers that are proved" in (finished / form).read_text()
     other, same = (
         plan("digits", ["encoder"], [0], SHORT, finished, Beyond(certify=eps))[0] for eps in ((0.1,), (0.001, 0.02))
     )

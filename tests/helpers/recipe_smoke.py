@@ -47,8 +47,16 @@ def overrides(name: str, local: Path | None, scratch: Path) -> list[str]:
         generator, vectors = np.random.default_rng(0), scratch / f"{name}.npz"
         classes = {} if name == "learnt_code" else {"labels": generator.integers(4, size=400)}
         np.savez(vectors, embeddings=generator.normal(size=(400, 32)).astype(np.float32), **classes)
-        return [f"--data.train={vectors}", "--data.batch_size=64", "--model.in_features=32"]
+        words = [f"--data.train={vectors}", "--data.batch_size=64", "--model.in_features=32"]
+        return words + ([f"--data.pairs={_pairs(scratch, 400)}"] if name == "cached_pairs" else [])
     return []
+
+
+def _pairs(scratch: Path, rows: int) -> Path:
+    """Write pairs of rows by their numbers."""
+    path = scratch / "pairs.csv"
+    path.write_text("id1,id2\n" + "".join(f"{row},{row + rows // 2}\n" for row in range(rows // 2)))
+    return path
 
 
 def _sentences(local: Path | None, scratch: Path) -> Path:

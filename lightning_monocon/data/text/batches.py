@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +23,18 @@ Texts: TypeAlias = tuple[list[str], list[int]]
 
 TokenBatch: TypeAlias = tuple[dict[str, Tensor], Tensor]
 """``input_ids``, ``attention_mask``, ... ``(B, T)`` and labels ``(B,)``."""
+
+
+class Pairs(Protocol):
+    """Describe pairs that `PairSampler` draws."""
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        ...
+
+    def labels(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return one label for each of these pairs, ``(B,)``; pairs that belong together share it."""
+        ...
 
 
 class PairSet(Dataset[Texts]):
@@ -48,6 +60,10 @@ class PairSet(Dataset[Texts]):
         labels = [label for label, _ in items]
         sides = ([side[index] for _, index in items] for side in self.pairs)
         return [text for side in sides for text in side], labels * 2
+
+    def labels(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return one label for each of these pairs, ``(B,)``, by the sentences that they share."""
+        return pair_labels(*self.numbers[:, indices])
 
 
 class SentenceSet(Dataset[Texts]):
@@ -75,11 +91,11 @@ class SentenceSet(Dataset[Texts]):
 
 
 class PairSampler(EpochSampler):
-    """Shuffle pairs as a function of (seed, epoch) and label them by the sentences of the whole step.
+    """Shuffle pairs as a function of (seed, epoch) and label them by all pairs of the step.
 
-    The pairs of a step, on all ranks together, share a label if sentences connect them. So each rank knows the pairs of
-    the others without communication, and a caption that two ranks repeat is not a false negative. It yields
-    ``(label, index)``.
+    The pairs of a step, on all ranks together, share a label if what they share connects them, such as sentences. So
+    each rank knows the pairs of the others without communication, and a caption that two ranks repeat is not a false
+    negative. It yields ``(label, index)``.
 
     Args:
         data: The pairs.
@@ -90,9 +106,9 @@ class PairSampler(EpochSampler):
         ValueError: If there are fewer pairs than ranks.
     """
 
-    def __init__(self, data: PairSet, batch_size: int, seed: int) -> None:
+    def __init__(self, data: Pairs, batch_size: int, seed: int) -> None:
         super().__init__(len(data), seed)
-        self.numbers, self.batch_size = data.numbers, batch_size
+        self.pairs, self.batch_size = data, batch_size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield ``(label, index)`` for this rank's share of the epoch."""
@@ -102,7 +118,7 @@ class PairSampler(EpochSampler):
         step = self.batch_size * self.num_replicas
         for start in range(first * self.num_replicas, len(order), step):
             indices = order[start : start + step]
-            labels = pair_labels(*self.numbers[:, indices])
+            labels = self.pairs.labels(indices)
             yield from zip(
                 labels[self.rank :: self.num_replicas].tolist(),
                 indices[self.rank :: self.num_replicas].tolist(),

@@ -41,7 +41,8 @@ def read_scorecard(path: str | Path) -> dict[str, Any]:
     layout = found.get("schema") if isinstance(found, dict) else None
     if layout not in (_SECOND, _THIRD, SCHEMA):
         raise ValueError(f"`path` must hold a scorecard of layout 2, 3 or 4; {path.name} has {layout!r}.")
-    found.setdefault("graphs", [])  # layout 4 had none at first
+    found.setdefault("graphs", [])  # layout 4 had neither at first
+    found.setdefault("certificates", None)
     if layout == _SECOND:
         found = {**found, **_card(found)}
     return found if layout == SCHEMA else {**found, **_with_codes(found), "schema": SCHEMA}

@@ -7,6 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lightning_monocon.scorecard.card import Scorecard
+from lightning_monocon.scorecard.render.certificate_sentences import (
+    certificate_intro,
+    certificate_lines,
+    certificate_table,
+)
 from lightning_monocon.scorecard.render.figures import caption
 from lightning_monocon.scorecard.render.graph_sentences import graph_intro, graph_lines, graph_table
 from lightning_monocon.scorecard.render.legend import legend
@@ -29,6 +34,9 @@ from lightning_monocon.scorecard.render.sentences import (
 )
 from lightning_monocon.scorecard.render.tables import Table, accuracy_table, frontier_table, shape_table
 from lightning_monocon.scorecard.render.truth_sentences import truth_lines
+
+PROVED = "Answers that are proved"
+"""Title of the section and of the page of its own."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,17 @@ def outline(card: Scorecard, figures: Iterable[str] = ()) -> Outline:
     return Outline(title(card), (*truth_lines(card), bottom_line(card), headline(card)), origin, filled)
 
 
+def proved_outline(card: Scorecard, figures: Iterable[str] = ()) -> Outline:
+    """Return a report of nothing but what is proved of the arms' answers."""
+    shown = [(name, caption(name, card)) for name in figures if name == "certificates.png"]
+    arms = Section("Arms with a head", certificate_intro(card), tables=_proofs(card), figures=shown)
+    return Outline(PROVED, certificate_lines(card), (), [arms] if card.certificates else [])
+
+
+def _proofs(card: Scorecard) -> list[Table]:
+    return [certificate_table(card)] if card.certificates else []
+
+
 def _sections(card: Scorecard, figures: Iterable[str]) -> Iterator[Section]:
     """Yield every section that a report may have; those that do not apply are empty."""
     yield Section("Verdicts", sentences=verdict_lines(card))
@@ -87,6 +106,8 @@ def _sections(card: Scorecard, figures: Iterable[str]) -> Iterator[Section]:
     yield Section("Measurements", tables=[accuracy_table(card), shape_table(card)])
     if card.graphs:
         yield Section("Searched by a graph", graph_intro(card), graph_lines(card), [graph_table(card)])
+    if card.certificates is not None:
+        yield Section(PROVED, certificate_intro(card), certificate_lines(card), _proofs(card))
     yield Section("Figures", figures=[(name, caption(name, card)) for name in figures])
     yield Section("What so many numbers can order", LIMITS, limit_lines(card))
     yield Section("Constraint against initialisation", CAUSES, effect_lines(card))

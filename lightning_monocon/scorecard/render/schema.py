@@ -15,6 +15,9 @@ and a figure that does not exist is null:
 * ``graphs[]``: what HNSW graphs find, empty unless it was asked for: ``arm``, ``k`` numbers of a vector,
   ``local_dimension``, ``ef`` (candidates of a search), ``nearest`` (rows asked for; not in early cards) and ``recall``:
   for each library a share for each ``ef``.
+* ``certificates``: what is proved of answers, null unless it was asked for (not in early cards): for each arm with a
+  head its runs, one per seed, with ``queries``, ``eps``, ``right``, and for each of ``eps`` the shares ``proved`` and
+  ``attacked``.
 * ``baseline``, ``dims``: the arm to beat, and the kept dimensions of ``winners``.
 * ``stage``: the checkpoints that made the embeddings, ``"last"`` or ``"best"`` (by validation).
 * ``arms[]``: ``name``, ``verdict`` (``word``, ``reason``, ``facts`` or null), ``flags``, ``runs[]``, one per seed, each
@@ -31,7 +34,8 @@ and a figure that does not exist is null:
 * ``truth``: what the arms are judged by: ``kind`` (``"labels"``, ``"qrels"``, ``"graded"`` or ``"neighbours"``),
   ``name``, ``measures`` (accuracies, winners and margins are of the first), ``unit`` (``"query"`` or ``"pair"``),
   ``units`` and ``warnings``.
-* ``others[]``: the same arms by each further truth, as this object without ``schema``, ``origin`` and ``graphs``.
+* ``others[]``: the same arms by each further truth, as this object without ``schema``, ``origin``, ``graphs``
+  and ``certificates``.
 * ``winners[]``: ``k``, ``arm``, ``accuracy``, ``distinguishable``, ``ties``, ``margins[]`` (the winner against each
   other arm: ``other``, ``other_k``, ``difference``, ``low``, ``high``, ``query_interval``, ``simultaneous``: holds
   together with all comparisons of the card, ``distinguishable``, ``ahead``, ``seeds``, ``errors``: standard errors by
@@ -41,7 +45,7 @@ and a figure that does not exist is null:
 * ``effects[]``: arms that differ in one thing: ``cause`` (``"constraint"`` or ``"start"``), ``arm``, ``twin``, ``n99``
   of both, ``n99_interval`` of their difference, ``seeds``, ``kept`` and ``whole`` (accuracies, as ``margins[]``).
 * ``alternative``: the same arms under the other checkpoint rule, as this object without ``schema``, ``origin``,
-  ``smallest`` and ``graphs``, or null.
+  ``smallest``, ``graphs`` and ``certificates``, or null.
 
 Version 3 knew plain numbers only, so its ``byte_winners[]`` had a ``storage`` and ``k`` coordinates. Version 2 knew
 labels only, so its readers would take any truth for one. Version 1 had only one way to cut vectors.
@@ -77,8 +81,16 @@ def as_json(card: Scorecard) -> dict[str, Any]:
         "origin": asdict(card.origin) if card.origin else None,
         "smallest": _smallest(card.smallest) if card.smallest else None,
         "graphs": [asdict(search) for search in card.graphs],
+        "certificates": certificates_as_json(card),
     }
     return _finite({**heading, **_card(card)})
+
+
+def certificates_as_json(card: Scorecard) -> dict[str, Any] | None:
+    """Return what is proved of each arm with a head, one entry per seed; None unless it was asked for."""
+    if card.certificates is None:
+        return None
+    return {name: [asdict(run) for run in runs] for name, runs in card.certificates.items()}
 
 
 def _card(card: Scorecard) -> dict[str, Any]:

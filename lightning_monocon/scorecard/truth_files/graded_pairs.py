@@ -56,6 +56,20 @@ class PairScores:
             )
 
 
+class Positives(NamedTuple):
+    """Hold pairs of rows that belong together.
+
+    Attributes:
+        left_ids: ``(P,)`` ids of the first rows, or their texts.
+        right_ids: ``(P,)`` ids of the second rows, or their texts.
+        by_text: Whether rows are named by their texts.
+    """
+
+    left_ids: tuple[str, ...]
+    right_ids: tuple[str, ...]
+    by_text: bool
+
+
 class PairRows(NamedTuple):
     """Hold graded pairs as numbers of embedded rows.
 
@@ -93,9 +107,7 @@ def read_pair_scores(path: str | Path, within: tuple[float, float] | None = None
 def _pair_scores(path: Path, within: tuple[float, float] | None) -> PairScores:
     table = read_columns(path, [_LEFT, _RIGHT, _SCORE])
     left, right, score = table.column_names
-    by_text = left == _LEFT[1]
-    if by_text != (right == _RIGHT[1]):
-        raise ValueError(f"`pairs` must name both rows in one way; {str(path)!r} has the columns {left} and {right}.")
+    by_text = _is_by_text(left, right, path)
     scores = finite_numbers(table, score, path)
     if within is not None and (wrong := (scores < within[0]) | (scores > within[1])).any():
         row = int(wrong.argmax())
@@ -105,6 +117,60 @@ def _pair_scores(path: Path, within: tuple[float, float] | None) -> PairScores:
         )
     left_ids, right_ids = (tuple(ids_of(table, name, path)) for name in (left, right))
     return PairScores(path.name.split(".")[0], left_ids, right_ids, scores, by_text)
+
+
+def _is_by_text(left: str, right: str, path: Path) -> bool:
+    by_text = left == _LEFT[1]
+    if by_text != (right == _RIGHT[1]):
+        raise ValueError(f"`pairs` must name both rows in one way; {str(path)!r} has the columns {left} and {right}.")
+    return by_text
+
+
+def read_positives(path: str | Path, least_score: float | None = None) -> Positives:
+    """Read pairs of rows that belong together, from a table as `read_pair_scores` takes it; it may lack the scores.
+
+    Args:
+        path: The file.
+        least_score: Score from which on a pair counts; None for files in which all pairs do.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError: If ids are neither integers nor texts.
+        ValueError: If it is not such a table, scores differ and none is named, or no pair has the least score.
+    """
+    path = Path(path)
+    with named("pairs", "path", "columns"):
+        table = read_columns(path, [_LEFT, _RIGHT], _SCORE)
+        left, right = table.column_names[:2]
+        by_text = _is_by_text(left, right, path)
+        sides = [ids_of(table, name, path) for name in (left, right)]
+        scores = finite_numbers(table, _SCORE[0], path) if _SCORE[0] in table.column_names else None
+    kept = _positive(scores, least_score, path, len(sides[0]))
+    left_ids, right_ids = (tuple(name for name, keep in zip(side, kept, strict=True) if keep) for side in sides)
+    return Positives(left_ids, right_ids, by_text)
+
+
+def _positive(scores: NDArray[np.float64] | None, least: float | None, path: Path, count: int) -> NDArray[np.bool_]:
+    """Return which pairs belong together, ``(P,)``."""
+    if scores is None or least is None:
+        if least is not None:
+            raise ValueError(
+                f"`least_score` must be left out where pairs have no scores; {str(path)!r} has no column score, and "
+                f"`least_score` is {least:g}."
+            )
+        if scores is not None and scores.min() < scores.max():
+            raise ValueError(
+                f"`least_score` must say from which score on a pair belongs together; those of {str(path)!r} go from "
+                f"{scores.min():g} to {scores.max():g}. Give one, such as {(scores.min() + 3 * scores.max()) / 4:g}."
+            )
+        return np.ones(count, dtype=np.bool_)
+    kept: NDArray[np.bool_] = scores >= least
+    if not kept.any():
+        raise ValueError(
+            f"`least_score` must be a score that a pair has; the highest of {str(path)!r} is {scores.max():g}, and "
+            f"`least_score` is {least:g}. Lower it."
+        )
+    return kept
 
 
 def read_pair_files(paths: Sequence[str | Path]) -> tuple[PairScores, ...]:
@@ -149,8 +215,14 @@ def pair_rows(pairs: PairScores, known: Sequence[Ids]) -> PairRows:
     Raises:
         ValueError: If an id is unknown or belongs to two rows.
     """
+    left, right = side_rows(pairs, known)
+    return PairRows(left, right, torch.from_numpy(pairs.scores.copy()))
+
+
+def side_rows(pairs: PairScores | Positives, known: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+    """Return the numbers ``(P,)`` int64 of the first and of the second rows; errors as those of `pair_rows`."""
     names = (*pairs.left_ids, *pairs.right_ids)
     rows = rows_of(names, known)
     check_known("pairs", "row", names, rows, known)
     left, right = (torch.tensor([rows[name] for name in side]) for side in (pairs.left_ids, pairs.right_ids))
-    return PairRows(left, right, torch.from_numpy(pairs.scores.copy()))
+    return left, right

@@ -26,7 +26,8 @@ def test_json_is_versioned_plain_and_complete(card: Scorecard) -> None:
     assert [null["name"] for null in plain["nulls"]] == list(NULL_MODELS)
     assert run["verdict"] is None  # it is the arm's
     assert list(plain) == [
-        *("schema", "origin", "smallest", "graphs", "baseline", "stage", "dims", "arms", "winners", "byte_winners"),
+        *("schema", "origin", "smallest", "graphs", "certificates", "baseline", "stage", "dims", "arms", "winners"),
+        "byte_winners",
         *("effects", "nulls", "nulls_left_out", "truth", "others", "alternative"),
     ]
 
