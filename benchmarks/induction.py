@@ -5,8 +5,9 @@
     python benchmarks/induction.py --text snli/train_sample.tsv.gz --steps 1500
 
 The score is measured beside the landscape, every 20 steps on 32 sequences of its own: the mean credence of the tokens
-that have followed the same token before. Prints one JSON line a run. ``--text`` trains the same model on real text, its
-1023 most frequent words and one word for all others, and prints what the landscape found.
+that have followed the same token before. Prints one JSON line a run, with the phases of the geometry of what the head
+reads. ``--text`` trains the same model on real text, its 1023 most frequent words and one word for all others, and
+prints what the landscape found.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from lightning_monocon import recipes
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape
 from lightning_monocon.data.repeated import RepeatedBlocks
 from lightning_monocon.encoders.attention_only import AttentionOnlyEncoder
+from lightning_monocon.landscape.phases import MEASURES, GeometryPhase, phases_line, trajectory_phases
 from lightning_monocon.training.token_model import TokenModel
 
 EVERY, SEQUENCES = 20, 32
@@ -70,15 +72,16 @@ class InContext(L.Callback):
         return float(self.steps[at - 1] + share * EVERY)
 
 
-def run(layers: int, seed: int, steps: int | None) -> dict[str, Any]:
-    """Train the recipe once, and return what was found."""
+def run(layers: int, seed: int, steps: int | None, out: str | None) -> dict[str, Any]:
+    """Train the recipe once, keep its landscape in a folder of ``out`` if given, and return what was found."""
     recipe = yaml.safe_load(recipes.path("induction").read_text())
     model, data = recipe["model"]["init_args"], recipe["data"]["init_args"]
     data |= {} if steps is None else {"steps": steps}
     L.seed_everything(seed, verbose=False)
     encoder = AttentionOnlyEncoder(**{**model["encoder"]["init_args"], "layers": layers})
     watch, score = SemanticLandscape(**recipe["trainer"]["callbacks"][0]["init_args"]), InContext(data)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = scratch if out is None else f"{out}/{layers}-{seed}"
         trainer = L.Trainer(
             accelerator="cpu", max_epochs=1, limit_val_batches=0, logger=False, callbacks=[watch, score],
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
@@ -95,9 +98,15 @@ def run(layers: int, seed: int, steps: int | None) -> dict[str, Any]:
         "off": [round(event[1] / halfway - 1, 3) for event in events if event[1] is not None],
         "other": [event.kind for event in watch.events if not event.is_transition],
         "last_score": round(score.score[-1], 3),
+        "phases": {MEASURES[name]: phases_line(found) for name, found in _phases(watch).items()},
         "overhead": round(watch.overhead, 4),
         "cpu_s": round(time.process_time() - start, 1),
     }
+
+
+def _phases(watch: SemanticLandscape) -> dict[str, tuple[GeometryPhase, ...]]:
+    assert watch.tracker is not None
+    return trajectory_phases(watch.tracker.trajectory)
 
 
 def text(path: str, layers: int, seed: int, steps: int) -> dict[str, Any]:
@@ -132,6 +141,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--out", default=None, help="folder for the landscape of each run, figures and all")
     parser.add_argument("--text", default=None, help="tab-separated pairs of sentences, compressed by gzip")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -139,7 +149,7 @@ def main() -> None:
         if options.text:
             print(json.dumps(text(options.text, options.layers, seed, options.steps or 1500)), flush=True)
         else:
-            print(json.dumps(run(options.layers, seed, options.steps)), flush=True)
+            print(json.dumps(run(options.layers, seed, options.steps, options.out)), flush=True)
 
 
 if __name__ == "__main__":

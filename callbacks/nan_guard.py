@@ -202,8 +202,14 @@ class NaNGuard(Callback):
 
     def _wrap(self, trainer: Trainer, module: LightningModule) -> None:
         """Wrap the training step of the module: if the loss refuses a batch, name it or skip it."""
-        own = module.__dict__.get("training_step")
-        module.__dict__["training_step"] = partial(self._guarded, trainer, module, module.training_step)
+        own, step = module.__dict__.get("training_step"), module.training_step
+
+        def guarded(*args: object, **kwargs: object) -> object:
+            return self._guarded(trainer, module, step, *args, **kwargs)
+
+        # Lightning reads the signature at every step, and looks here first
+        guarded.__wrapped__ = getattr(step, "__wrapped__", step)  # type: ignore[attr-defined]  # of any function
+        module.__dict__["training_step"] = guarded
         self._release = partial(_give_back, module, own)
 
     def _unwrap(self) -> None:

@@ -25,7 +25,8 @@ from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.loggers.figures import log_figure, log_table
 from lightning_monocon.runs.files import whole
-from lightning_monocon.watching.files import FIGURE, FOLDER, Settings, write_landscape
+from lightning_monocon.watching.files import DYNAMICS, FIGURE, FOLDER, Settings, write_landscape
+from lightning_monocon.watching.geometry_tap import GeometryTap
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
 from lightning_monocon.watching.table import COLUMNS, event_line, event_table
 from lightning_monocon.watching.token_probe import draw_token_probe, evaluate_tokens, is_sequential
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 PER_DECADE = 45
 SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
-UNMEASURED = Geometry(math.nan, math.nan)
 
 
 class SemanticLandscape(Watcher):
@@ -61,7 +61,10 @@ class SemanticLandscape(Watcher):
         temperature: Temperature of the soft k-NN; pass that of the loss.
         groups: Whether to report when a class has emerged; each class needs 3 inputs in the validation half.
         budget: Largest share of wall time; an evaluation that would exceed it is skipped. None for no limit.
-        geometry_every: Evaluations between two measurements of the effective rank and the participation ratio.
+        geometry_every: Evaluations between two measurements of the geometry: effective rank (RankMe), participation
+            ratio, alpha-ReQ and n99.
+        geometry_layer: Submodule whose output's geometry is measured, such as ``"encoder"``; for sequences it returns
+            ``(B, T, D)``. None for the rows that are evaluated; those of sequences are logits, which have none.
         seed: Seed of the draw of the probe.
         tracker: Further options of `LandscapeTracker`.
         strata: Rule that splits the two halves of the probe into strata, such as ``train/first``: for sequences
@@ -90,6 +93,7 @@ class SemanticLandscape(Watcher):
         groups: bool = False,
         budget: float | None = 0.02,
         geometry_every: int = 5,
+        geometry_layer: str | None = None,
         seed: int = 0,
         tracker: dict[str, float] | None = None,
         strata: str | None = None,
@@ -102,7 +106,8 @@ class SemanticLandscape(Watcher):
         _check(signature, schedule, budget)
         self.size, self.signature, self.schedule, self.layer = probe, signature, schedule, layer
         self.temperature, self.groups, self.budget = temperature, groups, budget
-        self.geometry_every, self.seed, self.options = geometry_every, seed, dict(tracker or {})
+        self.geometry_every, self.geometry_layer = geometry_every, geometry_layer
+        self.seed, self.options = seed, dict(tracker or {})
         self.strata, self.roles, self.chance, self.next_token = strata, roles, chance, next_token
         self.tracker: LandscapeTracker | None = None
         self.spent, self.last_cost, self.elapsed, self.skipped = 0.0, 0.0, 0.0, 0
@@ -227,10 +232,9 @@ class SemanticLandscape(Watcher):
             self.skipped += 1
             return
         start = time.perf_counter()
-        outputs, credences = self._measured(module, self._probe)
-        geometry = UNMEASURED
-        if outputs is not None and len(rows) % self.geometry_every == 0:
-            geometry = probe_geometry(outputs)
+        is_measured = len(rows) % self.geometry_every == 0
+        credences, judged = self._measured(module, self._probe, is_measured)
+        geometry = probe_geometry(judged) if judged is not None and is_measured else Geometry()
         found = self.tracker.update(step, credences, **geometry._asdict())
         self.last_cost = time.perf_counter() - start
         self._report(trainer, found)
@@ -240,7 +244,17 @@ class SemanticLandscape(Watcher):
         """Return whether one more evaluation, as long as the last, stays within the share of wall time."""
         return self.budget is None or self.spent + self.last_cost <= self.budget * self._wall() or not self.spent
 
-    def _measured(self, module: LightningModule, probe: Probe) -> tuple[Tensor | None, Tensor]:
+    def _measured(self, module: LightningModule, probe: Probe, with_layer: bool) -> tuple[Tensor, Tensor | None]:
+        """Return the credences ``(P,)`` and the rows ``(P, D)`` whose geometry is measured, if there are any."""
+        if self.geometry_layer is None:
+            outputs, credences = self._evaluated(module, probe)
+            return credences, outputs
+        if not with_layer:
+            return self._evaluated(module, probe)[1], None
+        with GeometryTap(self.geometry_layer, probe).open(module) as tap:
+            return self._evaluated(module, probe)[1], tap.rows()
+
+    def _evaluated(self, module: LightningModule, probe: Probe) -> tuple[Tensor | None, Tensor]:
         """Return the outputs ``(P, D)`` and the credences; no outputs of sequences, whose logits are no embeddings."""
         if probe.places is not None:
             found = evaluate_tokens(module, probe, self.layer)
@@ -277,8 +291,10 @@ class SemanticLandscape(Watcher):
         folder = Path(trainer.default_root_dir) / FOLDER
         write_landscape(self.tracker, folder, self._settings)
         figure = draw(self.tracker)
-        with whole(folder / FIGURE) as path:
-            figure.savefig(path, dpi=130, format="png")
+        save_figure(figure, folder / FIGURE)
+        geometry = draw_geometry(self.tracker)
+        if geometry is not None:
+            save_figure(geometry, folder / DYNAMICS)
         for logger in trainer.loggers:
             if not (self._drawn and isinstance(logger, WandbLogger)):  # which has it from each event
                 log_figure(logger, FOLDER, figure)
@@ -293,6 +309,19 @@ def draw(tracker: LandscapeTracker) -> Figure:
     from lightning_monocon.watching.figure import draw_landscape
 
     return draw_landscape(tracker.trajectory, tracker.graph())
+
+
+def draw_geometry(tracker: LandscapeTracker) -> Figure | None:
+    """Draw the geometry of a tracker's probe with its phases; None if it was measured less than twice."""
+    from lightning_monocon.watching.geometry_figure import draw_dynamics
+
+    return draw_dynamics(tracker.trajectory)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with whole(path) as place:
+        figure.savefig(place, dpi=130, format="png")
 
 
 def is_due(schedule: str | int, step: int) -> bool:

@@ -42,6 +42,7 @@ from lightning_monocon.training.batches import (
     naming_keywords,
 )
 from lightning_monocon.training.chunks import embed_in_chunks
+from lightning_monocon.training.logged_means import log_epoch_mean
 from lightning_monocon.training.schedule import Schedule, TwoPhaseModule
 from lightning_monocon.training.strategies import AccumulationWatch, check_chunk_size, check_chunked_training, shard
 
@@ -235,9 +236,9 @@ class MonoCon(TwoPhaseModule):
         loss: Tensor = self.loss(embeddings, labels)
         if self.old is not None:
             distance = self.compatibility(embeddings, self.old(inputs), labels)
-            self.log("train/compatibility", distance, on_step=False, on_epoch=True, batch_size=len(labels))
+            log_epoch_mean(self, "train/compatibility", distance, len(labels))
             loss = loss + distance
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        log_epoch_mean(self, "train/loss", loss, len(labels))
         nothing_to_train = not loss.requires_grad and not any(p.requires_grad for p in self.parameters())
         return None if nothing_to_train else loss
 

@@ -19,7 +19,11 @@ def check_range(first: int, last: int | None) -> None:
 
 def alpha_from_moments(statistics: Moments, first: int, last: int | None) -> Tensor:
     """Return minus the weighted slope of log variance on log rank, over the positive variances."""
-    variances = variances_from_moments(statistics)
+    return alpha_of_variances(variances_from_moments(statistics), first, last)
+
+
+def alpha_of_variances(variances: Tensor, first: int = 1, last: int | None = None) -> Tensor:
+    """Return alpha-ReQ of ``variances`` ``(D,)``, descending; NaN, with a warning, if fewer than two are positive."""
     # Below this an eigenvalue is the rounding of the largest.
     positive = variances > variances[0] * torch.finfo(variances.dtype).eps * len(variances)
     ranks = torch.arange(1, len(variances) + 1, dtype=variances.dtype, device=variances.device)

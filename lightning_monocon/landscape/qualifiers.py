@@ -21,11 +21,17 @@ STEADY = 0.05
 COLLAPSED_RANK = 2.0
 
 
-class Geometry(NamedTuple):
-    """Hold the effective rank and the participation ratio of the probe's embeddings; NaN if not measured."""
+FALLING = ("effective_rank", "participation_ratio")
+"""The dimensions whose falls qualify a state; alpha-ReQ and n99 are recorded beside them."""
 
-    effective_rank: float
-    participation_ratio: float
+
+class Geometry(NamedTuple):
+    """Hold the effective rank, participation ratio, alpha-ReQ and n99 of the probe's embeddings; NaN: not measured."""
+
+    effective_rank: float = math.nan
+    participation_ratio: float = math.nan
+    alpha_req: float = math.nan
+    n99: float = math.nan
 
 
 class Qualification(NamedTuple):
@@ -61,11 +67,11 @@ class GeometryWatch:
         """
         early = self._early(step, geometry.effective_rank, val)
         collapse = self._collapse(step, geometry.effective_rank)
-        falls = [q for name in Geometry._fields if (q := self._fall(name, step, geometry, (train, val), is_settled))]
+        falls = [q for name in FALLING if (q := self._fall(name, step, geometry, (train, val), is_settled))]
         kinds = early + collapse + falls[:1]
         if kinds:  # the next fall is measured from here
             self.reset()
-            for name in Geometry._fields:
+            for name in FALLING:
                 self._fall(name, step, geometry, (train, val), is_settled)
         return [q for i, q in enumerate(kinds) if q.kind not in {p.kind for p in kinds[:i]}]
 

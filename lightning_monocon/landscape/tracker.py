@@ -110,6 +110,8 @@ class LandscapeTracker:
         *,
         effective_rank: float = float("nan"),
         participation_ratio: float = float("nan"),
+        alpha_req: float = float("nan"),
+        n99: float = float("nan"),
     ) -> list[Event]:
         """Add one evaluation of the probe and return the events that it confirms.
 
@@ -118,13 +120,15 @@ class LandscapeTracker:
             credence: Probabilities of the right answers ``(P,)``.
             effective_rank: Effective rank of the probe's embeddings, if measured.
             participation_ratio: Participation ratio of the probe's embeddings, if measured.
+            alpha_req: Exponent of their eigenspectrum, if measured; recorded, and read by no rule.
+            n99: Components that hold 99 % of their variance, if measured; recorded, and read by no rule.
 
         Raises:
             ValueError: If the step does not increase or the credences are not ``(P,)`` probabilities.
         """
         step, values = self._check_step(step), check_credence(credence, self.strata.size)
         profile = self._averaged(values)
-        dimensions = Geometry(float(effective_rank), float(participation_ratio))
+        dimensions = Geometry(*map(float, (effective_rank, participation_ratio, alpha_req, n99)))
         events = self._refuse(step) + self._move(step, profile, values, dimensions)
         events += self._qualify(step, values, dimensions) + self._memorise(step) + self._emerge(step, values)
         self.events += events

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.roles import Role, Roles, parse_roles
 from lightning_monocon.landscape.strata import Floats
 
@@ -24,7 +25,7 @@ class Trajectory:
     Attributes:
         steps: Step of each of the T evaluations.
         states: State occupied at each evaluation, -1 in transit.
-        values: Rows of 3 S + 2 floats: credences, fallibilities, clipped shares, effective rank, participation ratio.
+        values: Rows of 3 S + 4 floats: credences, fallibilities, clipped shares, geometry (NaN: not measured).
     """
 
     def __init__(self, strata: tuple[str, ...], roles: Roles | None = None) -> None:
@@ -41,7 +42,7 @@ class Trajectory:
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns of ``values``."""
         measures = [f"{measure}/{s}" for measure in ("credence", "fallibility", "clipped") for s in self.strata]
-        return (*measures, "effective_rank", "participation_ratio")
+        return (*measures, *Geometry._fields)
 
     def append(self, step: int, state: int | None, row: list[float]) -> None:
         """Add one evaluation."""
@@ -107,6 +108,7 @@ class Trajectory:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned; columns that an earlier release did not record are NaN."""
         self.steps, self.states = state["steps"].tolist(), state["states"].tolist()
-        self.values = state["values"].tolist()
+        added = [float("nan")] * (len(self.names) - state["values"].shape[1])
+        self.values = [row + added for row in state["values"].tolist()]

@@ -20,6 +20,7 @@ from lightning_monocon.heads.arms import Arm, build_head, head_spec
 from lightning_monocon.learnt.code import TrainableCode
 from lightning_monocon.losses import CrossSupConLoss, SupConLoss
 from lightning_monocon.runs.checkpoints import read_checkpoint
+from lightning_monocon.training.logged_means import log_epoch_mean
 from lightning_monocon.training.schedule import Schedule, TwoPhaseModule
 
 Objective = Literal["neighbours", "labels"]
@@ -123,7 +124,7 @@ class LearntCode(TwoPhaseModule):
         loss = self._objective(asked, searched, rows, labels, half) + apart
         if self.rate_weight:
             loss = loss + self.rate_weight * coding_rate(searched, self.rate_eps).to(loss.dtype)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(rows))
+        log_epoch_mean(self, "train/loss", loss, len(rows))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Judged:

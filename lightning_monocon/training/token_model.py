@@ -7,6 +7,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from lightning_monocon.training.logged_means import log_epoch_mean
 from lightning_monocon.training.schedule import Schedule, TwoPhaseModule
 
 
@@ -47,5 +48,5 @@ class TokenModel(TwoPhaseModule):
     def _loss(self, batch: tuple[Tensor, Tensor], name: str) -> Tensor:
         inputs, labels = batch
         loss = nn.functional.cross_entropy(self(inputs).flatten(0, 1), labels.flatten())
-        self.log(name, loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        log_epoch_mean(self, name, loss, len(labels))
         return loss

@@ -17,7 +17,7 @@ from lightning_monocon.runs.files import whole, write_text
 
 FOLDER = "landscape"
 EVENTS, GRAPHML, GRAPH, TRAJECTORY = "events.jsonl", "landscape.graphml", "landscape.json", "trajectory.csv"
-STATE, FIGURE = "tracker.pt", "landscape.png"
+STATE, FIGURE, DYNAMICS = "tracker.pt", "landscape.png", "dynamics.png"
 
 Settings: TypeAlias = dict[str, float | int | str]
 """What is compared: ``task``, ``train_size``, ``batch_size``, ``lr``, ``weight_decay`` and ``optimizer`` of a run."""

@@ -12,7 +12,7 @@ import networkx as nx
 from lightning_monocon.landscape import LandscapeTracker, first_passage, merge_runs
 from lightning_monocon.landscape.graph import role_mean
 from lightning_monocon.landscape.merge import check_alike
-from lightning_monocon.landscape.phases import geometry_phases
+from lightning_monocon.landscape.phases import MEASURES, phases_line, trajectory_phases
 from lightning_monocon.landscape.roles import Role
 from lightning_monocon.landscape.theory import (
     DELAY_LAWS,
@@ -145,18 +145,12 @@ def changes_section(merged: nx.DiGraph) -> str:
 
 
 def geometry_section(runs: Sequence[Run]) -> str:
-    """Name the phases of each run by its effective rank (RankMe), each end with its interval."""
+    """Name the phases of each run by its RankMe, its alpha-ReQ and its n99, each end with its interval."""
     lines = []
     for run in runs:
-        trajectory = run.tracker.trajectory
-        phases = geometry_phases(trajectory.steps, trajectory.column("effective_rank"))
-        told = [
-            f"{phase.name} to step {phase.end:.0f}"
-            + ("" if phase is phases[-1] else f" ({phase.earliest:.0f} to {phase.latest:.0f})")
-            + f", {phase.ratio:.2g} times the effective rank"
-            for phase in phases
-        ]
-        lines.append(f"- {run.name}: {'; '.join(told) or 'no change of a tenth in the effective rank'}")
+        found = trajectory_phases(run.tracker.trajectory)
+        lines.append(f"- {run.name}" + ("" if found else ": the geometry was not measured"))
+        lines += [f"  - {MEASURES[name]}: {phases_line(phases)}" for name, phases in found.items()]
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import pytest
 import torch
 from helpers.scripts import run_ranks
@@ -124,6 +125,50 @@ def test_a_sequence_model_is_watched(tmp_path: Path) -> None:
     assert (tracker.measure, tracker.chance) == ("token logits", 1 / VOCABULARY)
     assert tracker.trajectory.steps == list(range(9))
     assert tracker.trajectory.role("held_out")[0] == pytest.approx(1 / VOCABULARY, abs=0.03)
+
+
+def test_the_geometry_is_that_of_the_states_at_the_pairs(tmp_path: Path) -> None:
+    watch = _watch(geometry_layer="drop", geometry_every=4)
+    module = _fit(tmp_path, Foreign(), _pairs(64, 0), _pairs(64, 1), watch).eval()
+    assert watch.tracker is not None
+    assert watch._probe is not None
+    assert watch._probe.places is not None
+    with torch.inference_mode():
+        rows = [
+            module.cell(module.tokens(inputs))[0][places.rows, places.positions].double().numpy()
+            for inputs, places in zip(watch._probe.batches, watch._probe.places, strict=True)
+        ]
+    whole = np.concatenate(rows)
+    values = np.linalg.svd(whole - whole.mean(axis=0), compute_uv=False)
+    shares = values / values.sum()
+    columns = watch.tracker.trajectory.columns()
+    assert columns["effective_rank"][-1] == pytest.approx(np.exp(-(shares * np.log(shares)).sum()), rel=1e-4)
+    assert np.flatnonzero(np.isfinite(columns["alpha_req"])).tolist() == [0, 4, 8]
+    assert columns["n99"][-1] == 1 + (np.cumsum(values**2) / (values**2).sum() < 0.99).sum()
+    assert (tmp_path / "landscape" / "dynamics.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sequence_without_such_a_layer_has_no_geometry(tmp_path: Path) -> None:
+    _fit(tmp_path, Foreign(), _pairs(64, 0), _pairs(64, 1), _watch())
+    tracker, _ = read_tracker(tmp_path)
+    assert np.isnan(tracker.trajectory.column("effective_rank")).all()
+    assert not (tmp_path / "landscape" / "dynamics.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        ("cell", r"The submodule 'cell' must return states \(B, T, D\) for labels \("),
+        ("none", "`layer` must name a submodule of Foreign, such as tokens, cell, drop, out; got 'none'"),
+        ("unused", "`geometry_layer` must name a submodule that runs once for each batch; 'unused' ran 0 times"),
+    ],
+)
+def test_a_layer_without_states_is_refused(tmp_path: Path, layer: str, sentence: str) -> None:
+    module = Foreign()
+    if layer == "unused":
+        module.unused = nn.Identity()
+    with pytest.raises(ValueError, match=sentence):
+        _fit(tmp_path, module, _pairs(64, 0), _pairs(64, 1), _watch(geometry_layer=layer))
 
 
 def _seeded(model: type[Foreign]) -> Foreign:

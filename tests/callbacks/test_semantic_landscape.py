@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from lightning_monocon.callbacks import semantic_landscape
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape, is_due
 from lightning_monocon.landscape import Event
+from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.watching.files import read_tracker
 
 pytestmark = pytest.mark.filterwarnings(
@@ -78,6 +79,22 @@ def fit(
 
 def watch(**options: Any) -> SemanticLandscape:
     return SemanticLandscape(**{"probe": 40, "signature": "logits", "schedule": 1, "budget": None, **options})
+
+
+def test_the_geometry_of_a_submodule_changes_nothing_else(tmp_path: Path) -> None:
+    plain, of_trunk = watch(geometry_every=1), watch(geometry_every=1, geometry_layer="trunk")
+    alone, module = (fit(tmp_path / str(i), callback) for i, callback in enumerate((plain, of_trunk)))
+    assert module.seen == alone.seen
+    assert plain.tracker is not None
+    assert of_trunk.tracker is not None
+    found, other = of_trunk.tracker.trajectory.columns(), plain.tracker.trajectory.columns()
+    for name in (name for name in found if name.startswith(("credence", "fallibility"))):
+        assert found[name].tolist() == other[name].tolist()
+    assert of_trunk._probe is not None
+    with torch.inference_mode():
+        rows = module.eval().trunk(torch.cat(of_trunk._probe.batches))
+    assert found["alpha_req"][-1] == pytest.approx(probe_geometry(rows).alpha_req)
+    assert found["effective_rank"][-1] > other["effective_rank"][-1]  # 32 features against 4 scores
 
 
 def test_it_watches_and_writes(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lightning_monocon.landscape.phases import geometry_phases
+from lightning_monocon.landscape.phases import geometry_phases, phases_line, trajectory_phases
+from lightning_monocon.landscape.trajectory import Trajectory
 
 NAMES = ["warm-up", "entropy-seeking", "compression-seeking"]
 STEPS = np.geomspace(1, 10_000, 120)
@@ -59,3 +60,41 @@ def test_what_is_not_known_is_left_out() -> None:
     assert geometry_phases(STEPS[:7], values[-7:]) == ()
     with pytest.raises(ValueError, match=r"`dimensions` must hold one value per step, \(120,\); got shape \(3,\)"):
         geometry_phases(STEPS, [1.0, 2.0, 3.0])
+    for swing in (0.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=r"`swing` must be a positive share, such as 0\.1; got"):
+            geometry_phases(STEPS, values, swing)
+
+
+def test_an_exponent_that_dips_is_a_rise_and_a_fall_of_the_dimension() -> None:
+    held, names = [], NAMES[1:]
+    for seed in range(100):
+        values = planted([1, 20, 300, 10_000], [0.5, 0.5, 0.465, 0.6], 0.002, seed)  # a dip of 7 %
+        assert geometry_phases(STEPS, values, inverse=True)[0].name == names[1]  # missed at a tenth
+        phases = geometry_phases(STEPS, values, 0.05, inverse=True)
+        assert [phase.name for phase in phases] == names
+        assert phases[0].ratio == pytest.approx(0.93, abs=0.02)
+        held.append(phases[0].earliest <= 300 <= phases[0].latest)
+    assert np.mean(held) >= 0.95
+
+
+def test_rounding_of_whole_numbers_makes_no_phase() -> None:
+    generator = np.random.default_rng(0)
+    for level in (2.5, 4.5, 20.5, 100.5):  # between two whole numbers, where rounding flips most
+        for _ in range(50):
+            counts = np.rint(level + generator.normal(0, 0.2, 60))
+            assert geometry_phases(np.arange(60), counts) == ()
+    (fall,) = geometry_phases(np.arange(60), np.rint(np.linspace(60, 12, 60)))
+    assert fall.name == "compression-seeking"
+
+
+def test_a_recorded_run_has_phases_by_each_measure_that_it_holds() -> None:
+    trajectory = Trajectory(("train", "val"))
+    for step in range(1, 61):
+        rank, alpha = 10.0 + step, 1.0 - 0.01 * step
+        trajectory.append(step, 0, [0.5] * 6 + ([rank, rank, alpha, np.nan] if step % 3 == 0 else [np.nan] * 4))
+    phases = trajectory_phases(trajectory)
+    assert list(phases) == ["effective_rank", "alpha_req"]
+    for (phase,) in phases.values():
+        assert (phase.name, phase.start, phase.end) == ("entropy-seeking", 3, 60)
+    assert phases_line(phases["alpha_req"]) == "entropy-seeking to step 60, 0.41 times the value"
+    assert phases_line(()) == "no phase"

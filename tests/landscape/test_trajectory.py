@@ -16,3 +16,15 @@ def test_crossings_are_interpolated() -> None:
         trajectory.append(step, None, [value, *[0.0] * 7])
     assert trajectory.crossing("credence/train", 0.5) == pytest.approx(12.5)
     assert math.isnan(trajectory.crossing("credence/val", 0.5))
+
+
+def test_a_record_of_an_earlier_release_lacks_the_later_columns() -> None:
+    trajectory, again = Trajectory(("train", "val")), Trajectory(("train", "val"))
+    trajectory.append(3, None, [0.1, 0.2, 1.0, 2.0, 0.0, 0.0, 9.0, 8.0, 1.5, 7.0])
+    stored = trajectory.state_dict()
+    again.load_state_dict({**stored, "values": stored["values"][:, :8]})
+    assert again.column("participation_ratio").tolist() == [8.0]
+    assert math.isnan(again.column("alpha_req")[0])
+    assert math.isnan(again.column("n99")[0])
+    again.load_state_dict(stored)
+    assert again.values == trajectory.values
