@@ -39,7 +39,7 @@ def recipe() -> float:
 
     LightningModule.optimizer_step = timed  # type: ignore[method-assign, assignment]
     with tempfile.TemporaryDirectory() as folder:
-        options = {"run-dir": folder, "trainer.max_steps": LAST + 1, "trainer.enable_progress_bar": "false"}
+        options = {"run_dir": folder, "trainer.max_steps": LAST + 1, "trainer.enable_progress_bar": "false"}
         main(["fit", "--config", "grokking", *(word for k, v in options.items() for word in (f"--{k}", str(v)))])
     return 1e3 * (moments[LAST] - moments[FIRST]) / (LAST - FIRST)
 
