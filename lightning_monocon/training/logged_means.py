@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer.connectors.logger_connector.result import _ResultMetric
 from torch import Tensor
 
 
@@ -27,16 +28,21 @@ def log_epoch_mean(module: LightningModule, name: str, value: Tensor, size: int)
         size: Number of samples of the batch, the weight of the value.
     """
     trainer, hook = module._trainer, str(module._current_fx_name)
-    known: Any = None
-    if trainer is not None and not trainer._logger_connector.should_reset_tensors(hook):
-        results: Any = trainer._results or {}
-        loader = getattr(results, "dataloader_idx", None)
-        known = results.get(f"{hook}.{name}" if loader is None else f"{hook}.{name}.{loader}")
+    known = None if trainer is None else _known(trainer, hook, name, value.device)
     is_own = getattr(module.log, "__func__", None) is not LightningModule.log
-    is_new = known is None or value.ndim or known.value.device != value.device
-    if trainer is None or is_new or is_own or torch.compiler.is_compiling():
+    if trainer is None or known is None or value.ndim or is_own or torch.compiler.is_compiling():
         module.log(name, value, on_step=False, on_epoch=True, batch_size=size)
         return
     known.update(value.detach(), size)
     known.has_reset = False
     trainer._logger_connector._current_fx = hook
+
+
+def _known(trainer: Trainer, hook: str, name: str, device: torch.device) -> _ResultMetric | None:
+    """Return what was logged by this name in the hook since the epoch began; None if nothing, or on another device."""
+    if trainer._logger_connector.should_reset_tensors(hook):
+        return None
+    results: Any = trainer._results or {}
+    loader = getattr(results, "dataloader_idx", None)
+    found: Any = results.get(f"{hook}.{name}" if loader is None else f"{hook}.{name}.{loader}")
+    return None if found is None or found.value.device != device else found
