@@ -61,8 +61,9 @@ def export(options: Namespace, overrides: Sequence[str]) -> Export:
 
     recipe = read_recipe(options.config)
     resolved_target("--out", options.out)  # before the checkpoint and the data are read
-    model, code = _model(options.ckpt, recipe), options.dtype or options.code
+    code = options.dtype or options.code
     code = _learnt_code(options.ckpt) if code == _LEARNT else code
+    model = _model(options.ckpt, recipe)
     data = build_part(LightningDataModule, "data", recipe.get("data"), overrides)
     loaders, judged = _loaders(data)
     with warnings.catch_warnings():

@@ -114,8 +114,7 @@ def export_model(
         query: Batches of held-out rows, on which the loss is measured.
         out: A new or empty folder, which appears whole or not at all; into an empty one ``config.json`` moves last.
         dim: Share of the gallery's variance to keep, in (0, 1), or a number of dimensions; 0.99, unless for a code.
-        code: ``"float32"``, ``"int8"``, ``"binary"``, or a code of the whole vector: ``"transform-32"``, a fitted codec
-            or its folder, as `monocon shrink` and `LearntCode` write them.
+        code: ``"float32"``, ``"int8"``, ``"binary"``, a code such as ``"transform-32"``, a fitted codec or its folder.
         searched: Batches to search instead of the gallery when the loss is measured: for pairs, the other sides.
         forms: ``"onnx"``, ``"pt2"`` and, for text, ``"sentence-transformers"``; by default all that the encoder has.
         tokenizer: Name or folder of the tokenizer that the sentence-transformers form takes.
@@ -132,8 +131,7 @@ def export_model(
     Raises:
         ImportError, OSError, RuntimeError, ValueError: If a package is missing or ``out``, a form or argument is wrong.
     """
-    code = read_code(dtype or code, dim, _width(model))
-    chosen = _chosen(model, forms)
+    code, chosen = read_code(dtype or code, dim, _width(model)), _chosen(model, forms)
     with filled("out", resolved_target("out", out), last=CONFIG) as folder:
         prepared = prepare(model, gallery, query, dim, code, sample, searched, known, centre, compatible)
         return _written(prepared, chosen, folder, Path(out), tokenizer, max_length, vectors, tolerance, even_so)

@@ -44,8 +44,8 @@ def certify_neighbours(
 
     Raises:
         TypeError: If features are not floating-point tensors, or labels not integers.
-        ValueError: If features have another width or are not finite, ``eps`` is negative or not finite, a query is
-            below ``least``, or the other arguments of `certified_neighbours` do not fit.
+        ValueError: If features have another width, a number is not finite, ``eps`` is negative, a query is below
+            ``least``, or the other arguments of `certified_neighbours` do not fit.
 
     Example:
         >>> from lightning_monocon.heads import MonotonicMLP
@@ -54,8 +54,7 @@ def certify_neighbours(
         >>> certify_neighbours(head, features, None, features, eps=0.1, k=1).nearest
         tensor([True, True])
     """
-    for name, rows in (("gallery", gallery), ("query", query)):
-        _check_features(head, rows, name)
+    _check_features(head, gallery=gallery, query=query)
     eps = torch.as_tensor(eps, dtype=torch.float64, device=query.device)
     _check(query, eps, least)
     exact = deepcopy(head).to(query.device, torch.float64)
@@ -70,14 +69,15 @@ def certify_neighbours(
     return Certified(*(torch.cat(found) for found in zip(*parts, strict=True)))
 
 
-def _check_features(head: Head, rows: Tensor, name: str) -> None:
+def _check_features(head: Head, **given: Tensor) -> None:
     """Raise an error unless these are features that the head takes, before anything of it is computed."""
-    if check_embeddings(rows, name).shape[1] != head.in_features:
-        raise ValueError(
-            f"`{name}` must hold the {head.in_features} features that the head takes; got {rows.shape[1]}: pass the "
-            "encoder's output, not the head's."
-        )
-    finite_rows(rows, "error", name)
+    for name, rows in given.items():
+        if check_embeddings(rows, name).shape[1] != head.in_features:
+            raise ValueError(
+                f"`{name}` must hold the {head.in_features} features that the head takes; got {rows.shape[1]}: pass "
+                "the encoder's output, not the head's."
+            )
+        finite_rows(rows, "error", name)
 
 
 def _check(query: Tensor, eps: Tensor, least: float | None) -> None:
