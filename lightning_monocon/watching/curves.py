@@ -107,7 +107,7 @@ def sizes_figure(runs: Sequence[Run]) -> Figure | None:
         panel.set(xscale="log", xlabel="step + 1", ylabel=f"held-out {unit}")
         panel.set_xlim(left=1)
         panel.set_ylim(0, 1 if measure == "credence" else None)
-    legend_above(figure, panels[0])
+    legend_above(figure, panels[0], order=_size_names(runs))
     return figure
 
 
@@ -170,7 +170,7 @@ def geometry_figure(runs: Sequence[Run]) -> Figure | None:
     panel.set(xscale="log", xlabel="step + 1", ylabel="effective rank")
     panel.set_xlim(left=1)
     panel.set_ylim(bottom=0)
-    legend_above(figure, panel)
+    legend_above(figure, panel, order=_size_names(runs))
     return figure
 
 
@@ -185,6 +185,11 @@ def _coloured(runs: Sequence[Run]) -> list[tuple[Run, dict[str, Any]]]:
         lines.append((run, style if size in named else {**style, "label": f"{size:.0f} samples"}))
         named.add(size)
     return lines
+
+
+def _size_names(runs: Sequence[Run]) -> list[str]:
+    """Return the labels of the numbers of train samples, ascending."""
+    return [f"{size:.0f} samples" for size in sorted({float(run.settings["train_size"]) for run in runs})]
 
 
 def _plain_line(index: int) -> dict[str, Any]:
