@@ -54,13 +54,20 @@ def shrunk(options: Namespace) -> str:
     out = Path(options.out)
     check_folder("--out", out)
     engine = _engine(options.engine)
+    from lightning_monocon.runs.folder import one_writer
+
+    with one_writer("--out", out):
+        return _written(options, answers[0] if answers else "neighbours", out, engine)
+
+
+def _written(options: Namespace, kind: Answers, out: Path, engine: Engine) -> str:
     from lightning_monocon.shrink import Question, read_task, second_task, shrink
-    from lightning_monocon.shrink.parts import remove
+    from lightning_monocon.shrink.parts import check_out, remove
     from lightning_monocon.shrink.text import as_text
     from lightning_monocon.shrink.writing import write
 
+    check_out(out)
     question = Question(options.keep, options.budget, options.confidence, options.seed, _kinds(options.store))
-    kind: Answers = answers[0] if answers else "neighbours"
     file = options[kind] if kind in ("qrels", "pairs") else None
     task = read_task(options.vectors, options.queries, kind, file, options.ids or "", question.seed)
     second = None if options.second is None else second_task(options.second, task.gallery.shape[1], question.seed)

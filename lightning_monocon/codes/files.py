@@ -42,14 +42,22 @@ FILES = _VALUES, _TABLES, _NUMPY = "codec.json", "codec.safetensors", "codec_num
 _NO_STAMP = "0" * 64
 
 
-def save(codec: Codec, folder: str | Path) -> str:
+def save(codec: Codec, folder: str | Path, *, overwrite: bool = False) -> str:
     """Write a codec into an existing folder: ``codec.safetensors``, ``codec_numpy.py`` and, last, ``codec.json``.
 
     With the package onnx there is ``codec.onnx`` too, but not for additive codes and RaBitQ; that of an earlier codec
     is removed.
 
+    Args:
+        codec: The codec.
+        folder: The folder.
+        overwrite: Whether another codec in the folder may be replaced, after which codes of it cannot be read any more.
+
     Returns:
         Its stamp.
+
+    Raises:
+        FileExistsError: If the folder holds another codec and ``overwrite`` is not set.
     """
     folder = Path(folder)
     # safetensors refuses tables that share memory, as the points of a code may with its centroids
@@ -59,11 +67,30 @@ def save(codec: Codec, folder: str | Path) -> str:
     with whole(folder / _TABLES) as file:
         save_file(tables, file)
         stamp = _stamp(text, file.read_bytes())
+        if not overwrite:
+            _check_no_other(folder, stamp)
     write_text(folder / _NUMPY, Path(__file__).with_name(_NUMPY).read_text("utf-8"))
     remove(folder / ONNX)
     write_onnx(codec.to("cpu"), folder / ONNX, stamp)
     write_text(folder / _VALUES, text.replace(_NO_STAMP, stamp))
     return stamp
+
+
+def _check_no_other(folder: Path, stamp: str) -> None:
+    """Raise FileExistsError if a folder holds another codec; the block of `whole` then leaves its tables there."""
+    path = folder / _VALUES
+    if not path.is_file():
+        return
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        name, held = str(values["name"]), values["stamp"]
+    except (ValueError, KeyError, TypeError):
+        return  # no codes can be read by a damaged one
+    if held != stamp:
+        raise FileExistsError(
+            f"`folder` must not hold another codec, whose codes could not be read any more; {folder} holds {name}. "
+            "Choose another folder, or pass overwrite=True."
+        )
 
 
 def load(folder: str | Path) -> Codec:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,8 +15,47 @@ from filelock import FileLock, Timeout
 from lightning_monocon.runs.files import drop_half_row, explain, is_running, leftovers, probe, write_text
 from lightning_monocon.runs.record import RECORD
 
+LOCK = ".lock"
+"""File of a folder that is locked while a process writes there."""
+
 _OWNER_BEGINS = '{"pid": '
 _ORPHANS_NOTICE = 120.0  # they look every five seconds, on a busy machine less often
+
+
+@contextmanager
+def one_writer(argument: str, folder: Path) -> Iterator[None]:
+    """Hold a folder for this process while it writes a result there; the folder is created if missing.
+
+    The lock belongs to the operating system and ends with the process, however it ends. A folder that stays empty is
+    removed, if this created it.
+
+    Args:
+        argument: Name of the user's argument, for the error.
+        folder: The folder.
+
+    Raises:
+        ValueError: If another process holds the folder.
+        OSError: If it cannot be written to.
+    """
+    made = [home for home in (folder, *folder.parents) if not home.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"`{argument}` must not be in use; another command writes to {str(folder)!r}. Wait until it has ended, or "
+            "choose another."
+        ) from None
+    try:
+        yield
+    finally:
+        if [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
+        lock.release()
+        with suppress(OSError):  # it holds something
+            for home in made:
+                home.rmdir()
 
 
 class RunFolder:
@@ -29,7 +70,7 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._lock = FileLock(self.path / ".lock")
+        self._lock = FileLock(self.path / LOCK)
 
     @property
     def record(self) -> Path:

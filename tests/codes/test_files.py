@@ -81,3 +81,17 @@ def test_points_that_are_the_centroids_can_be_written(tmp_path: Path) -> None:
     codec = dyadic_codecs()["product"]
     save(codec, tmp_path)
     assert torch.equal(load(tmp_path).encode(dyadic_rows()), codec.encode(dyadic_rows()))
+
+
+def test_another_codec_is_not_replaced_unasked(tmp_path: Path) -> None:
+    rows = FittingRows.of(_rows(0))
+    first, other = fit_transform(rows, 4), fit_transform(rows, 2)
+    save(first, tmp_path)
+    save(first, tmp_path)
+    save(load(tmp_path), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(FileExistsError, match=r"holds transform-4\. Choose another folder, or pass overwrite=True\."):
+        save(other, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    save(other, tmp_path, overwrite=True)
+    assert load(tmp_path).name == "transform-2"
