@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PER_DECADE = 45
+FEWEST_CLASSES = 4
+"""Class scores of fewer classes span a plane at most, once they are learnt: there, a low rank is no collapse."""
+
 SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 
 
@@ -72,7 +75,8 @@ class SemanticLandscape(Watcher):
             classes too, whose values name them. None for the strata ``train`` and ``val``.
         roles: Strata of ``"train"`` and of ``"held_out"``, which the rules read; None for all from the train and all
             from the validation set.
-        chance: Credence by chance; None for one over the number of classes or tokens of the logits.
+        chance: Credence by chance, from which the rules count gains; None for one over the number of classes or tokens
+            of the logits.
         next_token: Whether a position is judged by the label of the next one. None finds out: it is if the labels equal
             the tokens, or the batch has no labels.
         on_error: ``"warn"`` continues the run without the landscape after an error, ``"raise"`` stops the run.
@@ -255,15 +259,16 @@ class SemanticLandscape(Watcher):
             return self._evaluated(module, probe)[1], tap.rows()
 
     def _evaluated(self, module: LightningModule, probe: Probe) -> tuple[Tensor | None, Tensor]:
-        """Return the outputs ``(P, D)`` and the credences; no outputs of sequences, whose logits are no embeddings."""
+        """Return the outputs ``(P, D)`` and the credences; no outputs of sequences or of very few classes."""
         if probe.places is not None:
             found = evaluate_tokens(module, probe, self.layer)
             self._take_chance(found.vocabulary)
             return None, found.credence
         outputs = evaluate(module, probe, self.layer)
         if self.signature == "logits":
-            self._take_chance(outputs.shape[1])
-            return outputs, credence(outputs, probe.labels)
+            classes = outputs.shape[1]
+            self._take_chance(classes)
+            return outputs if classes >= FEWEST_CLASSES else None, credence(outputs, probe.labels)
         return outputs, soft_knn_credence(outputs, probe.labels, probe.strata == 0, temperature=self.temperature)
 
     def _take_chance(self, classes: int) -> None:
