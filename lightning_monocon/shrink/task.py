@@ -21,6 +21,7 @@ from lightning_monocon.functional.row_keys import direction_keys
 from lightning_monocon.functional.spectrum import variances_from_moments
 from lightning_monocon.functional.streamed_neighbours import NeighbourStream
 from lightning_monocon.functional.truncation_curve import Ties, tie_keys, ties_of_keys
+from lightning_monocon.inference.row_ids import check_ids
 from lightning_monocon.runs.digest import hash_tensors
 from lightning_monocon.scorecard.files import numbered
 from lightning_monocon.scorecard.known_files import Known, Sides, file_truths, label_truth, source_of, texts_of
@@ -151,6 +152,8 @@ def read_task(
     """
     source = rows_of_places(vectors, ids)
     names = _names(source) if source.has_ids else None
+    if names is not None:
+        check_ids("VECTORS", names)  # a store that is loaded names each row by its id
     if queries is None:
         return _held_out(source, names, answers, seed)
     asked = source_of(queries, ids)

@@ -78,3 +78,22 @@ def test_a_folder_that_is_refused_is_left_as_it_was(folder: Path, capsys: pytest
     Path("out/notes.txt").write_text("mine")
     assert "out holds something else" in refused(capsys, "shrink", *WORDS)
     assert contents(Path("out")) == {"notes.txt": b"mine"}
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        (np.arange(600) % 598, "`VECTORS` must name each row once; 2 occur more often, such as 0, 1"),
+        (np.array([f"row {number % 599}" for number in range(600)]), "1 occur more often, such as row 0"),
+        (np.array(["a\ud800", *map(str, range(599))]), "`VECTORS` must be text that UTF-8 can write"),
+        (np.arange(600) / 2, "`VECTORS` must be one integer or text a row"),
+    ],
+    ids=["numbers", "text", "surrogate", "floats"],
+)
+@pytest.mark.parametrize("queries", [("--queries", "query.npy"), ()], ids=["queries", "held-out"])
+def test_ids_that_no_store_takes_are_refused_before_a_code_is_fitted(
+    ids: np.ndarray, reason: str, queries: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("named.npz", embeddings=np.load("rows.npy"), ids=ids)
+    said = refused(capsys, "shrink", "named.npz", *queries, "--out", "out")
+    assert reason in said and not Path("out").exists()
