@@ -52,7 +52,7 @@ class JudgedCodes:
 
     def write(self, name: str, values: Mapping[str, Tensor]) -> None:
         """Keep the values of a code."""
-        files.write(self._path(name), save(dict(values), metadata={"stamp": self._stamp}))
+        files.write(self._path(name), save(dict(values), metadata={"stamp": self._stamp}), files.AGAIN)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"

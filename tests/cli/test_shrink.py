@@ -69,7 +69,7 @@ def test_a_budget_and_a_second_corpus_and_held_out_queries(folder: Path, capsys:
 
 
 def test_a_killed_run_resumes_at_the_next_code_and_ends_with_the_same_bytes(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--queries", "query.npy", "--keep", "0.5")
     judge, all_codes = running._values, []
@@ -92,8 +92,10 @@ def test_a_killed_run_resumes_at_the_next_code_and_ends_with_the_same_bytes(
         return judge(*args)
 
     monkeypatch.setattr(running, "_values", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         shrink(*words)
+    said = "monocon shrink: stopped; judged codes are kept in out/parts, and the same command resumes.\n"
+    assert said in capsys.readouterr().err
     kept = {path.stem for path in Path("out/parts").glob("*.safetensors")} - {"whole"}
     assert 1 < len(kept) < len(all_codes)  # codes that were judged beside the killed one may be among them
     calls[:] = [()] * 3

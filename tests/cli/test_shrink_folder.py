@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from filelock import FileLock
 
 from lightning_monocon.cli import main
 from lightning_monocon.shrink import run as running
+from lightning_monocon.shrink import writing
 from lightning_monocon.shrink.candidates import FAMILIES, candidates
 
 WORDS = ("rows.npy", "--queries", "query.npy", "--budget", "4", "--out", "out")
@@ -97,3 +102,49 @@ def test_ids_that_no_store_takes_are_refused_before_a_code_is_fitted(
     np.savez("named.npz", embeddings=np.load("rows.npy"), ids=ids)
     said = refused(capsys, "shrink", "named.npz", *queries, "--out", "out")
     assert reason in said and not Path("out").exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, "143"), (signal.SIGINT, "130")])
+def test_a_signal_says_that_the_same_command_resumes(
+    number: int, status: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choose, before = running.chosen, signal.getsignal(number)
+
+    def stopped(*args: Any) -> Any:
+        signal.raise_signal(number)
+        return choose(*args)
+
+    monkeypatch.setattr(running, "chosen", stopped)
+    with pytest.raises(SystemExit, match=status):
+        main(["shrink", *WORDS])
+    said = capsys.readouterr().err
+    assert "Certifying the choice and encoding 600 rows.\n" in said
+    assert said.endswith("stopped; judged codes are kept in out/parts, and the same command resumes.\n")
+    assert signal.getsignal(number) is before
+    monkeypatch.setattr(running, "chosen", choose)
+    main(["shrink", *WORDS])
+    assert "Writing transform-4 and the report to out.\n" in capsys.readouterr().err
+
+
+def test_a_full_disk_says_that_the_same_command_resumes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="1"):
+        patch.setattr(os, "fsync", full)
+        main(["shrink", *WORDS])
+    said = capsys.readouterr().err
+    assert "disk full while writing 'whole.safetensors' to 'out/parts'" in said and "save_top_k" not in said
+    main(["shrink", *WORDS])
+    Path("out").rename("before")
+    write = writing.write_text
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="1"):
+        patch.setattr(writing, "write_text", lambda *args: (patch.setattr(os, "fsync", full), write(*args)))
+        main(["shrink", *WORDS])
+    said = capsys.readouterr().err
+    assert "monocon shrink: stopped; judged codes are kept in out/parts, and the same command resumes." in said
+    assert "disk full while writing 'shrink.html' to 'out'" in said
+    main(["shrink", *WORDS])
+
+
+def full(_: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
