@@ -33,7 +33,7 @@ from lightning_monocon.scorecard.truths.neighbours import reference_doubts
 from lightning_monocon.scorecard.truths.order import equal_row_order
 from lightning_monocon.scorecard.truths.truth import distinct
 from lightning_monocon.shrink.rows import Rows, StoredRows, Survey, blocks, rows_of, survey
-from lightning_monocon.shrink.split import hold_out, sampled
+from lightning_monocon.shrink.split import check_rows, hold_out, sampled
 
 Answers = Literal["neighbours", "labels", "qrels", "pairs"]
 """What a code should keep."""
@@ -56,6 +56,7 @@ class Task:
         held_out: Whether the queries are rows of the gallery that were taken out of it.
         notes: What the report must say of them.
         surveyed: Keys, moments and digest of the rows, if they are known.
+        repeats: Queries that are rows.
     """
 
     gallery: Rows = field(repr=False)
@@ -65,6 +66,7 @@ class Task:
     held_out: bool = False
     notes: tuple[str, ...] = ()
     surveyed: Survey | None = field(default=None, repr=False)
+    repeats: int = 0
 
     @cached_property
     def survey(self) -> Survey:
@@ -165,7 +167,7 @@ def read_task(
     if answers == "neighbours":
         return _neighbour_task(source, names, asked)
     truth = _truth(Sides(source, asked, "vectors", texts_of(queries)), answers, file)
-    return _told(Task(rows_of(source), whole_of(asked), truth, names))
+    return _told(_checked(Task(rows_of(source), whole_of(asked), truth, names), source.length))
 
 
 def _names(source: RowSource) -> NDArray[Any]:
@@ -238,6 +240,7 @@ def _held_out(source: RowSource, names: NDArray[Any] | None, answers: Answers, s
     # without names the numbers of the rows, which are not those of the rows that are left
     ids = (np.arange(source.length) if names is None else names)[kept.numpy()]
     task = Task(rows_of(source, mask), StoredRows(source)[asked], _NOTHING, ids, held_out=True)
+    task = _checked(task, source.length)
     if labels is None:
         return _told(with_neighbours(task))
     known, wanted = numbered(labels[kept.numpy()], labels[asked.numpy()])
@@ -253,7 +256,25 @@ def _neighbour_task(source: RowSource, names: NDArray[Any] | None, asked: RowSou
         if twins.any():
             kept, names = torch.from_numpy(~twins), names[~twins]
             notes = (f"{int(twins.sum())} rows have the id of a query and were left out",)
-    return _told(with_neighbours(Task(rows_of(source, kept), whole_of(asked), _NOTHING, names, notes=notes)))
+    task = Task(rows_of(source, kept), whole_of(asked), _NOTHING, names, notes=notes)
+    return _told(with_neighbours(_checked(task, source.length)))
+
+
+def _checked(task: Task, given: int) -> Task:
+    """Return a task whose rows differ and are enough to fit codes on, where some have left the gallery.
+
+    Args:
+        task: Rows and queries.
+        given: Rows of the files, some of which may have left the gallery.
+    """
+    if len(task.gallery) and len(distinct(task.survey.directions)) < 2:
+        raise ValueError(
+            f"`VECTORS` must hold rows that differ; all {len(task.gallery):,} have one direction: check how they were "
+            "embedded."
+        )
+    if len(task.gallery) < given:
+        check_rows(len(task.gallery), given, task.held_out)
+    return task
 
 
 def with_neighbours(task: Task) -> Task:
@@ -272,4 +293,5 @@ def _told(task: Task) -> Task:
     same = int(torch.isin(direction_keys(task.query), task.survey.directions).sum())
     repeats = f"{same} of {len(task.query)} queries are rows of VECTORS, which every code finds easily"
     doubts = task.truth.warnings if isinstance(task.truth, NeighbourTruth) else ()
-    return replace(task, notes=(*task.notes, *([repeats] if same else ()), *doubts), surveyed=task.survey)
+    notes = (*task.notes, *([repeats] if same else ()), *doubts)
+    return replace(task, notes=notes, surveyed=task.survey, repeats=same)

@@ -134,3 +134,34 @@ def test_queries_that_are_rows_are_said(folder: Path, capsys: pytest.CaptureFixt
     np.save("query.npy", np.concatenate([np.load("query.npy")[:90], np.load("rows.npy")[:10]]))
     found = shrink("--queries", "query.npy", "--keep", "0.3")
     assert "10 of 100 queries are rows of VECTORS, which every code finds easily" in found["notes"]
+
+
+def test_a_certificate_of_rows_that_look_for_themselves_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("query.npy", np.load("rows.npy")[:90])
+    shrink("--queries", "query.npy", "--budget", "4")
+    said = " ".join(capsys.readouterr().out.split())
+    head, certified = said.split("What is certified")
+    assert "90 of 90 queries are rows of VECTORS, and a row finds itself by every code: hold them out" in head
+    assert "drawn as these were (90 of 90 queries are rows of VECTORS)" in certified.split("The front")[0]
+
+
+def test_too_few_and_equal_rows_are_told_apart(
+    folder: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    rows = np.load("rows.npy")
+    np.save("rows520.npy", rows[:520])
+    np.save("same.npy", np.ones((300, 16), np.float32) * np.linspace(1, 2, 300, dtype=np.float32)[:, None])
+    said = refused(capsys, "rows520.npy", "--out", "out")
+    assert "at least 640 rows where no --queries are given" in said and "got 520, of which 416 are left" in said
+    for words in (), ("--queries", "query.npy"):
+        said = refused(capsys, "same.npy", *words, "--out", "out")
+        assert "must hold rows that differ" in said and "one direction" in said and "add rows" not in said
+    assert not [each for each in recwarn if "NaN" in str(each.message)]
+    np.savez("few.npz", embeddings=rows[:600], ids=[f"r{i}" for i in range(600)])
+    np.savez("asked.npz", embeddings=rows[:100], ids=[f"r{i}" for i in range(100)])
+    said = refused(capsys, "few.npz", "--queries", "asked.npz", "--out", "out")
+    assert "got 500 of 600, for the others have the id of a query: add rows" in said
+    np.save("rows.npy", rows[:640])
+    assert shrink("--budget", "2")["rows"]["gallery"] == 512
