@@ -160,7 +160,7 @@ def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | Stream
         data = load_files(files)
         if options.baseline is None:
             return data, None
-        with named("baseline", "files"):
+        with named("baseline", "files", parts=["gallery", "query"]):
             check_order(options.baseline, files)
             return data, load_files(options.baseline, labels=data)
     baseline = None if options.baseline is None else load_baseline(options.baseline, files, known)

@@ -125,13 +125,13 @@ class RunFolder:
         """Return why this run may not write here, which would overwrite something; ``None`` if it may."""
         if not resume and (self.record.exists() or any(self.checkpoints.glob("*.ckpt"))):
             return (
-                f"`run_dir` must be a new folder; {str(self.path)!r} already holds a run. Choose another, or resume "
+                f"`--run-dir` must be a new folder; {str(self.path)!r} already holds a run. Choose another, or resume "
                 "that run: --resume auto."
             )
         begins = self._owner.read_bytes()[: len(_OWNER_BEGINS)] if self._owner.exists() else b""
         if not _OWNER_BEGINS.encode().startswith(begins):  # a kill may have cut ours short
             return (
-                f"`run_dir` must be a folder of runs alone; {str(self._owner)!r} was written by another program, and "
+                f"`--run-dir` must be a folder of runs alone; {str(self._owner)!r} was written by another program, and "
                 "a run would replace it. Choose another."
             )
         return None
@@ -146,7 +146,7 @@ class RunFolder:
         except Timeout:
             who = "another run" if holder is None else f"pid {holder[0]} on {holder[1]}"
             raise RuntimeError(
-                f"`run_dir` must not be in use; {str(self.path)!r} is being written by {who}. Choose another --run-dir."
+                f"`--run-dir` must not be in use; {str(self.path)!r} is being written by {who}. Choose another."
             ) from None
 
     def _holder(self) -> tuple[int, str] | None:

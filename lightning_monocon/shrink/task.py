@@ -25,6 +25,7 @@ from lightning_monocon.inference.row_ids import check_ids
 from lightning_monocon.runs.digest import hash_tensors
 from lightning_monocon.scorecard.files import numbered
 from lightning_monocon.scorecard.known_files import Known, Sides, file_truths, label_truth, source_of, texts_of
+from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.scorecard.row_files.formats import STREAMED
 from lightning_monocon.scorecard.row_files.source import BLOCK, RowSource, blocks_of, whole_of
@@ -42,6 +43,7 @@ SECOND_ROWS = 20_000
 """Rows of a second corpus that are judged at most, the first ones."""
 
 _NEAREST = 10
+_LABELS = "write .npz, .safetensors or .parquet files with an array or column labels (a .npy file holds vectors alone)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,22 +154,36 @@ def read_task(
         FileNotFoundError: If there is no such file.
         ValueError: If rows are not finite, widths differ, or a file does not fit the rows.
     """
+    with named("VECTORS", "files", "vectors"):
+        return _read(vectors, queries, answers, file, ids, seed)
+
+
+def _read(
+    vectors: Sequence[str | Path],
+    queries: str | Path | None,
+    answers: Answers,
+    file: str | Path | None,
+    ids: str,
+    seed: int,
+) -> Task:
     source = rows_of_places(vectors, ids)
     names = _names(source) if source.has_ids else None
     if names is not None:
         check_ids("VECTORS", names)  # a store that is loaded names each row by its id
     if queries is None:
         return _held_out(source, names, answers, seed)
-    asked = source_of(queries, ids)
+    with named("--queries", "files"):
+        asked = source_of(queries, ids)
+        query = whole_of(asked)
     if asked.width != source.width:
         raise ValueError(
             f"`--queries` must have the {source.width} numbers of VECTORS; got {asked.width}: embed both "
             "with one model."
         )
     if answers == "neighbours":
-        return _neighbour_task(source, names, asked)
+        return _neighbour_task(source, names, asked, query)
     truth = _truth(Sides(source, asked, "vectors", texts_of(queries)), answers, file)
-    return _told(_checked(Task(rows_of(source), whole_of(asked), truth, names), source.length))
+    return _told(_checked(Task(rows_of(source), query, truth, names), source.length))
 
 
 def _names(source: RowSource) -> NDArray[Any]:
@@ -190,9 +206,10 @@ def _truth(sides: Sides, answers: Answers, file: str | Path | None) -> Truth:
         truth: Truth | None = label_truth(sides, Known())
     else:
         known = Known(qrels=file) if answers == "qrels" else Known(pairs=(file or "",))
-        truth = file_truths(sides, known)[0]
+        with named(f"--{answers}", answers):
+            truth = file_truths(sides, known)[0]
     if truth is None:
-        raise ValueError("`--labels` needs labels in VECTORS and in --queries; one of them has none: add a column.")
+        raise ValueError(f"`--labels` needs labels in VECTORS and in --queries; one of them has none: {_LABELS}.")
     return truth
 
 
@@ -202,13 +219,15 @@ def second_task(corpus: str | Path, width: int, seed: int = 0) -> Task:
     Raises:
         ValueError: If its vectors have another width, or there are too few.
     """
-    source = source_of(corpus, "")
+    with named("--second", "files"):
+        source = source_of(corpus, "")
     if source.width != width:
         raise ValueError(
             f"`--second` must hold vectors of {width} numbers, as VECTORS does; got {source.width}: embed both with "
             "one model."
         )
-    rows = torch.cat(list(islice(blocks_of(source), -(-SECOND_ROWS // BLOCK))))[:SECOND_ROWS]
+    with named("--second", "files"):
+        rows = torch.cat(list(islice(blocks_of(source), -(-SECOND_ROWS // BLOCK))))[:SECOND_ROWS]
     kept, asked = hold_out(len(rows), seed)
     return _told(with_neighbours(Task(rows[kept], rows[asked], _NOTHING, held_out=True)))
 
@@ -233,7 +252,7 @@ def _held_out(source: RowSource, names: NDArray[Any] | None, answers: Answers, s
         raise ValueError(f"`--{answers}` needs --queries; rows of VECTORS that are held out have no answers.")
     labels = source.labels() if answers == "labels" else None
     if answers == "labels" and labels is None:
-        raise ValueError("`--labels` needs labels in VECTORS; it has none: add a column.")
+        raise ValueError(f"`--labels` needs labels in VECTORS; it has none: {_LABELS}.")
     kept, asked = hold_out(source.length, seed)
     mask = torch.ones(source.length, dtype=torch.bool)
     mask[asked] = False
@@ -247,7 +266,7 @@ def _held_out(source: RowSource, names: NDArray[Any] | None, answers: Answers, s
     return _told(replace(task, truth=LabelTruth(known.long(), wanted.long())))
 
 
-def _neighbour_task(source: RowSource, names: NDArray[Any] | None, asked: RowSource) -> Task:
+def _neighbour_task(source: RowSource, names: NDArray[Any] | None, asked: RowSource, query: Tensor) -> Task:
     """Return the task with the exact neighbours as its truth, among the rows that do not have the id of a query."""
     kept: Tensor | None = None
     notes: tuple[str, ...] = ()
@@ -256,7 +275,7 @@ def _neighbour_task(source: RowSource, names: NDArray[Any] | None, asked: RowSou
         if twins.any():
             kept, names = torch.from_numpy(~twins), names[~twins]
             notes = (f"{int(twins.sum())} rows have the id of a query and were left out",)
-    task = Task(rows_of(source, kept), whole_of(asked), _NOTHING, names, notes=notes)
+    task = Task(rows_of(source, kept), query, _NOTHING, names, notes=notes)
     return _told(with_neighbours(_checked(task, source.length)))
 
 

@@ -165,3 +165,22 @@ def test_too_few_and_equal_rows_are_told_apart(
     assert "got 500 of 600, for the others have the id of a query: add rows" in said
     np.save("rows.npy", rows[:640])
     assert shrink("--budget", "2")["rows"]["gallery"] == 512
+
+
+def test_messages_name_what_was_typed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.load("rows.npy")
+    np.savez("ids.npz", embeddings=rows, ids=np.arange(1000))
+    rows[5, 2] = np.inf
+    np.save("broken.npy", rows)
+    out = ("--queries", "query.npy", "--out", "out")
+    assert "give VECTORS, --out" in refused(capsys)
+    assert "`VECTORS` must be finite; row 5" in refused(capsys, "broken.npy", *out)
+    assert "`VECTORS` must exist; there is none at nope.npy" in refused(capsys, "nope.npy", *out)
+    assert "`VECTORS` must hold nope here" in refused(capsys, "ids.npz", *out, "--ids", "nope")
+    given = ("rows.npy", "--out", "out")
+    assert "`--queries` must be finite; row 5" in refused(capsys, *given, "--queries", "broken.npy")
+    assert "`--queries` must exist" in refused(capsys, *given, "--queries", "nope.npy")
+    assert "`--second` must be finite; row 5" in refused(capsys, "rows.npy", *out, "--second", "broken.npy")
+    assert "`--keep` must be" in refused(capsys, *given, "--keep", "nan")
+    assert "`--budget` must be" in refused(capsys, *given, "--budget", "few")
+    assert "(a .npy file holds vectors alone)" in refused(capsys, "rows.npy", *out, "--labels")
