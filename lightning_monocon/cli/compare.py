@@ -7,15 +7,14 @@ import multiprocessing
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from io import StringIO
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from lightning_monocon.cli.arm_run import (
@@ -31,6 +30,7 @@ from lightning_monocon.cli.compared_arms import ARMS, DEFAULT, parse_arm
 from lightning_monocon.cli.config import recipe_file, refusing
 from lightning_monocon.cli.options import CommandParser, add_codes
 from lightning_monocon.cli.yaml_files import parse_yaml
+from lightning_monocon.runs.folder import one_writer
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.card import Scorecard
@@ -60,7 +60,7 @@ def run(args: Sequence[str]) -> None:
             _check_codes(options.codes)
             judged = Beyond(options.robustness, tuple(options.certify or ()))
             runs = plan(options.config, options.arms, options.seeds, overrides, out, judged)
-            with only_one(out):
+            with one_writer("--out", out):
                 train(runs, options.jobs or cores())
                 _report(out, options.arms, runs[0].config, Path(options.config).stem, judged, options.codes)
     except KeyboardInterrupt:
@@ -237,20 +237,6 @@ def _report_beyond(out: Path, scorecard: Scorecard, beyond: Beyond) -> None:
         print(f"\nCorrupted queries, also in {out}/robustness.md and .json:\n\n{text}")
     if beyond.certify:
         print(f"\nAnswers that are proved: also in {out}/certificates.md, .json and .png.")
-
-
-@contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Hold the folder of a command for itself; raise ValueError if another one writes to it."""
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        held = FileLock(out / ".lock").acquire(timeout=0)
-    except Timeout:
-        raise ValueError(
-            f"`--out` must not be in use; another command writes to {str(out)!r}. Choose another."
-        ) from None
-    with held:
-        yield
 
 
 def parser() -> CommandParser:

@@ -89,9 +89,10 @@ def parse_arm(name: str) -> ComparedArm:
         return ComparedArm(kind, init=detail)
     if kind == "matryoshka" and detail in _NESTED_HEADS and bool(dash) == bool(detail):
         return ComparedArm(_NESTED_HEADS[detail], nested=True)
+    nested = [f"matryoshka-{head}" for head in _NESTED_HEADS if head]
     raise ValueError(
-        f"`--arms` must be of {', '.join(ARMS)} (K: dimensions; START: reference, identity, lognormal, of a free head "
-        f"squared instead of reference), got {name!r}."
+        f"`--arms` must be of {', '.join([*ARMS, *nested])} (K: dimensions; START: reference, identity, lognormal, "
+        f"of a free head squared instead of reference), got {name!r}."
     )
 
 

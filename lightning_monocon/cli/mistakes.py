@@ -7,7 +7,7 @@ import dis
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import SequenceMatcher
 from types import TracebackType
@@ -97,10 +97,10 @@ def explain(message: str, command: str, options: Iterable[str], has_recipe: bool
         keys = [name.replace("-", "_") for name in names]
         return f"`{key}` is not {kind}{_did_you_mean(nearest(key, keys), command)}"
     if found := _MISSING.search(message):
-        return _missing(found["names"].replace(f"{command.split()[-1]}.", ""), command, has_recipe)
+        return _missing(found["names"].replace(f"{command.split()[-1]}.", ""), command, None if has_recipe else names)
     if message.startswith("argument "):
         return f"{message}; `{command} --help` lists the options"
-    return _misfit(message)
+    return _misfit(message, () if has_recipe else names)
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
@@ -146,9 +146,11 @@ def _unknown_argument(path: str, name: str) -> str:
     )
 
 
-def _missing(names: str, command: str, has_recipe: bool) -> str:
-    if not has_recipe:
-        given = ", ".join("--" + name.replace("_", "-") for name in names.split(", "))
+def _missing(names: str, command: str, options: list[str] | None) -> str:
+    """Return what is missing; a command without a recipe gives its ``options``, and other names are not flags."""
+    if options is not None:
+        dashed = (name.replace("_", "-") for name in names.split(", "))
+        given = ", ".join("--" + name if name in options else name.upper() for name in dashed)
         return f"`{command}` needs more options: give {given}; `{command} --help` says what they are"
     return (
         f"`{command}` needs a recipe: give a packaged one, such as `{command} --config digits` (`monocon recipes` "
@@ -156,12 +158,12 @@ def _missing(names: str, command: str, has_recipe: bool) -> str:
     )
 
 
-def _misfit(message: str) -> str:
+def _misfit(message: str, options: Sequence[str] = ()) -> str:
     """Return what jsonargparse says of a value that does not fit its option, or of anything else, on one line."""
     key = _KEY.search(message)
     if key and (inner := _MISFIT_ARGUMENT.search(message)):
         return _misfit(f'Parser key "{key["key"]}.{inner["name"]}": {inner["reason"]}')
-    name, meant = f"`{key['key']}`" if key else "the configuration", ""
+    name, meant = f"`{_as_typed(key['key'], options)}`" if key else "the configuration", ""
     if (found := _UNKNOWN_CLASS.search(message)) and (kind := found["missing"] or found["name"]):
         names = re.findall(r"'(\w+)'", " ".join(re.findall(r"typing\.Literal\[([^]]*)\]", message)))
         known = _classes_of(found["module"]) if found["module"] else [*names, *_known_classes()]
@@ -176,6 +178,12 @@ def _misfit(message: str) -> str:
         return f"{name} must be {_readable(wanted)}; got {' '.join(given.split())!r}{meant}"
     text = " ".join(message[key.end() if key else 0 :].removeprefix("Problems parsing config: ").split())
     return f"{name}: {text}" if key else text
+
+
+def _as_typed(key: str, options: Sequence[str]) -> str:
+    """Return the flag of an option of the command; names of classes' arguments stay as a recipe has them."""
+    own = "." not in key and {key, key.replace("_", "-")} & {*options}
+    return "--" + key.replace("_", "-") if own else key
 
 
 def _readable(types: str) -> str:

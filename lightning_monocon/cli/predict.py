@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 
 from lightning_monocon.callbacks import EmbeddingWriter, ShardWriter
 from lightning_monocon.cli.config import stop
-from lightning_monocon.runs.scratch import check_folder
+from lightning_monocon.runs.scratch import check_folder, check_no_codes
 
 _ONE_FILE = ".safetensors"
 
@@ -23,6 +23,8 @@ def check_out(options: Namespace) -> None:
         stop(f"`--out` must name a folder, or a file that ends in {_ONE_FILE}; got {options.out!r}")
     try:
         check_folder("--out", path.parent if one_file else path)
+        if not one_file:
+            check_no_codes("--out", path)
     except OSError as error:
         stop(str(error))
 

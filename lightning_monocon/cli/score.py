@@ -14,7 +14,7 @@ from jsonargparse import Namespace
 
 from lightning_monocon.cli.config import refusing
 from lightning_monocon.cli.options import CommandParser, add_codes
-from lightning_monocon.runs.scratch import check_folder
+from lightning_monocon.runs.scratch import check_folder, check_no_codes
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.embeddings import EmbeddingSet
@@ -65,6 +65,7 @@ def score(options: Namespace) -> str:
     files = _files(options)  # before anything heavy is imported
     if options.out is not None:
         check_folder("--out", Path(options.out))  # before the files are read and scored
+        check_no_codes("--out", Path(options.out))
     from dataclasses import replace
 
     from lightning_monocon.scorecard.codes import check_codes
@@ -159,7 +160,7 @@ def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | Stream
         data = load_files(files)
         if options.baseline is None:
             return data, None
-        with named("baseline", "files"):
+        with named("baseline", "files", parts=["gallery", "query"]):
             check_order(options.baseline, files)
             return data, load_files(options.baseline, labels=data)
     baseline = None if options.baseline is None else load_baseline(options.baseline, files, known)

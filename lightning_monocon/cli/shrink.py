@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from lightning_monocon.cli.config import refusing
 from lightning_monocon.cli.options import CommandParser
+from lightning_monocon.runs.files import WriteError
+from lightning_monocon.runs.folder import one_writer
 from lightning_monocon.runs.scratch import check_folder
 
 if TYPE_CHECKING:
@@ -54,17 +61,61 @@ def shrunk(options: Namespace) -> str:
     out = Path(options.out)
     check_folder("--out", out)
     engine = _engine(options.engine)
+    with one_writer("--out", out), _resumable(out):
+        return _written(options, answers[0] if answers else "neighbours", out, engine)
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Say at once that the same command resumes, where a signal or a full disk stops this one.
+
+    The codes that are being fitted are finished first; a second signal ends the process at once.
+
+    Raises:
+        SystemExit: With status 143 at SIGTERM, 130 at SIGINT.
+    """
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        _say_stopped(out)
+        raise SystemExit(128 + number)
+
+    main = threading.current_thread() is threading.main_thread()  # only there are signals handled
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT) if main}
+    try:
+        yield
+    except KeyboardInterrupt:  # raised by what handles the signal itself
+        _say_stopped(out)
+        raise SystemExit(128 + signal.SIGINT) from None
+    except WriteError:
+        _say_stopped(out)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_stopped(out: Path) -> None:
+    kept = any((out / "parts").glob("*.safetensors"))
+    said = (
+        f"judged codes are kept in {out / 'parts'}, and the same command resumes" if kept else "no code was judged yet"
+    )
+    print(f"monocon shrink: stopped; {said}.", file=sys.stderr)
+
+
+def _written(options: Namespace, kind: Answers, out: Path, engine: Engine) -> str:
     from lightning_monocon.shrink import Question, read_task, second_task, shrink
-    from lightning_monocon.shrink.parts import remove
+    from lightning_monocon.shrink.parts import check_out, remove
     from lightning_monocon.shrink.text import as_text
     from lightning_monocon.shrink.writing import write
 
+    check_out(out)
     question = Question(options.keep, options.budget, options.confidence, options.seed, _kinds(options.store))
-    kind: Answers = answers[0] if answers else "neighbours"
     file = options[kind] if kind in ("qrels", "pairs") else None
     task = read_task(options.vectors, options.queries, kind, file, options.ids or "", question.seed)
     second = None if options.second is None else second_task(options.second, task.gallery.shape[1], question.seed)
     result, codec, codes = shrink(task, question, out, second, engine)
+    print(f"Writing {codec.name} and the report to {out}.", file=sys.stderr)
     write(out, result, codec, codes)
     remove(out)
     return as_text(result)

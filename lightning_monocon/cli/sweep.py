@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from lightning_monocon.cli.arm_run import cores
-from lightning_monocon.cli.compare import only_one, resolve, train
+from lightning_monocon.cli.compare import resolve, train
 from lightning_monocon.cli.config import recipe_file, refusing
 from lightning_monocon.cli.landscape import write_report
 from lightning_monocon.cli.options import CommandParser
 from lightning_monocon.cli.sweep_run import SweepRun
 from lightning_monocon.cli.yaml_files import parse_yaml
+from lightning_monocon.runs.folder import one_writer
 
 Grid = dict[str, list[str]]
 
@@ -40,7 +41,7 @@ def run(args: Sequence[str]) -> None:
                 raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
             grid = read_grid(options.vary, options.grid)
             runs = plan(options.config, grid, options.seeds, overrides, out)
-            with only_one(out):
+            with one_writer("--out", out):
                 train(runs, options.jobs or cores())
         for place, folders in by_task(runs, out).items():
             write_report(folders, place)

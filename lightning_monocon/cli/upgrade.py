@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 
 from lightning_monocon.cli.config import refusing
 from lightning_monocon.cli.options import CommandParser
-from lightning_monocon.runs.scratch import check_folder
+from lightning_monocon.runs.scratch import check_folder, check_no_codes
 
 if TYPE_CHECKING:
     from lightning_monocon.scorecard.embeddings import EmbeddingSet
@@ -54,6 +54,7 @@ def upgraded(options: Namespace) -> str:
         )
     if options.out is not None:
         check_folder("--out", Path(options.out))  # before the files are read and judged
+        check_no_codes("--out", Path(options.out))
         _check_reports(Path(options.out))
     from lightning_monocon.scorecard.named_argument import named
     from lightning_monocon.scorecard.render.upgrade import upgrade_text, write_upgrade

@@ -12,16 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_monocon.codes.checks import check_finite
 from lightning_monocon.codes.devices import to_device
 from lightning_monocon.codes.fast import LevelEncoder
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
 from lightning_monocon.codes.space import Space
-from lightning_monocon.functional.checks import check_embeddings, finite_rows
+from lightning_monocon.functional.checks import check_embeddings
 
 _ENCODED = 1024  # rows encoded at a time, so that their coordinates stay in the cache
 _DECODED = 2048  # codes decoded at a time, for the same reason
 _BLOCK = 16_384  # codes scored at a time, so that memory does not grow with their number
+
+_FLOATS = "float16 float32 float64"  # of NumPy
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -76,7 +79,7 @@ class Codec:
         narrow = given.device.type == "cpu" and given.dtype != torch.float64
         if narrow and own._fast is not None:
             return _like(rows, own._fast(given))
-        finite_rows(given, "error", "rows")
+        check_finite(given, "rows")
         blocks = [own.quantiser.encode(own.space.coordinates(block)) for block in torch.split(given, _ENCODED)]
         return _like(rows, torch.cat(blocks))
 
@@ -102,7 +105,7 @@ class Codec:
             ValueError: If either has another width, or a query is not finite.
         """
         given = self._rows(queries, "queries")
-        finite_rows(given, "error", "queries")
+        check_finite(given, "queries")
         return _like(queries, self._against(self._on(given.device).space.queries(given), _tensor(codes)))
 
     def score_codes(self, first: Array, second: Array) -> Array:
@@ -133,7 +136,7 @@ class Codec:
         return self._elsewhere[device]
 
     def _rows(self, rows: np.ndarray | Tensor, name: str) -> Tensor:
-        given = check_embeddings(_tensor(rows), name)
+        given = check_embeddings(_tensor(rows, name, _FLOATS), name)
         if given.shape[1] != self.dim:
             raise ValueError(
                 f"`{name}` must have {self.dim} numbers each, like the rows that the codec {self.name} was fitted on; "
@@ -168,9 +171,17 @@ class Codec:
         }
 
 
-def _tensor(array: np.ndarray | Tensor) -> Tensor:
+def _tensor(array: np.ndarray | Tensor, name: str = "codes", kinds: str = "") -> Tensor:
+    """Return an array as a tensor; raise TypeError if it is none, or its numbers are of another kind."""
     if isinstance(array, Tensor):
         return array
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"`{name}` must be a NumPy array or a tensor; got {type(array).__name__}: convert it.")
+    if kinds and array.dtype.name not in kinds.split():
+        raise TypeError(
+            f"`{name}` must be floating-point numbers of 16, 32 or 64 bits; got {array.dtype}: convert them, as by "
+            "`.astype(numpy.float32)`."
+        )
     return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch warns of read-only memory
 
 

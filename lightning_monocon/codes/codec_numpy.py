@@ -80,6 +80,9 @@ class Codec:
 
     def _scaled(self, rows: np.ndarray, name: str) -> np.ndarray:
         width = self._matrix.shape[1]
+        if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f":
+            got = rows.dtype if isinstance(rows, np.ndarray) else type(rows).__name__
+            raise TypeError(f"`{name}` must be an array of floating-point numbers; got {got}: convert them.")
         if rows.ndim != 2 or rows.shape[1] != width or not np.isfinite(rows).all():
             raise ValueError(f"`{name}` must be (N, {width}) finite numbers; got {rows.shape} {rows.dtype}.")
         return _unit(rows.astype(np.float64)) if self._cosine else rows.astype(np.float64)

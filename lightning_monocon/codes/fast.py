@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_monocon.codes.checks import check_finite
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.space import Space
-from lightning_monocon.functional.checks import finite_rows
 from lightning_monocon.functional.products import inner_products
 
 _BLOCK = 1024  # rows whose coordinates stay in the cache
@@ -77,7 +77,7 @@ class LevelEncoder:
             lengths = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
             unusual = (~((lengths >= _SHORTEST) & (lengths <= _LONGEST))).nonzero().flatten()  # NaN among them
             if len(unusual):
-                finite_rows(block[unusual], "error", "rows")
+                check_finite(rows, "rows")
                 lengths[unusual] = torch.inf
             out.copy_(self._encoded(block, lengths))
             if len(unusual):

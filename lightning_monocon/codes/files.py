@@ -42,14 +42,27 @@ FILES = _VALUES, _TABLES, _NUMPY = "codec.json", "codec.safetensors", "codec_num
 _NO_STAMP = "0" * 64
 
 
-def save(codec: Codec, folder: str | Path) -> str:
+def save(codec: Codec, folder: str | Path, *, overwrite: bool = False) -> str:
     """Write a codec into an existing folder: ``codec.safetensors``, ``codec_numpy.py`` and, last, ``codec.json``.
 
     With the package onnx there is ``codec.onnx`` too, but not for additive codes; that of an earlier codec is removed.
 
+    Args:
+        codec: The codec.
+        folder: The folder.
+        overwrite: Whether another codec in the folder may be replaced, after which codes of it cannot be read any more.
+
     Returns:
         Its stamp.
+
+    Raises:
+        FileExistsError: If the folder holds another codec and ``overwrite`` is not set.
     """
+    if not isinstance(codec, Codec):
+        raise TypeError(
+            f"`codec` must be a Codec, as `load` and the functions of `codes.families` return it; got "
+            f"{type(codec).__name__}."
+        )
     folder = Path(folder)
     # safetensors refuses tables that share memory, as the points of a code may with its centroids
     tables = {name: table.cpu().contiguous().clone() for name, table in codec.tensors().items()}
@@ -58,11 +71,30 @@ def save(codec: Codec, folder: str | Path) -> str:
     with whole(folder / _TABLES) as file:
         save_file(tables, file)
         stamp = _stamp(text, file.read_bytes())
+        if not overwrite:
+            _check_no_other(folder, stamp)
     write_text(folder / _NUMPY, Path(__file__).with_name(_NUMPY).read_text("utf-8"))
     remove(folder / ONNX)
     write_onnx(codec.to("cpu"), folder / ONNX, stamp)
     write_text(folder / _VALUES, text.replace(_NO_STAMP, stamp))
     return stamp
+
+
+def _check_no_other(folder: Path, stamp: str) -> None:
+    """Raise FileExistsError if a folder holds another codec; the block of `whole` then leaves its tables there."""
+    path = folder / _VALUES
+    if not path.is_file():
+        return
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        name, held = str(values["name"]), values["stamp"]
+    except (ValueError, KeyError, TypeError):
+        return  # no codes can be read by a damaged one
+    if held != stamp:
+        raise FileExistsError(
+            f"`folder` must not hold another codec, whose codes could not be read any more; {folder} holds {name}. "
+            "Choose another folder, or pass overwrite=True."
+        )
 
 
 def load(folder: str | Path) -> Codec:
@@ -94,15 +126,40 @@ def load(folder: str | Path) -> Codec:
             f"`folder` must hold the files of one codec as they were written; the stamp of {folder} does not fit them: "
             "write it again."
         )
+    try:
+        codec = _codec(values, tables)
+    except KeyError as error:
+        raise _unfit(folder, f"{error.args[0]} is missing") from error
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise _unfit(folder, str(error)) from error
+    if values.get("bytes_per_vector") != codec.bytes_per_vector:
+        found = values.get("bytes_per_vector")
+        raise _unfit(folder, f"bytes_per_vector is {found!r}, and its tables make {codec.bytes_per_vector} bytes")
+    return codec
+
+
+def _codec(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Codec:
     kind = values["quantiser"]["kind"]
     if kind not in _KINDS:
-        raise ValueError(
-            f"`folder` must hold a codec whose quantiser is one of {', '.join(_KINDS)}; that of {folder} is {kind!r}. "
-            "Install a newer version."
-        )
+        raise ValueError(f"its quantiser must be one of {', '.join(_KINDS)}; got {kind!r}: install a newer version")
+    for key in ("name", "family"):
+        if not isinstance(values[key], str) or not values[key]:
+            raise ValueError(f"its {key} must be a text; got {values[key]!r}")
     space = Space(tables["space.mean"], tables["space.matrix"], **values["space"], stored_offset=tables["space.offset"])
     own = {name.removeprefix("quantiser."): table for name, table in tables.items() if name.startswith("quantiser.")}
     return Codec(_named(values["name"], space), values["family"], space, _KINDS[kind](values["quantiser"], own))
+
+
+def _unfit(folder: Path, reason: str) -> ValueError:
+    return ValueError(f"`folder` must hold a codec as `save` writes it; {folder} does not: {reason}.")
+
+
+def _count(values: Mapping[str, Any], name: str) -> int:
+    """Return a number that must be an integer from 1 on."""
+    found = values[name]
+    if type(found) is not int or found < 1:
+        raise ValueError(f"its {name} must be an integer from 1 on; got {found!r}")
+    return found
 
 
 def _named(name: str, space: Space) -> str:
@@ -122,21 +179,23 @@ def _levels(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantise
 
 
 def _half(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantiser:
-    return HalfQuantiser(values["width"])
+    return HalfQuantiser(_count(values, "width"))
 
 
 def _product(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantiser:
-    groups = range(values["groups"])
+    groups = range(_count(values, "groups"))
+    if len(groups) != (there := sum(name.startswith("centroids.") for name in tables)):
+        raise ValueError(f"its groups must be the {there} of its tables; got {len(groups)}")
     centroids, points = ([tables[f"{name}.{g}"] for g in groups] for name in ("centroids", "points"))
-    return ProductQuantiser(tables["weights"], centroids, points, values["beam"])
+    return ProductQuantiser(tables["weights"], centroids, points, _count(values, "beam"))
 
 
 def _additive(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantiser:
-    return AdditiveQuantiser(tables["centroids"], values["beam"])
+    return AdditiveQuantiser(tables["centroids"], _count(values, "beam"))
 
 
 def _rabit(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Quantiser:
-    return RabitQuantiser(values["width"], values["bits"])
+    return RabitQuantiser(_count(values, "width"), _count(values, "bits"))
 
 
 _KINDS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor]], Quantiser]] = {

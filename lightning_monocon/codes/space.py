@@ -47,6 +47,7 @@ class Space:
     stored_offset: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        check_choice("similarity", self.similarity, get_args(Similarity))
         check_choice("scoring", self.scoring, get_args(Scoring))
         if self.scoring == "centred" and self.similarity == "dot":
             raise ValueError(

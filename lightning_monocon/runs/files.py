@@ -24,6 +24,9 @@ from pathlib import Path
 SIDECAR = ".sha256"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_ROOM_IN_WORDS = re.compile(
+    rf"\d+ requested and \d+ written|os error (?:{'|'.join(str(number) for number in sorted(_NO_ROOM))})\b"
+)
 _CHUNK = 1 << 20
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe-\d+")
 
@@ -32,18 +35,38 @@ class WriteError(RuntimeError):
     """Report a failed write: what failed, what is left on the disk, and what to do."""
 
 
+class NoRoomError(WriteError, OSError):
+    """Report that there is no room for a file that can be made again; the cause is the error of the system."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(_full(path, AGAIN))
+        self.errno = errno.ENOSPC
+
+
+AGAIN = "earlier files are intact: free space, then give the same command again"
+"""What to do where there is no room for a file that can be made again."""
+
+_RESUME = "earlier checkpoints are intact: free space or lower `save_top_k` (`--keep`), then resume with --resume auto"
+
+
 def sidecar(path: Path) -> Path:
     """Return the file that holds the digest of ``path``."""
     return path.with_name(path.name + SIDECAR)
 
 
-def write(path: Path, data: bytes | memoryview) -> None:
-    """Replace ``path`` by ``data``, and its sidecar; if that fails, raise WriteError and leave the file as it was."""
+def write(path: Path, data: bytes | memoryview, remedy: str = _RESUME) -> None:
+    """Replace ``path`` by ``data``, and its sidecar; if that fails, raise WriteError and leave the file as it was.
+
+    Args:
+        path: The file.
+        data: What it is to hold.
+        remedy: What is left, and what to do, where there is no room; by default that of a checkpoint.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, data, hashlib.sha256(data).hexdigest())
     except OSError as error:
-        raise explain(error, path) from error
+        raise explain(error, path, remedy) from error
 
 
 @contextmanager
@@ -54,7 +77,8 @@ def whole(path: Path) -> Iterator[Path]:
     owner may read. If the block raises, the earlier file is untouched.
 
     Raises:
-        OSError: If there is no room, or writing is not allowed.
+        NoRoomError: If there is no room.
+        OSError: If writing is not allowed.
     """
     temporary = _temporary(path)
     try:
@@ -65,18 +89,44 @@ def whole(path: Path) -> Iterator[Path]:
         _settle(temporary, mode)  # safetensors 0.8 writes 0600 whatever the umask (safetensors/safetensors#782)
         os.replace(temporary, path)
         _flush_folder(path.parent)
+    except Exception as error:
+        if no_room(error):
+            raise NoRoomError(path) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def no_room(error: BaseException) -> bool:
+    """Return whether a write failed for want of room.
+
+    NumPy and safetensors say it in words alone: "4096 requested and 100 written", "os error 28".
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _NO_ROOM
+    return _NO_ROOM_IN_WORDS.search(str(error)) is not None and type(error).__name__ in ("OSError", "SafetensorError")
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` in UTF-8, line ends as they are; the folder is created if missing.
 
     Raises:
-        OSError: If there is no room, or writing is not allowed; the earlier file is untouched.
+        NoRoomError: If there is no room; the earlier file is untouched.
+        OSError: If writing is not allowed.
     """
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def reserve(path: Path) -> None:
+    """Give a file all of its room on the disk: a process that finds none under a memory map is killed by the system.
+
+    Raises:
+        OSError: If there is no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def settle(folder: Path) -> None:
@@ -218,14 +268,11 @@ def is_running(process: int) -> bool:
     return True
 
 
-def explain(error: OSError, path: Path) -> WriteError:
+def explain(error: OSError, path: Path, remedy: str = _RESUME) -> WriteError:
     """Return an error that says of a failed write what failed, where, what is left and what to do."""
     folder = path.parent
     if error.errno in _NO_ROOM:
-        return WriteError(
-            f"disk full while writing {path.name!r} to {str(folder)!r}{_free(folder)}; earlier checkpoints are intact: "
-            "free space or lower `save_top_k` (`--keep`), then resume with --resume auto"
-        )
+        return WriteError(_full(path, remedy))
     if error.errno == errno.ENOENT:
         return WriteError(
             f"cannot write {path.name!r} to {str(folder)!r}: the folder was moved or removed during the run, and "
@@ -237,6 +284,10 @@ def explain(error: OSError, path: Path) -> WriteError:
             "folder that this user may write to (`--run-dir`, or the checkpoint callback's `dirpath`)"
         )
     return WriteError(f"cannot write {path.name!r} to {str(folder)!r}: {error}; earlier checkpoints are intact")
+
+
+def _full(path: Path, remedy: str) -> str:
+    return f"disk full while writing {path.name!r} to {str(path.parent)!r}{_free(path.parent)}; {remedy}"
 
 
 def _replace(path: Path, data: bytes | memoryview, digest: str) -> None:

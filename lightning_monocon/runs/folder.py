@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,8 +15,47 @@ from filelock import FileLock, Timeout
 from lightning_monocon.runs.files import drop_half_row, explain, is_running, leftovers, probe, write_text
 from lightning_monocon.runs.record import RECORD
 
+LOCK = ".lock"
+"""File of a folder that is locked while a process writes there."""
+
 _OWNER_BEGINS = '{"pid": '
 _ORPHANS_NOTICE = 120.0  # they look every five seconds, on a busy machine less often
+
+
+@contextmanager
+def one_writer(argument: str, folder: Path) -> Iterator[None]:
+    """Hold a folder for this process while it writes a result there; the folder is created if missing.
+
+    The lock belongs to the operating system and ends with the process, however it ends. A folder that stays empty is
+    removed, if this created it.
+
+    Args:
+        argument: Name of the user's argument, for the error.
+        folder: The folder.
+
+    Raises:
+        ValueError: If another process holds the folder.
+        OSError: If it cannot be written to.
+    """
+    made = [home for home in (folder, *folder.parents) if not home.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"`{argument}` must not be in use; another command writes to {str(folder)!r}. Wait until it has ended, or "
+            "choose another."
+        ) from None
+    try:
+        yield
+    finally:
+        if [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
+        lock.release()
+        with suppress(OSError):  # it holds something
+            for home in made:
+                home.rmdir()
 
 
 class RunFolder:
@@ -29,7 +70,7 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._lock = FileLock(self.path / ".lock")
+        self._lock = FileLock(self.path / LOCK)
 
     @property
     def record(self) -> Path:
@@ -84,13 +125,13 @@ class RunFolder:
         """Return why this run may not write here, which would overwrite something; ``None`` if it may."""
         if not resume and (self.record.exists() or any(self.checkpoints.glob("*.ckpt"))):
             return (
-                f"`run_dir` must be a new folder; {str(self.path)!r} already holds a run. Choose another, or resume "
+                f"`--run-dir` must be a new folder; {str(self.path)!r} already holds a run. Choose another, or resume "
                 "that run: --resume auto."
             )
         begins = self._owner.read_bytes()[: len(_OWNER_BEGINS)] if self._owner.exists() else b""
         if not _OWNER_BEGINS.encode().startswith(begins):  # a kill may have cut ours short
             return (
-                f"`run_dir` must be a folder of runs alone; {str(self._owner)!r} was written by another program, and "
+                f"`--run-dir` must be a folder of runs alone; {str(self._owner)!r} was written by another program, and "
                 "a run would replace it. Choose another."
             )
         return None
@@ -105,7 +146,7 @@ class RunFolder:
         except Timeout:
             who = "another run" if holder is None else f"pid {holder[0]} on {holder[1]}"
             raise RuntimeError(
-                f"`run_dir` must not be in use; {str(self.path)!r} is being written by {who}. Choose another --run-dir."
+                f"`--run-dir` must not be in use; {str(self.path)!r} is being written by {who}. Choose another."
             ) from None
 
     def _holder(self) -> tuple[int, str] | None:

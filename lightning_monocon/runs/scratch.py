@@ -21,6 +21,7 @@ from lightning_monocon.runs import files
 
 _INFIX = ".monocon-scratch-"
 _LOCK, _MARK, _CONTENT = "lock", "mark", "content"
+_OF_CODES = "shrink.json", "codec.json", "codes.npy", "parts/whole.safetensors"
 _SIGNATURE = "lightning-monocon/scratch/1\n"
 
 
@@ -106,6 +107,16 @@ def check_folder(argument: str, path: Path) -> None:
         for folder in made:
             with suppress(OSError):  # it was not created, or another process has written there
                 folder.rmdir()
+
+
+def check_no_codes(argument: str, path: Path) -> None:
+    """Raise FileExistsError if a folder holds a code, with whose files those of another result would be mixed."""
+    held = next((name for name in _OF_CODES if (path / name).exists()), None)
+    if held is not None:
+        raise FileExistsError(
+            f"`{argument}` must not be a folder of codes, as `monocon shrink` writes it; {path} holds {held}. Choose "
+            "another folder."
+        )
 
 
 def unwritable(argument: str, target: Path, error: OSError) -> OSError:

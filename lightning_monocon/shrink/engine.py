@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.fitting import FittingStream
-from lightning_monocon.runs.files import whole
+from lightning_monocon.runs.files import reserve, whole
 from lightning_monocon.shrink.rows import Rows, blocks
 
 Function: TypeAlias = "Callable[[Tensor, int], Tensor]"
@@ -53,6 +53,7 @@ def encoded_file(codec: Codec, rows: Rows, path: Path, engine: Engine = in_proce
         with whole(path) as temporary:
             shape = (len(rows), codec.bytes_per_vector)
             file = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+            reserve(temporary)
             start = 0
             for codes in engine(rows, partial(_encoded, codec)):
                 file[start : start + len(codes)] = codes.numpy()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lightning_monocon.runs import files
+from lightning_monocon.runs.folder import LOCK
 
 FOLDER = "parts"
+
+LAST = "shrink.json"
+"""File of a finished run that is written last."""
 
 
 class JudgedCodes:
@@ -29,13 +34,7 @@ class JudgedCodes:
 
     def __init__(self, out: Path, stamp: str) -> None:
         self.folder, self._stamp = out / FOLDER, stamp
-        if out.exists() and not out.is_dir():
-            raise FileExistsError(f"`--out` must be a folder; {out} is a file. Choose another.")
-        if out.is_dir() and any(out.iterdir()) and not self.folder.is_dir():
-            raise FileExistsError(
-                f"`--out` must be a folder that does not exist, is empty or holds an unfinished run; {out} holds "
-                "something else. Choose another, or empty it."
-            )
+        check_out(out)
         for path in sorted(self.folder.glob("*.safetensors")) if self.folder.is_dir() else ():
             if files.damage(path) is None and self._stamp_of(path) != stamp:
                 raise FileExistsError(
@@ -53,7 +52,7 @@ class JudgedCodes:
 
     def write(self, name: str, values: Mapping[str, Tensor]) -> None:
         """Keep the values of a code."""
-        files.write(self._path(name), save(dict(values), metadata={"stamp": self._stamp}))
+        files.write(self._path(name), save(dict(values), metadata={"stamp": self._stamp}), files.AGAIN)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
@@ -62,6 +61,32 @@ class JudgedCodes:
     def _stamp_of(path: Path) -> str:
         with safe_open(path, framework="pt") as file:
             return str((file.metadata() or {}).get("stamp", ""))
+
+
+def check_out(out: Path) -> None:
+    """Raise FileExistsError if a folder holds something else than an unfinished run."""
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"`--out` must be a folder; {out} is a file. Choose another.")
+    if (out / FOLDER).is_dir() or not out.is_dir():
+        return
+    if (out / LAST).is_file():
+        raise FileExistsError(
+            f"`--out` must be a folder that does not exist, is empty or holds an unfinished run; {out} holds a "
+            f"finished one: {_chosen(out)} is in it. Choose another folder, or delete that one to ask again."
+        )
+    if any(path.name != LOCK for path in out.iterdir()):
+        raise FileExistsError(
+            f"`--out` must be a folder that does not exist, is empty or holds an unfinished run; {out} holds "
+            "something else. Choose another, or empty it."
+        )
+
+
+def _chosen(out: Path) -> str:
+    """Return the name of the code that a finished run chose."""
+    try:
+        return str(json.loads((out / LAST).read_text("utf-8"))["chosen"]["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return LAST
 
 
 def remove(out: Path) -> None:

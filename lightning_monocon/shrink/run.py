@@ -7,6 +7,7 @@ one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -100,6 +101,7 @@ def shrink(
     best, everything = [line for line in lines if line.front], AllRows(task, fitting, kept, engine)
     if few is not task:
         best, whole = _tested(everything, best, whole, parts, question), everything.whole()
+    print(f"Certifying the choice and encoding {len(task.gallery):,} rows.", file=sys.stderr)
     line, certificate = chosen(best, whole, task.truth, parts, question)
     codec = line.codec(fitting)
     codes = encoded(codec, task.gallery) if few is task else everything.codes(codec)

@@ -39,11 +39,7 @@ def split(rows: int, units: int, seed: int) -> Parts:
     Raises:
         ValueError: If there are too few rows or queries.
     """
-    if rows < FEWEST_ROWS:
-        raise ValueError(
-            f"`VECTORS` must hold at least {FEWEST_ROWS} rows, because a number of 8 bits has 256 levels and half of "
-            f"the rows fit them; got {rows}: add rows."
-        )
+    check_rows(rows, rows)
     if units < FEWEST_UNITS:
         raise ValueError(
             f"`--queries` must give at least {FEWEST_UNITS} queries or pairs with an answer, half of which choose and "
@@ -52,6 +48,27 @@ def split(rows: int, units: int, seed: int) -> Parts:
     fit = _shuffled(rows, seed)[: min(rows // 2, _FIT_ROWS)]
     order = _shuffled(units, seed + 1)
     return Parts(fit.sort().values, order[: units // 2], order[units // 2 :])
+
+
+def check_rows(rows: int, given: int, held_out: bool = False) -> None:
+    """Raise ValueError if a gallery has too few rows.
+
+    Args:
+        rows: Those of the gallery.
+        given: Those of the files.
+        held_out: Whether the others became queries; otherwise they have the id of a query.
+    """
+    if rows >= FEWEST_ROWS:
+        return
+    cause = f"because a number of 8 bits has {FEWEST_ROWS // 2} levels and half of the rows fit them"
+    if held_out:
+        raise ValueError(
+            f"`VECTORS` must hold at least {FEWEST_ROWS + FEWEST_ROWS // 4} rows where no --queries are given: a fifth "
+            f"of them becomes queries, and {FEWEST_ROWS} must be left, {cause}; got {given}, of which {rows} are left: "
+            "add rows, or give --queries."
+        )
+    left = "" if rows == given else f" of {given}, for the others have the id of a query"
+    raise ValueError(f"`VECTORS` must hold at least {FEWEST_ROWS} rows, {cause}; got {rows}{left}: add rows.")
 
 
 def unseen_rows(parts: Parts, rows: int) -> Tensor:

@@ -21,9 +21,11 @@ from lightning_monocon.functional.row_keys import direction_keys
 from lightning_monocon.functional.spectrum import variances_from_moments
 from lightning_monocon.functional.streamed_neighbours import NeighbourStream
 from lightning_monocon.functional.truncation_curve import Ties, tie_keys, ties_of_keys
+from lightning_monocon.inference.row_ids import check_ids
 from lightning_monocon.runs.digest import hash_tensors
 from lightning_monocon.scorecard.files import numbered
 from lightning_monocon.scorecard.known_files import Known, Sides, file_truths, label_truth, source_of, texts_of
+from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.scorecard.row_files.formats import STREAMED
 from lightning_monocon.scorecard.row_files.source import BLOCK, RowSource, blocks_of, whole_of
@@ -32,7 +34,7 @@ from lightning_monocon.scorecard.truths.neighbours import reference_doubts
 from lightning_monocon.scorecard.truths.order import equal_row_order
 from lightning_monocon.scorecard.truths.truth import distinct
 from lightning_monocon.shrink.rows import Rows, StoredRows, Survey, blocks, rows_of, survey
-from lightning_monocon.shrink.split import hold_out, sampled
+from lightning_monocon.shrink.split import check_rows, hold_out, sampled
 
 Answers = Literal["neighbours", "labels", "qrels", "pairs"]
 """What a code should keep."""
@@ -41,6 +43,7 @@ SECOND_ROWS = 20_000
 """Rows of a second corpus that are judged at most, the first ones."""
 
 _NEAREST = 10
+_LABELS = "write .npz, .safetensors or .parquet files with an array or column labels (a .npy file holds vectors alone)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,7 @@ class Task:
         held_out: Whether the queries are rows of the gallery that were taken out of it.
         notes: What the report must say of them.
         surveyed: Keys, moments and digest of the rows, if they are known.
+        repeats: Queries that are rows.
     """
 
     gallery: Rows = field(repr=False)
@@ -64,6 +68,7 @@ class Task:
     held_out: bool = False
     notes: tuple[str, ...] = ()
     surveyed: Survey | None = field(default=None, repr=False)
+    repeats: int = 0
 
     @cached_property
     def survey(self) -> Survey:
@@ -149,20 +154,36 @@ def read_task(
         FileNotFoundError: If there is no such file.
         ValueError: If rows are not finite, widths differ, or a file does not fit the rows.
     """
+    with named("VECTORS", "files", "vectors"):
+        return _read(vectors, queries, answers, file, ids, seed)
+
+
+def _read(
+    vectors: Sequence[str | Path],
+    queries: str | Path | None,
+    answers: Answers,
+    file: str | Path | None,
+    ids: str,
+    seed: int,
+) -> Task:
     source = rows_of_places(vectors, ids)
     names = _names(source) if source.has_ids else None
+    if names is not None:
+        check_ids("VECTORS", names)  # a store that is loaded names each row by its id
     if queries is None:
         return _held_out(source, names, answers, seed)
-    asked = source_of(queries, ids)
+    with named("--queries", "files"):
+        asked = source_of(queries, ids)
+        query = whole_of(asked)
     if asked.width != source.width:
         raise ValueError(
             f"`--queries` must have the {source.width} numbers of VECTORS; got {asked.width}: embed both "
             "with one model."
         )
     if answers == "neighbours":
-        return _neighbour_task(source, names, asked)
+        return _neighbour_task(source, names, asked, query)
     truth = _truth(Sides(source, asked, "vectors", texts_of(queries)), answers, file)
-    return _told(Task(rows_of(source), whole_of(asked), truth, names))
+    return _told(_checked(Task(rows_of(source), query, truth, names), source.length))
 
 
 def _names(source: RowSource) -> NDArray[Any]:
@@ -185,9 +206,10 @@ def _truth(sides: Sides, answers: Answers, file: str | Path | None) -> Truth:
         truth: Truth | None = label_truth(sides, Known())
     else:
         known = Known(qrels=file) if answers == "qrels" else Known(pairs=(file or "",))
-        truth = file_truths(sides, known)[0]
+        with named(f"--{answers}", answers):
+            truth = file_truths(sides, known)[0]
     if truth is None:
-        raise ValueError("`--labels` needs labels in VECTORS and in --queries; one of them has none: add a column.")
+        raise ValueError(f"`--labels` needs labels in VECTORS and in --queries; one of them has none: {_LABELS}.")
     return truth
 
 
@@ -197,13 +219,15 @@ def second_task(corpus: str | Path, width: int, seed: int = 0) -> Task:
     Raises:
         ValueError: If its vectors have another width, or there are too few.
     """
-    source = source_of(corpus, "")
+    with named("--second", "files"):
+        source = source_of(corpus, "")
     if source.width != width:
         raise ValueError(
             f"`--second` must hold vectors of {width} numbers, as VECTORS does; got {source.width}: embed both with "
             "one model."
         )
-    rows = torch.cat(list(islice(blocks_of(source), -(-SECOND_ROWS // BLOCK))))[:SECOND_ROWS]
+    with named("--second", "files"):
+        rows = torch.cat(list(islice(blocks_of(source), -(-SECOND_ROWS // BLOCK))))[:SECOND_ROWS]
     kept, asked = hold_out(len(rows), seed)
     return _told(with_neighbours(Task(rows[kept], rows[asked], _NOTHING, held_out=True)))
 
@@ -228,20 +252,21 @@ def _held_out(source: RowSource, names: NDArray[Any] | None, answers: Answers, s
         raise ValueError(f"`--{answers}` needs --queries; rows of VECTORS that are held out have no answers.")
     labels = source.labels() if answers == "labels" else None
     if answers == "labels" and labels is None:
-        raise ValueError("`--labels` needs labels in VECTORS; it has none: add a column.")
+        raise ValueError(f"`--labels` needs labels in VECTORS; it has none: {_LABELS}.")
     kept, asked = hold_out(source.length, seed)
     mask = torch.ones(source.length, dtype=torch.bool)
     mask[asked] = False
     # without names the numbers of the rows, which are not those of the rows that are left
     ids = (np.arange(source.length) if names is None else names)[kept.numpy()]
     task = Task(rows_of(source, mask), StoredRows(source)[asked], _NOTHING, ids, held_out=True)
+    task = _checked(task, source.length)
     if labels is None:
         return _told(with_neighbours(task))
     known, wanted = numbered(labels[kept.numpy()], labels[asked.numpy()])
     return _told(replace(task, truth=LabelTruth(known.long(), wanted.long())))
 
 
-def _neighbour_task(source: RowSource, names: NDArray[Any] | None, asked: RowSource) -> Task:
+def _neighbour_task(source: RowSource, names: NDArray[Any] | None, asked: RowSource, query: Tensor) -> Task:
     """Return the task with the exact neighbours as its truth, among the rows that do not have the id of a query."""
     kept: Tensor | None = None
     notes: tuple[str, ...] = ()
@@ -250,7 +275,25 @@ def _neighbour_task(source: RowSource, names: NDArray[Any] | None, asked: RowSou
         if twins.any():
             kept, names = torch.from_numpy(~twins), names[~twins]
             notes = (f"{int(twins.sum())} rows have the id of a query and were left out",)
-    return _told(with_neighbours(Task(rows_of(source, kept), whole_of(asked), _NOTHING, names, notes=notes)))
+    task = Task(rows_of(source, kept), query, _NOTHING, names, notes=notes)
+    return _told(with_neighbours(_checked(task, source.length)))
+
+
+def _checked(task: Task, given: int) -> Task:
+    """Return a task whose rows differ and are enough to fit codes on, where some have left the gallery.
+
+    Args:
+        task: Rows and queries.
+        given: Rows of the files, some of which may have left the gallery.
+    """
+    if len(task.gallery) and len(distinct(task.survey.directions)) < 2:
+        raise ValueError(
+            f"`VECTORS` must hold rows that differ; all {len(task.gallery):,} have one direction: check how they were "
+            "embedded."
+        )
+    if len(task.gallery) < given:
+        check_rows(len(task.gallery), given, task.held_out)
+    return task
 
 
 def with_neighbours(task: Task) -> Task:
@@ -269,4 +312,5 @@ def _told(task: Task) -> Task:
     same = int(torch.isin(direction_keys(task.query), task.survey.directions).sum())
     repeats = f"{same} of {len(task.query)} queries are rows of VECTORS, which every code finds easily"
     doubts = task.truth.warnings if isinstance(task.truth, NeighbourTruth) else ()
-    return replace(task, notes=(*task.notes, *([repeats] if same else ()), *doubts), surveyed=task.survey)
+    notes = (*task.notes, *([repeats] if same else ()), *doubts)
+    return replace(task, notes=notes, surveyed=task.survey, repeats=same)

@@ -34,6 +34,10 @@ _LIMIT = (
 )
 
 
+_MOST = 0.5
+"""Share of the queries that are rows from which on the answer says so."""
+
+
 def as_text(result: Result) -> str:
     """Return the report for a terminal, which shows no figures."""
     return text(outline(result))
@@ -62,7 +66,7 @@ def outline(result: Result, figures: Iterable[str] = ()) -> Outline:
         Section("What was not tested", sentences=[*_untested(result)]),
     ]
     filled = [part for part in sections if part.sentences or part.tables or part.figures]
-    return Outline(f"Shrink: {chosen.name}, {chosen.bytes} bytes", [_answer(result)], (), filled)
+    return Outline(f"Shrink: {chosen.name}, {chosen.bytes} bytes", [_answer(result), *_leaked(result)], (), filled)
 
 
 def _answer(result: Result) -> Sentence:
@@ -76,23 +80,41 @@ def _answer(result: Result) -> Sentence:
     )
 
 
+def _leaked(result: Result) -> Iterator[Sentence]:
+    """Yield the warning that the queries are rows, if most of them are."""
+    if said := _repeats(result):
+        yield Sentence(
+            "These queries are no test of new ones",
+            f"{said}, and a row finds itself by every code: hold them out of VECTORS, or leave --queries out.",
+        )
+
+
+def _repeats(result: Result) -> str:
+    """Return how many queries are rows, if most are; else nothing."""
+    task = result.task
+    if task.repeats < _MOST * len(task.query):
+        return ""
+    return f"{task.repeats:,} of {len(task.query):,} queries are rows of VECTORS"
+
+
 def _certified(result: Result) -> Iterator[Sentence]:
     asked, certificate = result.question, result.certificate
     tested = "the only code that was tested" if certificate.tested == 1 else f"one of {certificate.tested} tested codes"
     name, share = f"{result.chosen.name}, {tested},", f"{asked.keep:g} of the whole vectors' {_measure(result)}"
     own, drawn = f"at least {certificate.low:.3f}", f"for {_units(result)} drawn as these were"
+    drawn += f" ({found})" if (found := _repeats(result)) else ""
     if result.certified:
         said = f"{name} keeps at least {share}, and its own is {own}. Both hold together, {drawn}."
     else:
         said = f"{name} has {own}, {drawn}. It is not shown to keep {share}."
     yield Sentence(f"With confidence {asked.confidence:g}", said)
-    if (found := result.shortlist) is None:
+    if (short := result.shortlist) is None:
         return
-    if found.length is None:
-        said = f"no number of rows is certified; that takes {found.needs:,} certifying queries."
+    if short.length is None:
+        said = f"no number of rows is certified; that takes {short.needs:,} certifying queries."
     else:
         said = (
-            f"the first {found.length:,} rows hold all true neighbours of {100 * found.probability:g} % of the queries "
+            f"the first {short.length:,} rows hold all true neighbours of {100 * short.probability:g} % of the queries "
             f"(confidence {asked.confidence:g})."
         )
     yield Sentence("For rescoring with whole vectors", said)
@@ -112,7 +134,7 @@ def _row(result: Result, line: Line) -> tuple[str, ...]:
         other, lead, half = rival
         told = (other.name, f"{lead:+.3f} ± {half:.3f}{'' if lead > half else ' (noise)'}")
     name = line.name + (" (chosen)" if line.name == result.chosen.name else "")
-    cells = (name, str(line.bytes), f"{mean:.3f} ± {mean - low:.3f}", *told, "" if above is None else f"{above:.0f}")
+    cells = (name, str(line.bytes), f"{mean:.3f} ± {mean - low:.3f}", *told, "" if above is None else str(round(above)))
     if line.second is None:
         return cells
     beaten = result.loses_elsewhere(line)
@@ -151,7 +173,7 @@ def _winners(result: Result) -> Iterator[Sentence]:
 def _limit(result: Result) -> Iterator[Sentence]:
     above = result.above_limit(result.chosen)
     if above is not None:
-        side = "beyond" if above >= 0 else "below"
+        side = "beyond" if round(above) >= 0 else "below"
         bits = 8 * result.chosen.bytes
         yield Sentence(result.chosen.name, f"takes {bits:,} bits a vector, {abs(above):,.0f} {side} that limit.")
 

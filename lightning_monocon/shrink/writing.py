@@ -18,6 +18,7 @@ from lightning_monocon.scorecard.render.figures.style import save
 from lightning_monocon.scorecard.render.page import page
 from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth
 from lightning_monocon.shrink.figure import draw
+from lightning_monocon.shrink.parts import LAST
 from lightning_monocon.shrink.result import Result
 from lightning_monocon.shrink.split import unseen_rows
 from lightning_monocon.shrink.text import as_markdown, outline
@@ -31,7 +32,7 @@ def write(out: Path, result: Result, codec: Codec, codes: Tensor) -> None:
 
     ``shrink.json`` comes last: a folder that has it is complete.
     """
-    stamp = save_codec(codec, out)
+    stamp = save_codec(codec, out, overwrite=True)  # that of a run that was killed while it wrote
     unseen = result.task.gallery[unseen_rows(result.parts, len(result.task.gallery))]
     save_domain(Domain.of(codec, unseen), stamp, out)
     _save_array(out / "codes.npy", codes.numpy())
@@ -43,7 +44,7 @@ def write(out: Path, result: Result, codec: Codec, codes: Tensor) -> None:
         save(figure, out / name)
     write_text(out / "shrink.html", page(outline(result, figures), figures))
     write_text(out / "shrink.md", as_markdown(result, figures))
-    write_text(out / "shrink.json", json.dumps(result.as_json(), indent=1, allow_nan=False) + "\n")
+    write_text(out / LAST, json.dumps(result.as_json(), indent=1, allow_nan=False) + "\n")
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings(
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     holder = RunRecord(str(tmp_path / "run"))
     holder.folder.claim(resume=False)
-    with pytest.raises(RuntimeError, match=r"`run_dir` must not be in use; .* is being written by pid \d+ on \S+\."):
+    with pytest.raises(RuntimeError, match=r"`--run-dir` must not be in use; .* is being written by pid \d+ on \S+\."):
         trainer(RunRecord(str(tmp_path / "run"))).fit(Plain(), loader(clusters(26, 0)))
     holder.folder.release()
     trainer(RunRecord(str(tmp_path / "run"))).fit(Plain(), loader(clusters(26, 0)))

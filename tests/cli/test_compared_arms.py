@@ -9,7 +9,8 @@ from lightning_monocon.cli.compared_arms import parse_arm
     ["linear", "linear-0", "linear-x", "encoder-3", "pca", "mlp-reference", "mlp-", "monotonic-squared", "matryoshka-"],
 )
 def test_unknown_arms(arm: str) -> None:
-    with pytest.raises(ValueError, match=rf"`--arms` must be of encoder, mlp, .*, matryoshka \(K: .* got '{arm}'"):
+    heads = "matryoshka, matryoshka-linear, matryoshka-mlp, matryoshka-monotonic, matryoshka-encoder"
+    with pytest.raises(ValueError, match=rf"`--arms` must be of encoder, mlp, .*, {heads} \(K: .* got '{arm}'"):
         parse_arm(arm)
 
 

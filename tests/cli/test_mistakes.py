@@ -122,7 +122,7 @@ def test_what_a_run_refuses_is_one_sentence(finished: Path, tmp_path: Path, caps
     assert "already holds a run. Choose another, or resume that run" in one_sentence(words, capsys, status=1)
     holder = RunFolder(finished)
     holder.claim(resume=True)
-    assert "`run_dir` must not be in use;" in one_sentence([*words, "--resume", "auto"], capsys, status=1)
+    assert "`--run-dir` must not be in use;" in one_sentence([*words, "--resume", "auto"], capsys, status=1)
     holder.release()
     assert (finished / "record.jsonl").read_bytes() == before
     drifted = [*words, "--resume", "auto", "--model.lr_head=0.5"]

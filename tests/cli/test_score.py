@@ -122,8 +122,11 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(
 
     save_file(after, tmp_path / "mine.safetensors")
     monkeypatch.setattr(os, "fsync", full)
-    said = refused([tmp_path / "mine.safetensors", "--out", tmp_path / "out"], capsys)
-    assert said.strip().endswith("monocon: error: [Errno 28] No space left on device")
+    with pytest.raises(SystemExit, match="1"):
+        main(["score", str(tmp_path / "mine.safetensors"), "--out", str(tmp_path / "out")])
+    said = " ".join(capsys.readouterr().err.split())
+    assert f" to '{tmp_path / 'out'}' (" in said and "disk full while writing '" in said
+    assert said.endswith("earlier files are intact: free space, then give the same command again")
     assert not list((tmp_path / "out").iterdir())
 
 

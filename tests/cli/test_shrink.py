@@ -69,7 +69,7 @@ def test_a_budget_and_a_second_corpus_and_held_out_queries(folder: Path, capsys:
 
 
 def test_a_killed_run_resumes_at_the_next_code_and_ends_with_the_same_bytes(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--queries", "query.npy", "--keep", "0.5")
     judge, all_codes = running._values, []
@@ -92,8 +92,10 @@ def test_a_killed_run_resumes_at_the_next_code_and_ends_with_the_same_bytes(
         return judge(*args)
 
     monkeypatch.setattr(running, "_values", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         shrink(*words)
+    said = "monocon shrink: stopped; judged codes are kept in out/parts, and the same command resumes.\n"
+    assert said in capsys.readouterr().err
     kept = {path.stem for path in Path("out/parts").glob("*.safetensors")} - {"whole"}
     assert 1 < len(kept) < len(all_codes)  # codes that were judged beside the killed one may be among them
     calls[:] = [()] * 3
@@ -132,3 +134,53 @@ def test_queries_that_are_rows_are_said(folder: Path, capsys: pytest.CaptureFixt
     np.save("query.npy", np.concatenate([np.load("query.npy")[:90], np.load("rows.npy")[:10]]))
     found = shrink("--queries", "query.npy", "--keep", "0.3")
     assert "10 of 100 queries are rows of VECTORS, which every code finds easily" in found["notes"]
+
+
+def test_a_certificate_of_rows_that_look_for_themselves_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("query.npy", np.load("rows.npy")[:90])
+    shrink("--queries", "query.npy", "--budget", "4")
+    said = " ".join(capsys.readouterr().out.split())
+    head, certified = said.split("What is certified")
+    assert "90 of 90 queries are rows of VECTORS, and a row finds itself by every code: hold them out" in head
+    assert "drawn as these were (90 of 90 queries are rows of VECTORS)" in certified.split("The front")[0]
+
+
+def test_too_few_and_equal_rows_are_told_apart(
+    folder: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    rows = np.load("rows.npy")
+    np.save("rows520.npy", rows[:520])
+    np.save("same.npy", np.ones((300, 16), np.float32) * np.linspace(1, 2, 300, dtype=np.float32)[:, None])
+    said = refused(capsys, "rows520.npy", "--out", "out")
+    assert "at least 640 rows where no --queries are given" in said and "got 520, of which 416 are left" in said
+    for words in (), ("--queries", "query.npy"):
+        said = refused(capsys, "same.npy", *words, "--out", "out")
+        assert "must hold rows that differ" in said and "one direction" in said and "add rows" not in said
+    assert not [each for each in recwarn if "NaN" in str(each.message)]
+    np.savez("few.npz", embeddings=rows[:600], ids=[f"r{i}" for i in range(600)])
+    np.savez("asked.npz", embeddings=rows[:100], ids=[f"r{i}" for i in range(100)])
+    said = refused(capsys, "few.npz", "--queries", "asked.npz", "--out", "out")
+    assert "got 500 of 600, for the others have the id of a query: add rows" in said
+    np.save("rows.npy", rows[:640])
+    assert shrink("--budget", "2")["rows"]["gallery"] == 512
+
+
+def test_messages_name_what_was_typed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.load("rows.npy")
+    np.savez("ids.npz", embeddings=rows, ids=np.arange(1000))
+    rows[5, 2] = np.inf
+    np.save("broken.npy", rows)
+    out = ("--queries", "query.npy", "--out", "out")
+    assert "give VECTORS, --out" in refused(capsys)
+    assert "`VECTORS` must be finite; row 5" in refused(capsys, "broken.npy", *out)
+    assert "`VECTORS` must exist; there is none at nope.npy" in refused(capsys, "nope.npy", *out)
+    assert "`VECTORS` must hold nope here" in refused(capsys, "ids.npz", *out, "--ids", "nope")
+    given = ("rows.npy", "--out", "out")
+    assert "`--queries` must be finite; row 5" in refused(capsys, *given, "--queries", "broken.npy")
+    assert "`--queries` must exist" in refused(capsys, *given, "--queries", "nope.npy")
+    assert "`--second` must be finite; row 5" in refused(capsys, "rows.npy", *out, "--second", "broken.npy")
+    assert "`--keep` must be" in refused(capsys, *given, "--keep", "nan")
+    assert "`--budget` must be" in refused(capsys, *given, "--budget", "few")
+    assert "(a .npy file holds vectors alone)" in refused(capsys, "rows.npy", *out, "--labels")

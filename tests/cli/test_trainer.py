@@ -57,7 +57,7 @@ def test_the_last_checkpoint_restores_the_run(finished: Path) -> None:
 
 def test_a_new_run_does_not_mix_with_an_old_one(finished: Path) -> None:
     before = (finished / "record.jsonl").read_bytes()
-    with pytest.raises(RuntimeError, match=r"`run_dir` must be a new folder; .* already holds a run"):
+    with pytest.raises(RuntimeError, match=r"`--run-dir` must be a new folder; .* already holds a run"):
         run(["fit", "--config", "digits", "--run_dir", str(finished), *SHORT])
     assert (finished / "record.jsonl").read_bytes() == before
 

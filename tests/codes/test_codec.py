@@ -55,7 +55,7 @@ def on_meta(codec: Codec) -> Codec:
 )  # which asks values which rows still move
 def test_tables_follow_the_rows_to_another_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("codec", "fast"):  # asks for values too
-        monkeypatch.setattr(f"lightning_monocon.codes.{module}.finite_rows", lambda *_: None)
+        monkeypatch.setattr(f"lightning_monocon.codes.{module}.check_finite", lambda *_: None)
     codec = dyadic_codecs()[name]
     there = on_meta(codec)
     assert {table.device.type for table in there.tensors().values()} == {"meta"}

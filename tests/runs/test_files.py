@@ -4,12 +4,15 @@ from __future__ import annotations
 import ast
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.patience import PATIENCE
 from helpers.writing_calls import writing_calls
 from safetensors.torch import save_file
 
@@ -139,10 +142,48 @@ def test_a_text_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(files.NoRoomError, match=r"^disk full while writing 'a\.txt' to .*; earlier files are intact: "):
         files.write_text(path, "new")
     assert path.read_bytes() == "π\r\nold\n".encode()
     assert [each.name for each in path.parent.iterdir()] == ["a.txt"]
+
+
+LIMITED = """
+import resource, sys, numpy as np, torch
+from pathlib import Path
+from safetensors.torch import save_file
+from lightning_monocon.runs.files import NoRoomError, whole
+kind, path = sys.argv[1], Path(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+try:
+    with whole(path) as temporary:
+        if kind == "safetensors":
+            save_file({"a": torch.zeros(1 << 16)}, temporary)
+        else:
+            with temporary.open("wb") as file:
+                np.save(file, np.zeros(1 << 16)) if kind == "numpy" else file.write(bytes(1 << 20))
+except NoRoomError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of a file's size")
+@pytest.mark.parametrize("kind", ["bytes", "numpy", "safetensors"])
+def test_no_room_is_told_alike_whichever_library_writes(kind: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", LIMITED, kind, str(tmp_path / "a")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stdout.startswith(f"disk full while writing 'a' to '{tmp_path}'"), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="cannot reserve room")
+def test_a_file_of_holes_is_given_its_room(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(1 << 20)
+    assert (tmp_path / "a").stat().st_blocks * 512 < 1 << 20
+    files.reserve(tmp_path / "a")
+    assert (tmp_path / "a").stat().st_blocks * 512 >= 1 << 20
+    assert (tmp_path / "a").read_bytes() == bytes(1 << 20)
 
 
 def test_a_writer_that_refuses_to_overwrite_finds_nothing_there(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_new_run_is_not_begun_over_checkpoints(tmp_path: Path, name: str) -> N
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / name).write_text("precious")
     folder = RunFolder(tmp_path)
-    with pytest.raises(RuntimeError, match=r"`run_dir` must be a new folder; .* already holds a run"):
+    with pytest.raises(RuntimeError, match=r"`--run-dir` must be a new folder; .* already holds a run"):
         folder.claim(resume=False)
     folder.claim(resume=True)
     assert (tmp_path / "checkpoints" / name).read_text() == "precious"

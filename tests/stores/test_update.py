@@ -16,8 +16,9 @@ from helpers.code_folders import code_folder, planted
 from helpers.patience import PATIENCE
 from helpers.store_places import KINDS
 
+from lightning_monocon.inference.row_ids import check_ids
 from lightning_monocon.stores import Collection, check, load, open_store, read_bundle
-from lightning_monocon.stores.bundle import changing, check_ids
+from lightning_monocon.stores.bundle import changing
 from lightning_monocon.stores.update import FarRowsWarning, append, delete
 
 FROM_ZERO = ("shards", "usearch_file")
