@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from lightning_monocon.scorecard.codes import CodesTried
 
 _POLL_SECONDS = 0.5
+_CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
+"""Losses of torch whose input is a score for each class."""
 
 
 class Beyond(NamedTuple):
@@ -95,6 +97,7 @@ def plan(
             "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
             f"{recipe.name} has None."
         )
+    _check_model(resolved, recipe)
     _check_judges(resolved, beyond)
     return [ArmRun(arm, seed, recipe, tuple(overrides), out, resolved, *beyond) for seed in seeds for arm in arms]
 
@@ -111,6 +114,22 @@ def resolve(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
         if stopped.code:
             raise
     return parse_yaml(printed.getvalue(), "the configuration")
+
+
+def _check_model(config: Mapping[str, Any], recipe: Path) -> None:
+    """Raise ValueError if the recipe's model has no head that an arm could replace, or a loss of class scores."""
+    if "head_options" not in config["model"]:
+        kind = config["model"].get("class_path", "its model")
+        raise ValueError(
+            f"`--config` must be a recipe of `MonoCon`, whose head is swapped for that of each arm; {recipe.name} "
+            f"trains {kind}. Choose another, such as digits."
+        )
+    loss = (config["model"].get("loss") or {}).get("class_path", "")
+    if loss.startswith("torch.nn.") and loss.rpartition(".")[2] in _CLASS_LOSSES:
+        raise ValueError(
+            f"`--config` must be a recipe that trains embeddings; {recipe.name} trains class scores with {loss}, which "
+            "an arm without the recipe's head does not give. Choose another, such as digits or grokking_supcon."
+        )
 
 
 def _check_judges(config: Mapping[str, Any], beyond: Beyond) -> None:

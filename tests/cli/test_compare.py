@@ -282,6 +282,19 @@ def test_a_recipe_without_a_length(tmp_path: Path) -> None:
         plan(str(recipe), ["encoder"], [0], [], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ("induction", r"must be a recipe of `MonoCon`, .*; induction\.yaml trains .*TokenModel\. Choose another"),
+        ("grokking", r"grokking\.yaml trains class scores with torch\.nn\.CrossEntropyLoss, which an arm without"),
+    ],
+)
+def test_a_recipe_in_which_no_arm_can_be_swapped_is_refused(tmp_path: Path, recipe: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        plan(recipe, ["encoder", "mlp"], [0], [], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_words_of_each_arm(tmp_path: Path) -> None:
     runs = plan("digits", ["encoder", "mlp", "linear-4"], [2], [], tmp_path)
     words = {run.arm: run.arguments() for run in runs}
