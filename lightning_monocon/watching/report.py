@@ -27,6 +27,7 @@ from lightning_monocon.landscape.theory import (
 from lightning_monocon.landscape.theory.laws import MIN_LEAD, UNDECIDED
 from lightning_monocon.watching.escapes import escape_of
 from lightning_monocon.watching.files import Settings
+from lightning_monocon.watching.included import included, task_notes
 from lightning_monocon.watching.table import event_line, rate
 
 MIN_SIZES, MIN_SEEN, MIN_ESCAPES = 4, 8, 5
@@ -62,11 +63,13 @@ def report(runs: Sequence[Run]) -> tuple[str, list[nx.DiGraph]]:
     """Return the report in Markdown and the graphs, one a probe: states of different probes are never one state.
 
     Raises:
-        ValueError: If there is no run, or the runs differ in their task, their strata, their roles or their measure of
-            credence.
+        ValueError: If there is no run, the runs differ in their task, their strata, their roles or their measure of
+            credence, or none was evaluated often enough.
     """
     check_alike([run.tracker for run in runs], [run.name for run in runs])
     check_tasks(runs)
+    runs, notes = included(runs)
+    notes += task_notes(runs)
     groups = by_probe(runs)
     graphs = [merge_runs([run.tracker for run in group], [run.name for run in group]) for group in groups]
     sections = {
@@ -81,6 +84,7 @@ def report(runs: Sequence[Run]) -> tuple[str, list[nx.DiGraph]]:
         "Percolation": percolation_section(runs, max(graphs, key=len)),
     }
     head = f"# Semantic landscape of {len(runs)} run{'s' if len(runs) > 1 else ''}\n\n{WORDING}\n"
+    head += "".join(f"\n{note}\n" for note in notes)
     return head + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items()), graphs
 
 
