@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from lightning_monocon.cli.arm_run import (
 from lightning_monocon.cli.compared_arms import ARMS, DEFAULT, parse_arm
 from lightning_monocon.cli.config import recipe_file, refusing
 from lightning_monocon.cli.options import CommandParser, add_codes
+from lightning_monocon.cli.stopping import resumable_command
 from lightning_monocon.cli.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
@@ -55,19 +55,15 @@ def run(args: Sequence[str]) -> None:
     """
     options, overrides = parser().parse(args[1:])
     out = Path(options.out)
-    try:
-        with refusing():
-            if options.jobs < 0:
-                raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
-            _check_codes(options.codes)
-            judged = Beyond(options.robustness, tuple(options.certify or ()))
-            runs = plan(options.config, options.arms, options.seeds, overrides, out, judged)
-            with only_one(out):
-                train(runs, options.jobs or cores())
-                _report(out, options.arms, runs[0].config, Path(options.config).stem, judged, options.codes)
-    except KeyboardInterrupt:
-        print("monocon compare: stopped; nothing is lost, and the same command resumes.", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
+    with resumable_command("monocon compare"), refusing():
+        if options.jobs < 0:
+            raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
+        _check_codes(options.codes)
+        judged = Beyond(options.robustness, tuple(options.certify or ()))
+        runs = plan(options.config, options.arms, options.seeds, overrides, out, judged)
+        with only_one(out):
+            train(runs, options.jobs or cores())
+            _report(out, options.arms, runs[0].config, Path(options.config).stem, judged, options.codes)
 
 
 def plan(
@@ -173,8 +169,10 @@ def train(runs: Sequence[PooledRun], jobs: int) -> None:
     stopping = context.Event()
     with (
         ProcessPoolExecutor(min(jobs, len(todo)), context, start_worker, (stopping,)) as pool,
-        tqdm(total=total, unit="epoch", desc=f"{len(todo)} runs", dynamic_ncols=True) as bar,
+        tqdm(total=total, unit="epoch", desc=f"{len(todo)} runs", dynamic_ncols=True, disable=None) as bar,
     ):
+        if bar.disable:  # stderr is a file
+            print(f"Training {len(todo)} runs of {total} epochs in all.", file=sys.stderr)
         futures = {pool.submit(train_unless_stopping, each): each for each in todo}
         try:
             _watch(futures, bar)
@@ -199,7 +197,10 @@ def _watch(futures: dict[Future[None], PooledRun], bar: tqdm[Any]) -> None:
         bar.n = sum(each.epochs_done for each in futures.values())
         bar.refresh()
         for future in done:
-            if error := future.exception():
+            error = future.exception()
+            if bar.disable and not error:
+                print(f"{futures[future].folder.name}: trained.", file=sys.stderr)
+            if error:
                 if isinstance(error, KeyboardInterrupt | SystemExit):
                     raise KeyboardInterrupt from error  # the signal reached the run before this process
                 for other in pending:
