@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 FIRST, LAST = 100, 600
 HERE = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ def recipe() -> float:
 
     LightningModule.optimizer_step = timed  # type: ignore[method-assign, assignment]
     with tempfile.TemporaryDirectory() as folder:
-        options = {"run-dir": folder, "trainer.max_steps": LAST + 1, "trainer.enable_progress_bar": "false"}
+        options = {"run_dir": folder, "trainer.max_steps": LAST + 1, "trainer.enable_progress_bar": "false"}
         main(["fit", "--config", "grokking", *(word for k, v in options.items() for word in (f"--{k}", str(v)))])
     return 1e3 * (moments[LAST] - moments[FIRST]) / (LAST - FIRST)
 
@@ -57,10 +58,12 @@ def bare() -> float:
     data = ModularAddition(59, 0.4)
     data.setup("fit")
     inputs, labels = data.train.tensors
-    model = MonoCon(ModularEncoder(59), head="linear", out_features=59, loss=nn.CrossEntropyLoss(), weight_decay=1.0)
+    options: dict[str, Any] = {"head": "linear", "out_features": 59, "loss": nn.CrossEntropyLoss()}
+    model = MonoCon(ModularEncoder(59), **options, warmup_epochs=0)  # with a warm-up the encoder would be frozen
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10_000)
     loss = nn.CrossEntropyLoss()
+    assert all(weights.requires_grad for weights in model.parameters())
     for number in range(LAST + 1):
         if number == FIRST:
             start = time.process_time()
@@ -86,7 +89,8 @@ def loop() -> float:
     class Plain(LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.model = MonoCon(ModularEncoder(59), head="linear", out_features=59, loss=nn.CrossEntropyLoss())
+            options: dict[str, Any] = {"head": "linear", "out_features": 59, "loss": nn.CrossEntropyLoss()}
+            self.model = MonoCon(ModularEncoder(59), **options, warmup_epochs=0)
 
         def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
             moments.append(time.process_time())

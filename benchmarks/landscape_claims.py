@@ -16,11 +16,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from bytes_page import filled, markdown
 
+from lightning_monocon.landscape import LandscapeTracker
+from lightning_monocon.landscape.graph import role_mean
 from lightning_monocon.landscape.theory import (
     DELAY_LAWS,
     budget_shift,
@@ -32,6 +34,9 @@ from lightning_monocon.landscape.theory.estimate import Estimate, power_law
 from lightning_monocon.landscape.theory.spanning import wilson_interval
 from lightning_monocon.scorecard.render.figures.style import line_style, new_figure, save
 from lightning_monocon.watching.files import read_tracker
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 RUNS = Path(__file__).parent / "results" / "landscape.jsonl"
 DOCS = Path(__file__).parents[1] / "docs"
@@ -56,6 +61,14 @@ SWEEPS = {
     "sums": Sweep("grokking", ("data.train_share=0.25,0.3,0.35,0.4,0.5,0.6",), 3, ("--trainer.max_steps=4000",)),
     "controls": Sweep("grokking", ("data.train_share=0.12",), 100, ("--trainer.max_steps=1500",)),
     "noise": Sweep("fashion_mnist_noise", ("data.label_noise=0,0.2", "model.weight_decay=0,0.5"), 3),
+    "parity": Sweep("parity", ("data.train_size=800,1000,1200,1500,2000",), 3, ("--trainer.max_steps=2500",)),
+    "parities": Sweep(
+        "parity",
+        ("data.train_size=2000",),
+        3,
+        ("--data.parities=2", "--model.out_features=4", "--trainer.max_steps=2500"),
+    ),
+    "width": Sweep("parity", ("model.head_options.hidden_features=32,256",), 3, ("--trainer.max_steps=2500",)),
 }
 
 
@@ -79,7 +92,7 @@ def line_of(name: str, folder: Path) -> Line:
         for measure in ("credence", "fallibility")
         for role in ("train", "held_out")
     }
-    delay = trajectory.role_crossing("held_out", 0.5)
+    delay = tracker.generalised
     return {
         "sweep": name,
         "run": folder.name,
@@ -87,9 +100,18 @@ def line_of(name: str, folder: Path) -> Line:
         "delay": None if math.isnan(delay) else delay,
         "followed": steps[-1],
         "events": [[event.kind, event.step_left, event.step_entered] for event in tracker.events],
+        "states": states_of(tracker),
         "steps": steps[kept].tolist(),
         **curves,
     }
+
+
+def states_of(tracker: LandscapeTracker) -> list[list[float]]:
+    """Return the mean train and held-out credence, and the first and last step, of each state."""
+    graph = tracker.graph()
+    means = [[round(role_mean(graph, s, role, "credence"), 4) for role in ("train", "held_out")] for s in graph]
+    steps = [[node.get("first_step", -1), node.get("last_step", -1)] for _, node in graph.nodes(data=True)]
+    return [[*mean, *span] for mean, span in zip(means, steps, strict=True)]
 
 
 def finished() -> list[Line]:
@@ -108,7 +130,7 @@ def kinds(line: Line) -> set[str]:
 def points(lines: Sequence[Line]) -> dict[str, list[Line]]:
     """Return the runs of each point of a grid, which differ in their seed alone."""
     found: dict[str, list[Line]] = {}
-    for line in lines:
+    for line in sorted(lines, key=lambda line: int(line["train_size"])):
         found.setdefault(line["run"].rpartition(",seed=")[0], []).append(line)
     return found
 
@@ -131,12 +153,15 @@ def delays_table(lines: Sequence[Line]) -> str:
     """Return when the runs of each size generalised."""
     rows = [["train samples", "runs", "generalised", "median step of those", "first to last"]]
     for size in sorted({line["train_size"] for line in lines}):
-        runs = [line for line in lines if line["train_size"] == size]
-        delays = [line["delay"] for line in runs if line["delay"] is not None]
-        span = f"{min(delays):.0f} to {max(delays):.0f}" if delays else ""
-        middle = f"{np.median(delays):.0f}" if delays else ""
-        rows.append([str(size), str(len(runs)), share(len(delays), len(runs)), middle, span])
+        rows.append([str(size), *_delays([line for line in lines if line["train_size"] == size])])
     return table(rows)
+
+
+def _delays(runs: Sequence[Line]) -> list[str]:
+    delays = [line["delay"] for line in runs if line["delay"] is not None]
+    span = f"{min(delays):.0f} to {max(delays):.0f}" if delays else ""
+    middle = f"{np.median(delays):.0f}" if delays else ""
+    return [str(len(runs)), share(len(delays), len(runs)), middle, span]
 
 
 def laws_table(lines: Sequence[Line]) -> str:
@@ -187,17 +212,51 @@ def told(estimate: Estimate) -> str:
 
 def tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
     """Yield the name and the Markdown of each table."""
-    sums, controls, noise = (of(lines, name) for name in SWEEPS)
-    if sums:
-        yield "events sums", events_table(sums, ("memorisation", "grokking", "comprehension", "gradual_generalisation"))
-        yield "delays", delays_table(sums)
-        yield "laws", laws_table(sums)
-        yield "threshold", threshold_text(sums)
-        yield "exponents", exponents_text(sums)
-    if controls:
-        yield "controls", events_table(controls, ("memorisation", *CHANGES))
-    if noise:
-        yield "noise", events_table(noise, ("gradual_generalisation", "comprehension", "drift", "noise_memorisation"))
+    learnt = ("memorisation", "grokking", "comprehension", "gradual_generalisation")
+    for name in ("sums", "parity"):
+        runs = of(lines, name)
+        if runs:
+            yield f"events {name}", events_table(runs, learnt)
+            yield f"delays {name}", delays_table(runs)
+            yield f"laws {name}", laws_table(runs)
+            yield f"threshold {name}", threshold_text(runs)
+            yield f"exponents {name}", exponents_text(runs)
+    further = {
+        "controls": ("memorisation", *CHANGES),
+        "noise": ("gradual_generalisation", "comprehension", "drift", "noise_memorisation"),
+        "width": learnt,
+    }
+    for name, shown in further.items():
+        if of(lines, name):
+            yield name, events_table(of(lines, name), shown)
+    if of(lines, "width"):
+        yield "delays width", widths_table([*of(lines, "width"), *_as_wide(of(lines, "parity"))])
+    if of(lines, "parities"):
+        yield "parities", states_table(of(lines, "parities"))
+
+
+def _as_wide(lines: Sequence[Line]) -> list[Line]:
+    """Return the runs of the recipe's own size, under the name that they would have in the sweep of widths."""
+    own = [line for line in lines if line["run"].startswith("train_size=1000,")]
+    return [{**line, "run": line["run"].replace("train_size=1000", "hidden_features=128")} for line in own]
+
+
+def widths_table(lines: Sequence[Line]) -> str:
+    """Return when the runs of each width generalised."""
+    rows = [["hidden units", "runs", "generalised", "median step of those", "first to last"]]
+    for name, runs in sorted(points(lines).items(), key=lambda item: int(item[0].rpartition("=")[2])):
+        rows.append([name.rpartition("=")[2], *_delays(runs)])
+    return table(rows)
+
+
+def states_table(lines: Sequence[Line]) -> str:
+    """Return the states of each run in their order."""
+    rows = [["run", "train credence of the states", "held-out credence of the states", "entered at step"]]
+    for line in lines:
+        train, held_out, first, _ = zip(*sorted(line["states"], key=lambda state: state[2]), strict=True)
+        shown = [", ".join(f"{value:.2f}" for value in values) for values in (train, held_out)]
+        rows.append([line["run"], *shown, ", ".join(f"{step:.0f}" for step in first)])
+    return table(rows)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -206,21 +265,26 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def draw(lines: Sequence[Line]) -> None:
-    """Draw the credence of unseen sums by step (left), and the delay by the number of train samples (right)."""
-    sums = of(lines, "sums")
-    sizes = sorted({line["train_size"] for line in sums})
-    figure, (left, right) = new_figure(columns=2, width=9.0, height=3.8)
-    for index, size in enumerate(sizes):
-        runs, style = [line for line in sums if line["train_size"] == size], line_style(index)
+    """Draw the credence of held-out samples by step (left), and the delay by the number of train samples (right)."""
+    tasks = {"sums": "unseen sums", "parity": "unseen strings"}
+    figure, panels = new_figure(len(tasks), columns=2, width=9.0, height=3.8 * len(tasks))
+    for place, (name, unseen) in enumerate(tasks.items()):
+        left, right = panels[2 * place : 2 * place + 2]
+        _draw_task(left, right, of(lines, name))
+        left.set(xscale="log", xlabel="step", ylabel=f"credence of {unseen}", ylim=(0, 1))
+        right.set(yscale="log", xlabel="train samples", ylabel="step at which half is learnt")
+        left.legend(title="train samples", frameon=False, fontsize=8, loc="upper left")
+    save(figure, FIGURE)
+
+
+def _draw_task(left: Axes, right: Axes, lines: Sequence[Line]) -> None:
+    for index, size in enumerate(sorted({line["train_size"] for line in lines})):
+        runs, style = [line for line in lines if line["train_size"] == size], line_style(index)
         for place, run in enumerate(runs):
             label = f"{size}" if not place else None
             left.plot(run["steps"], run["credence/held_out"], color=style["color"], lw=1, label=label)
         delays = [run["delay"] for run in runs if run["delay"] is not None]
         right.plot([size] * len(delays), delays, "o", color=style["color"], ms=4)
-    left.set(xscale="log", xlabel="step", ylabel="credence of unseen sums", ylim=(0, 1))
-    right.set(yscale="log", xlabel="train samples", ylabel="step at credence 0.5")
-    left.legend(title="train samples", frameon=False, fontsize=8)
-    save(figure, FIGURE)
 
 
 def main() -> None:
@@ -231,13 +295,12 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true", help="train nothing: write the page from the lines")
     options = parser.parse_args()
     for name in () if options.tables else options.only:
-        ran = subprocess.run(command(name, options.data, options.scratch), check=False)
+        subprocess.run(command(name, options.data, options.scratch), check=True)  # a run that was stopped is no line
         known = {line["run"] for line in of(finished(), name)}
         for folder in sorted((options.scratch / name / "runs").glob("*")):
             if folder.name not in known and (folder / "landscape" / "tracker.pt").is_file():
                 with RUNS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line_of(name, folder)) + "\n")
-        ran.check_returncode()
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), tables(finished())), encoding="utf-8")
     draw(finished())
     print(PAGE)

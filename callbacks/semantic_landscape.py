@@ -23,7 +23,7 @@ from lightning_monocon.landscape import Event, LandscapeTracker, credence, soft_
 from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.roles import parse_roles
-from lightning_monocon.landscape.trajectory import FEWEST_EVALUATIONS, Trajectory
+from lightning_monocon.landscape.trajectory import FEWEST_EVALUATIONS
 from lightning_monocon.loggers.figures import log_figure, log_table
 from lightning_monocon.runs.files import whole
 from lightning_monocon.watching.budget import Budget
@@ -32,13 +32,16 @@ from lightning_monocon.watching.geometry_tap import GeometryTap
 from lightning_monocon.watching.options import check_layers, check_probe, check_rules, check_schedule, check_strata
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
 from lightning_monocon.watching.settings import settings_of
-from lightning_monocon.watching.table import COLUMNS, event_line, event_table
+from lightning_monocon.watching.table import COLUMNS, event_line, event_table, latest
 from lightning_monocon.watching.token_probe import draw_token_probe, evaluate_tokens, is_sequential
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PER_DECADE = 45
+FEWEST_CLASSES = 4
+"""Class scores of fewer classes span a plane at most, once they are learnt: there, a low rank is no collapse."""
+
 SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 
 
@@ -79,7 +82,8 @@ class SemanticLandscape(Watcher):
             classes too, whose values name them. None for the strata ``train`` and ``val``.
         roles: Strata of ``"train"`` and of ``"held_out"``, which the rules read; None for all from the train and all
             from the validation set.
-        chance: Credence by chance; None for one over the number of classes or tokens of the logits.
+        chance: Credence by chance, from which the rules count gains; None for one over the number of classes or tokens
+            of the logits.
         next_token: Whether a position is judged by the label of the next one. None finds out: it is if the labels equal
             the tokens, or the batch has no labels.
         on_error: ``"warn"`` continues the run without the landscape after an error in the data or in an evaluation,
@@ -300,15 +304,16 @@ class SemanticLandscape(Watcher):
             return self._evaluated(module, probe)[1], tap.rows()
 
     def _evaluated(self, module: LightningModule, probe: Probe) -> tuple[Tensor | None, Tensor]:
-        """Return the outputs ``(P, D)`` and the credences; no outputs of sequences, whose logits are no embeddings."""
+        """Return the outputs ``(P, D)`` and the credences; no outputs of sequences or of very few classes."""
         if probe.places is not None:
             found = evaluate_tokens(module, probe, self.layer)
             self._take_chance(found.vocabulary)
             return None, found.credence
         outputs = evaluate(module, probe, self.layer)
         if self.signature == "logits":
-            self._take_chance(outputs.shape[1])
-            return outputs, credence(outputs, probe.labels)
+            classes = outputs.shape[1]
+            self._take_chance(classes)
+            return outputs if classes >= FEWEST_CLASSES else None, credence(outputs, probe.labels)
         return outputs, soft_knn_credence(outputs, probe.labels, probe.strata == 0, temperature=self.temperature)
 
     def _take_chance(self, classes: int) -> None:
@@ -388,9 +393,3 @@ def held_out(trainer: Trainer, pl_module: LightningModule) -> object:
         loaders = source.val_dataloader()
     listed = loaders_of(loaders)
     return listed[-1] if listed else None
-
-
-def latest(trajectory: Trajectory) -> dict[str, float]:
-    """Return the state, credences, fallibilities and dimensions of the last evaluation that were measured."""
-    values = zip(trajectory.names, trajectory.values[-1], strict=True)
-    return {"state": float(trajectory.states[-1]), **{name: value for name, value in values if not math.isnan(value)}}

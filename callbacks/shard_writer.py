@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +13,7 @@ from typing import Any, get_args
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -25,6 +28,8 @@ from lightning_monocon.runs.arguments import FORMAT, module_arguments
 from lightning_monocon.runs.settings import precision_settings
 
 Loader = DataLoader[Any]
+
+_NO_BATCHES = "Total length of `.*` across ranks is zero"
 
 
 class ShardWriter(BasePredictionWriter):
@@ -59,6 +64,7 @@ class ShardWriter(BasePredictionWriter):
         self._pending: dict[str, list[Rows]] = {}
         self._known: dict[str, int] = {}
         self._shares: list[Share] = []
+        self._quiet = ExitStack()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let the data module leave out rows that are written already."""
@@ -78,6 +84,7 @@ class ShardWriter(BasePredictionWriter):
         if data is not None:
             vars(data).pop("predict_dataloader", None)
         self._close(done=False)
+        self._quiet.close()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Claim the folder, unless the loaders of the data module have, and find rows that other ranks have too."""
@@ -119,6 +126,7 @@ class ShardWriter(BasePredictionWriter):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep the finished shards: Lightning calls no other hook after a failure."""
         self._close(done=False)
+        self._quiet.close()
 
     def _claim(self, trainer: Trainer, module: LightningModule, loaders: Loader | Sequence[Loader]) -> ShardFolder:
         count = len(loaders) if isinstance(loaders, list | tuple) else 1
@@ -153,6 +161,10 @@ class ShardWriter(BasePredictionWriter):
         kept = [remaining(loader, folder.finished(part)) for part, loader in zip(self._parts, each, strict=True)]
         if not sum(map(len, kept)):  # the trainer then skips its loop, and calls no further hook
             self._close(done=True)
+            self._quiet.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", _NO_BATCHES)  # one sentence says it
+            rows = sum(map(folder.finished, self._parts))
+            rank_zero_info(f"{self.out} holds all {rows:,} rows already; nothing was embedded.")
         return kept if many else kept[0]
 
     def _flush(self, part: str, least: int) -> None:

@@ -18,11 +18,14 @@ from lightning_monocon.cli.yaml_files import read_recipe
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule
 
+    from lightning_monocon.codes import Codec
     from lightning_monocon.export import Known
     from lightning_monocon.export.writing import Export
     from lightning_monocon.functional.relevance import Relevance
+    from lightning_monocon.learnt import LearntCode
     from lightning_monocon.module import MonoCon
 
+_LEARNT = "learnt"
 _PAIR = 2
 _Storage = Literal["float32", "int8", "binary"]
 _Form = Literal["onnx", "pt2", "sentence-transformers"]
@@ -58,6 +61,8 @@ def export(options: Namespace, overrides: Sequence[str]) -> Export:
 
     recipe = read_recipe(options.config)
     resolved_target("--out", options.out)  # before the checkpoint and the data are read
+    code = options.dtype or options.code
+    code = _learnt_code(options.ckpt) if code == _LEARNT else code
     model = _model(options.ckpt, recipe)
     data = build_part(LightningDataModule, "data", recipe.get("data"), overrides)
     loaders, judged = _loaders(data)
@@ -71,7 +76,7 @@ def export(options: Namespace, overrides: Sequence[str]) -> Export:
             options.out,
             searched=None if judged is loaders else judged[0],
             dim=options.dim,
-            code=options.dtype or options.code,
+            code=code,
             centre=options.centre,
             forms=options.forms,
             tokenizer=options.tokenizer or getattr(data, "tokenizer_name", None),
@@ -110,10 +115,37 @@ def _model(path: str, recipe: dict[str, Any]) -> MonoCon:
     from lightning_monocon.module import MonoCon
     from lightning_monocon.runs.checkpoints import read_checkpoint
 
-    if read_checkpoint(path)["monocon"]["encoder"] is not None:
+    held = read_checkpoint(path)["monocon"]
+    if held.get("learnt") is not None:
+        return _learnt(path).head_alone()
+    if held["encoder"] is not None:
         return MonoCon.load_from_checkpoint(path)
     encoder = build_part(nn.Module, "encoder", (recipe.get("model") or {}).get("encoder"))
     return MonoCon.load_from_checkpoint(path, encoder=encoder)
+
+
+def _learnt(path: str) -> LearntCode:
+    from lightning_monocon.learnt import LearntCode
+
+    return LearntCode.load_from_checkpoint(path)
+
+
+def _learnt_code(path: str) -> Codec:
+    """Return the code that was trained with a checkpoint's head; raise ValueError if it has none."""
+    from lightning_monocon.runs.checkpoints import read_checkpoint
+
+    held = read_checkpoint(path)["monocon"]
+    if held.get("learnt") is None:
+        raise ValueError(
+            f"`--code` learnt needs a checkpoint of a learnt code; {path} is of a model without one: name a code, or "
+            "the folder of a codec that was fitted on the model's vectors."
+        )
+    if held["code"] is None:
+        raise ValueError(
+            f"`--code` learnt needs a checkpoint in which the code has been fitted; the warm-up of {path} had not "
+            "ended: take a later one."
+        )
+    return _learnt(path).codec()
 
 
 def _loaders(data: LightningDataModule) -> tuple[Sequence[Iterable[object]], Sequence[Iterable[object]]]:
@@ -169,7 +201,8 @@ def parser() -> CommandParser:
         "--code",
         type=str,
         default="float32",
-        help="How a vector is stored: float32, int8, binary, or a code and its bytes, such as transform-32.",
+        help="How a vector is stored: float32, int8, binary, a code and its bytes, such as transform-32, the folder of "
+        "a fitted codec, such as `monocon shrink` writes, or learnt: the code that was trained with the head.",
     )
     add("--dtype", type=_Storage | None, help="A former name of --code.")
     add(

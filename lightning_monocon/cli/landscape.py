@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run `monocon landscape RUN...`: merge the landscapes of runs, fit the laws, write the report.
+"""Run `monocon landscape RUN...`: merge the landscapes of runs, fit the laws, write the report as a page.
 
 `monocon landscape sweep` first makes the runs; see `sweep.py`.
 """
@@ -13,8 +13,6 @@ from pathlib import Path
 
 from lightning_monocon.cli.config import stop
 from lightning_monocon.cli.options import CommandParser
-
-REPORT, FIGURE = "report.md", "graph.png"
 
 
 def run(args: Sequence[str]) -> None:
@@ -49,28 +47,28 @@ def each_once(runs: Sequence[Path]) -> list[Path]:
 
 
 def write_report(runs: Sequence[Path], out: Path) -> None:
-    """Write the report on some runs, and the graph and the figure of each probe, and print the report."""
-    from lightning_monocon.runs.files import WriteError, probe, whole, write_text
-    from lightning_monocon.watching.figure import draw_graph
-    from lightning_monocon.watching.files import numbered, read_tracker, write_graph
-    from lightning_monocon.watching.report import Run, report
+    """Write the report on some runs with its figures and graphs, and print it."""
+    from lightning_monocon.runs.files import WriteError, probe
+    from lightning_monocon.scorecard.render.text import markdown
+    from lightning_monocon.watching.files import read_tracker
+    from lightning_monocon.watching.included import included
+    from lightning_monocon.watching.pages import write_pages
+    from lightning_monocon.watching.report import report
+    from lightning_monocon.watching.runs import Run
 
     made = not out.exists()
     try:
         probe(out)
-        text, graphs = report([Run(path.name, *read_tracker(path)) for path in runs])
+        found = [Run(path.name, *read_tracker(path)) for path in runs]
+        outline, graphs = report(found)
     except (ValueError, WriteError) as error:
         if made and out.is_dir():
             out.rmdir()  # nothing is in it yet
         stop(str(error))
 
-    write_text(out / REPORT, text)
-    for number, graph in enumerate(graphs, start=1):
-        write_graph(graph, out, number)
-        with whole(out / numbered(FIGURE, number)) as path:
-            draw_graph(graph).savefig(path, dpi=130, format="png")
-    print(text)
-    print(f"Written to {out}.")
+    print(markdown(outline))  # before the figures, which take seconds
+    write_pages(outline, included(found)[0], graphs, out)
+    print(f"Written to {out}: report.html, report.md, report.json, figures and graphs.")
 
 
 def parser() -> CommandParser:

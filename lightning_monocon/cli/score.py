@@ -225,9 +225,16 @@ def parser() -> CommandParser:
         type=Literal["neighbours"],
         help="neighbours: whether the rows that whole vectors (of the baseline, if given) find are found again.",
     )
+    _add_measures(found)
+    return found
+
+
+def _add_measures(parser: CommandParser) -> None:
+    """Add what is measured, and where it is written."""
+    add = parser.add_argument
     add("--ids", type=str, help="The column of the ids (default: ids or id, else row numbers).")
     add("--dims", nargs="+", type=int, help="Numbers of kept dimensions (default: 1, 2, 3, 4, ...).")
-    add_codes(found)
+    add_codes(parser)
     add(
         "--index",
         nargs="+",
@@ -237,4 +244,3 @@ def parser() -> CommandParser:
     )
     add("--name", type=str, help="A name for tables and figures (default: the first file's).")
     add("--out", type=str, help="A folder for scorecard.html, .md, .json and the figures.")
-    return found

@@ -45,8 +45,7 @@ _NO_STAMP = "0" * 64
 def save(codec: Codec, folder: str | Path) -> str:
     """Write a codec into an existing folder: ``codec.safetensors``, ``codec_numpy.py`` and, last, ``codec.json``.
 
-    With the package onnx there is ``codec.onnx`` too, but not for additive codes and RaBitQ; that of an earlier codec
-    is removed.
+    With the package onnx there is ``codec.onnx`` too, but not for additive codes; that of an earlier codec is removed.
 
     Returns:
         Its stamp.

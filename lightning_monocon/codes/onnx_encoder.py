@@ -21,6 +21,7 @@ from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.half import HalfQuantiser
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.product import CENTROIDS, ProductQuantiser
+from lightning_monocon.codes.rabit import FACTOR_BYTES, RabitQuantiser
 from lightning_monocon.runs.files import whole
 
 ONNX = "codec.onnx"
@@ -66,7 +67,7 @@ class _Graph:
 def write_onnx(codec: Codec, path: Path, stamp: str) -> None:
     """Write the graph of a codec on the CPU, with its stamp as metadata.
 
-    Write nothing without the package onnx, or for the quantisers that have no graph, additive ones and RaBitQ.
+    Write nothing without the package onnx, or for additive quantisers, which have no graph.
     """
     graph = _Graph()
     codes = _codes(graph, codec) if find_spec("onnx") else None
@@ -102,6 +103,8 @@ def _codes(graph: _Graph, codec: Codec) -> str | None:
         return _half(graph, _coordinates(graph, codec), quantiser)
     if isinstance(quantiser, ProductQuantiser):
         return _product(graph, _coordinates(graph, codec), quantiser)
+    if isinstance(quantiser, RabitQuantiser):
+        return _rabit(graph, _coordinates(graph, codec), quantiser)
     return None
 
 
@@ -206,3 +209,68 @@ def _search(graph: _Graph, rows: str, centroids: Tensor, beam: int) -> str:
             costs = graph.Unsqueeze(graph.GatherElements(every, best, axis=1), torch.tensor([2]))
             left = graph.Sub(left, graph.Gather(table, own))
     return graph.Squeeze(codes, torch.tensor([1]))
+
+
+def _rabit(graph: _Graph, coordinates: str, quantiser: RabitQuantiser) -> str:
+    """Add the direction of odd numbers, packed as levels are, and the factor's four bytes."""
+    zero, most = torch.tensor(0.0, dtype=torch.float64), 2**quantiser.bits - 1
+    sizes = graph.Abs(coordinates)
+    best = _directions(graph, sizes, quantiser) if quantiser.bits > 1 else graph.Add(graph.Mul(sizes, zero), zero + 1)
+    signed = graph.Where(graph.Greater(coordinates, zero), best, graph.Neg(best))
+    places = graph.cast(graph.Div(graph.Add(signed, zero + most), zero + 2), np.int64)  # (N, k)
+
+    powers = 2 ** torch.arange(quantiser.bits).flip(0)
+    bits = graph.Mod(graph.Div(graph.Unsqueeze(places, torch.tensor([2])), powers), torch.tensor(2))
+    count = quantiser.width * quantiser.bits
+    string = graph.Pad(graph.Reshape(bits, torch.tensor([-1, count])), torch.tensor([0, 0, 0, -count % 8]))
+    octets = graph.Mul(graph.Reshape(string, torch.tensor([-1, -(-count // 8), 8])), 2 ** torch.arange(8).flip(0))
+
+    product, square = (
+        graph.ReduceSum(graph.Mul(sizes, other), torch.tensor([1]), keepdims=1) for other in (best, sizes)
+    )
+    positive = graph.Greater(product, zero)
+    factor = graph.Where(positive, graph.Div(square, graph.Where(positive, product, zero + 1)), zero)
+    return graph.Concat(graph.ReduceSum(octets, torch.tensor([2]), keepdims=0), _float_bytes(graph, factor), axis=1)
+
+
+def _directions(graph: _Graph, sizes: str, quantiser: RabitQuantiser) -> str:
+    """Add the positive odd numbers ``(N, k)`` of least angle, as `RabitQuantiser` searches them."""
+    lower = torch.arange(1, 2**quantiser.bits - 1, 2, dtype=torch.float64)
+    steps, tiny = len(lower), torch.tensor(torch.finfo(torch.float64).tiny, dtype=torch.float64)
+    none, one, two = torch.arange(3, dtype=torch.float64)
+    longest = graph.Max(graph.ReduceMax(sizes, axes=[1], keepdims=1), tiny)
+    cells = graph.Div(graph.Unsqueeze(graph.Div(sizes, longest), torch.tensor([2])), lower + 1)
+    flat = graph.Flatten(cells, axis=1)
+    every = torch.tensor([quantiser.width * steps])
+    order = graph.TopK(flat, every, axis=1, largest=1, sorted=1)  # of equals the first comes first
+    gained = graph.Mul(graph.GatherElements(sizes, graph.Div(order, torch.tensor(steps)), axis=1), two)
+    added = graph.Gather(4 * (lower + 1), graph.Mod(order, torch.tensor(steps)))
+    first = graph.ReduceSum(sizes, torch.tensor([1]), keepdims=1)
+    products = graph.CumSum(graph.Concat(first, gained, axis=1), torch.tensor(1))
+    width = graph.Add(graph.Mul(first, none), quantiser.width * one)
+    squares = graph.CumSum(graph.Concat(width, added, axis=1), torch.tensor(1))
+    taken = graph.ArgMax(graph.Div(products, graph.Sqrt(squares)), axis=1, keepdims=1)
+    early = graph.cast(graph.Less(torch.arange(int(every))[None], taken), np.float64)
+    raised = graph.ScatterElements(graph.Mul(flat, none), order, early, axis=1)
+    whole_steps = graph.Reshape(raised, torch.tensor([-1, quantiser.width, steps]))
+    doubled = graph.Mul(graph.ReduceSum(whole_steps, torch.tensor([2]), keepdims=0), two)
+    return graph.Add(doubled, one)
+
+
+def _float_bytes(graph: _Graph, numbers: str) -> str:
+    """Add the bytes ``(N, 4)`` of numbers ``(N, 1)``, not negative, as float32, the low one first, by arithmetic."""
+    size = graph.cast(graph.cast(numbers, np.float32), np.float64)
+    powers = 2.0 ** (torch.arange(256, dtype=torch.float64) - 127)
+    exponent = ""
+    for step in 2 ** torch.arange(8).flip(0):
+        power = graph.Gather(powers, graph.Add(exponent, step)) if exponent else powers[step]
+        reached = graph.Mul(graph.cast(graph.GreaterOrEqual(size, power), np.int64), step)
+        exponent = graph.Add(exponent, reached) if exponent else reached
+
+    # 2^23 times the exponent, and the mantissa without its leading one, which only subnormal numbers lack
+    exponents = torch.arange(256, dtype=torch.float64)
+    scale, shift = 2.0 ** (150 - exponents.clamp_min(1)), 2.0**23 * (exponents - 1).clamp_min(0)
+    word = graph.cast(
+        graph.Add(graph.Mul(size, graph.Gather(scale, exponent)), graph.Gather(shift, exponent)), np.int64
+    )
+    return graph.Mod(graph.Div(word, 256 ** torch.arange(FACTOR_BYTES)), torch.tensor(256))

@@ -73,8 +73,7 @@ class SplitData(KeyedData, Generic[Part]):
             sampler=sampler,
             drop_last=train,
             num_workers=self.num_workers,
-            collate_fn=_as_is,
-            **self._loader_options(train),
+            **{"collate_fn": _as_is, **self._loader_options(train)},
         )
 
     def _loader_options(self, train: bool) -> dict[str, Any]:

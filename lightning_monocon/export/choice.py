@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, TypeAlias, cast, get_args
 
 from torch import nn
 
-from lightning_monocon.codes import FittingRows
+from lightning_monocon import codes
+from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.candidates import NAMED, named
 from lightning_monocon.codes.families import random_rotation
 from lightning_monocon.codes.names import CENTRED, current_name
+from lightning_monocon.codes.space import Scoring
 from lightning_monocon.export.calibration import Calibration, Coded, Stored
 from lightning_monocon.export.gallery import Embedded
 from lightning_monocon.export.lines import judging
@@ -24,6 +27,9 @@ from lightning_monocon.functional.quantisation import Storage
 
 Centre: TypeAlias = bool | Literal["auto"]
 """Whether the mean is subtracted; ``"auto"`` lets held-out queries choose."""
+
+Code: TypeAlias = str | Codec
+"""Storage type of a number, name of a code such as ``"transform-32"``, folder of a fitted codec, or the codec."""
 
 _SEED = 0  # of the fit of a code
 
@@ -45,20 +51,50 @@ class Kept:
     normalisation: str
 
 
-def check_code(code: str, dim: float | None) -> None:
-    """Raise ValueError unless a code is a storage type, or begins with a family's name and goes without ``dim``."""
+def read_code(code: Code, dim: float | None, width: int | None) -> Code:
+    """Return a code that an export can ship: a storage type, the name of a code, or a fitted codec.
+
+    Args:
+        code: The same, or the folder of a codec.
+        dim: Asked numbers of dimensions, which go with a storage type alone.
+        width: Numbers of the head's output, if they are known.
+
+    Raises:
+        ValueError: If it is none of these, a codec is damaged or does not fit the head's output, or ``dim`` is given
+            with a code.
+    """
     families = [family.name for family in NAMED]
-    if code not in get_args(Storage) and current_name(code).partition("-")[0] not in families:
+    if isinstance(code, str) and (Path(code) / codes.FILES[0]).is_file():
+        code = codes.load(code)
+    if isinstance(code, Codec):
+        _check_codec(code, width)
+    elif code not in get_args(Storage) and current_name(code).partition("-")[0] not in families:
         raise ValueError(
-            f"`code` must be {', '.join(get_args(Storage))}, or one of {', '.join(families)} with its bytes, such as "
-            f"transform-32; got {code!r}."
+            f"`code` must be {', '.join(get_args(Storage))}, one of {', '.join(families)} with its bytes, such as "
+            f"transform-32, or a folder with {codes.FILES[0]}, such as `monocon shrink` writes; got {code!r}."
         )
     if code not in get_args(Storage) and dim is not None:
-        raise ValueError(f"`dim` must be left out with the code {code}, which chooses its own components; got {dim}.")
+        name = code.name if isinstance(code, Codec) else code
+        raise ValueError(f"`dim` must be left out with the code {name}, which chooses its own components; got {dim}.")
+    return code
+
+
+def _check_codec(codec: Codec, width: int | None) -> None:
+    """Raise ValueError unless a codec was fitted on vectors such as the head makes."""
+    if width is not None and codec.dim != width:
+        raise ValueError(
+            f"`code` must be fitted on vectors of {width} numbers, which the head makes; {codec.name} was fitted on "
+            f"vectors of {codec.dim}: give `monocon shrink` the vectors that `monocon predict` writes of this model."
+        )
+    if codec.space.similarity != "cosine":
+        raise ValueError(
+            f"`code` must rank by cosine, for an export makes vectors of unit length; {codec.name} ranks by inner "
+            'product: fit it with similarity="cosine".'
+        )
 
 
 def ways(
-    head: Sequence[nn.Module], gallery: Embedded, dim: float | None, code: str, centre: Centre | None, old: int = 0
+    head: Sequence[nn.Module], gallery: Embedded, dim: float | None, code: Code, centre: Centre | None, old: int = 0
 ) -> list[Kept]:
     """Fit what was asked for on the gallery, twice where held-out queries are to choose: centred first.
 
@@ -66,13 +102,16 @@ def ways(
         head: Stock layers.
         gallery: What is fitted on.
         dim: Share of the variance, or number of dimensions; 0.99 by default. A code takes the whole vector.
-        code: Storage type of a number, or name of a code.
-        centre: Whether the mean is subtracted; by default of numbers, not of codes.
+        code: Storage type of a number, name of a code, or a fitted codec, which is taken as it is.
+        centre: Whether the mean is subtracted; by default of numbers, not of codes. A fitted codec scores as it did.
         old: Leading numbers of the head's output that stay as they are; a code takes the whole output anyway.
 
     Raises:
         ValueError: If ``dim`` exceeds the gallery's rank, or there is no such code.
     """
+    if isinstance(code, Codec):
+        _check_codec(code, len(gallery.moments.mean))
+        return _kept(head, gallery, _scored(code, centre))
     if code not in get_args(Storage):
         return _coded(head, gallery, code, centre or False)
     storage, share = cast("Storage", code), 0.99 if dim is None else dim
@@ -107,12 +146,23 @@ def _cut(head: Sequence[nn.Module], gallery: Embedded, dim: float, storage: Stor
 
 
 def _coded(head: Sequence[nn.Module], gallery: Embedded, code: str, centre: Centre) -> list[Kept]:
-    projection, stack = Projection.whole(gallery.moments), vector_stack(head, None)
-    vectors = stack(gallery.features)
-    candidate = named(code, vectors.shape[1])
-    codecs = candidate.fitted(FittingRows.of(vectors, seed=_SEED))
+    vectors = vector_stack(head, None)(gallery.features)
+    codecs = named(code, vectors.shape[1]).fitted(FittingRows.of(vectors, seed=_SEED))
     if centre != "auto":
         codecs = codecs[-1:] if centre else codecs[:1]
-    # both ways to score have the same bytes, and one name
-    named_alike = [replace(codec, name=codec.name.removesuffix(CENTRED)) for codec in reversed(codecs)]
-    return [Kept(projection, stack, Coded(codec, len(vectors)), WHOLE) for codec in named_alike]
+    return _kept(head, gallery, codecs[::-1])
+
+
+def _scored(codec: Codec, centre: Centre | None) -> tuple[Codec, ...]:
+    """Return a fitted codec in the ways to score that are asked for, about the mean first; by default in its own."""
+    if centre is None or not codec.space.mean.any():
+        return (codec,)
+    wanted: tuple[Scoring, ...] = ("centred", "whole") if centre == "auto" else ("centred" if centre else "whole",)
+    return tuple(replace(codec, space=replace(codec.space, scoring=scoring)) for scoring in wanted)
+
+
+def _kept(head: Sequence[nn.Module], gallery: Embedded, codecs: Sequence[Codec]) -> list[Kept]:
+    projection, stack, rows = Projection.whole(gallery.moments), vector_stack(head, None), len(gallery.features)
+    # all ways to score have the same bytes, and one name
+    alike = [replace(codec, name=codec.name.removesuffix(CENTRED)) for codec in codecs]
+    return [Kept(projection, stack, Coded(codec, rows), WHOLE) for codec in alike]

@@ -93,10 +93,15 @@ def _coded(name: str, rows: RowsOf, calibration: Stored) -> Form:
 
 
 def _encoder_coded(searched: Embedded, calibration: Coded) -> Form:
-    """Return the encoder's own output in a code of the same family, and of as many bytes as far as it has them."""
-    name, size = calibration.storage.rsplit("-", 1)
-    family, width = next(family for family in NAMED if family.name == name), searched.features.shape[1]
-    within = [each for each in family.sizes(width) if each <= int(size)] or family.sizes(width)[:1]
+    """Return the encoder's own output in a code of the same family, and of as many bytes as far as it has them.
+
+    A family that is not fitted here, such as a learnt code, has a product code for a rival, or else a transform code.
+    """
+    width, size = searched.features.shape[1], calibration.bytes
+    sizes = {family.name: family.sizes(width) for family in NAMED}
+    own = calibration.storage.rpartition("-")[0]
+    name = next(each for each in (own, "product", "transform") if sizes.get(each))
+    within = [each for each in sizes[name] if each <= size] or sizes[name][:1]
     rival = named(f"{name}-{within[-1]}", width)
     codec = rival.fitted(FittingRows.of(searched.features))[0]
     return _coded(f"encoder, {rival.name}", FEATURES, Coded(codec, len(searched.labels)))

@@ -16,7 +16,7 @@ from lightning_monocon.encoders.text import TextEncoder
 from lightning_monocon.encoders.text.sentence_transformers_model import SentenceTransformersEncoder
 from lightning_monocon.encoders.wrapped import plain_names, unwrap_all
 from lightning_monocon.export.calibration import Stored
-from lightning_monocon.export.choice import Centre, Kept, choose, ways
+from lightning_monocon.export.choice import Centre, Code, Kept, choose, ways
 from lightning_monocon.export.gallery import Embedded, Inputs, embed_rows
 from lightning_monocon.export.measure import ALL, CHOOSING, JUDGING, Judge
 from lightning_monocon.export.projection import Projection
@@ -85,7 +85,7 @@ def prepare(
     gallery: Iterable[object],
     query: Iterable[object],
     dim: float | None = None,
-    code: str = "float32",
+    code: Code = "float32",
     sample: int = 50_000,
     searched: Iterable[object] | None = None,
     known: Known = NOTHING,
@@ -99,7 +99,7 @@ def prepare(
         gallery: Batches ``(inputs, labels)``, read once.
         query: Batches of held-out rows, read once.
         dim: Share of the gallery's variance in (0, 1), or a number of dimensions; 0.99 by default.
-        code: Storage type of a number, or a code of a vector such as ``"transform-32"``.
+        code: Storage type of a number, a code of a vector such as ``"transform-32"``, or a fitted codec.
         sample: Rows of the gallery that calibrate, and rows of each that judge; the projection is fitted on all.
         searched: Batches that the queries search instead of the gallery.
         known: Known answers and graded pairs.

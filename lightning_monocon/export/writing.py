@@ -29,7 +29,7 @@ from lightning_monocon.export.calibration import Coded
 from lightning_monocon.export.card import model_card
 from lightning_monocon.export.certificate import Proved, prove_rounding
 from lightning_monocon.export.checks import differences
-from lightning_monocon.export.choice import Centre, check_code
+from lightning_monocon.export.choice import Centre, Code, read_code
 from lightning_monocon.export.doubts import doubts, refusal
 from lightning_monocon.export.lines import Line, Loss, losses_of
 from lightning_monocon.export.measure import Judge, measure_lines
@@ -92,7 +92,7 @@ def export_model(
     out: str | Path,
     *,
     dim: float | None = None,
-    code: str = "float32",
+    code: Code = "float32",
     searched: Iterable[object] | None = None,
     forms: Sequence[Form] | None = None,
     tokenizer: str | None = None,
@@ -114,7 +114,7 @@ def export_model(
         query: Batches of held-out rows, on which the loss is measured.
         out: A new or empty folder, which appears whole or not at all; into an empty one ``config.json`` moves last.
         dim: Share of the gallery's variance to keep, in (0, 1), or a number of dimensions; 0.99, unless for a code.
-        code: ``"float32"``, ``"int8"``, ``"binary"``, or a code of the whole vector, such as ``"transform-32"``.
+        code: ``"float32"``, ``"int8"``, ``"binary"``, a code such as ``"transform-32"``, a fitted codec or its folder.
         searched: Batches to search instead of the gallery when the loss is measured: for pairs, the other sides.
         forms: ``"onnx"``, ``"pt2"`` and, for text, ``"sentence-transformers"``; by default all that the encoder has.
         tokenizer: Name or folder of the tokenizer that the sentence-transformers form takes.
@@ -131,9 +131,9 @@ def export_model(
     Raises:
         ImportError, OSError, RuntimeError, ValueError: If a package is missing or ``out``, a form or argument is wrong.
     """
-    chosen = _chosen(model, dtype or code, dim, forms)
+    code, chosen = read_code(dtype or code, dim, _width(model)), _chosen(model, forms)
     with filled("out", resolved_target("out", out), last=CONFIG) as folder:
-        prepared = prepare(model, gallery, query, dim, dtype or code, sample, searched, known, centre, compatible)
+        prepared = prepare(model, gallery, query, dim, code, sample, searched, known, centre, compatible)
         return _written(prepared, chosen, folder, Path(out), tokenizer, max_length, vectors, tolerance, even_so)
 
 
@@ -217,8 +217,13 @@ def _described(prepared: Prepared, forms: Sequence[Form], largest: dict[str, flo
     )
 
 
-def _chosen(model: MonoCon, code: str, dim: float | None, forms: Sequence[Form] | None) -> tuple[Form, ...]:
-    check_code(code, dim)
+def _width(model: MonoCon) -> int | None:
+    """Return the numbers of the head's output, if the model knows them."""
+    found = model.head_spec.get("out_features")
+    return found if isinstance(found, int) else None
+
+
+def _chosen(model: MonoCon, forms: Sequence[Form] | None) -> tuple[Form, ...]:
     text = is_text(unwrapped(model.encoder))
     chosen = tuple(form for form in get_args(Form) if text or form != "sentence-transformers")
     if forms is None:

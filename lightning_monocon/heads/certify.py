@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.certified_neighbours import Certified, certified_neighbours
+from lightning_monocon.functional.checks import check_embeddings, finite_rows
 from lightning_monocon.heads.base import Head
 
 _QUERIES = 16
@@ -42,8 +43,9 @@ def certify_neighbours(
         least: Limit that features never fall below, such as 0 behind a ReLU.
 
     Raises:
-        ValueError: If ``eps`` is negative, a query is below ``least``, or the arguments of `certified_neighbours` do
-            not fit.
+        TypeError: If features are not floating-point tensors, or labels not integers.
+        ValueError: If features have another width, a number is not finite, ``eps`` is negative, a query is below
+            ``least``, or the other arguments of `certified_neighbours` do not fit.
 
     Example:
         >>> from lightning_monocon.heads import MonotonicMLP
@@ -52,6 +54,7 @@ def certify_neighbours(
         >>> certify_neighbours(head, features, None, features, eps=0.1, k=1).nearest
         tensor([True, True])
     """
+    _check_features(head, gallery=gallery, query=query)
     eps = torch.as_tensor(eps, dtype=torch.float64, device=query.device)
     _check(query, eps, least)
     exact = deepcopy(head).to(query.device, torch.float64)
@@ -66,9 +69,21 @@ def certify_neighbours(
     return Certified(*(torch.cat(found) for found in zip(*parts, strict=True)))
 
 
+def _check_features(head: Head, **given: Tensor) -> None:
+    """Raise an error unless these are features that the head takes, before anything of it is computed."""
+    for name, rows in given.items():
+        if check_embeddings(rows, name).shape[1] != head.in_features:
+            raise ValueError(
+                f"`{name}` must hold the {head.in_features} features that the head takes; got {rows.shape[1]}: pass "
+                "the encoder's output, not the head's."
+            )
+        finite_rows(rows, "error", name)
+
+
 def _check(query: Tensor, eps: Tensor, least: float | None) -> None:
-    if not bool((eps >= 0).all()):
-        raise ValueError(f"`eps` must be at least 0; got {float(eps.amin())}.")
+    if not bool((eps >= 0).all() and eps.isfinite().all()):
+        wrong = eps[~((eps >= 0) & eps.isfinite())]
+        raise ValueError(f"`eps` must be finite and at least 0; got {float(wrong[0])}. Choose a smaller change.")
     if eps.ndim > 2 or any(own not in (1, size) for own, size in zip(eps.shape[::-1], query.shape[::-1], strict=False)):
         raise ValueError(f"`eps` must be of a shape that broadcasts to {tuple(query.shape)}; got {tuple(eps.shape)}.")
     if least is not None and not bool((query >= least).all()):

@@ -121,7 +121,12 @@ def in_transform(*tensors: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return False
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-    return any(wrapped(tensor) or _unpack_dual(tensor).tangent is not None for tensor in tensors)
+    return any(wrapped(tensor) or has_tangent(tensor) for tensor in tensors)
+
+
+def has_tangent(tensor: Tensor) -> bool:
+    """Return whether a tensor carries a forward-mode tangent; never ask while compiling."""
+    return _unpack_dual(tensor).tangent is not None
 
 
 def use_triton(operation: str, backend: Backend, table: Table, tensor: Tensor, *others: Tensor) -> bool:

@@ -12,14 +12,17 @@ from lightning_monocon.landscape.barriers import semantic_barrier
 from lightning_monocon.landscape.clustering import MIN_EVALUATIONS, Move
 from lightning_monocon.landscape.events import Event
 from lightning_monocon.landscape.roles import Role
-from lightning_monocon.landscape.rules import MEMORISED, RISE, Change, transition_kind, untyped_kind
+from lightning_monocon.landscape.rules import MEMORISED, RISE, Change, half_learnt, transition_kind, untyped_kind
 from lightning_monocon.landscape.strata import Floats, Profile, Strata
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.landscape.visit import Visit
 
 
 class Record(NamedTuple):
-    """Hold what a move is compared with; ``noise`` says that noise is being memorised, and is empty if it is not."""
+    """Hold what a move is compared with.
+
+    ``noise`` says that noise is being memorised, and is empty if it is not; ``chance`` is 0 where it is not known.
+    """
 
     strata: Strata
     trajectory: Trajectory
@@ -27,6 +30,7 @@ class Record(NamedTuple):
     anchors: list[Profile]
     thresholds: dict[str, float]
     noise: str = ""
+    chance: float = 0.0
 
 
 def interpret(move: Move, step: int, record: Record) -> Event | None:
@@ -53,9 +57,10 @@ def change_per_stratum(move: Move, record: Record) -> dict[str, float]:
     return {n: float(b - a) for n, a, b in zip(record.strata.names, before, after, strict=True)}
 
 
-def delay_ratio(trajectory: Trajectory) -> float:
-    """Return the steps until the held-out credence reached 0.5 over those until the train credence reached 0.9."""
-    return trajectory.role_crossing("held_out", 0.5) / max(trajectory.role_crossing("train", MEMORISED), 1.0)
+def delay_ratio(trajectory: Trajectory, chance: float = 0.0) -> float:
+    """Return the steps until the held-out strata were half learnt over those until the train credence reached 0.9."""
+    generalised = trajectory.role_crossing("held_out", half_learnt(chance))
+    return generalised / max(trajectory.role_crossing("train", MEMORISED), 1.0)
 
 
 def _transition(move: Move, shared: dict[str, Any], record: Record) -> Event | None:
@@ -80,12 +85,13 @@ def _kind(move: Move, abrupt: float, is_return: bool, record: Record) -> tuple[s
         val=(val[0], val[1]),
         train_at_exit=train[0] if move.source is None else _at_exit(record.trajectory, move.source),
         abruptness=abrupt,
-        delay=delay_ratio(record.trajectory),
+        delay=delay_ratio(record.trajectory, record.chance),
         is_return=is_return,
         has_source=move.source is not None,
         lag=_halfway(record, "held_out", val) / _halfway(record, "train", train),
-        is_everywhere=min(gains) >= RISE,
+        is_everywhere=min(gains) >= RISE * (1 - record.chance),
         noise=record.noise,
+        room=1 - record.chance,
     )
     return transition_kind(change)
 

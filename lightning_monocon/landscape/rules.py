@@ -3,6 +3,9 @@
 
 The rules use credence alone: a fall of the effective dimension comes after generalisation in classifiers and before it
 in contrastive training, so geometry may only qualify a state, never name a transition.
+
+A gain of credence is judged against the room that chance leaves, 1 - 1/C for C classes: with two of them the credence
+can rise by one half at most.
 """
 
 from __future__ import annotations
@@ -18,6 +21,16 @@ DELAY = 5.0
 TOGETHER = 1.25
 
 
+def half_learnt(chance: float | None) -> float:
+    """Return the credence halfway from chance, which is 0 where it is not known, to 1.
+
+    Example:
+        >>> half_learnt(0.5), half_learnt(None)
+        (0.75, 0.5)
+    """
+    return 0.5 + 0.5 * (chance or 0.0)
+
+
 @dataclass(frozen=True)
 class Change:
     """Hold what the rules look at: mean credences before and after, and how the change came about.
@@ -27,12 +40,14 @@ class Change:
         val: Mean held-out credence before and after.
         train_at_exit: Mean train credence as the source was left; the anchor may date from before it had settled.
         abruptness: Abruptness as in `lightning_monocon.landscape.abruptness`; NaN if not measured.
-        delay: Steps until the held-out credence passed 0.5 over those until the train credence passed 0.9.
+        delay: Steps until the held-out credence was halfway from chance to 1, over those until the train credence
+            passed 0.9.
         is_return: Whether the target had been visited before.
         has_source: Whether a state had been confirmed before.
         lag: Steps until the held-out credence was halfway to its new value over those of the train credence.
-        is_everywhere: Whether each stratum with a role rose by 0.3 or more.
+        is_everywhere: Whether each stratum with a role rose by 0.3 of the room or more.
         noise: Sentence on the fallibility if noise is being memorised; empty if not.
+        room: One minus the credence by chance; the gains that the rules ask for are shares of it.
     """
 
     train: tuple[float, float]
@@ -45,6 +60,7 @@ class Change:
     lag: float = math.nan
     is_everywhere: bool = False
     noise: str = ""
+    room: float = 1.0
 
     @property
     def is_jump(self) -> bool:
@@ -66,16 +82,17 @@ def transition_kind(change: Change) -> tuple[str, str]:
         >>> transition_kind(change)
         ('grokking', 'val +0.99 after train 1.00, abruptness 40.0 >= 3, delay 30.0 >= 5')
     """
-    gain = change.val[1] - change.val[0]
-    if change.noise and gain < RISE and not change.is_return:
+    gain, learnt = change.val[1] - change.val[0], change.train[1] - change.train[0]
+    rise = RISE * change.room
+    if change.noise and gain < rise and not change.is_return:
         return "noise_memorisation", change.noise
-    if gain <= -RISE:
+    if gain <= -rise:
         return "forgetting", f"val {gain:+.2f}" + (" to a state seen before" if change.is_return else "")
     if change.is_return:
         return "return", "state seen before"
-    if change.train[1] - change.train[0] >= 0.5 and abs(gain) < 0.2:
-        return "memorisation", f"train {change.train[1] - change.train[0]:+.2f}, val {gain:+.2f}"
-    if gain >= RISE:
+    if learnt >= 0.5 * change.room and abs(gain) < 0.2 * change.room:
+        return "memorisation", f"train {learnt:+.2f}, val {gain:+.2f}"
+    if gain >= rise:
         return _generalisation(change, gain)
     return untyped_kind(change.abruptness)
 

@@ -27,6 +27,7 @@ from lightning_monocon.landscape.persistence import ResolutionSweep
 from lightning_monocon.landscape.profiles import Point, quantise
 from lightning_monocon.landscape.qualifiers import Geometry, GeometryWatch
 from lightning_monocon.landscape.roles import Role, RoleNames, parse_roles
+from lightning_monocon.landscape.rules import half_learnt
 from lightning_monocon.landscape.strata import ArrayLike, Floats, Profile, check_credence, parse_strata
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.landscape.visit import Visit
@@ -47,8 +48,8 @@ class LandscapeTracker:
         window: Share of the elapsed steps that a plateau must last to become a state.
         max_window: Cap of that time in steps, for stationary dynamics. None for training, which ages.
         groups: Group (class or concept) of each probe ``(P,)``, to report when a group emerges.
-        chance: Probability that a probe is right by chance, for groups and forecasts; for groups None stands for one
-            over their number.
+        chance: Probability that a probe is right by chance, for the rules, groups and forecasts. None stands for 0 in
+            the rules, and for groups for one over their number.
         probe: Fingerprint of the probe, checked on resume and when runs are merged.
         measure: Measure of the credence, in words: runs that measure it differently are not merged.
         roles: Stratum, or strata, of ``"train"`` and of ``"held_out"``, which the rules read. None for ``train`` and
@@ -102,6 +103,11 @@ class LandscapeTracker:
     def state(self) -> int | None:
         """Return the state occupied; None before the first state and in transit."""
         return None if self.clustering.pending else self.clustering.current
+
+    @property
+    def generalised(self) -> float:
+        """Return the step at which the held-out credence was halfway from chance to 1; NaN if it never was."""
+        return self.trajectory.role_crossing("held_out", half_learnt(self.chance))
 
     def update(
         self,
@@ -211,7 +217,8 @@ class LandscapeTracker:
         self.noise_watch.update(step, self._levels(means, [*surprise.strata.values()]))
         self.visit.add(Point(step, profile))
         noise = self.noise_watch.reason if self.noise_watch.is_rising else ""
-        record = Record(self.strata, self.trajectory, self.visit, self.clustering.anchors, self._thresholds(), noise)
+        compared = (self.strata, self.trajectory, self.visit, self.clustering.anchors, self._thresholds())
+        record = Record(*compared, noise, self.chance or 0.0)
         events = [interpret(move, step, record) for move in moves]
         for move in moves:
             if move.kind != "leave" and move.entered is not None and move.target is not None:

@@ -17,6 +17,7 @@ from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.inference.shards import Shards
 from lightning_monocon.scorecard.files import numbered
 from lightning_monocon.scorecard.known_files import source_of
+from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.row_files.folder import CorpusRows
 from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 
@@ -98,9 +99,11 @@ class EmbeddingData(SplitData[CachedRows]):
     def setup(self, stage: str) -> None:
         """Read and split; the same for every stage."""
         train, test = self.files
-        rows, labels = _read(source_of(train, ""))
-        query = _query_of(train) if test is None else source_of(test, "")
-        asked, answers = (rows[:0], None if labels is None else labels[:0]) if query is None else _read(query)
+        with named("train", "files"):
+            rows, labels = _read(source_of(train, ""))
+        with named("train" if test is None else "test", "files"):
+            query = _query_of(train) if test is None else source_of(test, "")
+            asked, answers = (rows[:0], None if labels is None else labels[:0]) if query is None else _read(query)
         if rows.shape[1] != asked.shape[1] or (labels is None) != (answers is None):
             raise ValueError(
                 f"`test` must have vectors of {rows.shape[1]} numbers and labels exactly where `train` has them; "

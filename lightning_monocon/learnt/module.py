@@ -19,6 +19,7 @@ from lightning_monocon.functional.coding_rate import coding_rate
 from lightning_monocon.heads.arms import Arm, build_head, head_spec
 from lightning_monocon.learnt.code import TrainableCode
 from lightning_monocon.losses import CrossSupConLoss, SupConLoss
+from lightning_monocon.module import MonoCon
 from lightning_monocon.runs.checkpoints import read_checkpoint
 from lightning_monocon.training.logged_means import log_epoch_mean
 from lightning_monocon.training.schedule import Schedule, TwoPhaseModule
@@ -144,6 +145,14 @@ class LearntCode(TwoPhaseModule):
         if self.code is None:
             raise RuntimeError("`codec` needs a code, which is fitted when the warm-up ends. Train for longer.")
         return self.code.codec()
+
+    def head_alone(self) -> MonoCon:
+        """Return the trained head as a model of its own, for `lightning_monocon.export`; it shares no weights."""
+        spec = self.description
+        head = {name: spec[name] for name in ("head", "in_features", "out_features", "head_options")}
+        model = MonoCon(nn.Identity(), **head)
+        model.head.load_state_dict({name.removeprefix("0."): own for name, own in self.head.state_dict().items()})
+        return model.eval()
 
     def on_fit_start(self) -> None:
         """Log the arguments as hyper-parameters."""

@@ -57,21 +57,18 @@ def score(
         gallery_labels: ``(N,)`` integers, if there are labels.
         query: ``(Q, D)`` embeddings that search, usually of the test split.
         query_labels: ``(Q,)`` integers, if there are labels.
-        truths: what is known besides labels: qrels, graded pairs, neighbours. Without labels and truths, the neighbours
-            in the baseline are asked for, or those that the embeddings have at full width.
+        truths: what is known besides labels; without either, neighbours in the baseline or at full width are asked for.
         sides: further rows by name, to which graded pairs may refer.
         baseline: another model's embeddings of the same rows, in the same order; without one, only a collapse shows.
         dims: kept dimensions of the frontier; by default 1, 2, 3, 4, 6, 8, 12, 16, ... D.
         arm: name in tables and figures.
-        codes: families of codes that compete at each number of bytes: ``"fast"``, or ``"all"``, which takes minutes.
+        codes: families of codes that compete for each size: ``"fast"``, or ``"all"``, which takes minutes.
 
     Returns:
         Metrics, frontier and ``verdict`` by the labels or else the first truth; by the others in ``others``.
 
     Raises:
-        ModuleNotFoundError: if all codes are asked for, and faiss is not installed.
-        TypeError: for the wrong kind of numbers.
-        ValueError: for shapes that do not fit, NaN or infinity, one class, `dims` beyond the rank, or other rows.
+        ModuleNotFoundError, TypeError, ValueError: for all codes without faiss, and for rows that do not fit.
 
     Example:
         >>> import torch

@@ -150,7 +150,7 @@ def read_task(
         ValueError: If rows are not finite, widths differ, or a file does not fit the rows.
     """
     source = rows_of_places(vectors, ids)
-    names = np.concatenate([np.asarray(block) for block in source.ids()]) if source.has_ids else None
+    names = _names(source) if source.has_ids else None
     if queries is None:
         return _held_out(source, names, answers, seed)
     asked = source_of(queries, ids)
@@ -163,6 +163,21 @@ def read_task(
         return _neighbour_task(source, names, asked)
     truth = _truth(Sides(source, asked, "vectors", texts_of(queries)), answers, file)
     return _told(Task(rows_of(source), whole_of(asked), truth, names))
+
+
+def _names(source: RowSource) -> NDArray[Any]:
+    """Return the ids of all rows; integers are int64, to which files of unsigned ones are joined without rounding.
+
+    Raises:
+        ValueError: If an id is beyond int64.
+    """
+    largest, blocks = np.iinfo(np.int64).max, [np.asarray(block) for block in source.ids()]
+    for block in blocks:
+        if block.dtype.kind == "u" and len(block) and int(block.max()) > largest:
+            raise ValueError(
+                f"`VECTORS` must have ids up to {largest}, or texts; got {int(block.max())}: write them as texts."
+            )
+    return np.concatenate([block.astype(np.int64) if block.dtype.kind in "iu" else block for block in blocks])
 
 
 def _truth(sides: Sides, answers: Answers, file: str | Path | None) -> Truth:

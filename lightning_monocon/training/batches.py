@@ -155,7 +155,7 @@ def check_features(features: object, width: int | None) -> Tensor:
     if width is not None and features.shape[1] != width:
         raise ValueError(
             f"`in_features` must be the width of the encoder's output, which is {features.shape[1]}; got {width}. "
-            f"Pass in_features={features.shape[1]}."
+            f"Pass in_features={features.shape[1]}, on the command line --model.in_features {features.shape[1]}."
         )
     return features
 

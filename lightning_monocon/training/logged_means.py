@@ -7,11 +7,14 @@ description to the device: a fifth of a small step. From the second batch on non
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from lightning.pytorch.trainer.connectors.logger_connector.result import _ResultMetric
 
 
 def log_epoch_mean(module: LightningModule, name: str, value: Tensor, size: int) -> None:
@@ -26,17 +29,23 @@ def log_epoch_mean(module: LightningModule, name: str, value: Tensor, size: int)
         value: 0-d.
         size: Number of samples of the batch, the weight of the value.
     """
-    trainer, hook = module._trainer, str(module._current_fx_name)
-    known: Any = None
-    if trainer is not None and not trainer._logger_connector.should_reset_tensors(hook):
-        results: Any = trainer._results or {}
-        loader = getattr(results, "dataloader_idx", None)
-        known = results.get(f"{hook}.{name}" if loader is None else f"{hook}.{name}.{loader}")
+    trainer, hook = getattr(module, "_trainer", None), str(getattr(module, "_current_fx_name", ""))
+    known = None if trainer is None else _known(trainer, hook, name, value.device)
     is_own = getattr(module.log, "__func__", None) is not LightningModule.log
-    is_new = known is None or value.ndim or known.value.device != value.device
-    if trainer is None or is_new or is_own or torch.compiler.is_compiling():
+    if trainer is None or known is None or value.ndim or is_own or torch.compiler.is_compiling():
         module.log(name, value, on_step=False, on_epoch=True, batch_size=size)
         return
     known.update(value.detach(), size)
     known.has_reset = False
     trainer._logger_connector._current_fx = hook
+
+
+def _known(trainer: Trainer, hook: str, name: str, device: torch.device) -> _ResultMetric | None:
+    """Return what was logged by this name in the hook since the epoch began; None if nothing, or on another device."""
+    should_reset = getattr(getattr(trainer, "_logger_connector", None), "should_reset_tensors", None)
+    results: Any = getattr(trainer, "_results", None) or {}
+    if should_reset is None or should_reset(hook):
+        return None  # a Lightning that keeps its results elsewhere logs them itself
+    loader = getattr(results, "dataloader_idx", None)
+    found: Any = results.get(f"{hook}.{name}" if loader is None else f"{hook}.{name}.{loader}")
+    return None if found is None or found.value.device != device else found

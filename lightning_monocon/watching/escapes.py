@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 
 from lightning_monocon.landscape import Event, LandscapeTracker
-from lightning_monocon.landscape.roles import Roles
 from lightning_monocon.landscape.rules import RISE
 from lightning_monocon.landscape.theory import Escape
 from lightning_monocon.watching.files import Settings
@@ -18,7 +17,7 @@ def escape_of(tracker: LandscapeTracker, settings: Settings) -> Escape | None:
     The time runs from the entry into that state until the run leaves it for one of a higher held-out credence. A run
     that ends before gives a late escape.
     """
-    rise = next((event for event in tracker.events if _generalises(event, tracker.roles)), None)
+    rise = next((event for event in tracker.events if _generalises(event, tracker)), None)
     state = _memorised(tracker.events) if rise is None else rise.source
     if state is None:
         return None
@@ -36,11 +35,12 @@ def escape_of(tracker: LandscapeTracker, settings: Settings) -> Escape | None:
     )
 
 
-def _generalises(event: Event, roles: Roles) -> bool:
+def _generalises(event: Event, tracker: LandscapeTracker) -> bool:
     if not event.is_transition or event.source is None:
         return False
     names, gains = list(event.change), np.array([*event.change.values()])
-    return bool(roles.mean("held_out", names, gains) >= RISE)
+    room = 1 - (tracker.chance or 0.0)
+    return bool(tracker.roles.mean("held_out", names, gains) >= RISE * room)
 
 
 def _memorised(events: list[Event]) -> int | None:

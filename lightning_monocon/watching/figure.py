@@ -61,11 +61,11 @@ def draw_landscape(trajectory: Trajectory, graph: nx.DiGraph, title: str = "Sema
     return figure
 
 
-def draw_graph(graph: nx.DiGraph) -> Figure:
-    """Draw the states of a run, or of several merged runs, and the changes between them."""
+def draw_graph(graph: nx.DiGraph, width: float = 7.0) -> Figure:
+    """Draw the states of a run, or of several merged runs, and the changes between them, so many inches wide."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, _height(graph, 5.0)), layout="constrained")
+    figure = Figure(figsize=(width, _height(graph, 5.0)), layout="constrained")
     axes = _draw_states(figure, graph)
     figure.draw_without_rendering()
     _draw_changes(axes, graph)

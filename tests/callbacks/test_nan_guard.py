@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as L
 import pytest
@@ -141,6 +141,22 @@ def foreign(guard: NaNGuard, rows: Tensor, **options: Any) -> None:
         enable_model_summary=False, log_every_n_steps=1, callbacks=[guard], **options,
     )  # fmt: skip
     trainer.fit(Zeros(), DataLoader(TensorDataset(rows), batch_size=4))
+
+
+class WithoutIndex(Zeros):
+    """Its step takes the batch alone, which Lightning reads from the signature."""
+
+    def training_step(self, batch: list[Tensor]) -> Tensor:  # type: ignore[override]
+        return cast("Tensor", self(batch[0]).sum())
+
+
+def test_a_step_without_an_index_is_called_without_one() -> None:
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, log_every_n_steps=1, callbacks=[NaNGuard()],
+    )  # fmt: skip
+    trainer.fit(WithoutIndex(), DataLoader(TensorDataset(torch.ones(8, 4)), batch_size=4))
+    assert trainer.global_step == 2
 
 
 def test_zero_vectors_are_named_in_a_module_that_is_not_ours() -> None:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,30 @@ def test_a_finished_folder_is_left_alone(killed: tuple[Path, int, int]) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
     assert embed_again(out) == 0
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.safetensors")} == before
+
+
+def test_a_second_prediction_says_in_one_sentence_that_nothing_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def predict() -> None:
+        writer = ShardWriter(str(tmp_path / "out"))
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        trainer = L.Trainer(accelerator="cpu", callbacks=[writer], enable_checkpointing=False, **quiet)
+        L.seed_everything(0, verbose=False)
+        trainer.predict(MonoCon(SmallCNN(1, (4, 8))), datamodule=DigitsData(batch_size=512, seed=0))
+
+    predict()
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    caplog.set_level("INFO")
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        predict()
+    assert not [each for each in found if "across ranks is zero" in str(each.message)]
+    said = [each for each in (*caplog.messages, *capsys.readouterr()) if "rows already" in each]
+    assert said and f"{tmp_path / 'out'} holds all 1,671 rows already; nothing was embedded." in said[0]
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.safetensors")}.items() <= (
+        before.items()
+    )
 
 
 def test_two_ranks_write_every_row_once(tmp_path: Path, truth: dict[str, Tensor]) -> None:

@@ -16,7 +16,7 @@ from lightning_monocon.codes import Codec, FittingRows, codec_numpy, save
 from lightning_monocon.codes.families import fit_transform
 from lightning_monocon.codes.fitting import Similarity
 
-WITHOUT = ("additive", "rabit")  # kinds of quantiser that have no graph
+WITHOUT = ("additive",)  # kinds of quantiser that have no graph
 
 
 def by_onnx(codec: Codec, rows: torch.Tensor, folder: Path) -> np.ndarray:
@@ -53,9 +53,17 @@ def test_a_million_numbers_get_the_same_bytes_from_three_libraries(tmp_path: Pat
     np.testing.assert_array_equal(codec_numpy.Codec(tmp_path).encode(rows.numpy()), codes)
 
 
-@pytest.mark.parametrize("name", ["additive", "rabit1", "rabit4"])
-def test_other_kinds_have_no_graph_and_keep_none(name: str, tmp_path: Path) -> None:
-    for codec in (dyadic_codecs()["half"], dyadic_codecs()[name]):
+def test_the_factor_of_rabitq_is_whole_whatever_its_size(tmp_path: Path) -> None:
+    codec = dyadic_codecs()["rabit4"]
+    scales = 2.0 ** torch.linspace(-70, 55, 50).round()[:, None]
+    rows = codec.space.mean + dyadic_rows()[10:60] * scales
+    codes = by_onnx(codec, rows, tmp_path)
+    np.testing.assert_array_equal(codes, codec.encode(rows).numpy())
+    assert len(np.unique(codes[:, -1])) > 20  # exponents
+
+
+def test_additive_codes_have_no_graph_and_keep_none(tmp_path: Path) -> None:
+    for codec in (dyadic_codecs()["half"], dyadic_codecs()["additive"]):
         save(codec, tmp_path)
     assert not (tmp_path / "codec.onnx").exists()
 

@@ -67,7 +67,8 @@ def test_no_rows(name: str, make: Any, sentence: str) -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_another_width(name: str, head: Any) -> None:
     with pytest.raises(
-        ValueError, match=r"`in_features` must be the width of the encoder's output, which is 6; got 9\."
+        ValueError,
+        match=r"`in_features` must be the width of the encoder's output, which is 6; got 9\..*--model\.in_features 6",
     ):
         step(name, Returning(lambda rows: rows), in_features=9, head=head)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -119,3 +120,21 @@ def test_what_is_refused() -> None:
         certify_neighbours(network, rows, None, rows, torch.ones(2))
     with pytest.raises(ValueError, match="`query` must not fall below `least`, 0"):
         certify_neighbours(network, rows.relu(), None, rows - 5, 0.1, least=0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"gallery": features(20, 3)}, "`gallery` must hold the 4 features that the head takes; got 3"),
+        ({"query": features(5, 3)}, "`query` must hold the 4 features that the head takes; got 3"),
+        ({"query": features(5, 4) / 0}, "`query` must be finite"),
+        ({"gallery": features(20, 4) / 0}, "`gallery` must be finite"),
+        ({"eps": float("inf")}, "`eps` must be finite and at least 0; got inf"),
+        ({"eps": float("nan")}, "`eps` must be finite and at least 0; got nan"),
+        ({"eps": -0.1}, "`eps` must be finite and at least 0; got -0.1"),
+    ],
+)
+def test_errors_name_the_arguments_that_were_given(changed: dict[str, Any], words: str) -> None:
+    arguments = {"gallery": features(20, 4), "gallery_labels": None, "query": features(5, 4), "eps": 0.1, **changed}
+    with pytest.raises(ValueError, match=re.escape(words)):
+        certify_neighbours(head(4, 8, 3, 2), **arguments)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.image_folders import NAMES, fashion_mnist, strips
-from helpers.sentence_files import write_pairs
+from helpers.sentence_files import write_pairs, write_sources
 from helpers.tiny_text import save_model
 
 
@@ -43,6 +43,11 @@ def overrides(name: str, local: Path | None, scratch: Path) -> list[str]:
             "--data.num_workers=0",
             *_model(scratch),
         ]
+    if name.startswith("stsb"):
+        found = _labelled(local, scratch)
+        words = [f"--data.train={found / 'train.tsv.gz'}", f"--data.val={found / 'dev.tsv.gz'}", *_model(scratch)]
+        words += ["--data.train_size=40", "--data.val_size=40", "--data.batch_size=8"]
+        return [*words, "--trainer.callbacks.init_args.probe=16"]
     if name.startswith(("learnt_code", "cached")):
         generator, vectors = np.random.default_rng(0), scratch / f"{name}.npz"
         classes = {} if name == "learnt_code" else {"labels": generator.integers(4, size=400)}
@@ -64,6 +69,13 @@ def _sentences(local: Path | None, scratch: Path) -> Path:
         return local
     folder = scratch / "sentences"
     return folder if folder.is_dir() else write_pairs(folder)
+
+
+def _labelled(local: Path | None, scratch: Path) -> Path:
+    if local is not None and (local / "stsb" / "train.tsv.gz").is_file():
+        return local / "stsb"
+    folder = scratch / "labelled"
+    return folder if folder.is_dir() else write_sources(folder)
 
 
 def _model(scratch: Path) -> list[str]:

@@ -35,6 +35,16 @@ def write_pairs(root: Path, edition: str = "tsv.gz") -> Path:
     return root
 
 
+def write_sources(folder: Path) -> Path:
+    """Write ``train.tsv.gz`` and ``dev.tsv.gz`` with the columns ``source``, ``score`` and ``sentence1`` of STS-B."""
+    sources = ("MSRvid", "images", "MSRpar", "headlines")
+    for part in ("train", "dev"):
+        rng = random.Random(part)
+        rows = [(rng.choice(sources), "0.0", _sentence(rng)) for _ in range(120)]
+        _tsv(folder / f"{part}.tsv.gz", ("source", "score", "sentence1"), rows)
+    return folder
+
+
 def _write_nli(root: Path, part: str, edition: str) -> None:
     rows, published = _nli(part), ("gold_label", "sentence1", "sentence2")
     if edition == "tsv.gz":

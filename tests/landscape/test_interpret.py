@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.watched_runs import watched
+from helpers.watched_runs import follow, watched
+from oracles.credence_paths import grokking
 
 from lightning_monocon.landscape.clustering import Move
 from lightning_monocon.landscape.interpret import Record, delay_ratio, interpret
@@ -49,3 +50,14 @@ def test_the_delay_ratio_compares_two_crossings() -> None:
     trajectory = watched(generalised=1500.0).trajectory
     memorised = trajectory.crossing("credence/train", 0.9)
     assert delay_ratio(trajectory) == pytest.approx(1500.0 / memorised, rel=0.02)
+
+
+def test_with_two_classes_half_is_learnt_at_three_quarters() -> None:
+    """A run whose held-out credence begins at chance has not generalised there."""
+    steps = np.arange(0, 3001, 25)
+    credences = 0.5 + 0.5 * grokking(steps.astype(float), generalised=1500.0)
+    tracker = follow(credences, steps, chance=0.5)
+    assert [event.kind for event in tracker.events if event.is_transition] == ["memorisation", "grokking"]
+    assert tracker.generalised == pytest.approx(1500.0, rel=0.02)
+    assert delay_ratio(tracker.trajectory) == 0.0, "chance is above one half"
+    assert delay_ratio(tracker.trajectory, 0.5) > 5

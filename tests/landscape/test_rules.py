@@ -63,6 +63,14 @@ ACQUIRED: dict[str, Any] = {
         ({"train": (0.4, 1.0), "val": (0.8, 0.75), "noise": "the fallibility rises"}, "noise_memorisation"),
         ({"val": (0.8, 0.75), "noise": "the fallibility rises", "is_return": True}, "return"),
         ({"noise": "the fallibility rises"}, "grokking"),
+        # of two classes, where chance is 0.5 and nothing can gain more
+        ({"train": (0.5, 0.98), "val": (0.5, 0.51)}, "jump"),
+        ({"train": (0.5, 0.98), "val": (0.5, 0.51), "room": 0.5}, "memorisation"),
+        ({"train": (0.5, 0.98), "val": (0.5, 0.62), "room": 0.5}, "jump"),
+        ({"val": (0.5, 0.64), "room": 0.5}, "jump"),
+        ({"val": (0.7, 0.98)}, "jump"),
+        ({"val": (0.7, 0.98), "room": 0.5}, "grokking"),
+        ({"val": (0.98, 0.8), "room": 0.5}, "forgetting"),
     ],
 )
 def test_kind_of_a_change(difference: dict[str, Any], kind: str) -> None:

@@ -61,6 +61,10 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
             EmbeddingData(train, test, batch_size=8).setup("fit")
     with pytest.raises(ValueError, match="`batch_size` must not exceed the 36 train vectors"):
         EmbeddingData(train, batch_size=37).setup("fit")
+    with pytest.raises(FileNotFoundError, match=r"`train` must exist; there is none at .*none\.npz"):
+        EmbeddingData(str(tmp_path / "none.npz")).setup("fit")
+    with pytest.raises(FileNotFoundError, match=r"`test` must exist; there is none at .*none\.npz"):
+        EmbeddingData(train, str(tmp_path / "none.npz"), batch_size=8).setup("fit")
     with pytest.raises(ValueError, match="`val_size`"):
         EmbeddingData(train, val_size=1.0)
     np.savez(tmp_path / "one.npz", embeddings=np.eye(12, dtype=np.float32), labels=np.full(12, 7))

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.picture_geometry import check_discs, check_texts, drawn, texts
 
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape
 from lightning_monocon.cli.trainer import run
+from lightning_monocon.landscape import LandscapeTracker
+from lightning_monocon.watching.figure import draw_landscape
 
 SMALL = [
     *("--data.vocabulary=64", "--data.context=64", "--data.shortest=8", "--data.longest=16"),
@@ -36,6 +39,15 @@ def test_two_layers_learn_induction_at_one_time(tmp_path: Path) -> None:
         "train/first": 0.0,
         "val/first": 0.0,
     }
+    _check_figure(watch.tracker)
+
+
+def _check_figure(tracker: LandscapeTracker) -> None:
+    """In the figure of four strata no label, arrow or disc covers another, and all strata are named."""
+    figure = drawn(draw_landscape(tracker.trajectory, tracker.graph()))
+    check_texts(figure)
+    check_discs(figure)
+    assert {*tracker.strata.names} <= {text for text, _ in texts(figure)} and len(tracker.strata.names) == 4
 
 
 @pytest.mark.slow

@@ -9,11 +9,11 @@ from torch import Tensor
 from lightning_monocon.kernels.cross_supcon.kept import cross_supcon_kept, serves
 from lightning_monocon.kernels.cross_supcon.ops import cross_operator
 from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_reference
-from lightning_monocon.kernels.dispatch import Backend
+from lightning_monocon.kernels.dispatch import Backend, has_tangent, in_transform
 from lightning_monocon.kernels.supcon.checks import check_values
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.route import find_route
-from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, resolved
+from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, is_bounded, resolved
 
 
 def cross_supcon(
@@ -53,19 +53,31 @@ def cross_supcon(
         >>> cross_supcon(eye, eye, torch.tensor([0, 1]), torch.tensor([0, 1]), temperature=1.0)
         tensor(0.3133)
     """
-    scale = as_scale(temperature, anchors)
-    chosen = resolved(options or Options(block_size=block_size(anchors.device)), anchors, temperature)
+    given = options or Options(block_size=block_size(anchors.device))
     labels = anchor_labels.long(), contrast_labels.long()
-    keeps = not torch.compiler.is_compiling() and serves(anchors, contrast, labels, chosen)
+    if _keeps(anchors, contrast, labels, temperature, given, backend):
+        return cross_supcon_kept(anchors, contrast, *labels, temperature, given)
+    scale = as_scale(temperature, anchors)
+    chosen = resolved(given, anchors, temperature)
     pairs = anchors.shape[0] * contrast.shape[0]
-    route, taken = find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs, keeps=keeps)
-    if chosen.check_values and route != "kept":
+    route, taken = find_route("cross_supcon", backend, anchors, contrast, scale, pairs=pairs)
+    if chosen.check_values:
         _check_both(anchors, contrast, chosen.normalize)
-    if route == "kept":
-        return cross_supcon_kept(anchors, contrast, *labels, scale, chosen)
     if route == "formula":
         return cross_supcon_reference(anchors, contrast, *labels, scale, chosen)
     return cross_operator(anchors, contrast, *labels, scale, chosen, taken)
+
+
+def _keeps(
+    anchors: Tensor, contrast: Tensor, labels: tuple[Tensor, Tensor], temperature: float | Tensor, options: Options,
+    backend: Backend,
+) -> bool:  # fmt: skip
+    """Return whether the route is "kept", in few calls: a step on small sets would feel those of `find_route`."""
+    if backend == "triton" or torch.compiler.is_compiling() or not is_bounded(temperature, options.normalize):
+        return False
+    if not serves(anchors, contrast, labels, options) or has_tangent(anchors) or has_tangent(contrast):
+        return False
+    return not isinstance(temperature, Tensor) or not in_transform(temperature)
 
 
 def _check_both(anchors: Tensor, contrast: Tensor, normalize: bool) -> None:

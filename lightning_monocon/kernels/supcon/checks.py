@@ -88,7 +88,7 @@ def values_are_at_hand(tensor: Tensor) -> bool:
     """Return whether values may be read: on a CPU or in anomaly mode, outside of compilation and transforms."""
     if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return False
-    return tensor.device.type == "cpu" or torch.is_anomaly_enabled()
+    return tensor.is_cpu or torch.is_anomaly_enabled()
 
 
 def check_values(embeddings: Tensor, normalize: bool, name: str = "embeddings", can_ignore: bool = True) -> None:

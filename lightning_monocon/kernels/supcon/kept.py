@@ -35,16 +35,20 @@ Piece = tuple[slice, slice]
 
 def serves(embeddings: Tensor, labels: Tensor, options: Options) -> bool:
     """Return whether a call fits: on a CPU, one rank, no ignored rows, and a budget, for part of the pairs at least."""
-    return embeddings.shape[0] > 1 and options.keep_bytes > 0 and fits(0, options, embeddings, labels)
+    found = options.bounded and embeddings.shape[0] > 1 and options.keep_bytes > 0
+    return found and fits(0, options, embeddings, labels)
 
 
 def fits(pairs: int, options: Options, *inputs: Tensor) -> bool:
-    """Return whether a loss of plain CPU tensors, the embeddings first, may keep its exponentials, one a pair."""
+    """Return whether a loss of plain CPU tensors, the embeddings first, may keep its exponentials, one a pair.
+
+    Whether its logits are small enough (`shapes.is_bounded`) is not asked here.
+    """
     for tensor in inputs:
         wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         if wrapped or not tensor.is_cpu or type(tensor) not in (Tensor, torch.nn.Parameter):
             return False
-    if not options.bounded or options.gather or options.ignore_index is not None or torch._C._get_tracing_state():
+    if options.gather or options.ignore_index is not None or torch._C._get_tracing_state():
         return False
     return pairs * (8 if inputs[0].dtype == torch.float64 else 4) <= options.keep_bytes
 
@@ -178,11 +182,19 @@ def _repulsion(z: Tensor, temperature: Tensor, scale: Tensor, kept: list[Tensor]
     for (rows, columns), known in zip_longest(_pieces(len(z), options), kept):
         tile = _tile(left, z, rows, columns) if known is None else known
         weights = torch.add(column[rows], scale[columns], out=buffer[: tile.numel()].view_as(tile)).mul_(tile)
-        by_rows[rows] += dense_product(weights, z[columns])
+        _add_product(by_rows[rows], weights, z[columns])
         if columns is not rows:
             # transposed, because the product of a transposed tile would first copy the tile
-            by_columns[:, columns] += dense_product(z[rows].T.contiguous(), weights)
-    return by_rows.add_(by_columns.T)
+            _add_product(by_columns[:, columns], z[rows].T.contiguous(), weights)
+    return by_rows.add_(by_columns.T.contiguous())  # torch copies a transpose in blocks, and adds it by single numbers
+
+
+def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add `dense_product` to ``out``, in one call where that is possible."""
+    if multiplies_by_onednn(left, left.shape[0] * left.shape[1] * right.shape[1]):
+        out.add_(onednn_product(left, right.T))
+    else:
+        out.addmm_(left, right)
 
 
 def dense_product(left: Tensor, right: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from lightning_monocon.scorecard.render.legend import legend
 from lightning_monocon.scorecard.render.limit_sentences import LIMITS, limit_lines
 from lightning_monocon.scorecard.render.sentences import (
     CAUSES,
+    CROSSED,
     MARKS,
     NULLS,
     STAGES,
@@ -102,7 +103,7 @@ def _sections(card: Scorecard, figures: Iterable[str]) -> Iterator[Section]:
     """Yield every section that a report may have; those that do not apply are empty."""
     yield Section("Verdicts", sentences=verdict_lines(card))
     yield Section("Best at each size", MARKS, best_lines(card), [frontier_table(card)])
-    yield Section("Best at each number of bytes", sentences=byte_lines(card))
+    yield Section("Best at each number of bytes", CROSSED, byte_lines(card))
     yield Section("Measurements", tables=[accuracy_table(card), shape_table(card)])
     if card.graphs:
         yield Section("Searched by a graph", graph_intro(card), graph_lines(card), [graph_table(card)])

@@ -121,21 +121,22 @@ def draw_history(
         panel.fill_between(epochs, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
-def legend_above(figure: Figure, *panels: Axes) -> None:
+def legend_above(figure: Figure, *panels: Axes, order: Sequence[str] = ()) -> None:
     """Put one legend above all panels, where it covers no line, in as many columns as fit.
 
     Args:
         figure: The figure.
         panels: The panels whose lines it names, each name once.
+        order: Names that come first, in their order.
     """
     named: dict[str, Artist] = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
-    labels = [*named]
+    labels = [*(name for name in order if name in named), *(name for name in named if name not in order)]
     longest = 0.75 + 0.085 * max(map(len, labels), default=1)  # inches: the sample of the line, and 10 pt letters
     columns = max(1, min(len(labels), int(figure.get_figwidth() / longest)))
-    figure.legend([*named.values()], labels, loc="outside upper center", ncols=columns, frameon=False)
+    figure.legend([named[label] for label in labels], labels, loc="outside upper center", ncols=columns, frameon=False)
 
 
 def save(figure: Figure, path: str | Path) -> Path:

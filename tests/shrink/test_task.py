@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ids of rows are kept exactly, or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from lightning_monocon.shrink.task import read_task
+
+LARGEST = 2**63 - 1
+
+
+def written(folder: Path, ids: list[np.ndarray]) -> str:
+    folder.mkdir()
+    source = np.random.default_rng(0)
+    for place, own in enumerate(ids):
+        rows = source.normal(size=(len(own), 4)).astype(np.float32)
+        save_file({"embeddings": rows, "ids": own}, folder / f"{place}.safetensors")
+    return str(folder)
+
+
+def query(folder: Path) -> str:
+    rows = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    save_file({"embeddings": rows}, folder / "q.safetensors")
+    return str(folder / "q.safetensors")
+
+
+def test_ids_of_signed_and_unsigned_files_are_joined_exactly(tmp_path: Path) -> None:
+    signed, unsigned = np.arange(20) - 3, np.arange(LARGEST - 19, LARGEST + 1, dtype=np.uint64)
+    task = read_task([written(tmp_path / "rows", [signed, unsigned])], query(tmp_path))
+    assert task.ids is not None and task.ids.dtype == np.int64
+    assert task.ids.tolist() == [*signed.tolist(), *unsigned.tolist()]  # float64 would round the last ones
+
+
+def test_ids_beyond_63_bits_are_refused(tmp_path: Path) -> None:
+    beyond = np.arange(LARGEST - 10, LARGEST + 10, dtype=np.uint64)
+    place = written(tmp_path / "rows", [beyond])
+    with pytest.raises(ValueError, match=f"`VECTORS` must have ids up to {LARGEST}, or texts; got {LARGEST + 9}"):
+        read_task([place], query(tmp_path))
