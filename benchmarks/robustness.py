@@ -33,7 +33,7 @@ from lightning_monocon.functional.knn_accuracy import knn_accuracy
 from lightning_monocon.learnt import EmbeddingData
 from lightning_monocon.scorecard.card import Arm
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
-from lightning_monocon.scorecard.robustness import Robustness, as_text, relations
+from lightning_monocon.scorecard.robustness import Robustness, as_parts, relations
 from lightning_monocon.scorecard.scores import measure
 
 BATCH, QUERIES, PIXELS = 250, 1_000, 64
@@ -106,7 +106,8 @@ def report() -> str:
     }
     scored = cast("list[Arm]", arms)
     seeds = sorted({line["seed"] for line in lines})
-    return as_text(scored, found, relations(scored, found)) + f"\n\nSeeds: {', '.join(map(str, seeds))}."
+    text = as_parts(scored, found, relations(scored, found)).text(markdown=True)
+    return f"{text}\n\nSeeds: {', '.join(map(str, seeds))}."
 
 
 def main() -> None:

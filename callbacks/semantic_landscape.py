@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,22 +14,25 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from lightning_monocon.callbacks._watcher import OnError, Watcher, harmless
-from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.inference.embed import untouched
 from lightning_monocon.inference.rank_rows import loaders_of
 from lightning_monocon.landscape import Event, LandscapeTracker, credence, soft_knn_credence
 from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
-from lightning_monocon.landscape.trajectory import Trajectory
+from lightning_monocon.landscape.roles import parse_roles
+from lightning_monocon.landscape.trajectory import FEWEST_EVALUATIONS
 from lightning_monocon.loggers.figures import log_figure, log_table
 from lightning_monocon.runs.files import whole
+from lightning_monocon.watching.budget import Budget
 from lightning_monocon.watching.files import DYNAMICS, FIGURE, FOLDER, Settings, write_landscape
 from lightning_monocon.watching.geometry_tap import GeometryTap
+from lightning_monocon.watching.options import check_layers, check_probe, check_rules, check_schedule, check_strata
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
-from lightning_monocon.watching.table import COLUMNS, event_line, event_table
+from lightning_monocon.watching.settings import settings_of
+from lightning_monocon.watching.table import COLUMNS, event_line, event_table, latest
 from lightning_monocon.watching.token_probe import draw_token_probe, evaluate_tokens, is_sequential
 
 if TYPE_CHECKING:
@@ -53,8 +57,9 @@ class SemanticLandscape(Watcher):
     each confirmed event in one line.
 
     Training is not affected: the probe runs in eval and inference mode, modes and random states are restored, and an
-    error becomes a warning. A probe larger than the data allow is made smaller, with a warning. Under DDP the first
-    rank evaluates the probe, without collectives; if parameters are sharded, all ranks do.
+    error becomes a warning; a mistaken option stops the run before its first step. A probe larger than the data allow
+    is made smaller, with a warning. Under DDP the first rank evaluates the probe, without collectives; if parameters
+    are sharded, all ranks do.
 
     Args:
         probe: Number of labelled inputs, or of pairs of sequence and position.
@@ -63,7 +68,9 @@ class SemanticLandscape(Watcher):
         layer: Submodule whose output is evaluated; None for the output of `forward`.
         temperature: Temperature of the soft k-NN; pass that of the loss.
         groups: Whether to report when a class has emerged; each class needs 3 inputs in the validation half.
-        budget: Largest share of wall time; an evaluation that would exceed it is skipped. None for no limit.
+        budget: Largest share of wall time; an evaluation that would exceed it is skipped, unless all of them take at
+            most 2 seconds and the steps have grown by 12 % since the last. The last step is always evaluated. A warning
+            at the end says how many were skipped, if those are the most or few were taken. None for no limit.
         geometry_every: Evaluations between two measurements of the geometry: effective rank (RankMe), participation
             ratio, alpha-ReQ and n99.
         geometry_layer: Submodule whose output's geometry is measured, such as ``"encoder"``; for sequences it returns
@@ -79,11 +86,13 @@ class SemanticLandscape(Watcher):
             of the logits.
         next_token: Whether a position is judged by the label of the next one. None finds out: it is if the labels equal
             the tokens, or the batch has no labels.
-        on_error: ``"warn"`` continues the run without the landscape after an error, ``"raise"`` stops the run.
+        on_error: ``"warn"`` continues the run without the landscape after an error in the data or in an evaluation,
+            ``"raise"`` stops the run.
 
     Raises:
-        ValueError: If an option is unknown. With ``on_error="raise"`` also when training starts, if a set is too small
-            for a probe, a resumed run has another probe, or ``roles`` or ``strata`` are unknown.
+        ValueError: If an option is unknown or out of range. Before the first step, if the module has no ``layer`` or
+            ``geometry_layer``, the data no ``strata``, or the probe no stratum of ``roles``. With ``on_error="raise"``
+            also if a set is too small for a probe, or a resumed run has another probe.
     """
 
     def __init__(
@@ -107,19 +116,21 @@ class SemanticLandscape(Watcher):
         on_error: OnError = "warn",
     ) -> None:
         super().__init__(on_error)
-        _check(signature, schedule, budget)
+        check_schedule(signature, schedule, budget)
+        check_probe(probe, temperature, geometry_every)
+        check_rules(roles, chance, tracker or {})
         self.size, self.signature, self.schedule, self.layer = probe, signature, schedule, layer
         self.temperature, self.groups, self.budget = temperature, groups, budget
+        self.costs = Budget(budget)
         self.geometry_every, self.geometry_layer = geometry_every, geometry_layer
         self.seed, self.options = seed, dict(tracker or {})
         self.strata, self.roles, self.chance, self.next_token = strata, roles, chance, next_token
         self.tracker: LandscapeTracker | None = None
-        self.spent, self.last_cost, self.elapsed, self.skipped = 0.0, 0.0, 0.0, 0
         self._probe: Probe | None = None
         self._stored: dict[str, Any] | None = None
         self._settings: Settings = {}
-        self._since = 0.0
         self._drawn = False
+        self._due: dict[str, Any] | None = None  # the state without an evaluation that only the end of the run took
 
     @property
     def state_key(self) -> str:
@@ -142,25 +153,50 @@ class SemanticLandscape(Watcher):
     @property
     def overhead(self) -> float:
         """Return the share of wall time spent on the landscape."""
-        return self.spent / max(self._wall(), 1e-9)
+        return self.costs.overhead
+
+    @property
+    def skipped(self) -> int:
+        """Return how many evaluations the budget has skipped."""
+        return self.costs.skipped
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the tracker and the time spent; nothing without a tracker."""
         if self.tracker is None:
             return {}
-        return {"tracker": self.tracker.state_dict(), "spent": self.spent, "elapsed": self._wall()}
+        return self._due or {"tracker": self.tracker.state_dict(), **self.costs.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until the probe is drawn again and can be compared."""
         self._stored = state_dict or None
 
-    @harmless
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check that the submodules exist."""
+        check_layers(pl_module, self.layer, self.geometry_layer)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the probe, restore a stored landscape, and evaluate the network as it starts."""
-        self._since, self._drawn = time.perf_counter(), False
+        self._reset()
         if not self._takes_part(trainer):
             return
+        with untouched(pl_module):
+            check_strata(self.strata, trainer.train_dataloader)
+        self._prepare(trainer, pl_module)
+        if self._probe is not None:
+            parse_roles(self.roles, sorted(set(self._probe.names)))
+            self._begin(trainer, pl_module)
+
+    def _reset(self) -> None:
+        self.costs.start()
+        self._drawn, self._due, self._probe, self.tracker = False, None, None, None
+
+    @harmless
+    def _prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._probe = self._draw(trainer, pl_module)
+
+    @harmless
+    def _begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert self._probe is not None
         self._settings = settings_of(trainer)
         self.tracker = LandscapeTracker(
             self._probe.names,
@@ -173,7 +209,8 @@ class SemanticLandscape(Watcher):
         )
         if self._stored is not None:
             self.tracker.load_state_dict(self._stored["tracker"])
-            self.spent, self.elapsed, self._stored = self._stored["spent"], self._stored["elapsed"], None
+            self.costs.load_state_dict(self._stored)
+            self._stored = None
         if not len(self.tracker.trajectory):
             self._evaluate(trainer, pl_module)
 
@@ -193,8 +230,12 @@ class SemanticLandscape(Watcher):
 
     @harmless
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the landscape and pass it to the loggers."""
+        """Evaluate the last step if it was not due, write the landscape and pass it to the loggers."""
+        if self.tracker is not None:
+            self._due = self.state_dict()  # a run that is resumed with more steps equals one that never ended
+            self._evaluate(trainer, pl_module, is_last=True)
         self._write(trainer, pl_module)
+        self._tell_skipped(trainer)
 
     @harmless
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -226,27 +267,31 @@ class SemanticLandscape(Watcher):
                 return draw_token_probe(train, val, self.size, self.seed, self.strata, self.next_token)
             return draw_probe(train, val, self.size, self.seed, self.strata)
 
-    def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
+    def _evaluate(self, trainer: Trainer, module: LightningModule, *, is_last: bool = False) -> None:
         if self.tracker is None or self._probe is None:
             return
         rows, step = self.tracker.trajectory, trainer.global_step
         if len(rows) and step <= rows.steps[-1]:  # several batches of one accumulated step
             return
-        if not self._within_budget():
-            self.skipped += 1
+        if len(rows) and not is_last and not self.costs.allows(step, rows.steps[-1]):
+            self.costs.skip(step)
             return
         start = time.perf_counter()
         is_measured = len(rows) % self.geometry_every == 0
         credences, judged = self._measured(module, self._probe, is_measured)
         geometry = probe_geometry(judged) if judged is not None and is_measured else Geometry()
         found = self.tracker.update(step, credences, **geometry._asdict())
-        self.last_cost = time.perf_counter() - start
+        measured = time.perf_counter() - start
         self._report(trainer, found)
-        self.spent += time.perf_counter() - start
+        self.costs.add(step, measured, time.perf_counter() - start)
 
-    def _within_budget(self) -> bool:
-        """Return whether one more evaluation, as long as the last, stays within the share of wall time."""
-        return self.budget is None or self.spent + self.last_cost <= self.budget * self._wall() or not self.spent
+    def _tell_skipped(self, trainer: Trainer) -> None:
+        """Warn if most evaluations were skipped or few were taken; say it in a line if any was skipped."""
+        told = self.costs.told() if trainer.is_global_zero else ""
+        if told and (self.costs.skipped > self.costs.taken or self.costs.taken < FEWEST_EVALUATIONS):
+            warnings.warn(told, stacklevel=2)
+        elif told:
+            rank_zero_info(f"landscape: {told}")
 
     def _measured(self, module: LightningModule, probe: Probe, with_layer: bool) -> tuple[Tensor, Tensor | None]:
         """Return the credences ``(P,)`` and the rows ``(P, D)`` whose geometry is measured, if there are any."""
@@ -305,9 +350,6 @@ class SemanticLandscape(Watcher):
                 log_figure(logger, FOLDER, figure)
             log_table(logger, "landscape/events", COLUMNS, event_table(self.events))
 
-    def _wall(self) -> float:
-        return self.elapsed + (time.perf_counter() - self._since if self._since else 0.0)
-
 
 def draw(tracker: LandscapeTracker) -> Figure:
     """Draw the landscape of a tracker."""
@@ -351,39 +393,3 @@ def held_out(trainer: Trainer, pl_module: LightningModule) -> object:
         loaders = source.val_dataloader()
     listed = loaders_of(loaders)
     return listed[-1] if listed else None
-
-
-def settings_of(trainer: Trainer) -> Settings:
-    """Return the settings by which runs are compared, from the first optimizer and the train loader."""
-    loader: Any = trainer.train_dataloader
-    is_stream = isinstance(loader.dataset, IterableDataset)
-    batch = loader.batch_size
-    if batch is None:
-        batch = 1 if is_stream else len(next(iter(loader.batch_sampler), ()))
-    settings: Settings = {"batch_size": batch * trainer.world_size}
-    # of a stream each sample is new, so its size is what the run sees of it
-    seen = batch * trainer.world_size * trainer.max_steps if trainer.max_steps > 0 else math.nan
-    settings["train_size"] = seen if is_stream else len(loader.dataset)
-    data: Any = getattr(trainer, "datamodule", None)
-    if data is not None:
-        classes = getattr(data, "num_classes", None)
-        settings["task"] = type(data).__name__ + (f" of {classes} classes" if classes else "")
-    for optimizer in trainer.optimizers[:1]:
-        group = optimizer.param_groups[0]
-        settings["optimizer"] = type(optimizer).__name__
-        settings |= {name: float(group[name]) for name in ("lr", "weight_decay") if name in group}
-    return settings
-
-
-def latest(trajectory: Trajectory) -> dict[str, float]:
-    """Return the state, credences, fallibilities and dimensions of the last evaluation that were measured."""
-    values = zip(trajectory.names, trajectory.values[-1], strict=True)
-    return {"state": float(trajectory.states[-1]), **{name: value for name, value in values if not math.isnan(value)}}
-
-
-def _check(signature: str, schedule: str | int, budget: float | None) -> None:
-    check_choice("signature", signature, ("soft_knn", "logits"))
-    if schedule not in ("log", "validation") and not (isinstance(schedule, int) and schedule > 0):
-        raise ValueError(f"`schedule` must be 'log', 'validation' or a positive number of steps; got {schedule!r}.")
-    if budget is not None and not 0 < budget <= 1:
-        raise ValueError(f"`budget` must be a share of wall time between 0 and 1, or None; got {budget}.")

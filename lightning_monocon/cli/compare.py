@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +28,7 @@ from lightning_monocon.cli.arm_run import (
 from lightning_monocon.cli.compared_arms import ARMS, DEFAULT, parse_arm
 from lightning_monocon.cli.config import recipe_file, refusing
 from lightning_monocon.cli.options import CommandParser, add_codes
+from lightning_monocon.cli.stopping import resumable_command
 from lightning_monocon.cli.yaml_files import parse_yaml
 from lightning_monocon.runs.folder import one_writer
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from lightning_monocon.scorecard.codes import CodesTried
 
 _POLL_SECONDS = 0.5
+_CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
+"""Losses of torch whose input is a score for each class."""
 
 
 class Beyond(NamedTuple):
@@ -53,19 +55,15 @@ def run(args: Sequence[str]) -> None:
     """
     options, overrides = parser().parse(args[1:])
     out = Path(options.out)
-    try:
-        with refusing():
-            if options.jobs < 0:
-                raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
-            _check_codes(options.codes)
-            judged = Beyond(options.robustness, tuple(options.certify or ()))
-            runs = plan(options.config, options.arms, options.seeds, overrides, out, judged)
-            with one_writer("--out", out):
-                train(runs, options.jobs or cores())
-                _report(out, options.arms, runs[0].config, Path(options.config).stem, judged, options.codes)
-    except KeyboardInterrupt:
-        print("monocon compare: stopped; nothing is lost, and the same command resumes.", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
+    with resumable_command("monocon compare"), refusing():
+        if options.jobs < 0:
+            raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
+        _check_codes(options.codes)
+        judged = Beyond(options.robustness, tuple(options.certify or ()))
+        runs = plan(options.config, options.arms, options.seeds, overrides, out, judged)
+        with one_writer("--out", out):
+            train(runs, options.jobs or cores())
+            _report(out, options.arms, runs[0].config, Path(options.config).stem, judged, options.codes)
 
 
 def plan(
@@ -95,6 +93,7 @@ def plan(
             "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
             f"{recipe.name} has None."
         )
+    _check_model(resolved, recipe)
     _check_judges(resolved, beyond)
     return [ArmRun(arm, seed, recipe, tuple(overrides), out, resolved, *beyond) for seed in seeds for arm in arms]
 
@@ -111,6 +110,22 @@ def resolve(recipe: Path, overrides: Sequence[str]) -> dict[str, Any]:
         if stopped.code:
             raise
     return parse_yaml(printed.getvalue(), "the configuration")
+
+
+def _check_model(config: Mapping[str, Any], recipe: Path) -> None:
+    """Raise ValueError if the recipe's model has no head that an arm could replace, or a loss of class scores."""
+    if "head_options" not in config["model"]:
+        kind = config["model"].get("class_path", "its model")
+        raise ValueError(
+            f"`--config` must be a recipe of `MonoCon`, whose head is swapped for that of each arm; {recipe.name} "
+            f"trains {kind}. Choose another, such as digits."
+        )
+    loss = (config["model"].get("loss") or {}).get("class_path", "")
+    if loss.startswith("torch.nn.") and loss.rpartition(".")[2] in _CLASS_LOSSES:
+        raise ValueError(
+            f"`--config` must be a recipe that trains embeddings; {recipe.name} trains class scores with {loss}, which "
+            "an arm without the recipe's head does not give. Choose another, such as digits or grokking_supcon."
+        )
 
 
 def _check_judges(config: Mapping[str, Any], beyond: Beyond) -> None:
@@ -154,8 +169,10 @@ def train(runs: Sequence[PooledRun], jobs: int) -> None:
     stopping = context.Event()
     with (
         ProcessPoolExecutor(min(jobs, len(todo)), context, start_worker, (stopping,)) as pool,
-        tqdm(total=total, unit="epoch", desc=f"{len(todo)} runs", dynamic_ncols=True) as bar,
+        tqdm(total=total, unit="epoch", desc=f"{len(todo)} runs", dynamic_ncols=True, disable=None) as bar,
     ):
+        if bar.disable:  # stderr is a file
+            print(f"Training {len(todo)} runs of {total} epochs in all.", file=sys.stderr)
         futures = {pool.submit(train_unless_stopping, each): each for each in todo}
         try:
             _watch(futures, bar)
@@ -180,7 +197,10 @@ def _watch(futures: dict[Future[None], PooledRun], bar: tqdm[Any]) -> None:
         bar.n = sum(each.epochs_done for each in futures.values())
         bar.refresh()
         for future in done:
-            if error := future.exception():
+            error = future.exception()
+            if bar.disable and not error:
+                print(f"{futures[future].folder.name}: trained.", file=sys.stderr)
+            if error:
                 if isinstance(error, KeyboardInterrupt | SystemExit):
                     raise KeyboardInterrupt from error  # the signal reached the run before this process
                 for other in pending:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,22 @@ def run(args: Sequence[str]) -> None:
     options, _ = parser().parse(args[1:])
     if not options.get("runs"):
         stop("`monocon landscape` needs at least one RUN, the folder of a run with a landscape")
-    write_report([Path(run) for run in options.runs], Path(options.out))
+    write_report(each_once([Path(run) for run in options.runs]), Path(options.out))
+
+
+def each_once(runs: Sequence[Path]) -> list[Path]:
+    """Return the runs without repeats, with a note on stderr: a run that counts twice would narrow all intervals.
+
+    A run is the same by whatever path it is named: its folder or the landscape in it, and links to them.
+    """
+    from lightning_monocon.watching.files import place_of
+
+    found: dict[Path, Path] = {}
+    for run in runs:
+        first = found.setdefault(place_of(run), run)
+        if first is not run:
+            print(f"monocon landscape: {run} is the run {first} again and counts once.", file=sys.stderr)
+    return list(found.values())
 
 
 def write_report(runs: Sequence[Path], out: Path) -> None:
@@ -35,6 +51,7 @@ def write_report(runs: Sequence[Path], out: Path) -> None:
     from lightning_monocon.runs.files import WriteError, probe
     from lightning_monocon.scorecard.render.text import markdown
     from lightning_monocon.watching.files import read_tracker
+    from lightning_monocon.watching.included import included
     from lightning_monocon.watching.pages import write_pages
     from lightning_monocon.watching.report import report
     from lightning_monocon.watching.runs import Run
@@ -50,7 +67,7 @@ def write_report(runs: Sequence[Path], out: Path) -> None:
         stop(str(error))
 
     print(markdown(outline))  # before the figures, which take seconds
-    write_pages(outline, found, graphs, out)
+    write_pages(outline, included(found)[0], graphs, out)
     print(f"Written to {out}: report.html, report.md, report.json, figures and graphs.")
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import chain
@@ -54,6 +55,8 @@ its files three times.
 def run(args: Sequence[str]) -> None:
     """Run the command; exit with status 2 if a file or an option does not fit."""
     options, _ = parser().parse(args[1:])
+    if sys.stderr.isatty():
+        print("Reading and scoring; large sets take a minute or more ...", file=sys.stderr)
     with refusing():
         print(score(options))
     if options.out is not None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_monocon.cli.arm_run import cores
+from lightning_monocon.cli.arm_run import QUIET, cores
 from lightning_monocon.cli.compare import resolve, train
 from lightning_monocon.cli.config import recipe_file, refusing
 from lightning_monocon.cli.landscape import write_report
+from lightning_monocon.cli.mistakes import refusal
 from lightning_monocon.cli.options import CommandParser
+from lightning_monocon.cli.stopping import resumable_command
 from lightning_monocon.cli.sweep_run import SweepRun
 from lightning_monocon.cli.yaml_files import parse_yaml
 from lightning_monocon.runs.folder import one_writer
@@ -35,7 +35,7 @@ def run(args: Sequence[str]) -> None:
     """
     options, overrides = parser().parse(args)
     out = Path(options.out)
-    try:
+    with resumable_command("monocon landscape sweep"):
         with refusing():
             if options.jobs < 0:
                 raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
@@ -45,9 +45,6 @@ def run(args: Sequence[str]) -> None:
                 train(runs, options.jobs or cores())
         for place, folders in by_task(runs, out).items():
             write_report(folders, place)
-    except KeyboardInterrupt:
-        print("monocon landscape sweep: stopped; nothing is lost, and the same command resumes.", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
 
 
 def read_grid(vary: Sequence[str], file: str | None = None) -> Grid:
@@ -77,10 +74,12 @@ def read_grid(vary: Sequence[str], file: str | None = None) -> Grid:
 def plan(config: str, grid: Grid, seeds: Sequence[int], overrides: Sequence[str], out: Path) -> list[SweepRun]:
     """Return the runs of a sweep, checked before the first one starts.
 
-    Each value of the grid is tried in the recipe by itself, so that a misspelt option costs no training.
+    Each value of the grid is tried in the recipe by itself, so that a misspelt option costs no training. Then points
+    that cover all values are built, without a run, so that a value which data, model or trainer refuse costs none
+    either.
 
     Raises:
-        ValueError: If a seed is repeated, or the recipe watches no landscape.
+        ValueError: If a seed is repeated, the recipe watches no landscape, or a point cannot be built.
     """
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"`--seeds` must not repeat a value, got {' '.join(map(str, seeds))}.")
@@ -92,9 +91,39 @@ def plan(config: str, grid: Grid, seeds: Sequence[int], overrides: Sequence[str]
         for value in values:
             found = resolve(recipe, [*overrides, f"--{option}={value}"])
     _check_watched(found, recipe)
+    for point in covering(grid):
+        _try(recipe, overrides, point)
     longest = int(found["trainer"]["max_epochs"] or 1)
     points = itertools.product(*([(option, value) for value in values] for option, values in grid.items()))
     return [SweepRun(point, seed, recipe, tuple(overrides), out, longest) for point in points for seed in seeds]
+
+
+def covering(grid: Grid) -> list[list[tuple[str, str]]]:
+    """Return points of a grid, as few as its longest list of values, in which each value occurs.
+
+    Example:
+        >>> covering({"a": ["1", "2", "3"], "b": ["x", "y"]})
+        [[('a', '1'), ('b', 'x')], [('a', '2'), ('b', 'y')], [('a', '3'), ('b', 'x')]]
+    """
+    longest = max(map(len, grid.values()), default=0)
+    return [[(option, values[row % len(values)]) for option, values in grid.items()] for row in range(longest)]
+
+
+def _try(recipe: Path, overrides: Sequence[str], point: Sequence[tuple[str, str]]) -> None:
+    """Build trainer, model and data of a point and drop them; raise ValueError with what they refuse."""
+    from lightning_monocon.cli.trainer import BuiltCLI
+    from lightning_monocon.cli.trainer import run as fit
+
+    words = [f"--{option}={value}" for option, value in point]
+    try:
+        fit(["fit", "--config", str(recipe), *overrides, *words, *QUIET], BuiltCLI)
+    except Exception as error:
+        refused = refusal(error)
+        if refused is None:
+            raise
+        raise ValueError(
+            f"`--vary` must give values that the recipe can run; {' '.join(words)} is refused: {refused}"
+        ) from error
 
 
 def by_task(runs: Sequence[SweepRun], out: Path) -> dict[Path, list[Path]]:

@@ -47,10 +47,14 @@ from lightning_monocon.training.schedule import TwoPhaseModule
 _PATHS = ("run_dir", "ckpt_path", "resume", "out")
 
 
-def run(args: Sequence[str]) -> MonoConCLI:
+def run(args: Sequence[str], cli: type[MonoConCLI] | None = None) -> MonoConCLI:
     """Run one command of the trainer and return the finished command line, with its trainer, model and data module.
 
     Exit with status 2 if an option does not exist or its value does not fit.
+
+    Args:
+        args: The command and its options.
+        cli: The command line; `BuiltCLI` runs nothing.
     """
     # Lightning 2.6.6 calls what torch 2.13 and jsonargparse 4.49 deprecate, which is not the user's to fix
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
@@ -69,7 +73,7 @@ def run(args: Sequence[str]) -> MonoConCLI:
         if args[0] != "fit":  # only a run that is resumed needs the callbacks that wrote the checkpoint
             warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
         named = names_a_model(rest, policy.remote)
-        return MonoConCLI(
+        return (cli or MonoConCLI)(
             TwoPhaseModule if named else MonoCon,
             LightningDataModule,
             parser_class=MonoConParser,
@@ -205,6 +209,13 @@ class MonoConCLI(LightningCLI):
             return []
         asked = [logger for logger in _as_list(chosen.get("logger")) if isinstance(logger, Logger)]
         return loggers(asked, self.config[str(self.subcommand)], self.run_dir)
+
+
+class BuiltCLI(MonoConCLI):
+    """Build trainer, model and data as a run would, and run nothing: a value that one of them refuses is an error."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Do nothing."""
 
 
 class SaveRunConfig(SaveConfigCallback):

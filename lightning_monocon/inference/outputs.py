@@ -13,15 +13,14 @@ from typing_extensions import Self
 from lightning_monocon.training.batches import described
 
 
-def named_submodule(module: nn.Module, layer: str) -> nn.Module:
-    """Return the submodule ``layer``; raise ValueError if there is none of that name."""
+def named_submodule(module: nn.Module, layer: str, argument: str = "layer") -> nn.Module:
+    """Return the submodule ``layer``; raise ValueError, with the caller's ``argument``, if there is none so named."""
     try:
         return module.get_submodule(layer)
     except AttributeError as error:
-        names = ", ".join(name for name, _ in module.named_children())
+        names = ", ".join(name for name, _ in module.named_children()) or "none, since it has none"
         raise ValueError(
-            f"`layer` must name a submodule of {type(module).__name__}, such as {names or 'none, since it has none'}; "
-            f"got {layer!r}."
+            f"`{argument}` must name a submodule of {type(module).__name__}, such as {names}; got {layer!r}."
         ) from error
 
 

@@ -53,16 +53,28 @@ def parse_roles(roles: RoleNames | None, names: Sequence[str]) -> Roles:
     Raises:
         ValueError: If a role or a stratum is unknown, or a stratum has both roles.
     """
+    check_roles(roles)
     if roles is None:
         return Roles(*(tuple(name for name in names if name.split("/")[0] == part) for part in ("train", "val")))
-    unknown = [role for role in roles if role not in Roles._fields]
-    if unknown:
-        raise ValueError(f"`roles` must name train or held_out; got {unknown[0]!r}. Leave it out or rename it.")
-    found = Roles(**{role: (given,) if isinstance(given, str) else tuple(given) for role, given in roles.items()})
+    found = _given(roles)
     for stratum in (*found.train, *found.held_out):
         if stratum not in names:
             raise ValueError(f"`roles` must name strata of the probe: {', '.join(names)}; got {stratum!r}.")
+    return found
+
+
+def check_roles(roles: RoleNames | None) -> None:
+    """Raise ValueError if a role is unknown, or a stratum has both roles; whether strata exist, the probe tells."""
+    if roles is None:
+        return
+    unknown = [role for role in roles if role not in Roles._fields]
+    if unknown:
+        raise ValueError(f"`roles` must name train or held_out; got {unknown[0]!r}. Leave it out or rename it.")
+    found = _given(roles)
     both = sorted(set(found.train) & set(found.held_out))
     if both:
         raise ValueError(f"`roles` must give a stratum one role; got {both[0]!r} in both. Remove it from one of them.")
-    return found
+
+
+def _given(roles: RoleNames) -> Roles:
+    return Roles(**{role: (given,) if isinstance(given, str) else tuple(given) for role, given in roles.items()})

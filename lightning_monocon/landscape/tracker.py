@@ -295,7 +295,9 @@ class LandscapeTracker:
 
 def _checked_chance(chance: float | None) -> float | None:
     if chance is not None and not 0 < chance < 1:
-        raise ValueError(f"`chance` must lie between 0 and 1, got {chance}.")
+        raise ValueError(
+            f"`chance` must lie between 0 and 1, got {chance}. Pass one over the number of classes, or None."
+        )
     return chance
 
 

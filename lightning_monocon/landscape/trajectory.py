@@ -13,6 +13,8 @@ from lightning_monocon.landscape.roles import Role, Roles, parse_roles
 from lightning_monocon.landscape.strata import Floats
 
 NO_STATE = -1
+FEWEST_EVALUATIONS = 10
+"""Fewest evaluations of a run from which dwells, delays and shares are read."""
 
 
 class Trajectory:

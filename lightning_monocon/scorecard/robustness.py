@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import NormalDist, fmean
+from typing import NamedTuple
 
 import torch
 
 from lightning_monocon.functional.spearman import spearman
 from lightning_monocon.runs.files import write_text
 from lightning_monocon.scorecard.card import Arm, Scorecard
+from lightning_monocon.scorecard.render.tables import Table
+from lightning_monocon.scorecard.render.text import wrapped
 from lightning_monocon.scorecard.scores import Score
 
 FEWEST_ARMS = 5
@@ -125,7 +128,7 @@ def _vary(values: Sequence[float]) -> bool:
 
 
 def write(out: Path, card: Scorecard, files: Callable[[str], Sequence[Path]]) -> str:
-    """Write ``robustness.json`` and ``.md`` of a comparison and return the text.
+    """Write ``robustness.json`` and ``.md`` of a comparison, and return the text for a terminal.
 
     Args:
         out: Folder of the comparison.
@@ -138,30 +141,43 @@ def write(out: Path, card: Scorecard, files: Callable[[str], Sequence[Path]]) ->
         "arms": {name: [asdict(run) for run in own] for name, own in found.items()},
         "relations": [asdict(each) for each in related],
     }
-    text = as_text(card.arms, found, related)
+    parts = as_parts(card.arms, found, related)
     write_text(out / "robustness.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    write_text(out / "robustness.md", f"# Corrupted queries\n\n{text}\n")
-    return text
+    write_text(out / "robustness.md", f"# Corrupted queries\n\n{parts.text(markdown=True)}\n")
+    return parts.text(markdown=False)
 
 
-def as_text(arms: Sequence[Arm], found: Mapping[str, Sequence[Robustness]], related: Sequence[Relation]) -> str:
+class Parts(NamedTuple):
+    """Hold what is said of corrupted queries: what was asked, the table of the arms, and the correlations."""
+
+    about: str
+    table: Table
+    related: str
+
+    def text(self, *, markdown: bool) -> str:
+        """Return the parts as Markdown, or for a terminal, which wraps lines and aligns columns."""
+        if markdown:
+            return f"{self.about}\n\n{self.table.as_markdown()}\n\n{self.related}"
+        return f"{wrapped(self.about)}\n\n{self.table.as_text()}\n\n{wrapped(self.related)}"
+
+
+def as_parts(arms: Sequence[Arm], found: Mapping[str, Sequence[Robustness]], related: Sequence[Relation]) -> Parts:
     """Return the table of the arms, means over seeds, and what the correlations say."""
     first = found[arms[0].name][0]
     names = list(first.corrupted)
-    head = ["arm", "clean", *(name.replace("_", " ") for name in names), "mean", "share kept", "RMSE", "FVU"]
-    rows = [head, ["---"] * len(head)]
+    head = ("arm", "clean", *(name.replace("_", " ") for name in names), "mean", "share kept", "RMSE", "FVU")
+    rows = []
     for arm in arms:
         own = found[arm.name]
         values = [fmean(run.clean for run in own), *(fmean(fmean(run.corrupted[n]) for run in own) for n in names)]
         values += [fmean(getattr(run, part) for run in own) for part in ("mean", "kept")]
         errors = [fmean(getattr(score, part) for score in arm.scores) for part in ("rmse", "fvu")]
-        rows.append([arm.name, *(f"{value:.3f}" for value in values), *(f"{value:.2g}" for value in errors)])
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        rows.append((arm.name, *(f"{value:.3f}" for value in values), *(f"{value:.2g}" for value in errors)))
     about = (
         f"{first.measure} of whole vectors, means over five severities and over seeds; the gallery is clean. Share "
         "kept: the mean of all corruptions over that of clean queries."
     )
-    return f"{about}\n\n{table}\n\n{_sentence(related)}"
+    return Parts(about, Table(head, tuple(rows)), _sentence(related))
 
 
 def _sentence(related: Sequence[Relation]) -> str:

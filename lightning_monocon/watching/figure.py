@@ -16,6 +16,7 @@ import networkx as nx
 import numpy as np
 
 from lightning_monocon.landscape.graph import role_mean
+from lightning_monocon.landscape.strata import Floats
 from lightning_monocon.landscape.trajectory import NO_STATE, Trajectory
 from lightning_monocon.watching.routes import Disc, Path, route
 from lightning_monocon.watching.table import landscape_table
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860", "#da8bc3", "#8c8c8c")
 INK = "#333333"
 STRATA_COLOURS = (INK, "#b5442e", "#2e7bb5", "#7a7a7a")
+
+FEW = 20
+"""Most evaluations that are marked one by one."""
 
 _TABLE_POINTS = 8.0
 _LINE_INCHES = 1.25 * _TABLE_POINTS / 72
@@ -75,6 +79,11 @@ def visits(trajectory: Trajectory) -> list[tuple[int, int, int]]:
     return [(state, steps[0], steps[-1]) for state, steps in spans if state != NO_STATE]
 
 
+def marker(times: Floats) -> str:
+    """Return the marker of each of ``(T,)`` evaluations: a dot where they are few, as one of them draws no line."""
+    return "o" if len(times) <= FEW else ""
+
+
 def _height(graph: nx.DiGraph, least: float) -> float:
     """Return the inches that leave the graph enough room above its table."""
     lines = landscape_table(graph).count("\n") + 4
@@ -88,7 +97,7 @@ def _draw_measure(axes: Axes, trajectory: Trajectory, measure: str) -> None:
         highest = max(highest, *values[np.isfinite(values)], 0.0)
         turn, place = divmod(number, len(STRATA_COLOURS))
         style: dict[str, Any] = {"color": STRATA_COLOURS[place], "ls": ("-", "--", ":")[turn % 3]}
-        axes.plot(times, values, label=stratum, lw=1.6, clip_on=False, **style)
+        axes.plot(times, values, label=stratum, lw=1.6, clip_on=False, marker=marker(times), markersize=4, **style)
     axes.set_xscale("log")
     axes.set_ylim(0, 1.05 * highest or 1.0)
     for state, start, end in visits(trajectory):

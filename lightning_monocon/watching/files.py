@@ -56,6 +56,12 @@ def numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{stem}-{number}{dot}{kind}"
 
 
+def place_of(folder: Path) -> Path:
+    """Return the real path of the tracker of a run, given its folder or its landscape folder; it may not exist."""
+    places = [folder / STATE, folder / FOLDER / STATE]
+    return next((place for place in places if place.is_file()), folder).resolve()
+
+
 def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
     """Read the tracker and the settings of a run from its landscape folder or from the folder of the run.
 

@@ -38,7 +38,7 @@ class GeometryTap:
     def open(self, module: nn.Module) -> Self:
         """Start to keep rows; raise ValueError if there is no submodule of that name."""
         self._found.clear()
-        self._handle = named_submodule(module, self.layer).register_forward_hook(self._keep)
+        self._handle = named_submodule(module, self.layer, "geometry_layer").register_forward_hook(self._keep)
         return self
 
     def rows(self) -> Tensor:

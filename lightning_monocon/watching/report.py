@@ -33,6 +33,7 @@ from lightning_monocon.scorecard.render.outline import Outline, Section
 from lightning_monocon.scorecard.render.sentences import Sentence
 from lightning_monocon.scorecard.render.tables import Table
 from lightning_monocon.watching.escapes import escape_of
+from lightning_monocon.watching.included import included, task_notes
 from lightning_monocon.watching.runs import MIN_SEEN, MIN_SIZES, UNTOLD, Run, delays_of
 from lightning_monocon.watching.table import rate
 
@@ -52,11 +53,13 @@ def report(runs: Sequence[Run]) -> tuple[Outline, list[nx.DiGraph]]:
     """Return the report and the graphs, one a probe: states of different probes are never one state.
 
     Raises:
-        ValueError: If there is no run, or the runs differ in their task, their strata, their roles or their measure of
-            credence.
+        ValueError: If there is no run, the runs differ in their task, their strata, their roles or their measure of
+            credence, or none was evaluated often enough.
     """
     check_alike([run.tracker for run in runs], [run.name for run in runs])
     check_tasks(runs)
+    runs, notes = included(runs)
+    notes += task_notes(runs)
     groups = by_probe(runs)
     graphs = [merge_runs([run.tracker for run in group], [run.name for run in group]) for group in groups]
     sections = [
@@ -76,7 +79,7 @@ def report(runs: Sequence[Run]) -> tuple[Outline, list[nx.DiGraph]]:
             replace(each, intro=head) for each, head in zip(apart, 2 * heads, strict=True)
         ]
     title = f"Semantic landscape of {len(runs)} run{'s' if len(runs) > 1 else ''}"
-    return Outline(title, [Sentence("", WORDING)], (), sections), graphs
+    return Outline(title, [Sentence("", said) for said in (WORDING, *notes)], (), sections), graphs
 
 
 def check_tasks(runs: Sequence[Run]) -> None:

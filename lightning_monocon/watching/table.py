@@ -12,6 +12,7 @@ from typing import Any
 import networkx as nx
 
 from lightning_monocon.landscape import Event
+from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.loggers.figures import Rows
 
 COLUMNS = ("kind", "group", "step_left", "step_entered", "step_confirmed", "source", "target", "abruptness", "reason")
@@ -112,3 +113,9 @@ def _aligned(rows: Iterable[Sequence[str]]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def latest(trajectory: Trajectory) -> dict[str, float]:
+    """Return the state, credences, fallibilities and dimensions of the last evaluation that were measured."""
+    values = zip(trajectory.names, trajectory.values[-1], strict=True)
+    return {"state": float(trajectory.states[-1]), **{name: value for name, value in values if not math.isnan(value)}}

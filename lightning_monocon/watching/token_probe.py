@@ -52,7 +52,12 @@ class TokenOutputs(NamedTuple):
 
 def is_sequential(loader: DataLoader[Any]) -> bool:
     """Return whether a loader's data set gives sequences, by its first batch."""
-    return has_sequences(next(_batches(loader, 0, 1), None))
+    return has_sequences(first_batch(loader))
+
+
+def first_batch(loader: DataLoader[Any]) -> object:
+    """Return a batch of one item of a loader's data set, read without a trace in a stream; None if it is empty."""
+    return next(_batches(loader, 0, 1), None)
 
 
 def draw_token_probe(

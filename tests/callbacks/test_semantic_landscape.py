@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from lightning_monocon.callbacks import semantic_landscape
 from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape, is_due
 from lightning_monocon.landscape import Event
 from lightning_monocon.landscape.geometry import probe_geometry
+from lightning_monocon.watching import budget
 from lightning_monocon.watching.files import read_tracker
 
 pytestmark = pytest.mark.filterwarnings(
@@ -192,7 +194,8 @@ def test_another_probe_is_refused_on_resume(tmp_path: Path) -> None:
 
 def test_a_slow_probe_keeps_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1.0]
-    monkeypatch.setattr(semantic_landscape, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    for module in (semantic_landscape, budget):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
     class Slow(Foreign):
         def forward(self, inputs: Tensor) -> Tensor:
@@ -200,28 +203,84 @@ def test_a_slow_probe_keeps_its_budget(tmp_path: Path, monkeypatch: pytest.Monke
             return super().forward(inputs)
 
     callback = watch(budget=0.1)
-    fit(tmp_path, callback, model=Slow(), max_epochs=400, limit_val_batches=1, num_sanity_val_steps=0)
+    with pytest.warns(UserWarning, match="budget of 0.1 of the wall time skipped 1998 of 2001 .* Pass budget=None"):
+        fit(tmp_path, callback, model=Slow(), max_epochs=400, limit_val_batches=1, num_sanity_val_steps=0)
     assert callback.tracker is not None
-    # 2000 steps take 10 s; one evaluation is always taken, and a second fits into a tenth of 10 + 2 s never
-    assert (len(callback.tracker.trajectory), callback.skipped) == (1, 2000)
+    # 2000 steps take 10 s; 2 s are free, a third evaluation never fits into a tenth of 10 + 3 s, and the last is taken
+    assert callback.tracker.trajectory.steps == [0, 1, 2000]
+    assert callback.skipped == 1998
     quick = watch(budget=0.5)
-    fit(tmp_path, quick, model=Slow(), max_epochs=400, limit_val_batches=1, num_sanity_val_steps=0)
+    with pytest.warns(UserWarning, match="skipped"):
+        fit(tmp_path, quick, model=Slow(), max_epochs=400, limit_val_batches=1, num_sanity_val_steps=0)
     assert quick.tracker is not None
-    assert len(quick.tracker.trajectory) in (8, 9)  # n + 1 <= (10 + n) / 2
-    assert quick.overhead <= 0.5
+    assert len(quick.tracker.trajectory) in (9, 10)  # n + 1 <= (10 + n) / 2, and the last
+    assert quick.overhead <= 0.55
+
+
+def test_a_fast_run_is_seen_and_says_what_the_budget_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 1 ms and evaluations of 20 ms: the share of 2 % alone would allow the first and no other."""
+    now = [1.0]
+    for module in (semantic_landscape, budget):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    class Fast(Foreign):
+        def forward(self, inputs: Tensor) -> Tensor:
+            now[0] += 0.001 if self.training else 0.01
+            return super().forward(inputs)
+
+    callback = watch(budget=0.02)
+    with pytest.warns(UserWarning, match=r"budget of 0\.02 of the wall time skipped \d+ of 151 evaluations"):
+        fit(tmp_path, callback, model=Fast(), max_epochs=30, limit_val_batches=1, num_sanity_val_steps=0)
+    assert callback.tracker is not None
+    steps = callback.tracker.trajectory.steps
+    # each step is due: one to nine are 12 % apart, then 20 evaluations a decade, and the last
+    assert steps[:10] == list(range(10)) and steps[-1] == 150
+    assert max(late / early for early, late in itertools.pairwise(steps[9:])) <= 1.12 + 1 / 9
+    assert callback.skipped + len(steps) == 151
+    assert callback.costs.spent < budget.FREE_SECONDS
+
+
+def test_the_last_step_is_evaluated_and_a_resume_does_not_keep_that(tmp_path: Path) -> None:
+    callback = watch(schedule=7)
+    fit(tmp_path, callback)
+    assert callback.tracker is not None
+    assert callback.tracker.trajectory.steps == [0, 7, 14, 20]
+    assert callback.state_dict()["tracker"]["trajectory"]["steps"].tolist() == [0, 7, 14]
 
 
 def test_an_error_stops_the_landscape_and_not_the_run(tmp_path: Path) -> None:
-    callback = watch(layer="trunk.9")
-    with pytest.warns(
-        UserWarning,
-        match="continues: ValueError: `layer` must name a submodule of Foreign, such as trunk, out; got 'trunk.9'",
-    ):
-        model = fit(tmp_path, callback)
+    callback = watch(layer="trunk.0", signature="soft_knn", strata=None, geometry_every=1)
+
+    class Failing(Foreign):
+        def forward(self, inputs: Tensor) -> Tensor:
+            if not self.training and len(self.seen) > 5:
+                raise RuntimeError("lost a cable")
+            return super().forward(inputs)
+
+    with pytest.warns(UserWarning, match="stops watching and the run continues: RuntimeError: lost a cable"):
+        model = fit(tmp_path, callback, model=Failing(), limit_val_batches=1, num_sanity_val_steps=0)
     assert len(model.seen) == 20
     assert callback.tracker is None
-    with pytest.raises(ValueError, match="`layer` must name a submodule of Foreign"):
-        fit(tmp_path, watch(layer="trunk.9", on_error="raise"))
+    with pytest.raises(RuntimeError, match="lost a cable"):
+        fit(tmp_path, watch(on_error="raise"), model=Failing(), limit_val_batches=1, num_sanity_val_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"layer": "nope"}, "`layer` must name a submodule of Foreign, such as trunk, out; got 'nope'"),
+        ({"geometry_layer": "nope"}, "`geometry_layer` must name a submodule of Foreign, such as trunk, out; got 'no"),
+        ({"strata": "nope"}, "`strata` must be repetition, .*or an entry of the batch.*; got 'nope'"),
+        ({"roles": {"train": "seen"}}, "`roles` must name strata of the probe: train, val; got 'seen'"),
+    ],
+)
+def test_what_the_model_and_the_data_lack_ends_the_run_before_its_first_step(
+    tmp_path: Path, options: dict[str, Any], sentence: str
+) -> None:
+    module = Foreign()
+    with pytest.raises(ValueError, match=sentence):
+        fit(tmp_path, watch(**options), model=module)
+    assert not module.seen
 
 
 def test_a_probe_larger_than_the_data_is_made_smaller(tmp_path: Path) -> None:
@@ -239,6 +298,14 @@ def test_a_probe_larger_than_the_data_is_made_smaller(tmp_path: Path) -> None:
         ({"signature": "argmax"}, "`signature` must be one of 'soft_knn', 'logits'; got 'argmax'"),
         ({"schedule": "daily"}, "`schedule` must be 'log', 'validation' or a positive number of steps; got 'daily'"),
         ({"budget": 2.0}, "`budget` must be a share of wall time between 0 and 1, or None; got 2"),
+        ({"roles": {"trian": "train"}}, "`roles` must name train or held_out; got 'trian'"),
+        ({"roles": {"train": "a", "held_out": ["a"]}}, "`roles` must give a stratum one role; got 'a' in both"),
+        ({"chance": 2.0}, "`chance` must lie between 0 and 1, got 2.0"),
+        ({"probe": 0}, "`probe` must be a number of inputs, at least 6, half of them from each set; got 0"),
+        ({"temperature": 0.0}, "`temperature` must be above 0, such as that of the loss; got 0.0"),
+        ({"geometry_every": 0}, "`geometry_every` must be a number of evaluations, at least 1; got 0"),
+        ({"tracker": {"eps": 0.1}}, "`tracker` must hold only eps_in, .*; got 'eps'"),
+        ({"tracker": {"eps_in": 0.9}}, "`eps_in` and `eps_out` must satisfy"),
         ({"on_error": "hide"}, "`on_error` must be one of 'warn', 'raise'; got 'hide'"),
     ],
 )

@@ -209,7 +209,8 @@ def test_a_killed_comparison_goes_on(tmp_path: Path) -> None:
     assert (going / "notes.txt").read_text() == "precious"
 
 
-def test_ctrl_c_ends_a_comparison_and_begins_no_further_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_comparison_and_begins_no_further_run(tmp_path: Path, number: signal.Signals) -> None:
     words = ["compare", "--config", "digits", "--out", str(tmp_path), "--seeds", "0", "--jobs", "1"]
     words += ["--arms", "encoder", "linear-4", "mlp"]
     command = subprocess.Popen(
@@ -221,13 +222,17 @@ def test_ctrl_c_ends_a_comparison_and_begins_no_further_run(tmp_path: Path) -> N
     record = tmp_path / "runs" / "encoder-seed0" / "record.jsonl"
     try:
         _until(lambda: (record.exists() and "train/loss" in record.read_text()) or command.poll() is not None)
-        os.killpg(command.pid, signal.SIGINT)  # a terminal sends it to all
+        if number == signal.SIGINT:
+            os.killpg(command.pid, number)  # a terminal sends it to all
+        else:
+            command.terminate()
         said = command.communicate(timeout=PATIENCE)[1]
     finally:
         command.kill()
-    assert command.returncode == 128 + signal.SIGINT
+    assert command.returncode == 128 + number
     assert said.splitlines()[-1] == "monocon compare: stopped; nothing is lost, and the same command resumes."
-    assert "Traceback" not in said
+    assert "Traceback" not in said and "leaked" not in said
+    assert said.count("\n") < 6, "no bar is drawn into a file"
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"encoder-seed0"}
 
 
@@ -280,6 +285,19 @@ def test_a_recipe_without_a_length(tmp_path: Path) -> None:
     recipe.write_text("model: {encoder: SmallCNN}\ndata: DigitsData\n")
     with pytest.raises(ValueError, match=r"`--config` must set `trainer.max_epochs` to an integer, .* has None"):
         plan(str(recipe), ["encoder"], [0], [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ("induction", r"must be a recipe of `MonoCon`, .*; induction\.yaml trains .*TokenModel\. Choose another"),
+        ("grokking", r"grokking\.yaml trains class scores with torch\.nn\.CrossEntropyLoss, which an arm without"),
+    ],
+)
+def test_a_recipe_in_which_no_arm_can_be_swapped_is_refused(tmp_path: Path, recipe: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        plan(recipe, ["encoder", "mlp"], [0], [], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_words_of_each_arm(tmp_path: Path) -> None:

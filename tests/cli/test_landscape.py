@@ -167,3 +167,42 @@ def test_a_report_that_cannot_be_written_is_refused_first(
         main(["landscape", str(runs[0]), "--out", str(tmp_path / "file")])
     assert "cannot write" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_that_is_named_twice_counts_once(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(runs[0], target_is_directory=True)
+    again = [runs[0], runs[0] / FOLDER, runs[1] / ".." / runs[0].name, link]
+    main(["landscape", *map(str, [*again, runs[1]]), "--out", str(tmp_path / "out")])
+    told = capsys.readouterr()
+    assert "# Semantic landscape of 2 runs" in told.out
+    assert told.err.count(f"is the run {runs[0]} again and counts once") == 3
+
+
+def test_runs_of_few_evaluations_are_left_out_and_alone_refused(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One evaluation is no run that did not generalise: "192 samples: 0.00 (0.00 to 0.79) generalise"."""
+    tracker = LandscapeTracker(STRATA, probe="p", measure="logits")
+    for step in range(9):
+        tracker.update(step, np.full(len(STRATA), 0.1))
+    write_landscape(tracker, tmp_path / "few" / FOLDER, {"train_size": 192, "batch_size": 64})
+    with pytest.raises(SystemExit, match="2"):
+        main(["landscape", str(tmp_path / "few"), "--out", str(tmp_path / "alone")])
+    assert "must hold a run with at least 10 evaluations" in capsys.readouterr().err
+    assert not (tmp_path / "alone").exists()
+    main(["landscape", str(tmp_path / "few"), str(runs[0]), "--out", str(tmp_path / "both")])
+    report = (tmp_path / "both" / "report.md").read_text()
+    assert "# Semantic landscape of 1 run\n" in report
+    assert "Left out, with fewer than 10 evaluations: few (9)." in report
+    assert "192 samples" not in report
+
+
+def test_the_report_says_whose_task_it_did_not_check(runs: list[Path], tmp_path: Path) -> None:
+    _write(tmp_path / "known", 700, 2000.0, task="ModularAddition of 59 classes")
+    main(["landscape", str(tmp_path / "known"), str(runs[0]), "--out", str(tmp_path / "out")])
+    assert f"Not checked: whether {runs[0].name} has the task" in (tmp_path / "out" / "report.md").read_text()
+    main(["landscape", str(runs[0]), "--out", str(tmp_path / "alone")])
+    assert "Not checked" not in (tmp_path / "alone" / "report.md").read_text()

@@ -98,6 +98,7 @@ def test_mistakes_stop_before_any_training(
     for words, sentence in (
         (("--vary", "data.trainshare=0.4"), "trainshare"),
         (("--seeds", "1", "1"), "`--seeds` must not repeat a value, got 1 1."),
+        (("--vary", "data.train_share=0.4,1.5"), "data.train_share=1.5 is refused: `train_share` must leave pairs"),
         (("--jobs", "-1"), "`--jobs` must be a number of runs"),
         (("--config", "digits"), "such as grokking; digits.yaml has none"),
     ):

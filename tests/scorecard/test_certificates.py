@@ -40,6 +40,7 @@ def test_a_file_holds_what_was_asked_even_without_a_head(tmp_path: Path) -> None
 
 def test_all_three_printed_forms_have_the_section_with_means_and_deviations_over_seeds(proved: Scorecard) -> None:
     first, second = proved.certificates or {}
+    bare = [arm.name for arm in proved.arms if arm.name not in (first, second)]
     (section,) = (part for part in outline(proved).sections if part.title == "Answers that are proved")
     (table,) = section.tables
     assert table.header == ("arm", "right %", *(f"{p} at {e} %" for p in ("proved", "attacked") for e in EPS))
@@ -51,6 +52,17 @@ def test_all_three_printed_forms_have_the_section_with_means_and_deviations_over
         "70.0 % right under the attack.",
         f"Change of 0.1: {first} and {second} have most answers that are right and proved, 10.0 %, and 20.0 % and "
         "20.0 % right under the attack.",
+        f"No certificate: {' and '.join(bare)} have no head, of which alone something is proved.",
+    ]
+    figure = certificates_figure(proved)
+    assert figure is not None
+    legend = (
+        [text.get_text() for text in figure.legends[0].get_texts()]
+        if figure.legends
+        else [text.get_text() for axes in figure.axes if (found := axes.get_legend()) for text in found.get_texts()]
+    )
+    assert legend == [
+        a.name if a.name in (first, second) else f"{a.name}: no head, no certificate" for a in proved.arms
     ]
     figures = draw(proved, None)
     page, markdown = as_html(proved, figures), as_markdown(proved, figures)
@@ -80,7 +92,7 @@ def test_runs_are_read_and_written_with_a_page_of_their_own(
             folder.mkdir(parents=True)
             data.save(folder / EMBEDDINGS["last"])
             save_certificates(None if name == names[0] else proofs(data.seed / 10), EPS, folder / FILE)
-    card, drawn = score_runs(tmp_path, names, names[0], FILE)
+    card, drawn = score_runs(tmp_path, names, names[0], certificates=FILE)
     assert card.certificates == {names[1]: tuple(proofs(seed / 10) for seed in range(len(sets[names[1]])))}
     write(tmp_path, card, drawn)
     stored = read_scorecard(tmp_path / "scorecard.json")["certificates"]
@@ -110,7 +122,7 @@ def test_an_early_card_has_no_proofs(tmp_path: Path) -> None:
 def test_lines_are_shares_in_percent_and_keep_the_look_of_their_arm(proved: Scorecard) -> None:
     figure = certificates_figure(proved)
     assert figure is not None
-    left, right = figure.axes
-    assert [round(y, 6) for y in left.lines[0].get_ydata()] == [45.0, 10.0]
-    assert [round(y, 6) for y in right.lines[0].get_ydata()] == [55.0, 20.0]
-    assert left.lines[0].get_color() == "#D55E00"  # of the second arm
+    left, right = ([line for line in axes.lines if len(line.get_xdata())] for axes in figure.axes)
+    assert [round(y, 6) for y in left[0].get_ydata()] == [45.0, 10.0]
+    assert [round(y, 6) for y in right[0].get_ydata()] == [55.0, 20.0]
+    assert left[0].get_color() == "#D55E00"  # of the second arm

@@ -145,3 +145,12 @@ def test_a_crowd_of_states_is_cut_short_in_the_table_alone() -> None:
     assert len(discs(figure)) == 30 and len(arrows(figure)) == 40
     table = next(text for text, _ in texts(figure) if text.startswith("state"))
     assert table.count("\n...") == 2
+
+
+def test_few_evaluations_are_drawn_with_markers() -> None:
+    """A single point has no line, and a figure of it was blank."""
+    for count, mark in ((1, "o"), (2, "o"), (60, "None")):
+        tracker = _tracked(np.full((count, PROBES), 0.1), steps=np.arange(count) * 10)
+        figure = drawn(draw_landscape(tracker.trajectory, tracker.graph()))
+        lines = [line for axes in figure.subfigs[0].axes for line in axes.lines]
+        assert len(lines) == 4 and {str(line.get_marker()) or "None" for line in lines} == {mark}

@@ -26,8 +26,7 @@ def certificate_intro(card: Scorecard) -> str:
         f"Of {queries} queries the share whose 5-NN label is right, is right and provably stays, and is right under an "
         "attack by projected gradients, while every feature that enters the head moves by as many deviations of the "
         "features as the column says; the gallery stays. What really stays lies between the last two. The standard "
-        f"error of a share of so many queries is up to {50 / queries**0.5:.0f} points. Arms without a head are left "
-        "out."
+        f"error of a share of so many queries is up to {50 / queries**0.5:.0f} points."
     )
 
 
@@ -36,7 +35,12 @@ def certificate_lines(card: Scorecard) -> list[Sentence]:
     if card.certificates is None:
         return []
     found = card.certificates
-    return [_most(found, place) for place in range(len(_changes(found)))] if found else [Sentence("", _NO_HEAD)]
+    if not found:
+        return [Sentence("", _NO_HEAD)]
+    bare = [arm.name for arm in card.arms if arm.name not in found]
+    none = f"{' and '.join(bare)} {'has' if len(bare) == 1 else 'have'} no head, of which alone something is proved."
+    most = [_most(found, place) for place in range(len(_changes(found)))]
+    return [*most, *([Sentence("No certificate", none)] if bare else [])]
 
 
 def certificate_table(card: Scorecard) -> Table:

@@ -27,24 +27,24 @@ def as_text(card: Scorecard) -> str:
 
 def conclusion(card: Scorecard) -> str:
     """Return the bottom line alone for a terminal: the smallest embedding that keeps the accuracy, in bytes."""
-    return _wrapped(str(bottom_line(card)))
+    return wrapped(str(bottom_line(card)))
 
 
 def text(report: Outline) -> str:
     """Return a report for a terminal, which shows no figures."""
-    summary = [_wrapped(str(sentence)) for sentence in report.summary]
-    origin = "\n".join(_wrapped(f"{name}: {value}", hang=4) for name, value in report.origin)
+    summary = [wrapped(str(sentence)) for sentence in report.summary]
+    origin = "\n".join(wrapped(f"{name}: {value}", hang=4) for name, value in report.origin)
     parts = [report.title, *summary, origin, *map(_section, report.sections)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _section(section: Section) -> str:
     said = [str(sentence) for sentence in (section.intro, *section.sentences) if sentence]
-    lines = [section.title, *(_wrapped(sentence, indent=2, hang=4) for sentence in said)]
+    lines = [section.title, *(wrapped(sentence, indent=2, hang=4) for sentence in said)]
     return "\n\n".join(["\n".join(lines), *(table.as_text() for table in section.tables)])
 
 
-def _wrapped(text: str, indent: int = 0, hang: int = 0) -> str:
+def wrapped(text: str, indent: int = 0, hang: int = 0) -> str:
     """Break a paragraph into lines, but neither at the hyphen of a name nor before a per cent sign."""
     wrapper = TextWrapper(_COLUMNS, " " * indent, " " * hang, break_on_hyphens=False, break_long_words=False)
     return wrapper.fill(unbroken(text)).replace("\N{NO-BREAK SPACE}", " ")

@@ -29,6 +29,8 @@ def certificates_figure(card: Scorecard) -> Figure | None:
             if runs := found.get(arm.name):
                 values = 100 * np.array([getattr(run, part) for run in runs])
                 panel.plot(runs[0].eps, values.mean(0), label=arm.name, **line_style(index))
+            else:
+                panel.plot([], [], label=f"{arm.name}: no head, no certificate", **line_style(index))
         panel.set_xscale("log")
         panel.set_xlabel("change of each feature, in deviations")
         panel.set_title(title, fontsize=10)

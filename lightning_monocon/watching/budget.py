@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep the wall time of evaluations within a share of that of the run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+FREE_SECONDS = 2.0
+"""Seconds that evaluations of a run may take whatever their share, so that a fast run is seen at all."""
+
+FREE_SPACING = 1.12
+"""Least ratio of the steps of two evaluations that use `FREE_SECONDS`: 20 a decade of steps."""
+
+
+class Budget:
+    """Decide whether one more evaluation, as long as the last, may be made.
+
+    It may if evaluations then stay within ``share`` of the wall time. Beyond that share it may while all of them
+    together take at most 2 seconds and the steps have grown by 12 % since the last: a run of a second or two would
+    otherwise be evaluated once, and the seconds would be spent on its first steps.
+
+    Args:
+        share: Largest share of wall time; None for no limit.
+    """
+
+    def __init__(self, share: float | None) -> None:
+        self.share = share
+        self.spent, self.last, self.elapsed = 0.0, 0.0, 0.0
+        self.taken = self.skipped = 0
+        self._skipped_step = -1
+        self._since = 0.0
+
+    @property
+    def wall(self) -> float:
+        """Return the seconds of training so far, with those before a resume."""
+        return self.elapsed + (time.perf_counter() - self._since if self._since else 0.0)
+
+    @property
+    def overhead(self) -> float:
+        """Return the share of wall time spent on evaluations."""
+        return self.spent / max(self.wall, 1e-9)
+
+    def start(self) -> None:
+        """Begin a run: nothing is spent, and the clock starts."""
+        self.spent, self.last, self.elapsed = 0.0, 0.0, 0.0
+        self.taken = self.skipped = 0
+        self._skipped_step = -1
+        self._since = time.perf_counter()
+
+    def allows(self, step: int, last_step: int) -> bool:
+        """Return whether an evaluation at ``step`` may be made, ``last_step`` being that of the one before it."""
+        if self.share is None or not self.spent:
+            return True
+        total = self.spent + self.last
+        if total <= self.share * self.wall:
+            return True
+        return total <= FREE_SECONDS and step >= FREE_SPACING * last_step
+
+    def skip(self, step: int) -> None:
+        """Count an evaluation that was due and is not made."""
+        self.skipped += 1
+        self._skipped_step = step
+
+    def add(self, step: int, measured: float, seconds: float) -> None:
+        """Count an evaluation: the seconds until it was measured, and those until it was also reported."""
+        self.taken += 1
+        self.skipped -= step == self._skipped_step  # it is made up for at the end of the run
+        self.last = measured
+        self.spent += seconds
+
+    def told(self) -> str:
+        """Return a sentence on the evaluations that were skipped, with the remedy; empty without any."""
+        if not self.skipped:
+            return ""
+        return (
+            f"The budget of {self.share:g} of the wall time skipped {self.skipped} of {self.taken + self.skipped} "
+            "evaluations of the landscape. Pass budget=None to take all of them, or a larger share."
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run continues from."""
+        return {"spent": self.spent, "elapsed": self.wall, "taken": self.taken, "skipped": self.skipped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state; those of earlier releases do not count evaluations."""
+        self.spent, self.elapsed = state["spent"], state["elapsed"]
+        self.taken, self.skipped = state.get("taken", 0), state.get("skipped", 0)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check the options of `SemanticLandscape`: those that can be judged alone, and those that need the model and data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from torch.utils.data import DataLoader
+
+from lightning_monocon.functional.checks import check_choice
+from lightning_monocon.inference.outputs import named_submodule
+from lightning_monocon.landscape import LandscapeTracker
+from lightning_monocon.landscape.roles import RoleNames, check_roles
+from lightning_monocon.watching.probe import FEWEST
+from lightning_monocon.watching.sequences import column_of, split_column
+from lightning_monocon.watching.token_probe import first_batch, is_sequential
+
+TRACKER = ("eps_in", "eps_out", "window", "max_window")
+
+
+def check_schedule(signature: str, schedule: str | int, budget: float | None) -> None:
+    """Raise ValueError if an option that says what is evaluated, and how often, is out of range."""
+    check_choice("signature", signature, ("soft_knn", "logits"))
+    if schedule not in ("log", "validation") and not (_is_count(schedule) and schedule > 0):  # type: ignore[operator]  # a count is an int
+        raise ValueError(f"`schedule` must be 'log', 'validation' or a positive number of steps; got {schedule!r}.")
+    if budget is not None and not 0 < budget <= 1:
+        raise ValueError(f"`budget` must be a share of wall time between 0 and 1, or None; got {budget}.")
+
+
+def check_probe(probe: int, temperature: float, geometry_every: int) -> None:
+    """Raise ValueError if an option of the probe or of its geometry is out of range."""
+    if not _is_count(probe) or probe < 2 * FEWEST:
+        raise ValueError(
+            f"`probe` must be a number of inputs, at least {2 * FEWEST}, half of them from each set; got {probe!r}. "
+            "Pass a larger one, such as 512."
+        )
+    if not temperature > 0:
+        raise ValueError(f"`temperature` must be above 0, such as that of the loss; got {temperature!r}.")
+    if not _is_count(geometry_every) or geometry_every < 1:
+        raise ValueError(
+            f"`geometry_every` must be a number of evaluations, at least 1; got {geometry_every!r}. Pass 1 to measure "
+            "the geometry at each of them."
+        )
+
+
+def check_rules(roles: RoleNames | None, chance: float | None, tracker: dict[str, Any]) -> None:
+    """Raise ValueError if an option that the tracker gets is unknown or out of range; strata need the data."""
+    check_roles(roles)
+    unknown = next((name for name in tracker if name not in TRACKER), None)
+    if unknown is not None:
+        raise ValueError(f"`tracker` must hold only {', '.join(TRACKER)}; got {unknown!r}. Remove or rename it.")
+    LandscapeTracker(["train"] * FEWEST + ["val"] * FEWEST, chance=chance, **tracker)
+
+
+def check_layers(module: LightningModule, layer: str | None, geometry_layer: str | None) -> None:
+    """Raise ValueError if the module has no submodule of one of the names."""
+    for argument, name in (("layer", layer), ("geometry_layer", geometry_layer)):
+        if name is not None:
+            named_submodule(module, name, argument)
+
+
+def check_strata(strata: str | None, loader: object) -> None:
+    """Raise ValueError if ``strata`` is neither a rule nor an entry of the batches of a loader."""
+    if strata is None or not isinstance(loader, DataLoader):
+        return
+    column = column_of(strata) if is_sequential(loader) else strata
+    if column is not None:
+        split_column(first_batch(loader), column)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
