@@ -46,3 +46,9 @@ as_stated = min(ratios) > 2
 print("as stated" if as_stated else "NOT as stated: this finding is out of date")
 sys.exit(not as_stated)
 PYTHON
+
+# Output:
+#   torch 2.13.0+cpu
+#   1024 x 128: the addition alone takes more than 3 times as long as copy and addition
+#   1024 x 1024: the addition alone takes more than 3 times as long as copy and addition
+#   as stated
