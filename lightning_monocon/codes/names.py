@@ -15,7 +15,7 @@ _FORMER = {
     **{f"bits{bits}-random": f"scalar{bits}" for bits in (1, 2, 4)},
     "bits8": "int8",
 }
-"""Families by the names that codecs had at first, when the tables of `monocon score` had others."""
+"""Families by the former names of codecs, when the tables of `monocon score` had others."""
 
 
 def current_name(name: str) -> str:

@@ -101,7 +101,7 @@ class EmbeddingPairs(SplitData[CachedRows]):
     A share of the groups is held out, drawn by ``split_seed``: of pairs those rows that pairs connect, of judgements
     the answers of one query. At validation and test one row of each group searches, the query or the first row of the
     group's first pair, among the corpus or all rows that do not search; the rows that it belongs with are the answers.
-    `EmbeddingMetrics` then logs ``val/ndcg_at_10`` and its kin, and `monocon compare` judges arms by the same search.
+    `EmbeddingMetrics` then logs ``val/ndcg_at_10`` and more, and `monocon compare` judges arms by the same search.
 
     Args:
         train: A file of vectors with ids, or a folder or glob, as `monocon score` takes them: the rows that pairs name,
