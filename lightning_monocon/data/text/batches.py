@@ -16,7 +16,7 @@ from lightning_monocon.data.keyed_random import key
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.text.identity import pair_labels, sentence_ids
 from lightning_monocon.data.text.pair_files import SentencePair
-from lightning_monocon.encoders.text.tokenizer import Tokenizer
+from lightning_monocon.encoders.text.tokenizer import Tokenizer, check_fit, load_tokenizer
 
 Texts: TypeAlias = tuple[list[str], list[int]]
 """Sentences and their labels."""
@@ -136,6 +136,17 @@ class Tokenized:
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
         self.tokenizer, self.max_length = tokenizer, max_length
+
+    @classmethod
+    def by(cls, name: str, max_length: int, encoder: object) -> Tokenized:
+        """Load a tokenizer by name, and check that the encoder can read what it writes.
+
+        Raises:
+            ValueError: If it knows tokens that the encoder has no embedding for, or texts may be too long.
+        """
+        tokenizer = load_tokenizer(name)
+        check_fit(tokenizer, name, max_length, encoder)
+        return cls(tokenizer, max_length)
 
     def __call__(self, batch: Texts) -> TokenBatch:
         """Return ``(inputs, labels)``."""

@@ -19,7 +19,6 @@ from lightning_monocon.data.text.batches import SentenceSet, Texts, Tokenized
 from lightning_monocon.data.text.identity import sentence_ids
 from lightning_monocon.data.text.pair_files import texts
 from lightning_monocon.data.text.pair_formats import read_columns
-from lightning_monocon.encoders.text.tokenizer import check_fit, load_tokenizer
 
 _TRAIN, _VAL = 0, 1  # keys of the draws
 
@@ -118,10 +117,8 @@ class LabelledTexts(SplitData[SentenceSet]):
                 f"`batch_size` must not exceed the {len(self.train)} train texts (the last short batch is dropped), "
                 f"got {self.batch_size}. Lower it."
             )
-        tokenizer = load_tokenizer(self.tokenizer_name)
         module = getattr(self.trainer, "lightning_module", None)
-        check_fit(tokenizer, self.tokenizer_name, self.max_length, getattr(module, "encoder", None))
-        self._collate = Tokenized(tokenizer, self.max_length)
+        self._collate = Tokenized.by(self.tokenizer_name, self.max_length, getattr(module, "encoder", None))
 
     def train_dataloader(self) -> DataLoader[Texts]:
         """Return shuffled batches; the order is a function of (seed, epoch)."""

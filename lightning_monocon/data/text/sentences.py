@@ -21,7 +21,6 @@ from lightning_monocon.data.text.identity import pair_labels, sentence_ids
 from lightning_monocon.data.text.pair_files import ScoredPair, SentencePair, read_pairs, read_scored
 from lightning_monocon.data.text.perturbations import PERTURBATIONS, perturb_sentences
 from lightning_monocon.data.text.repeats import new_pairs
-from lightning_monocon.encoders.text.tokenizer import check_fit, load_tokenizer
 
 Stage = Literal["val", "test"]
 
@@ -130,10 +129,8 @@ class SentencePairs(KeyedData):
                 f"got {self.batch_size}. Lower it."
             )
 
-        tokenizer = load_tokenizer(self.tokenizer_name)
         module = getattr(self.trainer, "lightning_module", None)
-        check_fit(tokenizer, self.tokenizer_name, self.max_length, getattr(module, "encoder", None))
-        self._collate = Tokenized(tokenizer, self.max_length)
+        self._collate = Tokenized.by(self.tokenizer_name, self.max_length, getattr(module, "encoder", None))
 
     def train_dataloader(self) -> DataLoader[Texts]:
         """Return shuffled batches of pairs; the order is a function of (seed, epoch)."""
