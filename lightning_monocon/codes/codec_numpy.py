@@ -36,8 +36,7 @@ class Codec:
         self._encode, self._decode = _KINDS[kind]
         self._own = values["quantiser"], {name.removeprefix("quantiser."): table for name, table in tables.items()}
         self.bytes_per_vector: int = values["bytes_per_vector"]
-        self._cosine = values["space"]["similarity"] == "cosine"
-        self._whole = values["space"]["scoring"] == "whole"
+        self._cosine, self._whole = (values["space"][key] in ("cosine", "whole") for key in ("similarity", "scoring"))
         self._matrix = tables["space.matrix"].astype(np.float64)
         self._offset = tables["space.offset"]
         self._beyond = tables["space.mean"] - self._matrix.T @ self._offset  # what of the mean no coordinate holds
@@ -79,12 +78,11 @@ class Codec:
         return np.concatenate([points @ self.decode(block).T for block in blocks], 1)
 
     def _scaled(self, rows: np.ndarray, name: str) -> np.ndarray:
-        width = self._matrix.shape[1]
-        if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f":
-            got = rows.dtype if isinstance(rows, np.ndarray) else type(rows).__name__
+        got, width = getattr(rows, "dtype", type(rows).__name__), self._matrix.shape[1:]
+        if getattr(got, "kind", "") != "f":
             raise TypeError(f"`{name}` must be an array of floating-point numbers; got {got}: convert them.")
-        if rows.ndim != 2 or rows.shape[1] != width or not np.isfinite(rows).all():
-            raise ValueError(f"`{name}` must be (N, {width}) finite numbers; got {rows.shape} {rows.dtype}.")
+        if rows.shape[1:] != width or not np.isfinite(rows).all():
+            raise ValueError(f"`{name}` must be (N, {width[0]}) finite numbers; got {rows.shape} {got}.")
         return _unit(rows.astype(np.float64)) if self._cosine else rows.astype(np.float64)
 
 
@@ -133,8 +131,7 @@ def _decode_additive(values: dict[str, Any], tables: dict[str, np.ndarray], code
 
 def _encode_rabit(values: dict[str, Any], tables: dict[str, np.ndarray], coordinates: np.ndarray) -> np.ndarray:
     """Odd numbers in the direction of the coordinates, and a factor."""
-    bits, found = values["bits"], np.ones_like(coordinates)
-    lower = np.arange(1, 2**bits - 1, 2)
+    bits, found, lower = values["bits"], np.ones_like(coordinates), np.arange(1, 2 ** values["bits"] - 1, 2)
     for row, sizes in zip(found, np.abs(coordinates), strict=True):
         reached = (sizes / max(sizes.max(), np.finfo(np.float64).tiny))[:, None] / (lower + 1)
         number, step = np.unravel_index(np.argsort(-reached, None, kind="stable"), reached.shape)

@@ -141,7 +141,9 @@ def load(folder: str | Path) -> Codec:
 def _codec(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Codec:
     kind = values["quantiser"]["kind"]
     if kind not in _KINDS:
-        raise ValueError(f"its quantiser must be one of {', '.join(_KINDS)}; got {kind!r}: install a newer version")
+        raise ValueError(
+            f"its quantiser must be of a known kind ({', '.join(_KINDS)}); got {kind!r}: install a newer version"
+        )
     for key in ("name", "family"):
         if not isinstance(values[key], str) or not values[key]:
             raise ValueError(f"its {key} must be a text; got {values[key]!r}")

@@ -159,7 +159,7 @@ def test_a_sequence_without_such_a_layer_has_no_geometry(tmp_path: Path) -> None
     ("layer", "sentence"),
     [
         ("cell", r"The submodule 'cell' must return states \(B, T, D\) for labels \("),
-        ("none", "`layer` must name a submodule of Foreign, such as tokens, cell, drop, out; got 'none'"),
+        ("none", "`geometry_layer` must name a submodule of Foreign, such as tokens, cell, drop, out; got 'none'"),
         ("unused", "`geometry_layer` must name a submodule that runs once for each batch; 'unused' ran 0 times"),
     ],
 )

@@ -360,7 +360,7 @@ def test_all_codes_are_refused_before_a_file_is_read_or_scored(
     message = refused([tmp_path / "mine.safetensors", "--codes", "all"], capsys)
     assert "`--codes` all needs a gallery of at least 1,024 rows, on which codes are fitted; got 400" in message
     message = refused([tmp_path / "mine.safetensors", "--codes", "best"], capsys)
-    assert "`codes` must be one of 'fast', 'all'; got 'best'" in message
+    assert "`--codes` must be one of 'fast', 'all'; got 'best'" in message
     monkeypatch.setitem(sys.modules, "faiss", None)
     message = refused([tmp_path / "absent.safetensors", "--codes", "all"], capsys)
     assert "`--codes` all needs the package faiss, which fits pq, opq, residual codes" in message

@@ -170,7 +170,7 @@ def test_rows_that_are_one_and_queries_without_an_answer_are_refused(
     broken = drawn[1].copy()
     broken[3, 2] = np.nan
     refusals = {
-        "`VECTORS` must hold rows that differ; 300 of them have one direction": (np.ones((600, 8)), drawn[1]),
+        "`VECTORS` must hold rows that differ; all 600 have one direction": (np.ones((600, 8)), drawn[1]),
         "row 3 of query.npy holds NaN": (drawn[0], broken),
         "at least 20 queries or pairs": (drawn[0], drawn[1][:19]),
     }

@@ -64,7 +64,7 @@ def test_the_factor_of_rabitq_is_whole_whatever_its_size(tmp_path: Path) -> None
 
 def test_additive_codes_have_no_graph_and_keep_none(tmp_path: Path) -> None:
     for codec in (dyadic_codecs()["half"], dyadic_codecs()["additive"]):
-        save(codec, tmp_path)
+        save(codec, tmp_path, overwrite=True)
     assert not (tmp_path / "codec.onnx").exists()
 
 

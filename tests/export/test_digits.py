@@ -229,7 +229,7 @@ def test_exports_that_cannot_be_are_refused(
     with pytest.raises(ValueError, match=r"`forms` must be of onnx, pt2 for a SmallCNN; got sentence-transformers"):
         export_model(trained, gallery, query, tmp_path / "x", forms=["sentence-transformers"])
     with pytest.raises(
-        ValueError, match=r"`code` must be float32, int8, binary, or one of .* with its bytes, such as .*; got 'int4'"
+        ValueError, match=r"`code` must be float32, int8, binary, one of .* or a folder with codec\.json, .* got 'int4'"
     ):
         export_model(trained, gallery, query, tmp_path / "x", dtype="int4")
     with pytest.raises(ValueError, match=r"`code` must be float32, .*; got 'int2'"):

@@ -114,7 +114,7 @@ def test_the_page_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_is_refused() -> None:
     network, rows = MonotonicMLP(3), features(8, 3)
-    with pytest.raises(ValueError, match=r"`eps` must be at least 0; got -1\.0"):
+    with pytest.raises(ValueError, match=r"`eps` must be finite and at least 0; got -1\.0"):
         certify_neighbours(network, rows, None, rows, -1.0)
     with pytest.raises(ValueError, match=r"`eps` must be of a shape that broadcasts to \(8, 3\); got \(2,\)"):
         certify_neighbours(network, rows, None, rows, torch.ones(2))

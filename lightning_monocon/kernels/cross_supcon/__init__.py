@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from lightning_monocon.kernels.cross_supcon.kept import cross_supcon_kept, serves
 from lightning_monocon.kernels.cross_supcon.ops import cross_operator
 from lightning_monocon.kernels.cross_supcon.reference import cross_supcon_reference
-from lightning_monocon.kernels.dispatch import Backend, has_tangent, in_transform
+from lightning_monocon.kernels.dispatch import Backend
 from lightning_monocon.kernels.supcon.checks import check_values
 from lightning_monocon.kernels.supcon.options import Options
-from lightning_monocon.kernels.supcon.route import find_route
+from lightning_monocon.kernels.supcon.route import find_route, keeps_small
 from lightning_monocon.kernels.supcon.shapes import as_scale, block_size, is_bounded, resolved
 
 
@@ -72,12 +71,11 @@ def _keeps(
     anchors: Tensor, contrast: Tensor, labels: tuple[Tensor, Tensor], temperature: float | Tensor, options: Options,
     backend: Backend,
 ) -> bool:  # fmt: skip
-    """Return whether the route is "kept", in few calls: a step on small sets would feel those of `find_route`."""
-    if backend == "triton" or torch.compiler.is_compiling() or not is_bounded(temperature, options.normalize):
+    """Return whether the route is "kept", in few calls."""
+    given = (temperature,) if isinstance(temperature, Tensor) else ()
+    if not keeps_small("cross_supcon", backend, anchors, contrast, *given):
         return False
-    if not serves(anchors, contrast, labels, options) or has_tangent(anchors) or has_tangent(contrast):
-        return False
-    return not isinstance(temperature, Tensor) or not in_transform(temperature)
+    return is_bounded(temperature, options.normalize) and serves(anchors, contrast, labels, options)
 
 
 def _check_both(anchors: Tensor, contrast: Tensor, normalize: bool) -> None:

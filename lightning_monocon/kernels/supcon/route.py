@@ -107,6 +107,13 @@ def find_route(
     return found, "triton" if triton else "torch"
 
 
+def keeps_small(loss: Loss, backend: Backend, *tensors: Tensor) -> bool:
+    """Return whether a call that may keep its exponentials does; small steps would feel what `find_route` costs."""
+    if backend == "triton" or torch.compiler.is_compiling():
+        return False
+    return route(loss, False, transformed=in_transform(*tensors), keeps=True) == "kept"
+
+
 def takes_kernels(loss: Loss, backend: str, embeddings: Tensor) -> bool:
     """Return whether the operator of a loss runs the Triton kernels on these embeddings."""
     chosen = cast(Backend, backend)

@@ -44,10 +44,7 @@ class Sentence:
 
 
 MARKS = f"In the table, {BEST} marks the best arm at each size, and {TIED} marks arms within the noise of it."
-CROSSED = (
-    "Each half of the queries is answered in the code that the other half found best, so no query chose its own code. "
-    "Figures may lie a little below those of the best code, and of the whole vectors."
-)
+CROSSED = "Each half of the queries is answered in the code that the other half found best, so none chose its own code."
 CAUSES = "Each entry compares two arms that differ in one thing only."
 NULLS = (
     "These embeddings are made from the baseline and are no better than it, so none of them may be called compact or "
