@@ -61,9 +61,9 @@ Hits = dict[str, dict[int, Tensor]]
 
 
 def plan() -> Iterator[Key]:
-    """Yield the runs; no head, which has one seed, comes before the heads that are compared with it."""
-    for vectors in ("sentences", "images", "clothes"):
-        yield vectors, "none", "none", SEEDS[0]
+    """Yield the runs; no head comes before the heads, which are compared with its first seed."""
+    for seed in SEEDS:
+        yield from ((vectors, "none", "none", seed) for vectors in ("sentences", "images", "clothes"))
     for vectors, objective in COMPARED:
         for seed in SEEDS:
             yield from ((vectors, objective, head, seed) for head in HEADS if head != "none")

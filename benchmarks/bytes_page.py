@@ -107,7 +107,8 @@ def tables(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
         for objective in ("labels", "neighbours"):
             trained = [run for run in of_vectors if run["objective"] == objective]
             if trained:
-                yield f"heads {vectors} {truth} {objective}", heads_table([*bare, *trained], truth)
+                rival = [run for run in bare if run["seed"] == 0]  # the heads' leads are over its codes
+                yield f"heads {vectors} {truth} {objective}", heads_table([*rival, *trained], truth)
     sentences = [run for run in runs if (run["vectors"], run["head"]) == ("sentences", "none")]
     if sentences:
         yield "scorings", scorings_table(sentences)
