@@ -48,6 +48,7 @@ def cross_supcon(
         RuntimeError: If ``backend="triton"`` and Triton is not installed.
 
     Example:
+        >>> import torch
         >>> eye = torch.eye(2)
         >>> cross_supcon(eye, eye, torch.tensor([0, 1]), torch.tensor([0, 1]), temperature=1.0)
         tensor(0.3133)
