@@ -28,8 +28,7 @@ def cross_supcon(
     """Return the mean loss of ``(M, D)`` anchors among an ``(N, D)`` contrast set.
 
     `lightning_monocon.losses.CrossSupConLoss` documents the loss and validates its arguments; this function does not,
-    except for `Options.check_values`. Half embeddings are converted to float32. Inside the transforms of `torch.func`,
-    in forward mode, and for a few pairs with ignored rows on a CPU, the formula itself is evaluated.
+    except for `Options.check_values`. Half embeddings become float32. `find_route` says where the formula is evaluated.
 
     Args:
         anchors: Embeddings of the anchors.
