@@ -36,7 +36,7 @@ class Codec:
         self._encode, self._decode = _KINDS[kind]
         self._own = values["quantiser"], {name.removeprefix("quantiser."): table for name, table in tables.items()}
         self.bytes_per_vector: int = values["bytes_per_vector"]
-        self._cosine, self._whole = (values["space"][key] in ("cosine", "whole") for key in ("similarity", "scoring"))
+        self._cosine, self._whole = values["space"]["similarity"] == "cosine", values["space"]["scoring"] == "whole"
         self._matrix = tables["space.matrix"].astype(np.float64)
         self._offset = tables["space.offset"]
         self._beyond = tables["space.mean"] - self._matrix.T @ self._offset  # what of the mean no coordinate holds

@@ -45,6 +45,14 @@ class CachedRows(Dataset[Batch]):
         return self.rows[chosen], self.labels[chosen]
 
 
+def check_sizes(val_size: float, batch_size: int, held: str, default: int) -> None:
+    """Raise `ValueError` unless a share can be held out, and a batch can hold what the loss needs of it."""
+    if not 0 < val_size < 1:
+        raise ValueError(f"`val_size` must lie strictly between 0 and 1, got {val_size}. Try 0.1.")
+    if batch_size < 2:
+        raise ValueError(f"`batch_size` must be at least 2 to hold {held}, got {batch_size}. Try {default}.")
+
+
 class EmbeddingData(SplitData[CachedRows]):
     """Load cached vectors; a random part of the train rows is the query at validation.
 
@@ -79,10 +87,7 @@ class EmbeddingData(SplitData[CachedRows]):
         seed: int | None = None,
     ) -> None:
         super().__init__(seed)
-        if not 0 < val_size < 1:
-            raise ValueError(f"`val_size` must lie strictly between 0 and 1, got {val_size}. Try 0.1.")
-        if batch_size < 2:
-            raise ValueError(f"`batch_size` must be at least 2 to hold a pair, got {batch_size}. Try 2048.")
+        check_sizes(val_size, batch_size, "a pair", 2048)
         self.files, self.batch_size, self.val_size, self.split_seed = (train, test), batch_size, val_size, split_seed
         self.has_classes = True
 

@@ -19,7 +19,7 @@ from lightning_monocon.data.judged import Judged
 from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.data.text.batches import PairSampler
 from lightning_monocon.functional.relevance import Relevance
-from lightning_monocon.learnt.data import Batch, CachedRows
+from lightning_monocon.learnt.data import Batch, CachedRows, check_sizes
 from lightning_monocon.scorecard.known_files import named_rows, qrels_truth, source_of, texts_of
 from lightning_monocon.scorecard.row_files.source import whole_of
 from lightning_monocon.scorecard.truth_files.graded_pairs import read_positives, side_rows
@@ -143,10 +143,7 @@ class EmbeddingPairs(SplitData[CachedRows]):
         seed: int | None = None,
     ) -> None:
         super().__init__(seed)
-        if not 0 < val_size < 1:
-            raise ValueError(f"`val_size` must lie strictly between 0 and 1, got {val_size}. Try 0.1.")
-        if batch_size < 2:
-            raise ValueError(f"`batch_size` must be at least 2 to hold a negative, got {batch_size}. Try 512.")
+        check_sizes(val_size, batch_size, "a negative", 512)
         if (pairs is None) == (qrels is None) or (qrels is None) != (queries is None):
             given = {"pairs": pairs, "queries": queries, "qrels": qrels}
             names = ", ".join(f"`{name}`" for name, value in given.items() if value is not None) or "none"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lightning_monocon.landscape import LandscapeTracker
-from lightning_monocon.landscape.phases import GeometryPhase, geometry_phases
+from lightning_monocon.landscape.phases import GeometryPhase, trajectory_phases
 from lightning_monocon.watching.files import Settings
 
 MIN_SIZES, MIN_SEEN = 4, 8
@@ -56,5 +56,4 @@ def delays_of(runs: Sequence[Run]) -> Delays:
 
 def phases_of(run: Run) -> tuple[GeometryPhase, ...]:
     """Return the phases of a run by the effective rank of its probe."""
-    trajectory = run.tracker.trajectory
-    return geometry_phases(trajectory.steps, trajectory.column("effective_rank"))
+    return trajectory_phases(run.tracker.trajectory).get("effective_rank", ())
