@@ -238,11 +238,26 @@ def _report(
     scorecard, drawn = score_runs(out, arms, codes=codes, certificates=certificates)
     write(out, scorecard, drawn)
     print(scorecard.table())
+    if codes == "all":
+        _warn_unfitted(scorecard)
     print(f"\nWritten to {out}/: scorecard.html, scorecard.md, scorecard.json and the figures.")
     _report_beyond(out, scorecard, beyond)
     print(f"\n{conclusion(scorecard)}")
     group = config["wandb_group"] or recipe
     mirror(out, scorecard, drawn, mode=config["wandb"], project=config["wandb_project"], group=group)
+
+
+def _warn_unfitted(scorecard: Scorecard) -> None:
+    """Say that no family competed, whatever was asked for, if the galleries have too few rows."""
+    from lightning_monocon.scorecard.codes import FEWEST_ROWS
+
+    plain = [arm.name for arm in scorecard.arms if any(score.codes and not score.codes.fitted for score in arm.scores)]
+    if plain:
+        print(
+            f"\nmonocon compare: `--codes` all needs galleries of at least {FEWEST_ROWS:,} rows; plain numbers alone "
+            f"stand for the codes of {', '.join(plain)}.",
+            file=sys.stderr,
+        )
 
 
 def _report_beyond(out: Path, scorecard: Scorecard, beyond: Beyond) -> None:
