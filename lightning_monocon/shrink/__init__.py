@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from lightning_monocon.shrink.run import Question, shrink
+from lightning_monocon.shrink.question import Question
+from lightning_monocon.shrink.run import shrink
 from lightning_monocon.shrink.task import Task, read_task, second_task
 
 __all__ = ["Question", "Task", "read_task", "second_task", "shrink"]

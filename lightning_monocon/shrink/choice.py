@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth, Truth
 from lightning_monocon.shrink.certificate import Certificate, certify
+from lightning_monocon.shrink.question import Question
 from lightning_monocon.shrink.result import Line
 from lightning_monocon.shrink.split import Parts
-
-if TYPE_CHECKING:
-    from lightning_monocon.shrink.run import Question
 
 
 def chosen(

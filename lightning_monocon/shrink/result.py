@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -13,11 +13,9 @@ from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.functional.rate_distortion import rate_distortion
 from lightning_monocon.shrink.candidates import Candidate
 from lightning_monocon.shrink.certificate import Certificate
+from lightning_monocon.shrink.question import Question
 from lightning_monocon.shrink.split import Parts
 from lightning_monocon.shrink.task import Task
-
-if TYPE_CHECKING:
-    from lightning_monocon.shrink.run import Question
 
 _DEVIATIONS = 1.96
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,6 +29,7 @@ from lightning_monocon.shrink.choice import chosen
 from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
 from lightning_monocon.shrink.parts import JudgedCodes
+from lightning_monocon.shrink.question import Question
 from lightning_monocon.shrink.result import Line, Result, Shortlist
 from lightning_monocon.shrink.split import Parts, split, unseen_rows
 from lightning_monocon.shrink.task import Task
@@ -40,34 +41,6 @@ _ROUNDING = 1e-12  # largest variance of equal rows, which are rounded when they
 _LAYOUT = "shrink/4"
 _BYTES, _ERROR, _SECOND = "bytes", "error", "second"
 _SCORED = 1_000  # choosing queries that choose how to score a code
-
-
-@dataclass(frozen=True)
-class Question:
-    """Say what is asked.
-
-    Attributes:
-        keep: Share of the whole vectors' quality that must be kept.
-        budget: Bytes of a vector at most; None asks for the fewest.
-        confidence: Of the certificate.
-        seed: Decides the parts and the fits.
-        kinds: What columns of a store hold, as in `lightning_monocon.codes.candidates.STORED`, if a store must rank the
-            code by itself; empty for every code.
-    """
-
-    keep: float = 0.95
-    budget: int | None = None
-    confidence: float = 0.95
-    seed: int = 0
-    kinds: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if not 0 < self.keep <= 1:
-            raise ValueError(f"`--keep` must be a share above 0 and at most 1, such as 0.95; got {self.keep}.")
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"`--confidence` must lie between 0 and 1, such as 0.95; got {self.confidence}.")
-        if self.budget is not None and self.budget < 1:
-            raise ValueError(f"`--budget` must be at least 1 byte; got {self.budget}.")
 
 
 def shrink(
