@@ -79,9 +79,11 @@ class SemanticLandscape(Watcher):
         tracker: Further options of `LandscapeTracker`.
         strata: Rule that splits the two halves of the probe into strata, such as ``train/first``: for sequences
             ``"repetition"``, ``"frequency"`` or ``"position"`` (see `name_strata`), or an entry of the batch, for
-            classes too, whose values name them. None for the strata ``train`` and ``val``.
-        roles: Strata of ``"train"`` and of ``"held_out"``, which the rules read; None for all from the train and all
-            from the validation set.
+            classes too, whose values name them. For classes also an attribute of a data set with a value for each item:
+            ``"label_kinds"`` of the package's data sets splits ``train/right`` from ``train/wrong``, the samples to
+            which ``label_noise`` gave another label. None for the strata ``train`` and ``val``.
+        roles: Strata of ``"train"``, of ``"held_out"`` and of ``"wrong"`` (trained on with a wrong label), which the
+            rules read; None for all from the train and all from the validation set, and for ``train/wrong``.
         chance: Credence by chance, from which the rules count gains; None for one over the number of classes or tokens
             of the logits.
         next_token: Whether a position is judged by the label of the next one. None finds out: it is if the labels equal
