@@ -152,7 +152,9 @@ class MonoConCLI(LightningCLI):
         chosen = self._get(self.config_init, "trainer", default={})
         callbacks: list[Callback] = [*_as_list(chosen.get("callbacks"))]
         # a model of tokens says that its steps return no embeddings to judge
-        wanted: list[Callback] = [EmbeddingMetrics()] if getattr(self.model, "has_embeddings", True) else []
+        wanted: list[Callback] = (
+            [EmbeddingMetrics(geometry=True)] if getattr(self.model, "has_embeddings", True) else []
+        )
         if fitting:
             self.record = RunRecord(str(self.run_dir), resume=bool(options.ckpt_path or options.resume))
             wanted += [
