@@ -127,6 +127,7 @@ class SemanticLandscape(Watcher):
         self.geometry_every, self.geometry_layer = geometry_every, geometry_layer
         self.seed, self.options = seed, dict(tracker or {})
         self.strata, self.roles, self.chance, self.next_token = strata, roles, chance, next_token
+        self._key = self._generate_state_key(signature=signature, layer=layer, seed=seed)  # Lightning asks at each hook
         self.tracker: LandscapeTracker | None = None
         self._probe: Probe | None = None
         self._stored: dict[str, Any] | None = None
@@ -137,7 +138,7 @@ class SemanticLandscape(Watcher):
     @property
     def state_key(self) -> str:
         """Return a key by layer, signature and seed, so that each landscape keeps its own state."""
-        return self._generate_state_key(signature=self.signature, layer=self.layer, seed=self.seed)
+        return self._key
 
     @property
     def measure(self) -> str:

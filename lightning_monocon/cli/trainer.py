@@ -42,6 +42,7 @@ from lightning_monocon.loggers.wandb import MirrorLogger, finishing_runs
 from lightning_monocon.module import MonoCon
 from lightning_monocon.runs.checkpoints import DurableCheckpointIO
 from lightning_monocon.runs.files import explain, whole
+from lightning_monocon.training.quiet_profiler import QuietProfiler
 from lightning_monocon.training.schedule import TwoPhaseModule
 
 _PATHS = ("run_dir", "ckpt_path", "resume", "out")
@@ -168,6 +169,8 @@ class MonoConCLI(LightningCLI):
         elif self.subcommand == "predict":
             wanted = [embedding_writer(options)]
         callbacks += [callback for callback in wanted if not any(isinstance(c, type(callback)) for c in callbacks)]
+        if chosen.get("profiler") is None and not chosen.get("barebones"):
+            kwargs["profiler"] = QuietProfiler()
         kwargs["plugins"] = [*_as_list(chosen.get("plugins")), DurableCheckpointIO()]
         if not fitting:
             return super().instantiate_trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
