@@ -22,9 +22,15 @@ from functools import wraps
 from pathlib import Path
 from statistics import median
 
-STEPS = {"grokking": 1500, "grokking_supcon": 400, "induction": 300, "digits": 200, "fashion_mnist_noise": 300}
+STEPS = {
+    **{"grokking": 1500, "grokking_supcon": 400, "parity": 1000, "induction": 300, "digits": 200},
+    **{"fashion_mnist_noise": 200, "stsb_noise": 32},
+}
 HOOKS = ("on_train_start", "on_train_batch_end", "on_validation_end")
-FILES = {"fashion_mnist_noise": ("--data.root", "fashion_mnist")}
+FILES = {
+    "fashion_mnist_noise": {"--data.root": "fashion_mnist"},
+    "stsb_noise": {"--data.train": "stsb/train.tsv.gz", "--data.val": "stsb/dev.tsv.gz"},
+}
 
 
 def work(recipe: str, watched: bool, data: str) -> dict[str, float]:
@@ -69,9 +75,7 @@ def work(recipe: str, watched: bool, data: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         words = ["fit", "--config", recipe, "--run_dir", f"{folder}/run", "--trainer.max_steps", str(STEPS[recipe])]
         words += ["--trainer.enable_progress_bar", "false", "--report", "false"]
-        if recipe in FILES:
-            option, name = FILES[recipe]
-            words += [option, f"{data}/{name}"]
+        words += [word for option, name in FILES.get(recipe, {}).items() for word in (option, f"{data}/{name}")]
         main(words)
     return {"seconds": moments[-1] - moments[0], "hooks": spent}
 
@@ -90,7 +94,7 @@ def measured(recipe: str, watched: bool, data: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="data", help="folder with fashion_mnist in it")
+    parser.add_argument("--data", default="data", help="folder with fashion_mnist and stsb in it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--recipes", nargs="+", choices=list(STEPS), default=list(STEPS))
     parser.add_argument("--worker", choices=list(STEPS), help=argparse.SUPPRESS)
