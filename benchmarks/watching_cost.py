@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 
 STEPS = {
-    **{"grokking": 1500, "grokking_supcon": 400, "parity": 1000, "induction": 300, "digits": 200},
+    **{"grokking": 2500, "grokking_supcon": 1000, "parity": 3000, "induction": 300, "digits": 400},
     **{"fashion_mnist_noise": 200, "stsb_noise": 32},
 }
 HOOKS = ("on_train_start", "on_train_batch_end", "on_validation_end")
@@ -40,6 +40,7 @@ def work(recipe: str, watched: bool, data: str) -> dict[str, float]:
 
     from lightning_monocon.callbacks import SemanticLandscape
     from lightning_monocon.cli import main
+    from lightning_monocon.watching.budget import Budget
 
     torch.set_num_threads(1)
     moments: list[float] = []
@@ -65,7 +66,7 @@ def work(recipe: str, watched: bool, data: str) -> dict[str, float]:
         watch = next((each for each in given if isinstance(each, SemanticLandscape)), SemanticLandscape())
         others = [each for each in given if not isinstance(each, SemanticLandscape)]
         if watched:
-            watch.budget = 0.02  # the callback's own; recipes of landscapes take every evaluation
+            watch.costs = Budget(0.02)  # the callback's own; recipes of landscapes take every evaluation
             for name in HOOKS:
                 setattr(watch, name, timed(getattr(watch, name)))
         given[:] = [watch, *others] if watched else others
