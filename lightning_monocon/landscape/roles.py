@@ -78,8 +78,8 @@ def check_roles(roles: RoleNames | None) -> None:
     unknown = [role for role in roles if role not in Roles._fields]
     if unknown:
         raise ValueError(
-            f"`roles` must name train or held_out; got {unknown[0]!r}. Leave it out or rename it; wrong labels may play "
-            "the role wrong."
+            f"`roles` must name train or held_out; got {unknown[0]!r}. Leave it out or rename it; train samples with "
+            "wrong labels may play the role wrong."
         )
     found = _given(roles)
     both = sorted(name for name, count in Counter(itertools.chain(*found)).items() if count > 1)
