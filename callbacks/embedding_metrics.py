@@ -388,10 +388,8 @@ def _check_places(answers: Relevance, samples: list[int | None]) -> None:
 
 
 def _geometry() -> dict[str, Metric]:
-    return {
-        "effective_rank": SpectralEffectiveRank(centred=True, normalize=True, small_sample="ignore"),
-        "alpha_req": AlphaReQ(normalize=True, small_sample="ignore"),
-    }
+    rank = SpectralEffectiveRank(centred=True, normalize=True, small_sample="ignore")
+    return {"effective_rank": rank, "alpha_req": AlphaReQ(normalize=True, small_sample="ignore")}
 
 
 def _unknown(names: tuple[str, ...]) -> dict[str, Tensor]:
