@@ -4,7 +4,8 @@
 Run    python benchmarks/landscape_claims.py --data DATA --scratch FOLDER [--only sums ...]
 DATA holds fashion_mnist. Each sweep of `SWEEPS` is one `monocon landscape sweep`, which resumes after a kill; every
 finished run becomes a line of results/landscape.jsonl and is not trained again. FOLDER keeps the runs. At the end, or
-with --tables alone, the tables and the figure of the page are written from those lines.
+with --tables alone, the tables and the figure of the page are written from those lines, and the page once more as HTML
+with the curves of the runs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from bytes_page import filled, markdown
+from landscape_page import write_html
 
 from lightning_monocon.landscape import LandscapeTracker
 from lightning_monocon.landscape.graph import role_mean
@@ -42,8 +44,16 @@ RUNS = Path(__file__).parent / "results" / "landscape.jsonl"
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, FIGURE = DOCS / "research" / "landscape.md", DOCS / "figures" / "landscape-claims.png"
 
-CHANGES = ("grokking", "comprehension", "acquisition", "gradual_generalisation", "noise_memorisation", "forgetting")
+CHANGES = (
+    *("grokking", "comprehension", "acquisition", "gradual_generalisation"),
+    *("overfitting", "noise_memorisation", "forgetting"),
+)
 """Events that a run without any such change must not show."""
+
+FEWEST_DELAYS = 8
+"""Delays below which laws are not compared."""
+
+_NEVER = 30.0  # the logarithm of a step beyond all that can be trained
 
 Line = dict[str, Any]
 
@@ -57,10 +67,12 @@ class Sweep(NamedTuple):
     options: tuple[str, ...] = ()
 
 
+_STEADY = ("--trainer.max_epochs=16000",)  # the recipe's cosine ends at 400 epochs: 4 000 steps are 160 of them
+
 SWEEPS = {
     "sums": Sweep("grokking", ("data.train_share=0.25,0.3,0.35,0.4,0.5,0.6",), 3, ("--trainer.max_steps=4000",)),
     "controls": Sweep("grokking", ("data.train_share=0.12",), 100, ("--trainer.max_steps=1500",)),
-    "noise": Sweep("fashion_mnist_noise", ("data.label_noise=0,0.2", "model.weight_decay=0,0.5"), 3),
+    "noise": Sweep("fashion_mnist_noise", ("data.label_noise=0.2,0", "model.weight_decay=0"), 3),
     "parity": Sweep("parity", ("data.train_size=800,1000,1200,1500,2000",), 3, ("--trainer.max_steps=2500",)),
     "parities": Sweep(
         "parity",
@@ -69,6 +81,9 @@ SWEEPS = {
         ("--data.parities=2", "--model.out_features=4", "--trainer.max_steps=2500"),
     ),
     "width": Sweep("parity", ("model.head_options.hidden_features=32,256",), 3, ("--trainer.max_steps=2500",)),
+    "strings": Sweep("parity", ("data.train_size=800,850,900,950,1000",), 3, ("--trainer.max_steps=10000",)),
+    "far": Sweep("grokking", ("data.train_share=0.3,0.4",), 3, (*_STEADY, "--trainer.max_steps=4000")),
+    "near": Sweep("grokking", ("data.train_share=0.25",), 3, (*_STEADY, "--trainer.max_steps=10000")),
 }
 
 
@@ -178,6 +193,20 @@ def laws_table(lines: Sequence[Line]) -> str:
     return f"{table(rows)}\n\nWinner: {found.winner}; {found.best} leads by {found.lead:.1f} in AICc."
 
 
+def predicted_table(lines: Sequence[Line], later: Sequence[Line]) -> str:
+    """Return what laws that are fitted to the runs of larger sizes say of the smallest, and what was measured there."""
+    smallest = min(line["train_size"] for line in lines)
+    fitted = [line for line in lines if line["train_size"] > smallest and line["delay"] is not None]
+    sizes, delays = [line["train_size"] for line in fitted], [line["delay"] for line in fitted]
+    seen = [line["delay"] for line in later if line["train_size"] == smallest and line["delay"] is not None]
+    rows = [["law, fitted above", f"step at {smallest} samples"]]
+    for name, fit in compare_laws(sizes, delays, DELAY_LAWS).fits.items():
+        asked = np.array([smallest, max(sizes)], dtype=float)  # a critical size is a share of the largest
+        said = float(DELAY_LAWS[name].log_value(asked, np.array(fit.parameters))[0])
+        rows.append([name, f"{math.exp(said):.0f}" if math.isfinite(said) and said < _NEVER else "never"])
+    return table([*rows, ["measured", f"{min(seen):.0f} to {max(seen):.0f} in {len(seen)} runs" if seen else "none"]])
+
+
 def threshold_text(lines: Sequence[Line]) -> str:
     """Return which share of each size generalises within a budget, and whether the threshold stands still."""
     sizes, delays = [line["train_size"] for line in lines], [line["delay"] or math.nan for line in lines]
@@ -213,17 +242,21 @@ def told(estimate: Estimate) -> str:
 def tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
     """Yield the name and the Markdown of each table."""
     learnt = ("memorisation", "grokking", "comprehension", "gradual_generalisation")
-    for name in ("sums", "parity"):
-        runs = of(lines, name)
+    asked = {name: of(lines, name) for name in ("sums", "parity", "strings")}
+    asked["steady"] = [*of(lines, "near"), *of(lines, "far")]
+    for name, runs in asked.items():
         if runs:
             yield f"events {name}", events_table(runs, learnt)
             yield f"delays {name}", delays_table(runs)
-            yield f"laws {name}", laws_table(runs)
+            if sum(run["delay"] is not None for run in runs) >= FEWEST_DELAYS:
+                yield f"laws {name}", laws_table(runs)
             yield f"threshold {name}", threshold_text(runs)
             yield f"exponents {name}", exponents_text(runs)
+    if asked["sums"] and asked["steady"]:
+        yield "predicted", predicted_table(asked["sums"], asked["steady"])
     further = {
         "controls": ("memorisation", *CHANGES),
-        "noise": ("gradual_generalisation", "comprehension", "drift", "noise_memorisation"),
+        "noise": ("gradual_generalisation", "comprehension", "drift", "overfitting", "noise_memorisation"),
         "width": learnt,
     }
     for name, shown in further.items():
@@ -303,6 +336,7 @@ def main() -> None:
                     file.write(json.dumps(line_of(name, folder)) + "\n")
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), tables(finished())), encoding="utf-8")
     draw(finished())
+    write_html(PAGE, finished())
     print(PAGE)
 
 

@@ -22,9 +22,15 @@ from functools import wraps
 from pathlib import Path
 from statistics import median
 
-STEPS = {"grokking": 1500, "grokking_supcon": 400, "induction": 300, "digits": 200, "fashion_mnist_noise": 300}
+STEPS = {
+    **{"grokking": 2500, "grokking_supcon": 1000, "parity": 3000, "induction": 300, "digits": 400},
+    **{"fashion_mnist_noise": 200, "stsb_noise": 32},
+}
 HOOKS = ("on_train_start", "on_train_batch_end", "on_validation_end")
-FILES = {"fashion_mnist_noise": ("--data.root", "fashion_mnist")}
+FILES = {
+    "fashion_mnist_noise": {"--data.root": "fashion_mnist"},
+    "stsb_noise": {"--data.train": "stsb/train.tsv.gz", "--data.val": "stsb/dev.tsv.gz"},
+}
 
 
 def work(recipe: str, watched: bool, data: str) -> dict[str, float]:
@@ -34,6 +40,7 @@ def work(recipe: str, watched: bool, data: str) -> dict[str, float]:
 
     from lightning_monocon.callbacks import SemanticLandscape
     from lightning_monocon.cli import main
+    from lightning_monocon.watching.budget import Budget
 
     torch.set_num_threads(1)
     moments: list[float] = []
@@ -59,7 +66,7 @@ def work(recipe: str, watched: bool, data: str) -> dict[str, float]:
         watch = next((each for each in given if isinstance(each, SemanticLandscape)), SemanticLandscape())
         others = [each for each in given if not isinstance(each, SemanticLandscape)]
         if watched:
-            watch.budget = 0.02  # the callback's own; recipes of landscapes take every evaluation
+            watch.costs = Budget(0.02)  # the callback's own; recipes of landscapes take every evaluation
             for name in HOOKS:
                 setattr(watch, name, timed(getattr(watch, name)))
         given[:] = [watch, *others] if watched else others
@@ -69,9 +76,7 @@ def work(recipe: str, watched: bool, data: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         words = ["fit", "--config", recipe, "--run_dir", f"{folder}/run", "--trainer.max_steps", str(STEPS[recipe])]
         words += ["--trainer.enable_progress_bar", "false", "--report", "false"]
-        if recipe in FILES:
-            option, name = FILES[recipe]
-            words += [option, f"{data}/{name}"]
+        words += [word for option, name in FILES.get(recipe, {}).items() for word in (option, f"{data}/{name}")]
         main(words)
     return {"seconds": moments[-1] - moments[0], "hooks": spent}
 
@@ -90,7 +95,7 @@ def measured(recipe: str, watched: bool, data: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="data", help="folder with fashion_mnist in it")
+    parser.add_argument("--data", default="data", help="folder with fashion_mnist and stsb in it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--recipes", nargs="+", choices=list(STEPS), default=list(STEPS))
     parser.add_argument("--worker", choices=list(STEPS), help=argparse.SUPPRESS)

@@ -40,10 +40,12 @@ def magnitude(tensors: Iterable[Tensor]) -> Tensor:
     floating = [tensor.detach() for tensor in dense if tensor.is_floating_point() and tensor.numel()]
     if not floating:
         return torch.zeros(())
-    if floating[0].device.type == "cpu":  # finding the largest takes six times as long here
-        euclidean = torch.nn.utils.get_total_norm(floating)
-        if math.isfinite(euclidean.item()):  # if not, squares may have overflowed
-            return euclidean
+    if all(type(tensor) is Tensor and tensor.device.type == "cpu" for tensor in floating):
+        # finding the largest takes six times as long here
+        norms = torch._foreach_norm(floating)  # pyright: ignore[reportPrivateImportUsage]
+        total = torch.stack([norm.float() for norm in norms]).sum()
+        if math.isfinite(total.item()):  # if not, squares may have overflowed
+            return total
     return torch.nn.utils.get_total_norm(floating, float("inf"))
 
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from lightning_monocon.callbacks._rows import RowsWatcher
 from lightning_monocon.callbacks._watcher import OnError, harmless
@@ -22,6 +22,7 @@ from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.inference.embed import GALLERY_AND_QUERY, has_classes
 from lightning_monocon.inference.rank_rows import check_apart, over_ranks
 from lightning_monocon.metrics import (
+    AlphaReQ,
     EffectiveDimension,
     FeatureCorrelation,
     MeanCosine,
@@ -29,6 +30,7 @@ from lightning_monocon.metrics import (
     NeighbourScores,
     ReconstructionError,
     RetrievalScores,
+    SpectralEffectiveRank,
     TotalVariance,
 )
 from lightning_monocon.metrics.streaming import ROLES, Role
@@ -38,10 +40,11 @@ _SPECTRAL = (
     *("effective_dimension", "feature_correlation", "constant_features"),
     *("total_variance", "mean_cosine", "rmse", "fvu"),
 )
+_GEOMETRY = ("effective_rank", "alpha_req")
 _LABELLED = ("knn_accuracy", "recall@1", "recall@5")
 _ANSWERED = ("ndcg_at_10", "mrr_at_10", "map_at_100", "recall_at_1", "recall_at_10", "recall_at_100")
 _COMPARED = ("overlap_at_10", "rbo_at_10", "first_kept")
-_NAMES = (*_SPECTRAL, *_LABELLED, *_ANSWERED, *_COMPARED)
+_NAMES = (*_SPECTRAL, *_GEOMETRY, *_LABELLED, *_ANSWERED, *_COMPARED)
 _OUTPUT, _ENCODER = "", "encoder/"
 """Prefixes of a metric's name: for the output of the step or layer, and for the encoder's below a head."""
 
@@ -107,6 +110,9 @@ class EmbeddingMetrics(RowsWatcher):
         overlap: Whether to compare what the head's output finds with what the encoder's finds. The rows of both are
             held, and the gallery is searched twice more. The step must return both; ``layer`` excludes it.
 
+        geometry: Whether to log ``effective_rank`` (RankMe of the centred unit rows) and ``alpha_req`` of the gallery
+            too, from which phases of the geometry are drawn.
+
     Raises:
         TypeError: If ``relevance`` is not a `Relevance`; with ``on_error="raise"`` also that of the data module.
         ValueError: If both ``layer`` and ``overlap`` are given. With ``on_error="raise"``, if there are more than two
@@ -126,6 +132,7 @@ class EmbeddingMetrics(RowsWatcher):
         name: str | None = None,
         relevance: Relevance | None = None,
         overlap: bool = False,
+        geometry: bool = False,
     ) -> None:
         if overlap and layer is not None:
             raise ValueError(
@@ -140,7 +147,7 @@ class EmbeddingMetrics(RowsWatcher):
             )
         super().__init__(layer, name, on_error)
         self.variance, self.k = variance, k
-        self.relevance, self.overlap = relevance, overlap
+        self.relevance, self.overlap, self.geometry = relevance, overlap, geometry
         self._judges: dict[str, _Judges] = {}
         self._overlap: NeighbourOverlap | None = None
         self._answers: Relevance | None = None
@@ -260,6 +267,7 @@ class EmbeddingMetrics(RowsWatcher):
                     "total_variance": TotalVariance(),
                     "mean_cosine": MeanCosine(),
                     "reconstruction_error": ReconstructionError(self.variance, small_sample="ignore"),
+                    **(_geometry() if self.geometry else {}),
                 }
             )
             neighbours, retrieval = NeighbourScores(self.k, (1, 5)), None
@@ -377,6 +385,11 @@ def _check_places(answers: Relevance, samples: list[int | None]) -> None:
             f"each sample searches all others; it does for {len(own)} places, such as {int(own[0])}. Leave those pairs "
             "out, or return [gallery_loader, query_loader] where gallery and query are two data sets."
         )
+
+
+def _geometry() -> dict[str, Metric]:
+    rank = SpectralEffectiveRank(centred=True, normalize=True, small_sample="ignore")
+    return {"effective_rank": rank, "alpha_req": AlphaReQ(normalize=True, small_sample="ignore")}
 
 
 def _unknown(names: tuple[str, ...]) -> dict[str, Tensor]:

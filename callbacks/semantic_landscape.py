@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from pathlib import Path
@@ -31,6 +30,7 @@ from lightning_monocon.watching.files import DYNAMICS, FIGURE, FOLDER, Settings,
 from lightning_monocon.watching.geometry_tap import GeometryTap
 from lightning_monocon.watching.options import check_layers, check_probe, check_rules, check_schedule, check_strata
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
+from lightning_monocon.watching.schedule import is_due, next_due
 from lightning_monocon.watching.settings import settings_of
 from lightning_monocon.watching.table import COLUMNS, event_line, event_table, latest
 from lightning_monocon.watching.token_probe import draw_token_probe, evaluate_tokens, is_sequential
@@ -38,7 +38,6 @@ from lightning_monocon.watching.token_probe import draw_token_probe, evaluate_to
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PER_DECADE = 45
 FEWEST_CLASSES = 4
 """Class scores of fewer classes span a plane at most, once they are learnt: there, a low rank is no collapse."""
 
@@ -79,9 +78,11 @@ class SemanticLandscape(Watcher):
         tracker: Further options of `LandscapeTracker`.
         strata: Rule that splits the two halves of the probe into strata, such as ``train/first``: for sequences
             ``"repetition"``, ``"frequency"`` or ``"position"`` (see `name_strata`), or an entry of the batch, for
-            classes too, whose values name them. None for the strata ``train`` and ``val``.
-        roles: Strata of ``"train"`` and of ``"held_out"``, which the rules read; None for all from the train and all
-            from the validation set.
+            classes too, whose values name them. For classes also an attribute of a data set with a value for each item:
+            ``"label_kinds"`` of the package's data sets splits ``train/right`` from ``train/wrong``, the samples to
+            which ``label_noise`` gave another label. None for the strata ``train`` and ``val``.
+        roles: Strata of ``"train"``, of ``"held_out"`` and of ``"wrong"`` (trained on with a wrong label), which the
+            rules read; None for all from the train and all from the validation set, and for ``train/wrong``.
         chance: Credence by chance, from which the rules count gains; None for one over the number of classes or tokens
             of the logits.
         next_token: Whether a position is judged by the label of the next one. None finds out: it is if the labels equal
@@ -125,17 +126,19 @@ class SemanticLandscape(Watcher):
         self.geometry_every, self.geometry_layer = geometry_every, geometry_layer
         self.seed, self.options = seed, dict(tracker or {})
         self.strata, self.roles, self.chance, self.next_token = strata, roles, chance, next_token
+        self._key = self._generate_state_key(signature=signature, layer=layer, seed=seed)  # Lightning asks at each hook
         self.tracker: LandscapeTracker | None = None
         self._probe: Probe | None = None
         self._stored: dict[str, Any] | None = None
         self._settings: Settings = {}
+        self._next: int | None = None  # step before which nothing is due
         self._drawn = False
         self._due: dict[str, Any] | None = None  # the state without an evaluation that only the end of the run took
 
     @property
     def state_key(self) -> str:
         """Return a key by layer, signature and seed, so that each landscape keeps its own state."""
-        return self._generate_state_key(signature=self.signature, layer=self.layer, seed=self.seed)
+        return self._key
 
     @property
     def measure(self) -> str:
@@ -188,7 +191,7 @@ class SemanticLandscape(Watcher):
 
     def _reset(self) -> None:
         self.costs.start()
-        self._drawn, self._due, self._probe, self.tracker = False, None, None, None
+        self._drawn, self._due, self._probe, self.tracker, self._next = False, None, None, None, None
 
     @harmless
     def _prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -219,8 +222,11 @@ class SemanticLandscape(Watcher):
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Evaluate if the schedule says so."""
-        if is_due(self.schedule, trainer.global_step):
-            self._evaluate(trainer, pl_module)
+        step = trainer.global_step
+        if self._next is None or step >= self._next:
+            if is_due(self.schedule, step):
+                self._evaluate(trainer, pl_module)
+            self._next = next_due(self.schedule, step)
 
     @harmless
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -369,20 +375,6 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with whole(path) as place:
         figure.savefig(place, dpi=130, format="png")
-
-
-def is_due(schedule: str | int, step: int) -> bool:
-    """Return whether a schedule evaluates after ``step`` steps; the step alone decides, so a resumed run agrees.
-
-    Example:
-        >>> [step for step in range(1, 200) if is_due("log", step)][-4:]
-        [167, 176, 185, 195]
-    """
-    if isinstance(schedule, int):
-        return step % schedule == 0
-    if schedule != "log" or step < 1:
-        return False
-    return step == 1 or math.floor(PER_DECADE * math.log10(step)) > math.floor(PER_DECADE * math.log10(step - 1))
 
 
 def held_out(trainer: Trainer, pl_module: LightningModule) -> object:

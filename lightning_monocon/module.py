@@ -14,6 +14,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 from torch.nn.modules.module import _IncompatibleKeys
 from typing_extensions import Self
 
@@ -128,6 +129,7 @@ class MonoCon(TwoPhaseModule):
         self.start_phase()
         self.empty_batches = 0
         self._watch_positives = PositivesWatch()
+        self._contrasts = not isinstance(self.loss, _Loss)  # torch's own take each input by itself
         self._watch_accumulation = AccumulationWatch()
         check_chunk_size(chunk_size)
         self.chunk_size = chunk_size
@@ -228,7 +230,7 @@ class MonoCon(TwoPhaseModule):
         if not len(labels):
             self._skip_empty(batch_idx)
             return None
-        if labels.device.type == "cpu" or batch_idx == 0:  # elsewhere reading them makes the host wait
+        if self._contrasts and (labels.device.type == "cpu" or batch_idx == 0):  # elsewhere the host would wait
             self._watch_positives(labels)
         with naming_drop_last(labels), naming_keywords(self.encoder, inputs):
             embeddings = self._embed_for_loss(inputs, len(labels))

@@ -42,6 +42,7 @@ from lightning_monocon.loggers.wandb import MirrorLogger, finishing_runs
 from lightning_monocon.module import MonoCon
 from lightning_monocon.runs.checkpoints import DurableCheckpointIO
 from lightning_monocon.runs.files import explain, whole
+from lightning_monocon.training.quiet_profiler import QuietProfiler
 from lightning_monocon.training.schedule import TwoPhaseModule
 
 _PATHS = ("run_dir", "ckpt_path", "resume", "out")
@@ -152,7 +153,9 @@ class MonoConCLI(LightningCLI):
         chosen = self._get(self.config_init, "trainer", default={})
         callbacks: list[Callback] = [*_as_list(chosen.get("callbacks"))]
         # a model of tokens says that its steps return no embeddings to judge
-        wanted: list[Callback] = [EmbeddingMetrics()] if getattr(self.model, "has_embeddings", True) else []
+        wanted: list[Callback] = (
+            [EmbeddingMetrics(geometry=True)] if getattr(self.model, "has_embeddings", True) else []
+        )
         if fitting:
             self.record = RunRecord(str(self.run_dir), resume=bool(options.ckpt_path or options.resume))
             wanted += [
@@ -166,6 +169,8 @@ class MonoConCLI(LightningCLI):
         elif self.subcommand == "predict":
             wanted = [embedding_writer(options)]
         callbacks += [callback for callback in wanted if not any(isinstance(c, type(callback)) for c in callbacks)]
+        if chosen.get("profiler") is None and not chosen.get("barebones"):
+            kwargs["profiler"] = QuietProfiler()
         kwargs["plugins"] = [*_as_list(chosen.get("plugins")), DurableCheckpointIO()]
         if not fitting:
             return super().instantiate_trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)

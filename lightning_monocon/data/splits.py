@@ -89,6 +89,16 @@ def noisy_labels(labels: Indices, part: Indices, share: float, seed: int) -> Ind
     return found
 
 
+def label_kinds(labels: Indices, given: Indices) -> NDArray[np.str_]:
+    """Return ``"right"`` or ``"wrong"`` for each sample ``(N,)``: whether the label that it was given is its own.
+
+    Example:
+        >>> label_kinds(np.array([0, 1]), np.array([0, 0])).tolist()
+        ['right', 'wrong']
+    """
+    return np.where(labels == given, "right", "wrong")
+
+
 def split_hash(labels: Indices, *parts: Indices) -> str:
     """Return 16 hexadecimal digits that depend on which sample is in which part, and on its label."""
     digest = hashlib.sha256()

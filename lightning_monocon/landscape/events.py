@@ -17,12 +17,16 @@ TRANSITIONS = (
     "partial",
     "acquisition",
     "noise_memorisation",
+    "overfitting",
     "forgetting",
     "return",
     "jump",
     "drift",
 )
-"""Changes of state, which make the edges of the graph; ``noise_memorisation`` may also happen inside a state."""
+"""Changes of state, which make the edges of the graph; those of `FALLIBLE` may also happen inside a state."""
+
+FALLIBLE = ("noise_memorisation", "overfitting")
+"""Kinds of a rise of the held-out fallibility: with wrong labels learnt meanwhile, or without."""
 
 QUALIFIERS = ("instability", "compaction", "early_compression", "collapse", "emergence")
 """Events inside a state or between two."""

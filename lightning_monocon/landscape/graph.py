@@ -34,7 +34,7 @@ def build_graph(trajectory: Trajectory, states: int, events: Iterable[Event]) ->
 
 def role_attributes(roles: Roles) -> dict[str, str]:
     """Return the strata of each role as attributes of a graph, which must be scalars."""
-    return {role: ", ".join(strata) for role, strata in roles._asdict().items()}
+    return {role: ", ".join(strata) for role, strata in roles._asdict().items() if strata or role != "wrong"}
 
 
 def role_mean(graph: nx.DiGraph, state: int, role: Role, measure: str) -> float:
@@ -42,7 +42,7 @@ def role_mean(graph: nx.DiGraph, state: int, role: Role, measure: str) -> float:
 
     A graph without roles, as an earlier release wrote it, has those of the names ``train`` and ``val``.
     """
-    default = {"train": "train", "held_out": "val"}[role]
+    default = {"train": "train", "held_out": "val", "wrong": ""}[role]
     strata = [name for name in graph.graph.get(role, default).split(", ") if name]
     values = [graph.nodes[state].get(f"{measure}/{stratum}", math.nan) for stratum in strata]
     return float(np.mean(values)) if values else math.nan

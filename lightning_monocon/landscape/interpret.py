@@ -21,7 +21,7 @@ from lightning_monocon.landscape.visit import Visit
 class Record(NamedTuple):
     """Hold what a move is compared with.
 
-    ``noise`` says that noise is being memorised, and is empty if it is not; ``chance`` is 0 where it is not known.
+    ``overfitted`` is kind and rule of a rise of the held-out fallibility, and ``chance`` 0 where it is not known.
     """
 
     strata: Strata
@@ -29,7 +29,7 @@ class Record(NamedTuple):
     visit: Visit
     anchors: list[Profile]
     thresholds: dict[str, float]
-    noise: str = ""
+    overfitted: tuple[str, str] | None = None
     chance: float = 0.0
 
 
@@ -78,7 +78,8 @@ def _kind(move: Move, abrupt: float, is_return: bool, record: Record) -> tuple[s
     if not roles.held_out:
         return ("return", "state seen before") if is_return else untyped_kind(abrupt)
     strata = _means(move, record)
-    train, val = ([float(roles.mean(role, names, means)) for means in strata] for role in ("train", "held_out"))
+    played: tuple[Role, ...] = ("train", "held_out", "wrong")
+    train, val, wrong = ([float(roles.mean(role, names, means)) for means in strata] for role in played)
     gains = [float(strata[1][names.index(n)] - strata[0][names.index(n)]) for n in (*roles.train, *roles.held_out)]
     change = Change(
         train=(train[0], train[1]),
@@ -90,7 +91,8 @@ def _kind(move: Move, abrupt: float, is_return: bool, record: Record) -> tuple[s
         has_source=move.source is not None,
         lag=_halfway(record, "held_out", val) / _halfway(record, "train", train),
         is_everywhere=min(gains) >= RISE * (1 - record.chance),
-        noise=record.noise,
+        overfitted=record.overfitted,
+        wrong=(wrong[0], wrong[1]),
         room=1 - record.chance,
     )
     return transition_kind(change)

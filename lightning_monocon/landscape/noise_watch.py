@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notice that a network memorises noise, by its fallibility.
+"""Notice by its fallibility that a network overfits, and whether it is wrong labels that it learns.
 
     held-out fallibility   has risen by half a nat or more over its lowest, at 3 evaluations in a row
     train fallibility      has fallen by 0.05 nats or more since
     held-out credence      had risen by 0.1 or more before, so there was something to lose
 
 The mean credence cannot see it: as wrong labels are learnt, most right answers stay probable, but a few wrong ones
-become certain. Overfitting without wrong labels meets the same rule.
+become certain. A small set with right labels alone is overfitted in the same way, so that the rise is called
+``overfitting``. It is called ``noise_memorisation`` only where samples with wrong labels have a stratum of their own
+(the role ``wrong``), and
+
+    their fallibility      has fallen by half a nat or more since: it is measured by the wrong labels, which are learnt
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 RISE = 0.5
@@ -20,11 +25,12 @@ PERSISTENCE = 3
 
 
 class Levels(NamedTuple):
-    """Hold the mean fallibilities of the two roles, in nats, and the mean held-out credence; NaN without a stratum."""
+    """Hold mean fallibilities of the roles, in nats, and the mean held-out credence; NaN without a stratum."""
 
     train: float
     held_out: float
     credence: float
+    wrong: float = math.nan
 
 
 class NoiseWatch:
@@ -37,6 +43,7 @@ class NoiseWatch:
         self.start: float | None = None  # held-out credence at the first evaluation
         self.lowest: tuple[int, Levels] | None = None
         self.streak: tuple[int, int] = (0, 0)  # evaluations in a row at which the rule holds, step of the first
+        self.fall = math.nan  # of the fallibility of wrong labels since
         self.is_told = False
 
     @property
@@ -65,22 +72,35 @@ class NoiseWatch:
         holds = rise >= RISE and falls and lowest.credence >= self.start + LEARNT
         length, first = self.streak
         self.streak = (length + 1, first if length else step) if holds else (0, step)
+        self.fall = lowest.wrong - levels.wrong
         self.is_told &= rise >= RISE / 2
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of the rise."""
+        return "noise_memorisation" if self.fall >= RISE else "overfitting"
 
     @property
     def reason(self) -> str:
         """Return the rule in words."""
         lowest = "" if self.lowest is None else f" over {self.lowest[1].held_out:.2f} at step {self.lowest[0]}"
-        return f"held-out fallibility +{RISE:g} nats or more{lowest}, train fallibility falling"
+        return f"held-out fallibility +{RISE:g} nats or more{lowest}, train fallibility falling{self._cause}"
+
+    @property
+    def _cause(self) -> str:
+        if math.isnan(self.fall):
+            return "; no stratum has the role wrong, so wrong labels may be the cause or not"
+        return f", that of wrong labels {-self.fall:+.2f}"
 
     def state_dict(self) -> dict[str, Any]:
         """Return references and counters as plain values."""
         lowest = None if self.lowest is None else [self.lowest[0], *self.lowest[1]]
-        return {"start": self.start, "lowest": lowest, "streak": list(self.streak), "is_told": self.is_told}
+        told: dict[str, Any] = {"fall": self.fall, "is_told": self.is_told}
+        return {"start": self.start, "lowest": lowest, "streak": list(self.streak), **told}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned; an earlier release knew no wrong labels."""
         lowest = state["lowest"]
-        self.start, self.is_told = state["start"], state["is_told"]
+        self.start, self.is_told, self.fall = state["start"], state["is_told"], state.get("fall", math.nan)
         self.lowest = None if lowest is None else (lowest[0], Levels(*lowest[1:]))
         self.streak = (state["streak"][0], state["streak"][1])

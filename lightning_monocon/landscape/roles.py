@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Assign roles to strata: which of them the network trains on, and which are held out.
+"""Assign roles to strata: which of them the network trains on, which are held out, and which have wrong labels.
 
 Typing, barriers, forecasts and percolation read roles and never the names of strata, so the strata of a probe may be
 anything: sets, first and repeated tokens, rare and common ones, or a column of the data. A role may be played by
-several strata; its credence and its fallibility are the means over them, each stratum with the same weight.
+several strata; its credence and its fallibility are the means over them, each stratum with the same weight. Samples
+that the network trains on with a label that was made wrong play the role ``wrong`` and not ``train``.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from lightning_monocon.landscape.strata import Floats
 
-Role: TypeAlias = Literal["train", "held_out"]
+Role: TypeAlias = Literal["train", "held_out", "wrong"]
 RoleNames: TypeAlias = Mapping[str, str | Sequence[str]]
+
+WRONG = "train/wrong"
+"""The stratum of train samples whose label was made wrong, as a probe names it that is split by the kinds of labels."""
 
 
 class Roles(NamedTuple):
@@ -22,6 +28,7 @@ class Roles(NamedTuple):
 
     train: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
 
     def mean(self, role: Role, names: Sequence[str], values: Floats) -> Floats:
         """Return the mean of ``(..., S)`` values over the strata of a role, ``(...)``; NaN if no stratum plays it.
@@ -42,8 +49,9 @@ def parse_roles(roles: RoleNames | None, names: Sequence[str]) -> Roles:
     """Return the roles of strata.
 
     Args:
-        roles: The stratum, or the strata, of ``"train"`` and of ``"held_out"``. None gives them to ``train`` and
-            ``val``, or to the strata whose names begin with ``train/`` and ``val/``.
+        roles: The stratum, or the strata, of ``"train"``, of ``"held_out"`` and of ``"wrong"``. None gives the first
+            two to ``train`` and ``val``, or to the strata whose names begin with ``train/`` and ``val/``, and the last
+            to ``train/wrong``.
         names: Names of all strata.
 
     Example:
@@ -55,7 +63,7 @@ def parse_roles(roles: RoleNames | None, names: Sequence[str]) -> Roles:
     """
     check_roles(roles)
     if roles is None:
-        return Roles(*(tuple(name for name in names if name.split("/")[0] == part) for part in ("train", "val")))
+        return _by_name(names)
     found = _given(roles)
     for stratum in (*found.train, *found.held_out):
         if stratum not in names:
@@ -69,11 +77,22 @@ def check_roles(roles: RoleNames | None) -> None:
         return
     unknown = [role for role in roles if role not in Roles._fields]
     if unknown:
-        raise ValueError(f"`roles` must name train or held_out; got {unknown[0]!r}. Leave it out or rename it.")
+        raise ValueError(
+            f"`roles` must name train or held_out; got {unknown[0]!r}. Leave it out or rename it; train samples with "
+            "wrong labels may play the role wrong."
+        )
     found = _given(roles)
-    both = sorted(set(found.train) & set(found.held_out))
+    both = sorted(name for name, count in Counter(itertools.chain(*found)).items() if count > 1)
     if both:
         raise ValueError(f"`roles` must give a stratum one role; got {both[0]!r} in both. Remove it from one of them.")
+
+
+def _by_name(names: Sequence[str]) -> Roles:
+    wrong = tuple(name for name in names if name == WRONG)
+    train, held_out = (
+        tuple(name for name in names if name.split("/")[0] == part and name not in wrong) for part in ("train", "val")
+    )
+    return Roles(train, held_out, wrong)
 
 
 def _given(roles: RoleNames) -> Roles:

@@ -46,7 +46,9 @@ class Change:
         has_source: Whether a state had been confirmed before.
         lag: Steps until the held-out credence was halfway to its new value over those of the train credence.
         is_everywhere: Whether each stratum with a role rose by 0.3 of the room or more.
-        noise: Sentence on the fallibility if noise is being memorised; empty if not.
+        overfitted: Kind and rule of a rise of the held-out fallibility, as in
+            `lightning_monocon.landscape.noise_watch`; None without one.
+        wrong: Mean credence in wrong labels before and after; NaN if no stratum has the role ``wrong``.
         room: One minus the credence by chance; the gains that the rules ask for are shares of it.
     """
 
@@ -59,7 +61,8 @@ class Change:
     has_source: bool
     lag: float = math.nan
     is_everywhere: bool = False
-    noise: str = ""
+    overfitted: tuple[str, str] | None = None
+    wrong: tuple[float, float] = (math.nan, math.nan)
     room: float = 1.0
 
     @property
@@ -83,9 +86,12 @@ def transition_kind(change: Change) -> tuple[str, str]:
         ('grokking', 'val +0.99 after train 1.00, abruptness 40.0 >= 3, delay 30.0 >= 5')
     """
     gain, learnt = change.val[1] - change.val[0], change.train[1] - change.train[0]
-    rise = RISE * change.room
-    if change.noise and gain < rise and not change.is_return:
-        return "noise_memorisation", change.noise
+    rise, wrong = RISE * change.room, change.wrong[1] - change.wrong[0]
+    if gain < rise and not change.is_return:
+        if wrong >= 0.5 * change.room and learnt < 0.5 * change.room:
+            return "noise_memorisation", f"wrong labels {wrong:+.2f}, train {learnt:+.2f}, val {gain:+.2f}"
+        if change.overfitted is not None:
+            return change.overfitted
     if gain <= -rise:
         return "forgetting", f"val {gain:+.2f}" + (" to a state seen before" if change.is_return else "")
     if change.is_return:

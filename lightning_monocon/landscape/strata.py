@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -37,9 +38,21 @@ class Strata:
     members: tuple[npt.NDArray[np.intp], ...]
     size: int
 
+    @cached_property
+    def _places(self) -> tuple[slice | npt.NDArray[np.intp], ...]:
+        """Return the positions of each stratum, as a slice where they follow each other: it copies nothing."""
+        ends = [(int(m[0]), int(m[-1]) + 1) for m in self.members]
+        follow = [last - first == len(m) for (first, last), m in zip(ends, self.members, strict=True)]
+        pairs = zip(ends, self.members, follow, strict=True)
+        return tuple(slice(*each) if is_run else m for each, m, is_run in pairs)
+
     def means(self, credence: npt.NDArray[np.floating]) -> Floats:
         """Return the mean of ``(..., P)`` credences in each stratum: ``(..., S)``."""
-        return np.stack([credence[..., m].mean(axis=-1, dtype=np.float64) for m in self.members], axis=-1)
+        found = np.empty((*credence.shape[:-1], len(self.members)))
+        for number, (places, members) in enumerate(zip(self._places, self.members, strict=True)):
+            # what `mean` does, without its wrapper: a hundred of these are taken at each evaluation
+            found[..., number] = np.add.reduce(credence[..., places], axis=-1, dtype=np.float64) / len(members)
+        return found
 
     def distance(self, left: npt.NDArray[np.floating], right: npt.NDArray[np.floating]) -> Floats:
         """Return the distance d of the module docstring between ``(..., P)`` profiles: ``(...)``."""

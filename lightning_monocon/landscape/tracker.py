@@ -18,7 +18,7 @@ from lightning_monocon.landscape.averaging import RecentProfiles
 from lightning_monocon.landscape.clustering import Clustering
 from lightning_monocon.landscape.credence import fallibility
 from lightning_monocon.landscape.emergence import watch_groups
-from lightning_monocon.landscape.events import Event
+from lightning_monocon.landscape.events import FALLIBLE, Event
 from lightning_monocon.landscape.graph import build_graph, present, role_attributes
 from lightning_monocon.landscape.interpret import Record, interpret
 from lightning_monocon.landscape.noise import WAYS, NoiseFloor, Radii, Way
@@ -52,8 +52,9 @@ class LandscapeTracker:
             the rules, and for groups for one over their number.
         probe: Fingerprint of the probe, checked on resume and when runs are merged.
         measure: Measure of the credence, in words: runs that measure it differently are not merged.
-        roles: Stratum, or strata, of ``"train"`` and of ``"held_out"``, which the rules read. None for ``train`` and
-            ``val``, or the strata whose names begin with ``train/`` and ``val/``.
+        roles: Stratum, or strata, of ``"train"``, of ``"held_out"`` and of ``"wrong"`` (train samples with wrong
+            labels), which the rules read. None for ``train`` and ``val``, or the strata whose names begin with
+            ``train/`` and ``val/``, and for ``train/wrong``.
 
     Example:
         >>> tracker = LandscapeTracker([0, 0, 0, 1, 1, 1])
@@ -136,7 +137,7 @@ class LandscapeTracker:
         profile = self._averaged(values)
         dimensions = Geometry(*map(float, (effective_rank, participation_ratio, alpha_req, n99)))
         events = self._refuse(step) + self._move(step, profile, values, dimensions)
-        events += self._qualify(step, values, dimensions) + self._memorise(step) + self._emerge(step, values)
+        events += self._qualify(step, values, dimensions) + self._overfit(step) + self._emerge(step, values)
         self.events += events
         return events
 
@@ -216,9 +217,9 @@ class LandscapeTracker:
         self.trajectory.append(step, self.state, row)
         self.noise_watch.update(step, self._levels(means, [*surprise.strata.values()]))
         self.visit.add(Point(step, profile))
-        noise = self.noise_watch.reason if self.noise_watch.is_rising else ""
+        overfitted = (self.noise_watch.kind, self.noise_watch.reason) if self.noise_watch.is_rising else None
         compared = (self.strata, self.trajectory, self.visit, self.clustering.anchors, self._thresholds())
-        record = Record(*compared, noise, self.chance or 0.0)
+        record = Record(*compared, overfitted, self.chance or 0.0)
         events = [interpret(move, step, record) for move in moves]
         for move in moves:
             if move.kind != "leave" and move.entered is not None and move.target is not None:
@@ -227,7 +228,7 @@ class LandscapeTracker:
                 self.visit.begin(move.entered)
                 self.geometry.reset()
         found = [event for event in events if event is not None]
-        self.noise_watch.is_told |= any(event.kind == "noise_memorisation" for event in found)
+        self.noise_watch.is_told |= any(event.kind in FALLIBLE for event in found)
         return found
 
     def _qualify(self, step: int, values: Floats, dimensions: Geometry) -> list[Event]:
@@ -241,22 +242,23 @@ class LandscapeTracker:
         shared: dict[str, Any] = {"step_confirmed": step, "thresholds": self._thresholds(), **place}
         return [Event(q.kind, step_left=q.since, step_entered=step, reason=q.reason, **shared) for q in found]
 
-    def _memorise(self, step: int) -> list[Event]:
-        """Report that noise is memorised inside a state; across a change of state it is the kind of the change."""
+    def _overfit(self, step: int) -> list[Event]:
+        """Report a rise of the held-out fallibility inside a state; across a change of state it may be its kind."""
         watch = self.noise_watch
         if not watch.is_rising or watch.is_told or self.state is None:
             return []
         watch.is_told = True
         place: dict[str, Any] = {"source": self.state, "target": self.state, "step_confirmed": step}
         times: dict[str, Any] = {"step_left": watch.since, "step_entered": watch.first}
-        return [Event("noise_memorisation", thresholds=self._thresholds(), reason=watch.reason, **times, **place)]
+        return [Event(watch.kind, thresholds=self._thresholds(), reason=watch.reason, **times, **place)]
 
     def _of_role(self, role: Role, values: Floats) -> float:
         return float(self.roles.mean(role, self.strata.names, values))
 
     def _levels(self, means: list[float], surprise: list[float]) -> Levels:
         train, held_out = (self._of_role(role, np.array(surprise)) for role in ROLES)
-        return Levels(train, held_out, self._of_role("held_out", np.array(means)))
+        wrong = self._of_role("wrong", np.array(surprise))
+        return Levels(train, held_out, self._of_role("held_out", np.array(means)), wrong)
 
     def _emerge(self, step: int, values: Floats) -> list[Event]:
         found = [] if self.emergence is None else self.emergence.update(step, values)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_monocon.landscape.strata import Floats
 from lightning_monocon.landscape.theory import DELAY_LAWS, compare_laws, spanning_probability
 from lightning_monocon.scorecard.render.figures.style import legend_above, line_style, new_figure
 from lightning_monocon.watching.figure import COLOURS, visits
@@ -39,6 +40,9 @@ WIDTH = 11.0
 
 MOST = 12
 """The number of runs that have a panel of their own."""
+
+FEW = 15
+"""A curve of fewer points than this has a marker at each."""
 
 _MARKS = "v^Ds*XPo<>hd"
 _EDGE = 1.06
@@ -79,7 +83,7 @@ def _draw_run(panel: Axes, run: Run, kinds: Sequence[str]) -> None:
     for index, (role, label) in enumerate((("train", "trained on"), ("held_out", "held out"))):
         values = trajectory.role(role)  # type: ignore[arg-type]  # both are roles
         if not np.isnan(values).all():
-            panel.plot(times, values, label=label, **_plain_line(index))
+            panel.plot(times, values, label=label, **_plain_line(index), **_points(values))
     for state, start, end in visits(trajectory):
         panel.axvspan(start + 1, end + 1, color=COLOURS[state % len(COLOURS)], alpha=0.18, lw=0, label=f"state {state}")
     for event in run.tracker.events:
@@ -103,7 +107,8 @@ def sizes_figure(runs: Sequence[Run]) -> Figure | None:
     ):
         for run, style in _coloured(runs):
             trajectory = run.tracker.trajectory
-            panel.plot(trajectory.column("step") + 1, trajectory.role("held_out", measure), **style)
+            values = trajectory.role("held_out", measure)
+            panel.plot(trajectory.column("step") + 1, values, **style, **_points(values))
         panel.set(xscale="log", xlabel="step + 1", ylabel=f"held-out {unit}")
         panel.set_xlim(left=1)
         panel.set_ylim(0, 1 if measure == "credence" else None)
@@ -158,7 +163,7 @@ def geometry_figure(runs: Sequence[Run]) -> Figure | None:
         times, ranks = trajectory.column("step") + 1, trajectory.column("effective_rank")
         known = np.isfinite(ranks)
         if known.any():
-            panel.plot(times[known], ranks[known], **style)
+            panel.plot(times[known], ranks[known], **style, **_points(ranks))
         heights = dict(zip(trajectory.steps, ranks, strict=True))
         for phase in phases_of(run)[:-1]:
             where = ([phase.end + 1], [heights[int(phase.end)]])
@@ -196,6 +201,11 @@ def _plain_line(index: int) -> dict[str, Any]:
     """Return colour and dash of the scorecard, without its markers: a curve has too many points for them."""
     style = line_style(index)
     return {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.5}
+
+
+def _points(values: Floats) -> dict[str, Any]:
+    """Return the markers of a curve of few points, between which nothing was measured; none for one of many."""
+    return {"marker": "o", "ms": 3} if np.isfinite(values).sum() < FEW else {}
 
 
 def _plain_ticks(panel: Axes, sizes: np.ndarray[Any, Any]) -> None:

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_monocon.landscape.phases import MEASURES, GeometryPhase, PhaseName, trajectory_phases
+from lightning_monocon.landscape.phases import MEASURES, GeometryPhase, trajectory_phases
 from lightning_monocon.landscape.trajectory import Trajectory
+from lightning_monocon.scorecard.render.figures.style import PHASE_COLOURS
 from lightning_monocon.watching.figure import INK, STRATA_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS: dict[PhaseName, str] = {
-    "warm-up": "#E69F00",
-    "entropy-seeking": "#009E73",
-    "compression-seeking": "#0072B2",
-}
+COLOURS = PHASE_COLOURS
 _ALPHA = 0.16
 _FEWEST = 2  # measurements, below which there is no line
 

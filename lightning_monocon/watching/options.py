@@ -12,7 +12,7 @@ from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.inference.outputs import named_submodule
 from lightning_monocon.landscape import LandscapeTracker
 from lightning_monocon.landscape.roles import RoleNames, check_roles
-from lightning_monocon.watching.probe import FEWEST
+from lightning_monocon.watching.probe import FEWEST, noted_strata
 from lightning_monocon.watching.sequences import column_of, split_column
 from lightning_monocon.watching.token_probe import first_batch, is_sequential
 
@@ -61,8 +61,8 @@ def check_layers(module: LightningModule, layer: str | None, geometry_layer: str
 
 
 def check_strata(strata: str | None, loader: object) -> None:
-    """Raise ValueError if ``strata`` is neither a rule nor an entry of the batches of a loader."""
-    if strata is None or not isinstance(loader, DataLoader):
+    """Raise ValueError if ``strata`` is no rule, no entry of the batches of a loader and no attribute of its set."""
+    if strata is None or not isinstance(loader, DataLoader) or noted_strata(strata, {"train": loader}):
         return
     column = column_of(strata) if is_sequential(loader) else strata
     if column is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -63,7 +64,8 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
         val: Loader of held-out batches.
         size: Number of inputs P.
         seed: Seed of the draw.
-        strata: Entry of a mapping that splits both sets into strata, such as ``"domain"``; it is no input.
+        strata: What splits the sets into strata: an attribute of a data set with a value for each item, such as
+            ``"label_kinds"``, or an entry of a mapping, such as ``"domain"``, which is no input then.
 
     Raises:
         ValueError: If a set holds fewer than 3 inputs, the labels are of one class, or the batches have no integer
@@ -71,13 +73,18 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
     """
     known = {name: labels_of(loader) for name, loader in (("train", train), ("validation", val))}
     half = _fitting(size // 2, {name: len(found) for name, found in known.items()})
+    noted = noted_strata(strata, {"train": train, "validation": val})
     labels, batches, names, digest = [], [], [], hashlib.sha256()
     for name, loader in (("train", train), ("validation", val)):
         chosen = evenly(known[name], half, seed)
         digest.update(np.asarray(chosen, dtype=np.int64).tobytes())
         for start in range(0, len(chosen), CHUNK):
-            inputs, found = inputs_and_labels(fetch(loader, chosen[start : start + CHUNK]))
-            column, inputs = split_column(inputs, strata)
+            part = chosen[start : start + CHUNK]
+            inputs, found = inputs_and_labels(fetch(loader, part))
+            if noted:
+                column = None if noted[name] is None else noted[name][part]
+            else:
+                column, inputs = split_column(inputs, strata)
             batches.append(inputs)
             labels.append(found.cpu().long())
             short = "train" if name == "train" else "val"
@@ -104,6 +111,34 @@ def evaluate(module: LightningModule, probe: Probe, layer: str | None = None) ->
             rows = tap.rows() if layer else as_rows(result, "`forward`")
             outputs.append(rows.float().cpu())
     return torch.cat(outputs)
+
+
+def noted_strata(strata: str | None, loaders: Mapping[str, DataLoader[Any]]) -> dict[str, Any]:
+    """Return the strata of the items of each set, ``(N,)`` or None, if a set has them as an attribute; else nothing.
+
+    Raises:
+        ValueError: If an attribute does not have one value for each item.
+    """
+    if strata is None or not strata.isidentifier():
+        return {}
+    found = {name: _of_items(loader.dataset, strata) for name, loader in loaders.items()}
+    return {} if all(values is None for values in found.values()) else found
+
+
+def _of_items(dataset: Dataset[Any], name: str) -> npt.NDArray[Any] | None:
+    if isinstance(dataset, Subset):
+        whole = _of_items(dataset.dataset, name)
+        return None if whole is None else whole[list(dataset.indices)]
+    values = getattr(dataset, name, None)
+    if values is None or callable(values):
+        return None
+    found = np.asarray(values)
+    if found.ndim != 1 or len(found) != len(dataset):  # type: ignore[arg-type]  # a stream has been refused
+        raise ValueError(
+            f"`strata` must name an attribute with a value for each of the {len(dataset)} items of "  # type: ignore[arg-type]
+            f"{type(dataset).__name__}; {name!r} has the shape {found.shape}. Give it one value an item."
+        )
+    return found
 
 
 def labels_of(loader: DataLoader[Any]) -> list[int]:

@@ -43,6 +43,21 @@ def test_metrics_agree_with_scikit_learn(stage: str) -> None:
         assert logged[f"{prefix}total_variance"] == pytest.approx(rows.var(axis=0, ddof=1).sum(), rel=0.02)
 
 
+def test_the_geometry_is_that_of_the_centred_unit_rows() -> None:
+    gallery, query = clusters(100, 0), clusters(41, 1)
+    run = trainer(EmbeddingMetrics(geometry=True))
+    run.validate(Plain(), [loader(gallery), loader(query)], verbose=False)
+    for prefix, width in (("val/", 8), ("val/encoder/", 4)):
+        rows = nn.functional.normalize(gallery[0][:, :width].double()).numpy()
+        values = PCA(svd_solver="full").fit(rows).singular_values_
+        shares = values / values.sum()
+        rank = np.exp(-(shares * np.log(shares)).sum())
+        assert run.callback_metrics[f"{prefix}effective_rank"].item() == pytest.approx(rank, rel=1e-4)
+        number = np.arange(1, width + 1)
+        slope, _ = np.polyfit(np.log(number), 2 * np.log(values), 1, w=number**-0.5)
+        assert run.callback_metrics[f"{prefix}alpha_req"].item() == pytest.approx(-slope, rel=1e-4)
+
+
 def test_each_validation_starts_afresh_and_the_sanity_check_leaves_no_rows() -> None:
     gallery, query = clusters(100, 0), clusters(41, 1)
     seen = []

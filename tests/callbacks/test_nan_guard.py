@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_monocon.callbacks import NaNGuard
-from lightning_monocon.callbacks._finite import NonFiniteError, Place, _Sign, bad_rows, samples_of
+from lightning_monocon.callbacks._finite import NonFiniteError, Place, _Sign, bad_rows, magnitude, samples_of
 
 STEP = 6  # epoch 1, batch 2
 CAUSES = {
@@ -286,3 +287,19 @@ def test_overflows_that_a_gradient_scaler_mends_are_left_to_it_until_there_are_t
     module.layer.weight.grad.fill_(torch.inf)
     guard.on_before_optimizer_step(trainer, module, optimizer)
     NaNGuard().on_before_optimizer_step(trainer, module, optimizer)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), None])
+@pytest.mark.parametrize(
+    "dtypes",
+    [(torch.float32, torch.float32), (torch.float32, torch.float64, torch.bfloat16), (torch.float16,), (torch.int64,)],
+    ids=str,
+)
+def test_a_magnitude_is_finite_if_every_entry_is_and_else_not(
+    dtypes: tuple[torch.dtype, ...], bad: float | None
+) -> None:
+    tensors = [torch.arange(1, 7).to(dtype) * (1 if dtype == torch.int64 else 100) for dtype in dtypes]
+    tensors += [torch.full((3,), 1e30), torch.zeros(0)]  # its squares overflow
+    if bad is not None:
+        tensors[-2][1] = bad
+    assert math.isfinite(magnitude(tensors).item()) == (bad is None)

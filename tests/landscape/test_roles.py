@@ -18,6 +18,7 @@ from lightning_monocon.landscape.roles import Roles, parse_roles
     [
         (["train", "val"], Roles(("train",), ("val",))),
         (["train/a", "train/b", "val/a"], Roles(("train/a", "train/b"), ("val/a",))),
+        (["train/right", "train/wrong", "val"], Roles(("train/right",), ("val",), ("train/wrong",))),
         (["seen", "unseen"], Roles()),
     ],
 )

@@ -29,6 +29,8 @@ ACQUIRED: dict[str, Any] = {
     "is_everywhere": True,
 }
 
+RISES = ("overfitting", "the fallibility rises")
+
 
 @pytest.mark.parametrize(
     ("difference", "kind"),
@@ -58,11 +60,21 @@ ACQUIRED: dict[str, Any] = {
         ({**ACQUIRED, "lag": 1.5, "delay": 1.5}, "comprehension"),
         ({**ACQUIRED, "is_everywhere": False}, "jump"),
         ({**ACQUIRED, "abruptness": 2.0}, "gradual_generalisation"),
-        ({"val": (0.8, 0.75), "noise": "the fallibility rises"}, "noise_memorisation"),
-        ({"val": (0.8, 0.4), "noise": "the fallibility rises"}, "noise_memorisation"),
-        ({"train": (0.4, 1.0), "val": (0.8, 0.75), "noise": "the fallibility rises"}, "noise_memorisation"),
-        ({"val": (0.8, 0.75), "noise": "the fallibility rises", "is_return": True}, "return"),
-        ({"noise": "the fallibility rises"}, "grokking"),
+        ({"val": (0.8, 0.75), "overfitted": RISES}, "overfitting"),
+        ({"val": (0.8, 0.4), "overfitted": RISES}, "overfitting"),
+        ({"train": (0.4, 1.0), "val": (0.8, 0.75), "overfitted": RISES}, "overfitting"),
+        ({"val": (0.8, 0.75), "overfitted": RISES, "is_return": True}, "return"),
+        ({"overfitted": RISES}, "grokking"),
+        # wrong labels, which have a stratum of their own, are learnt; with all others it is memorisation
+        ({"val": (0.8, 0.75), "wrong": (0.05, 0.7)}, "noise_memorisation"),
+        ({"val": (0.8, 0.75), "wrong": (0.05, 0.7), "overfitted": RISES}, "noise_memorisation"),
+        ({"val": (0.8, 0.4), "wrong": (0.05, 0.7)}, "noise_memorisation"),
+        ({"val": (0.8, 0.75), "wrong": (0.05, 0.4), "overfitted": RISES}, "overfitting"),
+        ({"val": (0.8, 0.75), "wrong": (0.05, 0.4)}, "jump"),
+        ({"val": (0.8, 0.75), "wrong": (0.05, 0.4), "room": 0.5}, "noise_memorisation"),
+        ({"train": (0.02, 1.0), "val": (0.02, 0.1), "wrong": (0.02, 1.0)}, "memorisation"),
+        ({"wrong": (0.05, 0.7)}, "grokking"),
+        ({"val": (0.8, 0.75), "wrong": (0.05, 0.7), "is_return": True}, "return"),
         # of two classes, where chance is 0.5 and nothing can gain more
         ({"train": (0.5, 0.98), "val": (0.5, 0.51)}, "jump"),
         ({"train": (0.5, 0.98), "val": (0.5, 0.51), "room": 0.5}, "memorisation"),

@@ -201,6 +201,17 @@ def test_a_batch_without_positives_warns_once_with_the_share() -> None:
     assert texts[0].startswith("100% of the 8 inputs of a batch are alone with their label")
 
 
+def test_a_loss_of_each_input_by_itself_needs_no_positives(recwarn: pytest.WarningsRecorder) -> None:
+    options: dict[str, Any] = {
+        "in_features": 6,
+        "out_features": ROWS,
+        "loss": nn.CrossEntropyLoss(),
+        "warmup_epochs": 0,
+    }
+    fit(MonoCon(nn.Identity(), head="linear", **options), [batch(ROWS, torch.arange(ROWS))])
+    assert not [each for each in recwarn if "positive" in str(each.message)]
+
+
 def test_one_class_and_pairs_are_fine() -> None:
     fit(normed(), [batch(ROWS, torch.zeros(ROWS, dtype=torch.long)), batch(ROWS, NUMBERS)])
     assert share_without_positive(torch.tensor([-1, 9, 9, 2, 2, 2, 5])) == pytest.approx(2 / 7)

@@ -11,7 +11,14 @@ from helpers.picture_geometry import check_texts, drawn, texts
 from helpers.watched_runs import follow
 from oracles.credence_paths import grokking
 
-from lightning_monocon.watching.curves import CAPTIONS, delays_figure, draw_curves, geometry_figure, runs_figure
+from lightning_monocon.watching.curves import (
+    CAPTIONS,
+    delays_figure,
+    draw_curves,
+    geometry_figure,
+    runs_figure,
+    sizes_figure,
+)
 from lightning_monocon.watching.figure import visits
 from lightning_monocon.watching.runs import Run
 
@@ -46,6 +53,16 @@ def test_each_run_has_its_curves_states_and_events(runs: list[Run]) -> None:
         assert [mark.get_xdata()[0] - 1 for mark in marks] == [event.step_entered for event in events]
         assert len(panel.patches) == len(visits(run.tracker.trajectory)) >= 2, "a band for each stay in a state"
     assert {"trained on", "held out", "state 0", "state 1", "memorisation", "grokking"} <= {t for t, _ in texts(figure)}
+
+
+def test_a_curve_of_few_points_has_a_marker_at_each() -> None:
+    steps = np.array([1.0, 10.0, 100.0, 1000.0])
+    few = Run("few", follow(grokking(steps, generalised=400.0), steps), {"train_size": 100})
+    for run, marker in ((few, "o"), (_run(1600), "None")):
+        credence = runs_figure([run]).axes[0].get_lines()[:2]
+        shares = sizes_figure([run, run])
+        assert shares is not None
+        assert {line.get_marker() for line in (*credence, *shares.axes[0].get_lines())} == {marker}
 
 
 def test_many_runs_have_at_most_twelve_panels(runs: list[Run]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers.plain_runs import four_classes
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, Subset
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from lightning_monocon.watching.probe import draw_probe, evaluate
 
@@ -78,6 +78,30 @@ def test_a_column_splits_classes_into_strata_and_is_no_input() -> None:
     assert all(set(inputs) == {"x"} for inputs in probe.batches)
     with pytest.raises(ValueError, match=r"`strata` must be repetition, .*, or an entry of the batch, .*; got 'topic'"):
         draw_probe(_by_domain(60), _by_domain(60), 24, 0, strata="topic")
+
+
+class _Marked(TensorDataset):
+    """A set that says of each item where it comes from."""
+
+    def __init__(self, count: int, origins: list[str] | None) -> None:
+        super().__init__(torch.arange(count).float()[:, None], torch.arange(count) % 4)
+        self.origins = origins
+
+
+def test_an_attribute_of_a_set_splits_its_items_into_strata() -> None:
+    train = DataLoader(_Marked(60, ["bad" if n % 5 == 0 else "good" for n in range(60)]), batch_size=8)
+    val = DataLoader(_Marked(40, None), batch_size=8)
+    probe = draw_probe(train, val, 48, 0, strata="origins")
+    drawn = torch.cat([batch.flatten() for batch in probe.batches]).tolist()
+    expected = ["train/bad" if n % 5 == 0 else "train/good" for n in drawn[:24]] + ["val"] * 24
+    assert list(probe.names) == expected
+    part = DataLoader(Subset(train.dataset, range(0, 60, 5)), batch_size=8)
+    assert set(draw_probe(part, val, 16, 0, strata="origins").names) == {"train/bad", "val"}
+    torn = DataLoader(_Marked(60, ["bad"] * 59), batch_size=8)
+    with pytest.raises(
+        ValueError, match=r"a value for each of the 60 items of _Marked; 'origins' has the shape \(59,\)"
+    ):
+        draw_probe(torn, val, 48, 0, strata="origins")
 
 
 def test_a_probe_of_one_class_is_an_error() -> None:

@@ -23,7 +23,7 @@ from lightning_monocon.data.images.set import Batch, ImageSet, Place
 from lightning_monocon.data.images.table import ImageTable
 from lightning_monocon.data.sampling import EpochSampler, ShardSampler
 from lightning_monocon.data.split_data import SplitData
-from lightning_monocon.data.splits import Indices, noisy_labels, shuffled, split_hash, stratified_split
+from lightning_monocon.data.splits import Indices, label_kinds, noisy_labels, shuffled, split_hash, stratified_split
 from lightning_monocon.functional.checks import check_choice
 
 _Part: TypeAlias = tuple[ImageTable, Indices]
@@ -168,6 +168,7 @@ class ImageData(SplitData[ImageSet]):
             ImageSet(table, shuffled(indices, self.split_seed), self.augmentation, self.seed, self.augment_on)
             for table, indices in parts
         )
+        self.train.label_kinds = label_kinds(train.labels, trained.labels)[self.train.part]
         if self.batch_size > len(self.train):
             raise ValueError(
                 f"`batch_size` must not exceed the {len(self.train)} train images (the last short batch is dropped), "

@@ -42,6 +42,8 @@ class ImageSet(Dataset[Batch]):
         self.images, self.part, self.labels = table.images, part, table.labels[part]
         self.ids = part
         """Position of each image in the table, by which `monocon predict` names its embedding."""
+        self.label_kinds: NDArray[np.str_] | None = None
+        """Kind of each label, ``"right"`` or ``"wrong"``, which `SemanticLandscape` reads; None if not known."""
         self.augmentation, self.seed, self.augment_on = augmentation, seed, augment_on
 
     def __len__(self) -> int:

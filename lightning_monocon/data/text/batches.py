@@ -71,6 +71,8 @@ class SentenceSet(Dataset[Texts]):
 
     def __init__(self, texts: Sequence[str], labels: NDArray[np.int64]) -> None:
         self.texts, self.labels = list(texts), labels
+        self.label_kinds: NDArray[np.str_] | None = None
+        """Kind of each label, ``"right"`` or ``"wrong"``, which `SemanticLandscape` reads; None if not known."""
 
     def __len__(self) -> int:
         """Return the number of sentences."""

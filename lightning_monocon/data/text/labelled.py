@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from lightning_monocon.data.keyed_random import key
 from lightning_monocon.data.sampling import EpochSampler, ShardSampler
 from lightning_monocon.data.split_data import SplitData
-from lightning_monocon.data.splits import noisy_labels, stratified_split
+from lightning_monocon.data.splits import label_kinds, noisy_labels, stratified_split
 from lightning_monocon.data.text.batches import SentenceSet, Texts, Tokenized
 from lightning_monocon.data.text.identity import sentence_ids
 from lightning_monocon.data.text.pair_files import texts
@@ -111,6 +111,7 @@ class LabelledTexts(SplitData[SentenceSet]):
         trained, held_out = self._drawn(trained, _TRAIN, "train_size"), self._drawn(held_out, _VAL, "val_size")
         wrong = noisy_labels(trained.labels, np.arange(len(trained.labels)), self.label_noise, self.split_seed)
         self.train: SentenceSet = TrainTexts(trained.texts, wrong)
+        self.train.label_kinds = label_kinds(trained.labels, wrong)
         self.val = self.test = SentenceSet(*held_out).by_length()
         if self.batch_size > len(self.train):
             raise ValueError(

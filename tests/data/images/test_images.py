@@ -54,6 +54,8 @@ def test_gallery_and_queries_are_the_images_as_they_are(root: Path, tmp_path: Pa
 def test_wrong_labels_are_those_of_train_images_alone(root: Path) -> None:
     right, noisy = module(root), module(root, label_noise=0.5)
     assert int((noisy.train.labels != right.train.labels).sum()) == 27
+    assert (right.train.label_kinds == "right").all()
+    np.testing.assert_array_equal(noisy.train.label_kinds == "wrong", noisy.train.labels != right.train.labels)
     for kept, same in ((right.val, noisy.val), (right.test, noisy.test)):
         np.testing.assert_array_equal(kept.labels, same.labels)
     assert noisy.split_hash != right.split_hash and noisy.description["label_noise"] == 0.5

@@ -89,6 +89,7 @@ def test_wrong_labels_are_in_the_train_set_alone(folder: Path) -> None:
     changed = (right.train.labels != wrong.train.labels).sum()
     assert changed == round(0.25 * len(right.train))
     assert wrong.train.texts == right.train.texts
+    assert ((wrong.train.label_kinds == "wrong") == (right.train.labels != wrong.train.labels)).all()
     assert (right.val.labels == wrong.val.labels).all()
 
 

@@ -41,10 +41,11 @@ CAPTIONS = {
     "an attack (right), against the change of each feature that enters the head. Means over the seeds.",
     "training.png": "Validation accuracy and training loss by epoch, as the runs recorded them. A run whose curves "
     "still move at its end stopped too early. Losses of different kinds have no common scale. Bands span the seeds.",
-    "dynamics.png": "Effective dimension by epoch at the output of the encoder below each head, and at the embedding. "
-    "An arm without a head has only the latter. Bands span the seeds. Triangles: where a rise of a tenth or more turns "
-    "into a fall (downwards) or a fall into a rise, with the epochs at which noise may hide the turn; these are the "
-    "warm-up, entropy-seeking and compression-seeking phases of Li et al. (2025).",
+    "dynamics.png": "Effective dimension n99, effective rank (RankMe) and alpha-ReQ by epoch, as far as the runs "
+    "recorded them, at the output of the encoder below each head, and at the embedding. An arm without a head has only "
+    "the latter. Bands span the seeds. Triangles: where a rise of a tenth or more (a twentieth, of alpha-ReQ) turns "
+    "into a fall (downwards) or a fall into a rise, with the epochs at which noise may hide the turn. Strips, from the "
+    "first arm at the bottom to the last: warm-up, entropy-seeking and compression-seeking phases (Li et al. 2025).",
 }
 """What each figure of a scorecard shows, by file name."""
 

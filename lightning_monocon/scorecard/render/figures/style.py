@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_monocon.landscape.phases import PhaseName
 from lightning_monocon.runs.files import whole
 from lightning_monocon.runs.record import History, mean_line
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 _COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+PHASE_COLOURS: dict[PhaseName, str] = {
+    "warm-up": "#E69F00",
+    "entropy-seeking": "#009E73",
+    "compression-seeking": "#0072B2",
+}
+"""Colours of the phases of a representation's geometry."""
 
 DPI = 150
 

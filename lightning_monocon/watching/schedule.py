@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decide at which steps a landscape is evaluated; the step alone decides, so that a resumed run agrees."""
+
+from __future__ import annotations
+
+import math
+
+PER_DECADE = 45
+"""Evaluations of the schedule ``"log"`` in a decade of steps."""
+
+
+def is_due(schedule: str | int, step: int) -> bool:
+    """Return whether a schedule evaluates after ``step`` steps; the step alone decides, so a resumed run agrees.
+
+    Example:
+        >>> [step for step in range(1, 200) if is_due("log", step)][-4:]
+        [167, 176, 185, 195]
+    """
+    if isinstance(schedule, int):
+        return step % schedule == 0
+    if schedule != "log" or step < 1:
+        return False
+    return step == 1 or math.floor(PER_DECADE * math.log10(step)) > math.floor(PER_DECADE * math.log10(step - 1))
+
+
+def next_due(schedule: str | int, step: int) -> int:
+    """Return the first step after ``step`` at which a schedule evaluates, or the last of the next 1 000 if none does.
+
+    Example:
+        >>> next_due("log", 185), next_due(7, 20), next_due("validation", 5)
+        (195, 21, 1005)
+    """
+    return next((each for each in range(step + 1, step + 1000) if is_due(schedule, each)), step + 1000)
