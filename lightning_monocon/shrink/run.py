@@ -172,8 +172,9 @@ def _check_answers(whole: Tensor, task: Task) -> None:
 def _unskilled(task: Task, whole: Tensor) -> str:
     """Return that the qualities ``(U,)`` of whole vectors are not above those of a guess, by two standard errors."""
     truth, quality = task.truth, float(whole.mean())
-    label = isinstance(truth, LabelTruth)
-    guess, found = ("the commonest label", truth.constant) if label else ("a random order", truth.chance)
+    guess, found = "a random order", truth.chance
+    if isinstance(truth, LabelTruth):
+        guess, found = "the commonest label", truth.constant
     if quality - 2 * float(whole.std()) / len(whole) ** 0.5 > found:
         return ""
     return f"whole vectors ({truth.measures[0]} {quality:.3f}) are no better than {guess} ({found:.3f})"

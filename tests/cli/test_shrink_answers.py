@@ -139,7 +139,7 @@ def test_doubts_of_the_second_corpus_are_told(capsys: pytest.CaptureFixture[str]
     np.save("equal.npy", np.ones((200, 8), np.float32))
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
-        shrink("--budget", "2", "--second", "equal.npy")
+        shrink("--budget", "2", "--second", "equal.npy", out="again")
     assert "`--second` must hold rows that differ" in capsys.readouterr().err
 
 
