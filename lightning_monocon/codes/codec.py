@@ -182,6 +182,9 @@ def _tensor(array: np.ndarray | Tensor, name: str = "codes", kinds: str = "") ->
             f"`{name}` must be floating-point numbers of 16, 32 or 64 bits; got {array.dtype}: convert them, as by "
             "`.astype(numpy.float32)`."
         )
+    native = array.dtype.newbyteorder("=")
+    if array.dtype != native or any(stride < 0 for stride in array.strides):  # which torch does not take
+        return torch.from_numpy(array.astype(native, order="C"))
     return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch warns of read-only memory
 
 

@@ -136,8 +136,8 @@ def _encode_rabit(values: dict[str, Any], tables: dict[str, np.ndarray], coordin
         reached = (sizes / max(sizes.max(), np.finfo(np.float64).tiny))[:, None] / (lower + 1)
         number, step = np.unravel_index(np.argsort(-reached, None, kind="stable"), reached.shape)
         products = np.cumsum(np.append(sizes.sum(), 2 * sizes[number]))
-        squares = np.cumsum(np.append(len(sizes), 4 * (lower[step] + 1)))
-        np.add.at(row, number[: (products / np.sqrt(squares)).argmax()], 2)
+        cosines = products / np.sqrt(np.cumsum(np.append(len(sizes), 4 * (lower[step] + 1))))
+        np.add.at(row, number[: (cosines >= cosines.max() * (1 - 2.0**-40)).argmax()], 2)  # first of equals
     found = np.where(coordinates > 0, found, -found)
     product, square = (found * coordinates).sum(1), (coordinates * coordinates).sum(1)
     factor = (square / np.where(product > 0, product, 1))[:, None]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tables
 from safetensors.torch import save_file
@@ -147,9 +148,22 @@ def _codec(values: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Codec:
     for key in ("name", "family"):
         if not isinstance(values[key], str) or not values[key]:
             raise ValueError(f"its {key} must be a text; got {values[key]!r}")
-    space = Space(tables["space.mean"], tables["space.matrix"], **values["space"], stored_offset=tables["space.offset"])
+    _check_tables(tables)
+    described = {key: values["space"][key] for key in ("similarity", "scoring")}
+    space = Space(tables["space.mean"], tables["space.matrix"], **described, stored_offset=tables["space.offset"])
     own = {name.removeprefix("quantiser."): table for name, table in tables.items() if name.startswith("quantiser.")}
     return Codec(_named(values["name"], space), values["family"], space, _KINDS[kind](values["quantiser"], own))
+
+
+def _check_tables(tables: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if the tables of a space do not fit one another, or one holds NaN or infinity."""
+    matrix, mean, offset = (tables[f"space.{name}"] for name in ("matrix", "mean", "offset"))
+    if matrix.ndim != 2 or mean.shape != matrix.shape[1:] or offset.shape != matrix.shape[:1]:
+        shapes = f"{tuple(mean.shape)}, {tuple(matrix.shape)} and {tuple(offset.shape)}"
+        raise ValueError(f"its mean, matrix and offset must be (D,), (k, D) and (k,); got {shapes}")
+    for name, table in tables.items():
+        if table.is_floating_point() and not torch.isfinite(table).all():
+            raise ValueError(f"its table {name} must be finite")
 
 
 def _unfit(folder: Path, reason: str) -> ValueError:

@@ -21,7 +21,7 @@ from lightning_monocon.codes.codec import Codec
 from lightning_monocon.codes.half import HalfQuantiser
 from lightning_monocon.codes.levels import LevelQuantiser
 from lightning_monocon.codes.product import CENTROIDS, ProductQuantiser
-from lightning_monocon.codes.rabit import FACTOR_BYTES, RabitQuantiser
+from lightning_monocon.codes.rabit import FACTOR_BYTES, ROUNDING, RabitQuantiser
 from lightning_monocon.runs.files import whole
 
 ONNX = "codec.onnx"
@@ -249,7 +249,10 @@ def _directions(graph: _Graph, sizes: str, quantiser: RabitQuantiser) -> str:
     products = graph.CumSum(graph.Concat(first, gained, axis=1), torch.tensor(1))
     width = graph.Add(graph.Mul(first, none), quantiser.width * one)
     squares = graph.CumSum(graph.Concat(width, added, axis=1), torch.tensor(1))
-    taken = graph.ArgMax(graph.Div(products, graph.Sqrt(squares)), axis=1, keepdims=1)
+    cosines = graph.Div(products, graph.Sqrt(squares))
+    largest = graph.ReduceMax(cosines, axes=[1], keepdims=1)
+    equals = graph.Sub(largest, graph.Mul(largest, one * ROUNDING))  # onnxruntime drops a factor that is nearly 1
+    taken = graph.ArgMax(graph.cast(graph.GreaterOrEqual(cosines, equals), np.int64), axis=1, keepdims=1)
     early = graph.cast(graph.Less(torch.arange(int(every))[None], taken), np.float64)
     raised = graph.ScatterElements(graph.Mul(flat, none), order, early, axis=1)
     whole_steps = graph.Reshape(raised, torch.tensor([-1, quantiser.width, steps]))

@@ -23,6 +23,9 @@ from torch import Tensor
 from lightning_monocon.codes.levels import LevelQuantiser
 
 FACTOR_BYTES = 4
+ROUNDING = 2.0**-40
+"""Relative difference of cosines below which they are equal: sums in another order differ by less."""
+
 _EVENTS = 2**21  # numbers of a block that are sorted at a time
 
 
@@ -64,7 +67,8 @@ class RabitQuantiser:
     def _directions(self, rows: Tensor) -> Tensor:
         """Return the positive odd numbers ``(N, k)`` of least angle to rows ``(N, k)``, which are not negative.
 
-        As the grid gets finer, one number after another goes up by 2. Of all these directions the best is taken.
+        As the grid gets finer, one number after another goes up by 2. Of all these directions the best is taken, the
+        first of those that are equally good up to `ROUNDING`: 1, 1 and 3, 3 are one direction.
         """
         lower = torch.arange(
             1, 2**self.bits - 1, 2, dtype=rows.dtype, device=rows.device
@@ -76,7 +80,8 @@ class RabitQuantiser:
         added = 4 * (lower + 1).repeat(self.width)[order]
         products = torch.cat([rows.sum(1, keepdim=True), gained], 1).cumsum(1)
         squares = torch.cat([rows.new_full((len(rows), 1), self.width), added], 1).cumsum(1)
-        taken = (products / squares.sqrt()).argmax(1, keepdim=True)
+        cosines = products / squares.sqrt()
+        taken = (cosines >= cosines.amax(1, keepdim=True) * (1 - ROUNDING)).int().argmax(1, keepdim=True)
         places = torch.arange(order.shape[1], device=rows.device).expand_as(order)
         raised = torch.zeros_like(places).scatter(1, order, (places < taken).long())
         return 1.0 + 2 * raised.reshape(len(rows), self.width, len(lower)).sum(2)

@@ -42,14 +42,15 @@ def chosen(
     )
     if certificate.passed or question.budget is not None:
         return tested[max(certificate.passed - 1, 0)], certificate
-    raise ValueError(_unreachable(tested, whole[parts.certify], parts, question))
+    units = "queries" if truth.unit == "query" else "pairs"
+    raise ValueError(_unreachable(tested, whole[parts.certify], parts, question, units))
 
 
-def _unreachable(tested: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> str:
+def _unreachable(tested: Sequence[Line], whole: Tensor, parts: Parts, question: Question, units: str) -> str:
     top = max(tested, key=lambda line: line.quality)
     share = float(top.values[parts.certify].mean() / whole.mean())
     return (
         f"`--keep` must be within reach of a code; the best, {top.name} of {top.bytes} bytes, keeps {share:.3f} of the "
-        f"whole vectors' quality on {len(whole)} certifying units, which does not show {question.keep:g} with "
+        f"whole vectors' quality on {len(whole)} certifying {units}, which does not show {question.keep:g} with "
         f"confidence {question.confidence:g}. Ask for less, or give more queries; judged codes are kept for that."
     )

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_SEEDS = 16  # what is added to a seed for parts that are drawn apart
+
 
 @dataclass(frozen=True)
 class Question:
@@ -31,5 +33,7 @@ class Question:
             raise ValueError(f"`--keep` must be a share above 0 and at most 1, such as 0.95; got {self.keep}.")
         if not 0 < self.confidence < 1:
             raise ValueError(f"`--confidence` must lie between 0 and 1, such as 0.95; got {self.confidence}.")
+        if not -(2**63) < self.seed < 2**63 - _SEEDS:
+            raise ValueError(f"`--seed` must be an integer of 64 bits, such as 0; got {self.seed}.")
         if self.budget is not None and self.budget < 1:
             raise ValueError(f"`--budget` must be at least 1 byte; got {self.budget}.")

@@ -94,6 +94,7 @@ class Result:
         missing: Codes that were left out, and why.
         compared: Rows on which all codes were compared; fewer than the gallery's if that is large.
         variances: ``(D,)`` variances of the rows on which the codes' errors were measured.
+        unskilled: That whole vectors answer no better than without a look at them; empty if they are better.
     """
 
     task: Task
@@ -108,6 +109,7 @@ class Result:
     missing: tuple[str, ...]
     compared: int
     variances: Tensor
+    unskilled: str = ""
 
     @property
     def certified(self) -> bool:
@@ -202,7 +204,11 @@ class Result:
                 "bytes_per_vector": width,
             },
             "units": {"unit": truth.unit, "choose": len(self.parts.choose), "certify": len(self.parts.certify)},
-            "notes": [*self.task.notes, *(f"left out: {name}" for name in self.missing)],
+            "notes": [
+                *self.task.notes,
+                *filter(None, [self.unskilled]),
+                *(f"left out: {name}" for name in self.missing),
+            ],
             "seed": question.seed,
         }
 

@@ -86,8 +86,8 @@ def hold_out(rows: int, seed: int) -> tuple[Tensor, Tensor]:
     """
     if rows < 5 * FEWEST_UNITS:
         raise ValueError(
-            f"A corpus must hold at least {5 * FEWEST_UNITS} rows where a fifth of them become queries, as of "
-            f"`VECTORS` without --queries and of `--second`; got {rows}: add rows."
+            f"`VECTORS` must hold at least {5 * FEWEST_UNITS} rows of which a fifth become queries; got {rows}: add "
+            "rows."
         )
     order = _shuffled(rows, seed + 2)
     count = min(rows // 5, _HELD_OUT)

@@ -29,7 +29,7 @@ from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.scorecard.row_files.formats import STREAMED
 from lightning_monocon.scorecard.row_files.source import BLOCK, RowSource, blocks_of, whole_of
-from lightning_monocon.scorecard.truths import LabelTruth, NeighbourTruth, Truth
+from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, Truth
 from lightning_monocon.scorecard.truths.neighbours import reference_doubts
 from lightning_monocon.scorecard.truths.order import equal_row_order
 from lightning_monocon.scorecard.truths.truth import distinct
@@ -228,8 +228,10 @@ def second_task(corpus: str | Path, width: int, seed: int = 0) -> Task:
         )
     with named("--second", "files"):
         rows = torch.cat(list(islice(blocks_of(source), -(-SECOND_ROWS // BLOCK))))[:SECOND_ROWS]
-    kept, asked = hold_out(len(rows), seed)
-    return _told(with_neighbours(Task(rows[kept], rows[asked], _NOTHING, held_out=True)))
+    with named("--second", "VECTORS"):
+        kept, asked = hold_out(len(rows), seed)
+        task = _checked(Task(rows[kept], rows[asked], _NOTHING, held_out=True), len(kept))
+    return _told(with_neighbours(task))
 
 
 def rows_of_places(places: Sequence[str | Path], ids: str = "") -> RowSource:
@@ -311,6 +313,16 @@ def _told(task: Task) -> Task:
     """Return the task with notes on queries that are rows, and on doubtful neighbours."""
     same = int(torch.isin(direction_keys(task.query), task.survey.directions).sum())
     repeats = f"{same} of {len(task.query)} queries are rows of VECTORS, which every code finds easily"
+    if isinstance(task.truth, GradedTruth):  # nothing is searched, and sentences of pairs are often rows of one file
+        same = 0
     doubts = task.truth.warnings if isinstance(task.truth, NeighbourTruth) else ()
-    notes = (*task.notes, *([repeats] if same else ()), *doubts)
+    strange = _strange(task.truth) if isinstance(task.truth, LabelTruth) else 0
+    unknown = f"{strange} of {len(task.query)} queries have a label that no row has, so that no code answers them"
+    told = [note for note, count in ((repeats, same), (unknown, strange)) if count]
+    notes = (*task.notes, *told, *doubts)
     return replace(task, notes=notes, surveyed=task.survey, repeats=same)
+
+
+def _strange(truth: LabelTruth) -> int:
+    """Return how many queries have a label that no row has."""
+    return int((~torch.isin(truth.query, truth.gallery)).sum())

@@ -66,7 +66,8 @@ def outline(result: Result, figures: Iterable[str] = ()) -> Outline:
         Section("What was not tested", sentences=[*_untested(result)]),
     ]
     filled = [part for part in sections if part.sentences or part.tables or part.figures]
-    return Outline(f"Shrink: {chosen.name}, {chosen.bytes} bytes", [_answer(result), *_leaked(result)], (), filled)
+    head = [_answer(result), *_leaked(result), *_unskilled(result)]
+    return Outline(f"Shrink: {chosen.name}, {chosen.bytes} bytes", head, (), filled)
 
 
 def _answer(result: Result) -> Sentence:
@@ -87,6 +88,12 @@ def _leaked(result: Result) -> Iterator[Sentence]:
             "These queries are no test of new ones",
             f"{said}, and a row finds itself by every code: hold them out of VECTORS, or leave --queries out.",
         )
+
+
+def _unskilled(result: Result) -> Iterator[Sentence]:
+    """Yield the warning that whole vectors answer no better than without a look at them, if they do."""
+    if said := result.unskilled:
+        yield Sentence("There is nothing to keep", f"{said}: check that rows, queries and answers belong together.")
 
 
 def _repeats(result: Result) -> str:

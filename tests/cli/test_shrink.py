@@ -121,10 +121,12 @@ def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "`--queries` must have the 16" in refused(capsys, "rows.npy", "--queries", "narrow.npy", "--out", "out")
     assert "`--labels` needs labels" in refused(capsys, *given, "--labels")
     np.save("one.npy", rows[:1])
-    assert "a fifth of them become queries" in refused(capsys, *given, "--second", "one.npy")
-    assert "a fifth of them become queries" in refused(capsys, "one.npy", "--out", "out")
+    assert "`--second` must hold at least 100 rows" in refused(capsys, *given, "--second", "one.npy")
+    assert "`VECTORS` must hold at least 100 rows of which a fifth" in refused(capsys, "one.npy", "--out", "out")
+    assert "`--seed` must be an integer of 64 bits" in refused(capsys, *given, "--seed", str(2**70))
     assert not Path("out").exists()
     said = refused(capsys, *given, "--keep", "0.9999")
+    assert "certifying queries" in said
     assert "the best, transform-16 of 16 bytes, keeps 0.9" in said
     assert "does not show 1 with confidence 0.95" in refused(capsys, *given, "--keep", "1")
     assert "unfinished run of other" in refused(capsys, *given, "--seed", "1")

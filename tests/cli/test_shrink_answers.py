@@ -47,9 +47,9 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Rows, Rows]:
     return points[:600], points[600:]
 
 
-def shrink(*words: str, rows: str = "rows.npy", queries: str = "query.npy") -> dict[str, Any]:
-    main(["shrink", rows, "--queries", queries, "--keep", "0.5", "--out", "out", *words])
-    found: dict[str, Any] = json.loads(Path("out/shrink.json").read_text())
+def shrink(*words: str, rows: str = "rows.npy", queries: str = "query.npy", out: str = "out") -> dict[str, Any]:
+    main(["shrink", rows, "--queries", queries, "--keep", "0.5", "--out", out, *words])
+    found: dict[str, Any] = json.loads(Path(out, "shrink.json").read_text())
     assert {"chosen", "quality", "shortlist", "front", "second"} <= set(found)
     return found
 
@@ -69,6 +69,23 @@ def test_labels(drawn: tuple[Rows, Rows]) -> None:
     votes = np.array([np.bincount(row, minlength=8).argmax() for row in rows.argmax(1)[nearest(rows, query, 5)]])
     assert quality["whole"] == pytest.approx((votes == query.argmax(1)).mean(), abs=0.08)  # of the certifying half
     assert quality["certified"] and 0 < quality["low"] < quality["estimate"]
+
+
+def test_labels_that_the_vectors_do_not_know_are_said(
+    drawn: tuple[Rows, Rows], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nine in ten labels are one class, whatever the vector; some queries have a class of their own."""
+    random = np.random.default_rng(3)
+    for name, points in zip(("rows", "query"), drawn, strict=True):
+        labels = np.where(random.random(len(points)) < 0.9, 0, random.integers(1, 5, len(points)))
+        labels[:7] = 9 if name == "query" else 0
+        np.savez(f"{name}.npz", embeddings=points, labels=labels)
+    found = shrink("--labels", "--budget", "2", rows="rows.npz", queries="query.npz")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "There is nothing to keep: whole vectors (knn_accuracy 0." in said
+    assert "are no better than the commonest label (0." in said
+    assert any("no better than the commonest label" in note for note in found["notes"])
+    assert "7 of 200 queries have a label that no row has, so that no code answers them" in found["notes"]
 
 
 def test_graded_answers(drawn: tuple[Rows, Rows]) -> None:
@@ -93,6 +110,9 @@ def test_pairs(drawn: tuple[Rows, Rows]) -> None:
     quality = shrink("--pairs", "pairs.tsv", "--budget", "4")["quality"]
     assert quality["measure"] == "spearman" and quality["whole"] > 0.9
     assert quality["certified"] and 0.4 < quality["low"] < quality["estimate"] < quality["whole"]
+    np.save("both.npy", np.concatenate(drawn))
+    again = shrink("--pairs", "pairs.tsv", "--budget", "2", rows="both.npy", out="again")
+    assert not any("queries are rows" in note for note in again["notes"])  # nothing is searched
 
 
 def test_a_code_that_wins_at_home_and_loses_on_the_second_corpus_is_marked(
@@ -110,6 +130,17 @@ def test_a_code_that_wins_at_home_and_loses_on_the_second_corpus_is_marked(
     assert found["chosen"]["name"] == name and rival not in (None, name)
     assert f"{name}: is best here, and loses to {rival}" in " ".join(capsys.readouterr().out.split())
     assert f"loses to {rival}" in Path("out/shrink.html").read_text()
+
+
+def test_doubts_of_the_second_corpus_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("other.npy", np.repeat(np.random.default_rng(4).normal(size=(60, 8)), 10, 0).astype(np.float32))
+    found = shrink("--budget", "2", "--second", "other.npy")
+    assert any(note.startswith("second corpus: ") for note in found["notes"])
+    np.save("equal.npy", np.ones((200, 8), np.float32))
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        shrink("--budget", "2", "--second", "equal.npy", out="again")
+    assert "`--second` must hold rows that differ" in capsys.readouterr().err
 
 
 def test_a_killed_run_gives_the_same_bytes_and_so_does_the_same_seed(tmp_path: Path) -> None:

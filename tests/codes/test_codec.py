@@ -29,6 +29,16 @@ def test_arrays_and_tensors_get_the_same_codes_and_scores_in_kind() -> None:
     np.testing.assert_array_equal(scores, codec.score(queries, codes).numpy())
 
 
+def test_arrays_of_any_strides_and_byte_order_are_taken() -> None:
+    codec, rows = fitted("transform", "cosine"), rows_of(40, 1).numpy()
+    codes = codec.encode(rows)
+    np.testing.assert_array_equal(codec.encode(rows[::-1]), codes[::-1])
+    np.testing.assert_array_equal(codec.encode(rows[:, ::-1].copy()[:, ::-1]), codes)
+    np.testing.assert_array_equal(codec.encode(rows.astype(">f4")), codes)
+    np.testing.assert_array_equal(codec.decode(codes[::-1]), codec.decode(codes)[::-1])
+    np.testing.assert_array_equal(codec.score(rows[::-1], codes[::-1]), codec.score(rows, codes)[::-1, ::-1])
+
+
 def test_more_bytes_estimate_the_cosine_of_the_original_vectors_better() -> None:
     rows, queries = _rows(2000, 0), _rows(50, 1)
     cosine = torch.nn.functional.normalize(queries) @ torch.nn.functional.normalize(rows).T

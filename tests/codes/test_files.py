@@ -17,6 +17,7 @@ from helpers.codecs import dyadic_codecs, dyadic_rows, fitted
 
 from lightning_monocon.codes import Codec, FittingRows, codec_numpy, load, save
 from lightning_monocon.codes.families import ScalarOptions, fit_product, fit_rabit, fit_scalar, fit_transform
+from lightning_monocon.codes.space import Space
 
 FITS: dict[str, Callable[[FittingRows], Codec]] = {
     "levels": lambda rows: fit_transform(rows, 4),
@@ -113,6 +114,7 @@ def _written(folder: Path, codec: Codec, change: Callable[[dict[str, Any]], obje
     ("change", "reason"),
     [
         (lambda values: values["space"].update(similarity="angle"), "`similarity` must be one of 'cosine', 'dot'"),
+        (lambda values: values["space"].pop("scoring"), "scoring is missing"),
         (lambda values: values["quantiser"].update(beam=-1), "its beam must be an integer from 1 on; got -1"),
         (lambda values: values["quantiser"].update(beam="wide"), "its beam must be an integer from 1 on; got 'wide'"),
         (lambda values: values["quantiser"].pop("beam"), "beam is missing"),
@@ -129,6 +131,22 @@ def test_a_description_that_does_not_fit_is_refused(
 ) -> None:
     _written(tmp_path, fit_product(FittingRows.of(_rows(0)), 4), change)
     with pytest.raises(ValueError, match=rf"^`folder` must hold a codec as `save` writes it; .*{reason}"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda space: replace(space, mean=space.mean[1:]), r"must be \(D,\), \(k, D\) and \(k,\); got \([0-9]+,\), "),
+        (lambda space: replace(space, stored_offset=space.offset[1:]), r"must be \(D,\), \(k, D\) and \(k,\)"),
+        (lambda space: replace(space, mean=space.mean * torch.nan), r"its table space\.mean must be finite"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(change: Callable[[Space], Space], reason: str, tmp_path: Path) -> None:
+    codec = fit_scalar(FittingRows.of(_rows(0)), 4, ScalarOptions(8))
+    space = change(replace(codec.space, stored_offset=codec.space.offset))
+    save(replace(codec, space=space), tmp_path)
+    with pytest.raises(ValueError, match=reason):
         load(tmp_path)
 
 

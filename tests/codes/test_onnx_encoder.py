@@ -13,7 +13,7 @@ import torch
 from helpers.codecs import KINDS, dyadic_codecs, dyadic_rows, fitted, rows_of
 
 from lightning_monocon.codes import Codec, FittingRows, codec_numpy, save
-from lightning_monocon.codes.families import fit_transform
+from lightning_monocon.codes.families import fit_rabit, fit_transform
 from lightning_monocon.codes.fitting import Similarity
 
 WITHOUT = ("additive",)  # kinds of quantiser that have no graph
@@ -51,6 +51,18 @@ def test_a_million_numbers_get_the_same_bytes_from_three_libraries(tmp_path: Pat
     codes = codec.encode(rows).numpy()
     np.testing.assert_array_equal(by_onnx(codec, rows, tmp_path), codes)
     np.testing.assert_array_equal(codec_numpy.Codec(tmp_path).encode(rows.numpy()), codes)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_directions_that_are_one_get_the_same_bytes(bits: int, tmp_path: Path) -> None:
+    """1, 1, 1, 1 and 3, 3, 3, 3 are one direction: rounding alone would tell them apart."""
+    codec = fit_rabit(FittingRows.of(rows_of(2000, 0, 12)), 4 + bits * 4 // 8, bits=bits)
+    near = 1 + 0.05 * torch.rand(2000, codec.space.matrix.shape[0], generator=torch.Generator().manual_seed(1))
+    lengths = torch.rand(2000, 1, generator=torch.Generator().manual_seed(2))
+    rows = near @ codec.space.matrix * lengths + codec.space.mean
+    codes = codec.encode(rows).numpy()
+    np.testing.assert_array_equal(by_onnx(codec, rows, tmp_path)[:, :-4], codes[:, :-4])
+    np.testing.assert_array_equal(codec_numpy.Codec(tmp_path).encode(rows.numpy())[:, :-4], codes[:, :-4])
 
 
 def test_the_factor_of_rabitq_is_whole_whatever_its_size(tmp_path: Path) -> None:

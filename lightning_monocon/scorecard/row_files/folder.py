@@ -35,7 +35,7 @@ class FileRows:
     """Read Parquet or safetensors files of anyone as one stream, a `RowSource`.
 
     Args:
-        paths: The files, in the order of their rows; Parquet files without rows are skipped.
+        paths: The files, in the order of their rows; those without rows are skipped.
         name: Array or column of the embeddings; by default ``embeddings`` or ``embedding``.
         ids: Array or column of the ids; by default ``ids`` or ``id``, or row numbers if there is none.
 

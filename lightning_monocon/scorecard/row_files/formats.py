@@ -65,13 +65,15 @@ def shape_of(path: Path, name: str) -> Shape:
 
 
 def has_rows(path: Path) -> bool:
-    """Return whether a file has rows, as a Parquet file may not: programs that write in parts write empty ones too.
+    """Return whether a file of a stream has rows: programs that write in parts write empty ones too.
 
     Raises:
         ValueError: If the file is damaged.
     """
     if path.suffix != PARQUET:
-        return True
+        with whole_file(path), safe_open(path, framework="pt") as tensors:
+            shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]
+        return any(shape[:1] != [0] for shape in shapes)
     with whole_file(path), _parquet(path) as file:
         return bool(file.metadata.num_rows)
 

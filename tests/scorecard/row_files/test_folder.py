@@ -176,6 +176,14 @@ def test_files_of_which_none_has_rows_are_refused(tmp_path: Path) -> None:
         FileRows([path, path])
 
 
+def test_files_without_rows_are_skipped_whatever_their_format(tmp_path: Path) -> None:
+    save_file({"embeddings": ROWS[:20]}, tmp_path / "0.safetensors")
+    save_file({"embeddings": ROWS[:0]}, tmp_path / "1.safetensors")
+    save_file({"embeddings": ROWS[20:]}, tmp_path / "2.safetensors")
+    source = FileRows(sorted(tmp_path.glob("*.safetensors")))
+    torch.testing.assert_close(whole_of(source), ROWS, rtol=0, atol=0)
+
+
 def test_arrays_without_rows_are_refused(tmp_path: Path) -> None:
     save_file({"embeddings": ROWS[:0]}, tmp_path / "0.safetensors")
     with pytest.raises(ValueError, match=r"`files` must hold at least one row; .*0\.safetensors has no rows\. Embed"):
