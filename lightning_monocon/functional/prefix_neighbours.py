@@ -280,10 +280,10 @@ class _Search:
         factors = self._factors(query)
         limits = self._thresholds(factors, some)
         for size, reached, limit in zip(self._sizes, self._reached(factors, limits), limits, strict=True):
-            if limit is None or reached is None or reached.crowded:
+            if limit is None or reached is None or reached.crowded or (lists := reached.lists()) is None:
                 yield None
             else:
-                yield _listed(reached.lists(), limit, size.slack[some].float().numpy(), self._k)
+                yield _listed(lists, limit, size.slack[some].float().numpy(), self._k)
 
     def _factors(self, query: Tensor) -> list[Floats]:
         """Return for each size what its block of a tile, with the lengths before it, is multiplied by, ``(Q, K)``.
@@ -358,8 +358,10 @@ class _Search:
 
 def _listed(lists: Lists, limit: Floats, slack: Floats, k: int) -> _Found:
     """Return the k best of each list, and what is as near as the last of them within rounding."""
-    lists = lists._replace(score=lists.score + limit[lists.number])
-    least = lists.table(k, -np.inf)[0][:, -1] - slack
-    within = np.bincount(lists.number[lists.score >= least[lists.number]], minlength=len(limit))
-    scores, places = lists.table(max(k, int(within.max())), -np.inf)
-    return _Found(torch.from_numpy(scores), torch.from_numpy(places), torch.from_numpy(limit))
+    scores, places = lists.score + limit[:, None], lists.place
+    if scores.shape[1] < k:
+        missing = ((0, 0), (0, k - scores.shape[1]))
+        scores, places = np.pad(scores, missing, constant_values=-np.inf), np.pad(places, missing)
+    within = (scores >= scores[:, k - 1 : k] - slack[:, None]) & (scores > -np.inf)
+    width = max(k, int(within.sum(1).max()))
+    return _Found(torch.from_numpy(scores[:, :width]), torch.from_numpy(places[:, :width]), torch.from_numpy(limit))

@@ -44,7 +44,9 @@ _FEWEST = 10
 _BLOCK = 16  # scores of which only the largest counts for the threshold
 _SUMMED = 24  # columns from which a product and its addition are faster than a product that adds
 _WORD = 8  # marks that are looked at together
-_LARGEST = np.int64(2**31 - 1)
+_HALF = 32  # bits of a key that hold a place; the others hold its score
+_LAST = np.int64(2**63 - 1)
+_LONGEST = 8  # times as long as lists may be on average
 
 
 class Tiling(NamedTuple):
@@ -162,36 +164,51 @@ class Reached:
         if self.crowded:
             self._parts.clear()
 
-    def lists(self) -> Lists:
-        """Return what was collected, for each query in descending order."""
+    def lists(self, first: Integers | None = None) -> Lists | None:
+        """Return what was collected, for each query in descending order; None if one list is far too long.
+
+        Args:
+            first: ``(Q,)`` for each query the place from which equal scores are ordered, and on from 0 after the last;
+                without it their order is any.
+        """
         number, place, excess = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-        rank = _LARGEST - (excess if excess.dtype == np.int32 else (excess + np.float32(0)).view(np.int32))
-        order = np.argsort(number << 32 | rank)
         counts = np.bincount(number, minlength=self._queries)
-        return Lists(counts, number[order], place[order], excess[order])
+        if counts.max() > _LONGEST * self._tiling.most:
+            return None
+        low = place if first is None else (place - first[number]) % self._tiling.rows
+        bits = excess if excess.dtype == np.int32 else (excess + np.float32(0)).view(np.int32)
+        keys = -bits.astype(np.int64) << _HALF | low
+        # each query's keys in a row of a table: rows of some hundred are sorted several times as fast as all at once
+        order = np.argsort(number.astype(np.uint16), kind="stable")
+        table = np.full((self._queries, max(1, int(counts.max()))), _LAST)
+        column = np.arange(len(order)) - np.repeat(counts.cumsum() - counts, counts)
+        table[number[order], column] = keys[order]
+        table.sort(axis=1)
+        return self._unpacked(counts, table, excess.dtype, first)
+
+    def _unpacked(
+        self, counts: Integers, table: Integers, dtype: np.dtype[np.float32 | np.int32], first: Integers | None
+    ) -> Lists:
+        """Return the lists of which sorted keys are the scores above the places."""
+        missing = np.arange(table.shape[1]) >= counts[:, None]
+        table[missing] = 0
+        bits = (-(table >> _HALF)).astype(np.int32)
+        place = table & _LAST >> _HALF
+        place = place if first is None else (place + first[:, None]) % self._tiling.rows
+        score: Scores = bits if dtype == np.int32 else bits.view(np.float32)
+        score[missing] = np.iinfo(np.int32).min if dtype == np.int32 else -np.inf
+        return Lists(counts, score, place)
 
 
 class Lists(NamedTuple):
-    """Hold a list of scores for each query, one list after the other.
+    """Hold a list of scores for each query, in a table as wide as the longest of them.
 
     Attributes:
         counts: ``(Q,)`` how many are in each.
-        number: ``(S,)`` whose they are, ascending.
-        place: ``(S,)`` places in the gallery.
-        score: ``(S,)``, descending within a query.
+        score: ``(Q, W)``, descending; the least number there is, or minus infinity, after the last.
+        place: ``(Q, W)`` places in the gallery.
     """
 
     counts: Integers
-    number: Integers
-    place: Integers
     score: Scores
-
-    def table(self, width: int, empty: float) -> tuple[Scores, Integers]:
-        """Return the first scores of each query and their places ``(Q, width)``; missing ones are ``empty``."""
-        column = np.arange(width)
-        where = (self.counts.cumsum() - self.counts)[:, None] + column
-        missing = column >= self.counts[:, None]
-        where[missing] = 0
-        score = self.score[where]
-        score[missing] = empty
-        return score, self.place[where]
+    place: Integers

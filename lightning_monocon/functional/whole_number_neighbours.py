@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_monocon.functional.neighbours import best_of
-from lightning_monocon.functional.reaching import QUERIES, Lists, Marks, Reached, Tiling, largest_of_blocks
+from lightning_monocon.functional.reaching import QUERIES, Marks, Reached, Tiling, largest_of_blocks
 
 
 def whole_number_neighbours(gallery: Tensor, query: Tensor, k: int, first: Tensor, order: Tensor) -> Tensor:
@@ -60,7 +59,7 @@ class _Search:
     """Hold a gallery ``(M, D)`` int8 by tiles."""
 
     def __init__(self, gallery: Tensor, order: Tensor, k: int) -> None:
-        self._k, self._width = k, gallery.shape[1]
+        self._k = k
         self._tiling = Tiling.of(len(gallery), k)
         self._marks = Marks()
         self._tiles = []
@@ -82,9 +81,10 @@ class _Search:
             reached.add(number, where, score.ravel()[where], tile.shape[1])
             if reached.crowded:
                 return None
-        lists = reached.lists()
-        places = self._ordered(lists, first.numpy()).table(self._k, 0)[1]
-        return torch.from_numpy(places), torch.from_numpy(lists.counts < self._k)
+        lists = reached.lists(first.numpy())
+        if lists is None or lists.place.shape[1] < self._k:
+            return None
+        return torch.from_numpy(lists.place[:, : self._k]), torch.from_numpy(lists.counts < self._k)
 
     def best(self, query: Tensor, first: Tensor) -> Tensor:
         """Return the places ``(Q, k)`` of the nearest rows from all scores, each with the order of its ties."""
@@ -95,13 +95,6 @@ class _Search:
             found = torch.cat([found, best_of(_products(query, tile).long() * rows - late, self._k)[0]], 1)
             found = found.topk(min(self._k, found.shape[1]), dim=1).values
         return (first[:, None] - found) % rows
-
-    def _ordered(self, lists: Lists, first: np.ndarray) -> Lists:
-        """Return the lists with equal products in the order of their ties."""
-        late = (lists.place - first[lists.number]) % self._tiling.rows
-        below = self._width - lists.score.astype(np.int64)  # 0 to twice the width
-        order = np.argsort((lists.number * (2 * self._width + 1) + below) * self._tiling.rows + late)
-        return Lists(lists.counts, lists.number, lists.place[order], lists.score[order])
 
 
 def _products(query: Tensor, tile: Tensor) -> Tensor:
