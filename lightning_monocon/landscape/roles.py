@@ -56,7 +56,7 @@ def parse_roles(roles: RoleNames | None, names: Sequence[str]) -> Roles:
 
     Example:
         >>> parse_roles({"train": "seen", "held_out": ["unseen"]}, ["seen", "unseen", "other"])
-        Roles(train=('seen',), held_out=('unseen',))
+        Roles(train=('seen',), held_out=('unseen',), wrong=())
 
     Raises:
         ValueError: If a role or a stratum is unknown, or a stratum has both roles.

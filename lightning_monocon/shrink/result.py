@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.functional.rate_distortion import rate_distortion
+from lightning_monocon.scorecard.truths import LabelTruth
 from lightning_monocon.shrink.candidates import Candidate
 from lightning_monocon.shrink.certificate import Certificate
 from lightning_monocon.shrink.question import Question
@@ -94,7 +95,6 @@ class Result:
         missing: Codes that were left out, and why.
         compared: Rows on which all codes were compared; fewer than the gallery's if that is large.
         variances: ``(D,)`` variances of the rows on which the codes' errors were measured.
-        unskilled: That whole vectors answer no better than without a look at them; empty if they are better.
     """
 
     task: Task
@@ -109,12 +109,23 @@ class Result:
     missing: tuple[str, ...]
     compared: int
     variances: Tensor
-    unskilled: str = ""
 
     @property
     def certified(self) -> bool:
         """Whether the chosen code is shown to keep what was asked."""
         return self.certificate.passed > 0
+
+    @property
+    def unskilled(self) -> str:
+        """That whole vectors are not above a guess by two standard errors; empty if they are."""
+        truth, whole = self.task.truth, self.whole[self.parts.certify]
+        guess, found = "a random order", truth.chance
+        if isinstance(truth, LabelTruth):
+            guess, found = "the commonest label", truth.constant
+        quality = float(whole.mean())
+        if quality - 2 * float(whole.std()) / math.sqrt(len(whole)) > found:
+            return ""
+        return f"whole vectors ({truth.measures[0]} {quality:.3f}) are no better than {guess} ({found:.3f})"
 
     @property
     def front(self) -> list[Line]:

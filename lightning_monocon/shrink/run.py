@@ -21,7 +21,7 @@ from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.error import squared_error
 from lightning_monocon.codes.side_by_side import side_by_side
 from lightning_monocon.functional.spectrum import explained_variance
-from lightning_monocon.scorecard.truths import LabelTruth, NeighbourTruth
+from lightning_monocon.scorecard.truths import NeighbourTruth
 from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
 from lightning_monocon.shrink.candidates import STORED, STORED_BUDGETS, Candidate, candidates
 from lightning_monocon.shrink.certificate import fewest_values, quantile_high
@@ -78,9 +78,8 @@ def shrink(
     line, certificate = chosen(best, whole, task.truth, parts, question)
     codec = line.codec(fitting)
     codes = encoded(codec, task.gallery) if few is task else everything.codes(codec)
-    doubts = () if second is None else tuple(f"second corpus: {note}" for note in second.notes)
     result = Result(
-        task=replace(task, notes=(*task.notes, *doubts)),
+        task=_doubted(task, second),
         question=question,
         parts=parts,
         whole=whole,
@@ -92,9 +91,14 @@ def shrink(
         missing=tuple(missing),
         compared=len(few.gallery),
         variances=variances,
-        unskilled=_unskilled(task, whole[parts.certify]),
     )
     return result, codec, codes
+
+
+def _doubted(task: Task, second: Task | None) -> Task:
+    """Return the task with what puts the second corpus in doubt among its notes."""
+    doubts = () if second is None else second.notes
+    return replace(task, notes=(*task.notes, *(f"second corpus: {note}" for note in doubts)))
 
 
 def _tried(dim: int, rows: int, kinds: Sequence[str]) -> tuple[list[Candidate], list[str]]:
@@ -167,17 +171,6 @@ def _check_answers(whole: Tensor, task: Task) -> None:
             f"`VECTORS` must answer some queries, or there is nothing to keep; the {task.truth.measures[0]} of whole "
             f"vectors is {quality:.3f}: check that rows, queries and answers belong together."
         )
-
-
-def _unskilled(task: Task, whole: Tensor) -> str:
-    """Return that the qualities ``(U,)`` of whole vectors are not above those of a guess, by two standard errors."""
-    truth, quality = task.truth, float(whole.mean())
-    guess, found = "a random order", truth.chance
-    if isinstance(truth, LabelTruth):
-        guess, found = "the commonest label", truth.constant
-    if quality - 2 * float(whole.std()) / len(whole) ** 0.5 > found:
-        return ""
-    return f"whole vectors ({truth.measures[0]} {quality:.3f}) are no better than {guess} ({found:.3f})"
 
 
 def _values(

@@ -121,7 +121,7 @@ def test_a_sequence_model_is_watched(tmp_path: Path) -> None:
     _fit(tmp_path, Foreign(), _pairs(64, 0), _pairs(64, 1), watch)
     tracker, _ = read_tracker(tmp_path)
     assert tracker.strata.names == ("train/early", "train/late", "val/early", "val/late")
-    assert tracker.roles == (("train/early", "train/late"), ("val/late",))
+    assert tracker.roles == (("train/early", "train/late"), ("val/late",), ())
     assert (tracker.measure, tracker.chance) == ("token logits", 1 / VOCABULARY)
     assert tracker.trajectory.steps == list(range(9))
     assert tracker.trajectory.role("held_out")[0] == pytest.approx(1 / VOCABULARY, abs=0.03)

@@ -120,17 +120,6 @@ def test_all_families_of_codes_compete_if_asked(finished: Path, monkeypatch: pyt
     assert asked == ["all"]
 
 
-def test_it_says_that_a_gallery_is_too_small_for_codes(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    compare(finished, "--arms", "encoder")
-    assert "--codes" not in capsys.readouterr().err
-    monkeypatch.setattr("lightning_monocon.scorecard.codes.FEWEST_ROWS", 1_000_000)
-    compare(finished, "--arms", "encoder", "--codes", "all")
-    needed = "needs galleries of at least 1,000,000 rows; plain numbers alone stand for the codes of encoder."
-    assert f"`--codes` all {needed}" in capsys.readouterr().err
-
-
 def test_all_families_are_refused_without_faiss_before_anything_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

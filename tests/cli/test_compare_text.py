@@ -22,12 +22,18 @@ ARMS = ("encoder", "monotonic")
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("text")
-    root, model, out = write_pairs(folder / "data"), save_model(folder / "model"), folder / "out"
+    write_pairs(folder / "data")
+    save_model(folder / "model")
+    compare(folder)
+    return folder / "out"
+
+
+def compare(folder: Path, *options: str) -> None:
+    root, model, out = (folder / name for name in ("data", "model", "out"))
     words = ["compare", "--config", "snli", "--out", str(out), "--seeds", "0", "--jobs", "1", "--arms", *ARMS]
     words += [f"--data.root={root}", f"--data.tokenizer={model}", f"--model.encoder.init_args.model={model}"]
     words += ["--data.max_length=32", "--data.batch_size=4", "--data.num_workers=0", "--trainer.max_epochs=2"]
-    main(words)
-    return out
+    main([*words, *options])
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +66,10 @@ def test_one_joint_epoch_is_the_best_one_too(finished: Path, card: dict[str, Any
     last, best = (EmbeddingSet.load(run / f"embeddings{stage}.safetensors") for stage in ("", "-best"))
     assert (last.stage, best.stage) == ("last", "best")
     assert last.gallery.equal(best.gallery) and last.sides["stsb-test"].equal(best.sides["stsb-test"])
+
+
+def test_it_says_that_galleries_are_too_small_for_codes(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("faiss", reason="needs the extra search")
+    compare(finished.parent, "--codes", "all")
+    needed = "needs galleries of at least 1,024 rows; plain numbers alone stand for the codes of encoder, monotonic."
+    assert f"`--codes` all {needed}" in capsys.readouterr().err

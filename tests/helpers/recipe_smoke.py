@@ -47,7 +47,7 @@ def overrides(name: str, local: Path | None, scratch: Path) -> list[str]:
         found = _labelled(local, scratch)
         words = [f"--data.train={found / 'train.tsv.gz'}", f"--data.val={found / 'dev.tsv.gz'}", *_model(scratch)]
         words += ["--data.train_size=40", "--data.val_size=40", "--data.batch_size=8"]
-        return [*words, "--trainer.callbacks.init_args.probe=16"]
+        return [*words, "--trainer.callbacks.init_args.probe=60"]
     if name.startswith(("learnt_code", "cached")):
         generator, vectors = np.random.default_rng(0), scratch / f"{name}.npz"
         classes = {} if name == "learnt_code" else {"labels": generator.integers(4, size=400)}

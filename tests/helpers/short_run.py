@@ -22,6 +22,8 @@ GEOMETRY = {
     "mean_cosine",
     "rmse",
     "fvu",
+    "effective_rank",
+    "alpha_req",
 }
 """The metrics that need no labels."""
 
