@@ -116,28 +116,28 @@ def tables(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
 
 
 def codes_table(runs: Sequence[Run], truth: str) -> str:
-    """Return families by bytes: bold the code that the choosing queries chose, and ~ what is not beyond noise of it."""
+    """Return families by bytes: bold the one that most seeds chose, and ~ what is not beyond noise of it."""
     families = [name for name in FAMILIES if any(name in _codes(run, size, truth) for run in runs for size in BUDGETS)]
     head = ["bytes", *(FAMILIES[name] for name in families)]
     lines = []
     for size in BUDGETS:
         codes = [found for run in runs if (found := _codes(run, size, truth))]
-        fullest = max(map(len, codes))
-        complete = [found for found in codes if len(found) == fullest]
-        best = Counter(name for found in complete for name, code in found.items() if not any(code[1:])).most_common(1)
-        lines.append([str(size), *(_code_cell(name, codes, complete, best[0][0], truth) for name in families)])
+        ((best, _),) = Counter(name for found in codes for name, code in found.items() if not any(code[1:])).most_common(1)
+        lines.append([str(size), *(_code_cell(name, codes, best, truth) for name in families)])
     return markdown(head, lines)
 
 
-def _code_cell(name: str, codes: Sequence[Codes], complete: Sequence[Codes], best: str, truth: str) -> str:
-    """Return the mean over seeds; ties are judged in the runs of all families, with one seed by queries alone."""
+def _code_cell(name: str, codes: Sequence[Codes], best: str, truth: str) -> str:
+    """Return the mean over seeds, and whether it is level with that of the best family."""
     values = [found[name][0] for found in codes if name in found]
     if not values:
         return ""
     value = _number(fmean(values), truth) + ("¹" if len(values) == 1 < len(codes) else "")
     if name == best:
         return f"**{value}**"
-    leads, errors = zip(*(found[name][1:] for found in complete), strict=True)
+    both = [(found[name], found[best]) for found in codes if name in found and best in found]
+    # each run compared both with the family that it chose itself; two errors bound that of a difference
+    leads, errors = [other[1] - own[1] for other, own in both], [other[2] + own[2] for other, own in both]
     return value if beyond(leads, errors) else f"{value} ~"
 
 
@@ -206,7 +206,7 @@ def runs_table(runs: Sequence[Run]) -> str:
     for vectors, objective, name in dict.fromkeys(key_of(run)[:3] for run in runs):
         own = [run for run in runs if key_of(run)[:3] == (vectors, objective, name)]
         trained = {"none": "", "labels": "with labels", "neighbours": "to keep neighbours"}[objective]
-        seeds, cost = ", ".join(str(run["seed"]) for run in own), f"{fmean(run['cpu_seconds'] for run in own):.0f}"
+        seeds, cost = ", ".join(sorted(str(run["seed"]) for run in own)), f"{fmean(run['cpu_seconds'] for run in own):.0f}"
         lines.append([vectors, trained, HEADS[name], seeds, str(own[0]["numbers"]), cost])
     return markdown(head, lines)
 
