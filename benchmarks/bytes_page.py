@@ -206,7 +206,8 @@ def runs_table(runs: Sequence[Run]) -> str:
     for vectors, objective, name in dict.fromkeys(key_of(run)[:3] for run in runs):
         own = [run for run in runs if key_of(run)[:3] == (vectors, objective, name)]
         trained = {"none": "", "labels": "with labels", "neighbours": "to keep neighbours"}[objective]
-        seeds, cost = ", ".join(sorted(str(run["seed"]) for run in own)), f"{fmean(run['cpu_seconds'] for run in own):.0f}"
+        seeds = ", ".join(sorted(str(run["seed"]) for run in own))
+        cost = f"{fmean(run['cpu_seconds'] for run in own):.0f}"
         lines.append([vectors, trained, HEADS[name], seeds, str(own[0]["numbers"]), cost])
     return markdown(head, lines)
 
