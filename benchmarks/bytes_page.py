@@ -122,7 +122,8 @@ def codes_table(runs: Sequence[Run], truth: str) -> str:
     lines = []
     for size in BUDGETS:
         codes = [found for run in runs if (found := _codes(run, size, truth))]
-        ((best, _),) = Counter(name for found in codes for name, code in found.items() if not any(code[1:])).most_common(1)
+        chosen = Counter(name for found in codes for name, code in found.items() if not any(code[1:]))
+        ((best, _),) = chosen.most_common(1)
         lines.append([str(size), *(_code_cell(name, codes, best, truth) for name in families)])
     return markdown(head, lines)
 
