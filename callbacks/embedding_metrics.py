@@ -109,7 +109,6 @@ class EmbeddingMetrics(RowsWatcher):
             validation and test; None asks the data module.
         overlap: Whether to compare what the head's output finds with what the encoder's finds. The rows of both are
             held, and the gallery is searched twice more. The step must return both; ``layer`` excludes it.
-
         geometry: Whether to log ``effective_rank`` (RankMe of the centred unit rows) and ``alpha_req`` of the gallery
             too, from which phases of the geometry are drawn.
 

@@ -33,8 +33,8 @@ them, or several .parquet or .safetensors files; an array or column is named at
 the end, such as 'shards/*.parquet:vector'. Large galleries stay in their files.
 
 Without --qrels, --labels or --pairs, a code should keep the ten nearest rows
-by cosine that an exact search over whole vectors finds. Without --queries some rows are
-held out and become queries.
+by cosine that an exact search over whole vectors finds. Without --queries some
+rows are held out and become queries.
 
 OUT then holds the report (shrink.html, shrink.md, shrink.json and figures), the
 code (codec.safetensors, codec.json; codec_numpy.py reads them with NumPy alone,

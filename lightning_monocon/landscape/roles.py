@@ -65,7 +65,7 @@ def parse_roles(roles: RoleNames | None, names: Sequence[str]) -> Roles:
     if roles is None:
         return _by_name(names)
     found = _given(roles)
-    for stratum in (*found.train, *found.held_out):
+    for stratum in itertools.chain(*found):
         if stratum not in names:
             raise ValueError(f"`roles` must name strata of the probe: {', '.join(names)}; got {stratum!r}.")
     return found

@@ -42,8 +42,12 @@ def chosen(
     )
     if certificate.passed or question.budget is not None:
         return tested[max(certificate.passed - 1, 0)], certificate
-    units = "queries" if truth.unit == "query" else "pairs"
-    raise ValueError(_unreachable(tested, whole[parts.certify], parts, question, units))
+    raise ValueError(_unreachable(tested, whole[parts.certify], parts, question, units_of(truth)))
+
+
+def units_of(truth: Truth) -> str:
+    """Return what a truth judges, in the plural."""
+    return "queries" if truth.unit == "query" else "pairs"
 
 
 def _unreachable(tested: Sequence[Line], whole: Tensor, parts: Parts, question: Question, units: str) -> str:

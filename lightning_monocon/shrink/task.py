@@ -311,10 +311,10 @@ def with_neighbours(task: Task) -> Task:
 
 def _told(task: Task) -> Task:
     """Return the task with notes on queries that are rows, and on doubtful neighbours."""
-    same = int(torch.isin(direction_keys(task.query), task.survey.directions).sum())
+    # with pairs nothing is searched, and both sides of them are often rows of one file
+    is_searched = not isinstance(task.truth, GradedTruth)
+    same = int(torch.isin(direction_keys(task.query), task.survey.directions).sum()) if is_searched else 0
     repeats = f"{same} of {len(task.query)} queries are rows of VECTORS, which every code finds easily"
-    if isinstance(task.truth, GradedTruth):  # nothing is searched, and sentences of pairs are often rows of one file
-        same = 0
     doubts = task.truth.warnings if isinstance(task.truth, NeighbourTruth) else ()
     strange = _strange(task.truth) if isinstance(task.truth, LabelTruth) else 0
     unknown = f"{strange} of {len(task.query)} queries have a label that no row has, so that no code answers them"

@@ -10,6 +10,7 @@ from lightning_monocon.scorecard.render.sentences import Sentence
 from lightning_monocon.scorecard.render.tables import BEST, TIED, Marked, Table
 from lightning_monocon.scorecard.render.text import markdown, text
 from lightning_monocon.scorecard.render.words import noun
+from lightning_monocon.shrink.choice import units_of
 from lightning_monocon.shrink.result import Line, Result
 
 CAPTIONS = {
@@ -221,7 +222,7 @@ def _measure(result: Result) -> str:
 
 
 def _units(result: Result) -> str:
-    return "queries" if result.task.truth.unit == "query" else "pairs"
+    return units_of(result.task.truth)
 
 
 def _listed(lines: Iterable[Line]) -> str:

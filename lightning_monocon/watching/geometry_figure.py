@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = PHASE_COLOURS
 _ALPHA = 0.16
 _FEWEST = 2  # measurements, below which there is no line
 
@@ -46,7 +45,9 @@ def draw_dynamics(trajectory: Trajectory, title: str = "Geometry of the probe") 
         _draw_measure(panel, trajectory, name, found)
     panels[-1].set_xlabel("training step + 1 (log scale)")
     shown = dict.fromkeys(phase.name for found in phases.values() for phase in found)
-    handles = [Patch(color=COLOURS[name], alpha=2 * _ALPHA, label=name) for name in COLOURS if name in shown]
+    handles = [
+        Patch(color=PHASE_COLOURS[name], alpha=2 * _ALPHA, label=name) for name in PHASE_COLOURS if name in shown
+    ]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     return figure
@@ -70,7 +71,7 @@ def _draw_measure(panel: Axes, trajectory: Trajectory, name: str, phases: Sequen
     steps, values = steps[known], values[known]
     panel.plot(steps + 1, values, color=INK, lw=1.4, marker="o", markersize=2.5)
     for phase in phases:
-        panel.axvspan(phase.start + 1, phase.end + 1, color=COLOURS[phase.name], alpha=_ALPHA, lw=0)
+        panel.axvspan(phase.start + 1, phase.end + 1, color=PHASE_COLOURS[phase.name], alpha=_ALPHA, lw=0)
     for phase in phases[:-1]:
         height = float(values[np.flatnonzero(steps == phase.end)[0]])
         rises = phase.name == "entropy-seeking"

@@ -38,6 +38,7 @@ def test_the_mean_of_a_role_weighs_its_strata_alike() -> None:
     [
         ({"validation": "b"}, "`roles` must name train or held_out; got 'validation'"),
         ({"train": "d"}, "`roles` must name strata of the probe: a, b; got 'd'"),
+        ({"train": "a", "wrong": "d"}, "`roles` must name strata of the probe: a, b; got 'd'"),
         ({"train": "a", "held_out": ["a", "b"]}, "`roles` must give a stratum one role; got 'a' in both"),
     ],
 )

@@ -8,7 +8,8 @@ import pytest
 
 from lightning_monocon.landscape.phases import trajectory_phases
 from lightning_monocon.landscape.trajectory import Trajectory
-from lightning_monocon.watching.geometry_figure import COLOURS, draw_dynamics
+from lightning_monocon.scorecard.render.figures.style import PHASE_COLOURS
+from lightning_monocon.watching.geometry_figure import draw_dynamics
 
 
 def recorded(measured: int = 80) -> Trajectory:
@@ -38,7 +39,7 @@ def test_each_measure_has_a_panel_with_its_phases() -> None:
         for mark, phase in zip(marks, phases[:-1], strict=True):
             assert [cap.get_xdata()[0] for cap in mark[1]] == pytest.approx([phase.earliest + 1, phase.latest + 1])
         assert panel.get_ylim()[0] >= 0
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(COLOURS)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(PHASE_COLOURS)
 
 
 @pytest.mark.parametrize("measured", [0, 1])
