@@ -30,7 +30,7 @@ from lightning_monocon.watching.files import DYNAMICS, FIGURE, FOLDER, Settings,
 from lightning_monocon.watching.geometry_tap import GeometryTap
 from lightning_monocon.watching.options import check_layers, check_probe, check_rules, check_schedule, check_strata
 from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
-from lightning_monocon.watching.schedule import is_due, next_due
+from lightning_monocon.watching.schedule import is_due, next_due, planned_steps
 from lightning_monocon.watching.settings import settings_of
 from lightning_monocon.watching.table import COLUMNS, event_line, event_table, latest
 from lightning_monocon.watching.token_probe import draw_token_probe, evaluate_tokens, is_sequential
@@ -67,9 +67,10 @@ class SemanticLandscape(Watcher):
         layer: Submodule whose output is evaluated; None for the output of `forward`.
         temperature: Temperature of the soft k-NN; pass that of the loss.
         groups: Whether to report when a class has emerged; each class needs 3 inputs in the validation half.
-        budget: Largest share of wall time; an evaluation that would exceed it is skipped, unless all of them take at
-            most 2 seconds and the steps have grown by 12 % since the last. The last step is always evaluated. A warning
-            at the end says how many were skipped, if those are the most or few were taken. None for no limit.
+        budget: Largest share of wall time; an evaluation that would exceed it is skipped, unless it is one of those,
+            spread over the decades of steps, that fit the share of the whole run, or one of 20, and all of them take at
+            most 2 seconds. The last step is always evaluated. A warning at the end says how many were skipped, if those
+            are the most or few were taken. None for no limit.
         geometry_every: Evaluations between two measurements of the geometry: effective rank (RankMe), participation
             ratio, alpha-ReQ and n99.
         geometry_layer: Submodule whose output's geometry is measured, such as ``"encoder"``; for sequences it returns
@@ -179,7 +180,7 @@ class SemanticLandscape(Watcher):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the probe, restore a stored landscape, and evaluate the network as it starts."""
-        self._reset()
+        self._reset(planned_steps(trainer))
         if not self._takes_part(trainer):
             return
         with untouched(pl_module):
@@ -189,8 +190,8 @@ class SemanticLandscape(Watcher):
             parse_roles(self.roles, sorted(set(self._probe.names)))
             self._begin(trainer, pl_module)
 
-    def _reset(self) -> None:
-        self.costs.start()
+    def _reset(self, planned: int | None) -> None:
+        self.costs.start(planned)
         self._drawn, self._due, self._probe, self.tracker, self._next = False, None, None, None, None
 
     @harmless

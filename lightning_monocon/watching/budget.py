@@ -7,18 +7,22 @@ import time
 from typing import Any
 
 FREE_SECONDS = 2.0
-"""Seconds that evaluations of a run may take whatever their share, so that a fast run is seen at all."""
+"""Seconds up to which evaluations may exceed their share of the run so far, so that a fast run is seen at all."""
 
 FREE_SPACING = 1.12
 """Least ratio of the steps of two evaluations that use `FREE_SECONDS`: 20 a decade of steps."""
+
+FREE_EVALUATIONS = 20
+"""Evaluations for which `FREE_SECONDS` may be used whatever their share of the whole run."""
 
 
 class Budget:
     """Decide whether one more evaluation, as long as the last, may be made.
 
-    It may if evaluations then stay within ``share`` of the wall time. Beyond that share it may while all of them
-    together take at most 2 seconds and the steps have grown by 12 % since the last: a run of a second or two would
-    otherwise be evaluated once, and the seconds would be spent on its first steps.
+    It may if evaluations then stay within ``share`` of the wall time so far. Beyond that it may while all of them
+    together take at most 2 seconds and the steps have grown by 12 % since the last, or by as much more as spreads the
+    evaluations that fit ``share`` of the whole run, or 20 if those are fewer, evenly over its decades of steps: a run
+    of a second or two would otherwise be evaluated once.
 
     Args:
         share: Largest share of wall time; None for no limit.
@@ -30,6 +34,7 @@ class Budget:
         self.taken = self.skipped = 0
         self._skipped_step = -1
         self._since = 0.0
+        self._planned: float | None = None
 
     @property
     def wall(self) -> float:
@@ -41,12 +46,17 @@ class Budget:
         """Return the share of wall time spent on evaluations."""
         return self.spent / max(self.wall, 1e-9)
 
-    def start(self) -> None:
-        """Begin a run: nothing is spent, and the clock starts."""
+    def start(self, planned: float | None = None) -> None:
+        """Begin a run: nothing is spent, and the clock starts.
+
+        Args:
+            planned: Steps that the run is planned for; None if nobody can tell.
+        """
         self.spent, self.last, self.elapsed = 0.0, 0.0, 0.0
         self.taken = self.skipped = 0
         self._skipped_step = -1
         self._since = time.perf_counter()
+        self._planned = planned
 
     def allows(self, step: int, last_step: int) -> bool:
         """Return whether an evaluation at ``step`` may be made, ``last_step`` being that of the one before it."""
@@ -55,7 +65,15 @@ class Budget:
         total = self.spent + self.last
         if total <= self.share * self.wall:
             return True
-        return total <= FREE_SECONDS and step >= FREE_SPACING * last_step
+        return total <= FREE_SECONDS and step >= self._spacing(step) * last_step
+
+    def _spacing(self, step: int) -> float:
+        """Return the ratio of steps that spreads what the whole run can afford over it."""
+        if self._planned is None or not self.share or not step:
+            return FREE_SPACING
+        whole = (self.wall - self.spent) * self._planned / step
+        affordable = max(self.share * whole * self.taken / max(self.spent, 1e-9), FREE_EVALUATIONS)
+        return max(FREE_SPACING, float(self._planned ** (1 / affordable)))
 
     def skip(self, step: int) -> None:
         """Count an evaluation that was due and is not made."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 
+from lightning.pytorch import Trainer
+
 PER_DECADE = 45
 """Evaluations of the schedule ``"log"`` in a decade of steps."""
 
@@ -31,3 +33,9 @@ def next_due(schedule: str | int, step: int) -> int:
         (195, 21, 1005)
     """
     return next((each for each in range(step + 1, step + 1000) if is_due(schedule, each)), step + 1000)
+
+
+def planned_steps(trainer: Trainer) -> int | None:
+    """Return how many steps a run is planned for, as its trainer estimates it; None if it is open-ended."""
+    found = trainer.estimated_stepping_batches
+    return int(found) if 0 < found < math.inf else None

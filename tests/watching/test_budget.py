@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Test how evaluations share the wall time of a run, on a clock that the test moves."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from lightning.pytorch import Trainer
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+
+from lightning_monocon.watching import budget
+from lightning_monocon.watching.budget import FREE_EVALUATIONS, FREE_SECONDS, FREE_SPACING, Budget
+from lightning_monocon.watching.schedule import is_due, planned_steps
+
+
+def watched(
+    monkeypatch: pytest.MonkeyPatch, steps: int, step_ms: float, evaluation_ms: float, planned: int | None
+) -> tuple[list[int], Budget]:
+    """Return the steps of a run that are evaluated, of those that are due, and the budget at its end."""
+    now = [1.0]
+    monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    costs, taken = Budget(0.02), [0]
+    costs.start(planned)
+    for step in range(steps + 1):
+        if step:
+            now[0] += step_ms / 1e3
+        if not step or (is_due("log", step) and costs.allows(step, taken[-1])):
+            now[0] += evaluation_ms / 1e3
+            costs.add(step, evaluation_ms / 1e3, evaluation_ms / 1e3)
+            taken.append(step)
+    return taken[1:], costs
+
+
+@pytest.mark.parametrize(
+    ("steps", "step_ms", "evaluation_ms"),
+    [(3000, 1.3, 1.5), (2500, 6.0, 4.0), (2000, 26.0, 10.0), (200, 60.0, 12.0), (20_000, 0.4, 4.0), (50_000, 5.0, 2.0)],
+)
+def test_what_the_whole_run_can_afford_is_spread_over_it(
+    monkeypatch: pytest.MonkeyPatch, steps: int, step_ms: float, evaluation_ms: float
+) -> None:
+    taken, costs = watched(monkeypatch, steps, step_ms, evaluation_ms, planned=steps)
+    assert 0.02 * steps * step_ms >= FREE_EVALUATIONS * evaluation_ms  # what the case is about
+    assert costs.overhead <= 0.02
+    assert len(taken) >= 15
+    affordable = 0.02 * steps * step_ms / evaluation_ms
+    apart = max(FREE_SPACING, steps ** (1 / affordable))
+    late = [step for step in taken if step > 20]
+    gaps = [later / earlier for earlier, later in zip(late, late[1:], strict=False)]
+    assert max(gaps) <= 1.2 * apart  # the schedule itself is due every 5 %
+
+
+def test_a_run_of_a_second_is_seen_twenty_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, costs = watched(monkeypatch, 1000, 1.0, 20.0, planned=1000)
+    assert 14 <= len(taken) <= FREE_EVALUATIONS + 1
+    assert taken[-1] > 600
+    assert costs.spent <= FREE_SECONDS
+
+
+def test_slow_evaluations_keep_to_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, costs = watched(monkeypatch, 1000, 10.0, 1900.0, planned=1000)
+    assert taken == [0]  # a second one fits neither 2 s nor 2 % of 10 s
+
+
+def test_without_a_plan_evaluations_are_twelve_per_cent_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, _ = watched(monkeypatch, 1000, 1.0, 10.0, planned=None)
+    late = [step for step in taken if step > 20]
+    gaps = [later / earlier for earlier, later in zip(late, late[1:], strict=False)]
+    assert min(gaps) >= FREE_SPACING
+    assert max(gaps) <= 1.2 * FREE_SPACING
+
+
+@pytest.mark.parametrize(
+    ("options", "planned"),
+    [
+        ({"max_steps": 7}, 7),
+        ({"max_epochs": 3, "limit_train_batches": 5}, 15),
+        ({"max_epochs": 3, "limit_train_batches": 5, "accumulate_grad_batches": 2}, 9),
+        ({"max_epochs": 3, "limit_train_batches": 5, "max_steps": 4}, 4),
+        ({"max_epochs": -1, "max_time": {"seconds": 1}}, None),
+    ],
+)
+def test_a_run_is_planned_for_as_many_steps_as_its_trainer_says(
+    options: dict[str, object], planned: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int | None] = []
+    monkeypatch.setattr(BoringModel, "on_train_start", lambda self: found.append(planned_steps(self.trainer)))
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    Trainer(**quiet, **{"enable_model_summary": False, "limit_val_batches": 0, **options}).fit(  # type: ignore[arg-type]
+        BoringModel(), datamodule=BoringDataModule()
+    )
+    assert found == [planned]
