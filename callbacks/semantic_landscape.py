@@ -133,6 +133,7 @@ class SemanticLandscape(Watcher):
         self._stored: dict[str, Any] | None = None
         self._settings: Settings = {}
         self._next: int | None = None  # step before which nothing is due
+        self._batches = 0  # batches before which it cannot have come; to ask for the step takes microseconds
         self._drawn = False
         self._due: dict[str, Any] | None = None  # the state without an evaluation that only the end of the run took
 
@@ -192,7 +193,8 @@ class SemanticLandscape(Watcher):
 
     def _reset(self, planned: int | None) -> None:
         self.costs.start(planned)
-        self._drawn, self._due, self._probe, self.tracker, self._next = False, None, None, None, None
+        self._drawn, self._due, self._probe, self.tracker = False, None, None, None
+        self._next, self._batches = None, 0
 
     @harmless
     def _prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -223,11 +225,16 @@ class SemanticLandscape(Watcher):
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Evaluate if the schedule says so."""
+        self._batches -= 1
+        if self._batches > 0:
+            return
         step = trainer.global_step
         if self._next is None or step >= self._next:
             if is_due(self.schedule, step):
                 self._evaluate(trainer, pl_module)
             self._next = next_due(self.schedule, step)
+        if pl_module.automatic_optimization:  # a batch is one step at most
+            self._batches = self._next - step
 
     @harmless
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

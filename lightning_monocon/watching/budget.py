@@ -15,14 +15,17 @@ FREE_SPACING = 1.12
 FREE_EVALUATIONS = 20
 """Evaluations for which `FREE_SECONDS` may be used whatever their share of the whole run."""
 
+FOR_EVALUATIONS = 0.8
+"""Part of the share that evaluations may use; drawing the probe, and asking after every batch what is due, cost too."""
+
 
 class Budget:
     """Decide whether one more evaluation, as long as the last, may be made.
 
-    It may if evaluations then stay within ``share`` of the wall time so far. Beyond that it may while all of them
-    together take at most 2 seconds and the steps have grown by 12 % since the last, or by as much more as spreads the
-    evaluations that fit ``share`` of the whole run, or 20 if those are fewer, evenly over its decades of steps: a run
-    of a second or two would otherwise be evaluated once.
+    It may if evaluations then stay within four fifths of ``share`` of the wall time so far; the rest is for the hooks.
+    Beyond that it may while all of them together take at most 2 seconds and the steps have grown by 12 % since the
+    last, or by as much more as spreads the evaluations that the whole run can afford, or 20 if those are fewer, evenly
+    over its decades of steps: a run of a second or two would otherwise be evaluated once.
 
     Args:
         share: Largest share of wall time; None for no limit.
@@ -63,7 +66,7 @@ class Budget:
         if self.share is None or not self.spent:
             return True
         total = self.spent + self.last
-        if total <= self.share * self.wall:
+        if total <= FOR_EVALUATIONS * self.share * self.wall:
             return True
         return total <= FREE_SECONDS and step >= self._spacing(step) * last_step
 
@@ -72,7 +75,7 @@ class Budget:
         if self._planned is None or not self.share or not step:
             return FREE_SPACING
         whole = (self.wall - self.spent) * self._planned / step
-        affordable = max(self.share * whole * self.taken / max(self.spent, 1e-9), FREE_EVALUATIONS)
+        affordable = max(FOR_EVALUATIONS * self.share * whole * self.taken / max(self.spent, 1e-9), FREE_EVALUATIONS)
         return max(FREE_SPACING, float(self._planned ** (1 / affordable)))
 
     def skip(self, step: int) -> None:
