@@ -5,14 +5,14 @@
 # many queries are asked at once, and a stored row is at distance 0 from itself.
 #
 # What happens (faiss-cpu 1.15.1): queries of fewer than 128 000 numbers together are compared number by number, more of
-# them (334 queries of 384 numbers) by a matrix product, as |q|^2 + |x|^2 - 2 q.x in float32. That cancels where rows are
-# long beside the distances between them, as hidden states of language models are: here one number of 384 is 2 000
-# in every row and the others have a standard deviation of 1. Asked 300 at a time, every query finds its ten
-# neighbours, and every row its copy at distance 0. Asked 400 at a time, 5 % of the neighbours are others, a row is up to 7.0
-# from itself, and a search within .01 finds 82 of 400 copies. If the mean is subtracted first, both agree.
+# them (334 queries of 384 numbers) by a matrix product, as |q|^2 + |x|^2 - 2 q.x in float32. That cancels where rows
+# are long beside the distances between them, as hidden states of language models are: here one number of 384 is 2 000
+# in every row and the others have a standard deviation of 1. Asked 300 at a time, every query finds its ten neighbours,
+# and every row its copy at distance 0. Asked 400 at a time, 5 % of the neighbours are others, a row is up to 7.0 from
+# itself, and a search within .01 finds 82 of 400 copies. If the mean is subtracted first, both agree.
 #
-# What follows for us: tests and benchmarks take `IndexFlatIP` for their ground truth, of rows of length 1, whose products do
-# not cancel; copies are looked for in float64, not by a radius in this index.
+# What follows for us: tests and benchmarks take `IndexFlatIP` for their ground truth, of rows of length 1, whose
+# products do not cancel; copies are looked for in float64, not by a radius in this index.
 set -euo pipefail
 
 folder=$(mktemp -d)

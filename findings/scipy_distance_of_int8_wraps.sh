@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # SciPy's distance between two int8 vectors wraps around, its `cdist` of the same vectors does not
 #
-# Guess: `scipy.spatial.distance` turns integers into float64 before it computes, so that `euclidean(a, b)` is
-# the number that `cdist([a], [b])` has in its only cell, and the root of `sqeuclidean(a, b)`, for int8 codes too.
+# Guess: `scipy.spatial.distance` turns integers into float64 before it computes, so that `euclidean(a, b)` is the
+# number that `cdist([a], [b])` has in its only cell, and the root of `sqeuclidean(a, b)`, for int8 codes too.
 #
-# What happens (scipy 1.17.1): `cdist`, `pdist` and `sqeuclidean` do. `euclidean`, `cityblock` and `chebyshev` subtract the
-# int8 numbers as int8, so that 100 and -100 are 56 apart instead of 200 and half of the ten rows nearest by `euclidean`
-# are wrong. `cosine` multiplies and sums as int8: for half of the pairs of rows of 384 codes it raises "math domain error",
-# for most others it says 0 or 2, the same direction or the opposite one, of a row and itself too.
+# What happens (scipy 1.17.1): `cdist`, `pdist` and `sqeuclidean` do. `euclidean`, `cityblock` and `chebyshev` subtract
+# the int8 numbers as int8, so that 100 and -100 are 56 apart instead of 200 and half of the ten rows nearest by
+# `euclidean` are wrong. `cosine` multiplies and sums as int8: for half of the pairs of rows of 384 codes it raises
+# "math domain error", for most others it says 0 or 2, the same direction or the opposite one, of a row and itself too.
 #
-# What follows for us: an oracle for int8 codes is `cdist`, or takes the codes as float64 first; no test of ours calls the
-# functions of two vectors with codes.
+# What follows for us: an oracle for int8 codes is `cdist`, or takes the codes as float64 first; no test of ours calls
+# the functions of two vectors with codes.
 set -euo pipefail
 
 folder=$(mktemp -d)

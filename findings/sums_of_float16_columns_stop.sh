@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # The sum of float16 vectors stops growing in pgvector and in polars, where their mean is right
 #
-# Guess: `sum(v)` of a column of float16 is computed in wider numbers, as `avg(v)` of the same column and NumPy's `sum` are,
-# and is the mean times the count, rounded once: running sums, centres of classes from several tables and weighted
+# Guess: `sum(v)` of a column of float16 is computed in wider numbers, as `avg(v)` of the same column and NumPy's `sum`
+# are, and is the mean times the count, rounded once: running sums, centres of classes from several tables and weighted
 # means may be made of it.
 #
-# What happens (pgvector 0.8.5 in PostgreSQL 18.4, polars 2.1.0): `sum` of 5 000 `halfvec` ones is 2 048, while `avg` of them is 1:
-# the sum is added up in float16, in which 2 048 + 1 is 2 048, the mean is not. polars has three answers: 5 000 from
-# `Series.sum`, 2 048 from `group_by` on one thread, and 2 048 from `arr.sum`, which adds along each vector; its means are right
-# throughout. No overflow is reached, so that nothing is said.
+# What happens (pgvector 0.8.5 in PostgreSQL 18.4, polars 2.1.0): `sum` of 5 000 `halfvec` ones is 2 048, while `avg` of
+# them is 1: the sum is added up in float16, in which 2 048 + 1 is 2 048, the mean is not. polars has three answers: 5
+# 000 from `Series.sum`, 2 048 from `group_by` on one thread, and 2 048 from `arr.sum`, which adds along each vector;
+# its means are right throughout. No overflow is reached, so that nothing is said.
 #
-# What follows for us: codes in half precision are cast to `vector` (or Float32) before they are summed; the queries that we
-# write sum products of double precision.
+# What follows for us: codes in half precision are cast to `vector` (or Float32) before they are summed; the queries
+# that we write sum products of double precision.
 set -euo pipefail
 
 folder=$(mktemp -d)
