@@ -2,10 +2,10 @@
 # NumPy's mean of 1 000 ones in bfloat16 is .256
 #
 # Guess: `np.mean` of 16-bit floats is summed in float32, as its documentation says of float16, and bfloat16 (ml_dtypes,
-# the type that JAX, safetensors and ONNX hand to NumPy) merely rounds the result: three digits are right.
+# the type in which JAX and ONNX hand it to NumPy) merely rounds the result: three digits are right.
 #
 # What happens (numpy 2.4.6, ml_dtypes 0.6.0): only float16 is. bfloat16 has 8 bits, and a sum in it stops growing where
-# the next number is less than half a unit in its last place: 1 000 ones add up to 256, so their mean is .256. The
+# the next number is no more than half a unit in its last place: 1 000 ones add up to 256, so their mean is .256. The
 # standard deviation of 1 000 equal numbers 3 is 1.008 instead of 0, the mean of 4 096 rows around 1 is a quarter as
 # long as it should be, and the squares of a unit row of 1 024 numbers add up to .816. `np.linalg.norm` and `@`, which
 # compute in wider numbers, are right. Nothing is said.

@@ -54,7 +54,10 @@ for name in ("euclidean", "sqeuclidean", "cityblock", "chebyshev", "cosine"):
     found[name] = float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(got, nearest)]))
     off[name] = float(np.mean(~(np.abs(one_by_one - exact) <= 1e-9 * exact)))
     raised[name] = float(np.mean(np.isnan(one_by_one)))
-    print(f"{name:11}: {off[name]:6.1%} of the pairs have another distance or an error ({raised[name]:.1%}), {found[name]:6.1%} of the ten nearest are right")
+    print(
+        f"{name:11}: {off[name]:6.1%} of the pairs have another distance or an error ({raised[name]:.1%}), "
+        f"{found[name]:6.1%} of the ten nearest are right"
+    )
 itself = [between("cosine", row, row) for row in rows]
 print("cosine distance of a row and itself:", {value: itself.count(value) for value in (0.0, 2.0)}, "others raise")
 

@@ -6,9 +6,9 @@
 # means may be made of it.
 #
 # What happens (pgvector 0.8.5 in PostgreSQL 18.4, polars 2.1.0): `sum` of 5 000 `halfvec` ones is 2 048, while `avg` of
-# them is 1: the sum is added up in float16, in which 2 048 + 1 is 2 048, the mean is not. polars has three answers: 5
-# 000 from `Series.sum`, 2 048 from `group_by` on one thread, and 2 048 from `arr.sum`, which adds along each vector;
-# its means are right throughout. No overflow is reached, so that nothing is said.
+# them is 1: the sum is added up in float16, in which 2 048 + 1 is 2 048, the mean is not. In polars `Series.sum` of the
+# same column is 5 000, but `group_by` gives 2 048 on one thread, and so does `arr.sum`, which adds along each vector; its
+# means are right throughout. No overflow is reached, so that nothing is said.
 #
 # What follows for us: codes in half precision are cast to `vector` (or Float32) before they are summed; the queries
 # that we write sum products of double precision.
