@@ -37,7 +37,8 @@ class UnitLength(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return unit rows of the shape of ``rows`` ``(N, D)``."""
-        return normalize(rows)
+        # the usual 1e-12 is zero in float16, whose smallest number is 2^-24
+        return normalize(rows, eps=2.0**-24 if rows.dtype == torch.float16 else 1e-12)
 
 
 class VectorModule(nn.Sequential):

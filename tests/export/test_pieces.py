@@ -20,7 +20,7 @@ from torch.nn.utils import parametrizations
 
 from lightning_monocon.export import Calibration, Projection, Stamp, check_same_space, fit_projection
 from lightning_monocon.export.prepare import model_hash
-from lightning_monocon.export.stack import describe, fold, rebuild, stack_tensors, vector_stack
+from lightning_monocon.export.stack import UnitLength, describe, fold, rebuild, stack_tensors, vector_stack
 from lightning_monocon.export.stamp import parse_stamp
 from lightning_monocon.functional.moments import merge_moments, moments
 from lightning_monocon.heads import CompatibleHead, LinearHead, MLPHead, MonotonicMLP
@@ -245,3 +245,12 @@ def test_hashes_know_names_shapes_types_and_values() -> None:
     assert hash_tensors(one) == hash_tensors(dict(reversed(one.items())))
     others = [{"a": torch.arange(6.0).view(2, 3)}, {"a": torch.arange(6)}, {"a": -torch.arange(6.0)}, {"c": one["a"]}]
     assert len({hash_tensors(one), *(hash_tensors({"b": one["b"], **other}) for other in others)}) == 5
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_unit_length_keeps_zeros_and_short_rows(dtype: torch.dtype) -> None:
+    """An epsilon below the smallest number of the dtype is zero, and a zero row divided by it is no number."""
+    smallest = 2.0**-24 if dtype == torch.float16 else 1e-9
+    rows = torch.tensor([[0.0, 0.0], [3.0, -4.0], [0.0, -smallest]], dtype=dtype)
+    expected = torch.tensor([[0.0, 0.0], [0.6, -0.8], [0.0, -1.0]], dtype=dtype)
+    torch.testing.assert_close(UnitLength()(rows), expected)
