@@ -89,7 +89,7 @@ def test_a_folder_that_is_refused_is_left_as_it_was(folder: Path, capsys: pytest
     ("ids", "reason"),
     [
         (np.arange(600) % 598, "`VECTORS` must name each row once; 2 occur more often, such as 0, 1"),
-        (np.array([f"row {number % 599}" for number in range(600)]), "1 occur more often, such as row 0"),
+        (np.array([f"row {number % 599}" for number in range(600)]), "row once; 'row 0' occurs more often: give"),
         (np.array(["a\ud800", *map(str, range(599))]), "`VECTORS` must be text that UTF-8 can write"),
         (np.arange(600) / 2, "`VECTORS` must be one integer or text a row"),
     ],
