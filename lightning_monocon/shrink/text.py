@@ -178,10 +178,17 @@ def _families(result: Result) -> Table:
 def _winners(result: Result) -> Iterator[Sentence]:
     for family in result.families:
         mine = [best for best in result.best if best.family == family]
-        clear = [best for best in mine if all(result.is_behind(rival, best) for rival in result.rivals(best))]
-        if mine:
+        alone = [best for best in mine if len(result.rivals(best)) == 1]
+        won = [best for best in mine if best not in alone]
+        clear = [best for best in won if all(result.is_behind(rival, best) for rival in result.rivals(best))]
+        said = []
+        if won:
             beyond = f"; beyond noise at {_listed(clear)}" if clear else ", never beyond noise"
-            yield Sentence(family, f"best at {_listed(mine)} bytes{beyond}.")
+            said = [f"best at {_listed(won)} bytes{beyond}"]
+        if alone:
+            said.append(f"without a rival at {_listed(alone)} bytes")
+        if said:
+            yield Sentence(family, f"{'; '.join(said)}.")
 
 
 def _limit(result: Result) -> Iterator[Sentence]:

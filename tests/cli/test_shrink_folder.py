@@ -148,3 +148,9 @@ def test_a_full_disk_says_that_the_same_command_resumes(
 
 def full(_: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_family_without_a_rival_is_said_to_win_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["shrink", *WORDS])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "transform: without a rival at 2 and 4 bytes." in said and "beyond noise at" not in said

@@ -160,10 +160,11 @@ def files_of(place: str | Path) -> list[Path] | None:
     else:
         return None
     if len(kinds := {file.suffix for file in found}) != 1 or not kinds <= set(STREAMED):
-        remedy = f"name those that are meant, such as '{path.name}/*{STREAMED[0]}'"
+        named = f"name those that are meant, such as '{path.name}/*{STREAMED[0]}'"
+        remedy = named if kinds & {*STREAMED} else "write the rows to such files"
         raise ValueError(
             f"`files` must be a folder or glob of {' or of '.join(STREAMED)} files alone; {str(place)!r} has "
-            f"{', '.join(sorted(kinds)) or 'none'}: {remedy if kinds & {*STREAMED} else 'write the rows to such files'}."
+            f"{', '.join(sorted(kinds)) or 'none'}: {remedy}."
         )
     return found
 
