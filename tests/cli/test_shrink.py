@@ -164,9 +164,7 @@ def test_too_few_and_equal_rows_are_told_apart(
     np.savez("few.npz", embeddings=rows[:600], ids=[f"r{i}" for i in range(600)])
     np.savez("asked.npz", embeddings=rows[:100], ids=[f"r{i}" for i in range(100)])
     said = refused(capsys, "few.npz", "--queries", "asked.npz", "--out", "out")
-    assert (
-        "got 500 of 600, for the others have the id of a query: add rows, or give queries that mean" in said
-    )
+    assert "got 500 of 600, for the others have the id of a query: add rows, or give queries that mean" in said
     np.save("rows.npy", rows[:640])
     assert shrink("--budget", "2")["rows"]["gallery"] == 512
 

@@ -48,5 +48,5 @@ def test_queries_of_zeros_are_counted(tmp_path: Path) -> None:
     asked = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)
     asked[[2, 5]] = 0
     np.save(tmp_path / "asked.npy", asked)
-    (told,) = read_task([tmp_path / "rows.npy"], tmp_path / "asked.npy").notes
-    assert told == "2 of 9 queries are zeros, which have no direction to compare"
+    told = read_task([tmp_path / "rows.npy"], tmp_path / "asked.npy").notes
+    assert "2 of 9 queries are zeros, which have no direction to compare" in told

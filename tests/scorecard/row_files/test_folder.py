@@ -97,7 +97,7 @@ def test_a_glob_and_what_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`files` must be a folder or glob of .* has \.parquet, \.safetensors: name"):
         files_of(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"`files` must be a folder or glob of .*empty' has none: name"):
+    with pytest.raises(ValueError, match=r"`files` must be a folder or glob of .*empty' has none: write"):
         files_of(tmp_path / "empty")
 
 
