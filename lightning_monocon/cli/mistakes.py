@@ -177,8 +177,8 @@ def _misfit(message: str, options: Sequence[str] = ()) -> str:
     if key and types:
         wanted, given = types["types"] or types["type"], types["value"] or (value["value"] if value else "")
         given = " ".join(given.split())
-        words = "a finite number" if given.lower().lstrip("+-") in _NOT_FINITE else _readable(wanted)
-        return f"{name} must be {words}; got {given!r}{meant}"
+        is_number = "float" in wanted and given.lower().lstrip("+-") in _NOT_FINITE
+        return f"{name} must be {'a finite number' if is_number else _readable(wanted)}; got {given!r}{meant}"
     text = " ".join(message[key.end() if key else 0 :].removeprefix("Problems parsing config: ").split())
     return f"{name}: {text}" if key else text
 

@@ -183,7 +183,7 @@ def test_messages_name_what_was_typed(folder: Path, capsys: pytest.CaptureFixtur
     assert "`--queries` must be finite; row 5" in refused(capsys, *given, "--queries", "broken.npy")
     assert "`--queries` must exist" in refused(capsys, *given, "--queries", "nope.npy")
     assert "`--second` must be finite; row 5" in refused(capsys, "rows.npy", *out, "--second", "broken.npy")
-    assert "`--keep` must be" in refused(capsys, *given, "--keep", "nan")
+    assert "`--keep` must be a finite number; got 'nan'" in refused(capsys, *given, "--keep", "nan")
     assert "`--budget` must be" in refused(capsys, *given, "--budget", "few")
     assert "(a .npy file holds vectors alone)" in refused(capsys, "rows.npy", *out, "--labels")
     np.save("cube.npy", rows[:, :, None])
