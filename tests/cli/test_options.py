@@ -150,7 +150,7 @@ def _at_home(value: Any) -> Any:
     [
         ("score", ["--dims", "two"], "`--dims` must be int; got 'two'"),
         ("export", ["--tolerance", "nan"], "`--tolerance` must be a finite number; got 'nan'"),
-        ("export", ["--tolerance", "-inf"], "`--tolerance` must be a finite number; got '-inf'"),
+        ("export", ["--tolerance", "inf"], "`--tolerance` must be a finite number; got 'inf'"),
         ("score", ["--dims", "nan"], "`--dims` must be int; got 'nan'"),
         ("score", ["--dims", "0x10"], "`--dims` must be int; got '0x10'"),
         ("score", ["--dims", "1:30"], "`--dims` must be int; got '1:30'"),
