@@ -56,10 +56,12 @@ def run(args: Sequence[str]) -> None:
 
 def loaded(options: Namespace) -> Report | None:
     """Load the codes unless only the check is asked for, check them and print what was found; None of no rows."""
+    from lightning_monocon.scorecard.named_argument import named
     from lightning_monocon.stores import Collection, check, open_store, read_bundle
 
     _check_options(options)
-    bundle = read_bundle(options.out)
+    with named("OUT", "folder"):
+        bundle = read_bundle(options.out)
     _queries(options, bundle)
     loaded_before = options.check_only or options.append is not None or options.delete is not None
     store = open_store(options.into, options.name, existing=loaded_before)

@@ -27,6 +27,7 @@ _MISFIT_ARGUMENT = re.compile(r"class_path '[^']+':\s+Parser key \"(?P<name>[^\"
 _MISSING = re.compile(r"the following arguments are required: (?P<names>.*)")
 _KEY = re.compile(r'Parser key "(?P<key>[^"]+)"(?: element \d+)?:\s*')
 _TYPES = re.compile(r"Subtypes: \[(?P<types>.*)\]\n|Expected an? (?P<type>.*?)\. Got value: (?P<value>.*)")
+_NOT_FINITE = "nan", "inf", "infinity"
 _VALUE = re.compile(r"Given value: (?P<value>.*)", re.DOTALL)
 
 
@@ -175,7 +176,9 @@ def _misfit(message: str, options: Sequence[str] = ()) -> str:
     types, value = _TYPES.search(message), _VALUE.search(message)
     if key and types:
         wanted, given = types["types"] or types["type"], types["value"] or (value["value"] if value else "")
-        return f"{name} must be {_readable(wanted)}; got {' '.join(given.split())!r}{meant}"
+        given = " ".join(given.split())
+        is_number = "float" in wanted and given.lower().lstrip("+-") in _NOT_FINITE
+        return f"{name} must be {'a finite number' if is_number else _readable(wanted)}; got {given!r}{meant}"
     text = " ".join(message[key.end() if key else 0 :].removeprefix("Problems parsing config: ").split())
     return f"{name}: {text}" if key else text
 

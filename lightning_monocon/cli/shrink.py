@@ -28,9 +28,10 @@ STORES = ("pgvector", "sqlite", "duckdb", "lancedb", "qdrant", "faiss", "usearch
 """Stores that `monocon load` knows."""
 
 _MORE = """\
-VECTORS is a file (.npy, .npz, .safetensors or .parquet), a folder or a glob of
-them, or several .parquet or .safetensors files; an array or column is named at
-the end, such as 'shards/*.parquet:vector'. Large galleries stay in their files.
+VECTORS is a file (.npy, .npz, .safetensors or .parquet), or several .parquet or
+.safetensors files, or a folder or glob of one of these two; an array or column
+is named at the end, such as 'shards/*.parquet:vector'. Large galleries stay in
+their files.
 
 Without --qrels, --labels or --pairs, a code should keep the ten nearest rows
 by cosine that an exact search over whole vectors finds. Without --queries some

@@ -18,7 +18,7 @@ from torch import Tensor
 from lightning_monocon.functional.checks import check_choice, check_embeddings, finite_rows
 from lightning_monocon.functional.moments import ROUNDING, Moments, MomentStream
 from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
-from lightning_monocon.functional.unit_rows import unit_rows_
+from lightning_monocon.functional.unit_rows import float32_directions, unit_rows_
 
 Similarity = Literal["cosine", "dot"]
 """What ranks whole vectors: their cosine, or their inner product."""
@@ -99,7 +99,8 @@ class FittingStream:
         """Add a block of finite rows ``(B, D)``, floating-point.
 
         Raises:
-            ValueError: If a row is not finite, or the width is another one.
+            ValueError: If a row is not finite, its width is another one, or float32 does not reach where lengths
+                matter.
         """
         rows = check_embeddings(rows, "rows", self._sample.shape[1])
         finite_rows(rows, "error", "rows")
@@ -108,11 +109,12 @@ class FittingStream:
         keys = _keys(self._seed, self._seen, len(rows))
         self._seen += len(rows)
 
-        # rows that cannot enter a full sample are not copied
+        # rows that cannot enter a full sample are not copied; those that do are copies, which may be scaled in place
         entering = np.flatnonzero(keys < self._keys.max()) if len(self._keys) == self._limit else np.arange(len(rows))
-        taken = rows[torch.from_numpy(entering)].float()
+        taken = rows[torch.from_numpy(entering)]
+        taken = unit_rows_(float32_directions(taken)) if self._similarity == "cosine" else _as_float32(taken)
         self._keys = np.concatenate([self._keys, keys[entering]])
-        self._sample = torch.cat([self._sample, unit_rows_(taken) if self._similarity == "cosine" else taken])
+        self._sample = torch.cat([self._sample, taken])
         if len(self._keys) > self._limit:
             kept = np.sort(np.argpartition(self._keys, self._limit)[: self._limit])
             self._keys, self._sample = self._keys[kept], self._sample[torch.from_numpy(kept)]
@@ -120,6 +122,17 @@ class FittingStream:
     def result(self) -> FittingRows:
         """Return what was collected so far."""
         return FittingRows(self._moments.result(), self._sample, self._similarity, self._seed)
+
+
+def _as_float32(rows: Tensor) -> Tensor:
+    found = rows.float()
+    if not torch.isfinite(found).all():
+        most = torch.finfo(torch.float32).max
+        raise ValueError(
+            f"`rows` must lie within the range of float32, up to {most:.3g}, where their lengths matter; got "
+            f"{float(rows.abs().max()):.3g}: divide all rows by one number."
+        )
+    return found
 
 
 def check_size(size: int) -> None:

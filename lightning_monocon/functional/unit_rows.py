@@ -67,3 +67,18 @@ def tame_rows(rows: Tensor) -> Tensor:
     if ((peak <= most) & ((peak >= 1 / most) | (peak == 0))).all():
         return rows
     return rows * binary_scale(rows)
+
+
+def float32_directions(rows: Tensor) -> Tensor:
+    """Return rows ``(N, D)`` of any floating dtype as float32, for whatever asks for directions only.
+
+    Float64 rows that float32 cannot hold, or not with all its digits, are multiplied by their `binary_scale` first.
+
+    Example:
+        >>> float32_directions(torch.tensor([[2e300, 0.0], [3.0, 0.0]], dtype=torch.float64))[1]
+        tensor([3., 0.])
+    """
+    if rows.dtype != torch.float64:
+        return rows.float()
+    scale, most = binary_scale(rows), _ORDINARY[torch.float32]
+    return (rows * scale.masked_fill((scale <= most) & (scale >= 1 / most), 1.0)).float()

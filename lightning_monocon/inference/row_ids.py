@@ -22,11 +22,10 @@ def check_ids(name: str, ids: NDArray[Any]) -> None:
         _check_text(name, ids)
     found, counts = np.unique(ids, return_counts=True)
     if len(found) < len(ids):
-        twice = ", ".join(str(one) for one in found[counts > 1][:3])
-        raise ValueError(
-            f"`{name}` must name each row once; {int((counts > 1).sum())} occur more often, such as {twice}: give a "
-            "column of unique ids."
-        )
+        twice = found[counts > 1]
+        shown = ", ".join(map(repr, twice[:3].tolist()))
+        occur = f"{shown} occurs more often" if len(twice) == 1 else f"{len(twice)} occur more often, such as {shown}"
+        raise ValueError(f"`{name}` must name each row once; {occur}: give a column of unique ids.")
 
 
 def _check_text(name: str, ids: NDArray[Any]) -> None:

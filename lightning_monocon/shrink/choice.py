@@ -55,6 +55,6 @@ def _unreachable(tested: Sequence[Line], whole: Tensor, parts: Parts, question: 
     share = float(top.values[parts.certify].mean() / whole.mean())
     return (
         f"`--keep` must be within reach of a code; the best, {top.name} of {top.bytes} bytes, keeps {share:.3f} of the "
-        f"whole vectors' quality on {len(whole)} certifying {units}, which does not show {question.keep:g} with "
-        f"confidence {question.confidence:g}. Ask for less, or give more queries; judged codes are kept for that."
+        f"whole vectors' quality on {len(whole)} certifying {units}, which does not show {question.keep:.15g} with "
+        f"confidence {question.confidence:.15g}. Ask for less, or give more queries; judged codes are kept for that."
     )

@@ -67,8 +67,11 @@ def check_rows(rows: int, given: int, held_out: bool = False) -> None:
             f"of them becomes queries, and {FEWEST_ROWS} must be left, {cause}; got {given}, of which {rows} are left: "
             "add rows, or give --queries."
         )
-    left = "" if rows == given else f" of {given}, for the others have the id of a query"
-    raise ValueError(f"`VECTORS` must hold at least {FEWEST_ROWS} rows, {cause}; got {rows}{left}: add rows.")
+    left, remedy = "", "add rows"
+    if rows != given:
+        left = f" of {given}, for the others have the id of a query"
+        remedy += ", or give queries that mean other rows other ids"
+    raise ValueError(f"`VECTORS` must hold at least {FEWEST_ROWS} rows, {cause}; got {rows}{left}: {remedy}.")
 
 
 def unseen_rows(parts: Parts, rows: int) -> Tensor:

@@ -240,8 +240,8 @@ def rows_of_places(places: Sequence[str | Path], ids: str = "") -> RowSource:
         return source_of(places[0], ids)
     if wrong := [place for place in places if Path(place).suffix not in STREAMED]:
         raise ValueError(
-            f"`VECTORS` must be .parquet or .safetensors files where there are several; got {wrong[0]}: give one "
-            "folder or glob."
+            f"`VECTORS` must be .parquet or .safetensors files where there are several; got {wrong[0]}: write its rows "
+            "to such a file, or join all in one file."
         )
     return FileRows([Path(place) for place in places], "", ids)
 
@@ -310,7 +310,7 @@ def with_neighbours(task: Task) -> Task:
 
 
 def _told(task: Task) -> Task:
-    """Return the task with notes on queries that are rows, and on doubtful neighbours."""
+    """Return the task with notes on queries that are rows or zeros, and on doubtful neighbours."""
     # with pairs nothing is searched, and both sides of them are often rows of one file
     is_searched = not isinstance(task.truth, GradedTruth)
     same = int(torch.isin(direction_keys(task.query), task.survey.directions).sum()) if is_searched else 0
@@ -318,7 +318,9 @@ def _told(task: Task) -> Task:
     doubts = task.truth.warnings if isinstance(task.truth, NeighbourTruth) else ()
     strange = _strange(task.truth) if isinstance(task.truth, LabelTruth) else 0
     unknown = f"{strange} of {len(task.query)} queries have a label that no row has, so that no code answers them"
-    told = [note for note, count in ((repeats, same), (unknown, strange)) if count]
+    zeros = int((task.query == 0).all(1).sum())
+    blank = f"{zeros} of {len(task.query)} queries are zeros, which have no direction to compare"
+    told = [note for note, count in ((repeats, same), (unknown, strange), (blank, zeros)) if count]
     notes = (*task.notes, *told, *doubts)
     return replace(task, notes=notes, surveyed=task.survey, repeats=same)
 

@@ -38,6 +38,8 @@ _LIMIT = (
 _MOST = 0.5
 """Share of the queries that are rows from which on the answer says so."""
 
+_WHOLE = 9.95  # a ratio of codes from which on it is told in whole numbers
+
 
 def as_text(result: Result) -> str:
     """Return the report for a terminal, which shows no figures."""
@@ -68,18 +70,22 @@ def outline(result: Result, figures: Iterable[str] = ()) -> Outline:
     ]
     filled = [part for part in sections if part.sentences or part.tables or part.figures]
     head = [_answer(result), *_leaked(result), *_unskilled(result)]
-    return Outline(f"Shrink: {chosen.name}, {chosen.bytes} bytes", head, (), filled)
+    return Outline(f"Shrink: {chosen.name}, {_size(chosen)}", head, (), filled)
 
 
 def _answer(result: Result) -> Sentence:
     chosen, width = result.chosen, 4 * result.task.gallery.shape[1]
     measure, estimate = _measure(result), result.estimate(chosen)[0]
-    whole = float(result.whole[result.parts.certify].mean())
+    whole, times = float(result.whole[result.parts.certify].mean()), width / chosen.bytes
     return Sentence(
         chosen.name,
-        f"{chosen.bytes} bytes instead of {width:,}, {width / chosen.bytes:.0f} times smaller. Its {measure} is "
-        f"{estimate:.3f}, that of the whole vectors {whole:.3f}.",
+        f"{_size(chosen)} instead of {width:,}, {times:,.{0 if times >= _WHOLE else 1}f} times smaller. Its {measure} "
+        f"is {estimate:.3f}, that of the whole vectors {whole:.3f}.",
     )
+
+
+def _size(line: Line) -> str:
+    return f"{line.bytes} byte{'' if line.bytes == 1 else 's'}"
 
 
 def _leaked(result: Result) -> Iterator[Sentence]:
@@ -108,14 +114,14 @@ def _repeats(result: Result) -> str:
 def _certified(result: Result) -> Iterator[Sentence]:
     asked, certificate = result.question, result.certificate
     tested = "the only code that was tested" if certificate.tested == 1 else f"one of {certificate.tested} tested codes"
-    name, share = f"{result.chosen.name}, {tested},", f"{asked.keep:g} of the whole vectors' {_measure(result)}"
+    name, share = f"{result.chosen.name}, {tested},", f"{asked.keep:.15g} of the whole vectors' {_measure(result)}"
     own, drawn = f"at least {certificate.low:.3f}", f"for {_units(result)} drawn as these were"
     drawn += f" ({found})" if (found := _repeats(result)) else ""
     if result.certified:
         said = f"{name} keeps at least {share}, and its own is {own}. Both hold together, {drawn}."
     else:
         said = f"{name} has {own}, {drawn}. It is not shown to keep {share}."
-    yield Sentence(f"With confidence {asked.confidence:g}", said)
+    yield Sentence(f"With confidence {asked.confidence:.15g}", said)
     if (short := result.shortlist) is None:
         return
     if short.length is None:
@@ -123,7 +129,7 @@ def _certified(result: Result) -> Iterator[Sentence]:
     else:
         said = (
             f"the first {short.length:,} rows hold all true neighbours of {100 * short.probability:g} % of the queries "
-            f"(confidence {asked.confidence:g})."
+            f"(confidence {asked.confidence:.15g})."
         )
     yield Sentence("For rescoring with whole vectors", said)
 
@@ -172,10 +178,17 @@ def _families(result: Result) -> Table:
 def _winners(result: Result) -> Iterator[Sentence]:
     for family in result.families:
         mine = [best for best in result.best if best.family == family]
-        clear = [best for best in mine if all(result.is_behind(rival, best) for rival in result.rivals(best))]
-        if mine:
+        alone = [best for best in mine if len(result.rivals(best)) == 1]
+        won = [best for best in mine if best not in alone]
+        clear = [best for best in won if all(result.is_behind(rival, best) for rival in result.rivals(best))]
+        said = []
+        if won:
             beyond = f"; beyond noise at {_listed(clear)}" if clear else ", never beyond noise"
-            yield Sentence(family, f"best at {_listed(mine)} bytes{beyond}.")
+            said = [f"best at {_listed(won)} bytes{beyond}"]
+        if alone:
+            said.append(f"without a rival at {_listed(alone)} bytes")
+        if said:
+            yield Sentence(family, f"{'; '.join(said)}.")
 
 
 def _limit(result: Result) -> Iterator[Sentence]:

@@ -13,6 +13,7 @@ from lightning_monocon.codes import Codec
 from lightning_monocon.codes.domain import Domain
 from lightning_monocon.codes.domain import save as save_domain
 from lightning_monocon.codes.files import save as save_codec
+from lightning_monocon.functional.unit_rows import float32_directions
 from lightning_monocon.runs.files import whole, write_text
 from lightning_monocon.scorecard.render.figures.style import save
 from lightning_monocon.scorecard.render.page import page
@@ -57,7 +58,7 @@ def _save_queries(path: Path, result: Result) -> None:
     task, chosen = result.task, result.parts.certify[:CHECKED]
     if isinstance(task.truth, GradedTruth):
         return  # its units are pairs
-    queries = task.query[chosen].float().numpy()
+    queries = float32_directions(task.query[chosen]).numpy()
     with whole(path) as temporary, temporary.open("wb") as file:
         if isinstance(task.truth, NeighbourTruth):
             nearest = task.truth.nearest[chosen].numpy()

@@ -120,7 +120,7 @@ def test_taken_names_and_other_spaces_are_refused(
 
 
 def test_bad_input_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str], file: str) -> None:
-    assert "`folder` must hold codec.json" in refused(capsys, "missing", "--into", file)
+    assert "`OUT` must hold codec.json" in refused(capsys, "missing", "--into", file)
     assert "must begin with one of postgresql://" in refused(capsys, "out", "--into", "mysql://me:geheim@host/db")
     message = refused(capsys, "out", "--into", "postgresql://me:geheim@127.0.0.1:1/db")
     assert "`--into` must be a server that answers; postgresql://me:***@127.0.0.1:1/db says" in message

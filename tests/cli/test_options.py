@@ -149,6 +149,9 @@ def _at_home(value: Any) -> Any:
     ("command", "words", "sentence"),
     [
         ("score", ["--dims", "two"], "`--dims` must be int; got 'two'"),
+        ("export", ["--tolerance", "nan"], "`--tolerance` must be a finite number; got 'nan'"),
+        ("export", ["--tolerance", "inf"], "`--tolerance` must be a finite number; got 'inf'"),
+        ("score", ["--dims", "nan"], "`--dims` must be int; got 'nan'"),
         ("score", ["--dims", "0x10"], "`--dims` must be int; got '0x10'"),
         ("score", ["--dims", "1:30"], "`--dims` must be int; got '1:30'"),
         ("export", ["--tolerance", "1:30.5"], "`--tolerance` must be float or null; got '1:30.5'"),

@@ -364,3 +364,18 @@ def test_all_codes_are_refused_before_a_file_is_read_or_scored(
     monkeypatch.setitem(sys.modules, "faiss", None)
     message = refused([tmp_path / "absent.safetensors", "--codes", "all"], capsys)
     assert "`--codes` all needs the package faiss, which fits pq, opq, residual codes" in message
+
+
+@pytest.mark.parametrize("words", [["OUT"], ["OUT", "query.npy"], ["rows.npy", "OUT", "--truth", "neighbours"]])
+def test_a_folder_of_codes_is_refused_with_what_to_do_instead(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("OUT").mkdir()
+    Path("OUT/codec.json").write_text("{}")
+    for name in ("rows", "query"):
+        np.save(f"{name}.npy", np.eye(30, 4, dtype=np.float32))
+    said = " ".join(refused([*words], capsys).split())
+    assert "`files` must hold vectors; 'OUT' holds codes. To judge codes by other queries, write" in said
+    Path("OUT/shrink.html").touch()
+    assert "'OUT' holds codes, whose report is OUT/shrink.html. To judge" in " ".join(refused([*words], capsys).split())

@@ -164,7 +164,7 @@ def test_too_few_and_equal_rows_are_told_apart(
     np.savez("few.npz", embeddings=rows[:600], ids=[f"r{i}" for i in range(600)])
     np.savez("asked.npz", embeddings=rows[:100], ids=[f"r{i}" for i in range(100)])
     said = refused(capsys, "few.npz", "--queries", "asked.npz", "--out", "out")
-    assert "got 500 of 600, for the others have the id of a query: add rows" in said
+    assert "got 500 of 600, for the others have the id of a query: add rows, or give queries that mean" in said
     np.save("rows.npy", rows[:640])
     assert shrink("--budget", "2")["rows"]["gallery"] == 512
 
@@ -183,6 +183,37 @@ def test_messages_name_what_was_typed(folder: Path, capsys: pytest.CaptureFixtur
     assert "`--queries` must be finite; row 5" in refused(capsys, *given, "--queries", "broken.npy")
     assert "`--queries` must exist" in refused(capsys, *given, "--queries", "nope.npy")
     assert "`--second` must be finite; row 5" in refused(capsys, "rows.npy", *out, "--second", "broken.npy")
-    assert "`--keep` must be" in refused(capsys, *given, "--keep", "nan")
+    assert "`--keep` must be a finite number; got 'nan'" in refused(capsys, *given, "--keep", "nan")
     assert "`--budget` must be" in refused(capsys, *given, "--budget", "few")
     assert "(a .npy file holds vectors alone)" in refused(capsys, "rows.npy", *out, "--labels")
+    np.save("cube.npy", rows[:, :, None])
+    assert "`VECTORS` must hold rows of floating-point numbers; cube.npy holds" in refused(capsys, "cube.npy", *out)
+    np.save("narrow.npy", rows[:, :0])
+    assert "of shape (1000, 0): write a matrix of one row a vector" in refused(capsys, "narrow.npy", "--out", "out")
+    assert "got rows.npy: write its rows to such a file" in refused(capsys, "rows.npy", "query.npy", "--out", "out")
+
+
+def test_float64_rows_beyond_float32_get_the_codes_of_their_directions(folder: Path) -> None:
+    words = ("--queries", "query.npy", "--budget", "2")
+    shrink(*words)
+    expected = np.load("out/codes.npy"), np.load("out/queries.npz")["nearest"]
+    for name, scale in (("rows.npy", 2.0**900), ("query.npy", 2.0**-900)):
+        np.save(name, np.load(name).astype(np.float64) * scale)
+    main(["shrink", "rows.npy", "--out", "far", *words])
+    queries = np.load("far/queries.npz")
+    np.testing.assert_array_equal(np.load("far/codes.npy"), expected[0])
+    np.testing.assert_array_equal(queries["nearest"], expected[1])
+    assert np.isfinite(queries["queries"]).all() and queries["queries"].any(1).all()
+
+
+def test_the_answer_is_told_in_plain_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.load("rows.npy")
+    np.save("rows.npy", rows[np.arange(1000) % 2])
+    shrink("--queries", "query.npy", "--budget", "2", "--confidence", "0.9999999")
+    said = " ".join(capsys.readouterr().out.split())
+    assert ": 1 byte instead of 64, 64 times smaller" in said and "With confidence 0.9999999:" in said
+    assert "Note: the reference, whole vectors, repeats rows (2 of 1000 differ)." in said
+    np.save("rows.npy", rows[:, :4])
+    np.save("query.npy", np.load("query.npy")[:, :4])
+    main(["shrink", "rows.npy", "--queries", "query.npy", "--keep", "0.3", "--budget", "4", "--out", "narrow"])
+    assert "4 bytes instead of 16, 4.0 times smaller" in " ".join(capsys.readouterr().out.split())

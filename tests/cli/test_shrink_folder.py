@@ -89,7 +89,7 @@ def test_a_folder_that_is_refused_is_left_as_it_was(folder: Path, capsys: pytest
     ("ids", "reason"),
     [
         (np.arange(600) % 598, "`VECTORS` must name each row once; 2 occur more often, such as 0, 1"),
-        (np.array([f"row {number % 599}" for number in range(600)]), "1 occur more often, such as row 0"),
+        (np.array([f"row {number % 599}" for number in range(600)]), "row once; 'row 0' occurs more often: give"),
         (np.array(["a\ud800", *map(str, range(599))]), "`VECTORS` must be text that UTF-8 can write"),
         (np.arange(600) / 2, "`VECTORS` must be one integer or text a row"),
     ],
@@ -148,3 +148,9 @@ def test_a_full_disk_says_that_the_same_command_resumes(
 
 def full(_: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_family_without_a_rival_is_said_to_win_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["shrink", *WORDS])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "transform: without a rival at 2 and 4 bytes." in said and "beyond noise at" not in said

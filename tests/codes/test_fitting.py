@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Equal rows are told from rows that differ by the last digit of float32."""
+"""Equal rows are told from rows that differ by the last digit of float32, and rows of any magnitude are taken."""
 
 from __future__ import annotations
 
@@ -29,3 +29,18 @@ def test_one_number_of_one_row_that_differs_in_float32_is_enough() -> None:
     rows[7, 0] = 1 + torch.finfo(torch.float32).eps
     for similarity in ("cosine", "dot"):
         check_varying(FittingRows.of(rows, similarity))
+
+
+@pytest.mark.parametrize("power", [900, 130, -140, -900])
+def test_float64_rows_beyond_float32_fit_as_their_directions(power: int) -> None:
+    rows = torch.randn(300, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rows[0] = 0
+    torch.testing.assert_close(FittingRows.of(rows * 2.0**power).sample, FittingRows.of(rows).sample, rtol=0, atol=0)
+
+
+def test_float64_rows_beyond_float32_are_refused_where_lengths_matter() -> None:
+    rows = torch.eye(300, 8, dtype=torch.float64) * 1e39
+    with pytest.raises(
+        ValueError, match=r"`rows` must lie within the range of float32, up to 3\.4e\+38, .* got 1e\+39"
+    ):
+        FittingRows.of(rows, "dot")

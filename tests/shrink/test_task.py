@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ids of rows are kept exactly, or refused."""
+"""Ids of rows are kept exactly, or refused; what puts the queries in doubt is noted."""
 
 from __future__ import annotations
 
@@ -41,3 +41,12 @@ def test_ids_beyond_63_bits_are_refused(tmp_path: Path) -> None:
     place = written(tmp_path / "rows", [beyond])
     with pytest.raises(ValueError, match=f"`VECTORS` must have ids up to {LARGEST}, or texts; got {LARGEST + 9}"):
         read_task([place], query(tmp_path))
+
+
+def test_queries_of_zeros_are_counted(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32))
+    asked = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)
+    asked[[2, 5]] = 0
+    np.save(tmp_path / "asked.npy", asked)
+    told = read_task([tmp_path / "rows.npy"], tmp_path / "asked.npy").notes
+    assert "2 of 9 queries are zeros, which have no direction to compare" in told

@@ -15,7 +15,7 @@ from lightning_monocon.inference.shards import Ids
 from lightning_monocon.scorecard.arrays import array_names, read_array
 from lightning_monocon.scorecard.embeddings import as_tensor
 from lightning_monocon.scorecard.row_files.formats import labels_in
-from lightning_monocon.scorecard.row_files.source import BLOCK, Piece, check_filled
+from lightning_monocon.scorecard.row_files.source import BLOCK, Piece, check_matrix, lacking
 
 
 class ArrayRows:
@@ -28,22 +28,23 @@ class ArrayRows:
         labels: The array of labels, if there is one.
 
     Raises:
-        ValueError: If the file is damaged, an array is missing, there are no rows, or not as many ids as rows.
+        ValueError: If the file is damaged, an array is missing, there are no rows of floating-point numbers, or
+            not as many ids as rows.
     """
 
     def __init__(self, path: Path, name: str, ids: str = "", labels: str = "") -> None:
         there = array_names(path)
-        if missing := [part for part in (name, ids, labels) if part and part not in there]:
-            raise ValueError(
-                f"`files` must hold {', '.join(missing)} here; {path} holds {', '.join(filter(None, there))}."
-            )
+        if name not in there:
+            raise lacking(path, name, there)
+        if ids and ids not in there:
+            raise lacking(path, ids, there, are_ids=True)
         self._file = str(path)
         rows = as_tensor("files", read_array(path, name))
+        check_matrix(path, name, rows.shape, rows.dtype)
         self._rows = rows if rows.dtype == torch.float64 else rows.float()
         self._ids = np.asarray(read_array(path, ids)) if ids else None
         self._labels = labels
-        self.length, self.width = len(rows), rows.shape[-1]
-        check_filled([path], self.length)
+        self.length, self.width = rows.shape
         if self._ids is not None:
             self._check("ids", self._ids)
         self.dtype = self._rows.dtype

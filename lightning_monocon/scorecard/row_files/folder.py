@@ -25,7 +25,7 @@ from lightning_monocon.scorecard.row_files.formats import (
     pieces_of,
     shape_of,
 )
-from lightning_monocon.scorecard.row_files.source import BLOCK, Piece, check_filled
+from lightning_monocon.scorecard.row_files.source import BLOCK, Piece, check_filled, lacking
 
 EMBEDDINGS, LABELS, IDS = ("embeddings", "embedding"), ("labels", "label"), ("ids", "id")
 """Usual names of arrays or columns; the first that is there counts."""
@@ -48,7 +48,7 @@ class FileRows:
     def __init__(self, paths: Sequence[Path], name: str = "", ids: str = "") -> None:
         self._paths = _filled(paths)
         self._names = [_needed(path, (name,) if name else EMBEDDINGS) for path in self._paths]
-        self._ids = [_needed(path, (ids,)) if ids else chosen_name(path, IDS) for path in self._paths]
+        self._ids = [_needed(path, (ids,), are_ids=True) if ids else chosen_name(path, IDS) for path in self._paths]
         self._labels = [chosen_name(path, LABELS) for path in self._paths]
         for what, found in (("ids", self._ids), ("labels", self._labels)):
             if None in found and any(found):
@@ -160,24 +160,33 @@ def files_of(place: str | Path) -> list[Path] | None:
     else:
         return None
     if len(kinds := {file.suffix for file in found}) != 1 or not kinds <= set(STREAMED):
+        named = f"name those that are meant, such as '{path.name}/*{STREAMED[0]}'"
+        remedy = named if kinds & {*STREAMED} else "write the rows to such files"
         raise ValueError(
             f"`files` must be a folder or glob of {' or of '.join(STREAMED)} files alone; {str(place)!r} has "
-            f"{', '.join(sorted(kinds)) or 'none'}: name those that are meant, such as '{path.name}/*{STREAMED[0]}'."
+            f"{', '.join(sorted(kinds)) or 'none'}: {remedy}."
         )
     return found
 
 
 def check_has_vectors(folder: Path) -> None:
-    """Check that a folder is not one in BEIR's layout, which has texts and judgements, but no vectors.
+    """Check that a folder has vectors: one in BEIR's layout has texts and judgements, one of `monocon shrink` codes.
 
     Raises:
-        ValueError: If it is.
+        ValueError: If it has none.
     """
     if any((folder / f"corpus.jsonl{ending}").is_file() for ending in ("", ".gz")):
         raise ValueError(
             f"`files` must hold vectors; {str(folder)!r} is a folder in BEIR's layout, which holds texts and "
             "judgements. Embed its corpus and its queries with a model (docs/scorecard.md shows how), then give the "
             f"two files of vectors and --qrels {folder}."
+        )
+    if (folder / "codec.json").is_file():
+        report = f", whose report is {folder / 'shrink.html'}" if (folder / "shrink.html").is_file() else ""
+        raise ValueError(
+            f"`files` must hold vectors; {str(folder)!r} holds codes{report}. To judge codes by other queries, write "
+            "`decode(codes)` and `queries(vectors)` of the folder's codec_numpy.py into two .npy files, and score "
+            "these with the vectors as --baseline."
         )
 
 
@@ -187,12 +196,10 @@ def _filled(paths: Sequence[Path]) -> tuple[Path, ...]:
     return found
 
 
-def _needed(path: Path, names: tuple[str, ...]) -> str:
+def _needed(path: Path, names: tuple[str, ...], are_ids: bool = False) -> str:
     name = chosen_name(path, names)
     if name is None:
-        raise ValueError(
-            f"`files` must hold {' or '.join(names)} here; {path} holds {', '.join(array_names(path)) or 'nothing'}."
-        )
+        raise lacking(path, " or ".join(names), array_names(path), are_ids)
     return name
 
 

@@ -16,7 +16,7 @@ from lightning_monocon.inference.shards import Ids
 from lightning_monocon.scorecard.arrays import PARQUET, array_names, read_array, whole_file
 from lightning_monocon.scorecard.columns import column_as_array, import_parquet, plain_column
 from lightning_monocon.scorecard.embeddings import as_tensor
-from lightning_monocon.scorecard.row_files.source import BLOCK, Piece, check_filled
+from lightning_monocon.scorecard.row_files.source import BLOCK, Piece, check_matrix
 
 SAFETENSORS = ".safetensors"
 STREAMED = (PARQUET, SAFETENSORS)
@@ -55,12 +55,7 @@ def shape_of(path: Path, name: str) -> Shape:
         ValueError: If the file is damaged, empty, or the array is not a matrix of floating-point numbers.
     """
     found = _FORMATS[path.suffix].shape(path, name)
-    check_filled([path], found.shape[0] if found.shape else 1)
-    if len(found.shape) != 2 or 0 in found.shape or not found.dtype.is_floating_point:
-        raise ValueError(
-            f"`files` must hold rows of floating-point numbers; {path}:{name} holds {found.dtype} of shape "
-            f"{found.shape}: name another array, such as {path.name}:NAME."
-        )
+    check_matrix(path, name, found.shape, found.dtype)
     return found
 
 
@@ -97,7 +92,8 @@ def ids_in(path: Path, name: str) -> Iterator[Ids]:
     for ids in _FORMATS[path.suffix].ids(path, name):
         if ids.ndim != 1 or ids.dtype.kind not in "iuU":
             raise TypeError(
-                f"`ids` must be integers or texts, one a row; {path}:{name} holds {ids.dtype} of shape {ids.shape}."
+                f"`ids` must be integers or texts, one a row; {path}:{name} holds {ids.dtype} of shape {ids.shape}: "
+                "write them as texts, or name another column of ids."
             )
         yield ids
 
@@ -116,7 +112,10 @@ def labels_in(path: Path, name: str) -> NDArray[Any]:
     """
     labels = np.asarray(read_array(path, name))
     if labels.ndim != 1 or labels.dtype.kind not in "iuU":
-        raise TypeError(f"`labels` must be integers or texts, one a row; {path}:{name} holds {labels.dtype}.")
+        raise TypeError(
+            f"`labels` must be integers or texts, one a row; {path}:{name} holds {labels.dtype} of shape "
+            f"{labels.shape}: write them as integers."
+        )
     return labels
 
 

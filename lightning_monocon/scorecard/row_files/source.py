@@ -102,6 +102,46 @@ def check_filled(paths: Sequence[Path], rows: int) -> None:
         raise ValueError(f"`files` must hold at least one row; {shown} no rows. Embed them, or name other files.")
 
 
+def check_matrix(path: Path, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
+    """Raise ValueError unless an array or column of embeddings ``(N, D)`` has rows of floating-point numbers.
+
+    Args:
+        path: The file.
+        name: The array; empty for the only one of a ``.npy`` file.
+        shape: Of the array.
+        dtype: Of its numbers.
+    """
+    check_filled([path], shape[0] if shape else 1)
+    if len(shape) == 2 and shape[1] and dtype.is_floating_point:
+        return
+    remedy = "convert integers to float32" if len(shape) == 2 and shape[1] else "write a matrix of one row a vector"
+    other = f", or name another array, such as {path.name}:NAME" if name else ""
+    raise ValueError(
+        f"`files` must hold rows of floating-point numbers; {path}{name and ':'}{name} holds {dtype} of shape "
+        f"{tuple(shape)}: {remedy}{other}."
+    )
+
+
+def lacking(path: Path, wanted: str, there: Sequence[str], are_ids: bool = False) -> ValueError:
+    """Return an error that a file lacks an array or column.
+
+    Args:
+        path: The file.
+        wanted: The names that were looked for, in words.
+        there: The names that it has.
+        are_ids: Whether ids were looked for; otherwise embeddings.
+    """
+    named = ", ".join(filter(None, there))
+    if are_ids:
+        remedy = "name another column of ids, or none for row numbers"
+    elif named:
+        remedy = f"name the embeddings behind the file, such as {path.name}:NAME"
+    else:
+        remedy = "leave the name out"
+    held = named or ("one array without a name" if there else "nothing")
+    return ValueError(f"`files` must hold {wanted} here; {path} holds {held}: {remedy}.")
+
+
 def _checked(piece: Piece, width: int) -> Tensor:
     rows = piece.rows
     if rows.ndim != 2 or rows.shape[1] != width:

@@ -138,12 +138,12 @@ def reference_doubts(
     """
     found = []
     if different < (1 - REPEATED_SHARE) * rows:
-        found.append(f"the reference {name} repeats rows ({different} of {rows} differ)")
+        found.append(f"the reference, {name}, repeats rows ({different} of {rows} differ)")
     if collapsed:
-        found.append(f"the reference {name} has collapsed to one direction")
+        found.append(f"the reference, {name}, has collapsed to one direction")
     tied = 0 if gaps is None else int((gaps < _EQUAL).sum())
     if gaps is not None and tied > _TIED_SHARE * len(gaps):
-        found.append(f"the reference {name} ties its own neighbours ({tied} of {len(gaps)} queries at {k})")
+        found.append(f"the reference, {name}, ties its own neighbours ({tied} of {len(gaps)} queries at {k})")
     return tuple(found)
 
 

@@ -97,7 +97,7 @@ def test_a_glob_and_what_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`files` must be a folder or glob of .* has \.parquet, \.safetensors: name"):
         files_of(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"`files` must be a folder or glob of .*empty' has none: name"):
+    with pytest.raises(ValueError, match=r"`files` must be a folder or glob of .*empty' has none: write"):
         files_of(tmp_path / "empty")
 
 
@@ -141,8 +141,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, kind: str) -> None:
 
 def test_what_one_file_lacks_is_said(tmp_path: Path) -> None:
     paths = written(tmp_path, "safetensors")
-    with pytest.raises(ValueError, match=r"`files` must hold vector here; .*part-0.* holds embeddings, ids, la"):
+    with pytest.raises(ValueError, match=r"`files` must hold vector here; .*part-0.* ids, labels: name .* as part-0"):
         FileRows(paths, "vector")
+    with pytest.raises(ValueError, match=r"must hold key here; .* ids, labels: name another column of ids, or none"):
+        FileRows(paths, ids="key")
     save_file({"embeddings": ROWS}, paths[1])
     with pytest.raises(ValueError, match=r"`files` must all have ids, or none; .*part-1\.safetensors has none"):
         FileRows(paths)
@@ -191,3 +193,45 @@ def test_arrays_without_rows_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "0.npy", ROWS[:0].numpy())
     with pytest.raises(ValueError, match=r"`files` must hold at least one row; .*0\.npy has no rows\. Embed"):
         ArrayRows(tmp_path / "0.npy", "")
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (ROWS[:, 0], r"0\.npy holds torch\.float32 of shape \(50,\): write a matrix of one row a vector\."),
+        (ROWS[:, :, None], r"of shape \(50, 4, 1\): write a matrix"),
+        (ROWS[:, :0], r"of shape \(50, 0\): write a matrix"),
+        ((100 * ROWS).to(torch.int8), r"holds torch\.int8 of shape \(50, 4\): convert integers to float32\."),
+    ],
+    ids=["vector", "cube", "no width", "integers"],
+)
+def test_arrays_that_hold_no_embeddings_are_refused(rows: torch.Tensor, reason: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "0.npy", rows.numpy())
+    with pytest.raises(ValueError, match=f"`files` must hold rows of floating-point numbers; .*{reason}"):
+        ArrayRows(tmp_path / "0.npy", "")
+
+
+def test_what_one_array_file_lacks_is_said_with_the_remedy(tmp_path: Path) -> None:
+    np.save(tmp_path / "0.npy", ROWS.numpy())
+    np.savez(tmp_path / "0.npz", gallery=ROWS.numpy(), query=ROWS.numpy())
+    with pytest.raises(ValueError, match=r"hold vec here; .*0\.npy holds one array without a name: leave the name"):
+        ArrayRows(tmp_path / "0.npy", "vec")
+    with pytest.raises(ValueError, match=r"hold embeddings here; .* holds gallery, query: name .* as 0\.npz:NAME"):
+        ArrayRows(tmp_path / "0.npz", "embeddings")
+    with pytest.raises(ValueError, match=r"hold key here; .*0\.npy holds one array .*: name another column of ids, or"):
+        ArrayRows(tmp_path / "0.npy", "", "key")
+
+
+@pytest.mark.parametrize(
+    ("names", "remedy"),
+    [(["a.npy"], "'rows' has none: write the rows to such files"), (["a.parquet", "b.safetensors"], "name those")],
+)
+def test_a_folder_of_other_files_is_refused_with_the_remedy(
+    names: list[str], remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows").mkdir()
+    for name in names:
+        Path("rows", name).touch()
+    with pytest.raises(ValueError, match=f"`files` must be a folder or glob of .* files alone; .*{remedy}"):
+        files_of("rows")

@@ -58,7 +58,7 @@ def test_by_default_a_set_without_any_answer_is_held_against_itself() -> None:
 @pytest.mark.parametrize(
     ("gallery", "sentence"),
     [
-        (rows(20, 0).repeat(20, 1), r"the reference full repeats rows \(20 of 400 differ\)"),
+        (rows(20, 0).repeat(20, 1), r"the reference, full, repeats rows \(20 of 400 differ\)"),
         (torch.linspace(-1, 1, 400)[:, None] ** 2 * torch.eye(16)[:1] + torch.eye(16)[1], "collapsed to one direction"),
         (
             rows(400, 0).sign() * torch.tensor([1.0] * 4 + [0.0] * 12),
