@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -26,6 +27,22 @@ def check_schedule(signature: str, schedule: str | int, budget: float | None) ->
         raise ValueError(f"`schedule` must be 'log', 'validation' or a positive number of steps; got {schedule!r}.")
     if budget is not None and not 0 < budget <= 1:
         raise ValueError(f"`budget` must be a share of wall time between 0 and 1, or None; got {budget}.")
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError if a name cannot be that of a folder beside others."""
+    if not isinstance(name, str) or not name.strip(". ") or any(part in name for part in "/\\"):
+        raise ValueError(f"`name` must be that of a folder, without slashes; got {name!r}. Pass one such as 'trunk'.")
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError if two landscapes of a run have one name: each would overwrite the files of the other."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"`name` must differ between the landscapes of a run, which would overwrite each other; got {twice!r} "
+            f"twice. Pass name='{twice}-2', or one that says what is watched, to one of them."
+        )
 
 
 def check_probe(probe: int, temperature: float, geometry_every: int) -> None:
