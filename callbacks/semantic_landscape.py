@@ -38,6 +38,7 @@ from lightning_monocon.watching.options import (
     check_rules,
     check_schedule,
     check_strata,
+    check_switches,
 )
 from lightning_monocon.watching.probe import Probe, check_numbers, draw_probe, evaluate
 from lightning_monocon.watching.schedule import is_due, next_due
@@ -130,8 +131,9 @@ class SemanticLandscape(Watcher):
         super().__init__(on_error)
         check_name(name)
         check_schedule(signature, schedule, budget)
-        check_probe(probe, temperature, geometry_every)
-        check_rules(roles, chance, tracker or {})
+        check_probe(probe, temperature, geometry_every, seed)
+        check_switches(groups, next_token, strata)
+        check_rules(roles, chance, tracker)
         self.size, self.signature, self.schedule, self.layer = probe, signature, schedule, layer
         self.temperature, self.groups, self.budget = temperature, groups, budget
         self.costs = Budget(budget)

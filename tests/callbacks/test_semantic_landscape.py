@@ -324,7 +324,8 @@ def test_a_run_without_validation_is_told_what_to_pass(tmp_path: Path) -> None:
     [
         ({"layer": "nope"}, "`layer` must name a submodule of Foreign, such as trunk, out; got 'nope'"),
         ({"geometry_layer": "nope"}, "`geometry_layer` must name a submodule of Foreign, such as trunk, out; got 'no"),
-        ({"strata": "nope"}, "`strata` must be repetition, .*or an entry of the batch.*; got 'nope'"),
+        ({"strata": "nope"}, "`strata` must be an entry of the batch, or .*; got 'nope', and the batch is list"),
+        ({"strata": "repetition"}, "`strata` must be an entry of .*; got 'repetition', a rule for sequences, and"),
         ({"roles": {"train": "seen"}}, "`roles` must name strata of the probe: train, val; got 'seen'"),
     ],
 )
@@ -363,6 +364,17 @@ def test_a_probe_larger_than_the_data_is_made_smaller(tmp_path: Path) -> None:
         ({"name": ""}, "`name` must be that of a folder, without slashes; got ''"),
         ({"name": ".."}, "`name` must be that of a folder, without slashes; got '..'"),
         ({"name": "a/b"}, "`name` must be that of a folder, without slashes; got 'a/b'"),
+        ({"budget": "2%"}, "`budget` must be a share of wall time between 0 and 1, or None; got '2%'"),
+        ({"temperature": "hot"}, "`temperature` must be above 0, such as that of the loss; got 'hot'"),
+        ({"seed": 1.5}, "`seed` must be an integer, such as 0; got 1.5"),
+        ({"chance": "0.1"}, "`chance` must be a number between 0 and 1, or None; got '0.1'"),
+        ({"tracker": [1]}, r"`tracker` must be a mapping of eps_in, .* to numbers; got \[1\]"),
+        ({"tracker": {"eps_in": "a"}}, "`tracker` must hold numbers; got eps_in='a'"),
+        ({"roles": ["train"]}, r"`roles` must be a mapping from roles to strata, or None; got \['train'\]"),
+        ({"roles": {"train": 3}}, "`roles` must give the strata of train as a name or a list of names; got 3"),
+        ({"strata": 3}, "`strata` must be the name of a rule, an entry or an attribute, or None; got 3"),
+        ({"groups": "no"}, "`groups` must be True or False; got 'no'"),
+        ({"next_token": "yes"}, "`next_token` must be True, False or None; got 'yes'"),
         ({"on_error": "hide"}, "`on_error` must be one of 'warn', 'raise'; got 'hide'"),
     ],
 )
