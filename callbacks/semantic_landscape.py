@@ -5,38 +5,46 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from lightning_monocon.callbacks._watcher import OnError, Watcher, harmless
 from lightning_monocon.inference.embed import untouched
-from lightning_monocon.inference.rank_rows import loaders_of
 from lightning_monocon.landscape import Event, LandscapeTracker, credence, soft_knn_credence
 from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.landscape.qualifiers import Geometry
 from lightning_monocon.landscape.roles import parse_roles
 from lightning_monocon.landscape.trajectory import FEWEST_EVALUATIONS
 from lightning_monocon.loggers.figures import log_figure, log_table
-from lightning_monocon.runs.files import whole
 from lightning_monocon.watching.budget import Budget
-from lightning_monocon.watching.files import DYNAMICS, FIGURE, FOLDER, Settings, write_landscape
+from lightning_monocon.watching.drawing import draw, write_figures
+from lightning_monocon.watching.files import FOLDER, Settings, write_landscape
 from lightning_monocon.watching.geometry_tap import GeometryTap
-from lightning_monocon.watching.options import check_layers, check_probe, check_rules, check_schedule, check_strata
-from lightning_monocon.watching.probe import Probe, draw_probe, evaluate
+from lightning_monocon.watching.loaders import probe_loaders
+from lightning_monocon.watching.options import (
+    check_layers,
+    check_name,
+    check_names,
+    check_probe,
+    check_rules,
+    check_schedule,
+    check_strata,
+    check_switches,
+)
+from lightning_monocon.watching.probe import Probe, check_numbers, draw_probe, evaluate
 from lightning_monocon.watching.schedule import is_due, next_due, planned_steps
 from lightning_monocon.watching.settings import settings_of
 from lightning_monocon.watching.table import COLUMNS, event_line, event_table, latest
 from lightning_monocon.watching.token_probe import draw_token_probe, evaluate_tokens, is_sequential
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FEWEST_CLASSES = 4
 """Class scores of fewer classes span a plane at most, once they are learnt: there, a low rank is no collapse."""
@@ -52,13 +60,13 @@ class SemanticLandscape(Watcher):
     whose output must be logits ``(B, T, V)`` or hold them under ``logits``, as the causal and masked language models of
     transformers do; its probe is a set of pairs of sequence and position. Half of the probe is drawn from the set of
     the train loader, half from that of the last validation loader. The callback writes ``events.jsonl``, the graph,
-    ``trajectory.csv`` and a figure to ``<default_root_dir>/landscape``, logs scalars under ``landscape/`` and prints
-    each confirmed event in one line.
+    ``trajectory.csv`` and a figure to ``<default_root_dir>/<name>``, logs scalars under ``<name>/`` and prints each
+    confirmed event in one line.
 
     Training is not affected: the probe runs in eval and inference mode, modes and random states are restored, and an
-    error becomes a warning; a mistaken option stops the run before its first step. A probe larger than the data allow
-    is made smaller, with a warning. Under DDP the first rank evaluates the probe, without collectives; if parameters
-    are sharded, all ranks do.
+    error becomes a warning, with the landscape so far written; a mistaken option stops the run before its first step.
+    A probe larger than the data allow is made smaller, with a warning. Under DDP the first rank evaluates the probe,
+    without collectives; if parameters are sharded, all ranks do.
 
     Args:
         probe: Number of labelled inputs, or of pairs of sequence and position.
@@ -90,10 +98,13 @@ class SemanticLandscape(Watcher):
             the tokens, or the batch has no labels.
         on_error: ``"warn"`` continues the run without the landscape after an error in the data or in an evaluation,
             ``"raise"`` stops the run.
+        name: Folder of the files in ``default_root_dir``, and prefix of what is logged. Each of several landscapes of
+            a run, such as those of two layers, needs a name of its own.
 
     Raises:
         ValueError: If an option is unknown or out of range. Before the first step, if the module has no ``layer`` or
-            ``geometry_layer``, the data no ``strata``, or the probe no stratum of ``roles``. With ``on_error="raise"``
+            ``geometry_layer``, the data no ``strata``, the probe no stratum of ``roles``, or another landscape of the
+            run has the same ``name``. With ``on_error="raise"``
             also if a set is too small for a probe, or a resumed run has another probe.
     """
 
@@ -116,18 +127,24 @@ class SemanticLandscape(Watcher):
         chance: float | None = None,
         next_token: bool | None = None,
         on_error: OnError = "warn",
+        name: str = FOLDER,
     ) -> None:
         super().__init__(on_error)
+        check_name(name)
         check_schedule(signature, schedule, budget)
-        check_probe(probe, temperature, geometry_every)
-        check_rules(roles, chance, tracker or {})
+        check_probe(probe, temperature, geometry_every, seed)
+        check_switches(groups, next_token, strata)
+        check_rules(roles, chance, tracker)
         self.size, self.signature, self.schedule, self.layer = probe, signature, schedule, layer
         self.temperature, self.groups, self.budget = temperature, groups, budget
         self.costs = Budget(budget)
         self.geometry_every, self.geometry_layer = geometry_every, geometry_layer
         self.seed, self.options = seed, dict(tracker or {})
         self.strata, self.roles, self.chance, self.next_token = strata, roles, chance, next_token
-        self._key = self._generate_state_key(signature=signature, layer=layer, seed=seed)  # Lightning asks at each hook
+        self.name = name
+        told = {} if name == FOLDER else {"name": name}  # checkpoints of earlier releases have no name
+        key = self._generate_state_key(signature=signature, layer=layer, seed=seed, **told)
+        self._key = key  # Lightning asks at each hook
         self.tracker: LandscapeTracker | None = None
         self._probe: Probe | None = None
         self._stored: dict[str, Any] | None = None
@@ -135,11 +152,12 @@ class SemanticLandscape(Watcher):
         self._next: int | None = None  # step before which nothing is due
         self._batches = 0  # batches before which it cannot have come; to ask for the step takes microseconds
         self._drawn = False
+        self._leave: Callable[[], None] | None = None  # writes what was seen, while there is something to lose
         self._due: dict[str, Any] | None = None  # the state without an evaluation that only the end of the run took
 
     @property
     def state_key(self) -> str:
-        """Return a key by layer, signature and seed, so that each landscape keeps its own state."""
+        """Return a key by layer, signature, seed and name, so that each landscape keeps its own state."""
         return self._key
 
     @property
@@ -176,8 +194,10 @@ class SemanticLandscape(Watcher):
         self._stored = state_dict or None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that the submodules exist."""
+        """Check that the submodules exist, and that no other landscape has the name of this one."""
         check_layers(pl_module, self.layer, self.geometry_layer)
+        others: list[Any] = getattr(trainer, "callbacks", [])
+        check_names([each.name for each in others if isinstance(each, SemanticLandscape)])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the probe, restore a stored landscape, and evaluate the network as it starts."""
@@ -193,7 +213,7 @@ class SemanticLandscape(Watcher):
 
     def _reset(self, planned: int | None) -> None:
         self.costs.start(planned)
-        self._drawn, self._due, self._probe, self.tracker = False, None, None, None
+        self._drawn, self._due, self._probe, self.tracker, self._leave = False, None, None, None, None
         self._next, self._batches = None, 0
 
     @harmless
@@ -204,6 +224,7 @@ class SemanticLandscape(Watcher):
     def _begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._probe is not None
         self._settings = settings_of(trainer)
+        self._leave = partial(self._write, trainer, pl_module)
         self.tracker = LandscapeTracker(
             self._probe.names,
             groups=self._probe.labels if self.groups else None,
@@ -248,28 +269,29 @@ class SemanticLandscape(Watcher):
         if self.tracker is not None:
             self._due = self.state_dict()  # a run that is resumed with more steps equals one that never ended
             self._evaluate(trainer, pl_module, is_last=True)
+        self._leave = None
         self._write(trainer, pl_module)
         self._tell_skipped(trainer)
 
     @harmless
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write the landscape so far: Lightning calls no other hook after a failure."""
+        self._leave = None
         self._write(trainer, pl_module)
 
     def on_stop(self) -> None:
-        """Drop the landscape: with a gap it would be wrong from here on."""
+        """Write what was seen before the error, and drop it: with a gap it would be wrong from here on."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            with suppress(Exception):  # the warning names the error that came first
+                leave()
         self.tracker = None
 
     def _takes_part(self, trainer: Trainer) -> bool:
         return trainer.is_global_zero or isinstance(trainer.strategy, SHARDED)
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> Probe:
-        train, val = trainer.train_dataloader, held_out(trainer, pl_module)
-        if not isinstance(train, DataLoader) or not isinstance(val, DataLoader):
-            raise ValueError(
-                "The landscape needs a train and a validation DataLoader to draw its probe from; got "
-                f"{type(train).__name__} and {type(val).__name__}."
-            )
+        train, val = probe_loaders(trainer, pl_module)
         with untouched(pl_module):
             if is_sequential(train):
                 if self.signature != "logits" or self.groups:
@@ -293,6 +315,7 @@ class SemanticLandscape(Watcher):
         start = time.perf_counter()
         is_measured = len(rows) % self.geometry_every == 0
         credences, judged = self._measured(module, self._probe, is_measured)
+        check_numbers(credences, step)
         geometry = probe_geometry(judged) if judged is not None and is_measured else Geometry()
         found = self.tracker.update(step, credences, **geometry._asdict())
         measured = time.perf_counter() - start
@@ -305,7 +328,7 @@ class SemanticLandscape(Watcher):
         if told and (self.costs.skipped > self.costs.taken or self.costs.taken < FEWEST_EVALUATIONS):
             warnings.warn(told, stacklevel=2)
         elif told:
-            rank_zero_info(f"landscape: {told}")
+            rank_zero_info(f"{self.name}: {told}")
 
     def _measured(self, module: LightningModule, probe: Probe, with_layer: bool) -> tuple[Tensor, Tensor | None]:
         """Return the credences ``(P,)`` and the rows ``(P, D)`` whose geometry is measured, if there are any."""
@@ -340,56 +363,22 @@ class SemanticLandscape(Watcher):
             return
         told = [event for event in found if event.kind != "provisional"]
         for event in told:
-            rank_zero_info(f"landscape: {event_line(event)}")
-        values = {f"landscape/{name}": value for name, value in latest(self.tracker.trajectory).items()}
-        values["landscape/overhead_share"] = self.overhead
+            rank_zero_info(f"{self.name}: {event_line(event)}")
+        values = {f"{self.name}/{name}": value for name, value in latest(self.tracker.trajectory).items()}
+        values[f"{self.name}/overhead_share"] = self.overhead
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)
             if told and isinstance(logger, WandbLogger):
                 self._drawn = True
-                log_figure(logger, FOLDER, draw(self.tracker))
+                log_figure(logger, self.name, draw(self.tracker))
 
     def _write(self, trainer: Trainer, module: LightningModule) -> None:
         if self.tracker is None or not trainer.is_global_zero or not len(self.tracker.trajectory):
             return
-        folder = Path(trainer.default_root_dir) / FOLDER
+        folder = Path(trainer.default_root_dir) / self.name
         write_landscape(self.tracker, folder, self._settings)
-        figure = draw(self.tracker)
-        save_figure(figure, folder / FIGURE)
-        geometry = draw_geometry(self.tracker)
-        if geometry is not None:
-            save_figure(geometry, folder / DYNAMICS)
+        figure = write_figures(self.tracker, folder)
         for logger in trainer.loggers:
             if not (self._drawn and isinstance(logger, WandbLogger)):  # which has it from each event
-                log_figure(logger, FOLDER, figure)
-            log_table(logger, "landscape/events", COLUMNS, event_table(self.events))
-
-
-def draw(tracker: LandscapeTracker) -> Figure:
-    """Draw the landscape of a tracker."""
-    from lightning_monocon.watching.figure import draw_landscape
-
-    return draw_landscape(tracker.trajectory, tracker.graph())
-
-
-def draw_geometry(tracker: LandscapeTracker) -> Figure | None:
-    """Draw the geometry of a tracker's probe with its phases; None if it was measured less than twice."""
-    from lightning_monocon.watching.geometry_figure import draw_dynamics
-
-    return draw_dynamics(tracker.trajectory)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with whole(path) as place:
-        figure.savefig(place, dpi=130, format="png")
-
-
-def held_out(trainer: Trainer, pl_module: LightningModule) -> object:
-    """Return the last validation loader; it is made again if validation is switched off for the time being."""
-    loaders = trainer.val_dataloaders
-    if not loaders_of(loaders):  # the loader of a stream has no truth value
-        source: Any = getattr(trainer, "datamodule", None) or pl_module
-        loaders = source.val_dataloader()
-    listed = loaders_of(loaders)
-    return listed[-1] if listed else None
+                log_figure(logger, self.name, figure)
+            log_table(logger, f"{self.name}/events", COLUMNS, event_table(self.events))

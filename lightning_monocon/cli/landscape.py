@@ -46,6 +46,21 @@ def each_once(runs: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
+def names_of(runs: Sequence[Path]) -> list[str]:
+    """Return the names of runs in a report: the last parts of their paths, as many as tell them apart.
+
+    Example:
+        >>> names_of([Path("runs/a"), Path("runs/b")]), names_of([Path("a/landscape"), Path("b/landscape")])
+        (['a', 'b'], ['a/landscape', 'b/landscape'])
+    """
+    places = [run.absolute().parts for run in runs]
+    for count in range(1, max(map(len, places), default=1)):
+        names = ["/".join(parts[-count:]) for parts in places]
+        if len(set(names)) == len(names):
+            return names
+    return [str(run) for run in runs]
+
+
 def write_report(runs: Sequence[Path], out: Path) -> None:
     """Write the report on some runs with its figures and graphs, and print it."""
     from lightning_monocon.runs.files import WriteError, probe
@@ -59,7 +74,7 @@ def write_report(runs: Sequence[Path], out: Path) -> None:
     made = not out.exists()
     try:
         probe(out)
-        found = [Run(path.name, *read_tracker(path)) for path in runs]
+        found = [Run(name, *read_tracker(path)) for name, path in zip(names_of(runs), runs, strict=True)]
         outline, graphs = report(found)
     except (ValueError, WriteError) as error:
         if made and out.is_dir():

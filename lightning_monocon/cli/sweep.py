@@ -39,6 +39,8 @@ def run(args: Sequence[str]) -> None:
         with refusing():
             if options.jobs < 0:
                 raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
+            if out.exists() and not out.is_dir():
+                raise ValueError(f"`--out` must be a folder, got the file {options.out!r}. Choose another place.")
             grid = read_grid(options.vary, options.grid)
             runs = plan(options.config, grid, options.seeds, overrides, out)
             with one_writer("--out", out):
@@ -64,7 +66,9 @@ def read_grid(vary: Sequence[str], file: str | None = None) -> Grid:
     grid: Grid = {}
     for name, values in [*_pairs(file), *(_split(each) for each in vary)]:
         if name in grid:
-            raise ValueError(f"`--vary` must name an option once, got {name} twice; give it all its values at once.")
+            raise ValueError(
+                f"`--vary` and `--grid` must name an option once, got {name} twice; give it all its values at once."
+            )
         if not values or len(set(values)) < len(values):
             raise ValueError(f"`--vary` must give {name} at least one value and none twice, got {','.join(values)!r}.")
         grid[name] = values
@@ -130,12 +134,23 @@ def by_task(runs: Sequence[SweepRun], out: Path) -> dict[Path, list[Path]]:
     """Return the folders of the runs by the folder of their report: that of the sweep, or one for each task."""
     from lightning_monocon.watching.files import read_tracker
 
-    tasks: dict[str, list[Path]] = {}
+    tasks: dict[tuple[str, float | None], list[Path]] = {}
     for each in runs:
-        tasks.setdefault(str(read_tracker(each.folder)[1].get("task", "")), []).append(each.folder)
+        tracker, settings = read_tracker(each.folder)
+        tasks.setdefault((str(settings.get("task", "")), tracker.chance), []).append(each.folder)
     if len(tasks) == 1:
         return {out: [each.folder for each in runs]}
-    return {out / (task.replace(" ", "-") or "unknown-task"): folders for task, folders in tasks.items()}
+    names = [task for task, _ in tasks]
+    return {
+        out / _task_folder(task, chance if names.count(task) > 1 else None): folders
+        for (task, chance), folders in tasks.items()
+    }
+
+
+def _task_folder(task: str, chance: float | None) -> str:
+    """Return the name of a folder: the task, and its chance if data of one class have different vocabularies."""
+    words = [task or "unknown-task", *([] if chance is None else [f"of chance {chance:.3g}"])]
+    return " ".join(words).replace(" ", "-")
 
 
 def _check_watched(config: Mapping[str, Any], recipe: Path) -> None:
@@ -160,7 +175,8 @@ def _pairs(file: str | None) -> list[tuple[str, list[str]]]:
     path = Path(file)
     if not path.is_file():
         raise ValueError(f"`--grid` must be an existing YAML file with the values of each option, got {file!r}.")
-    content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    wanted = "a list of values for each option, as in `data.train_share: [0.3, 0.4]`"
+    content = parse_yaml(path.read_text(encoding="utf-8"), f"`--grid` {file!r}", wanted)
     wrong = next((name for name, values in content.items() if not isinstance(values, list)), None)
     if wrong is not None:
         raise ValueError(

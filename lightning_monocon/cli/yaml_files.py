@@ -66,16 +66,17 @@ def names_a_model(words: Sequence[str], remote: bool = False, unreadable: bool =
     return False
 
 
-def parse_yaml(text: str, file: str) -> dict[str, Any]:
+def parse_yaml(text: str, file: str, content: str = _RECIPE) -> dict[str, Any]:
     """Return the content of a YAML mapping.
 
     Args:
         text: The YAML.
         file: The file that it comes from, as the sentence on a mistake calls it.
+        content: What it must hold.
     """
     with strict_yaml():
-        content: dict[str, Any] = _load(text, file)
-        return content
+        found: dict[str, Any] = _load(text, file, content)
+        return found
 
 
 @contextmanager

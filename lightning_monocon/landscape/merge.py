@@ -66,11 +66,15 @@ def merge_runs(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> n
 
 def check_alike(runs: Sequence[LandscapeTracker], names: Sequence[str] = ()) -> None:
     """Raise ValueError if there is no run, or the runs differ in their strata, their roles or their measure."""
-    strata = {", ".join(run.strata.names) for run in runs}
-    if len(strata) != 1:
-        found = f" with strata {' and '.join(sorted(strata))}" if runs else ""
-        raise ValueError(f"`runs` must hold at least one run, all with the same strata; got {len(runs)}{found}.")
+    if not runs:
+        raise ValueError("`runs` must hold at least one run, got none. Name the folder of one.")
     names = names or [str(number) for number in range(len(runs))]
+    by_strata: dict[str, list[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        by_strata.setdefault(", ".join(run.strata.names), []).append(name)
+    if len(by_strata) > 1:
+        found = "; ".join(f"{strata} in {', '.join(members)}" for strata, members in by_strata.items())
+        raise ValueError(f"`runs` must have the same strata; got {found}. Merge the runs of each by themselves.")
     _check_measures(runs, names)
     _check_roles(runs, names)
 

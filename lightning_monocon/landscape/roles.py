@@ -75,12 +75,18 @@ def check_roles(roles: RoleNames | None) -> None:
     """Raise ValueError if a role is unknown, or a stratum has both roles; whether strata exist, the probe tells."""
     if roles is None:
         return
+    if not isinstance(roles, Mapping):
+        raise ValueError(f"`roles` must be a mapping from roles to strata, or None; got {roles!r}.")
     unknown = [role for role in roles if role not in Roles._fields]
     if unknown:
         raise ValueError(
             f"`roles` must name train or held_out; got {unknown[0]!r}. Leave it out or rename it; train samples with "
             "wrong labels may play the role wrong."
         )
+    for role, given in roles.items():
+        named = [given] if isinstance(given, str) else given
+        if not isinstance(named, Sequence) or not all(isinstance(name, str) for name in named):
+            raise ValueError(f"`roles` must give the strata of {role} as a name or a list of names; got {given!r}.")
     found = _given(roles)
     both = sorted(name for name, count in Counter(itertools.chain(*found)).items() if count > 1)
     if both:

@@ -181,7 +181,8 @@ class LandscapeTracker:
             if state[name] != value:
                 raise ValueError(
                     f"`state` must come from a tracker with {name} {value!r}, got {state[name]!r}; "
-                    "a landscape cannot resume with another probe."
+                    "a landscape cannot resume with another probe. Draw it from the same data with the same size, seed "
+                    "and strata, or begin a new run."
                 )
         for name, part in self._parts().items():
             if name in state or name not in ADDED_PARTS:

@@ -29,8 +29,17 @@ def as_in_training(module: LightningModule, layer: str | None = None) -> Iterato
     Args:
         module: The module. If it defines no `forward`, the submodule ``layer`` is called in its place.
         layer: Name of that submodule.
+
+    Raises:
+        ValueError: If the module defines no `forward` and no submodule is named.
     """
     has_forward = type(module).forward is not LightningModule.forward
+    if not has_forward and layer is None:
+        names = ", ".join(name for name, _ in module.named_children())
+        raise ValueError(
+            f"`layer` must name the submodule to call, such as {names}, since {type(module).__name__} defines no "
+            "`forward`; got None."
+        )
     callee = module if has_forward or layer is None else named_submodule(module, layer)
     with ExitStack() as stack:
         stack.enter_context(untouched(module))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from lightning_monocon.landscape import Event, LandscapeTracker
-from lightning_monocon.landscape.rules import RISE
+from lightning_monocon.landscape.rules import MEMORISED, RISE
 from lightning_monocon.landscape.theory import Escape
 from lightning_monocon.watching.files import Settings
 
@@ -15,11 +15,12 @@ def escape_of(tracker: LandscapeTracker, settings: Settings) -> Escape | None:
     """Return the escape of a run from the state in which it had memorised; None if it was never seen in one.
 
     The time runs from the entry into that state until the run leaves it for one of a higher held-out credence. A run
-    that ends before gives a late escape.
+    that ends before gives a late escape. A state had memorised if a memorisation led to it, or if the train credence
+    was 0.9 as it was left; a rise of both credences from chance is no escape.
     """
     rise = next((event for event in tracker.events if _generalises(event, tracker)), None)
     state = _memorised(tracker.events) if rise is None else rise.source
-    if state is None:
+    if state is None or not _had_memorised(state, tracker):
         return None
     trajectory = tracker.trajectory
     inside = trajectory.column("step")[trajectory.column("state") == state]
@@ -41,6 +42,13 @@ def _generalises(event: Event, tracker: LandscapeTracker) -> bool:
     names, gains = list(event.change), np.array([*event.change.values()])
     room = 1 - (tracker.chance or 0.0)
     return bool(tracker.roles.mean("held_out", names, gains) >= RISE * room)
+
+
+def _had_memorised(state: int, tracker: LandscapeTracker) -> bool:
+    if any(event.kind == "memorisation" and event.target == state for event in tracker.events):
+        return True
+    inside = tracker.trajectory.column("state") == state
+    return bool(tracker.trajectory.role("train")[inside][-1] >= MEMORISED)
 
 
 def _memorised(events: list[Event]) -> int | None:

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from lightning_monocon.inference.outputs import LayerTap, as_rows
-from lightning_monocon.training.batches import inputs_and_labels
+from lightning_monocon.training.batches import class_labels, inputs_and_labels
 from lightning_monocon.watching.calling import as_in_training
-from lightning_monocon.watching.sequences import split_column
+from lightning_monocon.watching.sequences import IGNORED, split_column
 
 CHUNK = 512
 FEWEST = 3
@@ -56,7 +56,8 @@ class Probe(NamedTuple):
 def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: int, strata: str | None = None) -> Probe:
     """Draw ``size`` inputs, half from each set, with the classes as even as the sets allow.
 
-    The same seed draws the same probe. A probe that is larger than the sets allow is made smaller, with a warning.
+    The same seed draws the same probe. A probe that is larger than the sets allow is made smaller, with a warning. An
+    input with the label -100, which cross entropy ignores by default, is not drawn.
     Items are read by index and collated by their loader, as the loader itself does.
 
     Args:
@@ -71,12 +72,11 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
         ValueError: If a set holds fewer than 3 inputs, the labels are of one class, or the batches have no integer
             labels or no such entry.
     """
-    known = {name: labels_of(loader) for name, loader in (("train", train), ("validation", val))}
-    half = _fitting(size // 2, {name: len(found) for name, found in known.items()})
-    noted = noted_strata(strata, {"train": train, "validation": val})
+    loaders = {"train": train, "validation": val}
+    drawn, noted = _drawn(loaders, size // 2, seed), noted_strata(strata, loaders)
     labels, batches, names, digest = [], [], [], hashlib.sha256()
-    for name, loader in (("train", train), ("validation", val)):
-        chosen = evenly(known[name], half, seed)
+    for name, loader in loaders.items():
+        chosen = drawn[name]
         digest.update(np.asarray(chosen, dtype=np.int64).tobytes())
         for start in range(0, len(chosen), CHUNK):
             part = chosen[start : start + CHUNK]
@@ -92,8 +92,19 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
     every = torch.cat(labels)
     check_classes(every)
     digest.update(every.numpy().tobytes())
-    sets = torch.arange(2).repeat_interleave(half)
+    sets = torch.arange(2).repeat_interleave(len(every) // 2)
     return Probe(batches, every, sets, digest.hexdigest()[:16], tuple(names))
+
+
+def _drawn(loaders: Mapping[str, DataLoader[Any]], half: int, seed: int) -> dict[str, list[int]]:
+    """Return the items that are drawn from each set: ``half`` or fewer, of those with a label."""
+    known = {name: labels_of(loader, name) for name, loader in loaders.items()}
+    judged = {name: [n for n, label in enumerate(found) if label != IGNORED] for name, found in known.items()}
+    count = _fitting(half, {name: len(found) for name, found in judged.items()})
+    return {
+        name: [places[n] for n in evenly([known[name][place] for place in places], count, seed)]
+        for name, places in judged.items()
+    }
 
 
 def evaluate(module: LightningModule, probe: Probe, layer: str | None = None) -> Tensor:
@@ -111,6 +122,16 @@ def evaluate(module: LightningModule, probe: Probe, layer: str | None = None) ->
             rows = tap.rows() if layer else as_rows(result, "`forward`")
             outputs.append(rows.float().cpu())
     return torch.cat(outputs)
+
+
+def check_numbers(credences: Tensor, step: int) -> None:
+    """Raise ValueError if a credence ``(P,)`` is NaN, as after a step that diverged."""
+    lost = int(credences.isnan().sum())
+    if lost:
+        raise ValueError(
+            f"`forward` must return numbers; at step {step} the credence of {lost} of {len(credences)} probes is NaN. "
+            "Lower the learning rate or clip gradients; `NaNGuard` names the step that diverged."
+        )
 
 
 def noted_strata(strata: str | None, loaders: Mapping[str, DataLoader[Any]]) -> dict[str, Any]:
@@ -141,15 +162,24 @@ def _of_items(dataset: Dataset[Any], name: str) -> npt.NDArray[Any] | None:
     return found
 
 
-def labels_of(loader: DataLoader[Any]) -> list[int]:
-    """Return the label of each item of a loader's data set, from the set's own list if it has one."""
+def labels_of(loader: DataLoader[Any], name: str) -> list[int]:
+    """Return the label of each item of a loader's data set, from the set's own list if it has one.
+
+    Args:
+        loader: The loader.
+        name: Name of its set, for the error message.
+
+    Raises:
+        TypeError: If the labels are no integers.
+        ValueError: If the set is a stream, or there is not one label for each input.
+    """
     known = _known_labels(loader.dataset)
     if known is not None:
         return known
     if isinstance(loader.dataset, IterableDataset):
         raise ValueError(
             f"`probe` must be drawn from data sets with a length, if each input has one label; got the stream "
-            f"{type(loader.dataset).__name__}. Keep some of it in a data set with a length for validation."
+            f"{type(loader.dataset).__name__} as the {name} set. Pass its data with a length, such as a list of items."
         )
     size = len(loader.dataset)  # type: ignore[arg-type]  # a set that is no stream has a length
     labels: list[int] = []
@@ -163,9 +193,11 @@ def _known_labels(dataset: Dataset[Any]) -> list[int] | None:
     if isinstance(dataset, Subset):
         whole = _known_labels(dataset.dataset)
         return None if whole is None else [whole[i] for i in dataset.indices]
-    if isinstance(dataset, TensorDataset):
-        return [int(label) for label in dataset.tensors[1]]
     named = getattr(dataset, "labels", getattr(dataset, "targets", None))
+    if isinstance(dataset, TensorDataset):
+        named = dataset.tensors[1] if len(dataset.tensors) > 1 else None
+    if isinstance(named, Tensor):
+        return list(map(int, class_labels(named).tolist()))
     return None if named is None else [int(label) for label in named]
 
 
@@ -182,7 +214,7 @@ def _fitting(half: int, sizes: dict[str, int]) -> int:
     if min(half, smallest) < FEWEST:
         raise ValueError(
             f"`probe` must take at least {2 * FEWEST} inputs, half of them from each set; got {2 * half}, and the "
-            f"{name} set holds {smallest}. Choose a larger probe or a larger set."
+            f"{name} set holds {smallest} with a label. Choose a larger {'probe' if half < FEWEST else 'set'}."
         )
     if half > smallest:
         warnings.warn(

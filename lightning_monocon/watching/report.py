@@ -85,7 +85,7 @@ def report(runs: Sequence[Run]) -> tuple[Outline, list[nx.DiGraph]]:
 def check_tasks(runs: Sequence[Run]) -> None:
     """Raise ValueError if the runs were not trained on one task, by the class of their data and its classes.
 
-    Runs that know no task, of an earlier release or without a data module, go with any.
+    Runs that know no task, of an earlier release or without a data module, go with any of the same number of classes.
     """
     by_task: dict[str, list[str]] = {}
     for run in runs:
@@ -96,6 +96,16 @@ def check_tasks(runs: Sequence[Run]) -> None:
         raise ValueError(
             f"`runs` must be of one task, or their delays follow no law; got {found}. Merge the runs of each task by "
             "themselves."
+        )
+    by_chance: dict[float, list[str]] = {}
+    for run in runs:
+        if run.tracker.chance is not None:
+            by_chance.setdefault(run.tracker.chance, []).append(run.name)
+    if len(by_chance) > 1:
+        found = "; ".join(f"{chance:.3g} in {', '.join(members)}" for chance, members in by_chance.items())
+        raise ValueError(
+            f"`runs` must have one credence by chance, as runs of as many classes or tokens have; got {found}. Merge "
+            "the runs of each task by themselves."
         )
 
 
@@ -240,7 +250,7 @@ def percolation_section(runs: Sequence[Run], merged: nx.DiGraph) -> Section:
     lines = []
     for size, share in spanning_probability(sizes, delays, budget, followed).items():
         interval = f"{share.estimate:.2f} ({share.low:.2f} to {share.high:.2f}) generalise within {budget:.0f} steps"
-        unknown = f"unknown within {budget:.0f} steps, as its runs ended earlier"
+        unknown = f"unknown within {budget:.0f} steps, as all that have not generalised ended earlier"
         lines.append(Sentence(f"{size:.0f} samples", unknown if math.isnan(share.estimate) else interval))
 
     shift = budget_shift(sizes, delays, [budget / 4, budget / 2, budget], followed)

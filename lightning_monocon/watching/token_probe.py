@@ -135,9 +135,12 @@ def token_logits(output: object, shape: tuple[int, int]) -> Tensor:
     found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
     if not isinstance(found, Tensor) or not found.is_floating_point() or found.ndim != 3:
         got = described(output if found is None else found)
+        rows = "a column of labels becomes one number per input by `labels.squeeze(1)`"
+        if shape[1] > 1:
+            rows = "one-hot labels become class numbers by `labels.argmax(1)`"
         raise ValueError(
             f"`forward` must return logits (B, T, V) for labels (B, T), as a tensor or under `logits`; got {got}. Name "
-            "the submodule that returns them with `layer`; one-hot labels become class numbers by `labels.argmax(1)`."
+            f"the submodule that returns them with `layer`; {rows}."
         )
     if found.shape[:2] != shape:
         raise ValueError(

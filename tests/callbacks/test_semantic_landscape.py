@@ -263,8 +263,62 @@ def test_an_error_stops_the_landscape_and_not_the_run(tmp_path: Path) -> None:
         model = fit(tmp_path, callback, model=Failing(), limit_val_batches=1, num_sanity_val_steps=0)
     assert len(model.seen) == 20
     assert callback.tracker is None
+    assert not callback.state_dict()  # a resumed run would have a gap
+    kept, _ = read_tracker(tmp_path)
+    assert kept.trajectory.steps == [0, 1, 2, 3, 4, 5]
+    assert (tmp_path / "landscape" / "landscape.png").is_file()
     with pytest.raises(RuntimeError, match="lost a cable"):
         fit(tmp_path, watch(on_error="raise"), model=Failing(), limit_val_batches=1, num_sanity_val_steps=0)
+
+
+def test_a_run_that_diverges_keeps_its_landscape_and_says_why_it_ends(tmp_path: Path) -> None:
+    class Diverging(Foreign):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            if len(self.seen) == 8:
+                nn.init.constant_(self.out.bias, torch.nan)
+            return super().training_step(batch, batch_idx)
+
+    callback = watch(schedule=1)
+    with pytest.warns(UserWarning, match="at step 9 the credence of 40 of 40 probes is NaN. Lower the learning rate"):
+        model = fit(tmp_path, callback, model=Diverging())
+    assert len(model.seen) == 20
+    assert read_tracker(tmp_path)[0].trajectory.steps == list(range(9))
+
+
+def test_two_landscapes_of_a_run_have_folders_metrics_and_states_of_their_own(tmp_path: Path) -> None:
+    logger, saver = CSVLogger(tmp_path), ModelCheckpoint(tmp_path, filename="one")
+    both = [watch(), watch(signature="soft_knn", layer="trunk.0", name="landscape-trunk")]
+    fit(tmp_path, *both, saver, logger=logger, enable_checkpointing=True)
+    for callback, kind in zip(both, ("logits", "soft_knn of trunk.0 at temperature 0.1"), strict=True):
+        kept, _ = read_tracker(tmp_path / callback.name)
+        assert kept.measure == kind
+        assert callback.tracker is not None
+        assert kept.trajectory.steps == callback.tracker.trajectory.steps
+        assert (Path(logger.log_dir) / f"{callback.name}_events.csv").is_file()
+    header = (Path(logger.log_dir) / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"landscape/credence/val", "landscape-trunk/credence/val"} <= set(header)
+    states = torch.load(tmp_path / "one.ckpt", weights_only=False)["callbacks"]
+    assert both[0].state_key in states and both[1].state_key in states
+    assert watch().state_key == both[0].state_key != watch(name="other").state_key  # the strata may be all that differs
+    assert "name" not in watch().state_key  # as in checkpoints of earlier releases
+
+
+def test_two_landscapes_of_one_name_end_the_run_before_its_first_step(tmp_path: Path) -> None:
+    module = Foreign()
+    with pytest.raises(
+        ValueError, match=r"`name` must differ between the landscapes of a run, .*; got 'landscape' twice"
+    ):
+        fit(tmp_path, watch(), watch(signature="soft_knn", layer="trunk.0"), model=module)
+    assert not module.seen
+
+
+def test_a_run_without_validation_is_told_what_to_pass(tmp_path: Path) -> None:
+    trainer = L.Trainer(
+        accelerator="cpu", default_root_dir=tmp_path, max_steps=2, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[watch(on_error="raise")],
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"DataLoader and no validation loader. Pass held-out data with `trainer.fit"):
+        trainer.fit(Foreign(), four_classes(80, 0))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +326,8 @@ def test_an_error_stops_the_landscape_and_not_the_run(tmp_path: Path) -> None:
     [
         ({"layer": "nope"}, "`layer` must name a submodule of Foreign, such as trunk, out; got 'nope'"),
         ({"geometry_layer": "nope"}, "`geometry_layer` must name a submodule of Foreign, such as trunk, out; got 'no"),
-        ({"strata": "nope"}, "`strata` must be repetition, .*or an entry of the batch.*; got 'nope'"),
+        ({"strata": "nope"}, "`strata` must be an entry of the batch, or .*; got 'nope', and the batch is list"),
+        ({"strata": "repetition"}, "`strata` must be an entry of .*; got 'repetition', a rule for sequences, and"),
         ({"roles": {"train": "seen"}}, "`roles` must name strata of the probe: train, val; got 'seen'"),
     ],
 )
@@ -308,6 +363,20 @@ def test_a_probe_larger_than_the_data_is_made_smaller(tmp_path: Path) -> None:
         ({"geometry_every": 0}, "`geometry_every` must be a number of evaluations, at least 1; got 0"),
         ({"tracker": {"eps": 0.1}}, "`tracker` must hold only eps_in, .*; got 'eps'"),
         ({"tracker": {"eps_in": 0.9}}, "`eps_in` and `eps_out` must satisfy"),
+        ({"name": ""}, "`name` must be that of a folder, without slashes; got ''"),
+        ({"name": ".."}, "`name` must be that of a folder, without slashes; got '..'"),
+        ({"name": "a/b"}, "`name` must be that of a folder, without slashes; got 'a/b'"),
+        ({"budget": "2%"}, "`budget` must be a share of wall time between 0 and 1, or None; got '2%'"),
+        ({"temperature": "hot"}, "`temperature` must be above 0, such as that of the loss; got 'hot'"),
+        ({"seed": 1.5}, "`seed` must be an integer, such as 0; got 1.5"),
+        ({"chance": "0.1"}, "`chance` must be a number between 0 and 1, or None; got '0.1'"),
+        ({"tracker": [1]}, r"`tracker` must be a mapping of eps_in, .* to numbers; got \[1\]"),
+        ({"tracker": {"eps_in": "a"}}, "`tracker` must hold numbers; got eps_in='a'"),
+        ({"roles": ["train"]}, r"`roles` must be a mapping from roles to strata, or None; got \['train'\]"),
+        ({"roles": {"train": 3}}, "`roles` must give the strata of train as a name or a list of names; got 3"),
+        ({"strata": 3}, "`strata` must be the name of a rule, an entry or an attribute, or None; got 3"),
+        ({"groups": "no"}, "`groups` must be True or False; got 'no'"),
+        ({"next_token": "yes"}, "`next_token` must be True, False or None; got 'yes'"),
         ({"on_error": "hide"}, "`on_error` must be one of 'warn', 'raise'; got 'hide'"),
     ],
 )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -113,6 +114,31 @@ def test_runs_of_two_tasks_are_refused_by_name(
     _write(tmp_path / "old", 900, 1500.0)  # of an earlier release, which wrote no task
     main(["landscape", str(tmp_path / "a"), str(tmp_path / "old"), "--out", str(tmp_path / "out")])
     assert (tmp_path / "out" / "report.md").exists()
+
+
+def test_runs_of_other_numbers_of_classes_are_refused_though_none_knows_its_task(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, chance in (("ten", 0.1), ("hundred", 0.01)):
+        shutil.copytree(runs[0], tmp_path / name)
+        place = tmp_path / name / FOLDER / STATE
+        stored = torch.load(place, weights_only=True)
+        stored["options"]["chance"] = chance
+        torch.save(stored, place)
+    with pytest.raises(SystemExit, match="2"):
+        main(["landscape", str(tmp_path / "ten"), str(tmp_path / "hundred"), "--out", str(tmp_path / "out")])
+    assert "`runs` must have one credence by chance, .*; got 0.1 in ten; 0.01 in hundred." in re.sub(
+        r"(by chance), [^;]*;", r"\1, .*;", capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(runs: list[Path], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(runs[0 if name == "a" else 2], tmp_path / name / "run")
+    main(["landscape", *(str(tmp_path / name / "run") for name in "ab"), "--out", str(tmp_path / "out")])
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| a/run |" in text and "| b/run |" in text
 
 
 def test_runs_of_two_kinds_are_refused_by_name_and_nothing_is_written(

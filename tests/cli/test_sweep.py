@@ -169,3 +169,32 @@ def test_each_task_of_a_grid_has_its_own_report(tmp_path: Path) -> None:
         tmp_path / "ModularAddition-of-59-classes": [second, third],
     }
     assert by_task(runs[1:], tmp_path) == {tmp_path: [second, third]}
+
+
+def test_each_vocabulary_of_a_grid_has_its_own_report(tmp_path: Path) -> None:
+    runs = [_run(tmp_path, value) for value in ("64", "256")]
+    for run, chance in zip(runs, (1 / 64, 1 / 256), strict=True):
+        tracker = watched()
+        tracker.chance = chance
+        write_landscape(tracker, run.folder / "landscape", {"task": "Repeated"})
+    assert by_task(runs, tmp_path) == {
+        tmp_path / "Repeated-of-chance-0.0156": [runs[0].folder],
+        tmp_path / "Repeated-of-chance-0.00391": [runs[1].folder],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "got"), [("[1, 2]", "of type list"), ("", "it is empty"), ("a: [1", "not valid YAML")]
+)
+def test_a_grid_that_is_no_mapping_is_told_what_it_must_hold(tmp_path: Path, text: str, got: str) -> None:
+    (tmp_path / "grid.yaml").write_text(text)
+    with pytest.raises(ValueError, match=rf"`--grid` '.*grid.yaml' .*{got}") as told:
+        read_grid([], str(tmp_path / "grid.yaml"))
+    assert "recipe" not in str(told.value)
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(SystemExit, match="2"):
+        main(["landscape", "sweep", "--config", "grokking", "--out", str(tmp_path / "out")])
+    assert "`--out` must be a folder, got the file" in capsys.readouterr().err

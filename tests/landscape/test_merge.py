@@ -70,6 +70,7 @@ def test_runs_that_measure_credence_differently_are_kept_apart() -> None:
 def test_runs_must_share_their_strata() -> None:
     other = LandscapeTracker(np.repeat(["train", "held_out"], PROBES // 2))
     with pytest.raises(
-        ValueError, match="at least one run, all with the same strata; got 2 with strata held_out, train and train, val"
+        ValueError,
+        match=r"must have the same strata; got train, val in 0; held_out, train in 1\. Merge the runs",
     ):
         merge_runs([watched(), other])

@@ -65,7 +65,9 @@ FORMS: dict[str, Any] = {
 CALLERS = {
     "loss": lambda batch: Reading().training_step(batch, 0),
     "embedding": lambda batch: Reading().predict_step(batch, 0)["labels"],
-    "probe": lambda batch: labels_of(DataLoader(Whole(batch), batch_size=None, collate_fn=lambda items: items[0])),
+    "probe": lambda batch: labels_of(
+        DataLoader(Whole(batch), batch_size=None, collate_fn=lambda items: items[0]), "train"
+    ),
 }
 
 

@@ -76,3 +76,16 @@ def test_compiled_code_is_not_compiled_for_the_probe() -> None:
     with as_in_training(module, "model") as ask:
         ask(torch.ones(3, 2))
     assert len(graphs) == 1
+
+
+def test_a_module_without_forward_is_told_to_name_its_layer() -> None:
+    class Parts(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = nn.Linear(2, 2)
+
+    with pytest.raises(ValueError, match="`layer` must name the submodule to call, such as trunk, since Parts defines"):
+        with as_in_training(Parts()):
+            pass
+    with as_in_training(Parts(), "trunk") as called:
+        assert called(torch.ones(1, 2)).shape == (1, 2)

@@ -115,5 +115,47 @@ def test_a_stream_of_classes_is_an_error() -> None:
         def __iter__(self) -> Iterator[Any]:
             yield torch.zeros(8), 0
 
-    with pytest.raises(ValueError, match=r"must be drawn from data sets with a length, .*; got the stream Stream"):
+    with pytest.raises(ValueError, match=r"data sets with a length, .*; got the stream Stream as the train set"):
         draw_probe(DataLoader(Stream()), four_classes(60, 1), 16, 0)
+    with pytest.raises(ValueError, match=r"got the stream Stream as the validation set. Pass its data with a length"):
+        draw_probe(four_classes(60, 1), DataLoader(Stream()), 16, 0)
+
+
+class _Listed(TensorDataset):
+    """A set of inputs with a list of its labels, as those of torchvision have."""
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__(torch.zeros(len(labels), 8), labels)
+        self.targets = labels
+
+
+@pytest.mark.parametrize("kind", [TensorDataset, _Listed])
+@pytest.mark.parametrize(
+    ("labels", "remedy"),
+    [
+        (
+            torch.eye(4).repeat(10, 1),
+            r"got shape \(40, 4\) .*one-hot rows become class numbers by `labels.argmax\(1\)`",
+        ),
+        (torch.arange(40)[:, None] % 4, r"got shape \(40, 1\) .*a column .* by `labels.squeeze\(1\)`"),
+        (torch.rand(40), r"`labels` must be integers, .* dtype torch.float32"),
+    ],
+)
+def test_labels_that_are_no_class_numbers_are_named(kind: Any, labels: Tensor, remedy: str) -> None:
+    held = kind(labels) if kind is _Listed else kind(torch.zeros(40, 8), labels)
+    with pytest.raises((ValueError, TypeError), match=remedy):
+        draw_probe(DataLoader(held), four_classes(60, 1), 16, 0)
+
+
+def test_an_input_without_a_label_is_not_drawn() -> None:
+    labels = torch.arange(90) % 4
+    labels[::3] = -100
+    inputs = torch.arange(90.0)[:, None].expand(-1, 8)
+    part = DataLoader(TensorDataset(inputs, labels), batch_size=8)
+    probe = draw_probe(part, part, 60, 0)
+    drawn = torch.cat(probe.batches)[:, 0].long()
+    assert (drawn % 3 != 0).all()
+    assert torch.equal(labels[drawn], probe.labels)
+    few = DataLoader(TensorDataset(inputs[::3], labels[::3]), batch_size=8)
+    with pytest.raises(ValueError, match=r"the train set holds 0 with a label. Choose a larger set"):
+        draw_probe(few, part, 60, 0)

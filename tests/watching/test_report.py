@@ -79,6 +79,17 @@ def test_an_escape_lasts_from_entering_memorising_to_leaving_it() -> None:
     assert escape_of(_run("c", 500, 2e4, 40).tracker, late.settings) is None
 
 
+def test_a_rise_of_both_credences_from_chance_is_no_escape() -> None:
+    tracker = LandscapeTracker(["train"] * 8 + ["val"] * 8)
+    for step in range(0, 3001, 50):
+        tracker.update(step, np.full(16, 0.1 + 0.85 / (1 + np.exp((1000 - step) / 60))))
+    assert [event.kind for event in tracker.events if event.is_transition] == ["acquisition"]
+    settings: dict[str, float | int | str] = {"train_size": 500, "batch_size": 8, "lr": 1e-3, "optimizer": "AdamW"}
+    assert escape_of(tracker, settings) is None
+    text = said(escape_section([Run(name, tracker, settings) for name in "abcdefgh"]))
+    assert text == "- No barrier is fitted below 5 runs that left memorising; there are 0."
+
+
 def test_runs_that_never_left_memorising_are_late_escapes() -> None:
     rates = [1e-3, 2e-3, 4e-3]
     runs = [_run("a", 500, 1.0 / rate + 20 * seed, 3000, lr=rate) for rate in rates for seed in range(2)]
@@ -99,8 +110,8 @@ def test_a_run_that_ended_early_is_censored() -> None:
     runs = [_run("short", 300, 2e4, 1000), *(_run(f"d{size}", size, 800.0, 4000) for size in (600, 900))]
     runs += [_run("short too", 600, 2e4, 500)]
     text = said(percolation_section(runs, merge_runs([run.tracker for run in runs])))
-    assert "- **300 samples**: unknown, as its runs ended earlier within 4000 steps" not in text
-    assert "- **300 samples**: unknown within 4000 steps, as its runs ended earlier" in text
+    told = "- **300 samples**: unknown within 4000 steps, as all that have not generalised ended earlier"
+    assert told in text.splitlines()
     assert "- **600 samples**: 1.00 (0.21 to 1.00) generalise within 4000 steps" in text
     assert "**Budget-shift test**: the share does not cross one half at both ends of a doubling." in text
 

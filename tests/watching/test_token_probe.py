@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from lightning_monocon.watching.token_probe import draw_token_probe, evaluate_tokens, is_sequential
+from lightning_monocon.watching.token_probe import draw_token_probe, evaluate_tokens, is_sequential, token_logits
 
 VOCABULARY, LENGTH = 11, 10
 
@@ -149,3 +149,11 @@ def test_too_few_pairs_and_one_class_are_named() -> None:
     one = DataLoader(TensorDataset(same, same), batch_size=8)
     with pytest.raises(ValueError, match="`probe` must hold at least two classes; all of its 16 labels are 0"):
         draw_token_probe(one, one, 16, 0)
+
+
+def test_a_column_of_labels_and_one_hot_rows_are_told_apart() -> None:
+    rows = torch.zeros(4, 5)
+    with pytest.raises(ValueError, match=r"one number per input by `labels.squeeze\(1\)`"):
+        token_logits(rows, (4, 1))
+    with pytest.raises(ValueError, match=r"class numbers by `labels.argmax\(1\)`"):
+        token_logits(rows, (4, 5))
