@@ -35,8 +35,9 @@ BELOW = tuple(each for each in FAMILIES if each.name in BELOW_A_HEAD)
 
 COSTLY: dict[str, Callable[[int, int], bool]] = {
     "product": lambda dim, size: size <= 64,
-    "opq": lambda dim, size: size <= 32 and not dim % size,
-    "residual": lambda dim, size: size <= 32,
+    "pq": lambda dim, size: not dim % size,
+    "opq": lambda dim, size: not dim % size,
+    "residual": lambda dim, size: size <= (64 if dim < 1000 else 48),
     "lsq": lambda dim, size: size <= (32 if dim < 1000 else 16),
 }
 """The largest codes of the families that take 5 seconds and more to fit; `monocon shrink` tries fewer of some."""
