@@ -35,7 +35,6 @@ from datasets import Dataset
 from mteb.abstasks import AbsTaskPairClassification
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models import ModelMeta
-
 from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
 
 print(*(f"{name} {version(name)}" for name in ("numpy", "mteb", "sentence-transformers")))
@@ -121,9 +120,9 @@ PYTHON
 
 # Output:
 #   numpy 2.4.6 mteb 2.26.24 sentence-transformers 6.2.0
-#   all rows equal  accuracy 0.000 and 0.500   f1 0.000 and 0.667   ap 0.500 and 0.500  
-#   random rows     accuracy 0.500 and 0.500   f1 0.666 and 0.667   ap 0.474 and 0.474  
-#   1 random bits   accuracy 0.487 and 0.500   f1 0.492 and 0.667   ap 0.494 and 0.494  
-#   2 random bits   accuracy 0.504 and 0.504   f1 0.608 and 0.667   ap 0.493 and 0.493  
-#   4 random bits   accuracy 0.504 and 0.504   f1 0.654 and 0.667   ap 0.500 and 0.500  
+#   all rows equal  accuracy 0.000 and 0.500   f1 0.000 and 0.667   ap 0.500 and 0.500
+#   random rows     accuracy 0.500 and 0.500   f1 0.666 and 0.667   ap 0.474 and 0.474
+#   1 random bits   accuracy 0.487 and 0.500   f1 0.492 and 0.667   ap 0.494 and 0.494
+#   2 random bits   accuracy 0.504 and 0.504   f1 0.608 and 0.667   ap 0.493 and 0.493
+#   4 random bits   accuracy 0.504 and 0.504   f1 0.654 and 0.667   ap 0.500 and 0.500
 #   as stated
