@@ -208,7 +208,6 @@ def test_a_slow_probe_keeps_its_budget(tmp_path: Path, monkeypatch: pytest.Monke
     assert callback.tracker is not None
     # 2000 steps take 10 s; 2 s are free, a third evaluation never fits into a tenth of 10 + 3 s, and the last is taken
     assert callback.tracker.trajectory.steps == [0, 1, 2000]
-    assert callback.skipped == 1998
     quick = watch(budget=0.5)
     with pytest.warns(UserWarning, match="skipped"):
         fit(tmp_path, quick, model=Slow(), max_epochs=400, limit_val_batches=1, num_sanity_val_steps=0)
