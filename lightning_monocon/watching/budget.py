@@ -53,7 +53,7 @@ class Budget:
         """Begin a run: nothing is spent, and the clock starts.
 
         Args:
-            planned: Steps that the run is planned for; None if nobody can tell.
+            planned: Steps that the run is planned for; None if it is open-ended.
         """
         self.spent, self.last, self.elapsed = 0.0, 0.0, 0.0
         self.taken = self.skipped = 0
