@@ -151,12 +151,18 @@ STORED = {
 STORED_BUDGETS = (*BUDGETS, 256, 384, 512, 768, 1024, 1536, 2048)
 """Bytes per vector that are tried for a store, whose columns need more of them."""
 
+LARGER_BUDGETS = (256, 512, 1024, 2048)
+"""Bytes per vector that are tried besides, and as many as there are numbers, where `BUDGETS` do not keep enough."""
+
+_TO_ANY_SIZE = ("transform", "scalar2", "scalar4", _INT8.name)
+"""Families whose codes of many bytes are fitted as fast as those of few."""
+
 NAMED = (
     *FAMILIES,
     *(STORED[kind] for kind in ("half", "int8")),
     Family(_FLOAT16.name, partial(fit_scalar, options=_FLOAT16), _of_halves),
 )
-"""Families that can be asked for by name; float16 is never the best of few bytes, and is not compared."""
+"""Families that can be asked for by name; centred float16 is never better than `half`, and is not compared."""
 
 
 def named(code: str, dim: int) -> Candidate:
@@ -187,6 +193,26 @@ def named(code: str, dim: int) -> Candidate:
     if current_name(code).endswith(CENTRED):
         return Candidate(f"{name}-{chosen}{CENTRED}", chosen, lambda rows, size: about_mean(found.fit(rows, size)))
     return Candidate(f"{name}-{chosen}", chosen, found.fit)
+
+
+def larger_candidates(dim: int) -> list[Candidate]:
+    """Return the codes to try where `BUDGETS` do not keep enough: up to a byte a number, and all numbers as float16.
+
+    They need few rows to be fitted, no other package, and no more time than the cheapest of `FAMILIES`.
+
+    Args:
+        dim: Numbers of a vector.
+    """
+    budgets = sorted({*LARGER_BUDGETS, dim} - {*BUDGETS})
+    cheap = [family for family in FAMILIES if family.name in _TO_ANY_SIZE]
+    found = [
+        Candidate(f"{family.name}-{budget}", budget, family.fit)
+        for budget in budgets
+        for family in cheap
+        if family.allows(dim, budget)
+    ]
+    half = STORED["half"]
+    return [*found, Candidate(f"{half.name}-{2 * dim}", 2 * dim, half.fit)]
 
 
 def candidates(

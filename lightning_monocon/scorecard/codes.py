@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lightning_monocon.codes import Codec, FittingRows, squared_error
-from lightning_monocon.codes.candidates import FAMILIES, Family
+from lightning_monocon.codes.candidates import FAMILIES, STORED, Family
 from lightning_monocon.codes.fitting import SAMPLE_ROWS
 from lightning_monocon.codes.side_by_side import side_by_side
 from lightning_monocon.functional.checks import check_choice
@@ -31,12 +31,14 @@ from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, Measure
 from lightning_monocon.scorecard.truths import Found, Truth
+from lightning_monocon.scorecard.truths.truth import MARGINS
 
 FEWEST_ROWS = 1024
 """Rows that a gallery needs: four for each of the 256 levels of 8 bits; codes of fewer rows learn them by heart."""
 
 MOST_BYTES = 64
-"""Codes of more bytes are left to plain numbers, which are then nearly as good and cost no fit."""
+"""Codes of more bytes are tried only while those of fewer, and plain numbers of fewer, lose more than half the margin
+within which a truth's answers count as kept; the other half is for noise."""
 
 CodesTried = Literal["fast", "all"]
 """Families that compete at each number of bytes: those that are fitted in a tenth of a second, or all of `FAMILIES`."""
@@ -106,9 +108,13 @@ def code_frontiers(
     """
     check_codes(codes)
     tried = [[each for line in own for each in _plain(line)] for own in lines]
-    for codec in _promising(data.gallery, codes):
-        for place, found in enumerate(_coded(data, truths, codec)):
-            tried[place].append(found)
+    if contest := _Contest.of(data.gallery, codes):
+        for codec in contest.small(codes):
+            _append(tried, _coded(data, truths, codec))
+        for size in contest.larger_sizes():
+            if all(_enough(own, size, truth) for own, truth in zip(tried, truths, strict=True)):
+                break
+            _append(tried, _coded(data, truths, contest.large(size)))
     return tuple(best_codes(own, byte_budgets(data.dim)) for own in tried)
 
 
@@ -182,41 +188,87 @@ def _families(codes: CodesTried) -> list[Family]:
     return [each for each in FAMILIES if each.name in _CHEAP or (codes == "all" and any(each.sizes(MOST_BYTES)))]
 
 
-def _promising(gallery: Tensor, codes: CodesTried) -> Iterator[Codec]:
-    """Yield for each number of bytes the code that keeps most neighbours of gallery rows, by the name of an export."""
-    if len(gallery) < FEWEST_ROWS:
-        return
-    rows = FittingRows.of(gallery, sample_rows=_SAMPLE[codes])
-    if not rows.statistics.comoment.any():
-        return  # equal rows
-    width = gallery.shape[1]
-    asking = torch.arange(0, len(gallery), max(8, len(gallery) // _ASKED))[:_ASKED]
-    others = torch.ones(len(gallery), dtype=torch.bool)
-    others[asking] = False
-    asked, among = gallery[asking].float(), gallery[others][:: max(1, len(gallery) // _AMONG)].float()
-    near = (unit_rows(asked) @ unit_rows(among).T).topk(_NEAREST).indices
-    sizes = [size for size in byte_budgets(width) if size <= MOST_BYTES]
-    tasks = [(family, size) for size in sizes for family in _families(codes) if family.allows(width, size)]
+@dataclass(frozen=True)
+class _Contest:
+    """Fit codes on a gallery, and ask which of equal bytes keeps most neighbours of some of its rows.
 
-    def fit(task: tuple[Family, int]) -> tuple[Codec, float]:
+    Attributes:
+        rows: What codes are fitted on.
+        asked: Gallery rows that search.
+        among: Those they search among.
+        near: ``(A, k)`` what they find by whole vectors.
+    """
+
+    rows: FittingRows
+    asked: Tensor
+    among: Tensor
+    near: Tensor
+
+    @classmethod
+    def of(cls, gallery: Tensor, codes: CodesTried) -> _Contest | None:
+        """Return the contest among the rows of a gallery; None if they are too few, or equal."""
+        if len(gallery) < FEWEST_ROWS:
+            return None
+        rows = FittingRows.of(gallery, sample_rows=_SAMPLE[codes])
+        if not rows.statistics.comoment.any():
+            return None
+        asking = torch.arange(0, len(gallery), max(8, len(gallery) // _ASKED))[:_ASKED]
+        others = torch.ones(len(gallery), dtype=torch.bool)
+        others[asking] = False
+        asked, rest = gallery[asking].float(), gallery[others][:: max(1, len(gallery) // _AMONG)].float()
+        near = (unit_rows(asked) @ unit_rows(rest).T).topk(_NEAREST).indices
+        return cls(rows, asked, rest, near)
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        return self.asked.shape[1]
+
+    def small(self, codes: CodesTried) -> Iterator[Codec]:
+        """Yield for each of the few bytes the best code, by the name of an export."""
+        sizes = [size for size in byte_budgets(self.width) if size <= MOST_BYTES]
+        tasks = [(family, size) for size in sizes for family in _families(codes) if family.allows(self.width, size)]
+        # what is fitted in a tenth of a second gains nothing by a thread of its own
+        fitted = map(self._fit, tasks) if codes == "fast" else _shown(side_by_side(self._fit, tasks), len(tasks))
+        for _, group in groupby(zip(tasks, fitted, strict=True), key=lambda each: each[0][1]):
+            yield max((found for _, found in group), key=itemgetter(1))[0]
+
+    def larger_sizes(self) -> list[int]:
+        """Return the larger sizes to try, ascending; the last is that of all numbers as float16."""
+        sizes = {size for size in byte_budgets(self.width) if MOST_BYTES < size <= self.width}
+        return sorted(sizes | {2 * self.width})
+
+    def large(self, size: int) -> Codec:
+        """Return the best code of many bytes."""
+        half = STORED["half"]
+        families = [half] if size == 2 * self.width else [each for each in FAMILIES if each.name in _CHEAP]
+        tasks = [(family, size) for family in families if family.allows(self.width, size)]
+        return max(map(self._fit, tasks), key=itemgetter(1))[0]
+
+    def _fit(self, task: tuple[Family, int]) -> tuple[Codec, float]:
+        """Return a code and the share of neighbours that rows find among its codes."""
         family, size = task
-        codec = family.fit(rows, size)
-        return replace(codec, name=f"{family.name}-{codec.bytes_per_vector}"), _kept(codec, asked, among, near)
-
-    # what is fitted in a tenth of a second gains nothing by a thread of its own
-    fitted = map(fit, tasks) if codes == "fast" else _shown(side_by_side(fit, tasks), len(tasks))
-    for _, group in groupby(zip(tasks, fitted, strict=True), key=lambda each: each[0][1]):
-        yield max((found for _, found in group), key=itemgetter(1))[0]
+        codec = family.fit(self.rows, size)
+        found = codec.score(self.asked, codec.encode(self.among)).topk(self.near.shape[1]).indices
+        kept = float((found[:, :, None] == self.near[:, None]).any(1).double().mean())
+        return replace(codec, name=f"{family.name}-{codec.bytes_per_vector}"), kept
 
 
 def _shown(fitted: Iterator[tuple[Codec, float]], total: int) -> Iterator[tuple[Codec, float]]:
     yield from tqdm(fitted, total=total, desc="codes", unit="code", leave=False)
 
 
-def _kept(codec: Codec, asked: Tensor, among: Tensor, near: Tensor) -> float:
-    """Return the share of the neighbours ``near`` that rows find among codes."""
-    found = codec.score(asked, codec.encode(among)).topk(near.shape[1]).indices
-    return float((found[:, :, None] == near[:, None]).any(1).double().mean())
+def _append(tried: Sequence[list[Tried]], found: Sequence[Tried]) -> None:
+    for own, one in zip(tried, found, strict=True):
+        own.append(one)
+
+
+def _enough(tried: Sequence[Tried], size: int, truth: Truth) -> bool:
+    """Return whether something of fewer bytes finds nearly what whole vectors do, the largest of what was tried."""
+    first = next(iter(tried[0].values))
+    whole = max(tried, key=lambda each: each.bytes)
+    best = max((float(each.values[first].double().mean()) for each in tried if each.bytes < size), default=-math.inf)
+    return best >= float(whole.values[first].double().mean()) - MARGINS[truth.kind] / 2
 
 
 def _coded(data: EmbeddingSet, truths: Sequence[Truth], codec: Codec) -> list[Tried]:

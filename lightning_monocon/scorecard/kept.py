@@ -10,24 +10,15 @@ between, the queries are too few to tell.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
-from lightning_monocon.functional.red_flags import ACCURACY_LOSS, NEIGHBOURS_LOST
 from lightning_monocon.scorecard.ranking import Comparison
 from lightning_monocon.scorecard.scores import Score
 from lightning_monocon.scorecard.truths.graded import GradedTruth
-from lightning_monocon.scorecard.truths.truth import Kind
-
-MARGINS: Mapping[Kind, float] = {
-    "labels": ACCURACY_LOSS,
-    "qrels": ACCURACY_LOSS,
-    "graded": ACCURACY_LOSS,
-    "neighbours": NEIGHBOURS_LOST,
-}
-"""How much of the first measure a compact embedding may lose, by kind of truth."""
+from lightning_monocon.scorecard.truths.truth import MARGINS
 
 Outcome = Literal["kept", "lost", "open"]
 

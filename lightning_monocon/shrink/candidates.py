@@ -3,6 +3,15 @@
 
 from __future__ import annotations
 
-from lightning_monocon.codes.candidates import BUDGETS, FAMILIES, STORED, STORED_BUDGETS, Candidate, Family, candidates
+from lightning_monocon.codes.candidates import (
+    BUDGETS,
+    FAMILIES,
+    STORED,
+    STORED_BUDGETS,
+    Candidate,
+    Family,
+    candidates,
+    larger_candidates,
+)
 
-__all__ = ["BUDGETS", "FAMILIES", "STORED", "STORED_BUDGETS", "Candidate", "Family", "candidates"]
+__all__ = ["BUDGETS", "FAMILIES", "STORED", "STORED_BUDGETS", "Candidate", "Family", "candidates", "larger_candidates"]

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,10 +22,17 @@ from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.error import squared_error
 from lightning_monocon.codes.side_by_side import side_by_side
 from lightning_monocon.functional.spectrum import explained_variance
-from lightning_monocon.scorecard.truths import NeighbourTruth
+from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth, Truth
 from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
-from lightning_monocon.shrink.candidates import STORED, STORED_BUDGETS, Candidate, candidates
-from lightning_monocon.shrink.certificate import fewest_values, quantile_high
+from lightning_monocon.shrink.candidates import (
+    BUDGETS,
+    STORED,
+    STORED_BUDGETS,
+    Candidate,
+    candidates,
+    larger_candidates,
+)
+from lightning_monocon.shrink.certificate import fewest_values, keeps, quantile_high
 from lightning_monocon.shrink.choice import chosen
 from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
@@ -40,6 +48,7 @@ SHORTLIST = 0.95
 _ROUNDING = 1e-12  # largest variance of equal rows, which are rounded when they are scaled to length 1
 _LAYOUT = "shrink/4"
 _BYTES, _ERROR, _SECOND = "bytes", "error", "second"
+_DOUBT = 1e-3  # chance that larger codes are left out although the best smaller one does not keep enough
 _SCORED = 1_000  # choosing queries that choose how to score a code
 
 
@@ -61,14 +70,20 @@ def shrink(
     """
     parts = split(len(task.gallery), task.truth.units, question.seed)
     fitting = fitting_rows(task.gallery, parts.fit, question.seed, engine)
-    tried, missing = _tried(task.gallery.shape[1], fitting.count, question.kinds)
-    tried = _within(tried, question.budget)
+    tried, missing = _tried(task.gallery.shape[1], fitting.count, question)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
     unseen = task.gallery[unseen_rows(parts, len(task.gallery))]
     variances = _variances(unseen, fitting)
     kept = JudgedCodes(out, stamp)
     few = task if len(task.gallery) <= CHOOSING_ROWS else task.sampled(CHOOSING_ROWS, question.seed)
-    whole, lines = _judged(few, second, tried, fitting, kept, parts, unseen)
+    judged = partial(_judged, few, second, fitting=fitting, kept=kept, parts=parts, unseen=unseen)
+    whole, lines = judged(tried)
+    if question.budget is None and not question.kinds:
+        if _suffice(lines, whole, few.truth, parts.choose, _sought(question.keep, few is task)):
+            missing.append(f"codes of more than {BUDGETS[-1]} bytes, as fewer keep enough")
+        else:
+            lines += judged(larger_candidates(task.gallery.shape[1]))[1]
+    lines = _marked(lines)
 
     # a larger code that a smaller one equals would end the sequence before that one is tested
     best, everything = [line for line in lines if line.front], AllRows(task, fitting, kept, engine)
@@ -101,19 +116,33 @@ def _doubted(task: Task, second: Task | None) -> Task:
     return replace(task, notes=(*task.notes, *(f"second corpus: {note}" for note in doubts)))
 
 
-def _tried(dim: int, rows: int, kinds: Sequence[str]) -> tuple[list[Candidate], list[str]]:
+def _tried(dim: int, rows: int, question: Question) -> tuple[list[Candidate], list[str]]:
     """Return the codes to compare, and what was left out and why."""
-    if not kinds:
-        return candidates(dim, rows)
-    return candidates(dim, rows, [STORED[kind] for kind in kinds], STORED_BUDGETS)
+    if question.kinds:
+        tried, missing = candidates(dim, rows, [STORED[kind] for kind in question.kinds], STORED_BUDGETS)
+    else:
+        tried, missing = candidates(dim, rows)
+    if question.budget is None:
+        return tried, missing
+    least = min(candidate.bytes for candidate in tried)
+    if question.budget < least:
+        raise ValueError(
+            f"`--budget` must be at least {least} bytes, which the smallest code takes; got {question.budget}."
+        )
+    tried += [] if question.kinds else larger_candidates(dim)
+    return [candidate for candidate in tried if candidate.bytes <= question.budget], missing
 
 
-def _within(tried: Sequence[Candidate], budget: int | None) -> list[Candidate]:
-    found = [candidate for candidate in tried if budget is None or candidate.bytes <= budget]
-    if not found:
-        least = min(candidate.bytes for candidate in tried)
-        raise ValueError(f"`--budget` must be at least {least} bytes, which the smallest code takes; got {budget}.")
-    return found
+def _sought(keep: float, all_rows: bool) -> float:
+    """Return the share that a code must keep lest larger ones are tried: of fewer rows more, since they are easier."""
+    return keep if all_rows else (1 + keep) / 2
+
+
+def _suffice(lines: Sequence[Line], whole: Tensor, truth: Truth, choose: Tensor, keep: float) -> bool:
+    """Return whether the choosing queries show that some code keeps enough, so surely that the others will, too."""
+    best = max(lines, key=lambda line: line.quality).values[choose].double().numpy()
+    bounded = not isinstance(truth, GradedTruth)
+    return bool(keeps(best[:, None], whole[choose].double().numpy(), keep, _DOUBT, bounded=bounded)[0])
 
 
 def _judged(
@@ -145,7 +174,7 @@ def _judged(
             forms, values = next(fresh) if values is None else ((), values)
             lines.append(_line(candidate, forms, values, parts.choose))
             _keep_best(lines)
-    return found["values"], _marked(lines)
+    return found["values"], lines
 
 
 def _line(candidate: Candidate, forms: Sequence[Codec], values: dict[str, Tensor], choose: Tensor) -> Line:

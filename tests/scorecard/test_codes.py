@@ -134,3 +134,22 @@ def test_all_families_need_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
     check_codes("fast")
     with pytest.raises(ValueError, match="`codes` must be one of 'fast', 'all'; got 'some'"):
         measure_all(clustered(2), rounded=True, codes="some")  # type: ignore[arg-type]
+
+
+def test_larger_codes_are_tried_where_answers_need_them() -> None:
+    draw = torch.Generator().manual_seed(0)
+    gallery, query = torch.randn(1100, 96, generator=draw), torch.randn(300, 96, generator=draw)
+    (score,) = measure_all(EmbeddingSet(gallery, None, query), rounded=True)  # without structure every bit counts
+    assert score.codes is not None
+    by_size = dict(zip(score.codes.bytes, score.codes.names, strict=True))
+    assert by_size[256] == "half-192" and score.codes.means()[score.codes.bytes.index(256)] > 0.99
+    assert score.codes.means()[score.codes.bytes.index(64)] < 0.95
+
+
+def test_larger_codes_are_not_tried_where_few_bytes_suffice(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a larger code was fitted")
+
+    monkeypatch.setattr("lightning_monocon.scorecard.codes._Contest.large", refuse)
+    (score,) = measure_all(planted(rows=(1100, 200), noise=0.1), rounded=True)
+    assert score.codes is not None and score.codes.fitted

@@ -11,10 +11,9 @@ import torch
 from lightning_monocon.scorecard import EmbeddingSet, measure
 from lightning_monocon.scorecard.facts import Facts, gather
 from lightning_monocon.scorecard.flags import flags
-from lightning_monocon.scorecard.kept import MARGINS
 from lightning_monocon.scorecard.nulls import repeated_rows, shifted_cone, subsample, untrained_head
 from lightning_monocon.scorecard.rules import PRAISE, RULES
-from lightning_monocon.scorecard.truths.truth import Kind
+from lightning_monocon.scorecard.truths.truth import MARGINS, Kind
 from lightning_monocon.scorecard.verdict import judge
 
 Planted = Callable[..., EmbeddingSet]

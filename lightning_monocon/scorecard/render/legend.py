@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lightning_monocon.scorecard.card import Scorecard
-from lightning_monocon.scorecard.kept import MARGINS
 from lightning_monocon.scorecard.render.sentences import Sentence
 from lightning_monocon.scorecard.render.words import KINDS, noun
-from lightning_monocon.scorecard.truths.truth import Kind
+from lightning_monocon.scorecard.truths.truth import MARGINS, Kind
 
 LEGEND = (
     Sentence(

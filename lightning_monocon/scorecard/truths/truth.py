@@ -17,9 +17,18 @@ import torch
 from torch import Tensor
 
 from lightning_monocon.functional.neighbours import DistanceName
+from lightning_monocon.functional.red_flags import ACCURACY_LOSS, NEIGHBOURS_LOST
 
 Kind = Literal["labels", "qrels", "graded", "neighbours"]
 Unit = Literal["query", "pair"]
+
+MARGINS: Mapping[Kind, float] = {
+    "labels": ACCURACY_LOSS,
+    "qrels": ACCURACY_LOSS,
+    "graded": ACCURACY_LOSS,
+    "neighbours": NEIGHBOURS_LOST,
+}
+"""How much of the first measure a compact embedding may lose, by kind of truth."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 
 from lightning_monocon.scorecard import GradedTruth, NeighbourTruth, Scorecard
-from lightning_monocon.scorecard.kept import MARGINS
 from lightning_monocon.scorecard.render.legend import LEGEND, legend
 from lightning_monocon.scorecard.truths import Truth
+from lightning_monocon.scorecard.truths.truth import MARGINS
 
 
 def test_the_legend_says_what_is_controlled() -> None:
