@@ -127,7 +127,7 @@ def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path("out").exists()
     said = refused(capsys, *given, "--keep", "0.9999")
     assert "certifying queries" in said
-    assert "the best, transform-16 of 16 bytes, keeps 0.9" in said
+    assert "the best, half-32 of 32 bytes, keeps" in said
     assert "does not show 1 with confidence 0.95" in refused(capsys, *given, "--keep", "1")
     assert "unfinished run of other" in refused(capsys, *given, "--seed", "1")
 
