@@ -149,7 +149,7 @@ STORED = {
 """Families that a store ranks by itself, by what its column holds: uncentred float16, bytes of one step, and bits."""
 
 STORED_BUDGETS = (*BUDGETS, 256, 384, 512, 768, 1024, 1536, 2048)
-"""Bytes per vector that are tried for a store, whose columns need more of them."""
+"""Bytes per vector that are tried for a store, whose columns need more of them, besides those of all numbers."""
 
 LARGER_BUDGETS = (256, 512, 1024, 2048)
 """Bytes per vector that are tried besides, and as many as there are numbers, where `BUDGETS` do not keep enough."""
@@ -193,6 +193,19 @@ def named(code: str, dim: int) -> Candidate:
     if current_name(code).endswith(CENTRED):
         return Candidate(f"{name}-{chosen}{CENTRED}", chosen, lambda rows, size: about_mean(found.fit(rows, size)))
     return Candidate(f"{name}-{chosen}", chosen, found.fit)
+
+
+def stored_candidates(dim: int, rows: int, kinds: Sequence[str]) -> tuple[list[Candidate], list[str]]:
+    """Return the codes that a store ranks by itself, and what was left out and why.
+
+    Args:
+        dim: Numbers of a vector.
+        rows: Rows that codes are fitted on.
+        kinds: What its columns hold, as in `STORED`.
+    """
+    families = [STORED[kind] for kind in kinds]
+    whole = {max(family.sizes(dim), default=BUDGETS[0]) for family in families}
+    return candidates(dim, rows, families, sorted({*STORED_BUDGETS} | whole))
 
 
 def larger_candidates(dim: int) -> list[Candidate]:

@@ -6,12 +6,11 @@ from __future__ import annotations
 from lightning_monocon.codes.candidates import (
     BUDGETS,
     FAMILIES,
-    STORED,
-    STORED_BUDGETS,
     Candidate,
     Family,
     candidates,
     larger_candidates,
+    stored_candidates,
 )
 
-__all__ = ["BUDGETS", "FAMILIES", "STORED", "STORED_BUDGETS", "Candidate", "Family", "candidates", "larger_candidates"]
+__all__ = ["BUDGETS", "FAMILIES", "Candidate", "Family", "candidates", "larger_candidates", "stored_candidates"]

@@ -26,11 +26,10 @@ from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth, Trut
 from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
 from lightning_monocon.shrink.candidates import (
     BUDGETS,
-    STORED,
-    STORED_BUDGETS,
     Candidate,
     candidates,
     larger_candidates,
+    stored_candidates,
 )
 from lightning_monocon.shrink.certificate import fewest_values, keeps, quantile_high
 from lightning_monocon.shrink.choice import chosen
@@ -118,10 +117,7 @@ def _doubted(task: Task, second: Task | None) -> Task:
 
 def _tried(dim: int, rows: int, question: Question) -> tuple[list[Candidate], list[str]]:
     """Return the codes to compare, and what was left out and why."""
-    if question.kinds:
-        tried, missing = candidates(dim, rows, [STORED[kind] for kind in question.kinds], STORED_BUDGETS)
-    else:
-        tried, missing = candidates(dim, rows)
+    tried, missing = stored_candidates(dim, rows, question.kinds) if question.kinds else candidates(dim, rows)
     if question.budget is None:
         return tried, missing
     least = min(candidate.bytes for candidate in tried)

@@ -12,7 +12,7 @@ import pytest
 
 from lightning_monocon.cli import main
 from lightning_monocon.codes import load
-from lightning_monocon.shrink.candidates import larger_candidates
+from lightning_monocon.shrink.candidates import larger_candidates, stored_candidates
 
 
 def shrink(folder: Path, *words: str) -> dict[str, Any]:
@@ -36,6 +36,14 @@ def test_sizes_rise_to_a_byte_a_number_and_to_float16() -> None:
     names = [each.name for each in larger_candidates(1280)]
     assert names[0] == "transform-256" and names[-2:] == ["int8-1280", "half-2560"]
     assert {"scalar4-512", "scalar2-256"} < set(names) and "scalar2-512" not in names  # 1 280 numbers of 2 bits: 320
+
+
+@pytest.mark.parametrize(("kind", "name"), [("half", "half-3072"), ("int8", "bytes-1536"), ("bit", "scalar1-192")])
+def test_a_store_is_offered_all_numbers(kind: str, name: str) -> None:
+    found, _ = stored_candidates(1536, 1000, [kind])
+    assert found[-1].name == name
+    odd, _ = stored_candidates(1000, 1000, [kind])
+    assert odd[-1].bytes == {"half": 2000, "int8": 1000, "bit": 125}[kind]
 
 
 def test_what_few_bytes_cannot_keep_is_kept_by_a_larger_code(folder: Path) -> None:
