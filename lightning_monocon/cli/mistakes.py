@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from types import TracebackType
 
 from lightning_monocon.cli.config import TRACEBACK, refuse
+from lightning_monocon.cli.data_classes import data_classes
 
 _ALIKE = 0.6
 _UNKNOWN_WORDS = re.compile(r"unrecognized arguments: (?P<words>.*)", re.DOTALL)
@@ -24,6 +25,9 @@ _UNKNOWN_CLASS = re.compile(
     r"module '(?P<module>[^']+)' has no attribute '(?P<missing>\w+)'|Expected a dot import path string: (?P<name>\w+)"
 )
 _MISFIT_ARGUMENT = re.compile(r"class_path '[^']+':\s+Parser key \"(?P<name>[^\"]+)\":\s+(?P<reason>.*)", re.DOTALL)
+_MISSING_ARGUMENT = re.compile(
+    r"class_path '(?P<path>[^']+)':\s+the following arguments are required: (?P<names>[^\n]*)"
+)
 _MISSING = re.compile(r"the following arguments are required: (?P<names>.*)")
 _KEY = re.compile(r'Parser key "(?P<key>[^"]+)"(?: element \d+)?:\s*')
 _TYPES = re.compile(r"Subtypes: \[(?P<types>.*)\]\n|Expected an? (?P<type>.*?)\. Got value: (?P<value>.*)")
@@ -97,6 +101,8 @@ def explain(message: str, command: str, options: Iterable[str], has_recipe: bool
         kind = "a key of a recipe" if has_recipe else f"an option of `{command}`"
         keys = [name.replace("-", "_") for name in names]
         return f"`{key}` is not {kind}{_did_you_mean(nearest(key, keys), command)}"
+    if (found := _MISSING_ARGUMENT.search(message)) and (key := _KEY.search(message)):
+        return _missing_argument(key["key"], found["path"], found["names"])
     if found := _MISSING.search(message):
         return _missing(found["names"].replace(f"{command.split()[-1]}.", ""), command, None if has_recipe else names)
     if message.startswith("argument "):
@@ -144,6 +150,15 @@ def _unknown_argument(path: str, name: str) -> str:
     wanted = nearest(name, known)
     return f"`{name}` is not an argument of {path}" + (
         f"; did you mean `{wanted}`?" if wanted else f"; it takes {', '.join(known) or 'none'}"
+    )
+
+
+def _missing_argument(key: str, path: str, names: str) -> str:
+    """Return which arguments of a class that a recipe names are missing, and an option that gives the first."""
+    words = names.split(", ")
+    return (
+        f"`{key}` names the class {path}, which needs {', '.join(words)}: give `--{key}.{words[0]} VALUE`, or its "
+        "`init_args` in the recipe"
     )
 
 
@@ -220,7 +235,7 @@ def _known_classes() -> list[str]:
     from torch import nn
 
     todo: list[type] = [Callback, LightningDataModule, Logger, nn.Module]
-    found: dict[str, None] = {}
+    found: dict[str, None] = dict.fromkeys(data_classes())
     while todo:
         kind = todo.pop()
         found[kind.__name__] = None

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from lightning_monocon.cli.config import OptionParser, recipe_file
+from lightning_monocon.cli.data_classes import import_named
 
 _RECIPE = "a recipe, a mapping with keys such as model and data"
 
@@ -143,6 +144,7 @@ def _load(text: str, file: str, expected: str = _RECIPE) -> Any:  # noqa: ANN401
     from jsonargparse import _loaders_dumpers
 
     name = file or "the value"
+    import_named(text)
     try:
         root = _composed(text)
         _refuse_doubled_keys(root, name)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,14 @@ def one_sentence(words: list[str], capsys: pytest.CaptureFixture[str], status: i
         (
             ["--config", "digits", "--data", "DigitData"],
             "`data`: there is no class 'DigitData'; did you mean 'DigitsData'?",
+        ),
+        (
+            ["--config", "digits", "--data", "EmbeddingDat"],
+            "`data`: there is no class 'EmbeddingDat'; did you mean 'EmbeddingData'?",
+        ),
+        (
+            ["--config", "digits", "--data", "SNLIData"],
+            "`data` names the class lightning_monocon.data.SNLIData, which needs root: give `--data.root VALUE`",
         ),
         (["--config", "digits", "--data.batch_size=many"], "`data.batch_size` must be int; got 'many'"),
         (
@@ -145,3 +156,12 @@ def test_an_error_of_the_users_own_code_keeps_its_traceback(tmp_path: Path, monk
         patch.setenv("MONOCON_TRACEBACK", "1")
         (tmp_path / "r.yaml").write_text("model: {head: null}")
         main([*words, "--config", str(tmp_path / "r.yaml")])
+
+
+@pytest.mark.parametrize("name", ["CIFAR100Data", "ImageFolderData", "SNLIData", "EmbeddingData", "EmbeddingPairs"])
+def test_data_are_known_by_their_names_in_a_fresh_process(name: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(f"data: {{class_path: {name}}}")
+    words = [sys.executable, "-m", "lightning_monocon", "fit", "--config", "digits", "--config", "r.yaml"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.search(rf"names the class lightning_monocon\.\w+\.{name}, which needs (root|train)", done.stderr)
