@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_monocon.functional.checks import check_choice, check_embeddings, finite_rows
+from lightning_monocon.functional.checks import as_float32, check_choice, check_embeddings, finite_rows
 from lightning_monocon.functional.moments import ROUNDING, Moments, MomentStream
 from lightning_monocon.functional.spectrum import PrincipalComponents, components_from_moments
 from lightning_monocon.functional.unit_rows import float32_directions, unit_rows_
@@ -112,7 +112,7 @@ class FittingStream:
         # rows that cannot enter a full sample are not copied; those that do are copies, which may be scaled in place
         entering = np.flatnonzero(keys < self._keys.max()) if len(self._keys) == self._limit else np.arange(len(rows))
         taken = rows[torch.from_numpy(entering)]
-        taken = unit_rows_(float32_directions(taken)) if self._similarity == "cosine" else _as_float32(taken)
+        taken = unit_rows_(float32_directions(taken)) if self._similarity == "cosine" else as_float32(taken, "rows")
         self._keys = np.concatenate([self._keys, keys[entering]])
         self._sample = torch.cat([self._sample, taken])
         if len(self._keys) > self._limit:
@@ -122,17 +122,6 @@ class FittingStream:
     def result(self) -> FittingRows:
         """Return what was collected so far."""
         return FittingRows(self._moments.result(), self._sample, self._similarity, self._seed)
-
-
-def _as_float32(rows: Tensor) -> Tensor:
-    found = rows.float()
-    if not torch.isfinite(found).all():
-        most = torch.finfo(torch.float32).max
-        raise ValueError(
-            f"`rows` must lie within the range of float32, up to {most:.3g}, where their lengths matter; got "
-            f"{float(rows.abs().max()):.3g}: divide all rows by one number."
-        )
-    return found
 
 
 def check_size(size: int) -> None:

@@ -46,6 +46,21 @@ def check_embeddings(embeddings: Tensor, name: str = "embeddings", width: int | 
     return embeddings.detach()
 
 
+def as_float32(rows: Tensor, name: str) -> Tensor:
+    """Return rows as float32.
+
+    Raises:
+        ValueError: If float32 holds infinity for one of their numbers.
+    """
+    found = rows.float()
+    if not torch.isfinite(found).all():
+        raise ValueError(
+            f"`{name}` must lie within the range of float32, up to {torch.finfo(torch.float32).max:.3g}, where lengths "
+            f"matter; got {float(rows.abs().max()):.3g}: divide all rows by one number."
+        )
+    return found
+
+
 def check_labels(labels: Tensor | None, rows: int, name: str = "labels") -> Tensor:
     """Return ``labels`` as int64 if they are ``rows`` integers.
 

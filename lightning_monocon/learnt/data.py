@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import SplitData
+from lightning_monocon.functional.checks import as_float32
 from lightning_monocon.inference.shards import Shards
 from lightning_monocon.scorecard.files import numbered
 from lightning_monocon.scorecard.known_files import source_of
@@ -146,7 +147,7 @@ class EmbeddingData(SplitData[CachedRows]):
 
 def _read(source: RowSource) -> tuple[Tensor, np.ndarray | None]:
     """Return the rows ``(N, D)`` float32, and their labels, if there are any."""
-    return whole_of(source).float(), source.labels()
+    return as_float32(whole_of(source), "files"), source.labels()
 
 
 def _query_of(folder: str) -> RowSource | None:

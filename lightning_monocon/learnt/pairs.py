@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lightning_monocon.data.judged import Judged
 from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.data.text.batches import PairSampler
+from lightning_monocon.functional.checks import as_float32
 from lightning_monocon.functional.relevance import Relevance
 from lightning_monocon.learnt.data import Batch, CachedRows, check_sizes
 from lightning_monocon.scorecard.known_files import named_rows, qrels_truth, source_of, texts_of
@@ -234,7 +235,7 @@ def _read_pairs(train: str, file: str, least_score: float | None, ids: str) -> K
         )
     none = np.empty((0, 2), dtype=np.int64)
     name = Path(file).resolve().name.split(".")[0]
-    return Known(whole_of(source).float(), ends[:, np.sort(first)], np.ones(len(first)), none, 0, name)
+    return Known(as_float32(whole_of(source), "train"), ends[:, np.sort(first)], np.ones(len(first)), none, 0, name)
 
 
 def _read_qrels(train: str, queries: str, qrels: str, ids: str) -> Known:
@@ -249,7 +250,7 @@ def _read_qrels(train: str, queries: str, qrels: str, ids: str) -> Known:
     positive = truth.grade > 0
     pairs = torch.stack([truth.query[positive] + corpus.length, truth.row[positive]]).numpy()
     same = (truth.excluded + torch.tensor([corpus.length, 0])).numpy()
-    rows = torch.cat([whole_of(corpus).float(), whole_of(asked).float()])
+    rows = torch.cat([as_float32(whole_of(corpus), "train"), as_float32(whole_of(asked), "queries")])
     return Known(rows, pairs, truth.grade[positive].double().numpy(), same, corpus.length, truth.name)
 
 

@@ -8,7 +8,7 @@ one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -69,20 +69,14 @@ def shrink(
     """
     parts = split(len(task.gallery), task.truth.units, question.seed)
     fitting = fitting_rows(task.gallery, parts.fit, question.seed, engine)
-    tried, missing = _tried(task.gallery.shape[1], fitting.count, question)
     stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
     unseen = task.gallery[unseen_rows(parts, len(task.gallery))]
     variances = _variances(unseen, fitting)
     kept = JudgedCodes(out, stamp)
     few = task if len(task.gallery) <= CHOOSING_ROWS else task.sampled(CHOOSING_ROWS, question.seed)
-    judged = partial(_judged, few, second, fitting=fitting, kept=kept, parts=parts, unseen=unseen)
-    whole, lines = judged(tried)
-    if question.budget is None and not question.kinds:
-        if _suffice(lines, whole, few.truth, parts.choose, _sought(question.keep, few is task)):
-            missing.append(f"codes of more than {BUDGETS[-1]} bytes, as fewer keep enough")
-        else:
-            lines += judged(larger_candidates(task.gallery.shape[1]))[1]
-    lines = _marked(lines)
+    judge = partial(_judged, few, second, fitting=fitting, kept=kept, parts=parts, unseen=unseen)
+    sought = question.keep if few is task else (1 + question.keep) / 2  # fewer rows are easier to tell apart
+    whole, lines, missing = _compared(few.truth, fitting, question, judge, sought, parts.choose)
 
     # a larger code that a smaller one equals would end the sequence before that one is tested
     best, everything = [line for line in lines if line.front], AllRows(task, fitting, kept, engine)
@@ -129,9 +123,33 @@ def _tried(dim: int, rows: int, question: Question) -> tuple[list[Candidate], li
     return [candidate for candidate in tried if candidate.bytes <= question.budget], missing
 
 
-def _sought(keep: float, all_rows: bool) -> float:
-    """Return the share that a code must keep lest larger ones are tried: of fewer rows more, since they are easier."""
-    return keep if all_rows else (1 + keep) / 2
+def _compared(
+    truth: Truth,
+    fitting: FittingRows,
+    question: Question,
+    judge: Callable[[Sequence[Candidate]], tuple[Tensor, list[Line]]],
+    sought: float,
+    choose: Tensor,
+) -> tuple[Tensor, list[Line], list[str]]:
+    """Return the quality of the whole vectors, that of all codes, and what was left out and why.
+
+    Args:
+        truth: What is known of the queries.
+        fitting: What codes are fitted on.
+        question: What is asked.
+        judge: Fits and judges codes.
+        sought: Share of the whole vectors' quality that must be kept, lest larger codes are tried.
+        choose: Numbers of the choosing queries.
+    """
+    dim = len(fitting.statistics.mean)
+    tried, missing = _tried(dim, fitting.count, question)
+    whole, lines = judge(tried)
+    if question.budget is None and not question.kinds:
+        if _suffice(lines, whole, truth, choose, sought):
+            missing.append(f"codes of more than {BUDGETS[-1]} bytes, as fewer keep enough")
+        else:
+            lines += judge(larger_candidates(dim))[1]
+    return whole, _marked(lines), missing
 
 
 def _suffice(lines: Sequence[Line], whole: Tensor, truth: Truth, choose: Tensor, keep: float) -> bool:

@@ -16,6 +16,7 @@ FEWEST_UNITS = 20
 
 _FIT_ROWS = 100_000
 _HELD_OUT = 4_000
+_FEWEST_GIVEN = FEWEST_ROWS + (FEWEST_ROWS - 1) // 4  # the fewest of which a fifth, rounded down, leaves enough
 _UNSEEN = 4_096
 
 
@@ -63,7 +64,7 @@ def check_rows(rows: int, given: int, held_out: bool = False) -> None:
     cause = f"because a number of 8 bits has {FEWEST_ROWS // 2} levels and half of the rows fit them"
     if held_out:
         raise ValueError(
-            f"`VECTORS` must hold at least {FEWEST_ROWS + FEWEST_ROWS // 4} rows where no --queries are given: a fifth "
+            f"`VECTORS` must hold at least {_FEWEST_GIVEN} rows where no --queries are given: a fifth "
             f"of them becomes queries, and {FEWEST_ROWS} must be left, {cause}; got {given}, of which {rows} are left: "
             "add rows, or give --queries."
         )

@@ -54,6 +54,12 @@ def test_vectors_without_labels_are_refused_before_a_head_is_trained(tmp_path: P
         trainer.fit(model, EmbeddingData(str(tmp_path / "a.npy"), batch_size=4))
 
 
+def test_vectors_beyond_float32_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((12, 3), 1e39))
+    with pytest.raises(ValueError, match=r"`train` must lie within the range of float32, up to 3\.4e\+38.* got 1e\+39"):
+        EmbeddingData(str(tmp_path / "a.npy"), batch_size=4).setup("fit")
+
+
 def test_mistakes_are_named(tmp_path: Path) -> None:
     train = save(tmp_path / "a.npz", 40)
     for test in (save(tmp_path / "b.npz", 6, dim=3), save(tmp_path / "c.npz", 6, labels=False)):
