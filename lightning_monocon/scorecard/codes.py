@@ -31,14 +31,12 @@ from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.frontier import Frontier, Measure
 from lightning_monocon.scorecard.truths import Found, Truth
-from lightning_monocon.scorecard.truths.truth import MARGINS
 
 FEWEST_ROWS = 1024
 """Rows that a gallery needs: four for each of the 256 levels of 8 bits; codes of fewer rows learn them by heart."""
 
 MOST_BYTES = 64
-"""Codes of more bytes are tried only while those of fewer, and plain numbers of fewer, lose more than half the margin
-within which a truth's answers count as kept; the other half is for noise."""
+"""Codes of more bytes are tried where more than labels is known; for a vote plain numbers are then as good."""
 
 CodesTried = Literal["fast", "all"]
 """Families that compete at each number of bytes: those that are fitted in a tenth of a second, or all of `FAMILIES`."""
@@ -111,9 +109,8 @@ def code_frontiers(
     if contest := _Contest.of(data.gallery, codes):
         for codec in contest.small(codes):
             _append(tried, _coded(data, truths, codec))
-        for size in contest.larger_sizes():
-            if all(_enough(own, size, truth) for own, truth in zip(tried, truths, strict=True)):
-                break
+        # the same codes for every arm of a card: what its own few bytes lose must not decide what else it may try
+        for size in contest.larger_sizes() if any(truth.kind != "labels" for truth in truths) else ():
             _append(tried, _coded(data, truths, contest.large(size)))
     return tuple(best_codes(own, byte_budgets(data.dim)) for own in tried)
 
@@ -261,14 +258,6 @@ def _shown(fitted: Iterator[tuple[Codec, float]], total: int) -> Iterator[tuple[
 def _append(tried: Sequence[list[Tried]], found: Sequence[Tried]) -> None:
     for own, one in zip(tried, found, strict=True):
         own.append(one)
-
-
-def _enough(tried: Sequence[Tried], size: int, truth: Truth) -> bool:
-    """Return whether something of fewer bytes finds nearly what whole vectors do, the largest of what was tried."""
-    first = next(iter(tried[0].values))
-    whole = max(tried, key=lambda each: each.bytes)
-    best = max((float(each.values[first].double().mean()) for each in tried if each.bytes < size), default=-math.inf)
-    return best >= float(whole.values[first].double().mean()) - MARGINS[truth.kind] / 2
 
 
 def _coded(data: EmbeddingSet, truths: Sequence[Truth], codec: Codec) -> list[Tried]:

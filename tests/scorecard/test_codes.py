@@ -146,7 +146,7 @@ def test_larger_codes_are_tried_where_answers_need_them() -> None:
     assert score.codes.means()[score.codes.bytes.index(64)] < 0.95
 
 
-def test_larger_codes_are_not_tried_where_few_bytes_suffice(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vote_of_labels_needs_no_larger_codes(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a larger code was fitted")
 
