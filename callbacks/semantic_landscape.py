@@ -75,10 +75,10 @@ class SemanticLandscape(Watcher):
         layer: Submodule whose output is evaluated; None for the output of `forward`.
         temperature: Temperature of the soft k-NN; pass that of the loss.
         groups: Whether to report when a class has emerged; each class needs 3 inputs in the validation half.
-        budget: Largest share of wall time; an evaluation that would exceed it is skipped, unless it is one of those,
-            spread over the decades of steps, that fit the share of the whole run, or one of 20, and all of them take at
-            most 2 seconds. The last step is always evaluated. A warning at the end says how many were skipped, if those
-            are the most or few were taken. None for no limit.
+        budget: Largest share of wall time; an evaluation that would exceed it is skipped, unless the whole run can
+            afford it (2 seconds at most, spread over the decades of steps) or it is one of 20 that take at most 1
+            second together, so that short runs are seen. The last step is always evaluated. A warning at the end says
+            how many were skipped, if those are the most or few were taken. None for no limit.
         geometry_every: Evaluations between two measurements of the geometry: effective rank (RankMe), participation
             ratio, alpha-ReQ and n99.
         geometry_layer: Submodule whose output's geometry is measured, such as ``"encoder"``; for sequences it returns

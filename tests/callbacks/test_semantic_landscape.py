@@ -203,16 +203,16 @@ def test_a_slow_probe_keeps_its_budget(tmp_path: Path, monkeypatch: pytest.Monke
             return super().forward(inputs)
 
     callback = watch(budget=0.1)
-    with pytest.warns(UserWarning, match="budget of 0.1 of the wall time skipped 1998 of 2001 .* Pass budget=None"):
+    with pytest.warns(UserWarning, match="budget of 0.1 of the wall time skipped 1999 of 2001 .* Pass budget=None"):
         fit(tmp_path, callback, model=Slow(), max_epochs=400, limit_val_batches=1, num_sanity_val_steps=0)
     assert callback.tracker is not None
-    # 2000 steps take 10 s; 2 s are free, a third evaluation never fits into a tenth of 10 + 3 s, and the last is taken
-    assert callback.tracker.trajectory.steps == [0, 1, 2000]
+    # 2000 steps take 10 s; 1 s is free, a second evaluation never fits into a tenth of 10 + 1 s, and the last is taken
+    assert callback.tracker.trajectory.steps == [0, 2000]
     quick = watch(budget=0.5)
     with pytest.warns(UserWarning, match="skipped"):
         fit(tmp_path, quick, model=Slow(), max_epochs=400, limit_val_batches=1, num_sanity_val_steps=0)
     assert quick.tracker is not None
-    assert len(quick.tracker.trajectory) in (6, 7)  # n + 1 <= 0.8 (10 + n) / 2, and the last
+    assert len(quick.tracker.trajectory) in (6, 7)  # n + 1 <= 0.75 (10 + n) / 2, and the last
     assert quick.overhead <= 0.45
 
 
@@ -232,10 +232,11 @@ def test_a_fast_run_is_seen_and_says_what_the_budget_skipped(tmp_path: Path, mon
         fit(tmp_path, callback, model=Fast(), max_epochs=30, limit_val_batches=1, num_sanity_val_steps=0)
     assert callback.tracker is not None
     steps = callback.tracker.trajectory.steps
-    # each step is due: as 150 is planned, 20 evaluations are spread evenly over its decades, and the last is taken
+    # each step is due: as 150 is planned, 20 evaluations are spread evenly over its decades
     expected = [0, 1]
     while expected[-1] < 150:
-        expected.append(min(max(math.ceil(150 ** (1 / 20) * expected[-1]), expected[-1] + 1), 150))
+        apart = max((150 / expected[-1]) ** (1 / (20 - len(expected))), budget.FREE_SPACING)
+        expected.append(math.ceil(apart * expected[-1] - 1e-9))
     assert steps == expected
     assert callback.skipped + len(steps) == 151
     assert callback.costs.spent < budget.FREE_SECONDS
