@@ -44,7 +44,8 @@ class Event:
     """Hold one thing that happened on the landscape.
 
     Attributes:
-        kind: One of `KINDS`. ``jump`` and ``drift`` are changes of state that no typing rule names.
+        kind: One of `KINDS`. ``jump`` and ``drift`` are changes of state that no typing rule names. ``provisional``
+            is settled by the next change of state, or by the next ``instability`` if the run was back.
         step_left: First evaluation outside the source, the last such before halfway. None without a source.
         step_entered: First evaluation inside the target.
         step_confirmed: Evaluation at which the event was confirmed. None while it is provisional.

@@ -42,7 +42,7 @@ MOST = 12
 """The number of runs that have a panel of their own."""
 
 FEW = 15
-"""A curve of fewer points than this has a marker at each."""
+"""A curve of fewer points than this has a marker at each, and so have the others of its panel."""
 
 _MARKS = "v^Ds*XPo<>hd"
 _EDGE = 1.06
@@ -105,10 +105,9 @@ def sizes_figure(runs: Sequence[Run]) -> Figure | None:
     for panel, measure, unit in zip(
         panels, ("credence", "fallibility"), ("credence", "fallibility / nats"), strict=True
     ):
-        for run, style in _coloured(runs):
-            trajectory = run.tracker.trajectory
-            values = trajectory.role("held_out", measure)
-            panel.plot(trajectory.column("step") + 1, values, **style, **_points(values))
+        curves = [run.tracker.trajectory.role("held_out", measure) for run in runs]
+        for (run, style), values in zip(_coloured(runs), curves, strict=True):
+            panel.plot(run.tracker.trajectory.column("step") + 1, values, **style, **_points(*curves))
         panel.set(xscale="log", xlabel="step + 1", ylabel=f"held-out {unit}")
         panel.set_xlim(left=1)
         panel.set_ylim(0, 1 if measure == "credence" else None)
@@ -158,12 +157,12 @@ def _draw_shares(panel: Axes, runs: Sequence[Run]) -> None:
 def geometry_figure(runs: Sequence[Run]) -> Figure | None:
     """Draw the effective rank of the probe by step with its turns; None if it was not measured."""
     figure, (panel,) = new_figure(columns=1, width=WIDTH, height=4.0)
-    for run, style in _coloured(runs):
-        trajectory = run.tracker.trajectory
-        times, ranks = trajectory.column("step") + 1, trajectory.column("effective_rank")
-        known = np.isfinite(ranks)
+    curves = [run.tracker.trajectory.column("effective_rank") for run in runs]
+    for (run, style), ranks in zip(_coloured(runs), curves, strict=True):
+        trajectory, known = run.tracker.trajectory, np.isfinite(ranks)
+        times = trajectory.column("step") + 1
         if known.any():
-            panel.plot(times[known], ranks[known], **style, **_points(ranks))
+            panel.plot(times[known], ranks[known], **style, **_points(*curves))
         heights = dict(zip(trajectory.steps, ranks, strict=True))
         for phase in phases_of(run)[:-1]:
             where = ([phase.end + 1], [heights[int(phase.end)]])
@@ -203,9 +202,13 @@ def _plain_line(index: int) -> dict[str, Any]:
     return {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.5}
 
 
-def _points(values: Floats) -> dict[str, Any]:
-    """Return the markers of a curve of few points, between which nothing was measured; none for one of many."""
-    return {"marker": "o", "ms": 3} if np.isfinite(values).sum() < FEW else {}
+def _points(*curves: Floats) -> dict[str, Any]:
+    """Return the markers of curves, one of which has few points, between which nothing was measured; else none.
+
+    The curves of a panel are marked alike, as one entry of the legend stands for several of them.
+    """
+    measured = [count for count in (int(np.isfinite(values).sum()) for values in curves) if count]
+    return {"marker": "o", "ms": 3} if min(measured, default=FEW) < FEW else {}
 
 
 def _plain_ticks(panel: Axes, sizes: np.ndarray[Any, Any]) -> None:

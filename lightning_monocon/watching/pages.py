@@ -76,7 +76,7 @@ def with_figures(report: Outline, figures: Mapping[str, Figure], runs: int) -> O
     sections = []
     for section in report.sections:
         shown = [name for name, title in _PLACES.items() if title == section.title and name in figures]
-        if section.title == "States":
+        if section.title.startswith("States"):
             shown.append(graphs.pop(0))
         sections.append(replace(section, figures=[(name, _caption(name)) for name in shown]))
     return replace(report, sections=[curves, *sections])
