@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lightning_monocon.callbacks import semantic_landscape
-from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape, is_due
+from lightning_monocon.callbacks.semantic_landscape import SemanticLandscape
 from lightning_monocon.landscape import Event
 from lightning_monocon.landscape.geometry import probe_geometry
 from lightning_monocon.watching import budget
@@ -329,6 +329,7 @@ def test_a_run_without_validation_is_told_what_to_pass(tmp_path: Path) -> None:
         ({"strata": "nope"}, "`strata` must be an entry of the batch, or .*; got 'nope', and the batch is list"),
         ({"strata": "repetition"}, "`strata` must be an entry of .*; got 'repetition', a rule for sequences, and"),
         ({"roles": {"train": "seen"}}, "`roles` must name strata of the probe: train, val; got 'seen'"),
+        ({"labels": "kind"}, "`labels` must be an entry of the batch; got 'kind', and the batch is list"),
     ],
 )
 def test_what_the_model_and_the_data_lack_ends_the_run_before_its_first_step(
@@ -376,6 +377,8 @@ def test_a_probe_larger_than_the_data_is_made_smaller(tmp_path: Path) -> None:
         ({"roles": {"train": 3}}, "`roles` must give the strata of train as a name or a list of names; got 3"),
         ({"strata": 3}, "`strata` must be the name of a rule, an entry or an attribute, or None; got 3"),
         ({"groups": "no"}, "`groups` must be True or False; got 'no'"),
+        ({"labels": ""}, "`labels` must be the name of an entry of the batch, or None; got ''"),
+        ({"roles": {"held_out": []}}, r"`roles` must give held_out at least one stratum; got \[\]. Name one, or leave"),
         ({"next_token": "yes"}, "`next_token` must be True, False or None; got 'yes'"),
         ({"on_error": "hide"}, "`on_error` must be one of 'warn', 'raise'; got 'hide'"),
     ],
@@ -383,14 +386,6 @@ def test_a_probe_larger_than_the_data_is_made_smaller(tmp_path: Path) -> None:
 def test_bad_options_are_named(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         watch(**options)
-
-
-def test_the_log_schedule_is_even_in_the_logarithm() -> None:
-    due = [step for step in range(1, 10_001) if is_due("log", step)]
-    assert due[:5] == [1, 2, 3, 4, 5]
-    late = torch.tensor([step for step in due if step > 200]).double().log10().diff()
-    assert late.min() > 0.015
-    assert late.max() < 0.03
 
 
 @pytest.mark.slow
