@@ -28,7 +28,7 @@ TRANSITIONS = (
 FALLIBLE = ("noise_memorisation", "overfitting")
 """Kinds of a rise of the held-out fallibility: with wrong labels learnt meanwhile, or without."""
 
-QUALIFIERS = ("instability", "compaction", "early_compression", "collapse", "emergence")
+QUALIFIERS = ("instability", "completion", "compaction", "early_compression", "collapse", "emergence")
 """Events inside a state or between two."""
 
 NOTICES = ("provisional", "unresolvable")
