@@ -71,6 +71,7 @@ def runs_figure(runs: Sequence[Run]) -> Figure:
         panel.set_visible(False)
     for place, panel in enumerate(panels[: len(runs)]):
         is_left, is_last = place % columns == 0, place + columns >= len(runs)
+        panel.set_xlim(_span(runs))  # of one scale, so that runs compare; one that ended before ends within
         panel.set(ylabel="mean credence" if is_left else "", xlabel="step + 1" if is_last else "")
     states = sorted({state for run in runs for state, _, _ in visits(run.tracker.trajectory)})
     legend_above(figure, *panels[: len(runs)], order=["trained on", "held out", *map("state {}".format, states)])
@@ -92,7 +93,7 @@ def _draw_run(panel: Axes, run: Run, kinds: Sequence[str]) -> None:
             place = kinds.index(event.kind)
             style: dict[str, Any] = {"ls": "", "ms": 6, "color": line_style(place + 2)["color"], "clip_on": False}
             panel.plot([step + 1], [_EDGE], marker=_MARKS[place % len(_MARKS)], label=event.kind, **style)
-    panel.set(xscale="log", xlim=(1, times[-1]), ylim=(0, _EDGE))
+    panel.set(xscale="log", ylim=(0, _EDGE))
     panel.set_yticks([0, 0.5, 1])
     panel.set_title(run.name, fontsize=9, pad=9)
 
@@ -108,9 +109,8 @@ def sizes_figure(runs: Sequence[Run]) -> Figure | None:
         curves = [run.tracker.trajectory.role("held_out", measure) for run in runs]
         for (run, style), values in zip(_coloured(runs), curves, strict=True):
             panel.plot(run.tracker.trajectory.column("step") + 1, values, **style, **_points(*curves))
-        panel.set(xscale="log", xlabel="step + 1", ylabel=f"held-out {unit}")
-        panel.set_xlim(left=1)
-        panel.set_ylim(0, 1 if measure == "credence" else None)
+        panel.set(xscale="log", xlim=_span(runs), xlabel="step + 1", ylabel=f"held-out {unit}")
+        panel.set_ylim(0, 1.02 if measure == "credence" else None)
     legend_above(figure, panels[0], order=_size_names(runs))
     return figure
 
@@ -171,11 +171,15 @@ def geometry_figure(runs: Sequence[Run]) -> Figure | None:
             panel.errorbar(*where, xerr=span, fmt=marker, color=style["color"], ms=6, capsize=3, zorder=3)
     if not panel.lines:
         return None
-    panel.set(xscale="log", xlabel="step + 1", ylabel="effective rank")
-    panel.set_xlim(left=1)
+    panel.set(xscale="log", xlim=_span(runs), xlabel="step + 1", ylabel="effective rank")
     panel.set_ylim(bottom=0)
     legend_above(figure, panel, order=_size_names(runs))
     return figure
+
+
+def _span(runs: Sequence[Run]) -> tuple[float, float]:
+    """Return the limits of the axis of steps plus one, from the first to the last of all runs."""
+    return 1.0, max(run.followed for run in runs) + 1
 
 
 def _coloured(runs: Sequence[Run]) -> list[tuple[Run, dict[str, Any]]]:

@@ -57,7 +57,7 @@ def write_pages(report: Outline, runs: Sequence[Run], graphs: Sequence[nx.DiGrap
     figures = draw_curves(runs)
     for number, graph in enumerate(graphs, start=1):
         write_graph(graph, out, number)
-        figures[numbered(GRAPH, number)] = draw_graph(graph, WIDTH)
+        figures[numbered(GRAPH, number)] = draw_graph(graph, WIDTH, with_table=False)
     illustrated = with_figures(report, figures, len(runs))
     write_text(out / f"{REPORT}.md", markdown(illustrated))
     write_text(out / f"{REPORT}.json", json.dumps(as_json(report, runs), indent=1, allow_nan=False) + "\n")
