@@ -29,7 +29,7 @@ from lightning_monocon.watching.budget import Budget
 from lightning_monocon.watching.drawing import draw, write_figures
 from lightning_monocon.watching.files import FOLDER, Settings, write_landscape
 from lightning_monocon.watching.geometry_tap import GeometryTap
-from lightning_monocon.watching.loaders import probe_loaders
+from lightning_monocon.watching.loaders import probe_loaders, with_labels
 from lightning_monocon.watching.options import (
     check_layers,
     check_name,
@@ -75,10 +75,10 @@ class SemanticLandscape(Watcher):
         layer: Submodule whose output is evaluated; None for the output of `forward`.
         temperature: Temperature of the soft k-NN; pass that of the loss.
         groups: Whether to report when a class has emerged; each class needs 3 inputs in the validation half.
-        budget: Largest share of wall time; an evaluation that would exceed it is skipped, unless it is one of those,
-            spread over the decades of steps, that fit the share of the whole run, or one of 20, and all of them take at
-            most 2 seconds. The last step is always evaluated. A warning at the end says how many were skipped, if those
-            are the most or few were taken. None for no limit.
+        budget: Largest share of wall time; an evaluation that would exceed it is skipped, unless the whole run can
+            afford it (2 seconds at most, spread over the decades of steps) or it is one of 20 that take at most 1
+            second together, so that short runs are seen. The last step is always evaluated. A warning at the end says
+            how many were skipped, if those are the most or few were taken. None for no limit.
         geometry_every: Evaluations between two measurements of the geometry: effective rank (RankMe), participation
             ratio, alpha-ReQ and n99.
         geometry_layer: Submodule whose output's geometry is measured, such as ``"encoder"``; for sequences it returns
@@ -94,6 +94,8 @@ class SemanticLandscape(Watcher):
             rules read; None for all from the train and all from the validation set, and for ``train/wrong``.
         chance: Credence by chance, from which the rules count gains; None for one over the number of classes or tokens
             of the logits.
+        labels: Entry of a mapping that holds the labels, where a batch names them otherwise than ``"labels"``,
+            ``"label"``, ``"targets"``, ``"target"`` or ``"y"``, or has several. It is no input then.
         next_token: Whether a position is judged by the label of the next one. None finds out: it is if the labels equal
             the tokens, or the batch has no labels.
         on_error: ``"warn"`` continues the run without the landscape after an error in the data or in an evaluation,
@@ -103,9 +105,9 @@ class SemanticLandscape(Watcher):
 
     Raises:
         ValueError: If an option is unknown or out of range. Before the first step, if the module has no ``layer`` or
-            ``geometry_layer``, the data no ``strata``, the probe no stratum of ``roles``, or another landscape of the
-            run has the same ``name``. With ``on_error="raise"``
-            also if a set is too small for a probe, or a resumed run has another probe.
+            ``geometry_layer``, the data no ``strata`` or ``labels``, the probe no stratum of ``roles``, or another
+            landscape of the run has the same ``name``. With ``on_error="raise"`` also if a set is too small for a
+            probe, or a resumed run has another probe.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class SemanticLandscape(Watcher):
         strata: str | None = None,
         roles: dict[str, str | list[str]] | None = None,
         chance: float | None = None,
+        labels: str | None = None,
         next_token: bool | None = None,
         on_error: OnError = "warn",
         name: str = FOLDER,
@@ -133,14 +136,15 @@ class SemanticLandscape(Watcher):
         check_name(name)
         check_schedule(signature, schedule, budget)
         check_probe(probe, temperature, geometry_every, seed)
-        check_switches(groups, next_token, strata)
+        check_switches(groups, next_token, strata, labels)
         check_rules(roles, chance, tracker)
         self.size, self.signature, self.schedule, self.layer = probe, signature, schedule, layer
         self.temperature, self.groups, self.budget = temperature, groups, budget
         self.costs = Budget(budget)
         self.geometry_every, self.geometry_layer = geometry_every, geometry_layer
         self.seed, self.options = seed, dict(tracker or {})
-        self.strata, self.roles, self.chance, self.next_token = strata, roles, chance, next_token
+        self.strata, self.roles, self.chance = strata, roles, chance
+        self.labels, self.next_token = labels, next_token
         self.name = name
         told = {} if name == FOLDER else {"name": name}  # checkpoints of earlier releases have no name
         key = self._generate_state_key(signature=signature, layer=layer, seed=seed, **told)
@@ -205,7 +209,7 @@ class SemanticLandscape(Watcher):
         if not self._takes_part(trainer):
             return
         with untouched(pl_module):
-            check_strata(self.strata, trainer.train_dataloader)
+            check_strata(self.strata, trainer.train_dataloader, self.labels)
         self._prepare(trainer, pl_module)
         if self._probe is not None:
             parse_roles(self.roles, sorted(set(self._probe.names)))
@@ -291,7 +295,7 @@ class SemanticLandscape(Watcher):
         return trainer.is_global_zero or isinstance(trainer.strategy, SHARDED)
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> Probe:
-        train, val = probe_loaders(trainer, pl_module)
+        train, val = (with_labels(loader, self.labels) for loader in probe_loaders(trainer, pl_module))
         with untouched(pl_module):
             if is_sequential(train):
                 if self.signature != "logits" or self.groups:

@@ -41,7 +41,7 @@ _LAYOUT = 2
 
 
 class PooledRun(Protocol):
-    """Describe a run that a pool of processes trains, and whose progress a bar shows in epochs."""
+    """Describe a run that a pool of processes trains, and whose progress a bar shows."""
 
     @property
     def folder(self) -> Path:
@@ -54,13 +54,18 @@ class PooledRun(Protocol):
         ...
 
     @property
-    def epochs(self) -> int:
-        """Return how many epochs the run is trained for."""
+    def unit(self) -> str:
+        """Return what the bar counts: ``"epoch"`` or ``"step"``."""
         ...
 
     @property
-    def epochs_done(self) -> int:
-        """Return how many epochs are done."""
+    def length(self) -> int:
+        """Return how many of them the run is trained for at most."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """Return how many of them are done."""
         ...
 
     def train(self) -> None:
@@ -171,7 +176,17 @@ class ArmRun:
         return int(self.config["trainer"]["max_epochs"] - warmup)
 
     @property
-    def epochs_done(self) -> int:
+    def unit(self) -> str:
+        """Return what the bar counts."""
+        return "epoch"
+
+    @property
+    def length(self) -> int:
+        """Return how many epochs the run is trained for."""
+        return self.epochs
+
+    @property
+    def done(self) -> int:
         """Return how many epochs are done."""
         return epochs_done(self.folder)
 
@@ -277,6 +292,13 @@ def epochs_done(folder: Path) -> int:
     from lightning_monocon.runs.record import RECORD, read_history
 
     return len(read_history(folder / RECORD).values.get("train/loss", {}))
+
+
+def last_step(folder: Path) -> int:
+    """Return the last step that the record of a running or finished run shows."""
+    from lightning_monocon.runs.record import RECORD, read_last_step
+
+    return read_last_step(folder / RECORD)
 
 
 def cores() -> int:

@@ -156,7 +156,7 @@ def _check_judges(config: Mapping[str, Any], beyond: Beyond) -> None:
 
 
 def train(runs: Sequence[PooledRun], jobs: int) -> None:
-    """Make the runs that are not finished, ``jobs`` at a time, with a progress bar in epochs.
+    """Make the runs that are not finished, ``jobs`` at a time, with a bar in epochs, or in steps if those are limited.
 
     Raises:
         RuntimeError: If a run failed; those that finished are kept.
@@ -164,15 +164,15 @@ def train(runs: Sequence[PooledRun], jobs: int) -> None:
     todo = [each for each in runs if not each.finished]
     if not todo:
         return
-    total = sum(each.epochs for each in todo)
+    total, unit = sum(each.length for each in todo), todo[0].unit
     context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads
     stopping = context.Event()
     with (
         ProcessPoolExecutor(min(jobs, len(todo)), context, start_worker, (stopping,)) as pool,
-        tqdm(total=total, unit="epoch", desc=f"{len(todo)} runs", dynamic_ncols=True, disable=None) as bar,
+        tqdm(total=total, unit=unit, desc=f"{len(todo)} runs", dynamic_ncols=True, disable=None) as bar,
     ):
         if bar.disable:  # stderr is a file
-            print(f"Training {len(todo)} runs of {total} epochs in all.", file=sys.stderr)
+            print(f"Training {len(todo)} runs of at most {total} {unit}s in all.", file=sys.stderr)
         futures = {pool.submit(train_unless_stopping, each): each for each in todo}
         try:
             _watch(futures, bar)
@@ -194,7 +194,7 @@ def _watch(futures: dict[Future[None], PooledRun], bar: tqdm[Any]) -> None:
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=_POLL_SECONDS)
-        bar.n = sum(each.epochs_done for each in futures.values())
+        bar.n = sum(each.done for each in futures.values())
         bar.refresh()
         for future in done:
             error = future.exception()

@@ -97,9 +97,24 @@ def plan(config: str, grid: Grid, seeds: Sequence[int], overrides: Sequence[str]
     _check_watched(found, recipe)
     for point in covering(grid):
         _try(recipe, overrides, point)
-    longest = int(found["trainer"]["max_epochs"] or 1)
-    points = itertools.product(*([(option, value) for value in values] for option, values in grid.items()))
-    return [SweepRun(point, seed, recipe, tuple(overrides), out, longest) for point in points for seed in seeds]
+    points = [*itertools.product(*([(option, value) for value in values] for option, values in grid.items()))]
+    lengths, unit = _lengths(found["trainer"], points)
+    return [
+        SweepRun(point, seed, recipe, tuple(overrides), out, length, unit)
+        for point, length in zip(points, lengths, strict=True)
+        for seed in seeds
+    ]
+
+
+def _lengths(trainer: Mapping[str, Any], points: Sequence[Sequence[tuple[str, str]]]) -> tuple[list[int], str]:
+    """Return how long a run at each point is at most, and the unit: steps, if they are limited at each point."""
+    for unit in ("step", "epoch"):
+        name = f"max_{unit}s"
+        given = [dict(point).get(f"trainer.{name}", str(trainer[name])) for point in points]
+        lengths = [int(each) if each.isdecimal() else 0 for each in given]  # -1 and null are no limit
+        if all(lengths):
+            break
+    return [max(length, 1) for length in lengths], unit
 
 
 def covering(grid: Grid) -> list[list[tuple[str, str]]]:

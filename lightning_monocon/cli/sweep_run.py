@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from lightning_monocon.cli.arm_run import QUIET, epochs_done, into_log
+from lightning_monocon.cli.arm_run import QUIET, epochs_done, into_log, last_step
 from lightning_monocon.runs import files
 
 _SPEC, _LOG = "sweep.json", "log.txt"
@@ -28,7 +28,8 @@ class SweepRun:
         recipe: The recipe's file.
         overrides: Further options of `monocon fit`.
         out: The sweep's folder.
-        epochs: How many epochs a run is trained for at most, for the progress bar.
+        length: How many epochs or steps the run is trained for at most, for the progress bar.
+        unit: Which of them, ``"epoch"`` or ``"step"``.
     """
 
     point: tuple[tuple[str, str], ...]
@@ -36,7 +37,8 @@ class SweepRun:
     recipe: Path
     overrides: tuple[str, ...]
     out: Path
-    epochs: int
+    length: int
+    unit: str = "epoch"
 
     @property
     def name(self) -> str:
@@ -80,13 +82,16 @@ class SweepRun:
         return all(path in ours for path in self.folder.iterdir())
 
     @property
-    def epochs_done(self) -> int:
-        """Return how many epochs are done; all of them once the run has ended, as it may stop at a number of steps.
+    def done(self) -> int:
+        """Return how many epochs or steps are done; all of them once the run has ended, as it may stop earlier.
 
         A worker may be writing the folder, so that what is in it is read once and not judged.
         """
         stored = self._stored() or {}
-        return self.epochs if stored.get("finished") else min(epochs_done(self.folder), self.epochs)
+        if stored.get("finished"):
+            return self.length
+        count = last_step if self.unit == "step" else epochs_done
+        return min(count(self.folder), self.length)
 
     def arguments(self) -> list[str]:
         """Return the words after ``monocon``."""

@@ -28,7 +28,7 @@ TRANSITIONS = (
 FALLIBLE = ("noise_memorisation", "overfitting")
 """Kinds of a rise of the held-out fallibility: with wrong labels learnt meanwhile, or without."""
 
-QUALIFIERS = ("instability", "compaction", "early_compression", "collapse", "emergence")
+QUALIFIERS = ("instability", "completion", "compaction", "early_compression", "collapse", "emergence")
 """Events inside a state or between two."""
 
 NOTICES = ("provisional", "unresolvable")
@@ -44,7 +44,8 @@ class Event:
     """Hold one thing that happened on the landscape.
 
     Attributes:
-        kind: One of `KINDS`. ``jump`` and ``drift`` are changes of state that no typing rule names.
+        kind: One of `KINDS`. ``jump`` and ``drift`` are changes of state that no typing rule names. ``provisional``
+            is settled by the next change of state, or by the next ``instability`` if the run was back.
         step_left: First evaluation outside the source, the last such before halfway. None without a source.
         step_entered: First evaluation inside the target.
         step_confirmed: Evaluation at which the event was confirmed. None while it is provisional.

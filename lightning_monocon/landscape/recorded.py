@@ -17,15 +17,20 @@ EVENTS, FOLDER = "events.jsonl", "landscape"
 
 
 def events(run: str | os.PathLike[str]) -> list[Event]:
-    """Return the events of a run, in the order in which they were confirmed.
+    """Return the events of a run, in the order in which they were reported.
+
+    A ``provisional`` event stays after the change that it announced is confirmed, or withdrawn as an ``instability``:
+    leave these events out by their kind, or keep changes of state alone by `Event.is_transition`.
 
     Args:
         run: The folder of the run, or its landscape folder.
 
     Raises:
+        TypeError: If ``run`` is not a path.
         ValueError: If there is no ``events.jsonl``, or a line of it is damaged.
     """
-    places = [Path(run) / FOLDER / EVENTS, Path(run) / EVENTS]
+    folder = _folder(run)
+    places = [folder / FOLDER / EVENTS, folder / EVENTS]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise ValueError(
@@ -51,11 +56,22 @@ def figure(run: str | os.PathLike[str]) -> Figure:
         run: The folder of the run, or its landscape folder.
 
     Raises:
+        TypeError: If ``run`` is not a path.
         ValueError: If there is no landscape, or its file is damaged.
     """
+    folder = _folder(run)
     # drawing is a floor above, and Matplotlib takes long to import
     from lightning_monocon.watching.figure import draw_landscape
     from lightning_monocon.watching.files import read_tracker
 
-    tracker, _ = read_tracker(Path(run))
+    tracker, _ = read_tracker(folder)
     return draw_landscape(tracker.trajectory, tracker.graph())
+
+
+def _folder(run: object) -> Path:
+    """Return the folder of a run as a path."""
+    if not isinstance(run, str | os.PathLike):
+        raise TypeError(
+            f"`run` must be the path of a run's folder, a str or Path; got {run!r}. Pass the folder, such as 'runs/a'."
+        )
+    return Path(run)

@@ -59,7 +59,7 @@ def parse_roles(roles: RoleNames | None, names: Sequence[str]) -> Roles:
         Roles(train=('seen',), held_out=('unseen',), wrong=())
 
     Raises:
-        ValueError: If a role or a stratum is unknown, or a stratum has both roles.
+        ValueError: If a role or a stratum is unknown, a role is given no stratum, or a stratum has both roles.
     """
     check_roles(roles)
     if roles is None:
@@ -72,7 +72,7 @@ def parse_roles(roles: RoleNames | None, names: Sequence[str]) -> Roles:
 
 
 def check_roles(roles: RoleNames | None) -> None:
-    """Raise ValueError if a role is unknown, or a stratum has both roles; whether strata exist, the probe tells."""
+    """Raise ValueError if a role is unknown or given no stratum, or a stratum has both; the probe knows the strata."""
     if roles is None:
         return
     if not isinstance(roles, Mapping):
@@ -87,6 +87,10 @@ def check_roles(roles: RoleNames | None) -> None:
         named = [given] if isinstance(given, str) else given
         if not isinstance(named, Sequence) or not all(isinstance(name, str) for name in named):
             raise ValueError(f"`roles` must give the strata of {role} as a name or a list of names; got {given!r}.")
+        if not named or not all(named):
+            raise ValueError(
+                f"`roles` must give {role} at least one stratum; got {given!r}. Name one, or leave {role} out."
+            )
     found = _given(roles)
     both = sorted(name for name, count in Counter(itertools.chain(*found)).items() if count > 1)
     if both:

@@ -9,6 +9,7 @@ and the predictions may drift beneath a constant credence.
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
@@ -16,6 +17,7 @@ import numpy as np
 
 from lightning_monocon.landscape.averaging import RecentProfiles
 from lightning_monocon.landscape.clustering import Clustering
+from lightning_monocon.landscape.completion import completion
 from lightning_monocon.landscape.credence import fallibility
 from lightning_monocon.landscape.emergence import watch_groups
 from lightning_monocon.landscape.events import FALLIBLE, Event
@@ -138,6 +140,7 @@ class LandscapeTracker:
         dimensions = Geometry(*map(float, (effective_rank, participation_ratio, alpha_req, n99)))
         events = self._refuse(step) + self._move(step, profile, values, dimensions)
         events += self._qualify(step, values, dimensions) + self._overfit(step) + self._emerge(step, values)
+        events += self._complete(events)
         self.events += events
         return events
 
@@ -252,6 +255,10 @@ class LandscapeTracker:
         place: dict[str, Any] = {"source": self.state, "target": self.state, "step_confirmed": step}
         times: dict[str, Any] = {"step_left": watch.since, "step_entered": watch.first}
         return [Event(watch.kind, thresholds=self._thresholds(), reason=watch.reason, **times, **place)]
+
+    def _complete(self, found: list[Event]) -> list[Event]:
+        event = completion([*self.events, *found], self.trajectory, self.state)
+        return [] if event is None else [replace(event, thresholds=self._thresholds())]
 
     def _of_role(self, role: Role, values: Floats) -> float:
         return float(self.roles.mean(role, self.strata.names, values))

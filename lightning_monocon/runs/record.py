@@ -75,6 +75,20 @@ def read_history(path: str | Path) -> History:
     return History({name: dict(sorted(points.items())) for name, points in values.items()})
 
 
+def read_last_step(path: str | Path) -> int:
+    """Return the largest step of the rows of a record, as in `read_history`; 0 without any.
+
+    Raises:
+        ValueError: If a complete line is not such a row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return 0
+    *lines, _cut = path.read_text(encoding="utf-8").split("\n")
+    rows = (_row(line, f"line {number} of {path}") for number, line in enumerate(lines, start=1) if line.strip())
+    return max((int(row.get("step") or 0) for row in rows), default=0)
+
+
 def mean_line(histories: Sequence[History], name: str) -> tuple[list[int], list[float], list[float], list[float]]:
     """Return epochs, mean, lowest and highest value of a metric over runs, at the epochs that all of them recorded."""
     lines = [dict(zip(*history.line(name), strict=True)) for history in histories]

@@ -3,29 +3,34 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
-FREE_SECONDS = 2.0
-"""Seconds up to which evaluations may exceed their share of the run so far, so that a fast run is seen at all."""
+EARLY_SECONDS = 2.0
+"""Seconds up to which evaluations may exceed their share of the run so far, if the whole run can afford them."""
+
+FREE_SECONDS = 1.0
+"""Seconds that evaluations may take whatever their share of the whole run, so that a fast run is seen at all."""
 
 FREE_SPACING = 1.12
-"""Least ratio of the steps of two evaluations that use `FREE_SECONDS`: 20 a decade of steps."""
+"""Least ratio of the steps of two evaluations that exceed their share of the run so far: 20 a decade of steps."""
 
 FREE_EVALUATIONS = 20
 """Evaluations for which `FREE_SECONDS` may be used whatever their share of the whole run."""
 
-FOR_EVALUATIONS = 0.8
+FOR_EVALUATIONS = 0.75
 """Part of the share that evaluations may use; drawing the probe, and asking after every batch what is due, cost too."""
 
 
 class Budget:
     """Decide whether one more evaluation, as long as the last, may be made.
 
-    It may if evaluations then stay within four fifths of ``share`` of the wall time so far; the rest is for the hooks.
-    Beyond that it may while all of them together take at most 2 seconds and the steps have grown by 12 % since the
-    last, or by as much more as spreads the evaluations that the whole run can afford, or 20 if those are fewer, evenly
-    over its decades of steps: a run of a second or two would otherwise be evaluated once.
+    It may if evaluations then stay within three quarters of ``share`` of the wall time so far; the rest is for the
+    hooks. Beyond that it may while the steps have grown by 12 % since the last, or by as much more as spreads the
+    evaluations that the whole run can still afford evenly over the decades of steps that are left, and all of them take
+    at most 1 second, or up to 2 if the whole run can afford them. A run of a few seconds can afford hardly any; 20 are
+    taken all the same, so that watching costs ``share`` of the run or 1 second, whichever is more.
 
     Args:
         share: Largest share of wall time; None for no limit.
@@ -38,6 +43,7 @@ class Budget:
         self._skipped_step = -1
         self._since = 0.0
         self._planned: float | None = None
+        self._first: tuple[int, float] | None = None  # step and seconds of training when first asked
 
     @property
     def wall(self) -> float:
@@ -59,7 +65,7 @@ class Budget:
         self.taken = self.skipped = 0
         self._skipped_step = -1
         self._since = time.perf_counter()
-        self._planned = planned
+        self._planned, self._first = planned, None
 
     def allows(self, step: int, last_step: int) -> bool:
         """Return whether an evaluation at ``step`` may be made, ``last_step`` being that of the one before it."""
@@ -68,15 +74,27 @@ class Budget:
         total = self.spent + self.last
         if total <= FOR_EVALUATIONS * self.share * self.wall:
             return True
-        return total <= FREE_SECONDS and step >= self._spacing(step) * last_step
+        affordable = self._affordable(step)
+        free = min(max(affordable, FREE_SECONDS), EARLY_SECONDS)
+        return total <= free and step >= self._spacing(affordable, last_step) * last_step
 
-    def _spacing(self, step: int) -> float:
-        """Return the ratio of steps that spreads what the whole run can afford over it."""
-        if self._planned is None or not self.share or not step:
+    def _affordable(self, step: int) -> float:
+        """Return the seconds of evaluations that the whole run can afford, at the pace so far; 0 if it has no end."""
+        if self._planned is None or not self.share:
+            return 0.0
+        trained = self.wall - self.spent
+        if self._first is None:
+            self._first = (step, trained)
+        first, before = self._first  # the first step of a run is slow
+        pace = (trained - before) / (step - first) if step > first else trained / max(step, 1)
+        return FOR_EVALUATIONS * self.share * (trained + pace * (self._planned - step))
+
+    def _spacing(self, affordable: float, last_step: int) -> float:
+        """Return the ratio of steps that spreads what the whole run can still afford over the rest of it."""
+        if self._planned is None or not last_step:
             return FREE_SPACING
-        whole = (self.wall - self.spent) * self._planned / step
-        affordable = max(FOR_EVALUATIONS * self.share * whole * self.taken / max(self.spent, 1e-9), FREE_EVALUATIONS)
-        return max(FREE_SPACING, float(self._planned ** (1 / affordable)))
+        left = max(affordable * self.taken / self.spent, FREE_EVALUATIONS) - self.taken
+        return max(FREE_SPACING, float((self._planned / last_step) ** (1 / left))) if left >= 1 else math.inf
 
     def skip(self, step: int) -> None:
         """Count an evaluation that was due and is not made."""

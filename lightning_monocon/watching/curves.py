@@ -42,7 +42,7 @@ MOST = 12
 """The number of runs that have a panel of their own."""
 
 FEW = 15
-"""A curve of fewer points than this has a marker at each."""
+"""A curve of fewer points than this has a marker at each, and so have the others of its panel."""
 
 _MARKS = "v^Ds*XPo<>hd"
 _EDGE = 1.06
@@ -71,6 +71,7 @@ def runs_figure(runs: Sequence[Run]) -> Figure:
         panel.set_visible(False)
     for place, panel in enumerate(panels[: len(runs)]):
         is_left, is_last = place % columns == 0, place + columns >= len(runs)
+        panel.set_xlim(_span(runs))  # of one scale, so that runs compare; one that ended before ends within
         panel.set(ylabel="mean credence" if is_left else "", xlabel="step + 1" if is_last else "")
     states = sorted({state for run in runs for state, _, _ in visits(run.tracker.trajectory)})
     legend_above(figure, *panels[: len(runs)], order=["trained on", "held out", *map("state {}".format, states)])
@@ -92,7 +93,7 @@ def _draw_run(panel: Axes, run: Run, kinds: Sequence[str]) -> None:
             place = kinds.index(event.kind)
             style: dict[str, Any] = {"ls": "", "ms": 6, "color": line_style(place + 2)["color"], "clip_on": False}
             panel.plot([step + 1], [_EDGE], marker=_MARKS[place % len(_MARKS)], label=event.kind, **style)
-    panel.set(xscale="log", xlim=(1, times[-1]), ylim=(0, _EDGE))
+    panel.set(xscale="log", ylim=(0, _EDGE))
     panel.set_yticks([0, 0.5, 1])
     panel.set_title(run.name, fontsize=9, pad=9)
 
@@ -105,13 +106,11 @@ def sizes_figure(runs: Sequence[Run]) -> Figure | None:
     for panel, measure, unit in zip(
         panels, ("credence", "fallibility"), ("credence", "fallibility / nats"), strict=True
     ):
-        for run, style in _coloured(runs):
-            trajectory = run.tracker.trajectory
-            values = trajectory.role("held_out", measure)
-            panel.plot(trajectory.column("step") + 1, values, **style, **_points(values))
-        panel.set(xscale="log", xlabel="step + 1", ylabel=f"held-out {unit}")
-        panel.set_xlim(left=1)
-        panel.set_ylim(0, 1 if measure == "credence" else None)
+        curves = [run.tracker.trajectory.role("held_out", measure) for run in runs]
+        for (run, style), values in zip(_coloured(runs), curves, strict=True):
+            panel.plot(run.tracker.trajectory.column("step") + 1, values, **style, **_points(*curves))
+        panel.set(xscale="log", xlim=_span(runs), xlabel="step + 1", ylabel=f"held-out {unit}")
+        panel.set_ylim(0, 1.02 if measure == "credence" else None)
     legend_above(figure, panels[0], order=_size_names(runs))
     return figure
 
@@ -158,12 +157,12 @@ def _draw_shares(panel: Axes, runs: Sequence[Run]) -> None:
 def geometry_figure(runs: Sequence[Run]) -> Figure | None:
     """Draw the effective rank of the probe by step with its turns; None if it was not measured."""
     figure, (panel,) = new_figure(columns=1, width=WIDTH, height=4.0)
-    for run, style in _coloured(runs):
-        trajectory = run.tracker.trajectory
-        times, ranks = trajectory.column("step") + 1, trajectory.column("effective_rank")
-        known = np.isfinite(ranks)
+    curves = [run.tracker.trajectory.column("effective_rank") for run in runs]
+    for (run, style), ranks in zip(_coloured(runs), curves, strict=True):
+        trajectory, known = run.tracker.trajectory, np.isfinite(ranks)
+        times = trajectory.column("step") + 1
         if known.any():
-            panel.plot(times[known], ranks[known], **style, **_points(ranks))
+            panel.plot(times[known], ranks[known], **style, **_points(*curves))
         heights = dict(zip(trajectory.steps, ranks, strict=True))
         for phase in phases_of(run)[:-1]:
             where = ([phase.end + 1], [heights[int(phase.end)]])
@@ -172,11 +171,15 @@ def geometry_figure(runs: Sequence[Run]) -> Figure | None:
             panel.errorbar(*where, xerr=span, fmt=marker, color=style["color"], ms=6, capsize=3, zorder=3)
     if not panel.lines:
         return None
-    panel.set(xscale="log", xlabel="step + 1", ylabel="effective rank")
-    panel.set_xlim(left=1)
+    panel.set(xscale="log", xlim=_span(runs), xlabel="step + 1", ylabel="effective rank")
     panel.set_ylim(bottom=0)
     legend_above(figure, panel, order=_size_names(runs))
     return figure
+
+
+def _span(runs: Sequence[Run]) -> tuple[float, float]:
+    """Return the limits of the axis of steps plus one, from the first to the last of all runs."""
+    return 1.0, max(run.followed for run in runs) + 1
 
 
 def _coloured(runs: Sequence[Run]) -> list[tuple[Run, dict[str, Any]]]:
@@ -203,9 +206,13 @@ def _plain_line(index: int) -> dict[str, Any]:
     return {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.5}
 
 
-def _points(values: Floats) -> dict[str, Any]:
-    """Return the markers of a curve of few points, between which nothing was measured; none for one of many."""
-    return {"marker": "o", "ms": 3} if np.isfinite(values).sum() < FEW else {}
+def _points(*curves: Floats) -> dict[str, Any]:
+    """Return the markers of curves, one of which has few points, between which nothing was measured; else none.
+
+    The curves of a panel are marked alike, as one entry of the legend stands for several of them.
+    """
+    measured = [count for count in (int(np.isfinite(values).sum()) for values in curves) if count]
+    return {"marker": "o", "ms": 3} if min(measured, default=FEW) < FEW else {}
 
 
 def _plain_ticks(panel: Axes, sizes: np.ndarray[Any, Any]) -> None:

@@ -38,6 +38,7 @@ _TABLE_POINTS = 8.0
 _LINE_INCHES = 1.25 * _TABLE_POINTS / 72
 _WIDEST, _NARROWEST = 42.0, 17.0  # points across a disc
 _LABEL_ROWS = 3
+_BARE_INCHES = 3.6
 
 
 def draw_landscape(trajectory: Trajectory, graph: nx.DiGraph, title: str = "Semantic landscape") -> Figure:
@@ -54,19 +55,26 @@ def draw_landscape(trajectory: Trajectory, graph: nx.DiGraph, title: str = "Sema
     top.set_ylim(0, 1)
     bottom.set_xlabel("training step + 1 (log scale)")
     left.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    axes = _draw_states(right, graph)
+    axes = _draw_states(right, graph, landscape_table(graph))
     figure.draw_without_rendering()  # the layout settles, and positions in points are known
     _number_visits(top, trajectory)
     _draw_changes(axes, graph)
     return figure
 
 
-def draw_graph(graph: nx.DiGraph, width: float = 7.0) -> Figure:
-    """Draw the states of a run, or of several merged runs, and the changes between them, so many inches wide."""
+def draw_graph(graph: nx.DiGraph, width: float = 7.0, *, with_table: bool = True) -> Figure:
+    """Draw the states of a run, or of several merged runs, and the changes between them.
+
+    Args:
+        graph: The states and changes.
+        width: Inches across the figure.
+        with_table: Whether to write what is known of them below; a page that has tables of its own needs none.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, _height(graph, 5.0)), layout="constrained")
-    axes = _draw_states(figure, graph)
+    height = _height(graph, 5.0) if with_table else _BARE_INCHES
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = _draw_states(figure, graph, landscape_table(graph) if with_table else " ")
     figure.draw_without_rendering()
     _draw_changes(axes, graph)
     return figure
@@ -128,8 +136,8 @@ def _number_visits(axes: Axes, trajectory: Trajectory) -> None:
         )
 
 
-def _draw_states(drawing: Drawing, graph: nx.DiGraph) -> Axes:
-    """Draw the axes of the states with the table below them, and leave room for discs and arrows."""
+def _draw_states(drawing: Drawing, graph: nx.DiGraph, table: str) -> Axes:
+    """Draw the axes of the states with a table below them, and leave room for discs and arrows."""
     axes: Axes = drawing.subplots()
     heights, measure = _heights(graph)
     axes.set_xlim(-0.5, max(len(heights), 1) - 0.5)
@@ -139,7 +147,7 @@ def _draw_states(drawing: Drawing, graph: nx.DiGraph) -> Axes:
     axes.set_title("states (area: dwell) and changes of state", fontsize=10)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.annotate(
-        landscape_table(graph),
+        table,
         (0, 0),
         xycoords="axes fraction",
         xytext=(0, -_WIDEST / 2 - 6),

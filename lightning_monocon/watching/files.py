@@ -77,7 +77,10 @@ def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
         )
     try:
         stored = torch.load(found, weights_only=True)
-        tracker = LandscapeTracker(stored["strata"], **stored["options"])
+        options = stored["options"]
+        if options.get("roles"):  # files list roles that no stratum plays
+            options["roles"] = {role: names for role, names in options["roles"].items() if names}
+        tracker = LandscapeTracker(stored["strata"], **options)
         tracker.load_state_dict(stored["state"])
         return tracker, dict(stored["settings"])
     except Exception as error:  # damaged bytes raise errors of any kind in torch and in the tracker

@@ -15,6 +15,7 @@ from lightning_monocon.inference.outputs import named_submodule
 from lightning_monocon.landscape import LandscapeTracker
 from lightning_monocon.landscape.roles import RoleNames, check_roles
 from lightning_monocon.training.batches import described
+from lightning_monocon.watching.loaders import with_labels
 from lightning_monocon.watching.probe import FEWEST, noted_strata
 from lightning_monocon.watching.sequences import RULES, column_of, split_column
 from lightning_monocon.watching.token_probe import first_batch, is_sequential
@@ -82,14 +83,16 @@ def check_rules(roles: RoleNames | None, chance: float | None, tracker: dict[str
     LandscapeTracker(["train"] * FEWEST + ["val"] * FEWEST, chance=chance, **tracker)
 
 
-def check_switches(groups: bool, next_token: bool | None, strata: str | None) -> None:
-    """Raise ValueError if a switch is no bool, or a rule for strata no name."""
+def check_switches(groups: bool, next_token: bool | None, strata: str | None, labels: str | None) -> None:
+    """Raise ValueError if a switch is no bool, or the rule for strata or the entry of the labels no name."""
     if not isinstance(groups, bool):
         raise ValueError(f"`groups` must be True or False; got {groups!r}.")
     if next_token is not None and not isinstance(next_token, bool):
         raise ValueError(f"`next_token` must be True, False or None; got {next_token!r}.")
     if strata is not None and not (isinstance(strata, str) and strata):
         raise ValueError(f"`strata` must be the name of a rule, an entry or an attribute, or None; got {strata!r}.")
+    if labels is not None and not (isinstance(labels, str) and labels):
+        raise ValueError(f"`labels` must be the name of an entry of the batch, or None; got {labels!r}.")
 
 
 def check_layers(module: LightningModule, layer: str | None, geometry_layer: str | None) -> None:
@@ -99,11 +102,20 @@ def check_layers(module: LightningModule, layer: str | None, geometry_layer: str
             named_submodule(module, name, argument)
 
 
-def check_strata(strata: str | None, loader: object) -> None:
-    """Raise ValueError if ``strata`` is no rule, no entry of the batches of a loader and no attribute of its set."""
-    if strata is None or not isinstance(loader, DataLoader) or noted_strata(strata, {"train": loader}):
+def check_strata(strata: str | None, loader: object, labels: str | None = None) -> None:
+    """Raise ValueError if the data cannot be split so.
+
+    Args:
+        strata: A rule, an entry of the batches of a loader or an attribute of its set, or None.
+        loader: The train loader.
+        labels: Entry of the batches that holds the labels, or None.
+    """
+    if not isinstance(loader, DataLoader) or (strata is None and labels is None):
         return
-    batch = first_batch(loader)
+    loader = with_labels(loader, labels)
+    batch = first_batch(loader)  # names the labels that a batch does not have
+    if strata is None or noted_strata(strata, {"train": loader}):
+        return
     if is_sequential(loader):
         if column_of(strata) is not None:
             split_column(batch, strata)

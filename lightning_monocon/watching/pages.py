@@ -57,7 +57,7 @@ def write_pages(report: Outline, runs: Sequence[Run], graphs: Sequence[nx.DiGrap
     figures = draw_curves(runs)
     for number, graph in enumerate(graphs, start=1):
         write_graph(graph, out, number)
-        figures[numbered(GRAPH, number)] = draw_graph(graph, WIDTH)
+        figures[numbered(GRAPH, number)] = draw_graph(graph, WIDTH, with_table=False)
     illustrated = with_figures(report, figures, len(runs))
     write_text(out / f"{REPORT}.md", markdown(illustrated))
     write_text(out / f"{REPORT}.json", json.dumps(as_json(report, runs), indent=1, allow_nan=False) + "\n")
@@ -76,7 +76,7 @@ def with_figures(report: Outline, figures: Mapping[str, Figure], runs: int) -> O
     sections = []
     for section in report.sections:
         shown = [name for name, title in _PLACES.items() if title == section.title and name in figures]
-        if section.title == "States":
+        if section.title.startswith("States"):
             shown.append(graphs.pop(0))
         sections.append(replace(section, figures=[(name, _caption(name)) for name in shown]))
     return replace(report, sections=[curves, *sections])

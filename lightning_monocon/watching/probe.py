@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from lightning_monocon.inference.outputs import LayerTap, as_rows
-from lightning_monocon.training.batches import class_labels, inputs_and_labels
+from lightning_monocon.training.batches import LABEL_NAMES, class_labels, described, inputs_and_labels
 from lightning_monocon.watching.calling import as_in_training
+from lightning_monocon.watching.loaders import NamedLabels, listed
 from lightning_monocon.watching.sequences import IGNORED, split_column
 
 CHUNK = 512
@@ -58,7 +59,8 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
 
     The same seed draws the same probe. A probe that is larger than the sets allow is made smaller, with a warning. An
     input with the label -100, which cross entropy ignores by default, is not drawn.
-    Items are read by index and collated by their loader, as the loader itself does.
+    Items are read by index and collated by their loader, as the loader itself does. Of a stream the first ``size`` are
+    read, from a copy of its data set, so that the run reads what it would have read.
 
     Args:
         train: Loader of ``(inputs, labels)`` batches that the run trains on.
@@ -69,10 +71,10 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
             ``"label_kinds"``, or an entry of a mapping, such as ``"domain"``, which is no input then.
 
     Raises:
-        ValueError: If a set holds fewer than 3 inputs, the labels are of one class, or the batches have no integer
-            labels or no such entry.
+        ValueError: If a set holds fewer than 3 inputs, the labels are of one class, the batches have no integer labels
+            or no such entry, or a stream cannot be read.
     """
-    loaders = {"train": train, "validation": val}
+    loaders = {name: listed(loader, size) for name, loader in (("train", train), ("validation", val))}
     drawn, noted = _drawn(loaders, size // 2, seed), noted_strata(strata, loaders)
     labels, batches, names, digest = [], [], [], hashlib.sha256()
     for name, loader in loaders.items():
@@ -80,7 +82,7 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
         digest.update(np.asarray(chosen, dtype=np.int64).tobytes())
         for start in range(0, len(chosen), CHUNK):
             part = chosen[start : start + CHUNK]
-            inputs, found = inputs_and_labels(fetch(loader, part))
+            inputs, found = _split(fetch(loader, part))
             if noted:
                 column = None if noted[name] is None else noted[name][part]
             else:
@@ -98,7 +100,7 @@ def draw_probe(train: DataLoader[Any], val: DataLoader[Any], size: int, seed: in
 
 def _drawn(loaders: Mapping[str, DataLoader[Any]], half: int, seed: int) -> dict[str, list[int]]:
     """Return the items that are drawn from each set: ``half`` or fewer, of those with a label."""
-    known = {name: labels_of(loader, name) for name, loader in loaders.items()}
+    known = {name: labels_of(loader) for name, loader in loaders.items()}
     judged = {name: [n for n, label in enumerate(found) if label != IGNORED] for name, found in known.items()}
     count = _fitting(half, {name: len(found) for name, found in judged.items()})
     return {
@@ -151,10 +153,10 @@ def _of_items(dataset: Dataset[Any], name: str) -> npt.NDArray[Any] | None:
         whole = _of_items(dataset.dataset, name)
         return None if whole is None else whole[list(dataset.indices)]
     values = getattr(dataset, name, None)
-    if values is None or callable(values):
+    if values is None or callable(values) or isinstance(dataset, IterableDataset):
         return None
     found = np.asarray(values)
-    if found.ndim != 1 or len(found) != len(dataset):  # type: ignore[arg-type]  # a stream has been refused
+    if found.ndim != 1 or len(found) != len(dataset):  # type: ignore[arg-type]  # this is no stream
         raise ValueError(
             f"`strata` must name an attribute with a value for each of the {len(dataset)} items of "  # type: ignore[arg-type]
             f"{type(dataset).__name__}; {name!r} has the shape {found.shape}. Give it one value an item."
@@ -162,31 +164,32 @@ def _of_items(dataset: Dataset[Any], name: str) -> npt.NDArray[Any] | None:
     return found
 
 
-def labels_of(loader: DataLoader[Any], name: str) -> list[int]:
+def labels_of(loader: DataLoader[Any]) -> list[int]:
     """Return the label of each item of a loader's data set, from the set's own list if it has one.
-
-    Args:
-        loader: The loader.
-        name: Name of its set, for the error message.
 
     Raises:
         TypeError: If the labels are no integers.
-        ValueError: If the set is a stream, or there is not one label for each input.
+        ValueError: If there is not one label for each input.
     """
-    known = _known_labels(loader.dataset)
+    known = None if isinstance(loader.collate_fn, NamedLabels) else _known_labels(loader.dataset)
     if known is not None:
         return known
-    if isinstance(loader.dataset, IterableDataset):
-        raise ValueError(
-            f"`probe` must be drawn from data sets with a length, if each input has one label; got the stream "
-            f"{type(loader.dataset).__name__} as the {name} set. Pass its data with a length, such as a list of items."
-        )
     size = len(loader.dataset)  # type: ignore[arg-type]  # a set that is no stream has a length
     labels: list[int] = []
     for start in range(0, size, CHUNK):
         batch = fetch(loader, list(range(start, min(start + CHUNK, size))))
-        labels += inputs_and_labels(batch)[1].tolist()
+        labels += _split(batch)[1].tolist()
     return labels
+
+
+def _split(batch: object) -> tuple[Any, Tensor]:
+    """Split a batch as `inputs_and_labels` does; raise ValueError with the option that helps a mapping without any."""
+    if isinstance(batch, Mapping) and not any(name in batch for name in LABEL_NAMES):
+        raise ValueError(
+            f"`labels` must name the entry of the batch that holds one label an input; got None, and the batch is "
+            f"{described(batch)}. Pass its name, or call the entry {', '.join(LABEL_NAMES[:-1])} or {LABEL_NAMES[-1]}."
+        )
+    return inputs_and_labels(batch)
 
 
 def _known_labels(dataset: Dataset[Any]) -> list[int] | None:

@@ -64,7 +64,7 @@ def report(runs: Sequence[Run]) -> tuple[Outline, list[nx.DiGraph]]:
     graphs = [merge_runs([run.tracker for run in group], [run.name for run in group]) for group in groups]
     sections = [
         events_section(runs),
-        *(section(graph) for section in (states_section, changes_section) for graph in graphs),
+        *(section(graph) for graph in graphs for section in (states_section, changes_section)),
         geometry_section(runs),
         passage_section(runs),
         forecast_section(runs),
@@ -73,10 +73,11 @@ def report(runs: Sequence[Run]) -> tuple[Outline, list[nx.DiGraph]]:
         percolation_section(runs, max(graphs, key=len)),
     ]
     if len(groups) > 1:
-        heads = [f"Probe {n}, of {', '.join(run.name for run in group)}:" for n, group in enumerate(groups, start=1)]
-        apart = sections[1 : 1 + 2 * len(groups)]
-        sections[1 : 1 + 2 * len(groups)] = [
-            replace(each, intro=head) for each, head in zip(apart, 2 * heads, strict=True)
+        apart = slice(1, 1 + 2 * len(groups))
+        places = [place for place in enumerate(groups, start=1) for _ in range(2)]
+        sections[apart] = [
+            replace(each, title=f"{each.title}, probe {number}", intro=f"Of {', '.join(run.name for run in group)}:")
+            for each, (number, group) in zip(sections[apart], places, strict=True)
         ]
     title = f"Semantic landscape of {len(runs)} run{'s' if len(runs) > 1 else ''}"
     return Outline(title, [Sentence("", said) for said in (WORDING, *notes)], (), sections), graphs

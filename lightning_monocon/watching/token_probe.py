@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from lightning_monocon.inference.outputs import LayerTap
 from lightning_monocon.landscape import credence
 from lightning_monocon.training.batches import described
 from lightning_monocon.watching.calling import as_in_training
+from lightning_monocon.watching.loaders import copied
 from lightning_monocon.watching.probe import FEWEST, Places, Probe, check_classes, evenly, fetch
 from lightning_monocon.watching.sequences import (
     IGNORED,
@@ -170,7 +170,7 @@ def _batches(loader: DataLoader[Any], seed: int, most: int) -> Iterator[object]:
     """Yield batches of ``most`` items, or of the loader's size if that is less: shuffled, or the first of a stream."""
     size = min(loader.batch_size or PAIRS, most)
     if isinstance(loader.dataset, IterableDataset):
-        items = iter(_copied(loader.dataset))
+        items = iter(copied(loader.dataset))
         if loader.batch_size is None:
             yield from map(loader.collate_fn, items)
         while batch := list(islice(items, size)):
@@ -180,17 +180,6 @@ def _batches(loader: DataLoader[Any], seed: int, most: int) -> Iterator[object]:
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
     for start in range(0, count, size):
         yield fetch(loader, order[start : start + size])
-
-
-def _copied(stream: IterableDataset[Any]) -> IterableDataset[Any]:
-    try:
-        return copy.deepcopy(stream)
-    except Exception as error:
-        raise ValueError(
-            f"`train` and `val` must be loaders whose data sets can be copied, so that the probe takes nothing from a "
-            f"stream; copying {type(stream).__name__} raised {type(error).__name__}: {error}. Make what it reads in "
-            "`__iter__` and keep no generator in it."
-        ) from error
 
 
 def _choose(sequences: list[Sequences], names: list[Names], half: int, seed: int, name: str) -> Chosen:

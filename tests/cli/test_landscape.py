@@ -92,7 +92,11 @@ def test_states_of_different_probes_are_kept_apart(runs: list[Path], tmp_path: P
     _write(tmp_path / "other", 900, 1500.0, probe="q")
     main(["landscape", *map(str, runs[:2]), str(tmp_path / "other"), "--out", str(tmp_path)])
     report = (tmp_path / "report.md").read_text()
-    assert report.count("Probe 1, of d700-s0, d700-s1:") == report.count("Probe 2, of other:") == 2
+    assert report.count("Of d700-s0, d700-s1:") == report.count("Of other:") == 2
+    headings = [line for line in report.splitlines() if line.startswith("#")]
+    assert len(set(headings)) == len(headings)
+    assert {"## States, probe 1", "## Changes of state, probe 2"} <= set(headings)
+    assert report.index("(graph.png)") < report.index("## States, probe 2") < report.index("(graph-2.png)")
     assert "3 of 3 runs grokked" in report, "laws are over all runs"
     for name, members in (("landscape.json", 2), ("landscape-2.json", 1)):
         graph = nx.node_link_graph(json.loads((tmp_path / name).read_text()), edges="links")

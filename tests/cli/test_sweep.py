@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers.watched_runs import watched
 
-from lightning_monocon.cli import main, sweep, trainer
+from lightning_monocon.cli import compare, main, sweep, trainer
 from lightning_monocon.cli.arm_run import PooledRun
 from lightning_monocon.cli.sweep import by_task, plan, read_grid
 from lightning_monocon.cli.sweep_run import SweepRun
@@ -117,13 +118,13 @@ def _run(out: Path, value: str = "0.4") -> SweepRun:
 
 def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
     run = _run(tmp_path)
-    assert not run.finished and run.epochs_done == 0
+    assert not run.finished and run.done == 0
     run.folder.mkdir(parents=True)
     assert not run.finished, "killed before its first file was written"
     (run.folder / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="`--out` must hold runs of the same recipe, options and version"):
         _ = run.finished
-    assert run.epochs_done == 0, "the bar is drawn while a worker makes the folder, and must not judge it"
+    assert run.done == 0, "the bar is drawn while a worker makes the folder, and must not judge it"
     assert (run.folder / "mine.txt").read_text() == "mine"
 
 
@@ -134,7 +135,7 @@ def test_a_run_goes_on_from_its_checkpoint_and_begins_again_without(
     monkeypatch.setattr(trainer, "run", lambda args: words.append(list(args)))
     run = _run(tmp_path)
     run.train()
-    assert run.finished and run.epochs_done == 4
+    assert run.finished and run.done == 4
     assert words[-1][:3] == ["fit", "--config", str(tmp_path / "recipe.yaml")]
     assert "--resume" not in words[-1]
 
@@ -156,7 +157,37 @@ def test_names_of_folders_are_plain_and_apart(tmp_path: Path) -> None:
 def test_the_plan_is_the_product_of_the_grid_and_the_seeds(tmp_path: Path) -> None:
     runs = plan("grokking", {"data.train_share": ["0.3", "0.4"]}, [0, 1], TINY, tmp_path)
     assert [(run.point[0][1], run.seed) for run in runs] == [("0.3", 0), ("0.3", 1), ("0.4", 0), ("0.4", 1)]
-    assert {run.epochs for run in runs} == {400}
+    assert {(run.length, run.unit) for run in runs} == {(60, "step")}
+
+
+@pytest.mark.parametrize(
+    ("grid", "words", "lengths", "unit"),
+    [
+        ({}, ["--trainer.max_steps=-1"], [400], "epoch"),
+        ({"trainer.max_steps": ["7", "9"]}, [], [7, 9], "step"),
+        ({"trainer.max_steps": ["-1", "9"]}, [], [400, 400], "epoch"),
+        ({"trainer.max_epochs": ["3", "5"], "trainer.max_steps": ["-1"]}, [], [3, 5], "epoch"),
+    ],
+)
+def test_the_bar_counts_what_limits_the_runs(
+    tmp_path: Path, grid: dict[str, list[str]], words: list[str], lengths: list[int], unit: str
+) -> None:
+    runs = plan("grokking", grid, [0], words, tmp_path)
+    assert [run.length for run in runs] == lengths
+    assert {run.unit for run in runs} == {unit}
+
+
+def test_steps_are_counted_while_a_run_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = replace(_run(tmp_path), length=60, unit="step")
+    assert run.done == 0
+    run.folder.mkdir(parents=True)
+    rows = [{"event": "start"}, *({"epoch": 0, "step": step, "metrics": {"train/loss": 1.0}} for step in (25, 50))]
+    (run.folder / "record.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"epoch": 0, "st')
+    assert run.done == 50
+    assert replace(run, length=40).done == 40
+    with pytest.raises(RuntimeError, match="failed"):
+        compare.train([replace(run, recipe=tmp_path / "none.yaml", out=tmp_path / "other")], 1)
+    assert "Training 1 runs of at most 60 steps in all." in capsys.readouterr().err
 
 
 def test_each_task_of_a_grid_has_its_own_report(tmp_path: Path) -> None:

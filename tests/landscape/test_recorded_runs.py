@@ -39,3 +39,10 @@ def test_a_run_without_events_and_a_torn_line_are_named(tmp_path: Path) -> None:
 def test_the_module_of_events_keeps_its_path() -> None:
     assert import_module("lightning_monocon.landscape.events").KINDS == landscape.KINDS
     assert callable(landscape.events)
+
+
+@pytest.mark.parametrize("run", [3, None, ["runs/a"]])
+def test_a_run_that_is_no_path_is_named(run: object) -> None:
+    for read in (landscape.events, landscape.figure):
+        with pytest.raises(TypeError, match=r"`run` must be the path .*; got (3|None|\['runs/a'\])\. Pass the folder"):
+            read(run)  # type: ignore[arg-type]

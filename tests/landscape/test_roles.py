@@ -40,6 +40,8 @@ def test_the_mean_of_a_role_weighs_its_strata_alike() -> None:
         ({"train": "d"}, "`roles` must name strata of the probe: a, b; got 'd'"),
         ({"train": "a", "wrong": "d"}, "`roles` must name strata of the probe: a, b; got 'd'"),
         ({"train": "a", "held_out": ["a", "b"]}, "`roles` must give a stratum one role; got 'a' in both"),
+        ({"train": "a", "held_out": []}, r"must give held_out at least one stratum; got \[\]. Name one, or leave"),
+        ({"train": "", "held_out": ["b"]}, "must give train at least one stratum; got ''. Name one, or leave train"),
     ],
 )
 def test_bad_roles_are_named(roles: dict[str, Any], sentence: str) -> None:

@@ -99,6 +99,18 @@ def test_a_provisional_event_comes_first() -> None:
     assert provisional.step_left == confirmed.step_left
 
 
+@pytest.mark.parametrize(("away", "settled_by"), [(4, ["instability"]), (60, ["grokking"]), (0, [])])
+def test_a_provisional_event_is_settled_by_the_next_line(away: int, settled_by: list[str]) -> None:
+    """A memoriser leaves its state and comes back, settles in another one, or ends on its way out."""
+    last = 80 + (away or 2) + (away == 4) * 60
+    tracker = LandscapeTracker(STRATA)
+    for step in range(last):
+        held_out = 0.98 if 80 <= step < 80 + (away or 2) else 0.02
+        tracker.update(step, np.where(np.arange(PROBES) < PROBES // 2, 0.98, held_out))
+    kinds = [event.kind for event in tracker.events]
+    assert kinds[kinds.index("provisional") + 1 :] == settled_by
+
+
 @pytest.mark.parametrize("cut", [1, 3, 17, 60, 75, 100])
 def test_interrupted_and_resumed_equals_uninterrupted(cut: int) -> None:
     steps = np.arange(0, 3001, 25)

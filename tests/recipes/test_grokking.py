@@ -27,6 +27,8 @@ def test_the_events_of_the_header(tmp_path: Path, recipe: str, seed: int) -> Non
     changes = [event for event in watch.events if event.is_transition]
     second = "partial" if (recipe, seed) == FELL_BACK else "grokking"
     assert [event.kind for event in changes] == ["memorisation", second]
+    completed = [event.step_entered for event in watch.events if event.kind == "completion"]
+    assert len(completed) == ((recipe, seed) == FELL_BACK)
     early = [event.kind for event in watch.events].count("early_compression")
     assert early == (recipe == "grokking_supcon")
     assert watch.tracker is not None

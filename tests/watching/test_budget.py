@@ -11,21 +11,36 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 
 from lightning_monocon.watching import budget
-from lightning_monocon.watching.budget import FOR_EVALUATIONS, FREE_EVALUATIONS, FREE_SECONDS, FREE_SPACING, Budget
+from lightning_monocon.watching.budget import (
+    EARLY_SECONDS,
+    FOR_EVALUATIONS,
+    FREE_EVALUATIONS,
+    FREE_SECONDS,
+    FREE_SPACING,
+    Budget,
+)
 from lightning_monocon.watching.schedule import is_due, planned_steps
 
 
 def watched(
-    monkeypatch: pytest.MonkeyPatch, steps: int, step_ms: float, evaluation_ms: float, planned: int | None
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+    step_ms: float,
+    evaluation_ms: float,
+    planned: int | None,
+    first_ms: float = 0.0,
 ) -> tuple[list[int], Budget]:
-    """Return the steps of a run that are evaluated, of those that are due, and the budget at its end."""
+    """Return the steps of a run that are evaluated, of those that are due, and the budget at its end.
+
+    The first step takes ``first_ms`` more than the others, as drawing the probe and the first call of a kernel do.
+    """
     now = [1.0]
     monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     costs, taken = Budget(0.02), [0]
     costs.start(planned)
     for step in range(steps + 1):
         if step:
-            now[0] += step_ms / 1e3
+            now[0] += (step_ms + first_ms * (step == 1)) / 1e3
         if not step or (is_due("log", step) and costs.allows(step, taken[-1])):
             now[0] += evaluation_ms / 1e3
             costs.add(step, evaluation_ms / 1e3, evaluation_ms / 1e3)
@@ -51,6 +66,27 @@ def test_what_the_whole_run_can_afford_is_spread_over_it(
     assert max(gaps) <= 1.2 * apart  # the schedule itself is due every 5 %
 
 
+@pytest.mark.parametrize("first_ms", [200.0, 1000.0])
+def test_a_slow_start_is_not_taken_for_the_pace_of_the_run(monkeypatch: pytest.MonkeyPatch, first_ms: float) -> None:
+    taken, costs = watched(monkeypatch, 3000, 1.3, 2.0, planned=3000, first_ms=first_ms)
+    assert costs.overhead <= FOR_EVALUATIONS * 0.02
+    assert len(taken) >= 25
+    assert taken[-1] > 2000
+
+
+def test_twenty_evaluations_of_a_short_run_take_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, costs = watched(monkeypatch, 96, 530.0, 95.0, planned=96)  # as of a sentence encoder
+    assert costs.spent <= FREE_SECONDS
+    assert costs.overhead <= 0.02
+    assert len(taken) >= 10
+    assert max(later / earlier for earlier, later in itertools.pairwise(taken) if earlier > 9) <= 2.5
+
+
+def test_a_long_run_is_seen_early_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, _ = watched(monkeypatch, 120, 1000.0, 300.0, planned=2000)  # of the first two minutes
+    assert FREE_SECONDS / 0.3 < sum(step < 0.5 * EARLY_SECONDS / 0.02 for step in taken) <= EARLY_SECONDS / 0.3 + 1
+
+
 def test_a_run_of_a_second_is_seen_twenty_times(monkeypatch: pytest.MonkeyPatch) -> None:
     taken, costs = watched(monkeypatch, 1000, 1.0, 20.0, planned=1000)
     assert 14 <= len(taken) <= FREE_EVALUATIONS + 1
@@ -60,7 +96,7 @@ def test_a_run_of_a_second_is_seen_twenty_times(monkeypatch: pytest.MonkeyPatch)
 
 def test_slow_evaluations_keep_to_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     taken, _ = watched(monkeypatch, 1000, 10.0, 1900.0, planned=1000)
-    assert taken == [0]  # a second one fits neither 2 s nor 2 % of 10 s
+    assert taken == [0]  # a second one fits neither 1 s nor 2 % of 10 s
 
 
 def test_without_a_plan_evaluations_are_twelve_per_cent_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,15 @@ def test_each_run_has_its_curves_states_and_events(runs: list[Run]) -> None:
     assert {"trained on", "held out", "state 0", "state 1", "memorisation", "grokking"} <= {t for t, _ in texts(figure)}
 
 
+def test_all_panels_have_one_scale_of_steps(runs: list[Run]) -> None:
+    short = _run(1600, stop=3000)
+    for draw in (runs_figure, sizes_figure):
+        figure = draw([short, runs[0]])
+        assert figure is not None
+        assert {panel.get_xlim() for panel in figure.axes} == {(1.0, 9001.0)}
+        assert short.followed == 3000
+
+
 def test_a_curve_of_few_points_has_a_marker_at_each() -> None:
     steps = np.array([1.0, 10.0, 100.0, 1000.0])
     few = Run("few", follow(grokking(steps, generalised=400.0), steps), {"train_size": 100})
@@ -63,6 +72,21 @@ def test_a_curve_of_few_points_has_a_marker_at_each() -> None:
         shares = sizes_figure([run, run])
         assert shares is not None
         assert {line.get_marker() for line in (*credence, *shares.axes[0].get_lines())} == {marker}
+
+
+def test_curves_under_one_entry_of_the_legend_are_marked_alike() -> None:
+    steps = np.array([1.0, 10.0, 100.0, 1000.0])
+    few = Run("few", follow(grokking(steps, generalised=400.0), steps), {"train_size": 1600})
+    many = _run(1600)
+    for run, ranks in ((few, np.full(4, 5.0)), (many, np.full(80, 9.0))):
+        place = run.tracker.trajectory.names.index("effective_rank")
+        for row, rank in zip(run.tracker.trajectory.values, ranks, strict=False):
+            row[place] = rank
+    for draw in (geometry_figure, sizes_figure):
+        figure = draw([many, few])
+        assert figure is not None
+        for panel in figure.axes:
+            assert [line.get_marker() for line in panel.get_lines()] == ["o", "o"]
 
 
 def test_many_runs_have_at_most_twelve_panels(runs: list[Run]) -> None:

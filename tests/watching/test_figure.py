@@ -50,6 +50,11 @@ def _check(figure: Figure, graph: nx.DiGraph) -> None:
 def test_nothing_covers_anything_in_random_graphs(states: int) -> None:
     graph = _graph(states, changes=2 * states - 2, seed=states)
     _check(draw_graph(graph), graph)
+    bare = draw_graph(graph, 11.0, with_table=False)
+    _check(bare, graph)
+    assert not any(text.startswith("state ") for text, _ in texts(bare))
+    for centre, radius in discs(bare):
+        assert (centre - radius >= 0).all() and (centre + radius <= bare.bbox.max).all(), "a disc is cut by the edge"
 
 
 def _tracked(credences: np.ndarray, strata: np.ndarray = STRATA, steps: np.ndarray | None = None) -> LandscapeTracker:

@@ -11,8 +11,9 @@ import pytest
 import torch
 from helpers.plain_runs import four_classes
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
+from lightning_monocon.watching.loaders import with_labels
 from lightning_monocon.watching.probe import draw_probe, evaluate
 
 
@@ -110,15 +111,77 @@ def test_a_probe_of_one_class_is_an_error() -> None:
         draw_probe(one, one, 16, 0)
 
 
-def test_a_stream_of_classes_is_an_error() -> None:
-    class Stream(IterableDataset[Any]):
-        def __iter__(self) -> Iterator[Any]:
-            yield torch.zeros(8), 0
+class _Stream(IterableDataset[Any]):
+    """Fresh inputs of four classes from a generator of its own, which a probe must not advance."""
 
-    with pytest.raises(ValueError, match=r"data sets with a length, .*; got the stream Stream as the train set"):
-        draw_probe(DataLoader(Stream()), four_classes(60, 1), 16, 0)
-    with pytest.raises(ValueError, match=r"got the stream Stream as the validation set. Pass its data with a length"):
-        draw_probe(four_classes(60, 1), DataLoader(Stream()), 16, 0)
+    def __init__(self, count: int = 10**9, *, ahead: bool = False) -> None:
+        self.count, self.generator = count, torch.Generator().manual_seed(0)
+        self.ahead: Iterator[int] | None = (number for number in range(9)) if ahead else None
+
+    def __iter__(self) -> Iterator[Any]:
+        for number in range(self.count):
+            yield torch.randn(8, generator=self.generator), number % 4
+
+
+def test_a_probe_of_a_stream_is_of_its_first_items_and_leaves_them_to_the_run() -> None:
+    stream = DataLoader(_Stream(), batch_size=8)
+    probe = draw_probe(stream, four_classes(60, 1), 40, 0)
+    assert probe.labels[:20].bincount().tolist() == [5, 5, 5, 5]
+    read = next(iter(DataLoader(_Stream(), batch_size=40)))[0]
+    (inputs,) = probe.batches[:1]
+    assert all(any(torch.equal(row, first) for first in read) for row in inputs)
+    assert torch.equal(next(iter(stream))[0], read[:8]), "the run reads what it would have read"
+    assert draw_probe(DataLoader(_Stream(), batch_size=8), four_classes(60, 1), 40, 0).fingerprint == probe.fingerprint
+
+
+def test_a_stream_that_cannot_be_read_is_named() -> None:
+    known = four_classes(60, 1)
+    with pytest.warns(UserWarning, match="lowered to 20 inputs: half of it, 20, does not fit the 10 inputs of the val"):
+        assert len(draw_probe(known, DataLoader(_Stream(10), batch_size=4), 40, 0).labels) == 20
+    with pytest.raises(ValueError, match=r"loaders whose data sets can be copied, .* copying _Stream raised TypeError"):
+        draw_probe(known, DataLoader(_Stream(ahead=True), batch_size=4), 40, 0)
+    with pytest.raises(ValueError, match=r"the stream _Stream yields whole batches \(batch_size=None\). Let it yield"):
+        draw_probe(DataLoader(_Stream(), batch_size=None), known, 40, 0)
+
+
+def _species(count: int) -> DataLoader[Any]:
+    """Batches with labels under a name of their own, beside others that have a known name."""
+    items = [{"x": torch.full((8,), float(n)), "species": n % 3, "label": n % 5} for n in range(count)]
+    return DataLoader(items, batch_size=8)  # type: ignore[arg-type]
+
+
+def test_labels_are_the_entry_that_is_named() -> None:
+    train, val = (with_labels(_species(count), "species") for count in (60, 45))
+    probe = draw_probe(train, val, 30, 0)
+    assert all(set(inputs) == {"x"} for inputs in probe.batches), "neither labels nor their namesakes are inputs"
+    numbers = torch.cat([inputs["x"][:, 0].long() for inputs in probe.batches])
+    assert torch.equal(probe.labels, numbers % 3)
+    assert probe.labels.bincount().tolist() == [10, 10, 10]
+    assert torch.equal(next(iter(train))["labels"], torch.arange(8) % 3)
+    assert with_labels(val, None) is val
+
+
+def test_a_named_entry_is_read_in_place_of_a_list_of_labels() -> None:
+    class Marked(Dataset[Any]):
+        targets = [0] * 30
+
+        def __len__(self) -> int:
+            return 30
+
+        def __getitem__(self, index: int) -> Any:
+            return {"x": torch.zeros(8), "species": index % 3}
+
+    named = with_labels(DataLoader(Marked(), batch_size=8), "species")
+    assert draw_probe(named, named, 18, 0).labels.bincount().tolist() == [6, 6, 6]
+
+
+def test_a_batch_whose_labels_have_another_name_is_told_the_option() -> None:
+    items = [{"x": torch.zeros(8), "species": n % 3} for n in range(20)]
+    loader = DataLoader(items, batch_size=8)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"`labels` must name the entry .* got None, and the batch is dict with x, sp"):
+        draw_probe(loader, loader, 16, 0)
+    with pytest.raises(ValueError, match=r"`labels` must be an entry of the batch; got 'kind', and .* dict with x, sp"):
+        draw_probe(with_labels(loader, "kind"), loader, 16, 0)
 
 
 class _Listed(TensorDataset):
