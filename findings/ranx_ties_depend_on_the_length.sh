@@ -11,8 +11,8 @@
 # more of the queries have another reciprocal rank at 10 once the same list goes on beyond 15 documents, and MRR@10
 # falls from .502 to .461. The documentation says nothing of ties. Without ties nothing moves.
 #
-# What follows for us: our figures break ties by place or id, or average over them, and a list of Hamming distances that
-# goes to ranx gets scores that fall from rank to rank (minus the rank).
+# What follows for us: our figures break ties by place or id. A list of Hamming distances that goes to ranx gets scores
+# that fall from rank to rank (minus the rank).
 set -euo pipefail
 
 folder=$(mktemp -d)
