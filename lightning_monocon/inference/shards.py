@@ -223,9 +223,9 @@ def _encode(rows: Rows, space: Space) -> bytes:
         raise ValueError(
             f"`kind` must be 'parquet' for ids that are not integers; got 'safetensors' and ids like {rows.ids[0]!r}."
         )
-    tensors: dict[str, NDArray[Any]] = {"ids": rows.ids, "embeddings": np.ascontiguousarray(rows.embeddings)}
-    if rows.labels is not None:
-        tensors["labels"] = rows.labels
+    parts = {"ids": rows.ids, "embeddings": rows.embeddings, "labels": rows.labels}
+    # safetensors 0.8.0 writes the first numbers in memory of an array with strides, whatever the array shows
+    tensors = {name: np.ascontiguousarray(part) for name, part in parts.items() if part is not None}
     return save(tensors, metadata={"format": space.format, "model": space.model})
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.killed_writing import killed_while_writing, temporary
+from safetensors import safe_open
 
 from lightning_monocon.inference.shards import Rows, ShardFolder, Shards, Space, model_stamp
 
@@ -23,6 +24,18 @@ def test_shards_of_another_model_are_refused(tmp_path: Path) -> None:
     written(tmp_path)
     with pytest.raises(ValueError, match=r"`out` must be a new folder or hold .* has model 'model', not 'other'\."):
         ShardFolder(tmp_path, Space("other", 1, "safetensors", 4))
+
+
+def test_arrays_with_strides_are_written_as_they_read(tmp_path: Path) -> None:
+    ids, labels = np.arange(12)[::2], np.arange(24)[::-4]
+    vectors = np.asfortranarray(np.arange(12, dtype=np.float32).reshape(6, 2))
+    shards = ShardFolder(tmp_path, Space("model", 1, "safetensors", 6))
+    shards.append("rows", Rows(ids, vectors, labels))
+    shards.close(done=True)
+    with safe_open(tmp_path / "rows-00000-00000.safetensors", framework="np") as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}
+    for name, given in (("ids", ids), ("embeddings", vectors), ("labels", labels)):
+        np.testing.assert_array_equal(found[name], given)
 
 
 def test_weights_make_the_model(tmp_path: Path) -> None:
