@@ -18,8 +18,9 @@ def import_named(text: str) -> None:
     """Import the data classes that a text names."""
     from importlib import import_module
 
-    if not re.search(r"(?:Data|Pairs)\b", text):
-        return  # most texts are words of a command
+    alone = {*re.findall(r"(?<![\w.])\w+(?:Data|Pairs)\b", text)}  # behind a dot jsonargparse imports them itself
+    if not alone:
+        return
     for name, package in data_classes().items():
-        if re.search(rf"\b{name}\b", text):
+        if name in alone:
             getattr(import_module(package), name)
