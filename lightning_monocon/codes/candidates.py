@@ -211,7 +211,7 @@ def stored_candidates(dim: int, rows: int, kinds: Sequence[str]) -> tuple[list[C
 def larger_candidates(dim: int) -> list[Candidate]:
     """Return the codes to try where `BUDGETS` do not keep enough: up to a byte a number, and all numbers as float16.
 
-    They need few rows to be fitted, no other package, and no more time than the cheapest of `FAMILIES`.
+    They need few rows to be fitted, and no other package.
 
     Args:
         dim: Numbers of a vector.

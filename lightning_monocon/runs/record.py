@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -56,16 +56,8 @@ def read_history(path: str | Path) -> History:
     Raises:
         ValueError: If a complete line is not such a row.
     """
-    path = Path(path)
-    if not path.is_file():
-        return History({})
-    *lines, _cut = path.read_text(encoding="utf-8").split("\n")
-
     values: dict[str, dict[int, float]] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        row = _row(line, f"line {number} of {path}")
+    for row in _rows(Path(path)):
         if "event" in row:
             continue
         for name, value in row["metrics"].items():
@@ -81,12 +73,17 @@ def read_last_step(path: str | Path) -> int:
     Raises:
         ValueError: If a complete line is not such a row.
     """
-    path = Path(path)
+    return max((int(row.get("step") or 0) for row in _rows(Path(path))), default=0)
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a record without a last line that was cut by a kill; none if there is no file."""
     if not path.is_file():
-        return 0
+        return
     *lines, _cut = path.read_text(encoding="utf-8").split("\n")
-    rows = (_row(line, f"line {number} of {path}") for number, line in enumerate(lines, start=1) if line.strip())
-    return max((int(row.get("step") or 0) for row in rows), default=0)
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _row(line, f"line {number} of {path}")
 
 
 def mean_line(histories: Sequence[History], name: str) -> tuple[list[int], list[float], list[float], list[float]]:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from lightning_monocon.codes import Codec, FittingRows
+from lightning_monocon.codes.candidates import Candidate
 from lightning_monocon.functional.rate_distortion import rate_distortion
 from lightning_monocon.scorecard.truths import LabelTruth
-from lightning_monocon.shrink.candidates import Candidate
 from lightning_monocon.shrink.certificate import Certificate
 from lightning_monocon.shrink.question import Question
 from lightning_monocon.shrink.split import Parts

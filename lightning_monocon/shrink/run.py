@@ -19,18 +19,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lightning_monocon.codes import Codec, FittingRows
-from lightning_monocon.codes.error import squared_error
-from lightning_monocon.codes.side_by_side import side_by_side
-from lightning_monocon.functional.spectrum import explained_variance
-from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth, Truth
-from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
-from lightning_monocon.shrink.candidates import (
+from lightning_monocon.codes.candidates import (
     BUDGETS,
     Candidate,
     candidates,
     larger_candidates,
     stored_candidates,
 )
+from lightning_monocon.codes.error import squared_error
+from lightning_monocon.codes.side_by_side import side_by_side
+from lightning_monocon.functional.spectrum import explained_variance
+from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth, Truth
+from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
 from lightning_monocon.shrink.certificate import fewest_values, keeps, quantile_high
 from lightning_monocon.shrink.choice import chosen
 from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process

@@ -14,8 +14,8 @@ import torch
 
 from lightning_monocon import codes
 from lightning_monocon.cli import main
+from lightning_monocon.codes.candidates import FAMILIES, candidates
 from lightning_monocon.shrink import run as running
-from lightning_monocon.shrink.candidates import FAMILIES, candidates
 
 
 @pytest.fixture

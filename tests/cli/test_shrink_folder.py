@@ -15,9 +15,9 @@ import pytest
 from filelock import FileLock
 
 from lightning_monocon.cli import main
+from lightning_monocon.codes.candidates import FAMILIES, candidates
 from lightning_monocon.shrink import run as running
 from lightning_monocon.shrink import writing
-from lightning_monocon.shrink.candidates import FAMILIES, candidates
 
 WORDS = ("rows.npy", "--queries", "query.npy", "--budget", "4", "--out", "out")
 

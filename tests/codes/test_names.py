@@ -11,10 +11,9 @@ import torch
 
 from lightning_monocon import codes
 from lightning_monocon.codes import FittingRows
-from lightning_monocon.codes.candidates import NAMED, Family, named
+from lightning_monocon.codes.candidates import NAMED, Family, candidates, named
 from lightning_monocon.codes.families import ScalarOptions, fit_scalar
 from lightning_monocon.codes.names import current_name
-from lightning_monocon.shrink.candidates import candidates
 
 WIDTH = 16
 SLOW = ("product", "pq", "opq", "residual")

@@ -12,7 +12,7 @@ import pytest
 
 from lightning_monocon.cli import main
 from lightning_monocon.codes import load
-from lightning_monocon.shrink.candidates import larger_candidates, stored_candidates
+from lightning_monocon.codes.candidates import larger_candidates, stored_candidates
 
 
 def shrink(folder: Path, *words: str) -> dict[str, Any]:

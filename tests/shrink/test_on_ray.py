@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import save_file
 
 from lightning_monocon.cli import main
+from lightning_monocon.codes.candidates import FAMILIES, candidates
 from lightning_monocon.codes.families.transform import fit_transform
 from lightning_monocon.scorecard.row_files.array import ArrayRows
 from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.shrink import on_ray, run
 from lightning_monocon.shrink import rows as gallery_rows
-from lightning_monocon.shrink.candidates import FAMILIES, candidates
 from lightning_monocon.shrink.engine import encoded_file, fitting_rows
 from lightning_monocon.shrink.rows import StoredRows, blocks
 

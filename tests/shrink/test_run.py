@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from lightning_monocon.codes import FittingRows
+from lightning_monocon.codes.candidates import Candidate
 from lightning_monocon.codes.families.transform import fit_transform
 from lightning_monocon.shrink import run
-from lightning_monocon.shrink.candidates import Candidate
 from lightning_monocon.shrink.result import Line
 
 

@@ -16,13 +16,13 @@ import torch
 
 from lightning_monocon.cli import main
 from lightning_monocon.codes import FittingRows, load
+from lightning_monocon.codes.candidates import FAMILIES, candidates
 from lightning_monocon.functional.neighbours import neighbours
 from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.scorecard.truths import LabelTruth, QrelsTruth
 from lightning_monocon.shrink import Task, all_rows, run, task
 from lightning_monocon.shrink import rows as gallery_rows
 from lightning_monocon.shrink.all_rows import border
-from lightning_monocon.shrink.candidates import FAMILIES, candidates
 from lightning_monocon.shrink.engine import fitting_rows
 from lightning_monocon.shrink.rows import StoredRows, blocks, rows_of, survey
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from lightning_monocon.codes.candidates import Family, candidates
 from lightning_monocon.codes.families import fit_transform
-from lightning_monocon.shrink.candidates import Family, candidates
 
 
 def _family(name: str, package: str = "", rows: int = 2, costly: str = "") -> Family:
