@@ -190,7 +190,7 @@ def significant(mean: float, deviation: float) -> str:
 
 def _is_number(cell: str | Marked) -> bool:
     """Return whether a cell begins with a number, whatever its sign, or stands for a missing one."""
-    return str(cell).lstrip("+-−~<>(. ")[:1].isdigit() or str(cell).strip() in ("", "n/a", "inf")
+    return str(cell).lstrip("+-~<>(. ")[:1].isdigit() or str(cell).strip() in ("", "n/a", "inf")
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int], words: Sequence[bool]) -> str:
