@@ -5,7 +5,7 @@
 # the nearest, ties to even, as `torch.Tensor.to` does; NaN stays NaN. The documentation says that operations on
 # bfloat16 are not supported there and to cast to float32 for them, so casts are right.
 #
-# What happens (Triton 3.7.1; to bfloat16 3.9.0 does the same): casts are done on the bits. To float8 a number is rounded up when the first
+# What happens (Triton 3.7.1; bfloat16 in 3.9.0 as well): casts are done on the bits. To float8 a number is rounded up when the first
 # bit cut is 1, and where that carries into the exponent, the carry is lost for every second power of two: 7.99 becomes
 # 4 and 1.99 becomes 1, though 15.9 becomes 16. Of random numbers from 0 to 8, 4 % (E4M3) and 8 % (E5M2) come out
 # halved. NaN becomes 384 and 98304, a finite number. To bfloat16 numbers are cut, with `fp_downcast_rounding="rtne"`
