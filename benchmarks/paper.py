@@ -111,7 +111,7 @@ def todo(settings: Sequence[Setting]) -> Iterator[tuple[Setting, str, int]]:
     """Yield the runs that no line tells of, the encoder of each seed first; a frozen one is run once."""
     for setting in settings:
         for seed in setting.seeds:
-            for arm in ARMS:
+            for arm in setting.arms:
                 done = {key_of(line) for line in finished()}
                 again = arm == ARMS[0] and setting.encoder == "frozen"
                 if (setting.rival(seed) if again else (setting.name, arm, seed)) not in done:

@@ -30,6 +30,8 @@ ARMS = {
     "monotonic-lognormal": "monotonic, log-normal",
     "linear-8": "linear to 8",
     "matryoshka": "Matryoshka, linear",
+    "monotonic-copies": "monotonic in copies of both signs",
+    "monotonic-signs": "monotonic, learnt signs",
 }
 EARLIER = {
     "encoder": "encoder",

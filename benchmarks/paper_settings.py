@@ -40,6 +40,9 @@ ARMS = (
 )
 """The names of `monocon compare`; the encoder comes first, since the others are judged against it."""
 
+SUBTRACTING = {"monotonic-copies": "Copies", "monotonic-signs": "Signs"}
+"""The best two of the heads of subtracting_heads.py, with its name of their classes; with the encoder trained along."""
+
 _IN_RIVALS = {
     "monotonic-reference": "monotonic",
     "monotonic-identity": "identity",
@@ -48,7 +51,7 @@ _IN_RIVALS = {
 """What rivals.py calls an arm, where it has another name."""
 
 ROWS, QUERIES = 5_000, 2_000
-HIDDEN, WIDTH, WARMUP, ALL_IMAGES = 256, 256, 2, 50_000
+FEATURES, HIDDEN, WIDTH, WARMUP, ALL_IMAGES = 1280, 256, 256, 2, 50_000
 QUIET = ("--trainer.enable_progress_bar", "false", "--wandb", "off")
 
 
@@ -83,6 +86,30 @@ class Setting:
         """Return what a line says of the setting."""
         names = ("vectors", "encoder", "rows", "epochs")
         return {"setting": self.name, **{name: getattr(self, name) for name in names}}
+
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Return the names of its arms."""
+        return (*ARMS, *SUBTRACTING) if self.encoder == "along" and self.rows < ALL_IMAGES else ARMS
+
+
+@dataclass(frozen=True)
+class HeadRun(ArmRun):
+    """Train a head of this folder in place of an arm's."""
+
+    name: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Return the run's own folder."""
+        return self.out / "runs" / f"{self.name}-seed{self.seed}"
+
+    def arguments(self) -> list[str]:
+        """Return the words after ``monocon``."""
+        own = {"width": FEATURES, "hidden": HIDDEN, "out": FEATURES}
+        head = {"class_path": f"subtracting_heads.{SUBTRACTING[self.name]}", "init_args": own}
+        return [*super().arguments(), "--model.head", json.dumps(head), "--model.head_options", "null"]
 
 
 class Outcome(NamedTuple):
@@ -121,7 +148,9 @@ def image_run(setting: Setting, arm: str, seed: int, data: Path, scratch: Path) 
         recipe, words = "cached", _cached(setting, data, scratch)
     else:
         recipe, words = "cifar100_lite", _along(setting, data, scratch)
-    return plan(recipe, [arm], [seed], [*words, *QUIET], scratch / setting.name)[0]
+    run = plan(recipe, ["mlp" if arm in SUBTRACTING else arm], [seed], [*words, *QUIET], scratch / setting.name)[0]
+    assert isinstance(run, ArmRun)
+    return HeadRun(**vars(run), name=arm) if arm in SUBTRACTING else run
 
 
 def _cached(setting: Setting, data: Path, scratch: Path) -> list[str]:

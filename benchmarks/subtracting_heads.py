@@ -28,7 +28,7 @@ from lightning_monocon.functional import effective_dimension, truncation_curve
 from lightning_monocon.heads import LinearHead, MLPHead, MonotonicMLP
 from lightning_monocon.losses import SupConLoss
 
-SEEDS, SIZES = (0, 1), (4, 8, 16)
+SEEDS, SIZES = (0, 1, 2), (4, 8, 16)
 TRAIN, VAL, BATCH, WIDTH, HIDDEN = 10_000, 2_000, 512, 64, 512
 RUNS = RESULTS / "subtracting_heads.jsonl"
 
@@ -36,10 +36,10 @@ RUNS = RESULTS / "subtracting_heads.jsonl"
 class Copies(nn.Module):
     """Give a monotonic head each standardised feature and its negative: monotone in these, free in the features."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: int = HIDDEN, out: int = WIDTH) -> None:
         super().__init__()
         self.scale = nn.BatchNorm1d(width, affine=False)
-        self.head = MonotonicMLP(2 * width, HIDDEN, WIDTH, init="lognormal")
+        self.head = MonotonicMLP(2 * width, hidden, out, init="lognormal")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the embedding."""
@@ -50,11 +50,11 @@ class Copies(nn.Module):
 class Signs(nn.Module):
     """Learn for each feature whether the head rises or falls in it, by a straight-through sign."""
 
-    def __init__(self, width: int, centred: bool) -> None:
+    def __init__(self, width: int, centred: bool = True, hidden: int = HIDDEN, out: int = WIDTH) -> None:
         super().__init__()
         self.scale = nn.BatchNorm1d(width, affine=False) if centred else nn.Identity()
         self.signs = nn.Parameter(0.1 * torch.randn(width))
-        self.head = MonotonicMLP(width, HIDDEN, WIDTH, init="lognormal")
+        self.head = MonotonicMLP(width, hidden, out, init="lognormal")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the embedding."""
