@@ -80,10 +80,12 @@ class MonoCon(TwoPhaseModule):
         lr_head: Joint learning rate of the head.
         lr_warmup: Warm-up learning rate of the head.
         warmup_epochs: Epochs with a frozen encoder; 0 is taken if the head has no parameters.
-        weight_decay: AdamW's decay; on the squared weights of the monotonic head it acts like an L1 shrink.
+        weight_decay: Decay of the weights; on the squared weights of the monotonic head it acts like an L1 shrink.
         decay_head: Whether the head's weights decay too.
         bn_while_frozen: ``"update"`` keeps the frozen encoder in train mode, so batch-norm statistics move and dropout
             is live (as the reference does); ``"freeze"`` puts it in eval mode.
+        optimizer: ``"adamw"`` (the reference's), or ``"sgd"`` without momentum, which takes far higher rates and adds
+            the decay to the gradient.
         chunk_size: Samples that are embedded at a time in training, for batches larger than memory; loss and gradient
             are those of the whole batch (`lightning_monocon.training.chunks`). ``None`` embeds the batch at once.
         compatible_with: The model whose vectors are stored already: a folder that `monocon export` wrote, or a module
@@ -115,12 +117,13 @@ class MonoCon(TwoPhaseModule):
         weight_decay: float = 1e-4,
         decay_head: bool = True,
         bn_while_frozen: Literal["update", "freeze"] = "update",
+        optimizer: Literal["adamw", "sgd"] = "adamw",
         chunk_size: int | None = None,
         compatible_with: Old | None = None,
         compatible_weights: tuple[float, float] = (5.0, 1.0),
     ) -> None:
         rates = (lr_encoder, lr_head, lr_warmup)
-        schedule = Schedule(*rates, warmup_epochs, weight_decay, decay_head, bn_while_frozen).checked()
+        schedule = Schedule(*rates, warmup_epochs, weight_decay, decay_head, bn_while_frozen, optimizer).checked()
         super().__init__(schedule)
 
         self.encoder = encoder

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def run(args: Sequence[str]) -> None:
             runs = plan(options.config, grid, options.seeds, overrides, out)
             with one_writer("--out", out):
                 train(runs, options.jobs or cores())
-        for place, folders in by_task(runs, out).items():
+        for place, folders in by_report(runs, out).items():
             write_report(folders, place)
 
 
@@ -145,27 +146,33 @@ def _try(recipe: Path, overrides: Sequence[str], point: Sequence[tuple[str, str]
         ) from error
 
 
-def by_task(runs: Sequence[SweepRun], out: Path) -> dict[Path, list[Path]]:
-    """Return the folders of the runs by the folder of their report: that of the sweep, or one for each task."""
+def by_report(runs: Sequence[SweepRun], out: Path) -> dict[Path, list[Path]]:
+    """Return the folders of the runs by the folder of their report: that of the sweep, or one for each kind of run.
+
+    Runs of one kind have one task, one credence by chance, and the same strata, measure and roles, as a report asks. A
+    folder is named by as many of these as tell it from the others, such as the task alone.
+    """
+    from lightning_monocon.landscape.graph import role_attributes
     from lightning_monocon.watching.files import read_tracker
 
-    tasks: dict[tuple[str, float | None], list[Path]] = {}
+    kinds: dict[tuple[str, ...], list[Path]] = {}
     for each in runs:
         tracker, settings = read_tracker(each.folder)
-        tasks.setdefault((str(settings.get("task", "")), tracker.chance), []).append(each.folder)
-    if len(tasks) == 1:
+        chance = "" if tracker.chance is None else f"of chance {tracker.chance:.3g}"
+        roles = " ".join(f"{role} {strata}" for role, strata in role_attributes(tracker.roles).items())
+        task, strata = str(settings.get("task", "")) or "unknown task", f"with {' '.join(tracker.strata.names)}"
+        kinds.setdefault((task, chance, strata, f"by {tracker.measure}", roles), []).append(each.folder)
+    if len(kinds) == 1:
         return {out: [each.folder for each in runs]}
-    names = [task for task, _ in tasks]
-    return {
-        out / _task_folder(task, chance if names.count(task) > 1 else None): folders
-        for (task, chance), folders in tasks.items()
-    }
+    return {out / _told_apart(kind, list(kinds)): folders for kind, folders in kinds.items()}
 
 
-def _task_folder(task: str, chance: float | None) -> str:
-    """Return the name of a folder: the task, and its chance if data of one class have different vocabularies."""
-    words = [task or "unknown-task", *([] if chance is None else [f"of chance {chance:.3g}"])]
-    return " ".join(words).replace(" ", "-")
+def _told_apart(kind: tuple[str, ...], kinds: Sequence[tuple[str, ...]]) -> str:
+    """Return the name of a folder: the task, and the fewest of the other words, in order, that no other kind has."""
+    differ = [place for place, words in enumerate(zip(*kinds, strict=True)) if place == 0 or len(set(words)) > 1]
+    own, *others = [[each[place] for place in differ] for each in (kind, *kinds)]
+    fewest = next(n for n in range(1, len(own) + 1) if sum(other[:n] == own[:n] for other in others) == 1)
+    return re.sub(r"[^\w.]+", "-", " ".join(own[:fewest])).strip("-")
 
 
 def _check_watched(config: Mapping[str, Any], recipe: Path) -> None:

@@ -52,7 +52,7 @@ _HEAD = """\
 import json, torch
 from safetensors.torch import load_file
 
-def vectors(features):                         # (N, {features}), the encoder's output
+def vectors(features):                         # (N, {features}) float32, the encoder's output
     weights = load_file("DIR/{file}")
     for layer in json.load(open("DIR/config.json"))["monocon"]["layers"]:
         if layer["layer"] == "Linear":

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train in two phases, warm-up and joint, in one ``fit``.
 
-1. *warmup*: the encoder is frozen and only the head learns (AdamW, cosine to 0); nothing is validated, and
+1. *warmup*: the encoder is frozen and only the head learns (cosine to 0); nothing is validated, and
    `EarlyStopping` and a `ModelCheckpoint` that wait for a validation are held back, so the warm-up affects neither
    patience nor the best checkpoint;
-2. *joint*: a **fresh** AdamW with an encoder group and a head group, cosine to 0.
+2. *joint*: a **fresh** optimizer with an encoder group and a head group, cosine to 0.
+
+The optimizer is AdamW, as in the reference, or plain SGD, whose noise has the temperature rate / batch of the laws in
+`lightning_monocon.landscape.theory.arrhenius`.
 
 This is not Lightning's `BaseFinetuning`, which adds groups to one optimizer and freezes again on resume
 (Lightning-AI/pytorch-lightning#21901). Here the phase is a string in the checkpoint, restored before
@@ -23,7 +26,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from typing_extensions import Self
 
@@ -43,13 +46,15 @@ class Schedule(NamedTuple):
     weight_decay: float = 1e-4
     decay_head: bool = True
     bn_while_frozen: Literal["update", "freeze"] = "update"
+    optimizer: Literal["adamw", "sgd"] = "adamw"
 
     def checked(self) -> Self:
-        """Return the schedule; raise ValueError if a rate or length is negative or ``bn_while_frozen`` is unknown."""
+        """Return the schedule; raise ValueError if a rate or length is negative or a name is unknown."""
         for name in ("lr_encoder", "lr_head", "lr_warmup", "weight_decay", "warmup_epochs"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
         check_choice("bn_while_frozen", self.bn_while_frozen, ("update", "freeze"))
+        check_choice("optimizer", self.optimizer, ("adamw", "sgd"))
         return self
 
 
@@ -112,7 +117,7 @@ class TwoPhaseModule(LightningModule):
             )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW and a cosine to 0 for the current phase; None if nothing can be trained."""
+        """Return an optimizer and a cosine to 0 for the current phase; None if nothing can be trained."""
         plan = self.schedule
         head_decay = plan.weight_decay if plan.decay_head else 0.0
         # everything but the encoder learns with the head, such as a learnt temperature
@@ -127,7 +132,7 @@ class TwoPhaseModule(LightningModule):
             epochs = (self.trainer.max_epochs or 0) - self.warmup_epochs
         if not groups:
             return None
-        optimizer = AdamW(groups, weight_decay=plan.weight_decay)
+        optimizer = (AdamW if plan.optimizer == "adamw" else SGD)(groups, weight_decay=plan.weight_decay)
         return {"optimizer": optimizer, "lr_scheduler": CosineAnnealingLR(optimizer, epochs)}
 
     def on_train_start(self) -> None:

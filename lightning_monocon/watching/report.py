@@ -178,12 +178,14 @@ def geometry_section(runs: Sequence[Run]) -> Section:
 
 
 def passage_section(runs: Sequence[Run]) -> Section:
-    """Write the median of the Kaplan-Meier curve."""
+    """Write the median of the Kaplan-Meier curve, and which runs it leaves out although they generalised in the end."""
     passage = first_passage([run.tracker for run in runs])
-    seen = sum(any(event.kind == "grokking" for event in run.tracker.events) for run in runs)
+    kinds = [{event.kind for event in run.tracker.events} for run in runs]
+    seen, later = (sum(kind in found for found in kinds) for kind in ("grokking", "completion"))
     median = "not reached" if math.isnan(passage.median) else f"step {passage.median:.0f}"
     text = f"{seen} of {len(runs)} runs grokked; median (Kaplan-Meier, the others censored): {median}."
-    return Section("First passage to grokking", sentences=[Sentence("", text)])
+    whole = f" {later} became whole after a partial change (completion), and count as censored." if later else ""
+    return Section("First passage to grokking", sentences=[Sentence("", text + whole)])
 
 
 def forecast_section(runs: Sequence[Run]) -> Section:

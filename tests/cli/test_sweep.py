@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.watched_runs import watched
 
 from lightning_monocon.cli import compare, main, sweep, trainer
 from lightning_monocon.cli.arm_run import PooledRun
-from lightning_monocon.cli.sweep import by_task, plan, read_grid
+from lightning_monocon.cli.landscape import write_report
+from lightning_monocon.cli.sweep import by_report, plan, read_grid
 from lightning_monocon.cli.sweep_run import SweepRun
+from lightning_monocon.landscape import LandscapeTracker
 from lightning_monocon.watching.files import write_landscape
 
 TINY = [
@@ -195,11 +198,11 @@ def test_each_task_of_a_grid_has_its_own_report(tmp_path: Path) -> None:
     for run, classes in zip(runs, (23, 59, 59), strict=True):
         write_landscape(watched(), run.folder / "landscape", {"task": f"ModularAddition of {classes} classes"})
     first, second, third = (run.folder for run in runs)
-    assert by_task(runs, tmp_path) == {
+    assert by_report(runs, tmp_path) == {
         tmp_path / "ModularAddition-of-23-classes": [first],
         tmp_path / "ModularAddition-of-59-classes": [second, third],
     }
-    assert by_task(runs[1:], tmp_path) == {tmp_path: [second, third]}
+    assert by_report(runs[1:], tmp_path) == {tmp_path: [second, third]}
 
 
 def test_each_vocabulary_of_a_grid_has_its_own_report(tmp_path: Path) -> None:
@@ -208,10 +211,30 @@ def test_each_vocabulary_of_a_grid_has_its_own_report(tmp_path: Path) -> None:
         tracker = watched()
         tracker.chance = chance
         write_landscape(tracker, run.folder / "landscape", {"task": "Repeated"})
-    assert by_task(runs, tmp_path) == {
+    assert by_report(runs, tmp_path) == {
         tmp_path / "Repeated-of-chance-0.0156": [runs[0].folder],
         tmp_path / "Repeated-of-chance-0.00391": [runs[1].folder],
     }
+
+
+def test_runs_of_other_strata_have_a_report_of_their_own(tmp_path: Path) -> None:
+    """As with and without wrong labels, which are a stratum where there are any."""
+    runs = [_run(tmp_path, value) for value in ("0.2", "0", "0.1")]
+    names = (("train/right", "train/wrong", "val"), ("train/right", "val"), ("train/right", "train/wrong", "val"))
+    for run, strata in zip(runs, names, strict=True):
+        tracker = LandscapeTracker(np.repeat(strata, 4))
+        for step in range(1, 20):
+            tracker.update(step, np.full(4 * len(strata), 0.5))
+        write_landscape(tracker, run.folder / "landscape", {"task": "FashionMNIST", "train_size": 400})
+    noisy, clean, less = (run.folder for run in runs)
+    found = by_report(runs, tmp_path)
+    assert found == {
+        tmp_path / "FashionMNIST-with-train-right-train-wrong-val": [noisy, less],
+        tmp_path / "FashionMNIST-with-train-right-val": [clean],
+    }
+    for place, folders in found.items():
+        write_report(folders, place)
+        assert (place / "report.html").is_file()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume
 from lightning_monocon.data import DigitsData
 from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.training.schedule import Schedule
+from lightning_monocon.watching.settings import settings_of
 
 WARMUP, JOINT = 2, 2
 
@@ -196,6 +197,34 @@ def test_decay_head_false_spares_the_head() -> None:
     assert [group["weight_decay"] for group in trainer.optimizers[0].param_groups] == [0.1, 0.0]
 
 
+class SGDByHand(L.Callback):
+    """Compare each step with its definition: every weight moves by the rate times its gradient and its decay."""
+
+    steps = 0
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self.expected = [
+            (p, p.detach() - group["lr"] * (p.grad + 0.1 * p.detach()))
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        for moved, expected in self.expected:
+            torch.testing.assert_close(moved.detach(), expected)
+        self.steps += len(self.expected) > 0
+
+
+def test_sgd_moves_along_the_gradient() -> None:
+    steps, module = SGDByHand(), model(optimizer="sgd", lr_encoder=0.1, lr_head=0.1, lr_warmup=0.1, weight_decay=0.1)
+    trainer = fit(module, steps, gradient_clip_val=None)
+    assert steps.steps == trainer.global_step > 0
+    assert settings_of(trainer)["optimizer"] == "SGD"
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[MonoCon, Path]:
     """An uninterrupted run with one checkpoint an epoch."""
@@ -273,6 +302,7 @@ def test_untested_strategies_are_refused() -> None:
         ({"warmup_epochs": -1}, "`warmup_epochs` must not be negative, got -1"),
         ({"weight_decay": float("nan")}, "`weight_decay` must not be negative, got nan"),
         ({"bn_while_frozen": "off"}, "`bn_while_frozen` must be one of 'update', 'freeze'; got 'off'"),
+        ({"optimizer": "adam"}, "`optimizer` must be one of 'adamw', 'sgd'; got 'adam'"),
     ],
 )
 def test_bad_schedule(options: dict[str, Any], sentence: str) -> None:

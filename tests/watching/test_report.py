@@ -16,6 +16,7 @@ from lightning_monocon.watching.report import (
     escape_section,
     events_section,
     forecast_section,
+    passage_section,
     percolation_section,
 )
 from lightning_monocon.watching.runs import Run
@@ -96,6 +97,18 @@ def test_runs_that_never_left_memorising_are_late_escapes() -> None:
     text = said(escape_section([*runs, _run("late", 500, 2e4, 3000)]))
     assert text.startswith("- 6 runs left memorising and 1 ended there first. Akaike weights: learning_rate ")
     assert "norm_contraction" not in text
+
+
+def test_runs_that_became_whole_later_are_told_beside_those_that_grokked() -> None:
+    partial = LandscapeTracker(STRATA)
+    for step in range(260):
+        held_out = 0.02 if step < 100 else 0.8 if step < 200 else 0.95
+        partial.update(step, np.where(STRATA == 0, 0.02 if step < 3 else 0.98, held_out))
+    text = said(passage_section([_run("whole", 300, 900.0, 4000), Run("in part", partial, {})]))
+    assert "1 of 2 runs grokked" in text
+    assert text.endswith(" 1 became whole after a partial change (completion), and count as censored.")
+    alone = said(passage_section([_run("whole", 300, 900.0, 4000)]))
+    assert alone.endswith(": step 850."), "the last evaluation before halfway"
 
 
 def test_a_threshold_that_falls_as_the_budget_doubles_is_not_claimed() -> None:

@@ -31,22 +31,33 @@ class Marked:
 
 @dataclass(frozen=True)
 class Table:
-    """Hold a header and rows of cells; the first column is aligned left, the others right."""
+    """Hold a header and rows of cells; the first column and those of words are aligned left, the others right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str | Marked, ...], ...]
+
+    @property
+    def words(self) -> tuple[bool, ...]:
+        """Whether each column holds words: it is the first, or none of its cells begins with a number.
+
+        Example:
+            >>> Table(("code", "bytes", "found by"), (("transform-8", "8", "ours"), ("pq-8", "8", "faiss"))).words
+            (True, False, True)
+        """
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
+        return tuple(not place or not any(map(_is_number, column)) for place, column in enumerate(columns))
 
     def as_text(self) -> str:
         """Return aligned columns, two spaces apart."""
         lines = [self.header, *(tuple(map(str, row)) for row in self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.header))]
         rule = "  ".join("-" * width for width in widths)
-        first, *others = [_aligned(line, widths) for line in lines]
+        first, *others = [_aligned(line, widths, self.words) for line in lines]
         return "\n".join([first, rule, *others])
 
     def as_markdown(self) -> str:
         """Return a GitHub table."""
-        rule = ("---", *("---:" for _ in self.header[1:]))
+        rule = tuple("---" if word else "---:" for word in self.words)
         return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (self.header, rule, *self.rows))
 
 
@@ -177,6 +188,11 @@ def significant(mean: float, deviation: float) -> str:
     return spread(mean, deviation, digits=max(0, 2 - math.floor(math.log10(abs(mean)))))
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = zip(cells, widths, strict=True)
-    return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]).rstrip()
+def _is_number(cell: str | Marked) -> bool:
+    """Return whether a cell begins with a number, whatever its sign, or stands for a missing one."""
+    return str(cell).lstrip("+-~<>(. ")[:1].isdigit() or str(cell).strip() in ("", "n/a", "inf")
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], words: Sequence[bool]) -> str:
+    aligned = zip(cells, widths, words, strict=True)
+    return "  ".join(cell.ljust(width) if word else cell.rjust(width) for cell, width, word in aligned).rstrip()

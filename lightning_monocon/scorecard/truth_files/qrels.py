@@ -20,10 +20,10 @@ from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.truth_files.ids import check_known, ids_of, rows_of
 from lightning_monocon.scorecard.truth_files.trec import is_blank, is_trec, read_trec
 
-_QUERY = ("query-id", "query_id", "qid")
-_ROW = ("corpus-id", "corpus_id", "doc_id", "docid", "row_id", "row")
-_GRADE = ("score", "relevance", "rel", "grade")
-"""Usual names of the columns; the first that is there counts."""
+_QUERY = ("query-id", "query_id", "qid", "q_id", "query")
+_ROW = ("corpus-id", "corpus_id", "doc_id", "docid", "docno", "doc", "row_id", "row")
+_GRADE = ("score", "relevance", "rel", "grade", "label")
+"""Names of the columns in BEIR, ir_datasets, PyTerrier, ranx and trectools; the first that is there counts."""
 
 _LARGEST = 2**53
 """Largest grade; above it float64 leaves whole numbers out."""

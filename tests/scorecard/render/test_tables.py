@@ -10,9 +10,14 @@ from lightning_monocon.scorecard.render.tables import Marked, Table, accuracy_ta
 
 
 def test_text_columns_are_aligned() -> None:
-    table = Table(("a", "bb"), (("ccc", "d"), ("e", Marked("fff", "*"))))
-    assert table.as_text() == "a      bb\n---  ----\nccc     d\ne    fff*"
-    assert table.as_markdown() == "| a | bb |\n| --- | ---: |\n| ccc | d |\n| e | fff* |"
+    table = Table(("a", "bb", "why"), (("ccc", "1", "so"), ("e", Marked("<2.0", "*"), "not so")))
+    assert table.as_text() == "a       bb  why\n---  -----  ------\nccc      1  so\ne    <2.0*  not so"
+    assert table.as_markdown() == "| a | bb | why |\n| --- | ---: | --- |\n| ccc | 1 | so |\n| e | <2.0* | not so |"
+
+
+def test_a_column_of_figures_that_are_missing_is_no_column_of_words() -> None:
+    table = Table(("arm", "n99", "other"), (("a", "n/a", "+3 +- 1"), ("b", "", "-")))
+    assert table.words == (True, False, False)
 
 
 def test_the_frontier_marks_the_winner_and_its_ties(card: Scorecard) -> None:

@@ -67,6 +67,22 @@ def test_every_format_gives_the_same_judgements(tmp_path: Path, name: str) -> No
     assert list(zip(found.query_ids, found.row_ids, found.grades.tolist(), strict=True)) == JUDGED
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pytest.param(("q_id", "doc_id", "score"), id="ranx"),
+        pytest.param(("query_id", "doc_id", "relevance"), id="ir_datasets"),
+        pytest.param(("qid", "docno", "label"), id="PyTerrier"),
+        pytest.param(("query", "docid", "rel"), id="trectools"),
+    ],
+)
+def test_the_column_names_of_other_libraries(tmp_path: Path, columns: tuple[str, str, str]) -> None:
+    lines = [columns, *JUDGED]
+    (tmp_path / "test.csv").write_text("".join(f'{query},"{row}",{grade}\n' for query, row, grade in lines))
+    found = read_qrels(tmp_path / "test.csv")
+    assert list(zip(found.query_ids, found.row_ids, found.grades.tolist(), strict=True)) == JUDGED
+
+
 def test_ids_that_are_integers_in_one_file_and_texts_in_another(tmp_path: Path) -> None:
     pq.write_table(pa.table({"qid": [7, 8], "row": [0, 2], "score": [1, 1]}), tmp_path / "ints.parquet")
     (tmp_path / "texts.tsv").write_text("qid\trow\tscore\n7\t0\t1\n8\t2\t1\n")
