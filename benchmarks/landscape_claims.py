@@ -228,12 +228,12 @@ def predicted_table(lines: Sequence[Line], later: Sequence[Line]) -> str:
     return table(rows)
 
 
-def threshold_text(lines: Sequence[Line]) -> str:
+def threshold_text(lines: Sequence[Line], varied: str = "train samples") -> str:
     """Return which share of each size generalises within a budget, and whether the threshold stands still."""
     sizes, delays = [line["train_size"] for line in lines], [line["delay"] or math.nan for line in lines]
     followed = [line["followed"] for line in lines]
     budgets = [max(followed) / 4, max(followed) / 2, max(followed)]
-    rows = [["train samples", *(f"within {budget:.0f} steps" for budget in budgets)]]
+    rows = [[varied, *(f"within {budget:.0f} steps" for budget in budgets)]]
     shares = [spanning_probability(sizes, delays, budget, followed) for budget in budgets]
     for size in shares[0]:
         cells = [f"{each[size].estimate:.2f} ({each[size].low:.2f} to {each[size].high:.2f})" for each in shares]
@@ -264,7 +264,8 @@ def tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
     """Yield the name and the Markdown of each table."""
     learnt = ("memorisation", "grokking", "comprehension", "gradual_generalisation")
     asked = {name: of(lines, name) for name in ("sums", "parity", "sizes")}
-    asked |= {"strings": of(lines, "strings", "sizes", "fewer"), "steady": of(lines, "near", "far")}
+    asked |= {"larger": of(lines, "strings", "sizes"), "strings": of(lines, "strings", "sizes", "fewer")}
+    asked["steady"] = of(lines, "near", "far")
     for name, runs in asked.items():
         if runs:
             yield f"events {name}", events_table(runs, learnt)
@@ -273,7 +274,7 @@ def tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
                 yield f"laws {name}", laws_table(runs)
             yield f"threshold {name}", threshold_text(runs)
             yield f"exponents {name}", exponents_text(runs)
-    for name, later in (("sums", "near"), ("strings", "fewer")):
+    for name, later in (("sums", "near"), ("larger", "fewer")):
         if asked[name] and of(lines, later):
             yield f"predicted {name}", predicted_table(asked[name], of(lines, later))
     further = {
@@ -286,7 +287,8 @@ def tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
             yield name, events_table(of(lines, name), shown)
     if of(lines, "width"):
         yield "delays width", widths_table(of(lines, "width"))
-        yield "threshold width", threshold_text([{**line, "train_size": width_of(line)} for line in of(lines, "width")])
+        by_width = [{**line, "train_size": width_of(line)} for line in of(lines, "width")]
+        yield "threshold width", threshold_text(by_width, "hidden units")
     if of(lines, "barriers"):
         yield "barriers", barriers_text(of(lines, "barriers"))
     if of(lines, "parities"):
