@@ -96,7 +96,7 @@ SWEEPS = {
     "fewer": Sweep("parity", ("data.train_size=700,750",), 3, ("--trainer.max_steps=40000",)),
     "barriers": Sweep(
         "parity",
-        ("data.batch_size=8,16,32,64,128",),
+        ("data.batch_size=8,16,32,64,128,256",),
         5,
         ("--model.optimizer=sgd", "--model.lr_head=0.2", "--model.weight_decay=0.007", "--trainer.max_steps=12000"),
     ),
@@ -260,27 +260,16 @@ def told(estimate: Estimate) -> str:
     return estimate.reason or f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
+LEARNT = ("memorisation", "grokking", "comprehension", "gradual_generalisation")
+
+
 def tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
     """Yield the name and the Markdown of each table."""
-    learnt = ("memorisation", "grokking", "comprehension", "gradual_generalisation")
-    asked = {name: of(lines, name) for name in ("sums", "parity", "sizes")}
-    asked |= {"larger": of(lines, "strings", "sizes"), "strings": of(lines, "strings", "sizes", "fewer")}
-    asked["steady"] = of(lines, "near", "far")
-    for name, runs in asked.items():
-        if runs:
-            yield f"events {name}", events_table(runs, learnt)
-            yield f"delays {name}", delays_table(runs)
-            if sum(run["delay"] is not None for run in runs) >= FEWEST_DELAYS:
-                yield f"laws {name}", laws_table(runs)
-            yield f"threshold {name}", threshold_text(runs)
-            yield f"exponents {name}", exponents_text(runs)
-    for name, later in (("sums", "near"), ("larger", "fewer")):
-        if asked[name] and of(lines, later):
-            yield f"predicted {name}", predicted_table(asked[name], of(lines, later))
+    yield from size_tables(lines)
     further = {
         "controls": ("memorisation", *CHANGES),
         "noise": ("gradual_generalisation", "comprehension", "drift", "overfitting", "noise_memorisation"),
-        "width": learnt,
+        "width": LEARNT,
     }
     for name, shown in further.items():
         if of(lines, name):
@@ -293,6 +282,24 @@ def tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
         yield "barriers", barriers_text(of(lines, "barriers"))
     if of(lines, "parities"):
         yield "parities", states_table(of(lines, "parities"))
+
+
+def size_tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
+    """Yield the tables of runs that differ in their number of train samples."""
+    asked = {name: of(lines, name) for name in ("sums", "parity", "sizes")}
+    asked |= {"larger": of(lines, "strings", "sizes"), "strings": of(lines, "strings", "sizes", "fewer")}
+    asked["steady"] = of(lines, "near", "far")
+    for name, runs in asked.items():
+        if runs:
+            yield f"events {name}", events_table(runs, LEARNT)
+            yield f"delays {name}", delays_table(runs)
+            if sum(run["delay"] is not None for run in runs) >= FEWEST_DELAYS:
+                yield f"laws {name}", laws_table(runs)
+            yield f"threshold {name}", threshold_text(runs)
+            yield f"exponents {name}", exponents_text(runs)
+    for name, later in (("sums", "near"), ("larger", "fewer")):
+        if asked[name] and of(lines, later):
+            yield f"predicted {name}", predicted_table(asked[name], of(lines, later))
 
 
 def widths_table(lines: Sequence[Line]) -> str:
