@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -165,7 +166,7 @@ def kinds(line: Line) -> set[str]:
 def points(lines: Sequence[Line]) -> dict[str, list[Line]]:
     """Return the runs of each point of a grid, which differ in their seed alone."""
     found: dict[str, list[Line]] = {}
-    for line in sorted(lines, key=lambda line: int(line["train_size"])):
+    for line in sorted(lines, key=lambda line: [float(number) for number in re.findall(r"[\d.]+", line["run"])]):
         found.setdefault(line["run"].rpartition(",seed=")[0], []).append(line)
     return found
 
