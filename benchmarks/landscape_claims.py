@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,14 +28,17 @@ from lightning_monocon.landscape import LandscapeTracker
 from lightning_monocon.landscape.graph import role_mean
 from lightning_monocon.landscape.theory import (
     DELAY_LAWS,
+    Escape,
     budget_shift,
     compare_laws,
     critical_size,
+    fit_arrhenius,
     spanning_probability,
 )
 from lightning_monocon.landscape.theory.estimate import Estimate, power_law
 from lightning_monocon.landscape.theory.spanning import wilson_interval
 from lightning_monocon.scorecard.render.figures.style import line_style, new_figure, save
+from lightning_monocon.watching.escapes import escape_of
 from lightning_monocon.watching.files import read_tracker
 
 if TYPE_CHECKING:
@@ -53,7 +57,7 @@ CHANGES = (
 FEWEST_DELAYS = 8
 """Delays below which laws are not compared."""
 
-_NEVER = 30.0  # the logarithm of a step beyond all that can be trained
+_NEVER = 20.0  # the logarithm of a step beyond all that can be trained
 
 Line = dict[str, Any]
 
@@ -77,11 +81,26 @@ SWEEPS = {
     "parities": Sweep(
         "parity",
         ("data.train_size=2000",),
-        3,
+        10,
         ("--data.parities=2", "--model.out_features=4", "--trainer.max_steps=2500"),
     ),
-    "width": Sweep("parity", ("model.head_options.hidden_features=32,256",), 3, ("--trainer.max_steps=2500",)),
+    "width": Sweep(
+        "parity", ("model.head_options.hidden_features=8,16,32,64,128,256",), 10, ("--trainer.max_steps=5000",)
+    ),
     "strings": Sweep("parity", ("data.train_size=800,850,900,950,1000",), 3, ("--trainer.max_steps=10000",)),
+    "sizes": Sweep(
+        "parity",
+        ("data.train_size=800,900,1000,1200,1400,1600,2000,2500,3000",),
+        3,
+        ("--trainer.max_steps=10000",),
+    ),
+    "fewer": Sweep("parity", ("data.train_size=700,750",), 3, ("--trainer.max_steps=40000",)),
+    "barriers": Sweep(
+        "parity",
+        ("data.batch_size=8,16,32,64,128,256",),
+        5,
+        ("--model.optimizer=sgd", "--model.lr_head=0.2", "--model.weight_decay=0.007", "--trainer.max_steps=12000"),
+    ),
     "far": Sweep("grokking", ("data.train_share=0.3,0.4",), 3, (*_STEADY, "--trainer.max_steps=4000")),
     "near": Sweep("grokking", ("data.train_share=0.25",), 3, (*_STEADY, "--trainer.max_steps=10000")),
 }
@@ -107,7 +126,7 @@ def line_of(name: str, folder: Path) -> Line:
         for measure in ("credence", "fallibility")
         for role in ("train", "held_out")
     }
-    delay = tracker.generalised
+    delay, escape = tracker.generalised, escape_of(tracker, settings)
     return {
         "sweep": name,
         "run": folder.name,
@@ -116,6 +135,7 @@ def line_of(name: str, folder: Path) -> Line:
         "followed": steps[-1],
         "events": [[event.kind, event.step_left, event.step_entered] for event in tracker.events],
         "states": states_of(tracker),
+        "escape": None if escape is None else escape._asdict(),
         "steps": steps[kept].tolist(),
         **curves,
     }
@@ -134,8 +154,9 @@ def finished() -> list[Line]:
     return [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()] if RUNS.exists() else []
 
 
-def of(lines: Sequence[Line], name: str) -> list[Line]:
-    return [line for line in lines if line["sweep"] == name]
+def of(lines: Sequence[Line], *names: str) -> list[Line]:
+    """Return the runs of some sweeps; those that are in two of them count once."""
+    return [*{line["run"]: line for line in lines if line["sweep"] in names}.values()]
 
 
 def kinds(line: Line) -> set[str]:
@@ -145,7 +166,7 @@ def kinds(line: Line) -> set[str]:
 def points(lines: Sequence[Line]) -> dict[str, list[Line]]:
     """Return the runs of each point of a grid, which differ in their seed alone."""
     found: dict[str, list[Line]] = {}
-    for line in sorted(lines, key=lambda line: int(line["train_size"])):
+    for line in sorted(lines, key=lambda line: [float(number) for number in re.findall(r"[\d.]+", line["run"])]):
         found.setdefault(line["run"].rpartition(",seed=")[0], []).append(line)
     return found
 
@@ -194,25 +215,26 @@ def laws_table(lines: Sequence[Line]) -> str:
 
 
 def predicted_table(lines: Sequence[Line], later: Sequence[Line]) -> str:
-    """Return what laws that are fitted to the runs of larger sizes say of the smallest, and what was measured there."""
-    smallest = min(line["train_size"] for line in lines)
-    fitted = [line for line in lines if line["train_size"] > smallest and line["delay"] is not None]
+    """Return what laws that are fitted to runs of larger sizes say of smaller ones, and what was measured there."""
+    asked = sorted({line["train_size"] for line in later})
+    fitted = [line for line in lines if line["train_size"] > asked[-1] and line["delay"] is not None]
     sizes, delays = [line["train_size"] for line in fitted], [line["delay"] for line in fitted]
-    seen = [line["delay"] for line in later if line["train_size"] == smallest and line["delay"] is not None]
-    rows = [["law, fitted above", f"step at {smallest} samples"]]
+    places = np.array([*asked, max(sizes)], dtype=float)  # a critical size is a share of the largest
+    rows = [["law, fitted above", *(f"step at {size} samples" for size in asked)]]
     for name, fit in compare_laws(sizes, delays, DELAY_LAWS).fits.items():
-        asked = np.array([smallest, max(sizes)], dtype=float)  # a critical size is a share of the largest
-        said = float(DELAY_LAWS[name].log_value(asked, np.array(fit.parameters))[0])
-        rows.append([name, f"{math.exp(said):.0f}" if math.isfinite(said) and said < _NEVER else "never"])
-    return table([*rows, ["measured", f"{min(seen):.0f} to {max(seen):.0f} in {len(seen)} runs" if seen else "none"]])
+        said = DELAY_LAWS[name].log_value(places, np.array(fit.parameters))[:-1]
+        rows.append([name, *(f"{math.exp(each):.0f}" if each < _NEVER else "never" for each in said)])
+    seen = [[line["delay"] for line in later if line["train_size"] == size and line["delay"]] for size in asked]
+    rows.append(["measured", *(f"{min(own):.0f} to {max(own):.0f} in {len(own)} runs" if own else "" for own in seen)])
+    return table(rows)
 
 
-def threshold_text(lines: Sequence[Line]) -> str:
+def threshold_text(lines: Sequence[Line], varied: str = "train samples") -> str:
     """Return which share of each size generalises within a budget, and whether the threshold stands still."""
     sizes, delays = [line["train_size"] for line in lines], [line["delay"] or math.nan for line in lines]
     followed = [line["followed"] for line in lines]
     budgets = [max(followed) / 4, max(followed) / 2, max(followed)]
-    rows = [["train samples", *(f"within {budget:.0f} steps" for budget in budgets)]]
+    rows = [[varied, *(f"within {budget:.0f} steps" for budget in budgets)]]
     shares = [spanning_probability(sizes, delays, budget, followed) for budget in budgets]
     for size in shares[0]:
         cells = [f"{each[size].estimate:.2f} ({each[size].low:.2f} to {each[size].high:.2f})" for each in shares]
@@ -239,47 +261,75 @@ def told(estimate: Estimate) -> str:
     return estimate.reason or f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
+LEARNT = ("memorisation", "grokking", "comprehension", "gradual_generalisation")
+
+
 def tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
     """Yield the name and the Markdown of each table."""
-    learnt = ("memorisation", "grokking", "comprehension", "gradual_generalisation")
-    asked = {name: of(lines, name) for name in ("sums", "parity", "strings")}
-    asked["steady"] = [*of(lines, "near"), *of(lines, "far")]
-    for name, runs in asked.items():
-        if runs:
-            yield f"events {name}", events_table(runs, learnt)
-            yield f"delays {name}", delays_table(runs)
-            if sum(run["delay"] is not None for run in runs) >= FEWEST_DELAYS:
-                yield f"laws {name}", laws_table(runs)
-            yield f"threshold {name}", threshold_text(runs)
-            yield f"exponents {name}", exponents_text(runs)
-    if asked["sums"] and asked["steady"]:
-        yield "predicted", predicted_table(asked["sums"], asked["steady"])
+    yield from size_tables(lines)
     further = {
         "controls": ("memorisation", *CHANGES),
         "noise": ("gradual_generalisation", "comprehension", "drift", "overfitting", "noise_memorisation"),
-        "width": learnt,
+        "width": LEARNT,
     }
     for name, shown in further.items():
         if of(lines, name):
             yield name, events_table(of(lines, name), shown)
     if of(lines, "width"):
-        yield "delays width", widths_table([*of(lines, "width"), *_as_wide(of(lines, "parity"))])
+        yield "delays width", widths_table(of(lines, "width"))
+        by_width = [{**line, "train_size": width_of(line)} for line in of(lines, "width")]
+        yield "threshold width", threshold_text(by_width, "hidden units")
+    if of(lines, "barriers"):
+        yield "barriers", barriers_text(of(lines, "barriers"))
     if of(lines, "parities"):
         yield "parities", states_table(of(lines, "parities"))
 
 
-def _as_wide(lines: Sequence[Line]) -> list[Line]:
-    """Return the runs of the recipe's own size, under the name that they would have in the sweep of widths."""
-    own = [line for line in lines if line["run"].startswith("train_size=1000,")]
-    return [{**line, "run": line["run"].replace("train_size=1000", "hidden_features=128")} for line in own]
+def size_tables(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
+    """Yield the tables of runs that differ in their number of train samples."""
+    asked = {name: of(lines, name) for name in ("sums", "parity", "sizes")}
+    asked |= {"larger": of(lines, "strings", "sizes"), "strings": of(lines, "strings", "sizes", "fewer")}
+    asked["steady"] = of(lines, "near", "far")
+    for name, runs in asked.items():
+        if runs:
+            yield f"events {name}", events_table(runs, LEARNT)
+            yield f"delays {name}", delays_table(runs)
+            if sum(run["delay"] is not None for run in runs) >= FEWEST_DELAYS:
+                yield f"laws {name}", laws_table(runs)
+            yield f"threshold {name}", threshold_text(runs)
+            yield f"exponents {name}", exponents_text(runs)
+    for name, later in (("sums", "near"), ("larger", "fewer")):
+        if asked[name] and of(lines, later):
+            yield f"predicted {name}", predicted_table(asked[name], of(lines, later))
 
 
 def widths_table(lines: Sequence[Line]) -> str:
     """Return when the runs of each width generalised."""
     rows = [["hidden units", "runs", "generalised", "median step of those", "first to last"]]
-    for name, runs in sorted(points(lines).items(), key=lambda item: int(item[0].rpartition("=")[2])):
-        rows.append([name.rpartition("=")[2], *_delays(runs)])
+    for width in sorted({width_of(line) for line in lines}):
+        rows.append([str(width), *_delays([line for line in lines if width_of(line) == width])])
     return table(rows)
+
+
+def width_of(line: Line) -> int:
+    """Return the number that was varied in the name of a run, such as 64 of ``hidden_features=64,seed=0``."""
+    return int(line["run"].partition(",")[0].rpartition("=")[2])
+
+
+def barriers_text(lines: Sequence[Line]) -> str:
+    """Return how long runs of each batch size rested in memorisation, and which law their escapes follow."""
+    escapes = [Escape(**line["escape"]) for line in lines if line["escape"] is not None]
+    rows = [["batch", "B / lr", "runs that memorised", "escaped", "median time of those", "first to last"]]
+    for size in sorted({escape.batch_size or 0 for escape in escapes}):
+        own = [escape for escape in escapes if escape.batch_size == size]
+        times = [escape.time for escape in own if not escape.is_late]
+        middle = [f"{np.median(times):.0f}", f"{min(times):.0f} to {max(times):.0f}"] if times else ["", ""]
+        inverse = f"{1 / own[0].temperature:.0f}"
+        rows.append([str(size), inverse, str(len(own)), share(len(times), len(own)), *middle])
+    fit = fit_arrhenius(escapes)
+    weights = ", ".join(f"{name} {weight:.3f}" for name, weight in fit.weights.items())
+    told = fit.reason or f"b = {fit.barrier:.2g} +- {fit.error:.1g} in units of T = lr / B"
+    return f"{table(rows)}\n\nAkaike weights: {weights}. {told}."
 
 
 def states_table(lines: Sequence[Line]) -> str:
