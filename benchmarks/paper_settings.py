@@ -87,7 +87,6 @@ class Setting:
         names = ("vectors", "encoder", "rows", "epochs")
         return {"setting": self.name, **{name: getattr(self, name) for name in names}}
 
-
     @property
     def arms(self) -> tuple[str, ...]:
         """Return the names of its arms."""
