@@ -65,13 +65,15 @@ def read_grid(vary: Sequence[str], file: str | None = None) -> Grid:
         ValueError: If there is no value, or one is given twice, or the file holds something else.
     """
     grid: Grid = {}
-    for name, values in [*_pairs(file), *(_split(each) for each in vary)]:
+    found = [("--grid", *each) for each in _pairs(file)] + [("--vary", *_split(each)) for each in vary]
+    for option, name, values in found:
         if name in grid:
             raise ValueError(
                 f"`--vary` and `--grid` must name an option once, got {name} twice; give it all its values at once."
             )
         if not values or len(set(values)) < len(values):
-            raise ValueError(f"`--vary` must give {name} at least one value and none twice, got {','.join(values)!r}.")
+            got = ",".join(values)
+            raise ValueError(f"`{option}` must give {name} at least one value and none twice, got {got!r}.")
         grid[name] = values
     return grid
 

@@ -47,8 +47,11 @@ class SweepRun:
         Example:
             >>> SweepRun((("data.train_share", "0.4"),), 1, Path("grokking.yaml"), (), Path("out"), 1).name
             'train_share=0.4,seed=1'
+
+        Options of one last word have as many of those before it as tell them apart.
         """
-        settings = [(option.rpartition(".")[2], value) for option, value in self.point]
+        options = [option.split(".") for option, _ in self.point]
+        settings = [(_told_apart(own, options), value) for own, (_, value) in zip(options, self.point, strict=True)]
         return ",".join(f"{name}={_plain(value)}" for name, value in [*settings, ("seed", str(self.seed))])
 
     @property
@@ -137,6 +140,12 @@ class SweepRun:
         except (OSError, ValueError):
             return None
         return content if isinstance(content, dict) else None
+
+
+def _told_apart(words: list[str], options: list[list[str]]) -> str:
+    """Return the fewest last words of an option's name that no other has."""
+    fewest = next(n for n in range(1, len(words) + 1) if sum(other[-n:] == words[-n:] for other in options) == 1)
+    return ".".join(words[-fewest:])
 
 
 def _plain(value: str) -> str:

@@ -5,7 +5,7 @@ A rate is N / T for N exits in a dwell of T steps. Garwood's interval (1936) is 
 
     [chi2_{a/2}(2N) / 2T,  chi2_{1-a/2}(2N + 2) / 2T],
 
-and spans a factor of 146 at N = 1, so a single run shows the interval and never a bare rate. The occupied state is
+and spans a factor of 220 at N = 1, so a single run shows the interval and never a bare rate. The occupied state is
 censored: N = 0 gives an upper bound of 3.69 / T at 95 %.
 """
 

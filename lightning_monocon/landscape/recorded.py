@@ -64,7 +64,7 @@ def figure(run: str | os.PathLike[str]) -> Figure:
     from lightning_monocon.watching.figure import draw_landscape
     from lightning_monocon.watching.files import read_tracker
 
-    tracker, _ = read_tracker(folder)
+    tracker, _ = read_tracker(folder, "run")
     return draw_landscape(tracker.trajectory, tracker.graph())
 
 

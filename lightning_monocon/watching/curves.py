@@ -7,6 +7,7 @@ A panel has no text but its title and the names of its axes: events are marks, w
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ CAPTIONS = {
 
 WIDTH = 11.0
 """Inches across a figure; on a page all are as wide as the text, so that their letters are of one size."""
+
+_TITLE = 42  # letters of 9 points above a panel
 
 MOST = 12
 """The number of runs that have a panel of their own."""
@@ -95,7 +98,8 @@ def _draw_run(panel: Axes, run: Run, kinds: Sequence[str]) -> None:
             panel.plot([step + 1], [_EDGE], marker=_MARKS[place % len(_MARKS)], label=event.kind, **style)
     panel.set(xscale="log", ylim=(0, _EDGE))
     panel.set_yticks([0, 0.5, 1])
-    panel.set_title(run.name, fontsize=9, pad=9)
+    lines = textwrap.wrap(run.name.replace(",", ", "), _TITLE, break_long_words=False, break_on_hyphens=False)
+    panel.set_title("\n".join(lines), fontsize=9, pad=9)
 
 
 def sizes_figure(runs: Sequence[Run]) -> Figure | None:

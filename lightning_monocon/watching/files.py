@@ -62,8 +62,12 @@ def place_of(folder: Path) -> Path:
     return next((place for place in places if place.is_file()), folder).resolve()
 
 
-def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
+def read_tracker(folder: Path, argument: str = "RUN") -> tuple[LandscapeTracker, Settings]:
     """Read the tracker and the settings of a run from its landscape folder or from the folder of the run.
+
+    Args:
+        folder: The folder.
+        argument: What errors call it.
 
     Raises:
         ValueError: If there is no landscape, or its file is damaged or of another kind.
@@ -72,7 +76,7 @@ def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise ValueError(
-            f"`RUN` must be a folder with {STATE} or {FOLDER}/{STATE}; got '{folder}'. Train the run with "
+            f"`{argument}` must be a folder with {STATE} or {FOLDER}/{STATE}; got '{folder}'. Train the run with "
             "`SemanticLandscape`, which writes it when training ends."
         )
     try:
@@ -85,9 +89,9 @@ def read_tracker(folder: Path) -> tuple[LandscapeTracker, Settings]:
         return tracker, dict(stored["settings"])
     except Exception as error:  # damaged bytes raise errors of any kind in torch and in the tracker
         raise ValueError(
-            f"`RUN` must hold a whole {STATE} of `SemanticLandscape`; '{found}' ({found.stat().st_size} bytes) "
-            f"cannot be read as one ({_in_short(error)}). Remove it and let the run write it again, or leave "
-            "out that RUN."
+            f"`{argument}` must hold a whole {STATE} of `SemanticLandscape`; '{found}' ({found.stat().st_size} bytes) "
+            f"cannot be read as one ({_in_short(error)}). Remove it and let the run write it again, or name "
+            "another run."
         ) from error
 
 

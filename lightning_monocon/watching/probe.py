@@ -123,7 +123,14 @@ def evaluate(module: LightningModule, probe: Probe, layer: str | None = None) ->
             result = call(inputs)
             rows = tap.rows() if layer else as_rows(result, "`forward`")
             outputs.append(rows.float().cpu())
-    return torch.cat(outputs)
+    found, inputs = torch.cat(outputs), len(probe.strata)
+    if len(found) != inputs:
+        source = f"layer={layer!r}" if layer else "`forward`"
+        raise ValueError(
+            f"{source} must return one row per input; got {len(found)} rows for {inputs} inputs in eval mode. Return a "
+            "row for each, or name a `layer` that does."
+        )
+    return found
 
 
 def check_numbers(credences: Tensor, step: int) -> None:

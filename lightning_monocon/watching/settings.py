@@ -25,8 +25,9 @@ def settings_of(trainer: Trainer) -> Settings:
     settings["train_size"] = seen if is_stream else len(loader.dataset)
     data: Any = getattr(trainer, "datamodule", None)
     if data is not None:
-        classes = getattr(data, "num_classes", None)
-        settings["task"] = type(data).__name__ + (f" of {classes} classes" if classes else "")
+        classes, tokens = (getattr(data, name, None) for name in ("num_classes", "vocabulary"))
+        size = f" of {classes} classes" if classes else f" of {tokens} tokens" if isinstance(tokens, int) else ""
+        settings["task"] = f"{type(data).__name__}{size}"
     for optimizer in trainer.optimizers[:1]:
         group = optimizer.param_groups[0]
         settings["optimizer"] = type(optimizer).__name__

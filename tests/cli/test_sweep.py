@@ -84,6 +84,7 @@ def test_a_grid_is_read_from_words_and_from_yaml(tmp_path: Path) -> None:
         (["a=1", "a=2"], None, "must name an option once, got a twice"),
         (["a=1,1"], None, "at least one value and none twice, got '1,1'"),
         (["a="], None, "at least one value and none twice, got ''"),
+        ([], "a: []", "`--grid` must give a at least one value and none twice, got ''"),
         ([], "a: 3", "must give each option a list of values, .* a has 3"),
     ],
 )
@@ -117,6 +118,12 @@ def _run(out: Path, value: str = "0.4") -> SweepRun:
     recipe = out / "recipe.yaml"
     recipe.write_text("x: 1\n")
     return SweepRun((("data.train_share", value),), 3, recipe, ("--trainer.max_steps", "5"), out, 4)
+
+
+def test_options_of_one_last_word_are_told_apart_in_the_names_of_runs(tmp_path: Path) -> None:
+    point = (("model.encoder.vocabulary", "64"), ("model.vocabulary", "32"), ("data.share", "0.4"))
+    named = replace(_run(tmp_path), point=point).name
+    assert named == "encoder.vocabulary=64,model.vocabulary=32,share=0.4,seed=3"
 
 
 def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_events_and_figure_in_one_line(tmp_path: Path) -> None:
 
 def test_a_run_without_events_and_a_torn_line_are_named(tmp_path: Path) -> None:
     for read in (landscape.events, landscape.figure):
-        with pytest.raises(ValueError, match=r"must be a folder with .*Train the run with `SemanticLandscape`"):
+        with pytest.raises(ValueError, match=r"`run` must be a folder with .*Train the run with `SemanticLandscape`"):
             read(tmp_path)
     write_landscape(watched(), tmp_path, {"train_size": 100})
     place = tmp_path / "events.jsonl"
@@ -32,7 +32,7 @@ def test_a_run_without_events_and_a_torn_line_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must hold a whole events\.jsonl; line \d of .* is not an event \(JSON"):
         landscape.events(tmp_path)
     (tmp_path / "tracker.pt").write_bytes((tmp_path / "tracker.pt").read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"must hold a whole tracker\.pt"):
+    with pytest.raises(ValueError, match=r"`run` must hold a whole tracker\.pt"):
         landscape.figure(tmp_path)
 
 

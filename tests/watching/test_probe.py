@@ -68,6 +68,15 @@ def test_outputs_that_are_no_rows_are_named() -> None:
         evaluate(Odd(), draw_probe(four_classes(80, 0), four_classes(60, 1), 40, 0))
 
 
+def test_outputs_of_too_few_rows_are_named() -> None:
+    class Half(Tiny):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs)[::2]
+
+    with pytest.raises(ValueError, match=r"`forward` must return one row per input; got 20 rows for 40 inputs in eval"):
+        evaluate(Half(), draw_probe(four_classes(80, 0), four_classes(60, 1), 40, 0))
+
+
 def _by_domain(count: int) -> DataLoader[Any]:
     items = [{"x": torch.randn(8), "labels": n % 4, "domain": "law" if n % 3 else "news"} for n in range(count)]
     return DataLoader(items, batch_size=8)  # type: ignore[arg-type]
