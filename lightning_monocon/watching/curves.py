@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_monocon.landscape.roles import Role
 from lightning_monocon.landscape.strata import Floats
 from lightning_monocon.landscape.theory import DELAY_LAWS, compare_laws, spanning_probability
 from lightning_monocon.scorecard.render.figures.style import legend_above, line_style, new_figure
@@ -40,6 +41,9 @@ WIDTH = 11.0
 """Inches across a figure; on a page all are as wide as the text, so that their letters are of one size."""
 
 _TITLE = 42  # letters of 9 points above a panel
+
+_ROLES: dict[Role, str] = {"train": "trained on", "held_out": "held out", "wrong": "wrong labels"}
+"""What the legend calls the roles whose credence is drawn, as far as a stratum plays them."""
 
 MOST = 12
 """The number of runs that have a panel of their own."""
@@ -77,15 +81,15 @@ def runs_figure(runs: Sequence[Run]) -> Figure:
         panel.set_xlim(_span(runs))  # of one scale, so that runs compare; one that ended before ends within
         panel.set(ylabel="mean credence" if is_left else "", xlabel="step + 1" if is_last else "")
     states = sorted({state for run in runs for state, _, _ in visits(run.tracker.trajectory)})
-    legend_above(figure, *panels[: len(runs)], order=["trained on", "held out", *map("state {}".format, states)])
+    legend_above(figure, *panels[: len(runs)], order=[*_ROLES.values(), *map("state {}".format, states)])
     return figure
 
 
 def _draw_run(panel: Axes, run: Run, kinds: Sequence[str]) -> None:
     trajectory = run.tracker.trajectory
     times = trajectory.column("step") + 1
-    for index, (role, label) in enumerate((("train", "trained on"), ("held_out", "held out"))):
-        values = trajectory.role(role)  # type: ignore[arg-type]  # both are roles
+    for index, (role, label) in enumerate(_ROLES.items()):
+        values = trajectory.role(role)
         if not np.isnan(values).all():
             panel.plot(times, values, label=label, **_plain_line(index), **_points(values))
     for state, start, end in visits(trajectory):

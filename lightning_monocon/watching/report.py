@@ -147,13 +147,16 @@ def _gain(event: Event, roles: Roles, role: Role) -> float:
 
 
 def states_section(merged: nx.DiGraph) -> Section:
-    """Tabulate the states."""
-    wanted: list[tuple[Role, str]] = [("train", "credence"), ("held_out", "credence"), ("held_out", "fallibility")]
+    """Tabulate the states, with the wrong labels if a stratum holds them."""
+    shown: dict[Role, str] = {"train": "train", "held_out": "held out"}
+    if merged.graph.get("wrong"):
+        shown["wrong"] = "wrong labels"
+    wanted: list[tuple[Role, str]] = [*((role, "credence") for role in shown), ("held_out", "fallibility")]
     rows = []
     for state, node in merged.nodes(data=True):
         values = [role_mean(merged, state, role, measure) for role, measure in wanted]
         rows.append((str(state), str(node["runs"]), f"{node['dwell']:.0f}", *(f"{value:.2f}" for value in values)))
-    header = ("state", "runs", "dwell / steps", "train", "held out", "held-out fallibility / nats")
+    header = ("state", "runs", "dwell / steps", *shown.values(), "held-out fallibility / nats")
     return Section("States", tables=[Table(header, tuple(rows))])
 
 

@@ -11,6 +11,7 @@ from helpers.picture_geometry import check_texts, drawn, texts
 from helpers.watched_runs import follow
 from oracles.credence_paths import grokking
 
+from lightning_monocon.landscape import LandscapeTracker, merge_runs
 from lightning_monocon.watching.curves import (
     CAPTIONS,
     delays_figure,
@@ -20,6 +21,7 @@ from lightning_monocon.watching.curves import (
     sizes_figure,
 )
 from lightning_monocon.watching.figure import visits
+from lightning_monocon.watching.report import states_section
 from lightning_monocon.watching.runs import Run
 
 
@@ -53,6 +55,20 @@ def test_each_run_has_its_curves_states_and_events(runs: list[Run]) -> None:
         assert [mark.get_xdata()[0] - 1 for mark in marks] == [event.step_entered for event in events]
         assert len(panel.patches) == len(visits(run.tracker.trajectory)) >= 2, "a band for each stay in a state"
     assert {"trained on", "held out", "state 0", "state 1", "memorisation", "grokking"} <= {t for t, _ in texts(figure)}
+
+
+def test_wrong_labels_have_a_curve_and_a_column_of_their_own() -> None:
+    tracker = LandscapeTracker(np.repeat(["train/right", "train/wrong", "val"], 20))
+    for step in range(1, 40):
+        tracker.update(step, np.repeat([0.9, 0.1 if step < 20 else 0.8, 0.6], 20))
+    run = Run("noisy", tracker, {"train_size": 100})
+    lines = {str(line.get_label()): line for line in runs_figure([run]).axes[0].get_lines()}
+    assert [*lines][:3] == ["trained on", "held out", "wrong labels"]
+    assert np.array_equal(lines["wrong labels"].get_ydata(), tracker.trajectory.column("credence/train/wrong"))
+    (table,) = states_section(merge_runs([tracker])).tables
+    place = table.header.index("wrong labels")
+    assert [row[place] for row in table.rows] == ["0.10", "0.80"]
+    assert "wrong labels" not in {line.get_label() for line in runs_figure([_run(300)]).axes[0].get_lines()}
 
 
 def test_all_panels_have_one_scale_of_steps(runs: list[Run]) -> None:
