@@ -160,7 +160,7 @@ def by_report(runs: Sequence[SweepRun], out: Path) -> dict[Path, list[Path]]:
     kinds: dict[tuple[str, ...], list[Path]] = {}
     for each in runs:
         tracker, settings = read_tracker(each.folder)
-        chance = "" if tracker.chance is None else f"of chance {tracker.chance:.3g}"
+        chance = "" if tracker.chance is None else f"of chance {tracker.chance:.6g}"
         roles = " ".join(f"{role} {strata}" for role, strata in role_attributes(tracker.roles).items())
         task, strata = str(settings.get("task", "")) or "unknown task", f"with {' '.join(tracker.strata.names)}"
         kinds.setdefault((task, chance, strata, f"by {tracker.measure}", roles), []).append(each.folder)

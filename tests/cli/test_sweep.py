@@ -219,8 +219,8 @@ def test_each_vocabulary_of_a_grid_has_its_own_report(tmp_path: Path) -> None:
         tracker.chance = chance
         write_landscape(tracker, run.folder / "landscape", {"task": "Repeated"})
     assert by_report(runs, tmp_path) == {
-        tmp_path / "Repeated-of-chance-0.0156": [runs[0].folder],
-        tmp_path / "Repeated-of-chance-0.00391": [runs[1].folder],
+        tmp_path / "Repeated-of-chance-0.015625": [runs[0].folder],
+        tmp_path / "Repeated-of-chance-0.00390625": [runs[1].folder],
     }
 
 

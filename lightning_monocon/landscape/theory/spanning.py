@@ -125,7 +125,7 @@ def binder_cumulant(order: npt.ArrayLike) -> float:
 def visited_percolation(graph: nx.DiGraph) -> tuple[float, str]:
     """Return the share of states in the largest undirected component of a visited graph; NaN below 30 states."""
     if len(graph) < MIN_NODES:
-        return math.nan, f"The graph has {len(graph)} states; percolation is measured from {MIN_NODES} on."
+        return math.nan, f"The states number {len(graph)}; percolation is measured from {MIN_NODES} on."
     return max(len(c) for c in nx.connected_components(graph.to_undirected())) / len(graph), ""
 
 

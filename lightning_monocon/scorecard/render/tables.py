@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.render.words import heading
@@ -36,7 +37,7 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str | Marked, ...], ...]
 
-    @property
+    @cached_property
     def words(self) -> tuple[bool, ...]:
         """Whether each column holds words: it is the first, or none of its cells begins with a number.
 

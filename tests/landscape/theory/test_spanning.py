@@ -90,5 +90,5 @@ def test_wilson_and_binder() -> None:
 def test_small_visited_graphs_get_no_statistics() -> None:
     share, reason = visited_percolation(nx.path_graph(5, create_using=nx.DiGraph))
     assert math.isnan(share)
-    assert reason == "The graph has 5 states; percolation is measured from 30 on."
+    assert reason == "The states number 5; percolation is measured from 30 on."
     assert visited_percolation(nx.path_graph(40, create_using=nx.DiGraph)) == (1.0, "")
