@@ -17,7 +17,7 @@ from lightning_monocon.cli.landscape import write_report
 from lightning_monocon.cli.mistakes import refusal
 from lightning_monocon.cli.options import CommandParser
 from lightning_monocon.cli.stopping import resumable_command
-from lightning_monocon.cli.sweep_run import SweepRun
+from lightning_monocon.cli.sweep_run import SweepRun, told_apart
 from lightning_monocon.cli.yaml_files import parse_yaml
 from lightning_monocon.runs.folder import one_writer
 
@@ -166,15 +166,10 @@ def by_report(runs: Sequence[SweepRun], out: Path) -> dict[Path, list[Path]]:
         kinds.setdefault((task, chance, strata, f"by {tracker.measure}", roles), []).append(each.folder)
     if len(kinds) == 1:
         return {out: [each.folder for each in runs]}
-    return {out / _told_apart(kind, list(kinds)): folders for kind, folders in kinds.items()}
-
-
-def _told_apart(kind: tuple[str, ...], kinds: Sequence[tuple[str, ...]]) -> str:
-    """Return the name of a folder: the task, and the fewest of the other words, in order, that no other kind has."""
     differ = [place for place, words in enumerate(zip(*kinds, strict=True)) if place == 0 or len(set(words)) > 1]
-    own, *others = [[each[place] for place in differ] for each in (kind, *kinds)]
-    fewest = next(n for n in range(1, len(own) + 1) if sum(other[:n] == own[:n] for other in others) == 1)
-    return re.sub(r"[^\w.]+", "-", " ".join(own[:fewest])).strip("-")
+    told = [[kind[place] for place in differ] for kind in kinds]
+    names = [re.sub(r"[^\w.]+", "-", " ".join(told_apart(words, told))).strip("-") for words in told]
+    return {out / name: folders for name, folders in zip(names, kinds.values(), strict=True)}
 
 
 def _check_watched(config: Mapping[str, Any], recipe: Path) -> None:

@@ -50,8 +50,9 @@ class SweepRun:
 
         Options of one last word have as many of those before it as tell them apart.
         """
-        options = [option.split(".") for option, _ in self.point]
-        settings = [(_told_apart(own, options), value) for own, (_, value) in zip(options, self.point, strict=True)]
+        options = [option.split(".")[::-1] for option, _ in self.point]
+        named = [".".join(told_apart(own, options)[::-1]) for own in options]
+        settings = [(name, value) for name, (_, value) in zip(named, self.point, strict=True)]
         return ",".join(f"{name}={_plain(value)}" for name, value in [*settings, ("seed", str(self.seed))])
 
     @property
@@ -142,10 +143,15 @@ class SweepRun:
         return content if isinstance(content, dict) else None
 
 
-def _told_apart(words: list[str], options: list[list[str]]) -> str:
-    """Return the fewest last words of an option's name that no other has."""
-    fewest = next(n for n in range(1, len(words) + 1) if sum(other[-n:] == words[-n:] for other in options) == 1)
-    return ".".join(words[-fewest:])
+def told_apart(words: list[str], several: list[list[str]]) -> list[str]:
+    """Return the fewest leading words that only one of several has.
+
+    Example:
+        >>> told_apart(["a", "b", "c"], [["a", "b", "c"], ["a", "d"]])
+        ['a', 'b']
+    """
+    fewest = next(n for n in range(1, len(words) + 1) if sum(other[:n] == words[:n] for other in several) == 1)
+    return words[:fewest]
 
 
 def _plain(value: str) -> str:
