@@ -26,8 +26,8 @@ from statistics import median
 from typing import Any, NamedTuple, cast
 
 import torch
+from grokking_step import step_moments
 from harness import Row, in_fresh_process, interleaved, write
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
@@ -139,14 +139,7 @@ def fit(case: str, is_empty: bool) -> dict[str, float]:
     from lightning_monocon import MonoCon
     from lightning_monocon.cli import main
 
-    moments: list[float] = []
-    step = LightningModule.optimizer_step
-
-    def timed(self: LightningModule, *args: object) -> None:
-        step(self, *args)  # type: ignore[arg-type]
-        moments.append(time.process_time())
-
-    LightningModule.optimizer_step = timed  # type: ignore[method-assign, assignment]
+    moments = step_moments()
     if is_empty:
         free = torch.zeros((), requires_grad=True)
         MonoCon.training_step = lambda self, batch, batch_idx: free * 1  # type: ignore[method-assign]
