@@ -66,7 +66,7 @@ class _Kept(torch.autograd.Function):
             z, r, ordinary = quick_unit_rows(embeddings.detach(), temperature.dtype)
             weight, pull = _positives(z, labels, options)
             sums, kept = _exponentials(z, temperature, options)
-            loss = torch.dot(weight, sums.log()) - (z * pull).sum() / temperature
+            loss = torch.dot(weight, sums.log()) - torch.linalg.vecdot(z, pull).sum() / temperature
         ctx.options, ctx.ordinary = options, ordinary
         ctx.save_for_backward(embeddings, temperature, z, r, weight / sums, pull, *kept)
         return loss
@@ -175,8 +175,11 @@ def _tile(left: Tensor, z: Tensor, rows: slice, columns: slice) -> Tensor:
 
 def _repulsion(z: Tensor, temperature: Tensor, scale: Tensor, kept: list[Tensor], options: Options) -> Tensor:
     """Return ``sum_{j != i} A_ij z_j`` ``(N, D)`` from a ``(N,)`` and the first tiles of exp s."""
-    by_rows, by_columns = torch.zeros_like(z), torch.zeros_like(z.T, memory_format=torch.contiguous_format)
+    by_rows = torch.zeros_like(z)
     height, width = tile_shape(options)
+    # oneDNN would first copy a transposed tile: there the sum over columns is kept apart, transposed
+    apart = multiplies_by_onednn(z, height * width * z.shape[1])
+    by_columns = torch.zeros_like(z.T, memory_format=torch.contiguous_format) if apart else by_rows.T
     column, buffer = scale.unsqueeze(1), z.new_empty(min(height, len(z)) * min(max(height, width), len(z)))
     left = z * (LOG2_E / temperature)
     for (rows, columns), known in zip_longest(_pieces(len(z), options), kept):
@@ -184,9 +187,9 @@ def _repulsion(z: Tensor, temperature: Tensor, scale: Tensor, kept: list[Tensor]
         weights = torch.add(column[rows], scale[columns], out=buffer[: tile.numel()].view_as(tile)).mul_(tile)
         _add_product(by_rows[rows], weights, z[columns])
         if columns is not rows:
-            # transposed, because the product of a transposed tile would first copy the tile
-            _add_product(by_columns[:, columns], z[rows].T.contiguous(), weights)
-    return by_rows.add_(by_columns.T.contiguous())  # torch copies a transpose in blocks, and adds it by single numbers
+            _add_product(by_columns[:, columns], z[rows].T.contiguous() if apart else z[rows].T, weights)
+    # torch copies a transpose in blocks, and adds it by single numbers
+    return by_rows.add_(by_columns.T.contiguous()) if apart else by_rows
 
 
 def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
