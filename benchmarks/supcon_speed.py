@@ -76,8 +76,9 @@ def steps(rows: int, dim: int) -> tuple[Step, Step, Step, Step]:
 
 def products(rows: int, dim: int) -> Callable[[], None]:
     """Return the products of a step of `SupConLoss`, without anything else."""
-    from lightning_monocon.kernels.supcon.kept import _pieces, dense_product
+    from lightning_monocon.kernels.supcon.kept import _pieces
     from lightning_monocon.kernels.supcon.options import Options
+    from lightning_monocon.kernels.supcon.products import dense_product
 
     options = Options()
     z = torch.randn(rows, dim, generator=torch.Generator().manual_seed(0))

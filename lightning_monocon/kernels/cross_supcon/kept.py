@@ -19,7 +19,6 @@ from lightning_monocon.kernels.cross_supcon.terms import refuse_anchors_alone
 from lightning_monocon.kernels.supcon.checks import check_values
 from lightning_monocon.kernels.supcon.kept import (
     arithmetic,
-    dense_product,
     fits,
     quick_through_unit_,
     quick_unit_rows,
@@ -27,6 +26,7 @@ from lightning_monocon.kernels.supcon.kept import (
     tile_shape,
 )
 from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.products import ColumnSums, add_product, dense_product
 from lightning_monocon.kernels.supcon.shapes import as_scale, wide_dtype
 from lightning_monocon.kernels.supcon.tiles import LOG2_E
 
@@ -213,11 +213,10 @@ def _pushes(
 ) -> tuple[Tensor, Tensor | None]:
     """Return ``sum_j W_ij c_j`` ``(M, D)`` and ``sum_i W_ij z_i`` ``(N, D)`` from a ``(M, 1)`` and tiles of exp s."""
     by_anchors = torch.zeros_like(z)
-    # transposed, because the product of a transposed tile would first copy the tile
-    by_rows = c.new_zeros((c.shape[1], c.shape[0])) if needs_contrast else None
+    by_contrast = ColumnSums(torch.zeros_like(c)) if needs_contrast else None
     weighted = z * scale
     for (rows, columns), tile in zip(pieces(len(z), len(c), options), kept, strict=True):
-        by_anchors[rows] += dense_product(tile, c[columns])
-        if by_rows is not None:
-            by_rows[:, columns] += dense_product(weighted[rows].T.contiguous(), tile)
-    return by_anchors.mul_(scale), None if by_rows is None else by_rows.T.contiguous()
+        add_product(by_anchors[rows], tile, c[columns])
+        if by_contrast is not None:
+            by_contrast.add(columns, tile, weighted[rows])
+    return by_anchors.mul_(scale), None if by_contrast is None else by_contrast.finish()

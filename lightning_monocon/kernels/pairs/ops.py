@@ -61,7 +61,7 @@ def _(
     sides = new(count, dim), new(count), new(count, dim), new(count)
     if bias is None:
         return new(), *sides, new(count), new(count), new(0)
-    return new(), *sides, new(count, dim), new(dim, count if settings[-1] else 0), new()
+    return new(), *sides, new(count, dim), new(count if settings[-1] else 0, dim), new()
 
 
 @torch.library.custom_op("monocon::pairs_backward", mutates_args=())

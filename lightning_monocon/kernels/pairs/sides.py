@@ -58,9 +58,8 @@ def own_columns(options: Options, count: int) -> slice:
 
 
 def own_gradient(by_columns: Tensor, options: Options, count: int) -> Tensor:
-    """Return the gradient ``(M, D)`` of this rank's second side from its part ``(D, N)`` of that of all columns."""
-    by_rows = by_columns.T.clone(memory_format=torch.contiguous_format)
-    return by_rows if options.gather is None else options.gather.sum(by_rows)[own_columns(options, count)].clone()
+    """Return the gradient ``(M, D)`` of this rank's second side from its part ``(N, D)`` of that of all columns."""
+    return by_columns if options.gather is None else options.gather.sum(by_columns)[own_columns(options, count)].clone()
 
 
 def total(value: Tensor, options: Options) -> Tensor:

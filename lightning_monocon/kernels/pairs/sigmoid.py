@@ -25,8 +25,9 @@ from torch.nn import functional as F
 from lightning_monocon.kernels.context import Context
 from lightning_monocon.kernels.cross_supcon.kept import pieces
 from lightning_monocon.kernels.pairs.sides import Side, everyone, own_gradient, returned, total
-from lightning_monocon.kernels.supcon.kept import arithmetic, dense_product
+from lightning_monocon.kernels.supcon.kept import arithmetic
 from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.products import ColumnSums, add_product, dense_product
 
 LINEAR_FROM = 40.0
 """Value from which softplus is the identity, in float64 too."""
@@ -61,7 +62,7 @@ class Found(NamedTuple):
     by_rows: Tensor
     """``(M, D)``."""
     by_columns: Tensor
-    """``(D, N)``, the part of this rank; ``(D, 0)`` if it is not needed."""
+    """``(N, D)``, the part of this rank; ``(0, D)`` if it is not needed."""
     by_bias: Tensor
     """0-d."""
 
@@ -119,13 +120,10 @@ _siglip: Callable[..., Tensor] = _SigLip.apply
 def _pass(
     z: Tensor, c: Tensor, temperature: Tensor, bias: Tensor, options: Options, needed: tuple[bool, bool]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the sum of the losses and the gradients of `Found`, from each tile once.
-
-    The products of columns are transposed, as in `symmetric`.
-    """
-    losses, left, across = z.new_zeros(len(z)), z / temperature, z.T.clone(memory_format=torch.contiguous_format)
+    """Return the sum of the losses and the gradients of `Found`, from each tile once."""
+    losses, left = z.new_zeros(len(z)), z / temperature
     by_rows, by_bias = torch.zeros_like(z), z.new_zeros(len(z))
-    by_columns = c.new_zeros((c.shape[1], len(c) if needed[1] else 0))
+    by_columns = ColumnSums(torch.zeros_like(c if needed[1] else c[:0]))
     for rows, columns in pieces(len(z), len(c), options):
         tile = dense_product(left[rows], c[columns].T).add_(bias)  # -v: the logit of another pair, and of a true one
         partners = tile.diagonal(options.start + rows.start - columns.start)
@@ -136,9 +134,7 @@ def _pass(
         weights = tile.sigmoid_()
         partners.neg_()
         by_bias[rows] += weights.sum(1)
-        by_rows[rows] += dense_product(weights, c[columns])
+        add_product(by_rows[rows], weights, c[columns])
         if needed[1]:
-            by_columns[:, columns] += dense_product(
-                across[:, rows].clone(memory_format=torch.contiguous_format), weights
-            )
-    return losses.sum(), by_rows, by_columns, by_bias.sum()
+            by_columns.add(columns, weights, z[rows])
+    return losses.sum(), by_rows, by_columns.finish(), by_bias.sum()

@@ -23,8 +23,9 @@ from torch import Tensor
 from lightning_monocon.kernels.context import Context
 from lightning_monocon.kernels.cross_supcon.kept import pieces
 from lightning_monocon.kernels.pairs.sides import Side, everyone, own_columns, own_gradient, returned, total
-from lightning_monocon.kernels.supcon.kept import arithmetic, dense_product
+from lightning_monocon.kernels.supcon.kept import arithmetic
 from lightning_monocon.kernels.supcon.options import Options
+from lightning_monocon.kernels.supcon.products import ColumnSums, add_product, dense_product
 from lightning_monocon.kernels.supcon.tiles import LOG2_E
 
 Scales = tuple[Tensor, Tensor]
@@ -162,19 +163,16 @@ def _sums(z: Tensor, c: Tensor, temperature: Tensor, options: Options, keep: boo
 def _pushes(
     tiles: Iterator[Tile], z: Tensor, c: Tensor, scales: Scales, options: Options, needs_columns: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Return ``sum_j W_ij c_j`` ``(M, D)``, and ``sum_i W_ij z_i``, transposed, ``(D, N)``."""
-    by_rows, across = torch.zeros_like(z), z.T.clone(memory_format=torch.contiguous_format)
-    # transposed, because the product of a transposed tile would first copy the tile
-    by_columns = c.new_zeros((c.shape[1], len(c))) if needs_columns else None
+    """Return ``sum_j W_ij c_j`` ``(M, D)``, and ``sum_i W_ij z_i`` ``(N, D)``."""
+    by_rows = torch.zeros_like(z)
+    by_columns = ColumnSums(torch.zeros_like(c)) if needs_columns else None
     own, others = scales[0].unsqueeze(1), scales[1]
     for rows, columns, tile in tiles:
         if options.bounded:
             weights = torch.add(own[rows], others[columns]).mul_(tile)
         else:
             weights = (tile - own[rows]).exp_().add_(tile.sub_(others[columns]).exp_())
-        by_rows[rows] += dense_product(weights, c[columns])
+        add_product(by_rows[rows], weights, c[columns])
         if by_columns is not None:
-            by_columns[:, columns] += dense_product(
-                across[:, rows].clone(memory_format=torch.contiguous_format), weights
-            )
-    return by_rows, by_columns
+            by_columns.add(columns, weights, z[rows])
+    return by_rows, None if by_columns is None else by_columns.finish()

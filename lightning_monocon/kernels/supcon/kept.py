@@ -22,8 +22,9 @@ from torch import Tensor
 from lightning_monocon.kernels.context import Context
 from lightning_monocon.kernels.supcon.options import Options
 from lightning_monocon.kernels.supcon.positives import refuse_singletons
+from lightning_monocon.kernels.supcon.products import ColumnSums, add_product, dense_product
 from lightning_monocon.kernels.supcon.streamed import NO_SECOND_DERIVATIVE
-from lightning_monocon.kernels.supcon.tiles import LOG2_E, multiplies_by_onednn, onednn_product
+from lightning_monocon.kernels.supcon.tiles import LOG2_E
 from lightning_monocon.kernels.supcon.unit import through_unit_, unit_rows
 
 ORDINARY = 2.0**-40, 2.0**40
@@ -175,33 +176,15 @@ def _tile(left: Tensor, z: Tensor, rows: slice, columns: slice) -> Tensor:
 
 def _repulsion(z: Tensor, temperature: Tensor, scale: Tensor, kept: list[Tensor], options: Options) -> Tensor:
     """Return ``sum_{j != i} A_ij z_j`` ``(N, D)`` from a ``(N,)`` and the first tiles of exp s."""
-    by_rows = torch.zeros_like(z)
+    gradient = torch.zeros_like(z)
+    by_columns = ColumnSums(gradient)
     height, width = tile_shape(options)
-    # oneDNN would first copy a transposed tile: there the sum over columns is kept apart, transposed
-    apart = multiplies_by_onednn(z, height * width * z.shape[1])
-    by_columns = torch.zeros_like(z.T, memory_format=torch.contiguous_format) if apart else by_rows.T
     column, buffer = scale.unsqueeze(1), z.new_empty(min(height, len(z)) * min(max(height, width), len(z)))
     left = z * (LOG2_E / temperature)
     for (rows, columns), known in zip_longest(_pieces(len(z), options), kept):
         tile = _tile(left, z, rows, columns) if known is None else known
         weights = torch.add(column[rows], scale[columns], out=buffer[: tile.numel()].view_as(tile)).mul_(tile)
-        _add_product(by_rows[rows], weights, z[columns])
+        add_product(gradient[rows], weights, z[columns])
         if columns is not rows:
-            _add_product(by_columns[:, columns], z[rows].T.contiguous() if apart else z[rows].T, weights)
-    # torch copies a transpose in blocks, and adds it by single numbers
-    return by_rows.add_(by_columns.T.contiguous()) if apart else by_rows
-
-
-def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add `dense_product` to ``out``, in one call where that is possible."""
-    if multiplies_by_onednn(left, left.shape[0] * left.shape[1] * right.shape[1]):
-        out.add_(onednn_product(left, right.T))
-    else:
-        out.addmm_(left, right)
-
-
-def dense_product(left: Tensor, right: Tensor) -> Tensor:
-    """Return ``left @ right``, by oneDNN where it is faster; both must be dense, or it is a thousand times slower."""
-    if multiplies_by_onednn(left, left.shape[0] * left.shape[1] * right.shape[1]):
-        return onednn_product(left, right.T)
-    return left @ right
+            by_columns.add(columns, weights, z[rows])
+    return by_columns.finish()
