@@ -24,8 +24,8 @@ from lightning_monocon.inference.batch_stamp import stamp_rows
 from lightning_monocon.inference.embed import GALLERY_AND_QUERY, untouched
 from lightning_monocon.inference.rank_rows import Share, loaders_of, shares
 from lightning_monocon.inference.shards import Ids, Kind, Rows, ShardFolder, Space, model_stamp
-from lightning_monocon.runs.arguments import FORMAT, module_arguments
-from lightning_monocon.runs.settings import precision_settings
+from lightning_monocon.runs.arguments import module_arguments
+from lightning_monocon.runs.settings import precision_settings, writer
 
 Loader = DataLoader[Any]
 
@@ -140,7 +140,7 @@ class ShardWriter(BasePredictionWriter):
             trainer.world_size,
             self.kind,
             self.rows,
-            settings={"settings": FORMAT, **precision_settings(trainer), **module_arguments(module, "model")},
+            settings={**writer(), **precision_settings(trainer), **module_arguments(module, "model")},
             data=self._stamps(trainer, module, loaders),
         )
         self._folder = ShardFolder(self.out, space, trainer.global_rank)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from lightning_monocon.runs.arguments import Settings
+from lightning_monocon.runs.arguments import WRITER, Settings
 
 FORMAT = "lightning-monocon/shards/2"
 """Layout and version of the folder, kept in ``space.json``."""
@@ -17,7 +17,7 @@ READABLE = ("lightning-monocon/shards/1", FORMAT)
 Kind: TypeAlias = Literal["safetensors", "parquet"]
 
 _LISTED = 4
-_VERSION = "settings.settings"
+_WRITER = tuple(f"settings.{name}" for name in WRITER)
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,9 @@ def space_differences(stored: dict[str, Any], present: dict[str, Any]) -> list[s
     """Return a phrase for each value that differs between two ``space.json``; of many, the first ones."""
     one, other = _by_name(stored), _by_name(present)
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    if "settings" in stored and one.get(_VERSION) != other.get(_VERSION):  # an earlier version holds fewer settings
-        names = [name for name in names if not name.startswith("settings.") or (name in one and name in other)]
+    if "settings" in stored and any(one.get(name) != other.get(name) for name in _WRITER):
+        shared = one.keys() & other.keys() - set(_WRITER)  # another version may know other settings
+        names = [name for name in names if not name.startswith("settings.") or name in shared]
     found = [f"{name} {one.get(name)!r}, not {other.get(name)!r}" for name in names[:_LISTED]]
     return found if len(names) <= _LISTED else [*found, f"and {len(names) - _LISTED} more"]
 

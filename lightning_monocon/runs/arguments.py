@@ -23,7 +23,9 @@ Plain: TypeAlias = bool | int | float | str | None
 Settings: TypeAlias = dict[str, Plain]
 
 FORMAT = 3
-"""Version of the settings; an earlier version holds fewer of them, and only those are compared."""
+"""Version of the settings."""
+WRITER = ("settings", "package")
+"""Settings that say which version described a run; another one may know others, and what both know is compared."""
 
 _DEPTH, _LONG = 4, 64
 _CONTAINERS = (Mapping, list, tuple, set, frozenset)

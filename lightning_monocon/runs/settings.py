@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import TypeGuard
 
 import torch
@@ -20,6 +21,7 @@ from lightning.pytorch.callbacks import (
 
 from lightning_monocon.runs.arguments import (
     FORMAT,
+    WRITER,
     Plain,
     Settings,
     constructor_arguments,
@@ -28,7 +30,7 @@ from lightning_monocon.runs.arguments import (
     other_contents,
 )
 
-__all__ = ["Plain", "Settings", "differences", "precision_settings", "run_settings"]
+__all__ = ["Plain", "Settings", "differences", "precision_settings", "run_settings", "writer"]
 
 _LISTED = 8
 _OF_THE_TRAINER = (
@@ -75,7 +77,7 @@ def run_settings(trainer: Trainer, pl_module: LightningModule, seed: int) -> Set
         pl_module: The module.
         seed: Seed of the run.
     """
-    found: Settings = {"settings": FORMAT, "seed": seed, "world_size": trainer.world_size}
+    found: Settings = {**writer(), "seed": seed, "world_size": trainer.world_size}
     found |= precision_settings(trainer)
     found |= {f"trainer.{name}": value for name in _OF_THE_TRAINER if _is_plain(value := getattr(trainer, name, None))}
     found["trainer.use_distributed_sampler"] = trainer._accelerator_connector.use_distributed_sampler
@@ -89,6 +91,11 @@ def run_settings(trainer: Trainer, pl_module: LightningModule, seed: int) -> Set
         found["data"] = type(data).__qualname__
         found |= _of_the_data(data)
     return found
+
+
+def writer() -> Settings:
+    """Return the settings that `differences` looks at first: the versions of their layout and of this package."""
+    return dict(zip(WRITER, (FORMAT, version("lightning-monocon")), strict=True))
 
 
 def precision_settings(trainer: Trainer) -> Settings:
@@ -127,15 +134,16 @@ def _of_the_data(data: object) -> Settings:
 def differences(stored: Mapping[str, Plain], present: Mapping[str, Plain]) -> list[str]:
     """Return one phrase for each setting that is not what it was, such as ``"seed: 0 in the checkpoint, 5 now"``.
 
-    If the list is long, the first phrases are returned, and how many more there are.
+    Settings that another version of this package wrote are compared as far as both know them: it lacks the options that
+    came since. If the list is long, the first phrases are returned, and how many more there are.
 
     Example:
         >>> differences({"seed": 0, "data.batch_size": 64}, {"seed": 5, "data.batch_size": 64})
         ['seed: 0 in the checkpoint, 5 now']
     """
     names = [*stored, *(name for name in present if name not in stored)]
-    if stored.get("settings") != present.get("settings"):
-        names = [name for name in stored if name in present and name != "settings"]
+    if any(stored.get(name) != present.get(name) for name in WRITER):
+        names = [name for name in stored if name in present and name not in WRITER]
     found = [
         f"{name}: {_word(stored, name)} in the checkpoint, {_word(present, name)} now"
         for name in names

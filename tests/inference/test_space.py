@@ -112,6 +112,20 @@ def test_a_corpus_of_an_earlier_version_is_compared_by_what_it_knows(tmp_path: P
         predict(ShardWriter(str(tmp_path)), loader, Scaled(after=0.1))
 
 
+def test_a_corpus_of_another_release_may_lack_an_option(tmp_path: Path) -> None:
+    loader = DataLoader(Transformed(torch.neg), batch_size=8)
+    predict(ShardWriter(str(tmp_path)), loader, Scaled())
+    file = tmp_path / "space.json"
+    space = json.loads(file.read_text())
+    del space["settings"]["precision"]
+    file.write_text(json.dumps(space))
+    with pytest.raises(ValueError, match=r"has settings\.precision None, not '32-true'"):
+        predict(ShardWriter(str(tmp_path)), loader, Scaled())
+    space["settings"]["package"] = "0.0.9"
+    file.write_text(json.dumps(space))
+    predict(ShardWriter(str(tmp_path)), loader, Scaled())
+
+
 def test_batch_size_workers_and_random_transforms_may_differ(tmp_path: Path) -> None:
     def noisy(row: Tensor) -> Tensor:
         return row + torch.rand(4)

@@ -269,6 +269,15 @@ def test_settings_of_an_earlier_version_are_compared_by_what_they_know() -> None
     assert differences({"seed": 1, "gone": 3}, present) == ["seed: 1 in the checkpoint, 0 now"]
 
 
+def test_an_option_that_came_since_the_checkpoint_is_no_difference() -> None:
+    present = settings()
+    older = {name: value for name, value in present.items() if name != "model.schedule.optimizer"}
+    assert differences(older, present) == ["model.schedule.optimizer: absent in the checkpoint, 'adamw' now"]
+    assert not differences({**older, "package": "0.0.9"}, present)
+    assert not differences({name: value for name, value in older.items() if name != "package"}, present)
+    assert differences({**older, "package": "0.0.9", "seed": 1}, present) == ["seed: 1 in the checkpoint, 0 now"]
+
+
 def test_of_many_differences_the_first_are_named() -> None:
     stored = dict.fromkeys(map(str, range(20)), 0)
     found = differences(stored, {})

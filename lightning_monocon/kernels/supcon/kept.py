@@ -67,7 +67,7 @@ class _Kept(torch.autograd.Function):
             z, r, ordinary = quick_unit_rows(embeddings.detach(), temperature.dtype)
             weight, pull = _positives(z, labels, options)
             sums, kept = _exponentials(z, temperature, options)
-            loss = torch.dot(weight, sums.log()) - torch.linalg.vecdot(z, pull).sum() / temperature
+            loss: Tensor = torch.dot(weight, sums.log()) - torch.linalg.vecdot(z, pull).sum() / temperature
         ctx.options, ctx.ordinary = options, ordinary
         ctx.save_for_backward(embeddings, temperature, z, r, weight / sums, pull, *kept)
         return loss
