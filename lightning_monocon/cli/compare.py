@@ -231,13 +231,13 @@ def _report(
     The bottom line comes last too, where a terminal shows it without scrolling.
     """
     from lightning_monocon.cli.mirror import mirror
-    from lightning_monocon.scorecard.render.text import conclusion
+    from lightning_monocon.scorecard.render.text import as_text, conclusion
     from lightning_monocon.scorecard.runs import score_runs, write
 
     certificates = CERTIFICATES if beyond.certify else ""
     scorecard, drawn = score_runs(out, arms, codes=codes, certificates=certificates)
     write(out, scorecard, drawn)
-    print(scorecard.table())
+    print(as_text(scorecard))
     if codes == "all":
         _warn_unfitted(scorecard)
     print(f"\nWritten to {out}/: scorecard.html, scorecard.md, scorecard.json and the figures.")

@@ -74,6 +74,7 @@ def score(options: Namespace) -> str:
     from lightning_monocon.scorecard.codes import check_codes
     from lightning_monocon.scorecard.origin import command_line, origin_of
     from lightning_monocon.scorecard.render.figures import draw
+    from lightning_monocon.scorecard.render.text import as_text
     from lightning_monocon.scorecard.runs import write
     from lightning_monocon.scorecard.scoring import scorecard_of, streamed_scorecard, with_graphs
     from lightning_monocon.scorecard.streamed import StreamedSet
@@ -101,7 +102,7 @@ def score(options: Namespace) -> str:
         drawn = draw(card, sets)
         origin = replace(origin_of(words=list(map(shown, command_line()))), data=", ".join(map(str, files)))
         write(Path(options.out), replace(card, origin=origin), drawn)
-    return card.table()
+    return as_text(card)
 
 
 def _check_rows(data: EmbeddingSet | StreamedSet) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -101,6 +101,13 @@ def moved_name(package: str, name: str, homes: Mapping[str, str]) -> object:
     value = getattr(import_module(home), name)
     setattr(sys.modules[package], name, value)  # the next access does not come here
     return value
+
+
+def renamed_function(old: str, package: str, name: str) -> Callable[..., object]:
+    """Return the function of a package that a former one only calls, with a warning; ``old`` is the former one."""
+    _warn(old, f"{package}.{name}()", stacklevel=4)
+    found: Callable[..., object] = getattr(import_module(package), name)
+    return found
 
 
 def moved_module(fullname: str) -> ModuleSpec | None:

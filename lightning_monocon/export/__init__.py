@@ -5,13 +5,13 @@
 text, sentence-transformers), ``load`` reads it back, and ``check_same_space`` keeps vectors of two models apart.
 """
 
-from lightning_monocon.export.artefact import stamp_of
+from lightning_monocon.export.artefact import check_same_space, stamp_of
 from lightning_monocon.export.calibration import Calibration
 from lightning_monocon.export.loading import Embedder, load
 from lightning_monocon.export.projection import Projection, fit_projection
 from lightning_monocon.export.stamp import Stamp
 from lightning_monocon.export.truths import Known
-from lightning_monocon.export.vectors import check_same_space, load_vectors, save_vectors
+from lightning_monocon.export.vectors import load_vectors, save_vectors
 from lightning_monocon.export.writing import DoubtfulExportWarning, Export, export_model
 
 __all__ = [

@@ -16,7 +16,16 @@ from torch import Tensor, nn
 
 from lightning_monocon.export.calibration import Calibration, Stored
 from lightning_monocon.export.stack import LayerSpec, rebuild, stack_tensors
-from lightning_monocon.export.stamp import KEY, OLD, Stamp, chain_hash, description_hash, hash_values, parse_stamp
+from lightning_monocon.export.stamp import (
+    KEY,
+    OLD,
+    Stamp,
+    chain_hash,
+    description_hash,
+    differences,
+    hash_values,
+    parse_stamp,
+)
 from lightning_monocon.export.traced import ONNX, PT2, stamp_of_onnx, stamp_of_pt2
 from lightning_monocon.runs.files import file_digest, whole, write_text
 
@@ -245,3 +254,23 @@ def stamp_of(path: str | Path) -> Stamp:
 
 def _metadata(stamp: Stamp) -> dict[str, str]:
     return {"format": "pt", KEY: stamp.as_json()}
+
+
+def check_same_space(first: Stamp | str | Path, second: Stamp | str | Path) -> None:
+    """Refuse two artefacts whose vectors must not be compared.
+
+    Args:
+        first: a stamp, a folder of an export, or one of its files, or a file of vectors.
+        second: The same.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If they differ in model, basis, calibration, dimension, storage, normalisation or version; all
+            differences are named.
+    """
+    one, other = (each if isinstance(each, Stamp) else stamp_of(each) for each in (first, second))
+    if found := differences(one, other):
+        raise ValueError(
+            f"`first` and `second` must be of one space; they differ in {'; '.join(found)}. Embed all rows with one "
+            "export."
+        )

@@ -6,17 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from lightning_monocon.export.artefact import HEAD, read_tensors
+from lightning_monocon.export.forms import Run, open_onnx, open_pt2, open_sentence_transformer
 from lightning_monocon.export.gallery import Inputs
 from lightning_monocon.export.prepare import Prepared
-from lightning_monocon.export.sentence import load_sentence_transformer
 from lightning_monocon.export.stack import describe, rebuild
-from lightning_monocon.export.traced import ONNX, PT2, onnx_session, run_onnx
-
-Run = Callable[[Inputs], tuple[Tensor, ...]]
 
 
 def differences(prepared: Prepared, forms: Sequence[str], folder: Path, tolerance: float) -> dict[str, float]:
@@ -55,37 +51,6 @@ def runners(prepared: Prepared, forms: Sequence[str], folder: Path) -> dict[str,
     }
     plain: dict[str, Run] = {"safetensors": lambda inputs: (stack(prepared.encoder(inputs)),)}
     return plain | {form: openers[form]() for form in forms}
-
-
-def open_onnx(folder: Path) -> Run:
-    """Return a function that runs the ONNX form."""
-    session = onnx_session(folder / ONNX)
-    return lambda inputs: run_onnx(session, inputs)
-
-
-def open_pt2(folder: Path) -> Run:
-    """Return a function that runs the ``.pt2`` form."""
-    program = torch.export.load(folder / PT2).module()
-
-    def run(inputs: Inputs) -> tuple[Tensor, ...]:
-        with torch.no_grad():
-            found: tuple[Tensor, ...] = program(inputs)
-        return found
-
-    return run
-
-
-def open_sentence_transformer(folder: Path) -> Run:
-    """Return a function that runs the sentence-transformers form on tokenised text."""
-    model = load_sentence_transformer(folder)
-
-    def run(inputs: Inputs) -> tuple[Tensor, ...]:
-        if isinstance(inputs, Tensor):
-            raise TypeError("`inputs` of a text model must be tensors by name; got one tensor.")
-        with torch.no_grad():
-            return (model(dict(inputs))["sentence_embedding"],)
-
-    return run
 
 
 def first_row(inputs: Inputs) -> Inputs:

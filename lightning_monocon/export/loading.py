@@ -21,6 +21,7 @@ from lightning_monocon.export.artefact import (
     Description,
     check_files,
     check_listed,
+    check_same_space,
     read_description,
     read_head,
     read_tensors,
@@ -28,14 +29,12 @@ from lightning_monocon.export.artefact import (
     unasked_files,
 )
 from lightning_monocon.export.calibration import Calibration, Coded, Stored
-from lightning_monocon.export.checks import Run, open_onnx, open_pt2, open_sentence_transformer
+from lightning_monocon.export.forms import Run, open_onnx, open_pt2, open_sentence_transformer
 from lightning_monocon.export.gallery import Inputs
-from lightning_monocon.export.prepare import basis_hash, model_hash
 from lightning_monocon.export.sentence import check_stock
-from lightning_monocon.export.stack import VectorModule
+from lightning_monocon.export.stack import VectorModule, basis_hash, model_hash
 from lightning_monocon.export.stamp import CODED, KEY, Stamp
 from lightning_monocon.export.traced import ONNX, PT2
-from lightning_monocon.export.vectors import check_same_space
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.runs.digest import hash_tensors

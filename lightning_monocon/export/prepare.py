@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from lightning_monocon.encoders import encoder_spec
 from lightning_monocon.encoders.text import TextEncoder
 from lightning_monocon.encoders.text.sentence_transformers_model import SentenceTransformersEncoder
-from lightning_monocon.encoders.wrapped import plain_names, unwrap_all
+from lightning_monocon.encoders.wrapped import unwrap_all
 from lightning_monocon.export.calibration import Stored
 from lightning_monocon.export.choice import Centre, Code, Kept, choose, ways
 from lightning_monocon.export.gallery import Embedded, Inputs, embed_rows
 from lightning_monocon.export.measure import ALL, CHOOSING, JUDGING, Judge
 from lightning_monocon.export.projection import Projection
-from lightning_monocon.export.stack import Exported, describe, fold, projection_layer
+from lightning_monocon.export.stack import Exported, basis_hash, describe, fold, model_hash, projection_layer
 from lightning_monocon.export.stamp import CODED, FORMAT, Stamp, chain_hash, description_hash
 from lightning_monocon.export.truths import NOTHING, GradedPairs, Known, embed_pairs, sampled_relevance
 from lightning_monocon.functional.relevance import Relevance
@@ -173,28 +173,8 @@ def old_numbers(model: MonoCon, compatible: bool | None) -> int:
     return 0 if model.old is None or compatible is False else model.old.dimension
 
 
-def basis_hash(stack: nn.Sequential) -> str:
-    """Return the hash of the projection in a chain, of nothing if it has none."""
-    projection = projection_layer(stack)
-    return hash_tensors({} if projection is None else projection.state_dict())
-
-
-def model_hash(encoder: nn.Module, stack: nn.Sequential) -> str:
-    """Return the hash of the encoder and of the chain before the projection."""
-    names = plain_names(encoder)
-    weights = {f"encoder.{names[name]}": tensor for name, tensor in encoder.state_dict().items()}
-    projection = projection_layer(stack)
-    for i, layer in enumerate(layer for layer in _linears(stack) if layer is not projection):
-        weights |= {f"head.{i}.{name}": tensor for name, tensor in layer.state_dict().items()}
-    return hash_tensors(weights)
-
-
 def _input_names(example: Inputs) -> list[str]:
     return ["inputs"] if isinstance(example, Tensor) else list(example)
-
-
-def _linears(stack: nn.Sequential) -> list[nn.Module]:
-    return [layer for layer in stack if isinstance(layer, nn.Linear)]
 
 
 def _frozen(module: nn.Module) -> nn.Module:

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from lightning_monocon.encoders.wrapped import plain_names
 from lightning_monocon.export.calibration import Calibration, Stored
 from lightning_monocon.export.projection import Projection
+from lightning_monocon.runs.digest import hash_tensors
 
 LayerSpec: TypeAlias = dict[str, object]
 """``{"layer": kind, **sizes}``; a linear layer names its tensors ``<name>.weight`` and ``<name>.bias``."""
@@ -164,3 +166,23 @@ def _plain_linear(layer: nn.Linear) -> nn.Linear:
 def _stock(layer: nn.Module) -> bool:
     kind = _ACTIVATIONS.get(type(layer).__name__)
     return kind is type(layer) and repr(layer) == repr(kind())
+
+
+def basis_hash(stack: nn.Sequential) -> str:
+    """Return the hash of the projection in a chain, of nothing if it has none."""
+    projection = projection_layer(stack)
+    return hash_tensors({} if projection is None else projection.state_dict())
+
+
+def model_hash(encoder: nn.Module, stack: nn.Sequential) -> str:
+    """Return the hash of the encoder and of the chain before the projection."""
+    names = plain_names(encoder)
+    weights = {f"encoder.{names[name]}": tensor for name, tensor in encoder.state_dict().items()}
+    projection = projection_layer(stack)
+    for i, layer in enumerate(layer for layer in _linears(stack) if layer is not projection):
+        weights |= {f"head.{i}.{name}": tensor for name, tensor in layer.state_dict().items()}
+    return hash_tensors(weights)
+
+
+def _linears(stack: nn.Sequential) -> list[nn.Module]:
+    return [layer for layer in stack if isinstance(layer, nn.Linear)]

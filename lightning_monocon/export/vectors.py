@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lightning_monocon.export.artefact import read_tensors, stamp_of, write_tensors
+from lightning_monocon.export.artefact import check_same_space, read_tensors, write_tensors
 from lightning_monocon.export.prepare import Prepared
-from lightning_monocon.export.stamp import KEY, Stamp, differences, parse_stamp
+from lightning_monocon.export.stamp import KEY, Stamp, parse_stamp
 
 
 def write_vectors(prepared: Prepared, path: Path) -> None:
@@ -55,23 +55,3 @@ def load_vectors(path: str | Path, expect: Stamp | str | Path | None = None) -> 
     if expect is not None:
         check_same_space(stamp, expect)
     return tensors
-
-
-def check_same_space(first: Stamp | str | Path, second: Stamp | str | Path) -> None:
-    """Refuse two artefacts whose vectors must not be compared.
-
-    Args:
-        first: a stamp, a folder of an export, or one of its files, or a file of vectors.
-        second: The same.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If they differ in model, basis, calibration, dimension, storage, normalisation or version; all
-            differences are named.
-    """
-    one, other = (each if isinstance(each, Stamp) else stamp_of(each) for each in (first, second))
-    if found := differences(one, other):
-        raise ValueError(
-            f"`first` and `second` must be of one space; they differ in {'; '.join(found)}. Embed all rows with one "
-            "export."
-        )

@@ -6,10 +6,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 import numpy as np
 
+from lightning_monocon.compat import renamed_function
 from lightning_monocon.runs.record import History
 from lightning_monocon.scorecard.byte_ranking import ByteWinner, byte_forms, byte_winner
 from lightning_monocon.scorecard.causes import Effect, effects
@@ -136,10 +136,8 @@ class Scorecard:
         return max(1, *(score.n99 for score in arm.scores))
 
     def table(self) -> str:
-        """Return the scorecard as plain text; prefer :func:`lightning_monocon.scorecard.as_text`, which this calls."""
-        # By name: the report is made from the card, so the card must not import it.
-        text: str = import_module("lightning_monocon.scorecard.render.text").as_text(self)
-        return text
+        """Return the scorecard as plain text; deprecated, call `lightning_monocon.scorecard.as_text` instead."""
+        return str(renamed_function("Scorecard.table()", "lightning_monocon.scorecard", "as_text")(self))
 
 
 def build(

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from lightning_monocon.export import Calibration, Projection, Stamp, check_same_space, fit_projection
-from lightning_monocon.export.prepare import model_hash
-from lightning_monocon.export.stack import UnitLength, describe, fold, rebuild, stack_tensors, vector_stack
+from lightning_monocon.export.stack import UnitLength, describe, fold, model_hash, rebuild, stack_tensors, vector_stack
 from lightning_monocon.export.stamp import parse_stamp
 from lightning_monocon.functional.moments import merge_moments, moments
 from lightning_monocon.heads import CompatibleHead, LinearHead, MLPHead, MonotonicMLP

@@ -7,7 +7,7 @@ Nothing outside says whether the reference is right, so this measures change, no
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -17,11 +17,9 @@ from lightning_monocon.functional.neighbour_overlap import neighbour_overlap, re
 from lightning_monocon.functional.rank_biased_overlap import rank_biased_overlap
 from lightning_monocon.functional.red_flags import REPEATED_SHARE
 from lightning_monocon.functional.row_keys import row_keys
+from lightning_monocon.functional.truncation_curve import Ties
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.truths.truth import Found, Kind, Unit, digest, distinct
-
-if TYPE_CHECKING:
-    from lightning_monocon.scorecard.embeddings import EmbeddingSet
 
 _DEEP = 100
 """Rows among which the reference's nearest are looked for by ``recall@100``, as deep as a search that is reranked."""
@@ -33,6 +31,30 @@ _EQUAL = 1e-9
 
 _TIED_SHARE = 0.05
 """Share of queries whose last neighbour is as near as the next one, above which the reference is doubted."""
+
+
+class Reference(Protocol):
+    """Embeddings whose neighbours count, such as an `lightning_monocon.scorecard.EmbeddingSet`."""
+
+    @property
+    def arm(self) -> str:
+        """Return the name in tables."""
+        ...
+
+    @property
+    def gallery(self) -> Tensor:
+        """Return the rows that are searched, ``(N, D)``."""
+        ...
+
+    @property
+    def query(self) -> Tensor:
+        """Return the queries ``(Q, D)``."""
+        ...
+
+    @property
+    def ties(self) -> Ties:
+        """Return how equally near rows are ordered."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +85,7 @@ class NeighbourTruth:
     unit: ClassVar[Unit] = "query"
 
     @classmethod
-    def of(cls, reference: EmbeddingSet, k: int = 10) -> NeighbourTruth:
+    def of(cls, reference: Reference, k: int = 10) -> NeighbourTruth:
         """Return the k nearest rows by the cosine of a reference's whole vectors, all of them if there are fewer."""
         rows = len(reference.gallery)
         found = reference.ties.nearest(reference.gallery, reference.query, min(k + 1, rows))
@@ -147,10 +169,10 @@ def reference_doubts(
     return tuple(found)
 
 
-def _doubts(reference: EmbeddingSet, found: Tensor, k: int) -> tuple[str, ...]:
+def _doubts(reference: Reference, found: Tensor, k: int) -> tuple[str, ...]:
     parts = torch.split(reference.gallery, _TILE)
     different = len(distinct(torch.cat([row_keys(unit_rows(part.double())) for part in parts])))
-    collapsed = reference.dim > 1 and not effective_dimension(reference.gallery) > 1
+    collapsed = reference.gallery.shape[1] > 1 and not effective_dimension(reference.gallery) > 1
     gaps = None
     if found.shape[1] > k:
         last, following = (_cosines(reference, found[:, place]) for place in (k - 1, k))
@@ -158,5 +180,5 @@ def _doubts(reference: EmbeddingSet, found: Tensor, k: int) -> tuple[str, ...]:
     return reference_doubts(reference.arm, len(reference.gallery), different, collapsed, gaps, k)
 
 
-def _cosines(data: EmbeddingSet, rows: Tensor) -> Tensor:
+def _cosines(data: Reference, rows: Tensor) -> Tensor:
     return (unit_rows(data.query.double()) * unit_rows(data.gallery[rows].double())).sum(1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from lightning_monocon.scorecard import EmbeddingSet, Scorecard, as_text, build
 from lightning_monocon.scorecard.origin import Origin
 from lightning_monocon.scorecard.render.text import as_markdown
@@ -12,7 +14,8 @@ from lightning_monocon.scorecard.render.text import as_markdown
 
 def test_the_text_holds_every_figure_and_fits_a_terminal(card: Scorecard) -> None:
     text = as_text(card)
-    assert text == card.table()
+    with pytest.warns(DeprecationWarning, match=r"Scorecard\.table\(\) has moved to .*scorecard\.as_text\(\)"):
+        assert text == card.table()
     for word in ("4 arms over seeds 0, 1, 2", "FVU %", "total variance", "PCA rival %", "5-NN % at k =", "±"):
         assert word in text
     assert max(map(len, text.splitlines())) <= 120
