@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import networkx as nx
 import torch
 
-from lightning_monocon.landscape import LandscapeTracker
+from lightning_monocon.landscape.tracker import LandscapeTracker
 from lightning_monocon.runs.files import whole, write_text
 
 FOLDER = "landscape"

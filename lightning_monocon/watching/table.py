@@ -11,7 +11,7 @@ from typing import Any
 
 import networkx as nx
 
-from lightning_monocon.landscape import Event
+from lightning_monocon.landscape.events import Event
 from lightning_monocon.landscape.trajectory import Trajectory
 from lightning_monocon.loggers.figures import Rows
 
