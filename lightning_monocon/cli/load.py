@@ -56,7 +56,7 @@ def run(args: Sequence[str]) -> None:
 
 def loaded(options: Namespace) -> Report | None:
     """Load the codes unless only the check is asked for, check them and print what was found; None of no rows."""
-    from lightning_monocon.scorecard.named_argument import named
+    from lightning_monocon.functional.named_argument import named
     from lightning_monocon.stores import Collection, check, open_store, read_bundle
 
     _check_options(options)
@@ -97,7 +97,7 @@ def _written(options: Namespace, bundle: Bundle, store: Store) -> Collection:
 
 def _changed(options: Namespace, bundle: Bundle, collection: Collection) -> Bundle:
     """Append or delete what was asked for, print what was done, and return what the store holds."""
-    from lightning_monocon.scorecard.named_argument import named
+    from lightning_monocon.functional.named_argument import named
     from lightning_monocon.stores.update import FarRowsWarning, alarm, append, delete, far_rows
 
     if options.append is not None:
@@ -175,8 +175,8 @@ def _queries(options: Namespace, bundle: Bundle) -> tuple[np.ndarray, np.ndarray
 
 def _embeddings(option: str, place: str, bundle: Bundle) -> tuple[RowSource, np.ndarray]:
     """Return a file of embeddings, opened, and its rows ``(N, D)`` float32."""
+    from lightning_monocon.functional.named_argument import named
     from lightning_monocon.scorecard.known_files import source_of
-    from lightning_monocon.scorecard.named_argument import named
     from lightning_monocon.scorecard.row_files.source import whole_of
 
     with named(f"--{option}", "files"):
@@ -205,8 +205,8 @@ def _failed(report: Report, out: str) -> str:
 def _told(report: Report) -> str:
     lines = [
         f"{report.queries} queries, {report.k} rows each: {report.queries - report.wrong} ranked as the codec ranks.",
-        f"Of the codec's own {report.k} nearest rows the store finds {report.overlap:.3f} exactly and "
-        f"{report.through_index:.3f} as it is asked.",
+        f"Of the codec's own {report.k} nearest rows the store finds {report.overlap:.3f} where it compares all rows, "
+        f"and {report.through_index:.3f} as it is asked.",
         f"{report.bytes_per_row:.0f} bytes a row as the store counts them, index included; "
         f"{report.query_ms:.1f} ms a query.",
     ]

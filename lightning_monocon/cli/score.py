@@ -154,9 +154,9 @@ def _server_graph(address: str) -> Graphs:
 
 def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | StreamedSet, EmbeddingSet | None]:
     """Return what is judged, with what is known of it, and the baseline."""
+    from lightning_monocon.functional.named_argument import named
     from lightning_monocon.scorecard.files import load_files
     from lightning_monocon.scorecard.known_files import Known, check_order, is_streamed, load_baseline, load_known
-    from lightning_monocon.scorecard.named_argument import named
 
     neighbours = options.truth == "neighbours"
     known = Known(options.qrels, tuple(options.pairs or ()), neighbours, options.ids or "")

@@ -56,7 +56,7 @@ def upgraded(options: Namespace) -> str:
         check_folder("--out", Path(options.out))  # before the files are read and judged
         check_no_codes("--out", Path(options.out))
         _check_reports(Path(options.out))
-    from lightning_monocon.scorecard.named_argument import named
+    from lightning_monocon.functional.named_argument import named
     from lightning_monocon.scorecard.render.upgrade import upgrade_text, write_upgrade
     from lightning_monocon.scorecard.upgrade import upgrade
 
@@ -104,9 +104,9 @@ def _old(options: Namespace) -> EmbeddingSet:
 
 def _beside(options: Namespace, name: str, old: EmbeddingSet) -> EmbeddingSet | None:
     """Return another model's embeddings of the same rows; None if they were not given."""
+    from lightning_monocon.functional.named_argument import named
     from lightning_monocon.scorecard.files import load_files
     from lightning_monocon.scorecard.known_files import Known, check_order, load_baseline
-    from lightning_monocon.scorecard.named_argument import named
 
     files = options[name]
     if files is None:
@@ -121,7 +121,7 @@ def _beside(options: Namespace, name: str, old: EmbeddingSet) -> EmbeddingSet | 
 
 def _of(name: str, *inner: str) -> AbstractContextManager[None]:
     """Return a context in which errors of readers name an option, and the arrays that its files hold."""
-    from lightning_monocon.scorecard.named_argument import named
+    from lightning_monocon.functional.named_argument import named
 
     parts = [f"{side}{what}" for side in ("gallery", "query") for what in ("", "_labels")]
     return named(f"--{name}", *inner, parts=parts)

@@ -2,7 +2,6 @@
 """Encode, decode and score with the codec of this folder, with NumPy and nothing else.
 
 from codec_numpy import Codec
-
 codec = Codec()                        # codec.json and codec.safetensors beside this file, or Codec(folder)
 codes = codec.encode(rows)             # float (N, D) -> uint8 (N, codec.bytes_per_vector)
 scores = codec.score(queries, codes)   # float (Q, D) -> float32 (Q, N); more is nearer
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U8": "|u1"}
+_SCORES = [("cosine", "whole"), ("cosine", "centred"), ("dot", "whole")]
 _BLOCK = 1024  # rows encoded and codes scored at a time
 
 
@@ -30,13 +30,13 @@ class Codec:
 
     def __init__(self, folder: str | Path = Path(__file__).parent) -> None:
         values, tables = _read(Path(folder))
-        kind = values["quantiser"]["kind"]
-        if kind not in _KINDS:
-            raise ValueError(f"`folder` must hold a codec of kind {', '.join(_KINDS)}; {folder} has kind {kind!r}.")
+        kind, scores = values["quantiser"]["kind"], (values["space"]["similarity"], values["space"]["scoring"])
+        if kind not in _KINDS or scores not in _SCORES:
+            raise ValueError(f"`folder` must hold a codec of {[*_KINDS]}, {_SCORES}; {folder} has {kind!r}, {scores}.")
         self._encode, self._decode = _KINDS[kind]
         self._own = values["quantiser"], {name.removeprefix("quantiser."): table for name, table in tables.items()}
         self.bytes_per_vector: int = values["bytes_per_vector"]
-        self._cosine, self._whole = values["space"]["similarity"] == "cosine", values["space"]["scoring"] == "whole"
+        self._cosine, self._whole = scores[0] == "cosine", scores[1] == "whole"
         self._matrix = tables["space.matrix"].astype(np.float64)
         self._offset = tables["space.offset"]
         self._beyond = tables["space.mean"] - self._matrix.T @ self._offset  # what of the mean no coordinate holds

@@ -23,6 +23,7 @@ from lightning_monocon.export.measure import Judge, shipped
 from lightning_monocon.export.projection import Projection, fit_projection
 from lightning_monocon.export.stack import vector_stack
 from lightning_monocon.export.stamp import NORMALISATION, UNCENTRED, WHOLE
+from lightning_monocon.functional import named_argument
 from lightning_monocon.functional.quantisation import Storage
 
 Centre: TypeAlias = bool | Literal["auto"]
@@ -65,7 +66,8 @@ def read_code(code: Code, dim: float | None, width: int | None) -> Code:
     """
     families = [family.name for family in NAMED]
     if isinstance(code, str) and (Path(code) / codes.FILES[0]).is_file():
-        code = codes.load(code)
+        with named_argument.named("code", "folder"):
+            code = codes.load(code)
     if isinstance(code, Codec):
         _check_codec(code, width)
     elif code not in get_args(Storage) and current_name(code).partition("-")[0] not in families:

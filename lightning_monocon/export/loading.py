@@ -36,6 +36,7 @@ from lightning_monocon.export.stack import VectorModule, basis_hash, model_hash
 from lightning_monocon.export.stamp import CODED, KEY, Stamp
 from lightning_monocon.export.traced import ONNX, PT2
 from lightning_monocon.functional.checks import check_choice
+from lightning_monocon.functional.named_argument import named
 from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.runs.digest import hash_tensors
 
@@ -178,7 +179,8 @@ def _calibration(folder: Path, description: Description, tensors: dict[str, Tens
     stamp = description.stamp
     if stamp.format == CODED:
         check_files(folder, description, codes.FILES)
-        return Coded(codes.load(folder), description.calibration_rows)
+        with named("path", "folder"):
+            return Coded(codes.load(folder), description.calibration_rows)
     step = tensors.get("calibration.step", torch.ones(stamp.dimension))
     if stamp.storage == "int8" and "calibration.step" not in tensors:
         raise ValueError(f"`path` must hold the calibration of int8; {HEAD} lacks calibration.step.")

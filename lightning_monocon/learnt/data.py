@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.functional.checks import as_float32
+from lightning_monocon.functional.named_argument import named
 from lightning_monocon.inference.shards import Shards
 from lightning_monocon.scorecard.files import numbered
 from lightning_monocon.scorecard.known_files import source_of
-from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.row_files.folder import CorpusRows
 from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 

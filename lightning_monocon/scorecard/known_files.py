@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lightning_monocon.functional.named_argument import named
 from lightning_monocon.inference.shards import Ids, Shards
 from lightning_monocon.scorecard.arrays import KINDS, array_names, read_array
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.files import GIVEN, numbered
-from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.row_files.array import ArrayRows
 from lightning_monocon.scorecard.row_files.folder import (
     EMBEDDINGS,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_monocon.functional.effective_dimension import components_for
+from lightning_monocon.functional.named_argument import named
 from lightning_monocon.functional.neighbours import Neighbours
 from lightning_monocon.functional.row_keys import direction_keys
 from lightning_monocon.functional.spectrum import variances_from_moments
@@ -25,7 +26,6 @@ from lightning_monocon.inference.row_ids import check_ids
 from lightning_monocon.runs.digest import hash_tensors
 from lightning_monocon.scorecard.files import numbered
 from lightning_monocon.scorecard.known_files import Known, Sides, file_truths, label_truth, source_of, texts_of
-from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.scorecard.row_files.formats import STREAMED
 from lightning_monocon.scorecard.row_files.source import BLOCK, RowSource, blocks_of, whole_of

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_monocon.codes import Codec
+from lightning_monocon.functional.named_argument import named
 from lightning_monocon.inference.row_ids import check_ids
-from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.stores.columns import Column, column_of
 from lightning_monocon.stores.store import Stamp, Store, blocks_of
 

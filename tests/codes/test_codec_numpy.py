@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import subprocess
 import sys
 import venv
@@ -103,3 +105,17 @@ def test_other_files_and_rows_are_refused(tmp_path: Path) -> None:
         (tmp_path / "codec.json").write_text(changed)
         with pytest.raises(ValueError, match=sentence):
             codec_numpy.Codec(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown"),
+    [("whole", "nearest"), ("levels", "lattice"), ("dot", "l2")],
+)
+def test_a_codec_of_another_kind_or_score_is_refused(known: str, unknown: str, tmp_path: Path) -> None:
+    save(dyadic_codecs()["levels"], tmp_path)
+    text = (tmp_path / "codec.json").read_text()
+    blank = text.replace(f'": "{known}"', f'": "{unknown}"').replace(json.loads(text)["stamp"], "0" * 64)
+    files = (tmp_path / "codec.safetensors").read_bytes() + blank.encode()
+    (tmp_path / "codec.json").write_text(blank.replace("0" * 64, hashlib.sha256(files).hexdigest()))
+    with pytest.raises(ValueError, match=f"`folder` must hold a codec of .*; .* has .*'{unknown}'"):
+        codec_numpy.Codec(tmp_path)

@@ -126,6 +126,14 @@ def test_codecs_that_do_not_fit_are_refused(model: MonoCon, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_damaged_folder_is_told_as_the_code(model: MonoCon, tmp_path: Path) -> None:
+    rows, labels = planted(300, 0)
+    codes.save(fit_transform(FittingRows.of(rows[:, :OUT]), 4), tmp_path)
+    (tmp_path / "codec.safetensors").write_bytes(b"cut")
+    with pytest.raises(ValueError, match=r"`code` must hold a whole codec; .* is damaged"):
+        export_model(model, [(rows, labels)], [(rows, labels)], tmp_path / "out", code=str(tmp_path))
+
+
 def test_a_model_without_a_learnt_code_has_none_to_ship(
     model: MonoCon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightning_monocon.data.text.pair_files import texts
 from lightning_monocon.data.text.pair_formats import read_columns
-from lightning_monocon.scorecard.named_argument import named
+from lightning_monocon.functional.named_argument import named
 from lightning_monocon.scorecard.truth_files.ids import ids_of
 from lightning_monocon.scorecard.truth_files.qrels import Qrels, judgements_in, read_qrels
 

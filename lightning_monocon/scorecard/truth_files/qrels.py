@@ -15,8 +15,8 @@ from torch import Tensor
 
 from lightning_monocon.data.text.pair_files import finite_numbers
 from lightning_monocon.data.text.pair_formats import read_columns
+from lightning_monocon.functional.named_argument import named
 from lightning_monocon.inference.shards import Ids
-from lightning_monocon.scorecard.named_argument import named
 from lightning_monocon.scorecard.truth_files.ids import check_known, ids_of, rows_of
 from lightning_monocon.scorecard.truth_files.trec import is_blank, is_trec, read_trec
 
