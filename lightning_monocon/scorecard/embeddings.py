@@ -114,6 +114,10 @@ class EmbeddingSet:
         """How equally near rows are ordered: equal rows by label, or at random if there is none."""
         return ties_of(self.gallery, equal_row_order(len(self.gallery), self.gallery_labels), self.query)
 
+    def nearest(self, count: int) -> Tensor:
+        """Return the nearest rows of the gallery by the cosine of whole vectors, ``(Q, count)``, nearest first."""
+        return self.ties.nearest(self.gallery, self.query, count)
+
     def judges(self) -> tuple[Truth, ...]:
         """Return everything that is known: the labels if there are any, and the other truths."""
         if self.gallery_labels is None or self.query_labels is None:

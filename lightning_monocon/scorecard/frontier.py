@@ -194,7 +194,7 @@ def measure_frontiers(
         rows = (data.gallery, data.query) if together else None
         nearest = data.ties.nearest_of_prefixes(cut.gallery, cut.query, sizes, depth, rows)
         if whole and not together:
-            nearest = chain(nearest, [data.ties.nearest(data.gallery, data.query, depth)])
+            nearest = chain(nearest, [data.nearest(depth)])
     forms = [*(_narrowed(cut, k) for k in sizes), *([_each_side(data, lambda rows: rows)] if whole else [])]
     return _judged(truths, kept, _found(forms, nearest), "float32")
 

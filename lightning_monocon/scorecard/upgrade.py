@@ -172,7 +172,7 @@ def _searched(truths: Sequence[Truth]) -> tuple[Truth, ...]:
 def _judged(data: EmbeddingSet, truths: Sequence[Truth]) -> list[dict[Measure, Tensor]]:
     """Return what each truth makes of one search at full width by cosine."""
     depth = max(truth.depth(len(data.gallery)) for truth in truths)
-    nearest = data.ties.nearest(data.gallery, data.query, depth)
+    nearest = data.nearest(depth)
     return [truth.judge(Found(data.gallery, data.query, nearest=nearest)) for truth in truths]
 
 

@@ -17,7 +17,6 @@ from lightning_monocon.functional.neighbour_overlap import neighbour_overlap, re
 from lightning_monocon.functional.rank_biased_overlap import rank_biased_overlap
 from lightning_monocon.functional.red_flags import REPEATED_SHARE
 from lightning_monocon.functional.row_keys import row_keys
-from lightning_monocon.functional.truncation_curve import Ties
 from lightning_monocon.functional.unit_rows import unit_rows
 from lightning_monocon.scorecard.truths.truth import Found, Kind, Unit, digest, distinct
 
@@ -51,9 +50,8 @@ class Reference(Protocol):
         """Return the queries ``(Q, D)``."""
         ...
 
-    @property
-    def ties(self) -> Ties:
-        """Return how equally near rows are ordered."""
+    def nearest(self, count: int) -> Tensor:
+        """Return the nearest rows of each query by the cosine of whole vectors, ``(Q, count)``."""
         ...
 
 
@@ -88,7 +86,7 @@ class NeighbourTruth:
     def of(cls, reference: Reference, k: int = 10) -> NeighbourTruth:
         """Return the k nearest rows by the cosine of a reference's whole vectors, all of them if there are fewer."""
         rows = len(reference.gallery)
-        found = reference.ties.nearest(reference.gallery, reference.query, min(k + 1, rows))
+        found = reference.nearest(min(k + 1, rows))
         nearest = found[:, :k].contiguous()
         return cls(nearest, rows, reference.arm, warnings=_doubts(reference, found, k))
 
