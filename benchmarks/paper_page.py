@@ -50,6 +50,14 @@ NUMBERS = ("4 numbers", "8 numbers", "16 numbers", "32 numbers", "64 numbers", "
 BYTES = ("2 bytes", "4 bytes", "8 bytes", "16 bytes", "32 bytes", "64 bytes", "whole")
 HEADS = tuple(ARMS)[:5]
 
+_BELOW = (
+    ("val/encoder/knn_accuracy", 100, "{:.1f}"),
+    ("val/encoder/effective_dimension", 1, "{:.0f}"),
+    ("val/knn_accuracy", 100, "{:.1f}"),
+    ("val/effective_dimension", 1, "{:.0f}"),
+)
+"""Name, factor and format of the figures of the last validation, of the encoder below a head and of the embedding."""
+
 
 def finished() -> list[Run]:
     """Return a line for each checkpoint of the runs that were made."""
@@ -169,15 +177,13 @@ def rules_table(runs: Sequence[Run]) -> str:
 def below_table(runs: Sequence[Run]) -> str:
     """Return what the encoder below a head is worth at the last validation, when it was trained along."""
     lines = []
-    for run in runs:
-        found = run["validation"]
-        if run["encoder"] == "along" and "val/encoder/knn_accuracy" in found:
-            figures = [
-                f"{100 * found['val/encoder/knn_accuracy']:.1f}", f"{found['val/encoder/effective_dimension']:.0f}",
-                f"{100 * found['val/knn_accuracy']:.1f}", f"{found['val/effective_dimension']:.0f}",
-            ]  # fmt: skip
-            lines.append([run["setting"], ARMS[run["arm"]], str(run["seed"]), *figures])
-    head = ["setting", "arm", "seed", "encoder below %", "its n99", "embedding %", "its n99"]
+    judged = [run for run in runs if "val/encoder/knn_accuracy" in run["validation"]]
+    for setting in dict.fromkeys(run["setting"] for run in judged if run["encoder"] == "along"):
+        for arm, title in ARMS.items():
+            if found := [run["validation"] for run in of(judged, setting, arm)]:
+                spreads = [_spread([factor * each[name] for each in found], form) for name, factor, form in _BELOW]
+                lines.append([setting, title, str(len(found)), *spreads])
+    head = ["setting", "arm", "seeds", "encoder below %", "its n99", "embedding %", "its n99"]
     return markdown(head, lines)
 
 
