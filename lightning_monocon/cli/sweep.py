@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +140,8 @@ def _try(recipe: Path, overrides: Sequence[str], point: Sequence[tuple[str, str]
 
     words = [f"--{option}={value}" for option, value in point]
     try:
-        fit(["fit", "--config", str(recipe), *overrides, *words, *QUIET], BuiltCLI)
+        with _without_notes():
+            fit(["fit", "--config", str(recipe), *overrides, *words, *QUIET], BuiltCLI)
     except Exception as error:
         refused = refusal(error)
         if refused is None:
@@ -146,6 +149,20 @@ def _try(recipe: Path, overrides: Sequence[str], point: Sequence[tuple[str, str]
         raise ValueError(
             f"`--vary` must give values that the recipe can run; {' '.join(words)} is refused: {refused}"
         ) from error
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Silence what Lightning says of devices and seeds when it is built; its warnings stay."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def by_report(runs: Sequence[SweepRun], out: Path) -> dict[Path, list[Path]]:

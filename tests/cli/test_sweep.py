@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.watched_runs import watched
+from lightning.pytorch import Trainer
 
 from lightning_monocon.cli import compare, main, sweep, trainer
 from lightning_monocon.cli.arm_run import PooledRun
@@ -168,6 +170,25 @@ def test_the_plan_is_the_product_of_the_grid_and_the_seeds(tmp_path: Path) -> No
     runs = plan("grokking", {"data.train_share": ["0.3", "0.4"]}, [0, 1], TINY, tmp_path)
     assert [(run.point[0][1], run.seed) for run in runs] == [("0.3", 0), ("0.3", 1), ("0.4", 0), ("0.4", 1)]
     assert {(run.length, run.unit) for run in runs} == {(60, "step")}
+
+
+def test_points_are_tried_without_a_word(tmp_path: Path) -> None:
+    said: list[str] = []
+    ear = logging.Handler()
+    ear.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(ear)
+    try:
+        plan("grokking", {"data.train_share": ["0.3", "0.4"]}, [0], TINY, tmp_path)
+        assert not said
+        assert [logger.level for logger in loggers] == levels
+        Trainer(accelerator="cpu", logger=False, enable_model_summary=False)
+        assert said  # what a trainer says elsewhere
+    finally:
+        for logger in loggers:
+            logger.removeHandler(ear)
 
 
 @pytest.mark.parametrize(
