@@ -90,7 +90,7 @@ def _written(options: Namespace, bundle: Bundle, store: Store) -> Collection:
     begun = time.perf_counter()
     collection = load(bundle, store, index=not options.no_index)
     print(f"{len(bundle)} rows of {bundle.codec.name} in {time.perf_counter() - begun:.1f} s.")
-    written = write_query(bundle.folder, store.title, options.name, collection.column)
+    written = write_query(bundle.folder, store.title, options.name, collection.column, collection.stamp.ids)
     print(f"{written} asks the store without this package.")
     return collection
 

@@ -230,18 +230,18 @@ def connect(file):
     held = json.loads(Path(f"{file}.json").read_text("utf-8"))
     if held["codec"] != STAMP:
         raise ValueError(f"`file` must hold codes of {FOLDER}; those of {file} are of another space.")
-    return READ(str(file))
+    return OPENED
 
 
 def search(index, embedding, wanted=10, shortlist=200):
     """Return ``[(id, score), ...]``; the ``shortlist`` rows that the index finds are scored again."""
-    rows = np.asarray(embedding, np.float32)[None]
+    rows = np.asarray(embedding, np.float32)[None]UNPACKED
     found = FOUND
     if not found:
         return []
     codes = np.asarray(STORED, TYPE).view(np.uint8)
     scores = CODEC.score(rows, codes)[0].tolist()
-    return sorted(zip(found, scores), key=lambda pair: (-pair[1], pair[0]))[:wanted]
+    return sorted(zip(IDS, scores), key=lambda pair: (-pair[1], pair[0]))[:wanted]
 
 
 '''
@@ -266,7 +266,18 @@ def _asked(rows):  # divided by the largest number: a query beyond the range of 
 """
 
 
-def write_query(folder: Path, store: str, name: str, column: Column) -> Path:
+_NUMBERS = {"OPENED": "READ(str(file))", "UNPACKED": "", "IDS": "found"}
+_TEXTS = {
+    "OPENED": """\
+READ(str(file)), {
+        number: name for name, number in json.loads(Path(f"{file}.ids.json").read_text("utf-8")).items()
+    }""",
+    "UNPACKED": "\n    index, names = index",
+    "IDS": "[names[one] for one in found]",
+}
+
+
+def write_query(folder: Path, store: str, name: str, column: Column, ids: str = "int") -> Path:
     """Write the file of a store into the folder of the codec, and return its path.
 
     Args:
@@ -274,6 +285,7 @@ def write_query(folder: Path, store: str, name: str, column: Column) -> Path:
         store: `Store.title`.
         name: The table.
         column: How the codes lie.
+        ids: ``"int"`` or ``"text"``, as the stamp says.
     """
     asked = {"half": _HALF, "int8": _INT8, "bit": _BITS}[column.kind]
     texts = {
@@ -286,7 +298,9 @@ def write_query(folder: Path, store: str, name: str, column: Column) -> Path:
         "usearch": ("query_usearch.py", _INDEX_FILE + asked),
     }
     file, text = texts[store]
-    words = {"FAISS": _FAISS, "usearch": _USEARCH}.get(store, {}) | {
+    words = {
+        **{"FAISS": _FAISS, "usearch": _USEARCH}.get(store, {}),
+        **(_TEXTS if ids == "text" else _NUMBERS),
         "NAME": name,
         "KIND": column.kind,
         "METRIC": column.metric,

@@ -57,4 +57,6 @@ class UsearchStore(IndexFile[Index]):
 
     def _fetch(self, index: Index, column: Column, ids: NDArray[np.int64]) -> np.ndarray:
         rows = index.get(ids.astype(np.uint64))
+        if rows is None or any(row is None for row in rows):
+            raise KeyError("a key is gone")
         return np.asarray(rows) if column.kind == "bit" else np.asarray(rows, "<f2")

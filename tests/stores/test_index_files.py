@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,12 @@ def _path(address: str) -> Path:
     return Path(address.split(":///")[1])
 
 
+@pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("place", PLACES)
 def test_failed_change_leaves_the_file(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, text: bool
 ) -> None:
-    bundle = code_folder(tmp_path / "out", "bit")
+    bundle = code_folder(tmp_path / "out", "bit", text=text)
     address = request.getfixturevalue(place)
     collection = load(bundle, open_store(address))
     before = _path(address).read_bytes()
@@ -35,7 +37,7 @@ def test_failed_change_leaves_the_file(
 
     monkeypatch.setattr(collection.store, "_save", full)
     for change in (
-        lambda: collection.append(np.array([10_000]), bundle.codes[:1]),
+        lambda: collection.append(np.array(["new" if text else 10_000]), bundle.codes[:1]),
         lambda: collection.store.delete(bundle.ids[:9]),
     ):
         with pytest.raises(OSError, match="no room"):
@@ -43,7 +45,10 @@ def test_failed_change_leaves_the_file(
         assert _path(address).read_bytes() == before
         assert collection.store.count() == len(bundle)
     name = _path(address).name
-    assert {path.name for path in tmp_path.iterdir()} == {"out", name, f"{name}.json", f".{name}.lock"}
+    names = {f"{name}.ids.json"} if text else set()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", name, f"{name}.json", f".{name}.lock", *names}
+    again = Collection(open_store(address), bundle.codec, bundle.stamp)
+    assert check(again, bundle, bundle.queries).passed
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -110,9 +115,6 @@ def test_inner_product_keeps_lengths(request: pytest.FixtureRequest, tmp_path: P
 @pytest.mark.parametrize("place", PLACES)
 def test_odd_files_are_refused(request: pytest.FixtureRequest, tmp_path: Path, place: str) -> None:
     address = request.getfixturevalue(place)
-    with pytest.raises(ValueError, match="must hold ids that are integers"):
-        load(code_folder(tmp_path / "text", "bit", text=True), open_store(address))
-    assert not _path(address).exists()
     bundle = code_folder(tmp_path / "out", "bit")
     load(bundle, open_store(address))
     _path(address).write_bytes(b"short")
@@ -121,3 +123,71 @@ def test_odd_files_are_refused(request: pytest.FixtureRequest, tmp_path: Path, p
     _path(address).with_name(f"{_path(address).name}.json").unlink()
     with pytest.raises(ValueError, match="is another's"):
         load(bundle, open_store(address))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_ids_that_are_text_keep_their_rows(request: pytest.FixtureRequest, tmp_path: Path, place: str) -> None:
+    bundle = code_folder(tmp_path / "out", "half", text=True)
+    address = request.getfixturevalue(place)
+    collection = load(bundle, open_store(address))
+    gone, left = bundle.ids[:9], bundle.ids[9:]
+    assert collection.delete(np.array([*gone, "never there"])) == 9
+    names = _path(address).with_name(f"{_path(address).name}.ids.json")
+    assert json.loads(names.read_text("utf-8")).keys() == set(left.tolist())
+    collection.append(np.array(["é new", gone[3]]), np.asarray(bundle.codes)[[0, 3]])
+    again = Collection(open_store(address), bundle.codec, bundle.stamp)
+    assert again.store.count() == len(left) + 2
+    held = [*left, "é new", gone[3]]
+    codes = np.concatenate([np.asarray(bundle.codes)[9:], np.asarray(bundle.codes)[[0, 3]]])
+    np.testing.assert_array_equal(
+        again.column.codes(again.store.fetch(again.column, np.array(held)[::-1])), again.column.codes(
+            collection.store.fetch(collection.column, np.array(held)))[::-1],
+    )  # fmt: skip
+    own = bundle.codec.score(bundle.queries, codes)
+    for answers, scores in zip(again.search(bundle.queries, 10, exact=True), own, strict=True):
+        assert np.allclose(scores[[held.index(one) for one in answers.ids]], np.sort(scores)[-10:][::-1], atol=2e-3)
+    with pytest.raises(ValueError, match=r"would have one as é new twice"):
+        again.append(np.array(["é new"]), np.asarray(bundle.codes)[:1])
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_rows_that_went_after_they_were_found_are_told(
+    request: pytest.FixtureRequest, tmp_path: Path, place: str, text: bool
+) -> None:
+    bundle = code_folder(tmp_path / "out", "bit", text=text)
+    address = request.getfixturevalue(place)
+    collection = load(bundle, open_store(address))
+    collection.delete(bundle.ids[:1])
+    with pytest.raises(ConnectionError, match="lost rows that were just found: ask again"):
+        collection.store.fetch(collection.column, bundle.ids[:2])
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_rows_without_a_name_are_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    bundle = code_folder(tmp_path / "out", "bit", text=True)
+    address = request.getfixturevalue(place)
+    collection = load(bundle, open_store(address))
+    names = _path(address).with_name(f"{_path(address).name}.ids.json")
+    whole = names.read_bytes()
+    for text in (whole[:50], b'["a"]', b'{"a": "b"}', None):
+        names.unlink() if text is None else names.write_bytes(text)
+        with pytest.raises(ValueError, match="which names its rows, is missing or damaged"):
+            open_store(address).count()
+    names.write_text('{"a": 0}')
+    with pytest.raises(ValueError, match="has rows without an id in the file beside it"):
+        open_store(address).count()
+
+    names.write_bytes(whole)
+    reader = Collection(open_store(address), bundle.codec, bundle.stamp)
+    opened, meanwhile = reader.store._open, iter([lambda: collection.delete(bundle.ids[:9])])  # type: ignore[attr-defined]
+
+    def slowly(path: Path, kind: str) -> object:
+        found = opened(path, kind)
+        next(meanwhile, lambda: 0)()  # between the index and the ids of a reader another process changes both
+        return found
+
+    monkeypatch.setattr(reader.store, "_open", slowly)
+    assert reader.store.count() == len(bundle) - 9

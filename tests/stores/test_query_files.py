@@ -46,8 +46,8 @@ STORES = [
     ("shards", "query_qdrant", "half", False),
     ("shards", "query_qdrant", "half", True),
     ("faiss:///rows.faiss", "query_faiss", "half", False),
-    ("faiss:///rows.faiss", "query_faiss", "bit", False),
-    ("usearch:///rows.usearch", "query_usearch", "half", False),
+    ("faiss:///rows.faiss", "query_faiss", "bit", True),
+    ("usearch:///rows.usearch", "query_usearch", "half", True),
     ("usearch:///rows.usearch", "query_usearch", "bit", False),
 ]
 
