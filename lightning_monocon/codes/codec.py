@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -185,7 +186,10 @@ def _tensor(array: np.ndarray | Tensor, name: str = "codes", kinds: str = "") ->
     native = array.dtype.newbyteorder("=")
     if array.dtype != native or any(stride < 0 for stride in array.strides):  # which torch does not take
         return torch.from_numpy(array.astype(native, order="C"))
-    return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch warns of read-only memory
+    with warnings.catch_warnings():
+        # torch warns of memory that must not be written to, as that of a file; nothing here writes to it
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)
 
 
 @overload

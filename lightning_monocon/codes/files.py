@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tables
 from safetensors.torch import save_file
@@ -32,6 +31,7 @@ from lightning_monocon.codes.product import ProductQuantiser
 from lightning_monocon.codes.quantiser import Quantiser
 from lightning_monocon.codes.rabit import RabitQuantiser
 from lightning_monocon.codes.space import Space
+from lightning_monocon.functional.checks import all_finite
 from lightning_monocon.runs.files import remove, whole, write_text
 
 LAYOUT = 1
@@ -162,7 +162,7 @@ def _check_tables(tables: Mapping[str, Tensor]) -> None:
         shapes = f"{tuple(mean.shape)}, {tuple(matrix.shape)} and {tuple(offset.shape)}"
         raise ValueError(f"its mean, matrix and offset must be (D,), (k, D) and (k,); got {shapes}")
     for name, table in tables.items():
-        if table.is_floating_point() and not torch.isfinite(table).all():
+        if table.is_floating_point() and not all_finite(table):
             raise ValueError(f"its table {name} must be finite")
 
 

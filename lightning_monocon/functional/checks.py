@@ -108,15 +108,27 @@ def check_variance(variance: float) -> None:
         raise ValueError(f"`variance` must lie in (0, 1], a share of the total; got {variance!r}.")
 
 
+def all_finite(values: Tensor) -> bool:
+    """Return whether no number is NaN or infinite, in one pass that copies nothing.
+
+    `torch.isfinite`, and a sum in a wider dtype, first copy the tensor on a CPU: of 400 MB of float32 they take 700 MB
+    more and 17 times as long (torch 2.13.0; findings/torch_copies_to_sum_in_float64.sh).
+    """
+    if not values.numel():
+        return True
+    if values.device.type == "mps":
+        return bool(torch.isfinite(values).all())
+    smallest, largest = torch.aminmax(values.detach())  # both are NaN where one number is
+    return bool(torch.isfinite(smallest) & torch.isfinite(largest))
+
+
 def finite_rows(rows: Tensor, nan_strategy: NanStrategy, name: str = "embeddings") -> Tensor | None:
     """Return the mask ``(N,)`` of rows without NaN or Inf, None where all are finite; obey ``nan_strategy``.
 
     Raises:
         ValueError: If a row is not finite and ``nan_strategy="error"``.
     """
-    wide = torch.float32 if rows.device.type == "mps" else torch.float64
-    # One cheap pass: a finite sum proves that all is finite, an infinite one only suspects.
-    if torch.isfinite(rows.sum(dtype=wide)):
+    if all_finite(rows):
         return None
     finite = torch.isfinite(rows).all(dim=1)
     bad = int((~finite).sum())

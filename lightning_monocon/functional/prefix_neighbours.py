@@ -196,7 +196,7 @@ def _size_of_whole(gallery: Tensor, query: Tensor, rows: Tensor, asked: Tensor) 
     By their coordinates q and g, squared distances of unit rows are :math:`|q|^2 - 2 (q \cdot g - |g|^2 / 2)`.
     """
     known, searching = _prefix(tame_rows(rows)), _prefix(tame_rows(asked))
-    own, square = (torch.linalg.vector_norm(side, dim=1, dtype=torch.float64).square() for side in (query, gallery))
+    own, square = (_lengths(side)[:, 0].square() for side in (query, gallery))
     ones, most = torch.ones_like(square), square.amax()
     slack = (gallery.shape[1] ** 0.5 + 4) * ((own * most).sqrt() + most)
     slack = 4 * torch.finfo(torch.float32).eps * slack
@@ -205,10 +205,15 @@ def _size_of_whole(gallery: Tensor, query: Tensor, rows: Tensor, asked: Tensor) 
 
 
 def _prefix(rows: Tensor) -> Prefix:
-    parts = torch.split(rows, _CHECKED_ROWS)  # of which there is a copy in float64
-    length = torch.cat([torch.linalg.vector_norm(part, dim=1, keepdim=True, dtype=torch.float64) for part in parts])
+    length = _lengths(rows)
     zero = length == 0
     return Prefix(rows, length.masked_fill(zero, 1.0), zero[:, 0].double())
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    """Return the lengths ``(N, 1)`` float64 of rows ``(N, D)``."""
+    parts = torch.split(rows, _CHECKED_ROWS)  # of which torch makes a copy in float64
+    return torch.cat([torch.linalg.vector_norm(part, dim=1, keepdim=True, dtype=torch.float64) for part in parts])
 
 
 def _in_range(side: Prefix) -> bool:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lightning_monocon.functional.checks import check_choice, check_labels
+from lightning_monocon.functional.checks import all_finite, check_choice, check_labels
 from lightning_monocon.functional.truncation_curve import Ties, ties_of
 from lightning_monocon.runs.files import whole
 from lightning_monocon.scorecard.truths.labels import NEIGHBOURS, LabelTruth
@@ -199,8 +199,8 @@ def _rows(name: str, values: Rows) -> Tensor:
     if rows.ndim != 2 or 0 in rows.shape:
         raise ValueError(f"`{name}` must be a non-empty (rows, dimensions) matrix; got shape {tuple(rows.shape)}.")
     rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
-    broken = int((~torch.isfinite(rows)).any(1).sum())
-    if broken:
+    if not all_finite(rows):
+        broken = int((~torch.isfinite(rows)).any(1).sum())
         raise ValueError(f"`{name}` must be finite; {broken} of {len(rows)} rows hold NaN or infinity.")
     return rows
 

@@ -28,6 +28,8 @@ CONE_OFFSET = 10.0
 SUBSAMPLE = 0.2
 """Share of the gallery's rows that the subsample keeps."""
 
+_TILE = 4096  # rows that are changed at a time
+
 
 def untrained_head(data: EmbeddingSet) -> EmbeddingSet:
     """Send the embeddings through a monotonic head as it is initialised: n99 near 1, nothing learnt."""
@@ -38,7 +40,7 @@ def untrained_head(data: EmbeddingSet) -> EmbeddingSet:
         head = MonotonicMLP(data.dim, init="reference", backend="torch").to(data.gallery.dtype)
     with torch.no_grad():
         gallery, query, *others = (
-            torch.cat([head(part) for part in torch.split(rows, 4096)]) for rows in _all_rows(data)
+            torch.cat([head(part) for part in torch.split(rows, _TILE)]) for rows in _all_rows(data)
         )
     sides = dict(zip(data.sides, others, strict=True))
     return replace(data, gallery=gallery, query=query, sides=sides, arm="untrained head")
@@ -48,7 +50,10 @@ def shifted_cone(data: EmbeddingSet) -> EmbeddingSet:
     """Add one constant direction to every unit row: a lower reconstruction error, the same information."""
     direction = torch.randn(data.dim, generator=torch.Generator().manual_seed(data.seed), dtype=torch.float64)
     offset = CONE_OFFSET * normalize(direction, dim=0)
-    gallery, query, *others = ((unit_rows(rows.double()) + offset).to(rows.dtype) for rows in _all_rows(data))
+    gallery, query, *others = (
+        torch.cat([(unit_rows(part.double()) + offset).to(rows.dtype) for part in torch.split(rows, _TILE)])
+        for rows in _all_rows(data)
+    )
     sides = dict(zip(data.sides, others, strict=True))
     return replace(data, gallery=gallery, query=query, sides=sides, arm="constant-shift cone")
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,22 @@ def test_arrays_of_any_strides_and_byte_order_are_taken() -> None:
     np.testing.assert_array_equal(codec.encode(rows.astype(">f4")), codes)
     np.testing.assert_array_equal(codec.decode(codes[::-1]), codec.decode(codes)[::-1])
     np.testing.assert_array_equal(codec.score(rows[::-1], codes[::-1]), codec.score(rows, codes)[::-1, ::-1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_file_that_is_mapped_to_read_is_not_copied(kind: str, dtype: str, tmp_path: Path) -> None:
+    codec, rows = fitted(kind, "cosine"), rows_of(300, 1).numpy().astype(dtype)
+    rows[7] = 0
+    np.save(tmp_path / "rows.npy", rows)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    assert codec._rows(mapped, "rows").data_ptr() == mapped.ctypes.data
+    codes = codec.encode(mapped)  # to write to the file's memory would end the process
+    np.testing.assert_array_equal(codes, codec.encode(rows))
+    np.save(tmp_path / "codes.npy", codes)
+    stored = np.load(tmp_path / "codes.npy", mmap_mode="r")
+    np.testing.assert_array_equal(codec.decode(stored), codec.decode(codes))
+    np.testing.assert_array_equal(codec.score(mapped[:9], stored), codec.score(rows[:9], codes))
 
 
 def test_more_bytes_estimate_the_cosine_of_the_original_vectors_better() -> None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_monocon.functional.checks import all_finite
 from lightning_monocon.functional.truncation_curve import TILE
 from lightning_monocon.inference.shards import Ids
 
@@ -149,7 +150,7 @@ def _checked(piece: Piece, width: int) -> Tensor:
             f"`files` must hold rows of one width; those before have {width} numbers and {piece.file} has the shape "
             f"{tuple(rows.shape)} from row {piece.start} on. Embed all with one model."
         )
-    if torch.isfinite(rows.sum(dtype=torch.float64)):
+    if all_finite(rows):
         return rows
     broken = torch.nonzero(~torch.isfinite(rows).all(1)).flatten()
     if len(broken):
