@@ -42,6 +42,8 @@ SEARCH = (10, 20, 40, 80, 160, 320)
 MOST_QUERIES, MOST_ROWS = 1000, 10_000
 """Queries that are asked, and gallery rows of which the local dimension is estimated; evenly spaced ones of more."""
 
+_TILE = 8192  # rows of the gallery whose inner products are held in float64 at a time
+
 _TIE = 1e-6
 """Cosines that differ by less are equal: the libraries add in float32."""
 
@@ -106,21 +108,29 @@ def graph_searches(data: EmbeddingSet, sizes: Iterable[int], graphs: Graphs | No
 
 def _searched(data: EmbeddingSet, axes: PrincipalComponents, k: int, graphs: Graphs) -> GraphSearch:
     gallery, query = (_cut(rows, axes, k, data.reading) for rows in (data.gallery, _some(data.query, MOST_QUERIES)))
-    nearness = query.double() @ gallery.double().T
     found = min(FOUND, len(gallery))
-    least = nearness.topk(found).values[:, -1:] - _TIE
+    least = _nearness_of_last(gallery, query, found) - _TIE
     recall = {}
     for name, search in graphs(gallery.numpy()):
         rows = (torch.from_numpy(search(query.numpy(), ef)) for ef in SEARCH)
-        recall[name] = tuple(_share(nearness, least, each) for each in rows)
+        recall[name] = tuple(_share(gallery, query, least, each) for each in rows)
     dimension = local_intrinsic_dimension(_some(gallery, MOST_ROWS)).dimension
     return GraphSearch(data.arm, k, float(dimension), SEARCH, recall, found)
 
 
-def _share(nearness: Tensor, least: Tensor, rows: Tensor) -> float:
+def _nearness_of_last(gallery: Tensor, query: Tensor, count: int) -> Tensor:
+    """Return the inner product ``(Q, 1)`` float64 of each query with the last of its nearest rows."""
+    asked, nearest = query.double(), torch.empty(len(query), 0, dtype=torch.float64)
+    for part in torch.split(gallery, _TILE):
+        among = torch.cat([nearest, asked @ part.double().T], 1)
+        nearest = among.topk(min(count, among.shape[1])).values
+    return nearest[:, -1:]
+
+
+def _share(gallery: Tensor, query: Tensor, least: Tensor, rows: Tensor) -> float:
     """Return the share of rows that came and are as near as the last of the exact answer."""
-    right = (rows >= 0) & (nearness.gather(1, rows.clamp_min(0)) >= least)
-    return float(right.double().mean())
+    nearness = torch.einsum("qd,qnd->qn", query.double(), gallery[rows.clamp_min(0)].double())
+    return float(((rows >= 0) & (nearness >= least)).double().mean())
 
 
 def _cut(rows: Tensor, axes: PrincipalComponents, k: int, reading: str) -> Tensor:

@@ -42,7 +42,9 @@ def exactly(gallery: NDArray[np.float32], worst: int = 0) -> Callable[[NDArray[n
     return search
 
 
-def test_a_share_is_that_of_the_exact_answer(data: EmbeddingSet, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tile", [8192, 100, 7])
+def test_a_share_is_that_of_the_exact_answer(data: EmbeddingSet, monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
+    monkeypatch.setattr(graph_index, "_TILE", tile)
     monkeypatch.setattr(graph_index, "library_graphs", lambda g: [("all", exactly(g)), ("seven", exactly(g, worst=3))])
     whole, small = graph_searches(data, [2])
     assert (whole.arm, whole.k, small.k, whole.ef) == ("planted", 12, 2, SEARCH)
