@@ -17,6 +17,7 @@ from lightning_monocon.functional.effective_dimension import components_for
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
 from lightning_monocon.functional.jackknife import grouped_moments, jackknife_interval
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
+from lightning_monocon.functional.memory import give_back
 from lightning_monocon.functional.moments import Moments, merge_all, moments
 from lightning_monocon.functional.paired_mean import CONFIDENCE
 from lightning_monocon.functional.quantisation import ROUNDED
@@ -250,12 +251,16 @@ def measure_spectrum(
     # with all coordinates whole rows are searched by the pass that searches cut ones
     shared = data.reading == "pca" and (rounded or 2 * max((k for k in sizes if k < data.dim), default=0) > data.dim)
     coordinates = principal_coordinates(data, basis) if shared else None
+    give_back()
     whole = measure_frontiers(data, truths, sizes, basis, coordinates)
+    give_back()
     coordinates = single_precision(coordinates) if coordinates and rounded else None  # they take the most memory of all
     coded = measure_rounded_frontiers(data, truths, ROUNDED, basis, coordinates) if rounded else []
     del coordinates
+    give_back()
     plain = [(whole[place], *(lines[place] for lines in coded)) for place in range(len(truths))]
     best = code_frontiers(data, truths, plain, codes) if rounded else (None,) * len(truths)
+    give_back()
     copies, directions = copies_and_directions(data.gallery, data.query)
     facts = _facts(data, copies)
     return tuple(
