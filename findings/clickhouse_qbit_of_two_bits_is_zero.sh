@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The first bits of ClickHouse's QBit are the exponent: two to four of them say nothing about unit rows, one says more
 #
-# Guess: `QBit` stores the bits of the numbers apart, so that a search reads as many of each number as it is told ("fewer
-# bits for less I/O and faster calculations, or more bits for higher accuracy"). Two bits rank rows better than one, four
-# better than two, and eight about as well as a byte does that rounds them.
+# Guess: `QBit` stores the bits of the numbers apart, so that a search reads as many of each number as it is told
+# ("fewer bits for less I/O and faster calculations, or more bits for higher accuracy"). Two bits rank rows better than
+# one, four better than two, and eight about as well as a byte does that rounds them.
 #
 # What happens (chdb 4.4.0, ClickHouse 26.9, `QBit(Float32, 128)`): the bits are those of the IEEE number, its sign and
 # then its exponent. One bit is the sign, as +-2. Two bits add the first of the exponent, which is 0 for whatever is
@@ -12,8 +12,7 @@
 # five bits on; seven find a little more than one, and nine, the whole exponent, less than four bits of the same rows in
 # a column of Int8, where each bit halves the range. Nothing is raised.
 #
-# What follows for us: docs/search.md says that int8 codes go into `QBit(Int8, ...)`, and that a byte of `Float32` is not
-# a byte of ours.
+# What follows for us: docs/search.md says that int8 codes are stored in `QBit(Int8, ...)`, not read out of floats.
 set -euo pipefail
 
 folder=$(mktemp -d)

@@ -3,7 +3,7 @@
 #
 # Guess: a quantiser is a projection. Finite scalar quantisation rounds each number to one of a few levels, so a decoded
 # vector, which consists of levels, is encoded to the code that it came from; vectors that were stored decoded can be
-# encoded again at any time. An inner code of a vector quantiser, of LFQ or of int8 behaves so.
+# encoded again at any time. The codes of a vector quantiser, of LFQ and of int8 come back so.
 #
 # What happens (vector-quantize-pytorch 1.32.0): the levels lie evenly on [-1, 1], and the numbers are bent by tanh
 # before they are rounded, also those that are levels already: 1 becomes .76 of the range. Only 3 and 5 levels (4 with
