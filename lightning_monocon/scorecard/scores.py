@@ -17,7 +17,6 @@ from lightning_monocon.functional.effective_dimension import components_for
 from lightning_monocon.functional.feature_correlation import feature_correlation_from_moments
 from lightning_monocon.functional.jackknife import grouped_moments, jackknife_interval
 from lightning_monocon.functional.mean_cosine import mean_cosine_from_moments
-from lightning_monocon.functional.memory import give_back
 from lightning_monocon.functional.moments import Moments, merge_all, moments
 from lightning_monocon.functional.paired_mean import CONFIDENCE
 from lightning_monocon.functional.quantisation import ROUNDED
@@ -29,6 +28,7 @@ from lightning_monocon.functional.spectrum import (
     variances_from_moments,
 )
 from lightning_monocon.functional.total_variance import total_variance_from_moments
+from lightning_monocon.runs.memory import give_back
 from lightning_monocon.scorecard.codes import CodeFrontier, CodesTried, code_frontiers
 from lightning_monocon.scorecard.copies import Copies, Directions, copies_and_directions
 from lightning_monocon.scorecard.embeddings import EmbeddingSet, Reading

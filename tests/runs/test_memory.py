@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from lightning_monocon.functional.memory import give_back
+from lightning_monocon.runs.memory import give_back
 
 HELD = """
 import torch
-from lightning_monocon.functional.memory import give_back
+from lightning_monocon.runs.memory import give_back
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
@@ -35,5 +35,5 @@ def test_memory_below_a_block_in_use_goes_back() -> None:
 
 
 def test_another_system_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_monocon.functional.memory._malloc_trim", lambda: None)
+    monkeypatch.setattr("lightning_monocon.runs.memory._malloc_trim", lambda: None)
     assert give_back() is None  # type: ignore[func-returns-value]
