@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 
 def give_back() -> None:
@@ -20,5 +20,8 @@ def give_back() -> None:
 
 
 @cache
-def _malloc_trim() -> Any:  # noqa: ANN401  # a function of C
-    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+def _malloc_trim() -> Callable[[int], int] | None:
+    if sys.platform != "linux":
+        return None
+    found: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return found
