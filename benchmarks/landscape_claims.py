@@ -3,9 +3,9 @@
 
 Run    python benchmarks/landscape_claims.py --data DATA --scratch FOLDER [--only sums ...]
 DATA holds fashion_mnist. Each sweep of `SWEEPS` is one `monocon landscape sweep`, which resumes after a kill; every
-finished run becomes a line of results/landscape.jsonl and is not trained again. FOLDER keeps the runs. At the end, or
-with --tables alone, the tables and the figure of the page are written from those lines, and the page once more as HTML
-with the curves of the runs.
+finished run becomes a line of results/landscape.jsonl. FOLDER keeps the runs, and those that it holds are not trained
+again: without it a sweep that is asked for is trained whole. At the end, or with --tables alone, the tables and the
+figure of the page are written from those lines, and the page once more as HTML with the curves of the runs.
 """
 
 from __future__ import annotations
