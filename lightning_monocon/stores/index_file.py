@@ -70,14 +70,14 @@ class IndexFile(ABC, Generic[Index]):
             self._numbering = self._numbers(stamp.ids == "text", new=True)
             written = self._filled(self._new(column), column, blocks)
             write_text(self._stamp_path, json.dumps(stamp.as_plain()) + "\n")
-            self._numbering.save()
+            self._numbering.keep()
             self._write(written)
 
     def append(self, column: Column, blocks: Iterator[Rows]) -> None:
         """Write a file with further rows."""
         with self._changing():
             written = self._filled(self._read(), column, blocks)
-            self._numbering.save()  # before the index, none of whose rows may lack an id
+            self._numbering.keep()  # before the index, none of whose rows may lack an id
             self._write(written)
 
     def delete(self, ids: NDArray[Any]) -> int:
@@ -88,7 +88,7 @@ class IndexFile(ABC, Generic[Index]):
             known = asked[np.isin(asked, self._ids(index))]
             self._remove(index, known)
             self._write(index)
-            self._numbering.save(self._ids(index))
+            self._numbering.keep(self._ids(index))
         return len(known)
 
     def search(self, column: Column, asked: np.ndarray, count: int, exact: bool) -> list[NDArray[Any]]:

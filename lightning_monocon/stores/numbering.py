@@ -56,7 +56,7 @@ class Numbering:
         """Return whether all numbers have an id."""
         return not self._text or self._names.keys() >= set(numbers.tolist())
 
-    def save(self, numbers: NDArray[np.int64] | None = None) -> None:
+    def keep(self, numbers: NDArray[np.int64] | None = None) -> None:
         """Write the file, with the ids of these numbers or with all."""
         if not self._text:
             return
