@@ -66,7 +66,7 @@ class Numbering:
 
     def bytes(self) -> int:
         """Return the bytes of the file."""
-        return self._path.stat().st_size if self._text else 0
+        return self._path.stat().st_size if self._path.is_file() else 0
 
 
 def _read(path: Path) -> dict[str, int]:

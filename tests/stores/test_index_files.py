@@ -136,6 +136,9 @@ def test_ids_that_are_text_keep_their_rows(request: pytest.FixtureRequest, tmp_p
     assert json.loads(names.read_text("utf-8")).keys() == set(left.tolist())
     collection.append(np.array(["é new", gone[3]]), np.asarray(bundle.codes)[[0, 3]])
     again = Collection(open_store(address), bundle.codec, bundle.stamp)
+    assert again.store.bytes() == sum(
+        path.stat().st_size for path in _path(address).parent.glob(f"{_path(address).name}*")
+    )
     assert again.store.count() == len(left) + 2
     held = [*left, "é new", gone[3]]
     codes = np.concatenate([np.asarray(bundle.codes)[9:], np.asarray(bundle.codes)[[0, 3]]])
