@@ -214,6 +214,8 @@ class SemanticLandscape(Watcher):
         if self._probe is not None:
             parse_roles(self.roles, sorted(set(self._probe.names)))
             self._begin(trainer, pl_module)
+        if self._together(trainer) and self.tracker is not None and not len(self.tracker.trajectory):
+            self._evaluate(trainer, pl_module)
 
     def _reset(self, planned: int | None) -> None:
         self.costs.start(planned)
@@ -242,10 +244,7 @@ class SemanticLandscape(Watcher):
             self.tracker.load_state_dict(self._stored["tracker"])
             self.costs.load_state_dict(self._stored)
             self._stored = None
-        if not len(self.tracker.trajectory):
-            self._evaluate(trainer, pl_module)
 
-    @harmless
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
@@ -255,24 +254,25 @@ class SemanticLandscape(Watcher):
             return
         step = trainer.global_step
         if self._next is None or step >= self._next:
-            if is_due(self.schedule, step):
+            if is_due(self.schedule, step) and self._together(trainer):
                 self._evaluate(trainer, pl_module)
             self._next = next_due(self.schedule, step)
         if pl_module.automatic_optimization:  # a batch is one step at most
             self._batches = self._next - step
 
-    @harmless
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate after a validation, unless this is the sanity check."""
-        if self.schedule == "validation" and not trainer.sanity_checking:
+        if self.schedule == "validation" and not trainer.sanity_checking and self._together(trainer):
             self._evaluate(trainer, pl_module)
 
-    @harmless
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate the last step if it was not due, write the landscape and pass it to the loggers."""
-        if self.tracker is not None:
-            self._due = self.state_dict()  # a run that is resumed with more steps equals one that never ended
+        if self._together(trainer):
             self._evaluate(trainer, pl_module, is_last=True)
+        self._finish(trainer, pl_module)
+
+    @harmless
+    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._leave = None
         self._write(trainer, pl_module)
         self._tell_skipped(trainer)
@@ -307,13 +307,20 @@ class SemanticLandscape(Watcher):
                 return draw_token_probe(train, val, self.size, self.seed, self.strata, self.next_token)
             return draw_probe(train, val, self.size, self.seed, self.strata)
 
+    def _together(self, trainer: Trainer) -> bool:
+        """Return whether no rank has stopped that others need in order to evaluate."""
+        return not isinstance(trainer.strategy, SHARDED) or self.agrees(trainer)
+
+    @harmless
     def _evaluate(self, trainer: Trainer, module: LightningModule, *, is_last: bool = False) -> None:
         if self.tracker is None or self._probe is None:
             return
+        if is_last:
+            self._due = self.state_dict()  # a run that is resumed with more steps equals one that never ended
         rows, step = self.tracker.trajectory, trainer.global_step
         if len(rows) and step <= rows.steps[-1]:  # several batches of one accumulated step
             return
-        if len(rows) and not is_last and not self.costs.allows(step, rows.steps[-1]):
+        if len(rows) and not is_last and not self._affords(trainer, step, rows.steps[-1]):
             self.costs.skip(step)
             return
         start = time.perf_counter()
@@ -325,6 +332,11 @@ class SemanticLandscape(Watcher):
         measured = time.perf_counter() - start
         self._report(trainer, found)
         self.costs.add(step, measured, time.perf_counter() - start)
+
+    def _affords(self, trainer: Trainer, step: int, last_step: int) -> bool:
+        allowed = self.costs.allows(step, last_step)
+        shared = self.budget is not None and isinstance(trainer.strategy, SHARDED)  # each rank has a clock of its own
+        return bool(trainer.strategy.broadcast(allowed)) if shared else allowed
 
     def _tell_skipped(self, trainer: Trainer) -> None:
         """Warn if most evaluations were skipped or few were taken; say it in a line if any was skipped."""

@@ -95,6 +95,26 @@ def evaluations(watch: SemanticLandscape) -> int:
     return 0 if watch.tracker is None else len(watch.tracker.trajectory)
 
 
+class OwnClock(SemanticLandscape):
+    """Have all the time of the world on the first rank, and none on the second."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self.costs.spent, self.costs.last = (1e-9, 1e-9) if trainer.is_global_zero else (1e9, 1e9)
+
+
+class FullDisk(L.Callback):
+    """Fail the landscape of the first rank alone, after its second step."""
+
+    def __init__(self, watch: SemanticLandscape) -> None:
+        self.watch = watch
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
+        if trainer.is_global_zero and trainer.global_step == 2:
+            self.watch.error = OSError("No space left on device")
+            self.watch.on_stop()
+
+
 def fit_in_chunks(chunk_size: int | None, folder: Path) -> dict[str, Any]:
     reductions, module = Reductions(), model(chunk_size=chunk_size)
     watch = landscape()
@@ -173,6 +193,14 @@ def refusal(strategy: ModelParallelStrategy, **options: Any) -> str:
     return ""
 
 
+def watched_apart(watch: SemanticLandscape, folder: Path, *others: L.Callback) -> int:
+    """Return the evaluations of a sharded run, whose ranks have to evaluate together."""
+    strategy = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
+    options = {"callbacks": [watch, *others], "default_root_dir": folder, "use_distributed_sampler": False}
+    trainer(strategy=strategy, **options).fit(model(), datamodule=UnevenShards(torch.float32))
+    return evaluations(watch)
+
+
 def fit_sharded(folder: Path) -> dict[str, Any]:
     module = model()
     strategy = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1, save_distributed_checkpoint=False)
@@ -181,9 +209,13 @@ def fit_sharded(folder: Path) -> dict[str, Any]:
     trained = trainer(strategy=strategy, use_distributed_sampler=False, **options)
     trained.fit(module, datamodule=UnevenShards(torch.float32))
     trained.save_checkpoint(folder / "sharded.ckpt")
+    own_clock = OwnClock(probe=12, schedule=1, on_error="raise")
+    stopped = SemanticLandscape(probe=12, schedule=1, budget=None)
     learnt = SupConLoss(nn.Parameter(torch.tensor(0.1)))
     return {
         "evaluations": evaluations(watch),
+        "own clocks": watched_apart(own_clock, folder),
+        "stopped": (watched_apart(stopped, folder, FullDisk(stopped)), str(stopped.error)),
         "metrics": {name: value.item() for name, value in trained.callback_metrics.items()},
         "local": sum(p.to_local().numel() for p in module.parameters()),
         "whole": sum(p.numel() for p in module.parameters()),

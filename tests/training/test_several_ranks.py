@@ -115,6 +115,13 @@ def test_a_watched_run_takes_the_same_steps_and_only_the_first_rank_watches(rank
     assert [rank["sharded"]["evaluations"] for rank in ranks] == [4, 4]
 
 
+def test_ranks_that_evaluate_together_agree_on_when(ranks: list[dict[str, Any]]) -> None:
+    # by its own clock, the second rank could not afford any evaluation but the last
+    assert [rank["sharded"]["own clocks"] for rank in ranks] == [4, 4]
+    assert ranks[0]["sharded"]["stopped"] == (0, "No space left on device")
+    assert ranks[1]["sharded"]["stopped"] == (0, "it has stopped on another rank")
+
+
 def test_metrics_of_sharded_parameters_and_uneven_shards(ranks: list[dict[str, Any]], folder: Path) -> None:
     found = {name: value for name, value in ranks[0]["sharded"]["metrics"].items() if name.startswith("val/")}
     assert found
