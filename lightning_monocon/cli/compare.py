@@ -25,7 +25,7 @@ from lightning_monocon.cli.arm_run import (
     start_worker,
     train_unless_stopping,
 )
-from lightning_monocon.cli.compared_arms import ARMS, DEFAULT, parse_arm
+from lightning_monocon.cli.compared_arms import ARMS, BASELINE, DEFAULT, parse_arm
 from lightning_monocon.cli.config import recipe_file, refusing
 from lightning_monocon.cli.options import CommandParser, add_codes
 from lightning_monocon.cli.stopping import resumable_command
@@ -59,11 +59,21 @@ def run(args: Sequence[str]) -> None:
         if options.jobs < 0:
             raise ValueError(f"`--jobs` must be a number of runs, or 0 for one per core; got {options.jobs}.")
         _check_codes(options.codes)
+        _check_baseline(options.arms)
         judged = Beyond(options.robustness, tuple(options.certify or ()))
         runs = plan(options.config, options.arms, options.seeds, overrides, out, judged)
         with one_writer("--out", out):
             train(runs, options.jobs or cores())
             _report(out, options.arms, runs[0].config, Path(options.config).stem, judged, options.codes)
+
+
+def _check_baseline(arms: Sequence[str]) -> None:
+    """Raise ValueError, before anything is trained, without the arm that the others are judged against."""
+    if BASELINE not in arms:
+        raise ValueError(
+            f"`--arms` must hold {BASELINE}, the baseline of all others; got {' '.join(arms)}. Add it, for example "
+            f"--arms {BASELINE} {' '.join(arms)}."
+        )
 
 
 def plan(

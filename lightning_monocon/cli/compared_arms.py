@@ -10,8 +10,11 @@ from typing import Any, TypeAlias, get_args
 
 HeadOptions: TypeAlias = Mapping[str, Any]
 
+BASELINE = "encoder"
+"""The arm that the others are judged against."""
+
 ARMS = {
-    "encoder": "the encoder alone; cut by PCA like every arm, it is the baseline",
+    BASELINE: "the encoder alone; cut by PCA like every arm, it is the baseline",
     "mlp": "the unconstrained head",
     "mlp-START": "the same, started as the monotonic head of its seed: squared, identity or lognormal",
     "monotonic": "the recipe's monotonic head",

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import pytest
 
+from lightning_monocon.cli import main
 from lightning_monocon.cli.compared_arms import parse_arm
 
 
@@ -37,3 +40,13 @@ def test_options_of_the_monotonic_head_reach_the_heads_that_have_them() -> None:
     )
     assert parse_arm("mlp").words(options)[-1] == '{"num_layers": 2}'
     assert parse_arm("linear-4").words(options)[-2:] == ["--model.head_options", "null"]
+
+
+def test_a_comparison_without_its_baseline_is_refused_before_it_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", "--config", "digits", "--arms", "mlp", "monotonic", "--out", str(tmp_path / "out")])
+    told = "`--arms` must hold encoder, the baseline of all others; got mlp monotonic. Add it, for example --arms"
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
