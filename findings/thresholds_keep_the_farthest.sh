@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # A threshold of similarity keeps the rows that are least alike, in LangChain's and in LlamaIndex's store on FAISS
 #
-# Guess: both promise a similarity, "0 is dissimilar, 1 is most similar" in LangChain's words, so that a threshold keeps
-# the rows most like the query, the query's own row first. On unit rows, where all metrics rank alike, each keeps a
-# beginning of the same ranking, and LangChain's strategy COSINE ranks rows of any length by cosine.
+# Guess: both promise a similarity, "0 is dissimilar, 1 is most similar" in LangChain's words, so that a threshold
+# keeps the rows most like the query, the query's own row first. On unit rows, where all metrics rank alike, each
+# keeps a beginning of the same ranking, and LangChain's strategy COSINE ranks rows of any length by cosine.
 #
 # What happens (langchain-community 0.4.2): under MAX_INNER_PRODUCT the inner product p is taken for a distance and
-# turned into 1 - p, or into -p where it is negative. The row itself gets 0, a row at a right angle or opposite to it
-# gets 1: a threshold of .5 drops the nearest rows and keeps those at 80, 130 and 180 degrees. COSINE builds an index of
-# squared Euclidean distances d and returns 1 - d: among rows of different lengths the nearest by cosine comes last, and
-# for unit rows the number is 2 cosine - 1. EUCLIDEAN_DISTANCE divides the squared distance by the largest distance.
+# turned into 1 - p, or into -p where it is not positive. The row itself gets 0, a row at 80 degrees .83, one at 100
+# degrees .17 and the opposite row 1: a threshold of .5 drops the nearest rows and keeps those at 80, 130 and 180
+# degrees. COSINE builds an index of squared Euclidean distances d and returns 1 - d: among rows of different lengths
+# the nearest by cosine comes last, and for unit rows the number is 2 cosine - 1. EUCLIDEAN_DISTANCE takes the squared
+# distance for the distance, so that a row at a right angle gets -.41 instead of 0.
 #
 # What happens (llama-index-vector-stores-faiss 0.7.0): `FaissVectorStore` is shown with FAISS' IndexFlatL2 in its own
 # documentation. The squared distance is then the "similarity" of a node, and `SimilarityPostprocessor` with a cutoff
-# of .5 drops the nearest rows and keeps all others. IndexFlatIP is right. Nothing is raised in either library, and the
-# order of the hits is right.
+# of .5 drops the nearest rows and keeps all others. IndexFlatIP is right. Nothing is raised in either library, and
+# the order of the hits is right.
 #
 # What follows for us: vectors of ours that go into these two are unit rows in an inner-product index, and a threshold
 # is applied to FAISS' own scores. A page that names a threshold says of which score.
