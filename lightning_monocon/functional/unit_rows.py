@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 _BITS = {
     torch.float32: (torch.int32, 0x7F80_0000, 0x3F80_0000),
@@ -53,6 +54,19 @@ def unit_rows(rows: Tensor) -> Tensor:
                 [ 0.0000, -1.0000]])
     """
     return unit_rows_(rows.clone())
+
+
+def directions(rows: Tensor) -> Tensor:
+    """Return rows ``(N, D)`` divided by their lengths, with gradients, in float32 or, of float64 rows, float64.
+
+    In float16 `torch.nn.functional.normalize` makes NaN of a row of zeros, since the least length vanishes there.
+
+    Example:
+        >>> directions(torch.tensor([[3.0, 4.0], [0.0, 0.0]], dtype=torch.float16))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
+    return normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)))
 
 
 def tame_rows(rows: Tensor) -> Tensor:

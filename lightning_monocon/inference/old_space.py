@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 from typing_extensions import Self
 
+from lightning_monocon.functional.unit_rows import directions
 from lightning_monocon.runs.digest import hash_tensors
 
 Old: TypeAlias = "str | os.PathLike[str] | nn.Module"
@@ -66,7 +66,7 @@ class OldSpace:
 
     @torch.no_grad()
     def __call__(self, inputs: object) -> Tensor:
-        """Return the old vectors ``(B, k)`` of a batch of inputs, unit length, in the precision of the old model.
+        """Return the old vectors ``(B, k)`` of a batch of inputs, unit length, from the old model in its own precision.
 
         Raises:
             ValueError: If the model was not given, or returns other than ``(B, k)``.
@@ -85,7 +85,7 @@ class OldSpace:
                 f"`compatible_with` must return vectors (B, {self.dimension}), the width that it states; got {found}. "
                 "Correct its `out_features`."
             )
-        return normalize(rows)
+        return directions(rows)
 
 
 def _copied(module: nn.Module) -> nn.Module:

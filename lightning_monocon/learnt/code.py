@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from lightning_monocon.codes import Codec, ProductQuantiser, Space
 from lightning_monocon.codes.product import summed
 from lightning_monocon.codes.space import Scoring
+from lightning_monocon.functional.unit_rows import directions
 
 
 class TrainableCode(nn.Module):
@@ -74,7 +75,7 @@ class TrainableCode(nn.Module):
 
         The first are those of `Codec.decode`; their inner products with `queries` are scores.
         """
-        unit = nn.functional.normalize(rows)
+        unit = directions(rows)
         coordinates = (unit - self.mean) @ self.matrix.T
         with torch.no_grad():
             quantiser = self._quantiser()
@@ -90,7 +91,7 @@ class TrainableCode(nn.Module):
 
     def queries(self, rows: Tensor) -> Tensor:
         """Return queries ``(Q, D)`` in the scoring space ``(Q, D')``, not rounded: those of `Space.queries`."""
-        unit = nn.functional.normalize(rows)
+        unit = directions(rows)
         if self.scoring == "centred":
             return nn.functional.normalize((unit - self.mean) @ self.matrix.T)
         _, beyond = self._place_of_the_mean()

@@ -16,6 +16,7 @@ from lightning_monocon.codes.families import fit_product
 from lightning_monocon.codes.space import Scoring
 from lightning_monocon.functional.checks import check_choice
 from lightning_monocon.functional.coding_rate import coding_rate
+from lightning_monocon.functional.unit_rows import directions
 from lightning_monocon.heads.arms import Arm, build_head, head_spec
 from lightning_monocon.learnt.code import TrainableCode
 from lightning_monocon.losses import CrossSupConLoss, SupConLoss
@@ -205,7 +206,7 @@ class LearntCode(TwoPhaseModule):
         """Return vectors in the space of scores ``(B, D')``, and the distance of the centroids, 0-d."""
         outputs = self(rows)
         if self.code is None:
-            return nn.functional.normalize(outputs), outputs.new_zeros(())
+            return directions(outputs), outputs.new_zeros(())
         return self.code(outputs) if coded else (self.code.queries(outputs), outputs.new_zeros(()))
 
     def _objective(self, asked: Tensor, searched: Tensor, rows: Tensor, labels: Tensor, half: int) -> Tensor:
@@ -214,7 +215,7 @@ class LearntCode(TwoPhaseModule):
         if self.objective == "labels":
             loss = CrossSupConLoss(self.temperature, normalize=True)
             return cast(Tensor, loss(asked, searched, labels[:half], labels[half:]))
-        unit = nn.functional.normalize(rows.float())
+        unit = directions(rows)
         return distillation(asked @ searched.T, unit[:half] @ unit[half:].T, self.temperature)
 
     def _fit_code(self) -> None:

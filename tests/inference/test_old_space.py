@@ -30,6 +30,14 @@ def test_rows_are_unit_frozen_and_without_dropout_in_any_precision() -> None:
     assert model.training and all(part.requires_grad for part in model.parameters()), "the caller's module is its own"
 
 
+def test_an_old_model_of_half_precision_may_embed_at_the_origin() -> None:
+    model = Old().half()
+    nn.init.zeros_(model[0].bias)
+    found = OldSpace.of(model)(torch.tensor([[0.0] * 4, [1.0] * 4]))
+    assert found.dtype == torch.float32
+    assert not found[0].any() and found[1].norm().item() == pytest.approx(1.0)
+
+
 def test_later_training_of_the_given_module_does_not_move_the_space() -> None:
     model, x = Old(), torch.randn(5, 4)
     old = OldSpace.of(model)

@@ -40,6 +40,14 @@ def test_places_and_queries_are_those_of_the_codec(codec: Codec) -> None:
     assert found.name == "learnt-2" and not torch.equal(found.space.matrix, codec.space.matrix)
 
 
+def test_rows_of_half_precision_may_lie_at_the_origin(codec: Codec) -> None:
+    """As in mixed precision, where the head returns float16."""
+    code, given = moved(codec), rows(50).half()
+    given[0] = 0
+    for place in (code.queries, lambda each: code(each)[0]):
+        torch.testing.assert_close(place(given), place(given.float()), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("through", [1.0, 0.5])
 def test_the_matrix_gets_the_gradient_without_the_rounding(through: float) -> None:
     codec, given = fit_product(FittingRows.of(rows()), 2, "centred"), rows(7)
