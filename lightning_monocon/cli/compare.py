@@ -98,12 +98,8 @@ def plan(
     for arm in arms:
         parse_arm(arm)  # an unknown one is refused before Lightning is imported
     resolved = resolve(recipe, overrides)
-    if resolved["trainer"]["max_epochs"] is None:
-        raise ValueError(
-            "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
-            f"{recipe.name} has None."
-        )
     _check_model(resolved, recipe)
+    _check_length(resolved, recipe)
     _check_judges(resolved, beyond)
     return [ArmRun(arm, seed, recipe, tuple(overrides), out, resolved, *beyond) for seed in seeds for arm in arms]
 
@@ -135,6 +131,21 @@ def _check_model(config: Mapping[str, Any], recipe: Path) -> None:
         raise ValueError(
             f"`--config` must be a recipe that trains embeddings; {recipe.name} trains class scores with {loss}, which "
             "an arm without the recipe's head does not give. Choose another, such as digits or grokking_supcon."
+        )
+
+
+def _check_length(config: Mapping[str, Any], recipe: Path) -> None:
+    """Raise ValueError unless every arm, with a warm-up or without, trains for the same number of joint epochs."""
+    epochs, warmup = config["trainer"]["max_epochs"], config["model"]["warmup_epochs"]
+    if epochs is None:
+        raise ValueError(
+            "`--config` must set `trainer.max_epochs` to an integer, so that all arms train equally long; "
+            f"{recipe.name} has None."
+        )
+    if epochs <= warmup:
+        raise ValueError(
+            f"`--trainer.max_epochs` must exceed the {warmup} warm-up epochs, which come on top of the joint ones; got "
+            f"{epochs}. Train for longer, or warm up for fewer by `--model.warmup_epochs`."
         )
 
 

@@ -42,11 +42,23 @@ def test_options_of_the_monotonic_head_reach_the_heads_that_have_them() -> None:
     assert parse_arm("linear-4").words(options)[-2:] == ["--model.head_options", "null"]
 
 
-def test_a_comparison_without_its_baseline_is_refused_before_it_trains(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--arms", "mlp", "monotonic"],
+            "`--arms` must hold encoder, the baseline of all others; got mlp monotonic. Add it, for example --arms",
+        ),
+        (
+            ["--trainer.max_epochs", "10"],
+            "`--trainer.max_epochs` must exceed the 10 warm-up epochs, which come on top of the joint ones; got 10.",
+        ),
+    ],
+)
+def test_a_comparison_that_cannot_be_judged_or_trained_is_refused_at_once(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["compare", "--config", "digits", "--arms", "mlp", "monotonic", "--out", str(tmp_path / "out")])
-    told = "`--arms` must hold encoder, the baseline of all others; got mlp monotonic. Add it, for example --arms"
+        main(["compare", "--config", "digits", *words, "--out", str(tmp_path / "out")])
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
