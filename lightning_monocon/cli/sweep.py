@@ -104,6 +104,8 @@ def plan(config: str, grid: Grid, seeds: Sequence[int], overrides: Sequence[str]
         _try(recipe, overrides, point)
     points = [*itertools.product(*([(option, value) for value in values] for option, values in grid.items()))]
     lengths, unit = _lengths(found["trainer"], points)
+    if unit == "step":
+        _check_seen(found, max(lengths))
     return [
         SweepRun(point, seed, recipe, tuple(overrides), out, length, unit)
         for point, length in zip(points, lengths, strict=True)
@@ -195,6 +197,21 @@ def _check_watched(config: Mapping[str, Any], recipe: Path) -> None:
         raise ValueError(
             f"`--config` must name a recipe with `{_CALLBACK}` among its callbacks, such as grokking; {recipe.name} "
             "has none, so its runs would have no landscape."
+        )
+
+
+def _check_seen(config: Mapping[str, Any], steps: int) -> None:
+    """Raise ValueError if even the longest run is too short for a report."""
+    from lightning_monocon.landscape.trajectory import FEWEST_EVALUATIONS
+    from lightning_monocon.watching.schedule import evaluations
+
+    watched = [each for each in config["trainer"]["callbacks"] if each["class_path"].endswith(f".{_CALLBACK}")]
+    counts = [evaluations(each["init_args"]["schedule"], steps) for each in watched]
+    if all(count is not None and count < FEWEST_EVALUATIONS for count in counts):
+        raise ValueError(
+            f"`--trainer.max_steps` must leave at least {FEWEST_EVALUATIONS} evaluations of the landscape, which a "
+            f"report needs; {steps} steps have {counts[0]} by the schedule {watched[0]['init_args']['schedule']!r}. "
+            "Train for more steps."
         )
 
 

@@ -35,6 +35,20 @@ def next_due(schedule: str | int, step: int) -> int:
     return next((each for each in range(step + 1, step + 1000) if is_due(schedule, each)), step + 1000)
 
 
+def evaluations(schedule: str | int, steps: int) -> int | None:
+    """Return how often a run of ``steps`` steps is evaluated at most, with its start and its end.
+
+    None of ``"validation"``, since the trainer decides when it validates.
+
+    Example:
+        >>> evaluations("log", 3), evaluations(10, 25), evaluations("validation", 100)
+        (4, 4, None)
+    """
+    if schedule == "validation":
+        return None
+    return 1 + sum(is_due(schedule, step) for step in range(1, steps)) + 1
+
+
 def planned_steps(trainer: Trainer) -> int | None:
     """Return how many steps a run is planned for, as its trainer estimates it; None if it is open-ended."""
     found = trainer.estimated_stepping_batches

@@ -107,6 +107,10 @@ def test_mistakes_stop_before_any_training(
         (("--seeds", "1", "1"), "`--seeds` must not repeat a value, got 1 1."),
         (("--vary", "data.train_share=0.4,1.5"), "data.train_share=1.5 is refused: `train_share` must leave pairs"),
         (("--jobs", "-1"), "`--jobs` must be a number of runs"),
+        (
+            ("--trainer.max_steps", "3"),
+            "must leave at least 10 evaluations of the landscape, which a report needs; 3 steps have 4 by the",
+        ),
         (("--config", "digits"), "such as grokking; digits.yaml has none"),
     ):
         options = ["--config", "grokking", *words, "--out", str(tmp_path / "out")]
