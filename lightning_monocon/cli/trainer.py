@@ -266,7 +266,7 @@ def _as_list(value: object) -> list[Any]:
 
 def _finished(folder: Path, trainer: Trainer) -> str:
     """Return the sentence that ends a run: its last validation, where there was one, and its folder."""
-    judged = ("val/knn_accuracy", "val/spearman", "val/loss")
+    judged = ("val/knn_accuracy", "val/ndcg_at_10", "val/spearman", "val/loss")
     figures = [f"{name} {trainer.callback_metrics[name]:.4g}" for name in judged if name in trainer.callback_metrics]
     written = [name for name in ("scorecard.json", "record.jsonl", "checkpoints") if (folder / name).exists()]
     last = f"Last validation: {', '.join(figures)}. " if figures else ""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 
 import torch
@@ -43,9 +44,10 @@ def certify_neighbours(
         least: Limit that features never fall below, such as 0 behind a ReLU.
 
     Raises:
-        TypeError: If features are not floating-point tensors, or labels not integers.
-        ValueError: If features have another width, a number is not finite, ``eps`` is negative, a query is below
-            ``least``, or the other arguments of `certified_neighbours` do not fit.
+        TypeError: If ``head`` is not one of the package's heads or computes something of its own, features are not
+            floating-point tensors, labels not integers, or ``eps`` not numbers.
+        ValueError: If features have another width, a number is not finite, ``eps`` is negative or so large that
+            outputs overflow, a query is below ``least``, or the other arguments of `certified_neighbours` do not fit.
 
     Example:
         >>> from lightning_monocon.heads import MonotonicMLP
@@ -54,8 +56,9 @@ def certify_neighbours(
         >>> certify_neighbours(head, features, None, features, eps=0.1, k=1).nearest
         tensor([True, True])
     """
+    check_head(head)
     _check_features(head, gallery=gallery, query=query)
-    eps = torch.as_tensor(eps, dtype=torch.float64, device=query.device)
+    eps = check_eps(eps).to(query.device)
     _check(query, eps, least)
     exact = deepcopy(head).to(query.device, torch.float64)
     centre = query.double()
@@ -67,6 +70,29 @@ def certify_neighbours(
         for start in range(0, max(len(query), 1), _QUERIES)
     ]
     return Certified(*(torch.cat(found) for found in zip(*parts, strict=True)))
+
+
+def check_head(head: object) -> None:
+    """Raise TypeError unless all that ``head`` computes is its layers, which the regions are made of."""
+    if not isinstance(head, Head) or type(head).forward is not Head.forward:
+        own = " with a `forward` of its own" if isinstance(head, Head) else ""
+        raise TypeError(
+            f"`head` must be a MonotonicMLP, MLPHead or LinearHead, whose layers are known; got {type(head).__name__}"
+            f"{own}. Give the head alone."
+        )
+
+
+def check_eps(eps: float | Tensor) -> Tensor:
+    """Return ``eps`` as float64; raise TypeError if it is not numbers, and ValueError if one cannot be a change."""
+    try:
+        found = torch.as_tensor(eps, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"`eps` must be a number, or a tensor of numbers; got {eps!r}. Try 0.01.") from error
+    if not bool((allowed := (found >= 0) & found.isfinite()).all()):
+        raise ValueError(
+            f"`eps` must be finite and at least 0; got {float(found[~allowed][0])}. Give how far a feature may move."
+        )
+    return found
 
 
 def _check_features(head: Head, **given: Tensor) -> None:
@@ -81,11 +107,10 @@ def _check_features(head: Head, **given: Tensor) -> None:
 
 
 def _check(query: Tensor, eps: Tensor, least: float | None) -> None:
-    if not bool((eps >= 0).all() and eps.isfinite().all()):
-        wrong = eps[~((eps >= 0) & eps.isfinite())]
-        raise ValueError(f"`eps` must be finite and at least 0; got {float(wrong[0])}. Choose a smaller change.")
     if eps.ndim > 2 or any(own not in (1, size) for own, size in zip(eps.shape[::-1], query.shape[::-1], strict=False)):
         raise ValueError(f"`eps` must be of a shape that broadcasts to {tuple(query.shape)}; got {tuple(eps.shape)}.")
+    if least is not None and not math.isfinite(least):
+        raise ValueError(f"`least` must be a finite number, or None; got {least!r}. Behind a ReLU it is 0.")
     if least is not None and not bool((query >= least).all()):
         raise ValueError(f"`query` must not fall below `least`, {least}; its smallest number is {float(query.amin())}.")
 
@@ -95,6 +120,11 @@ def _certified(head: Head, gallery: Tensor, labels: Tensor | None, features: Ten
     query, lowest, highest = features
     # interval arithmetic is exact for monotone heads, and takes free features, which `MonotonicMLP.bounds` does not
     lower, upper = Head.bounds(head, lowest, highest)
+    if not bool(lower.isfinite().all() and upper.isfinite().all()):
+        raise ValueError(
+            "`eps` must leave the head's outputs finite; over this change of the features, or by a weight that is not "
+            "finite, they overflow. Choose a smaller one, or look for NaN in the head."
+        )
     # a forward pass of many rows may round the last digit in another way than one of few
     middle = torch.minimum(torch.maximum(head(query), lower), upper)
     return certified_neighbours(gallery, labels, middle, lower, upper, k, head.zonotope(lowest, highest))

@@ -9,10 +9,10 @@ from typing_extensions import Unpack
 
 from lightning_monocon.functional.checks import check_labels, warn_degenerate
 from lightning_monocon.functional.knn_accuracy import check_classes
+from lightning_monocon.functional.named_argument import named
 from lightning_monocon.functional.neighbours import check_k
-from lightning_monocon.functional.recall_at_k import check_ks
 from lightning_monocon.heads.base import Head
-from lightning_monocon.heads.certify import certify_neighbours
+from lightning_monocon.heads.certify import certify_neighbours, check_eps, check_head
 from lightning_monocon.metrics.rows import RowsMetric
 from lightning_monocon.metrics.streaming import MetricOptions, Role
 
@@ -38,9 +38,9 @@ class CertifiedAccuracy(RowsMetric):
         kwargs: Those of `torchmetrics.Metric`.
 
     Raises:
-        TypeError: If ``head`` is not one of the package's heads.
-        ValueError: If ``eps`` is negative or ``k`` is not a positive integer; at ``compute`` if the gallery has fewer
-            than k rows or one class only, or a query lies below ``least``.
+        TypeError: If ``head`` is not one of the package's heads, or ``eps`` not numbers.
+        ValueError: If ``eps`` is negative or not finite, or ``k`` is not a positive integer; at ``compute`` if the
+            gallery has fewer than k rows or one class only, or a query lies below ``least``.
 
     Example:
         >>> from lightning_monocon.heads import MonotonicMLP
@@ -59,14 +59,10 @@ class CertifiedAccuracy(RowsMetric):
     def __init__(
         self, head: Head, eps: float | Tensor, k: int = 5, least: float | None = None, **kwargs: Unpack[MetricOptions]
     ) -> None:
-        if not isinstance(head, Head):
-            raise TypeError(
-                f"`head` must be a MonotonicMLP, MLPHead or LinearHead, whose layers are known; got "
-                f"{type(head).__name__}."
-            )
-        if not (torch.as_tensor(eps) >= 0).all():
-            raise ValueError(f"`eps` must be at least 0; got {eps}.")
-        check_ks((k,))
+        check_head(head)
+        check_eps(eps)
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ValueError(f"`k` must be a positive integer, how many neighbours vote; got {k!r}.")
         super().__init__({"gallery": None, "query": None}, **kwargs)
         self._head = (head,)  # not a child: its weights belong to the model, and move and are saved with that
         self.eps, self.k, self.least = eps, k, least
@@ -93,7 +89,8 @@ class CertifiedAccuracy(RowsMetric):
                 f"`features` must have the {head.in_features} numbers that the head takes; got {features.shape[1]}. "
                 "Give what the encoder returns, not embeddings."
             )
-        self._add(role, features, check_labels(labels, len(features)))
+        with named("features", "embeddings"):
+            self._add(role, features, check_labels(labels, len(features)))
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``{"accuracy", "certified_accuracy", "certified_label", "certified_nearest"}``, 0-d float32."""

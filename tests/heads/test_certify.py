@@ -138,3 +138,27 @@ def test_errors_name_the_arguments_that_were_given(changed: dict[str, Any], word
     arguments = {"gallery": features(20, 4), "gallery_labels": None, "query": features(5, 4), "eps": 0.1, **changed}
     with pytest.raises(ValueError, match=re.escape(words)):
         certify_neighbours(head(4, 8, 3, 2), **arguments)
+
+
+class _Squared(MonotonicMLP):
+    """Compute more than its layers, whose regions say nothing of it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).square()
+
+
+@pytest.mark.parametrize("given", [_Squared(4), torch.nn.Linear(4, 4)])
+def test_a_head_that_is_not_its_layers_is_refused(given: Any) -> None:
+    rows = features(6, 4)
+    with pytest.raises(TypeError, match=f"`head` must be a MonotonicMLP.*; got {type(given).__name__}"):
+        certify_neighbours(given, rows, None, rows, eps=0.01, k=1)
+
+
+def test_changes_that_are_no_numbers_or_overflow_are_named() -> None:
+    rows, network = features(6, 4), MonotonicMLP(4)
+    with pytest.raises(TypeError, match=r"`eps` must be a number, or a tensor of numbers; got '0\.1'"):
+        certify_neighbours(network, rows, None, rows, eps="0.1", k=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`eps` must leave the head's outputs finite"):
+        certify_neighbours(network, rows, None, rows, eps=1.7e308, k=1)
+    with pytest.raises(ValueError, match="`least` must be a finite number, or None; got nan"):
+        certify_neighbours(network, rows, None, rows, eps=0.1, k=1, least=float("nan"))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from helpers.head_cases import features
@@ -67,7 +69,7 @@ def test_the_head_is_used_as_it_is_at_compute_and_is_not_saved() -> None:
 def test_what_is_refused_and_what_is_nothing() -> None:
     with pytest.raises(TypeError, match="`head` must be a MonotonicMLP, MLPHead or LinearHead"):
         CertifiedAccuracy(torch.nn.Identity(), 0.1)
-    with pytest.raises(ValueError, match=r"`eps` must be at least 0; got -0\.1"):
+    with pytest.raises(ValueError, match=r"`eps` must be finite and at least 0; got -0\.1"):
         CertifiedAccuracy(MLPHead(4), -0.1)
     metric = CertifiedAccuracy(MLPHead(4), 0.1)
     metric.update(torch.eye(4), torch.arange(4))
@@ -86,5 +88,17 @@ def test_each_feature_may_have_its_own_distance() -> None:
     metric.update(rows[:9] + 0.01, labels[:9], role="query")
     found = certify_neighbours(head, rows, labels, rows[:9] + 0.01, eps, 3)
     assert metric.compute()["certified_label"] == found.label.double().mean().float()
-    with pytest.raises(ValueError, match="`eps` must be at least 0"):
+    with pytest.raises(ValueError, match="`eps` must be finite and at least 0"):
         CertifiedAccuracy(head, -eps)
+
+
+def test_arguments_are_named_before_anything_is_added() -> None:
+    head = MLPHead(4)
+    with pytest.raises(ValueError, match="`eps` must be finite and at least 0; got inf"):
+        CertifiedAccuracy(head, eps=math.inf)
+    with pytest.raises(TypeError, match="`eps` must be a number, or a tensor of numbers; got None"):
+        CertifiedAccuracy(head, eps=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"`k` must be a positive integer, how many neighbours vote; got \(1, 5\)"):
+        CertifiedAccuracy(head, eps=0.1, k=(1, 5))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`features` must be finite; 3 of 3 rows"):
+        CertifiedAccuracy(head, eps=0.1).update(torch.full((3, 4), math.nan), torch.arange(3))

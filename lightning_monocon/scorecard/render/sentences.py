@@ -275,7 +275,8 @@ def _lead(best: Winner, at: str) -> str:
     beaten = [margin.other for margin in best.margins if margin.ahead]
     tail = f"; it is ahead of {_listed(beaten) if len(beaten) <= _NAMED else 'the rest'}" if beaten else ""
     tied = next(margin for margin in best.margins if not margin.ahead)
-    others = f" and of {_listed(best.ties[1:])}" if best.ties[1:] else ""
+    word = versus(tied).rpartition(" ")[2]  # "the noise of" or "distinguishable from"
+    others = f" and {word} {_listed(best.ties[1:])}" if best.ties[1:] else ""
     return f"leads, but is {versus(tied)} {_margin(tied, at)}{others}{tail}"
 
 

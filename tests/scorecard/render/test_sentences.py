@@ -181,3 +181,11 @@ def test_a_wide_interval_is_not_called_alike(card: Scorecard) -> None:
     assert versus(replace(margin, high=0.004)) == "within the noise of"
     assert versus(replace(margin, low=0.1, simultaneous=(0.1, 0.41))) == "ahead of"
     assert versus(replace(margin, high=-0.1, simultaneous=(-0.4, -0.1))) == "behind"
+
+
+def test_all_that_an_arm_is_not_told_from_have_the_preposition_of_the_first(card: Scorecard) -> None:
+    best = card.winners[-1]
+    margin = replace(best.margins[0], low=-0.2, high=0.2, difference=0.0, simultaneous=(-0.2, 0.2))
+    shown = replace(card, winners=(replace(best, margins=(margin, replace(margin, other="third"))),))
+    (line,) = said(best_lines(shown))
+    assert "not distinguishable on these queries and seeds from" in line and ") and from third." in line

@@ -64,11 +64,12 @@ def new_figure(rows: int = 1, *, columns: int, width: float, height: float) -> t
 
 
 def dimension_axis(panel: Axes, ticks: Sequence[int], label: str) -> None:
-    """Set a base-2 logarithmic x axis with plain numbers at powers of two."""
+    """Set a base-2 logarithmic x axis with plain numbers at powers of two and at the largest size, none overlapping."""
     from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
     panel.set_xscale("log", base=2)
-    shown = [k for k in ticks if k & (k - 1) == 0 or k == max(ticks)]
+    last = max(ticks)
+    shown = [k for k in ticks if (k & (k - 1) == 0 and 2 * k * k <= last * last) or k == last]  # half a step of room
     panel.xaxis.set_major_locator(FixedLocator(shown))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(ScalarFormatter())

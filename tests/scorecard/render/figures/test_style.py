@@ -34,6 +34,8 @@ def test_ticks_are_powers_of_two_and_the_largest_size() -> None:
     _, (panel,) = new_figure(columns=1, width=4.0, height=3.0)
     dimension_axis(panel, [1, 2, 3, 4, 6, 8, 12], "k")
     assert list(panel.get_xticks()) == [1, 2, 4, 8, 12]
+    dimension_axis(panel, [256, 512, 1024, 1280], "k")  # 1024 would run into 1280
+    assert list(panel.get_xticks()) == [256, 512, 1280]
 
 
 def test_a_legend_names_each_arm_once() -> None:
