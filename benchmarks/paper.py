@@ -3,6 +3,7 @@
 
 Run    make paper DATA=FOLDER, or python benchmarks/paper.py --data FOLDER --scratch FOLDER
 One row    python benchmarks/paper.py --data FOLDER --only images-frozen-5000-20 mlp 0
+           a row that is recorded is made again, printed beside the record and not written
 DATA holds cifar100, snli and stsb. Every finished run is one or two lines of results/paper.jsonl (the last epoch and
 the best by validation) and is not made again; a run that was killed resumes at its last checkpoint in the scratch
 folder. Tables of the page are written from those lines, with --tables alone. --whole takes all images and longer runs,
@@ -17,6 +18,7 @@ import multiprocessing
 import os
 import resource
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -118,6 +120,31 @@ def todo(settings: Sequence[Setting]) -> Iterator[tuple[Setting, str, int]]:
                     yield setting, arm, seed
 
 
+def asked(words: Sequence[str]) -> tuple[Setting, str, int]:
+    """Return the run that ``--only`` names; exit with status 2 if there is none."""
+    name, arm, seed = words
+    settings = [setting for setting in (*PLAN, *WHOLE) if setting.name == name]
+    named = [
+        (setting, arm, int(seed)) for setting in settings if arm in setting.arms and seed in map(str, setting.seeds)
+    ]
+    if named:
+        return named[0]
+    if settings:
+        seeds = sorted({each for setting in settings for each in setting.seeds})
+        rule = f"an arm of {', '.join(settings[0].arms)} and a seed of {', '.join(map(str, seeds))}"
+    else:
+        rule = f"a setting of {', '.join(dict.fromkeys(setting.name for setting in (*PLAN, *WHOLE)))}"
+    print(f"paper.py: `--only` must name {rule}; got {' '.join(words)}.", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def beside(line: Run, recorded: Run) -> str:
+    """Return the figures of a run that was made again, each with the recorded one in brackets."""
+    pairs = {"n99": (line["n99"], recorded["n99"])}
+    pairs |= {size: (value, recorded["values"].get(size)) for size, value in line["values"].items()}
+    return f"{line['stage']}: " + ", ".join(f"{name} {new} ({old})" for name, (new, old) in pairs.items())
+
+
 def _cpu_seconds() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_utime
 
@@ -126,18 +153,22 @@ def main() -> None:
     options = _options()
     spawn = multiprocessing.get_context("spawn")
     started = time.monotonic()
-    for setting, arm, seed in () if options.tables else todo(WHOLE if options.whole else PLAN):
-        if options.only not in (None, [setting.name, arm, str(seed)]):
-            continue
+    runs = [asked(options.only)] if options.only else todo(WHOLE if options.whole else PLAN)
+    for setting, arm, seed in () if options.tables else runs:
         if time.monotonic() - started > 60 * options.minutes:
             break
         with ProcessPoolExecutor(1, spawn) as alone:
             given = setting, arm, seed, options.data.resolve(), options.scratch.resolve()
             lines = alone.submit(make, *given).result()
+        recorded = {line["stage"]: line for line in finished() if key_of(line) == key_of(lines[0])}
+        if recorded:
+            print(*(beside(line, recorded[line["stage"]]) for line in lines if line["stage"] in recorded), sep="\n")
+            continue
         with RUNS.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
         print(setting.name, arm, seed, lines[0]["n99"], lines[0]["values"], lines[0]["cpu_seconds"], flush=True)
-    print(write_page())
+    if not options.only:
+        print(write_page())
 
 
 def _options() -> argparse.Namespace:
@@ -147,10 +178,18 @@ def _options() -> argparse.Namespace:
         "--scratch", type=Path, default=Path("paper"), help="where vectors and unfinished runs are kept"
     )
     parser.add_argument("--minutes", type=float, default=1e9, help="start no run after so long")
-    parser.add_argument("--only", nargs=3, metavar=("SETTING", "ARM", "SEED"), help="make this run alone")
+    parser.add_argument(
+        "--only",
+        nargs=3,
+        metavar=("SETTING", "ARM", "SEED"),
+        help="make this run alone; one that is recorded is made again and printed beside its record",
+    )
     parser.add_argument("--whole", action="store_true", help="all images, 10, 20 and 40 epochs: for a GPU")
     parser.add_argument("--tables", action="store_true", help="run nothing: write the tables of the page")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.data is None and not options.tables:
+        parser.error("--data must name the folder with cifar100, snli and stsb, unless --tables alone is asked for")
+    return options
 
 
 if __name__ == "__main__":

@@ -54,6 +54,22 @@ def space_differences(stored: dict[str, Any], present: dict[str, Any]) -> list[s
     return found if len(names) <= _LISTED else [*found, f"and {len(names) - _LISTED} more"]
 
 
+def model_differences(one: Space, other: Space) -> list[str]:
+    """Return a phrase for each value that makes ``one`` the space of another model than ``other``; the first ones."""
+    given, wanted = ({"model": each.model, **_of_model(each.settings)} for each in (one, other))
+    names = [name for name in given if name in wanted and given[name] != wanted[name]]
+    return [f"{name} {given[name]!r}, not {wanted[name]!r}" for name in names[:_LISTED]]
+
+
+def _of_model(settings: Settings) -> Settings:
+    """Return the arguments of the model's parts but the loss, which decides no vector."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name.startswith("model.") and not name.startswith("model.loss")
+    }
+
+
 def _by_name(space: dict[str, Any]) -> dict[str, Any]:
     nested = {name: value for name, value in space.items() if isinstance(value, dict)}
     inner = {f"{name}.{key}": part for name, value in nested.items() for key, part in value.items()}

@@ -17,6 +17,7 @@ from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.functional.checks import as_float32
 from lightning_monocon.functional.named_argument import named
 from lightning_monocon.inference.shards import Shards
+from lightning_monocon.inference.space import model_differences
 from lightning_monocon.scorecard.files import numbered
 from lightning_monocon.scorecard.known_files import source_of
 from lightning_monocon.scorecard.row_files.folder import CorpusRows
@@ -71,8 +72,8 @@ class EmbeddingData(SplitData[CachedRows]):
         seed: Seed of the order; ``None`` takes that of `seed_everything`, or 0 without one.
 
     Raises:
-        ValueError: If a share or size is impossible, the files differ in width, one alone has labels, or these name one
-            class.
+        ValueError: If a share or size is impossible, the files differ in width, two folders of `monocon predict` are of
+            different models, one alone has labels, or these name one class.
     """
 
     num_workers = 0  # the rows are in memory
@@ -106,10 +107,13 @@ class EmbeddingData(SplitData[CachedRows]):
         """Read and split; the same for every stage."""
         train, test = self.files
         with named("train", "files"):
-            rows, labels = _read(source_of(train, ""))
+            source = source_of(train, "")
+            rows, labels = _read(source)
         with named("train" if test is None else "test", "files"):
             query = _query_of(train) if test is None else source_of(test, "")
             asked, answers = (rows[:0], None if labels is None else labels[:0]) if query is None else _read(query)
+        if query is not None:
+            _check_one_model(source, query)
         if rows.shape[1] != asked.shape[1] or (labels is None) != (answers is None):
             raise ValueError(
                 f"`test` must have vectors of {rows.shape[1]} numbers and labels exactly where `train` has them; "
@@ -143,6 +147,16 @@ class EmbeddingData(SplitData[CachedRows]):
         if epoch or batch:
             sampler.resume(epoch, batch * self.batch_size)
         return self._loader(self.train, sampler, train=True)
+
+
+def _check_one_model(train: RowSource, test: RowSource) -> None:
+    """Raise ValueError if two folders that `monocon predict` wrote are of different models."""
+    if isinstance(train, CorpusRows) and isinstance(test, CorpusRows):
+        if wrong := model_differences(test.space, train.space):
+            raise ValueError(
+                f"`test` must be embedded by the model of `train`; it has {'; '.join(wrong)}. Embed both with one "
+                "model."
+            )
 
 
 def _read(source: RowSource) -> tuple[Tensor, np.ndarray | None]:

@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from lightning_monocon import MonoCon
 from lightning_monocon.cli import main
 from lightning_monocon.data import DigitsData
+from lightning_monocon.inference.shards import Rows, ShardFolder, Space
 from lightning_monocon.learnt import EmbeddingData
 
 
@@ -88,6 +89,28 @@ def test_a_folder_of_predicted_vectors_gives_train_and_test(tmp_path: Path) -> N
     assert len(data.train) + len(data.val) == len(digits.train) and len(data.test) == len(digits.test)
     assert data.test.labels.tolist() == digits.test.labels.tolist()
     assert data.train.rows.shape[1] == 64 and data.has_classes
+
+
+def corpus(folder: Path, part: str, model: str, **settings: str) -> str:
+    space = Space(model, 1, "safetensors", 40, settings={f"model.{name}": value for name, value in settings.items()})
+    shards = ShardFolder(folder, space)
+    shards.append(part, Rows(np.arange(40), np.eye(40, 4, dtype=np.float32), np.arange(40) % 2))
+    shards.close(done=True)
+    return str(folder)
+
+
+def test_folders_of_two_models_are_not_mixed(tmp_path: Path) -> None:
+    train = corpus(tmp_path / "train", "gallery", "a", encoder="Lite(image_size=64)", loss="SupConLoss()")
+    same = corpus(tmp_path / "same", "query", "a", encoder="Lite(image_size=64)", loss="None")
+    EmbeddingData(train, same, batch_size=8).setup("fit")
+    smaller = corpus(tmp_path / "smaller", "query", "a", encoder="Lite(image_size=48)")
+    told = (
+        r"`test` must be embedded by the model of `train`; it has model\.encoder 'Lite\(image_size=48\)', not 'Lite\("
+    )
+    with pytest.raises(ValueError, match=told):
+        EmbeddingData(train, smaller, batch_size=8).setup("fit")
+    with pytest.raises(ValueError, match=r"it has model 'b', not 'a'\. Embed both with one model\."):
+        EmbeddingData(train, corpus(tmp_path / "other", "query", "b"), batch_size=8).setup("fit")
 
 
 @pytest.mark.filterwarnings("ignore:.*configure_optimizers` returned `None`")
