@@ -56,14 +56,12 @@ def certify_neighbours(
         >>> certify_neighbours(head, features, None, features, eps=0.1, k=1).nearest
         tensor([True, True])
     """
-    check_head(head)
     _check_features(head, gallery=gallery, query=query)
     eps = check_eps(eps).to(query.device)
     _check(query, eps, least)
     exact = deepcopy(head).to(query.device, torch.float64)
-    centre = query.double()
-    lowest = centre - eps if least is None else (centre - eps).clamp(min=least)
-    boxes = torch.stack([centre, lowest, centre + eps])
+    low, high = query.double() - eps, query.double() + eps
+    boxes = torch.stack([query.double(), low if least is None else low.clamp(min=least), high])
     embedded = exact(gallery.double())
     parts = [
         _certified(exact, embedded, gallery_labels, boxes[:, start : start + _QUERIES], k)
@@ -96,7 +94,8 @@ def check_eps(eps: float | Tensor) -> Tensor:
 
 
 def _check_features(head: Head, **given: Tensor) -> None:
-    """Raise an error unless these are features that the head takes, before anything of it is computed."""
+    """Raise an error unless it is a head, and these are features it takes, before anything of it is computed."""
+    check_head(head)
     for name, rows in given.items():
         if check_embeddings(rows, name).shape[1] != head.in_features:
             raise ValueError(
