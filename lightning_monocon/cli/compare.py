@@ -256,7 +256,7 @@ def _report(
     from lightning_monocon.scorecard.runs import score_runs, write
 
     certificates = CERTIFICATES if beyond.certify else ""
-    scorecard, drawn = score_runs(out, arms, codes=codes, certificates=certificates)
+    scorecard, drawn = score_runs(out, arms, BASELINE, codes, certificates)
     write(out, scorecard, drawn)
     print(as_text(scorecard))
     if codes == "all":

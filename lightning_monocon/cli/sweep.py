@@ -104,7 +104,7 @@ def plan(config: str, grid: Grid, seeds: Sequence[int], overrides: Sequence[str]
         _try(recipe, overrides, point)
     points = [*itertools.product(*([(option, value) for value in values] for option, values in grid.items()))]
     lengths, unit = _lengths(found["trainer"], points)
-    if unit == "step":
+    if unit == "step" and not any(option.startswith("trainer.callbacks") for option in grid):  # one schedule for all
         _check_seen(found, max(lengths))
     return [
         SweepRun(point, seed, recipe, tuple(overrides), out, length, unit)
@@ -191,9 +191,13 @@ def by_report(runs: Sequence[SweepRun], out: Path) -> dict[Path, list[Path]]:
     return {out / name: folders for name, folders in zip(names, kinds.values(), strict=True)}
 
 
+def _landscapes(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the landscapes among the callbacks of a configuration."""
+    return [each for each in config["trainer"]["callbacks"] or [] if each["class_path"].endswith(f".{_CALLBACK}")]
+
+
 def _check_watched(config: Mapping[str, Any], recipe: Path) -> None:
-    callbacks = config["trainer"]["callbacks"] or []
-    if not any(each["class_path"].endswith(f".{_CALLBACK}") for each in callbacks):
+    if not _landscapes(config):
         raise ValueError(
             f"`--config` must name a recipe with `{_CALLBACK}` among its callbacks, such as grokking; {recipe.name} "
             "has none, so its runs would have no landscape."
@@ -205,12 +209,12 @@ def _check_seen(config: Mapping[str, Any], steps: int) -> None:
     from lightning_monocon.landscape.trajectory import FEWEST_EVALUATIONS
     from lightning_monocon.watching.schedule import evaluations
 
-    watched = [each for each in config["trainer"]["callbacks"] if each["class_path"].endswith(f".{_CALLBACK}")]
-    counts = [evaluations(each["init_args"]["schedule"], steps) for each in watched]
+    schedules = [each["init_args"]["schedule"] for each in _landscapes(config)]
+    counts = [evaluations(schedule, steps) for schedule in schedules]
     if all(count is not None and count < FEWEST_EVALUATIONS for count in counts):
         raise ValueError(
             f"`--trainer.max_steps` must leave at least {FEWEST_EVALUATIONS} evaluations of the landscape, which a "
-            f"report needs; {steps} steps have {counts[0]} by the schedule {watched[0]['init_args']['schedule']!r}. "
+            f"report needs; {steps} steps have {counts[0]} by the schedule {schedules[0]!r}. "
             "Train for more steps."
         )
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -50,15 +51,18 @@ def space_differences(stored: dict[str, Any], present: dict[str, Any]) -> list[s
     if "settings" in stored and any(one.get(name) != other.get(name) for name in _WRITER):
         shared = one.keys() & other.keys() - set(_WRITER)  # another version may know other settings
         names = [name for name in names if not name.startswith("settings.") or name in shared]
-    found = [f"{name} {one.get(name)!r}, not {other.get(name)!r}" for name in names[:_LISTED]]
-    return found if len(names) <= _LISTED else [*found, f"and {len(names) - _LISTED} more"]
+    return _phrases(one, other, names)
 
 
 def model_differences(one: Space, other: Space) -> list[str]:
     """Return a phrase for each value that makes ``one`` the space of another model than ``other``; the first ones."""
     given, wanted = ({"model": each.model, **_of_model(each.settings)} for each in (one, other))
-    names = [name for name in given if name in wanted and given[name] != wanted[name]]
-    return [f"{name} {given[name]!r}, not {wanted[name]!r}" for name in names[:_LISTED]]
+    return _phrases(given, wanted, [name for name in given if name in wanted and given[name] != wanted[name]])
+
+
+def _phrases(one: Mapping[str, Any], other: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    found = [f"{name} {one.get(name)!r}, not {other.get(name)!r}" for name in names[:_LISTED]]
+    return found if len(names) <= _LISTED else [*found, f"and {len(names) - _LISTED} more"]
 
 
 def _of_model(settings: Settings) -> Settings:

@@ -11,6 +11,7 @@ from lightning_monocon.functional.checks import check_labels, warn_degenerate
 from lightning_monocon.functional.knn_accuracy import check_classes
 from lightning_monocon.functional.named_argument import named
 from lightning_monocon.functional.neighbours import check_k
+from lightning_monocon.functional.relevance import check_depth
 from lightning_monocon.heads.base import Head
 from lightning_monocon.heads.certify import certify_neighbours, check_eps, check_head
 from lightning_monocon.metrics.rows import RowsMetric
@@ -61,8 +62,7 @@ class CertifiedAccuracy(RowsMetric):
     ) -> None:
         check_head(head)
         check_eps(eps)
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ValueError(f"`k` must be a positive integer, how many neighbours vote; got {k!r}.")
+        check_depth(k)
         super().__init__({"gallery": None, "query": None}, **kwargs)
         self._head = (head,)  # not a child: its weights belong to the model, and move and are saved with that
         self.eps, self.k, self.least = eps, k, least

@@ -98,7 +98,7 @@ def test_arguments_are_named_before_anything_is_added() -> None:
         CertifiedAccuracy(head, eps=math.inf)
     with pytest.raises(TypeError, match="`eps` must be a number, or a tensor of numbers; got None"):
         CertifiedAccuracy(head, eps=None)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"`k` must be a positive integer, how many neighbours vote; got \(1, 5\)"):
+    with pytest.raises(ValueError, match=r"`k` must be a positive integer, how many found rows count; got \(1, 5\)"):
         CertifiedAccuracy(head, eps=0.1, k=(1, 5))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`features` must be finite; 3 of 3 rows"):
         CertifiedAccuracy(head, eps=0.1).update(torch.full((3, 4), math.nan), torch.arange(3))
