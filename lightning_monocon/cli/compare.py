@@ -292,7 +292,7 @@ def _report_beyond(out: Path, scorecard: Scorecard, beyond: Beyond) -> None:
         text = robustness.write(out, scorecard, files(ROBUSTNESS))
         print(f"\nCorrupted queries, also in {out}/robustness.md and .json:\n\n{text}")
     if beyond.certify:
-        print(f"\nAnswers that are proved: also in {out}/certificates.md, .json and .png.")
+        print(f"\nAnswers that are proved: see {out}/certificates.md, .json and .png.")
 
 
 def parser() -> CommandParser:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -10,7 +11,9 @@ from lightning.pytorch import Callback
 
 from lightning_monocon.callbacks import EmbeddingWriter, ShardWriter
 from lightning_monocon.cli.config import stop
+from lightning_monocon.inference.shards import Shards
 from lightning_monocon.runs.scratch import check_folder, check_no_codes
+from lightning_monocon.scorecard.embeddings import EmbeddingSet
 
 _ONE_FILE = ".safetensors"
 
@@ -34,3 +37,25 @@ def embedding_writer(options: Namespace) -> Callback:
     if options.out.endswith(_ONE_FILE):
         return EmbeddingWriter(options.out)
     return ShardWriter(options.out, options.shard_rows, options.shard_kind)
+
+
+def written(callbacks: Iterable[Callback]) -> str:
+    """Return the sentence that ends the command: the rows that the callbacks wrote, and where.
+
+    Args:
+        callbacks: Those of the trainer; a file or folder that one of them wrote is read.
+    """
+    found = []
+    for callback in callbacks:
+        if isinstance(callback, EmbeddingWriter):
+            rows = EmbeddingSet.load(callback.path)
+            found.append(_written(callback.path, {"gallery": rows.gallery.shape, "query": rows.query.shape}))
+        elif isinstance(callback, ShardWriter):
+            shards = Shards(callback.out)
+            found.append(_written(callback.out, {part: shards.shape(part) for part in shards.parts}))
+    return "\n".join(found)
+
+
+def _written(path: Path, shapes: Mapping[str, Sequence[int]]) -> str:
+    rows = ", ".join(f"{name} {count:,} x {width}" for name, (count, width) in shapes.items())
+    return f"Written to {path}: {rows}."

@@ -29,7 +29,7 @@ from lightning_monocon.cli.loggers import loggers
 from lightning_monocon.cli.nulls import check_nulls
 from lightning_monocon.cli.output import outliving_output
 from lightning_monocon.cli.parser import MonoConParser
-from lightning_monocon.cli.predict import check_out, embedding_writer
+from lightning_monocon.cli.predict import check_out, embedding_writer, written
 from lightning_monocon.cli.resume import (
     checkpoint_to_resume,
     resumable,
@@ -198,6 +198,12 @@ class MonoConCLI(LightningCLI):
             self.record.folder.release()
         if self.trainer.is_global_zero:
             print(_finished(self.run_dir, self.trainer))
+
+    def after_predict(self) -> None:
+        """Print what was written, when every rank has written its share."""
+        self.trainer.strategy.barrier()
+        if self.trainer.is_global_zero:
+            print(written(self.trainer.callbacks))  # type: ignore[attr-defined]  # Lightning sets it untyped
 
     def _checkpoints(self) -> list[Callback]:
         """Keep the last checkpoints, those of the warm-up included, and the best by validation."""

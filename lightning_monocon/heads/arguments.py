@@ -29,9 +29,13 @@ def positive_size(name: str, value: int) -> int:
 
 def directions_of(monotone: Tensor | Sequence[int], in_features: int) -> Tensor:
     """Return the directions as int8, (in_features,); raise a ValueError unless they are as many +1, -1 and 0."""
-    directions = torch.as_tensor(monotone)
+    try:
+        directions = torch.as_tensor(monotone)
+    except (TypeError, ValueError, RuntimeError):  # torch takes no words
+        directions = torch.empty(0)
     if directions.shape != (in_features,) or not bool(torch.isin(directions, torch.tensor([-1, 0, 1])).all()):
         raise ValueError(
-            f"`monotone` must hold {in_features} numbers out of +1, -1 and 0, one per feature; got {monotone!r}."
+            f"`monotone` must hold {in_features} numbers out of +1, -1 and 0, one per feature; got {monotone!r}. Leave "
+            "it out for a head that rises in every feature."
         )
     return directions.to(torch.int8)

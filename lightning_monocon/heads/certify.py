@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -45,7 +46,7 @@ def certify_neighbours(
 
     Raises:
         TypeError: If ``head`` is not one of the package's heads or computes something of its own, features are not
-            floating-point tensors, labels not integers, or ``eps`` not numbers.
+            floating-point tensors, labels not integers, or ``eps`` or ``least`` not numbers.
         ValueError: If features have another width, a number is not finite, ``eps`` is negative or so large that
             outputs overflow, a query is below ``least``, or the other arguments of `certified_neighbours` do not fit.
 
@@ -57,8 +58,8 @@ def certify_neighbours(
         tensor([True, True])
     """
     _check_features(head, gallery=gallery, query=query)
-    eps = check_eps(eps).to(query.device)
-    _check(query, eps, least)
+    eps = check_eps(eps, query.shape).to(query.device)
+    _check_above(query, least)
     exact = deepcopy(head).to(query.device, torch.float64)
     low, high = query.double() - eps, query.double() + eps
     boxes = torch.stack([query.double(), low if least is None else low.clamp(min=least), high])
@@ -80,8 +81,13 @@ def check_head(head: object) -> None:
         )
 
 
-def check_eps(eps: float | Tensor) -> Tensor:
-    """Return ``eps`` as float64; raise TypeError if it is not numbers, and ValueError if one cannot be a change."""
+def check_eps(eps: float | Tensor, shape: Sequence[int]) -> Tensor:
+    """Return ``eps`` as float64, once it is known to be changes of features of a shape.
+
+    Raises:
+        TypeError: If it is not numbers.
+        ValueError: If one is negative or not finite, or they do not broadcast to ``shape``.
+    """
     try:
         found = torch.as_tensor(eps, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -90,7 +96,24 @@ def check_eps(eps: float | Tensor) -> Tensor:
         raise ValueError(
             f"`eps` must be finite and at least 0; got {float(found[~allowed][0])}. Give how far a feature may move."
         )
+    pairs = zip(found.shape[::-1], shape[::-1], strict=False)
+    if found.ndim > len(shape) or any(own not in (1, size) for own, size in pairs):
+        raise ValueError(
+            f"`eps` must be of a shape that broadcasts to {tuple(shape)}; got {tuple(found.shape)}. Give one number, "
+            "or one for each feature."
+        )
     return found
+
+
+def check_least(least: float | None) -> None:
+    """Raise TypeError unless it is a number or None, and ValueError unless it is finite."""
+    rule = f"`least` must be a finite number, or None; got {least!r}. Behind a ReLU it is 0."
+    try:
+        finite = least is None or math.isfinite(least)
+    except TypeError as error:
+        raise TypeError(rule) from error
+    if not finite:
+        raise ValueError(rule)
 
 
 def _check_features(head: Head, **given: Tensor) -> None:
@@ -105,11 +128,8 @@ def _check_features(head: Head, **given: Tensor) -> None:
         finite_rows(rows, "error", name)
 
 
-def _check(query: Tensor, eps: Tensor, least: float | None) -> None:
-    if eps.ndim > 2 or any(own not in (1, size) for own, size in zip(eps.shape[::-1], query.shape[::-1], strict=False)):
-        raise ValueError(f"`eps` must be of a shape that broadcasts to {tuple(query.shape)}; got {tuple(eps.shape)}.")
-    if least is not None and not math.isfinite(least):
-        raise ValueError(f"`least` must be a finite number, or None; got {least!r}. Behind a ReLU it is 0.")
+def _check_above(query: Tensor, least: float | None) -> None:
+    check_least(least)
     if least is not None and not bool((query >= least).all()):
         raise ValueError(f"`query` must not fall below `least`, {least}; its smallest number is {float(query.amin())}.")
 

@@ -185,6 +185,11 @@ class Shards:
         """Return the number of rows of all parts."""
         return sum(entry.rows for entry in self.entries)
 
+    def shape(self, part: str) -> tuple[int, int]:
+        """Return how many rows a part has and how many numbers a row has; the first shard is read, unchecked."""
+        width = next(self.stream(part, verify=False)).embeddings.shape[1]
+        return sum(entry.rows for entry in self.entries if entry.part == part), width
+
     def stream(self, part: str, verify: bool = True) -> Iterator[Rows]:
         """Yield the rows of a part, a shard at a time, rank by rank.
 

@@ -13,7 +13,7 @@ from lightning_monocon.functional.named_argument import named
 from lightning_monocon.functional.neighbours import check_k
 from lightning_monocon.functional.relevance import check_depth
 from lightning_monocon.heads.base import Head
-from lightning_monocon.heads.certify import certify_neighbours, check_eps, check_head
+from lightning_monocon.heads.certify import certify_neighbours, check_eps, check_head, check_least
 from lightning_monocon.metrics.rows import RowsMetric
 from lightning_monocon.metrics.streaming import MetricOptions, Role
 
@@ -39,9 +39,10 @@ class CertifiedAccuracy(RowsMetric):
         kwargs: Those of `torchmetrics.Metric`.
 
     Raises:
-        TypeError: If ``head`` is not one of the package's heads, or ``eps`` not numbers.
-        ValueError: If ``eps`` is negative or not finite, or ``k`` is not a positive integer; at ``compute`` if the
-            gallery has fewer than k rows or one class only, or a query lies below ``least``.
+        TypeError: If ``head`` is not one of the package's heads, or ``eps`` or ``least`` not numbers.
+        ValueError: If ``eps`` or ``least`` is not finite, ``eps`` is negative or neither one number nor one for each
+            feature, or ``k`` is not a positive integer; at ``compute`` if the gallery has fewer than k rows or one
+            class only, or a query lies below ``least``.
 
     Example:
         >>> from lightning_monocon.heads import MonotonicMLP
@@ -61,7 +62,8 @@ class CertifiedAccuracy(RowsMetric):
         self, head: Head, eps: float | Tensor, k: int = 5, least: float | None = None, **kwargs: Unpack[MetricOptions]
     ) -> None:
         check_head(head)
-        check_eps(eps)
+        check_eps(eps, (head.in_features,))
+        check_least(least)
         check_depth(k)
         super().__init__({"gallery": None, "query": None}, **kwargs)
         self._head = (head,)  # not a child: its weights belong to the model, and move and are saved with that

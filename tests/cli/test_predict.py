@@ -37,17 +37,21 @@ def test_an_out_that_cannot_be_written_is_refused_before_the_work(
     assert Path("file").read_text() == "mine"
 
 
-def test_predict_writes_gallery_and_query(finished: Path, tmp_path: Path) -> None:
+def test_predict_writes_gallery_and_query(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint, out = str(finished / "checkpoints" / "last.ckpt"), tmp_path / "embeddings.safetensors"
     run(["predict", "--config", "digits", "--ckpt_path", checkpoint, "--out", str(out), *SHORT])
     data = EmbeddingSet.load(out)
     assert data.gallery.shape == (1131, 64)
     assert data.query.shape == (540, 64)
+    assert capsys.readouterr().out.splitlines()[-1] == f"Written to {out}: gallery 1,131 x 64, query 540 x 64."
 
 
-def test_predict_writes_a_folder_of_shards(finished: Path, tmp_path: Path) -> None:
+def test_predict_writes_a_folder_of_shards(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint, out = str(finished / "checkpoints" / "last.ckpt"), tmp_path / "corpus"
     words = ["--out", str(out), "--shard_rows", "500", "--shard_kind", "parquet"]
-    run(["predict", "--config", "digits", "--ckpt_path", checkpoint, *words, *SHORT])
+    for _ in range(2):  # the second finds all rows there
+        run(["predict", "--config", "digits", "--ckpt_path", checkpoint, *words, *SHORT])
+        printed = capsys.readouterr().out.splitlines()
+        assert printed[-1] == f"Written to {out}: gallery 1,131 x 64, query 540 x 64."
     assert Shards(out).read("gallery").embeddings.shape == (1131, 64)
     assert len(list(out.glob("gallery-*.parquet"))) == 3

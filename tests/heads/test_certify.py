@@ -160,5 +160,7 @@ def test_changes_that_are_no_numbers_or_overflow_are_named() -> None:
         certify_neighbours(network, rows, None, rows, eps="0.1", k=1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`eps` must leave the head's outputs finite"):
         certify_neighbours(network, rows, None, rows, eps=1.7e308, k=1)
+    with pytest.raises(TypeError, match="`least` must be a finite number, or None; got '0'"):
+        certify_neighbours(network, rows, None, rows, eps=0.1, k=1, least="0")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`least` must be a finite number, or None; got nan"):
         certify_neighbours(network, rows, None, rows, eps=0.1, k=1, least=float("nan"))

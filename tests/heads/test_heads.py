@@ -180,6 +180,7 @@ def test_16_bit_heads_and_inputs_return_float32() -> None:
         ({"monotone": [1, 1]}, r"`monotone` must hold 4 numbers out of \+1, -1 and 0, one per feature; got \[1, 1\]"),
         ({"monotone": [1, 2, 1, 1]}, r"`monotone` must hold 4 numbers out of \+1, -1 and 0"),
         ({"monotone": [1, 0.5, 1, 1]}, r"`monotone` must hold 4 numbers out of \+1, -1 and 0"),
+        ({"monotone": "up"}, r"`monotone` must hold 4 numbers out of \+1, -1 and 0, one per feature; got 'up'"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
 )

@@ -71,7 +71,14 @@ def test_what_is_refused_and_what_is_nothing() -> None:
         CertifiedAccuracy(torch.nn.Identity(), 0.1)
     with pytest.raises(ValueError, match=r"`eps` must be finite and at least 0; got -0\.1"):
         CertifiedAccuracy(MLPHead(4), -0.1)
-    metric = CertifiedAccuracy(MLPHead(4), 0.1)
+    for eps in (torch.full((3,), 0.1), torch.full((2, 4), 0.1)):
+        with pytest.raises(ValueError, match=r"`eps` must be of a shape that broadcasts to \(4,\); got"):
+            CertifiedAccuracy(MLPHead(4), eps)
+    with pytest.raises(TypeError, match="`least` must be a finite number, or None; got '0'"):
+        CertifiedAccuracy(MLPHead(4), 0.1, least="0")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`least` must be a finite number, or None; got inf"):
+        CertifiedAccuracy(MLPHead(4), 0.1, least=math.inf)
+    metric = CertifiedAccuracy(MLPHead(4), torch.full((4,), 0.1))
     metric.update(torch.eye(4), torch.arange(4))
     with pytest.warns(DegenerateSampleWarning, match="got 4 and 0"):
         assert all(value.isnan() for value in metric.compute().values())
