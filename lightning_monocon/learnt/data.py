@@ -73,7 +73,7 @@ class EmbeddingData(SplitData[CachedRows]):
 
     Raises:
         ValueError: If a share or size is impossible, the files differ in width, two folders of `monocon predict` are of
-            different models, one alone has labels, or these name one class.
+            different models, one alone has labels, these name one class, or all train vectors are equal.
     """
 
     num_workers = 0  # the rows are in memory
@@ -109,6 +109,7 @@ class EmbeddingData(SplitData[CachedRows]):
         with named("train", "files"):
             source = source_of(train, "")
             rows, labels = _read(source)
+        check_differ(rows)
         with named("train" if test is None else "test", "files"):
             query = _query_of(train) if test is None else source_of(test, "")
             asked, answers = (rows[:0], None if labels is None else labels[:0]) if query is None else _read(query)
@@ -147,6 +148,14 @@ class EmbeddingData(SplitData[CachedRows]):
         if epoch or batch:
             sampler.resume(epoch, batch * self.batch_size)
         return self._loader(self.train, sampler, train=True)
+
+
+def check_differ(train: Tensor) -> Tensor:
+    """Return vectors ``(N, D)``; raise ValueError if all are equal, as those of an encoder that failed are."""
+    if len(train) > 1 and bool((train == train[0]).all()):
+        said = "equal" if train[0].any() else "zero"
+        raise ValueError(f"`train` must hold vectors that differ; all {len(train)} are {said}. Embed the rows again.")
+    return train
 
 
 def _check_one_model(train: RowSource, test: RowSource) -> None:

@@ -20,7 +20,7 @@ from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.data.text.batches import PairSampler
 from lightning_monocon.functional.checks import as_float32
 from lightning_monocon.functional.relevance import Relevance
-from lightning_monocon.learnt.data import Batch, CachedRows, check_sizes
+from lightning_monocon.learnt.data import Batch, CachedRows, check_differ, check_sizes
 from lightning_monocon.scorecard.known_files import named_rows, qrels_truth, source_of, texts_of
 from lightning_monocon.scorecard.row_files.source import whole_of
 from lightning_monocon.scorecard.truth_files.graded_pairs import read_positives, side_rows
@@ -122,7 +122,8 @@ class EmbeddingPairs(SplitData[CachedRows]):
     Raises:
         TypeError: At setup, if ids are neither integers nor texts.
         ValueError: If a size is impossible, not just one of ``pairs`` and ``qrels`` is given, or, at setup, a file
-            names rows that are not there, no row belongs with another, or no group is small enough to be held out.
+            names rows that are not there, no row belongs with another, no group is small enough to be held out, or all
+            train vectors are equal.
     """
 
     has_classes: ClassVar[bool] = False
@@ -235,7 +236,8 @@ def _read_pairs(train: str, file: str, least_score: float | None, ids: str) -> K
         )
     none = np.empty((0, 2), dtype=np.int64)
     name = Path(file).resolve().name.split(".")[0]
-    return Known(as_float32(whole_of(source), "train"), ends[:, np.sort(first)], np.ones(len(first)), none, 0, name)
+    rows = check_differ(as_float32(whole_of(source), "train"))
+    return Known(rows, ends[:, np.sort(first)], np.ones(len(first)), none, 0, name)
 
 
 def _read_qrels(train: str, queries: str, qrels: str, ids: str) -> Known:
@@ -250,7 +252,7 @@ def _read_qrels(train: str, queries: str, qrels: str, ids: str) -> Known:
     positive = truth.grade > 0
     pairs = torch.stack([truth.query[positive] + corpus.length, truth.row[positive]]).numpy()
     same = (truth.excluded + torch.tensor([corpus.length, 0])).numpy()
-    rows = torch.cat([as_float32(whole_of(corpus), "train"), as_float32(whole_of(asked), "queries")])
+    rows = torch.cat([check_differ(as_float32(whole_of(corpus), "train")), as_float32(whole_of(asked), "queries")])
     return Known(rows, pairs, truth.grade[positive].double().numpy(), same, corpus.length, truth.name)
 
 

@@ -61,6 +61,13 @@ def test_vectors_beyond_float32_are_refused(tmp_path: Path) -> None:
         EmbeddingData(str(tmp_path / "a.npy"), batch_size=4).setup("fit")
 
 
+@pytest.mark.parametrize(("value", "said"), [(0.0, "zero"), (0.5, "equal")])
+def test_vectors_of_an_encoder_that_failed_are_refused(value: float, said: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", embeddings=np.full((12, 3), value, np.float32), labels=np.arange(12) % 2)
+    with pytest.raises(ValueError, match=f"`train` must hold vectors that differ; all 12 are {said}"):
+        EmbeddingData(str(tmp_path / "a.npz"), batch_size=4).setup("fit")
+
+
 def test_mistakes_are_named(tmp_path: Path) -> None:
     train = save(tmp_path / "a.npz", 40)
     for test in (save(tmp_path / "b.npz", 6, dim=3), save(tmp_path / "c.npz", 6, labels=False)):

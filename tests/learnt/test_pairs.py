@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from lightning_monocon import MonoCon
 from lightning_monocon.callbacks import EmbeddingMetrics
 from lightning_monocon.cli import main
+from lightning_monocon.cli.trainer import run
 from lightning_monocon.data.judged import JudgedData
 from lightning_monocon.data.keyed_random import key
 from lightning_monocon.learnt import EmbeddingPairs
@@ -249,6 +250,24 @@ def test_mistakes_are_named(changed: dict[str, str | float], sentence: str, tmp_
     options = {name: str(tmp_path / value) if isinstance(value, str) else value for name, value in changed.items()}
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         EmbeddingPairs(train, **({"batch_size": 4} | options)).setup("fit")  # type: ignore[arg-type]
+
+
+def test_vectors_of_an_encoder_that_failed_are_refused(tmp_path: Path) -> None:
+    for data in (paired(tmp_path), judged(tmp_path)):
+        path = Path(data.files[0])
+        np.savez(path, embeddings=np.zeros((ROWS, DIM), np.float32), ids=np.load(path)["ids"])
+        with pytest.raises(ValueError, match=f"`train` must hold vectors that differ; all {ROWS} are zero"):
+            data.setup("fit")
+
+
+def test_a_run_ends_with_what_the_held_out_queries_find(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, folder = paired(tmp_path), tmp_path / "run"
+    words = ["--data.train", data.files[0], "--data.pairs", str(data.files[1]), "--data.least_score=3"]
+    words += [f"--model.in_features={DIM}", "--model.out_features=4", "--data.batch_size=12", "--trainer.max_epochs=1"]
+    words += ["--trainer.log_every_n_steps=1", "--report=false", "--run-dir", str(folder)]
+    found = run(["fit", "--config", "cached_pairs", *words]).trainer.callback_metrics["val/ndcg_at_10"]
+    told = f"Last validation: val/ndcg_at_10 {found:.4g}. The run is in {folder}: record.jsonl, checkpoints."
+    assert capsys.readouterr().out.splitlines()[-1] == told
 
 
 def test_a_comparison_judges_arms_by_the_held_out_search(tmp_path: Path) -> None:
