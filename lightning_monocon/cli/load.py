@@ -176,11 +176,11 @@ def _queries(options: Namespace, bundle: Bundle) -> tuple[np.ndarray, np.ndarray
 def _embeddings(option: str, place: str, bundle: Bundle) -> tuple[RowSource, np.ndarray]:
     """Return a file of embeddings, opened, and its rows ``(N, D)`` float32."""
     from lightning_monocon.functional.named_argument import named
-    from lightning_monocon.scorecard.known_files import source_of
+    from lightning_monocon.scorecard.row_files.places import source_of
     from lightning_monocon.scorecard.row_files.source import whole_of
 
     with named(f"--{option}", "files"):
-        source = source_of(place, "")
+        source = source_of(place, "", "query" if option == "queries" else "gallery")
         rows = whole_of(source).float().numpy()
     if rows.shape[1] != bundle.codec.dim:
         raise ValueError(

@@ -48,7 +48,8 @@ With one of the other truths FILE... is a gallery and a query, or one place as
 above that holds both. A BEIR folder holds texts, not vectors: embed them first.
 Either may be a folder or a glob of .parquet or .safetensors files, such as
 'shards/*.parquet:vector'; a gallery that is too large for memory is read from
-its files three times.
+its files three times. A folder that `monocon predict` writes is a gallery by its
+gallery and a query by its query; corpus:NAME names another part.
 """
 
 
@@ -160,7 +161,7 @@ def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | Stream
 
     neighbours = options.truth == "neighbours"
     known = Known(options.qrels, tuple(options.pairs or ()), neighbours, options.ids or "")
-    if known == Known() and not is_streamed(files):
+    if known == Known() and not is_streamed(files) and not is_streamed(options.baseline or ()):
         data = load_files(files)
         if options.baseline is None:
             return data, None

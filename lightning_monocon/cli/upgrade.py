@@ -91,10 +91,10 @@ def _check_reports(out: Path) -> None:
 def _old(options: Namespace) -> EmbeddingSet:
     from lightning_monocon.scorecard.embeddings import EmbeddingSet
     from lightning_monocon.scorecard.files import load_files
-    from lightning_monocon.scorecard.known_files import Known, load_known
+    from lightning_monocon.scorecard.known_files import Known, is_streamed, load_known
 
     with _of("old", "files"):
-        if options.qrels is None:
+        if options.qrels is None and not is_streamed(options.old):
             return load_files(options.old)
         data = load_known(options.old, Known(qrels=options.qrels, ids=options.ids or ""))
     if not isinstance(data, EmbeddingSet):
@@ -106,12 +106,12 @@ def _beside(options: Namespace, name: str, old: EmbeddingSet) -> EmbeddingSet | 
     """Return another model's embeddings of the same rows; None if they were not given."""
     from lightning_monocon.functional.named_argument import named
     from lightning_monocon.scorecard.files import load_files
-    from lightning_monocon.scorecard.known_files import Known, check_order, load_baseline
+    from lightning_monocon.scorecard.known_files import Known, check_order, is_streamed, load_baseline
 
     files = options[name]
     if files is None:
         return None
-    if options.qrels is None:
+    if options.qrels is None and not is_streamed(files) and not is_streamed(options.old):
         with _of(name, "files", "baseline"):
             check_order(files, options.old)
             return load_files(files, labels=old)

@@ -16,11 +16,10 @@ from lightning_monocon.data.sampling import EpochSampler
 from lightning_monocon.data.split_data import SplitData
 from lightning_monocon.functional.checks import as_float32
 from lightning_monocon.functional.named_argument import named
-from lightning_monocon.inference.shards import Shards
 from lightning_monocon.inference.space import model_differences
 from lightning_monocon.scorecard.files import numbered
-from lightning_monocon.scorecard.known_files import source_of
 from lightning_monocon.scorecard.row_files.folder import CorpusRows
+from lightning_monocon.scorecard.row_files.places import shards_of, source_of
 from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -111,7 +110,7 @@ class EmbeddingData(SplitData[CachedRows]):
             rows, labels = _read(source)
         check_differ(rows)
         with named("train" if test is None else "test", "files"):
-            query = _query_of(train) if test is None else source_of(test, "")
+            query = _query_of(train) if test is None else source_of(test, "", "query")
             asked, answers = (rows[:0], None if labels is None else labels[:0]) if query is None else _read(query)
         if query is not None:
             _check_one_model(source, query)
@@ -177,5 +176,5 @@ def _query_of(folder: str) -> RowSource | None:
     """Return the query of a folder that `monocon predict` wrote, if it is one."""
     if not (Path(folder) / "space.json").is_file():
         return None
-    shards = Shards(Path(folder))
+    shards = shards_of(Path(folder))
     return CorpusRows(shards, "query") if "query" in shards.parts else None

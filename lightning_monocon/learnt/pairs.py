@@ -21,7 +21,8 @@ from lightning_monocon.data.text.batches import PairSampler
 from lightning_monocon.functional.checks import as_float32
 from lightning_monocon.functional.relevance import Relevance
 from lightning_monocon.learnt.data import Batch, CachedRows, check_differ, check_sizes
-from lightning_monocon.scorecard.known_files import named_rows, qrels_truth, source_of, texts_of
+from lightning_monocon.scorecard.known_files import named_rows, qrels_truth
+from lightning_monocon.scorecard.row_files.places import source_of, texts_of
 from lightning_monocon.scorecard.row_files.source import whole_of
 from lightning_monocon.scorecard.truth_files.graded_pairs import read_positives, side_rows
 
@@ -242,7 +243,7 @@ def _read_pairs(train: str, file: str, least_score: float | None, ids: str) -> K
 
 def _read_qrels(train: str, queries: str, qrels: str, ids: str) -> Known:
     """Read a corpus, queries and the rows of the corpus that answer them."""
-    corpus, asked = source_of(train, ids), source_of(queries, ids)
+    corpus, asked = source_of(train, ids), source_of(queries, ids, "query")
     if corpus.width != asked.width:
         raise ValueError(
             f"`queries` must have vectors of {corpus.width} numbers, as `train` has; got {asked.width}. Embed both "

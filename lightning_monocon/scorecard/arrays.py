@@ -41,6 +41,8 @@ def array_names(path: Path) -> list[str]:
         ModuleNotFoundError: For Parquet without pyarrow.
         ValueError: If the kind of file is unknown or the file is damaged.
     """
+    if path.is_dir():
+        raise ValueError(f"`files` must be files here; {path} is a folder: name a file in it.")
     if not path.is_file():
         raise FileNotFoundError(f"`files` must exist; there is none at {path}.")
     if path.suffix not in KINDS:

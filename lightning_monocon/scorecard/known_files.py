@@ -18,21 +18,19 @@ import torch
 from numpy.typing import NDArray
 
 from lightning_monocon.functional.named_argument import named
-from lightning_monocon.inference.shards import Ids, Shards
-from lightning_monocon.scorecard.arrays import KINDS, array_names, read_array
+from lightning_monocon.inference.shards import Ids
+from lightning_monocon.scorecard.arrays import array_names, read_array
 from lightning_monocon.scorecard.embeddings import EmbeddingSet
 from lightning_monocon.scorecard.files import GIVEN, numbered
 from lightning_monocon.scorecard.row_files.array import ArrayRows
 from lightning_monocon.scorecard.row_files.folder import (
-    EMBEDDINGS,
     IDS,
-    LABELS,
     CorpusRows,
-    FileRows,
     check_has_vectors,
     files_of,
 )
-from lightning_monocon.scorecard.row_files.formats import STREAMED, chosen_name
+from lightning_monocon.scorecard.row_files.formats import chosen_name
+from lightning_monocon.scorecard.row_files.places import TEXTS, shards_of, source_of, split_name, texts_of
 from lightning_monocon.scorecard.row_files.source import RowSource, whole_of
 from lightning_monocon.scorecard.streamed import StreamedSet
 from lightning_monocon.scorecard.truth_files.graded_pairs import pair_rows, read_pair_files
@@ -42,9 +40,6 @@ from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, Neighbou
 
 IN_MEMORY = 1 << 28
 """Bytes of a gallery up to which it is held in memory; a search needs a few copies."""
-
-_TEXTS = ("text", "texts", "sentence", "sentences")
-"""Usual names of the column of texts, by which pairs of sentences name rows; the first that is there counts."""
 
 _SHOWN = 3
 """Ids that a message shows."""
@@ -87,15 +82,8 @@ class _Ids:
 
 
 def is_streamed(files: Sequence[str | Path]) -> bool:
-    """Return whether a place is a folder or glob of anyone's files, or a folder of `monocon predict` that is large."""
-    for file in files:
-        place = Path(_split(file)[0])
-        if (place / "space.json").is_file():
-            if sum(part.stat().st_size for part in place.iterdir()) > IN_MEMORY:
-                return True
-        elif files_of(place) is not None:
-            return True
-    return False
+    """Return whether a place is a folder or glob, which `load_known` reads shard by shard."""
+    return any(files_of(split_name(file)[0]) is not None for file in files)
 
 
 def load_known(
@@ -142,6 +130,8 @@ def load_known(
 def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], known: Known) -> EmbeddingSet:
     """Read another model's embeddings of the same rows, in the order of ``files`` if both have ids.
 
+    Where only one has, and several processes wrote it, its ids are the numbers of the other's rows.
+
     Args:
         places: One or two places of the baseline.
         files: One or two places of what is compared with it, which `load_known` reads.
@@ -163,8 +153,14 @@ def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], kno
             )
         with named("baseline", "files"):
             rows = whole_of(their)
-        parts.append(rows[_order(name, their, our)] if their.has_ids and our.has_ids else rows)
+        by_id = (their.has_ids and our.has_ids) or any(_in_turns(source) for source in (their, our))
+        parts.append(rows[_order(name, their, our)] if by_id else rows)
     return EmbeddingSet(parts[0], None, parts[1], None, arm=theirs.name, stage=GIVEN)
+
+
+def _in_turns(source: RowSource) -> bool:
+    """Return whether several processes wrote the rows, which then stand in another order than in the data set."""
+    return isinstance(source, CorpusRows) and source.space.ranks > 1
 
 
 def _order(name: str, their: RowSource, our: RowSource) -> list[int]:
@@ -235,7 +231,7 @@ def named_rows(rows: RowSource, texts: RowSource | None, name: str, *, by_text: 
         return rows
     if texts is None:
         raise ValueError(
-            f"`pairs` must name rows by id where the {what} has no column {' or '.join(_TEXTS)}; {name} names "
+            f"`pairs` must name rows by id where the {what} has no column {' or '.join(TEXTS)}; {name} names "
             f"them by sentence1 and sentence2. Add the texts to the {what}'s file, or write id1 and id2."
         )
     return texts
@@ -258,8 +254,8 @@ def label_truth(sides: Sides, known: Known) -> LabelTruth | None:
 def _opened(files: Sequence[str | Path], ids: str) -> Sides:
     """Open gallery and query."""
     if len(files) == 2:
-        gallery, query = (source_of(file, ids) for file in files)
-        place, _ = _split(files[0])
+        gallery, query = source_of(files[0], ids), source_of(files[1], ids, "query")
+        place, _ = split_name(files[0])
         name = Path(place).stem if Path(place).is_file() else Path(place).resolve().name.split("*")[0].rstrip("-_.")
         return Sides(gallery, query, name or "embeddings", texts_of(files[1]))
     if len(files) != 1:
@@ -273,7 +269,7 @@ def _opened(files: Sequence[str | Path], ids: str) -> Sides:
 def _folder(path: Path) -> Sides:
     """Open gallery and query of a folder that `monocon predict` wrote."""
     check_has_vectors(path)
-    shards = Shards(path) if (path / "space.json").is_file() else None
+    shards = shards_of(path) if (path / "space.json").is_file() else None
     if shards is None or shards.parts != ["gallery", "query"]:
         found = f"holds {', '.join(shards.parts)} alone" if shards else "is no folder that `monocon predict` wrote"
         raise ValueError(f"`files` must be a gallery and a query; {str(path)!r} {found}. Give two places.")
@@ -299,31 +295,6 @@ def _part(path: Path, there: Sequence[str], part: str) -> RowSource:
     return ArrayRows(path, part, ids, labels)
 
 
-def source_of(file: str | Path, ids: str) -> RowSource:
-    """Open the rows of one place: a file, a folder or a glob, with the name of an array or column at its end."""
-    place, name = _split(file)
-    path = Path(place)
-    if (path / "space.json").is_file():
-        shards = Shards(path)
-        return CorpusRows(shards, shards.parts[0])
-    found = files_of(place)
-    if found is None and path.suffix in STREAMED:
-        found = [path]
-    if found is not None:
-        return FileRows(found, name, ids)
-    names = array_names(path)
-    embeddings = name or (names[0] if len(names) == 1 else chosen_name(path, EMBEDDINGS) or EMBEDDINGS[0])
-    return ArrayRows(path, embeddings, ids or chosen_name(path, IDS) or "", chosen_name(path, LABELS) or "")
-
-
-def texts_of(file: str | Path) -> RowSource | None:
-    """Return the query's rows with their texts as ids, if its files have texts."""
-    place, name = _split(file)
-    found = files_of(place) or ([Path(place)] if Path(place).suffix in STREAMED else [])
-    column = chosen_name(found[0], _TEXTS) if found else None
-    return FileRows(found, name, column) if column else None
-
-
 def check_order(files: Sequence[str | Path], others: Sequence[str | Path]) -> None:
     """Check that two models' files of the same rows have them in one order, where both name their rows by ids.
 
@@ -344,13 +315,6 @@ def check_order(files: Sequence[str | Path], others: Sequence[str | Path]) -> No
 
 
 def _ids_in(file: str | Path) -> NDArray[Any] | None:
-    path = Path(_split(file)[0])
+    path = Path(split_name(file)[0])
     name = chosen_name(path, IDS) if path.is_file() else None
     return None if name is None else np.asarray(read_array(path, name))
-
-
-def _split(file: str | Path) -> tuple[str, str]:
-    """Split off the name of an array from a file, a folder or a glob."""
-    head, colon, name = str(file).rpartition(":")
-    named = colon and not Path(file).exists() and (Path(head).suffix in KINDS or files_of(head) is not None)
-    return (head, name) if named else (str(file), "")

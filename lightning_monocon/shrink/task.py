@@ -25,9 +25,10 @@ from lightning_monocon.functional.truncation_curve import Ties, tie_keys, ties_o
 from lightning_monocon.inference.row_ids import check_ids
 from lightning_monocon.runs.digest import hash_tensors
 from lightning_monocon.scorecard.files import numbered
-from lightning_monocon.scorecard.known_files import Known, Sides, file_truths, label_truth, source_of, texts_of
+from lightning_monocon.scorecard.known_files import Known, Sides, file_truths, label_truth
 from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.scorecard.row_files.formats import STREAMED
+from lightning_monocon.scorecard.row_files.places import source_of, texts_of
 from lightning_monocon.scorecard.row_files.source import BLOCK, RowSource, blocks_of, whole_of
 from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, Truth
 from lightning_monocon.scorecard.truths.neighbours import reference_doubts
@@ -173,7 +174,7 @@ def _read(
     if queries is None:
         return _held_out(source, names, answers, seed)
     with named("--queries", "files"):
-        asked = source_of(queries, ids)
+        asked = source_of(queries, ids, "query")
         query = whole_of(asked)
     if asked.width != source.width:
         raise ValueError(

@@ -111,7 +111,8 @@ def test_the_folder_that_predict_writes_against_one_without_labels(
     text = capsys.readouterr().out
     assert "The baseline is old." in " ".join(text.split())
     assert "small: compact, but not ahead of PCA. " in text
-    assert "`files` must hold labels; " in refused([tmp_path / "old"], capsys)
+    main(["score", str(tmp_path / "old"), "--dims", "3"])
+    assert "This measures change, not quality" in capsys.readouterr().out
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,7 @@ def test_places_of_every_kind(tmp_path: Path) -> None:
         torch.testing.assert_close(data.gallery, GALLERY)
         torch.testing.assert_close(data.query, QUERY)
         assert data.truths[0].units == 20
-        assert not is_streamed([tmp_path / file for file in files])
+        assert is_streamed([tmp_path / file for file in files]) == (files == ["predicted"])
 
 
 def test_columns_of_other_names(tmp_path: Path) -> None:
@@ -200,14 +201,63 @@ def test_a_column_that_is_only_called_label_is_ignored(qrels: Path, tmp_path: Pa
     assert [truth.kind for truth in load_known(arrays, Known(neighbours=True)).truths] == ["neighbours"]
 
 
+def predicted(folder: Path, ranks: int, names: Callable[[int], object] = int) -> Path:
+    """A folder as `monocon predict` writes it, in which the ranks took turns."""
+    for rank in range(ranks):
+        writer = ShardFolder(folder, Space("m", ranks, "parquet", 30), rank)
+        for part, rows in (("gallery", GALLERY), ("query", QUERY)):
+            own = np.arange(rank, len(rows), ranks)
+            writer.append(part, Rows(np.array([names(row) for row in own]), rows.numpy()[own], own % 2))
+        writer.close(done=True)
+    return folder
+
+
+def test_a_folder_that_predict_wrote_gives_the_part_that_its_place_asks_for(tmp_path: Path) -> None:
+    folder = predicted(tmp_path / "corpus", 1)
+    for files in ([folder], [folder, folder], [f"{folder}:gallery", f"{folder}:query"]):
+        data = load_known(files, Known())
+        assert isinstance(data, EmbeddingSet)
+        assert torch.equal(data.gallery, GALLERY) and torch.equal(data.query, QUERY)
+        assert data.query_labels is not None and data.query_labels.tolist() == [row % 2 for row in range(len(QUERY))]
+    swapped = load_known([f"{folder}:query", f"{folder}:gallery"], Known())
+    assert isinstance(swapped, EmbeddingSet) and torch.equal(swapped.query, GALLERY)
+    with pytest.raises(
+        ValueError, match=r"`files` must name a part that the folder holds: gallery, query; got rows of"
+    ):
+        load_known([f"{folder}:rows", folder], Known())
+    writer = ShardFolder(tmp_path / "three", Space("m", 1, "safetensors", 30))
+    for number in range(3):
+        writer.append(f"rows{number}", Rows(np.arange(20), QUERY.numpy(), None))
+    with pytest.raises(ValueError, match=r"`files` must be finished; .*three' lacks rows of rank 0"):
+        load_known([tmp_path / "three", folder], Known())
+    writer.close(done=True)
+    with pytest.raises(ValueError, match=r"rows0, rows1, rows2; got none of .*three'\. Write .*three:rows0"):
+        load_known([tmp_path / "three", folder], Known())
+    data = load_known([tmp_path / "three:rows1", folder], Known(neighbours=True))
+    assert isinstance(data, EmbeddingSet) and torch.equal(data.gallery, QUERY)
+
+
+def test_rows_that_processes_wrote_in_turns_are_compared_with_rows_without_ids(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.npz"
+    np.savez(plain, gallery=GALLERY.numpy(), query=QUERY.numpy())
+    folder = predicted(tmp_path / "corpus", 2)
+    baseline = load_baseline([plain], [folder], Known())
+    data = load_known([folder], Known())
+    assert isinstance(data, EmbeddingSet) and not torch.equal(data.gallery, GALLERY)
+    assert torch.equal(baseline.gallery, data.gallery) and torch.equal(baseline.query, data.query)
+    back = load_baseline([folder], [plain], Known())
+    assert torch.equal(back.gallery, GALLERY) and torch.equal(back.query, QUERY)
+    named = predicted(tmp_path / "named", 2, "d{}".format)
+    with pytest.raises(ValueError, match="`baseline` must have the ids of `files` in the gallery; it lacks 60 of 60"):
+        load_baseline([plain], [named], Known())
+
+
 def test_a_large_folder_that_predict_wrote_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = ShardFolder(tmp_path, Space("m", 1, "safetensors", 30))
     for part, rows in (("gallery", GALLERY), ("query", QUERY)):
         folder.append(part, Rows(np.arange(len(rows)), rows.numpy(), np.arange(len(rows)) % 2))
     folder.close(done=True)
-    assert not is_streamed([tmp_path])
     monkeypatch.setattr(known_files, "IN_MEMORY", 100)
-    assert is_streamed([tmp_path])
     data = load_known([tmp_path], Known())
     assert isinstance(data, StreamedSet)
     assert data.truths[0].kind == "labels"
