@@ -18,6 +18,7 @@ from lightning_monocon.runs.files import write_text
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.render.tables import Table
 from lightning_monocon.scorecard.render.text import wrapped
+from lightning_monocon.scorecard.render.words import axis_label
 from lightning_monocon.scorecard.scores import Score
 
 FEWEST_ARMS = 5
@@ -165,17 +166,17 @@ def as_parts(arms: Sequence[Arm], found: Mapping[str, Sequence[Robustness]], rel
     """Return the table of the arms, means over seeds, and what the correlations say."""
     first = found[arms[0].name][0]
     names = list(first.corrupted)
-    head = ("arm", "clean", *(name.replace("_", " ") for name in names), "mean", "share kept", "RMSE", "FVU")
+    head = ("arm", "clean", *(name.replace("_", " ") for name in names), "mean", "kept %", "RMSE", "FVU")
     rows = []
     for arm in arms:
         own = found[arm.name]
         values = [fmean(run.clean for run in own), *(fmean(fmean(run.corrupted[n]) for run in own) for n in names)]
         values += [fmean(getattr(run, part) for run in own) for part in ("mean", "kept")]
         errors = [fmean(getattr(score, part) for score in arm.scores) for part in ("rmse", "fvu")]
-        rows.append((arm.name, *(f"{value:.3f}" for value in values), *(f"{value:.2g}" for value in errors)))
+        rows.append((arm.name, *(f"{100 * value:.1f}" for value in values), *(f"{value:.2g}" for value in errors)))
     about = (
-        f"{first.measure} of whole vectors, means over five severities and over seeds; the gallery is clean. Share "
-        "kept: the mean of all corruptions over that of clean queries."
+        f"{axis_label(first.measure)} of whole vectors, means over five severities and over seeds; the gallery is "
+        "clean. Kept: the mean of all corruptions as a share of what clean queries find."
     )
     return Parts(about, Table(head, tuple(rows)), _sentence(related))
 

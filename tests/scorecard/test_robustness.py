@@ -80,10 +80,11 @@ def test_the_files_hold_table_and_correlation(tmp_path: Path, card: Scorecard) -
     told = write(tmp_path, card, lambda name: [tmp_path / f"{name}.json"])
     assert "|" not in told and max(map(len, told.splitlines())) <= 110  # for a terminal
     rows = {line.split()[0]: line.split()[1:] for line in told.splitlines() if line.strip()}
-    assert rows["twin"][:5] == ["0.800", "0.200", "0.300", "0.250", "0.312"]
+    assert rows["twin"][:5] == ["80.0", "20.0", "30.0", "25.0", "31.2"]
     text = (tmp_path / "robustness.md").read_text()
-    assert "| arm | clean | noise | blur | mean | share kept | RMSE | FVU |" in text
-    assert "| twin | 0.800 | 0.200 | 0.300 | 0.250 | 0.312 |" in text
+    assert "| arm | clean | noise | blur | mean | kept % | RMSE | FVU |" in text
+    assert "| twin | 80.0 | 20.0 | 30.0 | 25.0 | 31.2 |" in text
+    assert "5-NN accuracy (%) of whole vectors" in text
     assert "A correlation over arms takes 5 of them" in text
     content = json.loads((tmp_path / "robustness.json").read_text())
     assert list(content["arms"]) == ["encoder", "twin", "narrow", "flat"] and content["relations"] == []
