@@ -18,6 +18,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_monocon.callbacks import EmbeddingMetrics, ExactResume, NaNGuard, RunRecord, RunReport, StopSignals
@@ -172,11 +173,13 @@ class MonoConCLI(LightningCLI):
         if chosen.get("profiler") is None and not chosen.get("barebones"):
             kwargs["profiler"] = QuietProfiler()
         kwargs["plugins"] = [*_as_list(chosen.get("plugins")), DurableCheckpointIO()]
-        if not fitting:
-            return super().instantiate_trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
-        return super().instantiate_trainer(
-            callbacks=callbacks, logger=self._loggers(chosen), default_root_dir=str(self.run_dir), **kwargs
-        )
+        if fitting:
+            kwargs |= {"logger": self._loggers(chosen), "default_root_dir": str(self.run_dir)}
+        else:
+            kwargs |= {"logger": False, "enable_checkpointing": False}
+        trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        _check_launcher(trainer.strategy.launcher)
+        return trainer
 
     def before_fit(self) -> None:
         """Claim the run's folder for a trainer that fits the model, and find the checkpoint to resume from."""
@@ -268,6 +271,15 @@ def _as_list(value: object) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _check_launcher(launcher: object) -> None:
+    """Exit unless each process of several would run the command by itself: one that is copied has locks and parsers."""
+    if isinstance(launcher, _MultiProcessingLauncher):
+        stop(
+            f"`--trainer.strategy` must start a command for each device; got one that copies this process "
+            f"({launcher._start_method}). Use ddp."
+        )
 
 
 def _finished(folder: Path, trainer: Trainer) -> str:

@@ -89,6 +89,25 @@ def test_a_finished_run_says_where_it_is(tmp_path: Path, capsys: pytest.CaptureF
     )
 
 
+@pytest.mark.parametrize(("strategy", "way"), [("ddp_spawn", "spawn"), ("ddp_fork", "fork")])
+@pytest.mark.parametrize("command", ["fit", "predict"])
+def test_a_strategy_that_copies_the_process_is_refused(
+    strategy: str, way: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = (
+        ["--run-dir", str(tmp_path / "run")] if command == "fit" else ["--untrained", "--out", str(tmp_path / "run")]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        run([command, "--config", "digits", *where, *SHORT, f"--trainer.strategy={strategy}", "--trainer.devices=2"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == (
+        "monocon: error: `--trainer.strategy` must start a command for each device; got one that copies this process "
+        f"({way}). Use ddp."
+    )
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("name", ["nope", "recipe.yaml.bak"])
 def test_an_unknown_recipe_lists_those_that_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
