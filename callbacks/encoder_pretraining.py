@@ -54,21 +54,22 @@ class EncoderPretraining(Callback):
         frozen = [parameter for parameter in encoder.parameters() if not parameter.requires_grad]
         with torch.random.fork_rng():
             torch.manual_seed(key(run_seed(self.seed), "pretraining"))
-            self._train(encoder.requires_grad_(True).train(), data, classes, pl_module.device)
+            self._train(encoder.requires_grad_(True).train(), data, classes, trainer)
         for parameter in frozen:  # for the warm-up
             parameter.requires_grad_(False)
         encoder.load_state_dict(trainer.strategy.broadcast(encoder.state_dict()))
 
-    def _train(self, encoder: nn.Module, data: LightningDataModule, classes: int, device: torch.device) -> None:
-        loader = data.train_dataloader()
-        classifier = nn.Linear(feature_dim(encoder), classes).to(device)
+    def _train(self, encoder: nn.Module, data: LightningDataModule, classes: int, trainer: Trainer) -> None:
+        loader, own = data.train_dataloader(), next(encoder.parameters())
+        classifier = nn.Linear(feature_dim(encoder), classes).to(own.device, own.dtype)
         optimizer = torch.optim.Adam([*encoder.parameters(), *classifier.parameters()], lr=self.lr)
         for epoch in range(self.epochs):
             if hasattr(loader.sampler, "set_epoch"):
                 loader.sampler.set_epoch(epoch)
             for batch in loader:
                 # a data module may leave the last step of a batch, such as augmentation, to the device
-                images, labels = data.on_after_batch_transfer(move_data_to_device(batch, device), 0)
+                batch = data.on_after_batch_transfer(move_data_to_device(batch, own.device), 0)
+                images, labels = trainer.precision_plugin.convert_input(batch)
                 features = check_features(encoder(images), classifier.in_features)
                 loss = F.cross_entropy(classifier(features), labels)
                 optimizer.zero_grad()

@@ -61,9 +61,11 @@ def embed(
 
 def _embedded(module: LightningModule, batches: Iterable[object], share: Share) -> Iterator[dict[str, Tensor]]:
     """Yield the rows of each batch that are not counted elsewhere, and their numbers, on the CPU."""
+    trainer = module._trainer  # one in low precision converts its batches, and its model takes no others
     for index, batch in enumerate(batches):
         moved = module.transfer_batch_to_device(batch, module.device, 0)
-        part = cast("Mapping[str, Tensor]", module.validation_step(moved, index))
+        converted = moved if trainer is None else trainer.precision_plugin.convert_input(moved)
+        part = cast("Mapping[str, Tensor]", module.validation_step(converted, index))
         share.look_at(batch, index)
         size = len(next(iter(part.values())))
         fresh = share.fresh(index, size)

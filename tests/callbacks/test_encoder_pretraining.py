@@ -30,6 +30,16 @@ def test_pretraining_is_a_function_of_the_seed_and_leaves_the_random_state_alone
         assert torch.equal(encoders[1][name], value)
 
 
+def test_an_encoder_of_low_precision_is_pretrained_in_it() -> None:
+    module = MonoCon(SmallCNN(1, (4, 8)), warmup_epochs=0)
+    before = module.encoder.state_dict()["stages.0.weight"].clone()
+    pretraining = EncoderPretraining(epochs=1, seed=5)
+    run = trainer(pretraining, limit_train_batches=0, limit_val_batches=0, max_epochs=1, precision="bf16-true")
+    run.fit(module, datamodule=DigitsData(seed=5))
+    after = module.encoder.state_dict()["stages.0.weight"]
+    assert after.dtype == torch.bfloat16 and not torch.equal(after, before.bfloat16())
+
+
 def test_pretraining_needs_the_number_of_classes() -> None:
     with pytest.raises(ValueError, match="`datamodule` must have an integer `num_classes` to pretrain on, got None"):
         trainer(EncoderPretraining()).fit(MonoCon(SmallCNN(1, (4, 8)), warmup_epochs=0), loader(clusters(26, 0)))

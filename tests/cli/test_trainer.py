@@ -15,6 +15,7 @@ from lightning_monocon.cli import main
 from lightning_monocon.cli.trainer import run
 from lightning_monocon.encoders import SmallCNN
 from lightning_monocon.export import DoubtfulExportWarning, export_model
+from lightning_monocon.inference.embed import embed
 from lightning_monocon.inference.shards import Shards
 from lightning_monocon.losses import CompatibilityLoss
 
@@ -87,6 +88,15 @@ def test_a_finished_run_says_where_it_is(tmp_path: Path, capsys: pytest.CaptureF
         f"Last validation: val/knn_accuracy {accuracy[-1]:.4g}. The run is in {folder}: scorecard.json, record.jsonl, "
         "checkpoints."
     )
+
+
+def test_a_run_in_low_precision_is_scored_as_the_trainer_embeds_it(tmp_path: Path) -> None:
+    ended = run(["fit", "--config", "digits", "--run-dir", str(tmp_path), *SHORT, "--trainer.precision=bf16-true"])
+    assert (tmp_path / "scorecard.json").is_file()
+    query = ended.datamodule.test_dataloader()[1]
+    expected = torch.cat([batch["embeddings"] for batch in ended.trainer.predict(ended.model, query)])
+    assert next(ended.model.encoder.parameters()).dtype == torch.bfloat16
+    assert torch.equal(embed(ended.model, query)["embeddings"], expected)
 
 
 @pytest.mark.parametrize(("strategy", "way"), [("ddp_spawn", "spawn"), ("ddp_fork", "fork")])
