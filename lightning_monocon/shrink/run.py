@@ -29,6 +29,7 @@ from lightning_monocon.codes.candidates import (
 from lightning_monocon.codes.error import squared_error
 from lightning_monocon.codes.side_by_side import side_by_side
 from lightning_monocon.functional.spectrum import explained_variance
+from lightning_monocon.scorecard.render.words import noun
 from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth, Truth
 from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
 from lightning_monocon.shrink.certificate import check_reach, fewest_values, keeps, quantile_high
@@ -195,9 +196,10 @@ def _whole(task: Task, kept: JudgedCodes) -> Tensor:
 def _check_answers(whole: Tensor, task: Task) -> None:
     """Raise ValueError if whole vectors answer nothing, so that there is nothing to keep."""
     if (quality := float(whole.mean())) <= 0:
+        measure = noun(task.truth.measures[0])
         raise ValueError(
-            f"`VECTORS` must answer some queries, or there is nothing to keep; the {task.truth.measures[0]} of whole "
-            f"vectors is {quality:.3f}: check that rows, queries and answers belong together."
+            f"`VECTORS` must answer some queries, or there is nothing to keep; the {measure} of whole vectors is "
+            f"{quality:.3f}: check that rows, queries and answers belong together."
         )
 
 
