@@ -33,6 +33,9 @@ _FLOAT_BYTES = 4
 _CENTRED_MATTERS = 0.03
 """Length of the mean of unit rows above which scores about the mean rank otherwise than whole ones."""
 
+_ROTATED = 768
+"""Numbers up to which a rotation is learnt: faiss takes about a minute of CPU for 1 000 of them, ten for 1 536."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -122,6 +125,16 @@ def _trained(name: str, fit: Callable[[FittingRows, int], Codec], most: int, cos
     )
 
 
+_OPQ = Family(
+    "opq",
+    fit_opq,
+    lambda dim, size: size <= 4 and dim <= _ROTATED and not dim % size,
+    "faiss",
+    CENTROIDS,
+    f"opq codes of more than 4 bytes or {_ROTATED} numbers, which take long to fit",
+)
+
+
 def _of_halves(dim: int, size: int) -> bool:
     return size % 2 == 0 and size <= 2 * dim
 
@@ -136,7 +149,7 @@ FAMILIES = (
     _rabit(1),
     _rabit(2),
     _trained("pq", fit_pq, 16, "pq codes of more than 16 bytes, which take long to fit", groups=True),
-    _trained("opq", fit_opq, 4, "opq codes of more than 4 bytes, which take long to fit", groups=True),
+    _OPQ,
     _trained("residual", fit_residual, 2, "residual codes of more than 2 bytes, which take long to fit", groups=False),
     _trained("lsq", fit_lsq, 0, "lsq codes, which take minutes to fit", groups=False),
 )

@@ -138,8 +138,8 @@ def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], kno
         known: The files of truths, which are those of ``files``; only the name of the ids matters here.
 
     Raises:
-        ValueError: If the ids differ, one belongs to two rows, the galleries are too large for memory, or `load_known`
-            refuses a file.
+        ValueError: If the ids differ, one belongs to two rows, the galleries are too large for memory, neighbours are
+            compared and the numbers of rows differ, or `load_known` refuses a file.
     """
     with named("baseline", "files"):
         theirs = _opened(places, known.ids)
@@ -153,6 +153,11 @@ def load_baseline(places: Sequence[str | Path], files: Sequence[str | Path], kno
             )
         with named("baseline", "files"):
             rows = whole_of(their)
+        if known.neighbours and their.length != our.length:
+            raise ValueError(
+                f"`baseline` must hold the rows of `files`, whose neighbours are compared; its {name} has "
+                f"{their.length} rows, that of `files` {our.length}. Embed the same rows with both models."
+            )
         by_id = (their.has_ids and our.has_ids) or any(_in_turns(source) for source in (their, our))
         parts.append(rows[_order(name, their, our)] if by_id else rows)
     return EmbeddingSet(parts[0], None, parts[1], None, arm=theirs.name, stage=GIVEN)

@@ -22,6 +22,7 @@ holds approximately.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -97,6 +98,41 @@ def keeps(codes: Array, whole: Array, keep: float, error: float, *, bounded: boo
     if not bounded:
         return np.array([correlation_low(column, error) > 0 for column in difference.T])
     return exceeds(difference, np.zeros(codes.shape[1]), -keep, error)
+
+
+def check_reach(whole: Array, keep: float, confidence: float) -> None:
+    """Raise ValueError if no code could be shown to keep enough on so few queries, not even one of quality 1 on each.
+
+    Args:
+        whole: ``(U,)`` qualities of the whole vectors, in [0, 1], in random order of the queries.
+        keep: Share of their mean that is asked for.
+        confidence: As in `certify`.
+    """
+    error = _TESTS * (1 - confidence)
+
+    def shown(share: float, count: int) -> bool:
+        drawn = np.resize(whole, count)  # as if more queries were like these
+        return bool(keeps(np.ones((count, 1)), drawn, share, error)[0])
+
+    count = len(whole)
+    if shown(keep, count):
+        return
+    shares = range(1, _SHARES)
+    most = bisect_left(shares, True, key=lambda share: not shown(share / _SHARES, count))
+    needed = bisect_left(range(_QUERIES), True, lo=count, key=lambda more: shown(keep, more))
+    more = f", or give {2 * needed} queries, half of which certify" if needed < _QUERIES else ""
+    raise ValueError(
+        f"`--keep` must be at most {most / _SHARES:g} where {count} queries certify, which show no more even of a code "
+        f"that answers all of them as well as can be (confidence {confidence:.15g}); got {keep:.15g}: ask for "
+        f"less{more}."
+    )
+
+
+_SHARES = 1000
+"""Parts of 1 in which `check_reach` says what can be asked for."""
+
+_QUERIES = 10_000
+"""Certifying queries up to which `check_reach` looks for how many would do."""
 
 
 def correlation_low(values: Array, error: float) -> float:

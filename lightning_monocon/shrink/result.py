@@ -12,6 +12,7 @@ from torch import Tensor
 from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.candidates import Candidate
 from lightning_monocon.functional.rate_distortion import rate_distortion
+from lightning_monocon.scorecard.render.words import noun
 from lightning_monocon.scorecard.truths import LabelTruth
 from lightning_monocon.shrink.certificate import Certificate
 from lightning_monocon.shrink.question import Question
@@ -125,7 +126,7 @@ class Result:
         quality = float(whole.mean())
         if quality - 2 * float(whole.std()) / math.sqrt(len(whole)) > found:
             return ""
-        return f"whole vectors ({truth.measures[0]} {quality:.3f}) are no better than {guess} ({found:.3f})"
+        return f"whole vectors ({noun(truth.measures[0])} {quality:.3f}) are no better than {guess} ({found:.3f})"
 
     @property
     def front(self) -> list[Line]:

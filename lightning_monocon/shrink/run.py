@@ -8,7 +8,7 @@ one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -29,9 +29,10 @@ from lightning_monocon.codes.candidates import (
 from lightning_monocon.codes.error import squared_error
 from lightning_monocon.codes.side_by_side import side_by_side
 from lightning_monocon.functional.spectrum import explained_variance
+from lightning_monocon.scorecard.render.words import noun
 from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth, Truth
 from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
-from lightning_monocon.shrink.certificate import fewest_values, keeps, quantile_high
+from lightning_monocon.shrink.certificate import check_reach, fewest_values, keeps, quantile_high
 from lightning_monocon.shrink.choice import chosen
 from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
@@ -68,18 +69,27 @@ def shrink(
         ValueError: If there are too few rows, or no code keeps enough or is small enough.
     """
     parts = split(len(task.gallery), task.truth.units, question.seed)
+    tried, missing = _tried(task.gallery.shape[1], len(parts.fit), question)
+    kept = JudgedCodes(out, f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}")
+    few = task if len(task.gallery) <= CHOOSING_ROWS else task.sampled(CHOOSING_ROWS, question.seed)
+    whole = _whole(few, kept)
+    if few is task or isinstance(task.truth, NeighbourTruth):  # other answers are easier on fewer rows
+        _check_reach(whole, task.truth, parts, question)
     fitting = fitting_rows(task.gallery, parts.fit, question.seed, engine)
-    stamp = f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}"
     unseen = task.gallery[unseen_rows(parts, len(task.gallery))]
     variances = _variances(unseen, fitting)
-    kept = JudgedCodes(out, stamp)
-    few = task if len(task.gallery) <= CHOOSING_ROWS else task.sampled(CHOOSING_ROWS, question.seed)
+    kept.write("whole", {"values": whole})
     judge = partial(_judged, few, second, fitting=fitting, kept=kept, parts=parts, unseen=unseen)
+    lines = judge(tried)
     sought = question.keep if few is task else (1 + question.keep) / 2  # fewer rows are easier to tell apart
-    whole, lines, missing = _compared(few.truth, fitting, question, judge, sought, parts.choose)
+    if question.budget is None and not question.kinds:
+        if _suffice(lines, whole, few.truth, parts.choose, sought):
+            missing.append(f"codes of more than {BUDGETS[-1]} bytes, as fewer keep enough")
+        else:
+            lines += judge(larger_candidates(task.gallery.shape[1]))
 
     # a larger code that a smaller one equals would end the sequence before that one is tested
-    best, everything = [line for line in lines if line.front], AllRows(task, fitting, kept, engine)
+    best, everything = [line for line in _marked(lines) if line.front], AllRows(task, fitting, kept, engine)
     if few is not task:
         best, whole = _tested(everything, best, whole, parts, question), everything.whole()
     print(f"Certifying the choice and encoding {len(task.gallery):,} rows.", file=sys.stderr)
@@ -123,35 +133,6 @@ def _tried(dim: int, rows: int, question: Question) -> tuple[list[Candidate], li
     return [candidate for candidate in tried if candidate.bytes <= question.budget], missing
 
 
-def _compared(
-    truth: Truth,
-    fitting: FittingRows,
-    question: Question,
-    judge: Callable[[Sequence[Candidate]], tuple[Tensor, list[Line]]],
-    sought: float,
-    choose: Tensor,
-) -> tuple[Tensor, list[Line], list[str]]:
-    """Return the quality of the whole vectors, that of all codes, and what was left out and why.
-
-    Args:
-        truth: What is known of the queries.
-        fitting: What codes are fitted on.
-        question: What is asked.
-        judge: Fits and judges codes.
-        sought: Share of the whole vectors' quality that must be kept, lest larger codes are tried.
-        choose: Numbers of the choosing queries.
-    """
-    dim = len(fitting.statistics.mean)
-    tried, missing = _tried(dim, fitting.count, question)
-    whole, lines = judge(tried)
-    if question.budget is None and not question.kinds:
-        if _suffice(lines, whole, truth, choose, sought):
-            missing.append(f"codes of more than {BUDGETS[-1]} bytes, as fewer keep enough")
-        else:
-            lines += judge(larger_candidates(dim))[1]
-    return whole, _marked(lines), missing
-
-
 def _suffice(lines: Sequence[Line], whole: Tensor, truth: Truth, choose: Tensor, keep: float) -> bool:
     """Return whether the choosing queries show that some code keeps enough, so surely that the others will, too."""
     best = max(lines, key=lambda line: line.quality).values[choose].double().numpy()
@@ -167,11 +148,8 @@ def _judged(
     kept: JudgedCodes,
     parts: Parts,
     unseen: Tensor,
-) -> tuple[Tensor, list[Line]]:
-    """Return the quality of the whole vectors and of all codes, each judged once."""
-    found = kept.read("whole") or {"values": qualities(task, None)}
-    _check_answers(found["values"], task)
-    kept.write("whole", found)
+) -> list[Line]:
+    """Return codes with their quality, each judged once."""
     lines: list[Line] = []
     known = {candidate.name: kept.read(candidate.name) for candidate in tried}
 
@@ -188,7 +166,7 @@ def _judged(
             forms, values = next(fresh) if values is None else ((), values)
             lines.append(_line(candidate, forms, values, parts.choose))
             _keep_best(lines)
-    return found["values"], lines
+    return lines
 
 
 def _line(candidate: Candidate, forms: Sequence[Codec], values: dict[str, Tensor], choose: Tensor) -> Line:
@@ -207,13 +185,28 @@ def _keep_best(lines: Sequence[Line]) -> None:
         line.fitted = line.fitted if line is best else None
 
 
+def _whole(task: Task, kept: JudgedCodes) -> Tensor:
+    """Return the quality ``(U,)`` of the whole vectors."""
+    found = kept.read("whole")
+    whole = qualities(task, None) if found is None else found["values"]
+    _check_answers(whole, task)
+    return whole
+
+
 def _check_answers(whole: Tensor, task: Task) -> None:
     """Raise ValueError if whole vectors answer nothing, so that there is nothing to keep."""
     if (quality := float(whole.mean())) <= 0:
+        measure = noun(task.truth.measures[0])
         raise ValueError(
-            f"`VECTORS` must answer some queries, or there is nothing to keep; the {task.truth.measures[0]} of whole "
-            f"vectors is {quality:.3f}: check that rows, queries and answers belong together."
+            f"`VECTORS` must answer some queries, or there is nothing to keep; the {measure} of whole vectors is "
+            f"{quality:.3f}: check that rows, queries and answers belong together."
         )
+
+
+def _check_reach(whole: Tensor, truth: Truth, parts: Parts, question: Question) -> None:
+    """Raise ValueError before any code is fitted if so few queries cannot show of any code that it keeps enough."""
+    if question.budget is None and not isinstance(truth, GradedTruth):
+        check_reach(whole[parts.certify].double().numpy(), question.keep, question.confidence)
 
 
 def _values(

@@ -114,13 +114,14 @@ def _repeats(result: Result) -> str:
 def _certified(result: Result) -> Iterator[Sentence]:
     asked, certificate = result.question, result.certificate
     tested = "the only code that was tested" if certificate.tested == 1 else f"one of {certificate.tested} tested codes"
-    name, share = f"{result.chosen.name}, {tested},", f"{asked.keep:.15g} of the whole vectors' {_measure(result)}"
+    measure, name = _measure(result), f"{result.chosen.name}, {tested},"
+    share = f"{asked.keep:.15g} of the whole vectors' {measure}"
     own, drawn = f"at least {certificate.low:.3f}", f"for {_units(result)} drawn as these were"
     drawn += f" ({found})" if (found := _repeats(result)) else ""
     if result.certified:
         said = f"{name} keeps at least {share}, and its own is {own}. Both hold together, {drawn}."
     else:
-        said = f"{name} has {own}, {drawn}. It is not shown to keep {share}."
+        said = f"the {measure} of {name} is {own}, {drawn}. The code is not shown to keep {share}."
     yield Sentence(f"With confidence {asked.confidence:.15g}", said)
     if (short := result.shortlist) is None:
         return

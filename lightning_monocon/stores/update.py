@@ -51,6 +51,7 @@ def append(collection: Collection, bundle: Bundle, ids: NDArray[Any], rows: NDAr
     if far is not None and (told := alarm(int(far.sum()), len(rows))):
         warnings.warn(told, FarRowsWarning, stacklevel=2)
     with changing(bundle):
+        _check_new(bundle, ids)
         collection.append(ids, codes)
         return _kept(bundle, np.concatenate([bundle.ids, ids]), np.concatenate([bundle.codes, codes]))
 
@@ -90,6 +91,15 @@ def alarm(far: int, count: int) -> str:
         f"{1000 * USUAL:.0f} in 1000 of them, so searches find fewer of their neighbours. Choose a code on rows like "
         "these too."
     )
+
+
+def _check_new(bundle: Bundle, ids: NDArray[Any]) -> None:
+    """Raise ValueError if some ids are known, and name one; the store itself would only say that there is one."""
+    if len(known := ids[np.isin(ids, bundle.ids)]):
+        raise ValueError(
+            f"`rows` must hold ids that the store has not; it has {len(known)} of these {len(ids)} already, such as "
+            f"{known[0].item()!r}. Delete those rows first, or leave them out."
+        )
 
 
 def _kept(bundle: Bundle, ids: NDArray[Any], codes: NDArray[np.uint8]) -> Bundle:

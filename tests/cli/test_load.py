@@ -259,7 +259,10 @@ def test_queries_of_another_width_are_refused_before_rows_are_appended(
         ({"embeddings": np.full((2, 24), np.nan), "ids": [1, 2]}, "`--append` must be finite"),
         ({"embeddings": np.ones((2, 24)), "ids": [1, 1]}, "`ids` of `--append` must name each row once"),
         ({"embeddings": np.ones((2, 24)), "ids": ["a", "b"]}, "`ids` of `--append` must be int as those in the store"),
-        ({"embeddings": np.ones((2, 24)), "ids": [1, 7]}, "`--append` must hold ids that the store has not"),
+        (
+            {"embeddings": np.ones((2, 24)), "ids": [1, 7]},
+            "`--append` must hold ids that the store has not; it has 1 of these 2 already, such as 7. Delete",
+        ),
         ({"rows": np.ones((2, 24)), "ids": [1, 2]}, "`--append` must hold "),
     ],
     ids=["width", "not finite", "an id twice", "text ids", "a known id", "no array"],

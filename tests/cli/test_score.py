@@ -302,6 +302,19 @@ def test_the_ids_of_a_beir_folder_may_stand_in_any_column(
     assert capsys.readouterr().out == by_key
 
 
+def test_neighbours_of_a_baseline_of_other_rows_are_refused_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {name: str(tmp_path / f"{name}.npy") for name in ("rows", "fewer", "query")}
+    for name, count in (("rows", 30), ("fewer", 20), ("query", 10)):
+        np.save(places[name], np.random.default_rng(count).standard_normal((count, 4)))
+    given = [places["rows"], places["query"], "--truth", "neighbours", "--baseline"]
+    said = refused([*given, places["fewer"], places["query"]], capsys)
+    assert "`baseline` must hold the rows of `files`" in said
+    assert "its gallery has 20 rows, that of `files` 30." in said
+    assert "its query has 30 rows, that of `files` 10." in refused([*given, places["rows"], places["rows"]], capsys)
+
+
 def test_an_error_names_the_option_that_was_given(
     tmp_path: Path, after: Arrays, capsys: pytest.CaptureFixture[str]
 ) -> None:

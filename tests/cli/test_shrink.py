@@ -64,7 +64,8 @@ def test_a_budget_and_a_second_corpus_and_held_out_queries(folder: Path, capsys:
     assert len(set(ids)) == 800 and (codec.encode(rows).numpy() == np.load("out/codes.npy")).all()
     said = " ".join(capsys.readouterr().out.split())
     low = found["quality"]["low"]
-    assert f"has at least {low:.3f}, for queries drawn as these were. It is not shown to keep 0.95 of the whole" in said
+    assert f"the overlap@10 of {found['chosen']['name']}, the only code that was tested, is at least {low:.3f}," in said
+    assert "for queries drawn as these were. The code is not shown to keep 0.95 of the whole" in said
     assert "Both hold together" not in said
 
 
@@ -124,11 +125,14 @@ def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "`--second` must hold at least 100 rows" in refused(capsys, *given, "--second", "one.npy")
     assert "`VECTORS` must hold at least 100 rows of which a fifth" in refused(capsys, "one.npy", "--out", "out")
     assert "`--seed` must be an integer of 64 bits" in refused(capsys, *given, "--seed", str(2**70))
+    said = refused(capsys, *given, "--keep", "0.99")  # 200 certifying queries show .983 of a code that keeps all
+    assert "`--keep` must be at most 0.983 where 200 queries certify" in said
+    assert "got 0.99: ask for less, or give 682 queries" in said
+    assert refused(capsys, *given, "--keep", "1").rstrip().endswith("got 1: ask for less.")  # no number shows it
     assert not Path("out").exists()
-    said = refused(capsys, *given, "--keep", "0.9999")
-    assert "certifying queries" in said
-    assert "the best, half-32 of 32 bytes, keeps" in said
-    assert "does not show 1 with confidence 0.95" in refused(capsys, *given, "--keep", "1")
+    said = refused(capsys, *given, "--keep", "0.98", "--store", "duckdb")
+    assert "the best, bytes-16 of 16 bytes, keeps" in said
+    assert "certifying queries, which does not show 0.98 with confidence 0.95" in said
     assert "unfinished run of other" in refused(capsys, *given, "--seed", "1")
 
 

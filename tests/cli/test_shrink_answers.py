@@ -82,7 +82,7 @@ def test_labels_that_the_vectors_do_not_know_are_said(
         np.savez(f"{name}.npz", embeddings=points, labels=labels)
     found = shrink("--labels", "--budget", "2", rows="rows.npz", queries="query.npz")
     said = " ".join(capsys.readouterr().out.split())
-    assert "There is nothing to keep: whole vectors (knn_accuracy 0." in said
+    assert "There is nothing to keep: whole vectors (5-NN accuracy 0." in said
     assert "are no better than the commonest label (0." in said
     assert any("no better than the commonest label" in note for note in found["notes"])
     assert "7 of 200 queries have a label that no row has, so that no code answers them" in found["notes"]

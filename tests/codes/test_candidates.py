@@ -40,6 +40,13 @@ def test_codes_of_faiss_need_a_row_for_each_centroid() -> None:
     assert "rabit1" in few
 
 
+def test_rotations_of_wide_vectors_are_not_learnt_and_that_is_said() -> None:
+    names = {dim: {each.name for each in candidates(dim, 1000)[0]} for dim in (768, 1536)}
+    assert {"opq-2", "opq-4"} <= names[768] and "pq-4" in names[1536]
+    assert not {"opq-2", "opq-4"} & names[1536]
+    assert "opq codes of more than 4 bytes or 768 numbers, which take long to fit" in candidates(1536, 1000)[1]
+
+
 def test_vectors_of_one_number_are_refused() -> None:
     with pytest.raises(ValueError, match="`VECTORS` must have at least 2 numbers a row, or no code is smaller; got 1"):
         candidates(1, 1000)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from scipy.stats import binom, skew, t
 from lightning_monocon.functional.correlation_values import spearman_values
 from lightning_monocon.shrink.certificate import (
     certify,
+    check_reach,
     correlation_low,
     fewest_values,
     keeps,
@@ -70,6 +73,23 @@ def test_nothing_keeps_all_of_perfect_answers_but_better_ones_can() -> None:
     better = np.maximum(whole, random.random(500) < 0.3)
     assert not keeps(perfect[:, None], perfect, 1.0, 0.05)
     assert keeps(np.stack([whole, better], 1), whole, 1.0, 0.05).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("count", "keep", "whole"), [(20, 0.95, 1.0), (10, 0.8, 1.0), (50, 0.99, 0.98)])
+def test_what_no_code_can_show_is_refused_beforehand_and_only_that(count: int, keep: float, whole: float) -> None:
+    """A code that answers everything is the best that there can be: it passes with what is named, and not before."""
+
+    def passes(queries: int, share: float) -> bool:
+        return certify([np.ones(queries)], np.full(queries, whole), share, 0.95).passed == 1
+
+    with pytest.raises(ValueError, match=f"where {count} queries certify") as refused:
+        check_reach(np.full(count, whole), keep, 0.95)
+    most, needed = re.findall(r"at most ([.\d]+) .* give (\d+) queries", str(refused.value))[0]
+    assert passes(count, float(most)) and not passes(count, float(most) + 0.001)
+    assert passes(int(needed) // 2, keep) and not passes(int(needed) // 2 - 1, keep)
+    check_reach(np.full(count, whole), float(most), 0.95)
+    with pytest.raises(ValueError, match=r"got 1: ask for less\.$"):
+        check_reach(np.ones(count), 1.0, 0.95)
 
 
 def test_a_correlation_is_bounded_as_often_as_it_says_with_ties() -> None:

@@ -150,11 +150,16 @@ def _codebooks(faiss: ModuleType, trained: _Additive, rows: FittingRows) -> Tens
 
 
 def _centred(rows: FittingRows, most: int | None = None) -> np.ndarray:
-    """Return the sample about the mean; evenly spaced rows of it if it has more than so many."""
+    """Return the sample about the mean; evenly spaced rows of it if it has more than so many.
+
+    There are at least as many as a row has numbers, if need be each of them more than once: the rotation and the
+    principal components of faiss 1.15 take no fewer.
+    """
     sample = rows.sample
     if most is not None and len(sample) > most:
         sample = sample[torch.linspace(0, len(sample) - 1, most).long()]
-    return (sample.double() - rows.statistics.mean).float().numpy()
+    centred = (sample.double() - rows.statistics.mean).float().numpy()
+    return np.tile(centred, (-(-rows.dim // len(sample)), 1))
 
 
 def _seed(clustering: _Clustering, seed: int) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from lightning_monocon.codes import Codec, FittingRows, load, save
 from lightning_monocon.codes.additive import AdditiveQuantiser
+from lightning_monocon.codes.error import squared_error
 from lightning_monocon.codes.families import fit_lsq, fit_opq, fit_pq, fit_residual
 from lightning_monocon.codes.product import ProductQuantiser
 
@@ -104,6 +105,25 @@ def test_a_learnt_rotation_helps_where_groups_carry_unequal_shares() -> None:
     assert errors[1] < 0.7 * errors[0]
     matrix = opq.space.matrix.double()
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(8, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("family", "trained"), [("opq", "OPQMatrix"), ("residual", "ResidualQuantizer")])
+def test_fewer_rows_than_numbers_are_enough(family: str, trained: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """faiss 1.15 wants as many rows as numbers; rows given as often as one another are the same rows."""
+    train, seen = getattr(faiss, trained).train, list[np.ndarray]()
+
+    def checked(self: Any, rows: np.ndarray) -> None:
+        assert len(rows) >= rows.shape[1]
+        seen.append(rows)
+        train(self, rows)
+
+    monkeypatch.setattr(getattr(faiss, trained), "train", checked)
+    rows = torch.randn(280, 300, generator=torch.Generator().manual_seed(0)) * torch.linspace(2, 0.05, 300)
+    found = FittingRows.of(rows, "dot")
+    codec = FITS[family](found, 2)
+    np.testing.assert_array_equal(*np.split(seen[0], 2))
+    np.testing.assert_allclose(seen[0][:280], rows - rows.mean(0), atol=1e-5)
+    assert squared_error(codec, rows) < 0.1 * float(rows.var(0).sum())  # 256 centroids, twice, for 280 rows
 
 
 @pytest.mark.parametrize("family", FITS)
