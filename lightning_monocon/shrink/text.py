@@ -23,7 +23,7 @@ CAPTIONS = {
 
 _MARKS = (
     f"Quality on the certifying queries by family. {BEST} marks the code that was chosen for its bytes on the other "
-    f"queries, {TIED} those within the noise of it (a 95 % interval of the paired difference)."
+    f"queries, {TIED} those that are not behind it beyond noise (a 95 % interval of the paired difference)."
 )
 _INTERVALS = (
     "Codes that are better than every smaller one; ± is a 95 % interval of that line alone, over the certifying "
@@ -147,7 +147,8 @@ def _row(result: Result, line: Line) -> tuple[str, ...]:
     told = ("", "")
     if rival is not None:
         other, lead, half = rival
-        told = (other.name, f"{lead:+.3f} ± {half:.3f}{'' if lead > half else ' (noise)'}")
+        beyond = "" if lead > half else " (behind)" if lead < -half else " (noise)"
+        told = (other.name, f"{lead:+.3f} ± {half:.3f}{beyond}")
     name = line.name + (" (chosen)" if line.name == result.chosen.name else "")
     cells = (name, str(line.bytes), f"{mean:.3f} ± {mean - low:.3f}", *told, "" if above is None else str(round(above)))
     if line.second is None:
