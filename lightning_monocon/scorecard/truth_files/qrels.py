@@ -102,7 +102,8 @@ def read_qrels(path: str | Path) -> Qrels:
     ending. Tables are csv, tsv, jsonl and parquet, gzipped or not, with columns such as ``query-id``, ``corpus-id``
     and ``score``.
 
-    A folder stands for its ``qrels/test.tsv``, as in BEIR's layout.
+    A folder stands for its ``qrels/test.tsv``, as in BEIR's layout. A relevance below 0, which marks junk in some of
+    TREC's files, counts as 0, as in trec_eval.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -117,13 +118,14 @@ def read_qrels(path: str | Path) -> Qrels:
     if is_blank(path):
         raise ValueError(f"`qrels` must hold at least one judgement; {str(path)!r} is empty.")
     if is_trec(path):
-        return Qrels(*read_trec(path), str(path))
+        queries, rows, grades = read_trec(path)
+        return Qrels(queries, rows, np.maximum(grades, 0), str(path))
     with named("qrels", "path", "columns"):
         table = read_columns(path, [_QUERY, _ROW, _GRADE])
         query, row, grade = table.column_names
         queries, rows = (tuple(ids_of(table, name, path)) for name in (query, row))
         grades = finite_numbers(table, grade, path)
-    return Qrels(queries, rows, grades, str(path))
+    return Qrels(queries, rows, np.maximum(grades, 0), str(path))
 
 
 def judgements_in(folder: Path, split: str = "test") -> Path:
