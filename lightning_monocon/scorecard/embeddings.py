@@ -215,11 +215,12 @@ def _labels(name: str, values: Rows, rows: int) -> Tensor:
     return check_labels(labels, rows, name)
 
 
-def as_tensor(name: str, values: Rows) -> Tensor:
+def as_tensor(name: str, values: Rows, where: str = "") -> Tensor:
     """Return a tensor on the CPU, outside any graph.
 
     Raises:
-        TypeError: if ``values`` are neither a tensor nor an array of numbers; ``name`` says which argument they were.
+        TypeError: if ``values`` are neither a tensor nor an array of numbers; ``name`` says which argument they were,
+            and ``where`` from which place in a file they came.
     """
     if isinstance(values, Tensor):
         return values.detach().cpu()
@@ -227,7 +228,8 @@ def as_tensor(name: str, values: Rows) -> Tensor:
         raise TypeError(f"`{name}` must be a tensor or an array of numbers; got {type(values).__name__}.")
     array = native(name, values)
     if array.dtype.kind in "US":
-        raise TypeError(f"`{name}` must be a tensor or an array of numbers; got array of {array.dtype}.")
+        place = f" in {where}: name the one that holds the vectors" if where else ""
+        raise TypeError(f"`{name}` must be a tensor or an array of numbers; got array of {array.dtype}{place}.")
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))  # a memory map may be read-only
 
 

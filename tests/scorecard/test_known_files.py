@@ -263,6 +263,14 @@ def test_a_large_folder_that_predict_wrote_is_streamed(tmp_path: Path, monkeypat
     assert data.truths[0].kind == "labels"
 
 
+def test_a_column_of_texts_is_named(tmp_path: Path) -> None:
+    query = parquet(tmp_path / "q.parquet", QUERY, text=["a"] * len(QUERY))
+    np.savez(tmp_path / "q.npz", embeddings=QUERY.numpy(), text=np.array(["a"] * len(QUERY)))
+    for place in (f"{query}:text", f"{tmp_path / 'q.npz'}:text"):
+        with pytest.raises(TypeError, match=rf"got array of <U1 in {place}: name the one that holds the vectors"):
+            load_known([query, place], Known(neighbours=True))
+
+
 def test_what_is_refused(places: list[Path], qrels: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`files` must be a gallery and a query, .*; got 3"):
         load_known([*places, places[0]], Known(qrels))

@@ -39,7 +39,7 @@ class ArrayRows:
         if ids and ids not in there:
             raise lacking(path, ids, there, are_ids=True)
         self._file = str(path)
-        rows = as_tensor("files", read_array(path, name))
+        rows = as_tensor("files", read_array(path, name), f"{path}:{name}".removesuffix(":"))
         check_matrix(path, name, rows.shape, rows.dtype)
         self._rows = rows if rows.dtype == torch.float64 else rows.float()
         self._ids = np.asarray(read_array(path, ids)) if ids else None

@@ -144,13 +144,13 @@ def _parquet_shape(path: Path, name: str) -> Shape:
         stamp = (file.schema_arrow.metadata or {}).get(b"model", b"").decode("utf-8", "replace")
         rows = file.metadata.num_rows
     first = next(_parquet_batches(path, name, 1), np.empty(0))
-    return Shape((rows, *first.shape[1:]), as_tensor("files", first).dtype, stamp)
+    return Shape((rows, *first.shape[1:]), as_tensor("files", first, f"{path}:{name}").dtype, stamp)
 
 
 def _parquet_pieces(path: Path, name: str) -> Iterator[Piece]:
     start = 0
     for batch in _parquet_batches(path, name):
-        yield Piece(str(path), start, as_tensor("files", batch))
+        yield Piece(str(path), start, as_tensor("files", batch, f"{path}:{name}"))
         start += len(batch)
 
 
