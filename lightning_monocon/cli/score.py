@@ -161,7 +161,9 @@ def _loaded(files: list[str], options: Namespace) -> tuple[EmbeddingSet | Stream
 
     neighbours = options.truth == "neighbours"
     known = Known(options.qrels, tuple(options.pairs or ()), neighbours, options.ids or "")
-    if known == Known() and not is_streamed(files) and not is_streamed(options.baseline or ()):
+    labels_apart = len(files) == len(_ROLES)  # which `load_files` alone reads
+    in_files = labels_apart or not (is_streamed(files) or is_streamed(options.baseline or ()))
+    if known == Known() and in_files:
         data = load_files(files)
         if options.baseline is None:
             return data, None

@@ -111,6 +111,11 @@ def test_the_folder_that_predict_writes_against_one_without_labels(
     text = capsys.readouterr().out
     assert "The baseline is old." in " ".join(text.split())
     assert "small: compact, but not ahead of PCA. " in text
+    for name, rows in after.items():
+        np.save(tmp_path / f"{name}.npy", rows)
+    four = [str(tmp_path / f"{name}.npy") for name in ("gallery", "gallery_labels", "query", "query_labels")]
+    main(["score", *four, "--baseline", str(tmp_path / "old"), "--dims", "3"])
+    assert capsys.readouterr().out.replace("gallery: ", "small: ").count("small: compact, but not ahead of PCA. ") == 1
     main(["score", str(tmp_path / "old"), "--dims", "3"])
     assert "This measures change, not quality" in capsys.readouterr().out
 
