@@ -8,7 +8,7 @@ one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -72,24 +72,15 @@ def shrink(
     tried, missing = _tried(task.gallery.shape[1], len(parts.fit), question)
     kept = JudgedCodes(out, f"{_LAYOUT} {question.seed} {task.stamp} {'' if second is None else second.stamp}")
     few = task if len(task.gallery) <= CHOOSING_ROWS else task.sampled(CHOOSING_ROWS, question.seed)
-    whole = _whole(few, kept)
-    if few is task or isinstance(task.truth, NeighbourTruth):  # other answers are easier on fewer rows
-        _check_reach(whole, task.truth, parts, question)
+    whole = _whole(task, few, kept, parts, question)
     fitting = fitting_rows(task.gallery, parts.fit, question.seed, engine)
     unseen = task.gallery[unseen_rows(parts, len(task.gallery))]
-    variances = _variances(unseen, fitting)
     kept.write("whole", {"values": whole})
     judge = partial(_judged, few, second, fitting=fitting, kept=kept, parts=parts, unseen=unseen)
-    lines = judge(tried)
     sought = question.keep if few is task else (1 + question.keep) / 2  # fewer rows are easier to tell apart
-    if question.budget is None and not question.kinds:
-        if _suffice(lines, whole, few.truth, parts.choose, sought):
-            missing.append(f"codes of more than {BUDGETS[-1]} bytes, as fewer keep enough")
-        else:
-            lines += judge(larger_candidates(task.gallery.shape[1]))
-
-    # a larger code that a smaller one equals would end the sequence before that one is tested
-    best, everything = [line for line in _marked(lines) if line.front], AllRows(task, fitting, kept, engine)
+    suffice = partial(_suffice, whole=whole, truth=few.truth, choose=parts.choose, keep=sought)
+    lines, left_out = _compared(tried, larger_candidates(task.gallery.shape[1]), question, judge, suffice)
+    best, everything = _front(lines), AllRows(task, fitting, kept, engine)
     if few is not task:
         best, whole = _tested(everything, best, whole, parts, question), everything.whole()
     print(f"Certifying the choice and encoding {len(task.gallery):,} rows.", file=sys.stderr)
@@ -106,9 +97,9 @@ def shrink(
         certificate=certificate,
         shortlist=_shortlist(task, codec, codes, parts, (1 - question.confidence) / certificate.tested),
         by_fit=_by_fit(task, codec, codes, parts),
-        missing=tuple(missing),
+        missing=(*missing, *left_out),
         compared=len(few.gallery),
-        variances=variances,
+        variances=_variances(unseen, fitting),
     )
     return result, codec, codes
 
@@ -131,6 +122,30 @@ def _tried(dim: int, rows: int, question: Question) -> tuple[list[Candidate], li
         )
     tried += [] if question.kinds else larger_candidates(dim)
     return [candidate for candidate in tried if candidate.bytes <= question.budget], missing
+
+
+def _compared(
+    tried: Sequence[Candidate],
+    larger: Sequence[Candidate],
+    question: Question,
+    judge: Callable[[Sequence[Candidate]], list[Line]],
+    suffice: Callable[[Sequence[Line]], bool],
+) -> tuple[list[Line], list[str]]:
+    """Return all codes, fitted and judged, and what was left out and why.
+
+    Args:
+        tried: The codes to compare first.
+        larger: Those that are tried where none of these keeps enough.
+        question: What is asked.
+        judge: Fits and judges codes.
+        suffice: Returns whether one of them surely keeps enough.
+    """
+    lines = judge(tried)
+    if question.budget is not None or question.kinds:
+        return lines, []
+    if suffice(lines):
+        return lines, [f"codes of more than {BUDGETS[-1]} bytes, as fewer keep enough"]
+    return [*lines, *judge(larger)], []
 
 
 def _suffice(lines: Sequence[Line], whole: Tensor, truth: Truth, choose: Tensor, keep: float) -> bool:
@@ -185,11 +200,18 @@ def _keep_best(lines: Sequence[Line]) -> None:
         line.fitted = line.fitted if line is best else None
 
 
-def _whole(task: Task, kept: JudgedCodes) -> Tensor:
-    """Return the quality ``(U,)`` of the whole vectors."""
+def _whole(task: Task, few: Task, kept: JudgedCodes, parts: Parts, question: Question) -> Tensor:
+    """Return the quality ``(U,)`` of the whole vectors on the rows that codes are compared on.
+
+    Raises:
+        ValueError: If they answer nothing, or so few queries cannot show of any code that it keeps enough.
+    """
     found = kept.read("whole")
-    whole = qualities(task, None) if found is None else found["values"]
-    _check_answers(whole, task)
+    whole = qualities(few, None) if found is None else found["values"]
+    _check_answers(whole, few)
+    as_on_all = few is task or isinstance(task.truth, NeighbourTruth)  # other answers are easier on fewer rows
+    if as_on_all and question.budget is None and not isinstance(task.truth, GradedTruth):
+        check_reach(whole[parts.certify].double().numpy(), question.keep, question.confidence)
     return whole
 
 
@@ -201,12 +223,6 @@ def _check_answers(whole: Tensor, task: Task) -> None:
             f"`VECTORS` must answer some queries, or there is nothing to keep; the {measure} of whole vectors is "
             f"{quality:.3f}: check that rows, queries and answers belong together."
         )
-
-
-def _check_reach(whole: Tensor, truth: Truth, parts: Parts, question: Question) -> None:
-    """Raise ValueError before any code is fitted if so few queries cannot show of any code that it keeps enough."""
-    if question.budget is None and not isinstance(truth, GradedTruth):
-        check_reach(whole[parts.certify].double().numpy(), question.keep, question.confidence)
 
 
 def _values(
@@ -259,8 +275,11 @@ def _tested(everything: AllRows, best: Sequence[Line], whole: Tensor, parts: Par
     return everything.bordering(ordered, guess, question.keep, 1 - question.confidence, parts.choose)
 
 
-def _marked(lines: Sequence[Line]) -> list[Line]:
-    """Mark the best code of each budget, and of these the Pareto front."""
+def _front(lines: Sequence[Line]) -> list[Line]:
+    """Mark the best code of each budget, and of these the Pareto front, which is returned.
+
+    A larger code that a smaller one equals would end the sequence of tests before that one is tested.
+    """
     best: dict[int, Line] = {}
     for line in lines:
         rival = best.get(line.budget)
@@ -272,7 +291,7 @@ def _marked(lines: Sequence[Line]) -> list[Line]:
         line.best = True
         line.front = line.quality > top
         top = max(top, line.quality)
-    return list(lines)
+    return [line for line in lines if line.front]
 
 
 def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, error: float) -> Shortlist | None:
