@@ -60,16 +60,16 @@ class EncoderPretraining(Callback):
         encoder.load_state_dict(trainer.strategy.broadcast(encoder.state_dict()))
 
     def _train(self, encoder: nn.Module, data: LightningDataModule, classes: int, trainer: Trainer) -> None:
-        loader, own = data.train_dataloader(), next(encoder.parameters())
-        classifier = nn.Linear(feature_dim(encoder), classes).to(own.device, own.dtype)
+        loader, model = data.train_dataloader(), trainer.lightning_module
+        classifier = nn.Linear(feature_dim(encoder), classes).to(model.device).type(model.dtype)
         optimizer = torch.optim.Adam([*encoder.parameters(), *classifier.parameters()], lr=self.lr)
         for epoch in range(self.epochs):
             if hasattr(loader.sampler, "set_epoch"):
                 loader.sampler.set_epoch(epoch)
             for batch in loader:
                 # a data module may leave the last step of a batch, such as augmentation, to the device
-                batch = data.on_after_batch_transfer(move_data_to_device(batch, own.device), 0)
-                images, labels = trainer.precision_plugin.convert_input(batch)
+                moved = data.on_after_batch_transfer(move_data_to_device(batch, model.device), 0)
+                images, labels = trainer.precision_plugin.convert_input(moved)
                 features = check_features(encoder(images), classifier.in_features)
                 loss = F.cross_entropy(classifier(features), labels)
                 optimizer.zero_grad()

@@ -48,8 +48,8 @@ With one of the other truths FILE... is a gallery and a query, or one place as
 above that holds both. A BEIR folder holds texts, not vectors: embed them first.
 Either may be a folder or a glob of .parquet or .safetensors files, such as
 'shards/*.parquet:vector'; a gallery that is too large for memory is read from
-its files three times. A folder that `monocon predict` writes is a gallery by its
-gallery and a query by its query; corpus:NAME names another part.
+its files three times. A folder that `monocon predict` writes is a gallery by
+its gallery and a query by its query; corpus:NAME names another part.
 """
 
 
