@@ -30,9 +30,9 @@ def main() -> None:
         seconds = time.perf_counter() - started
         report = (Path(out) / "shrink.md").read_text()
     report = re.sub(r"!\[[^\]]*\]\([^)]*\)\n\n\*[^\n]*\*\n", "", report)  # its figures stay in the folder
-    title, _, body = report.removeprefix("# ").partition("\n")
+    title, _, body = report.removeprefix("# Shrink: ").partition("\n")
     asked = f"`monocon shrink gallery.npy --queries query.npy --keep {KEEP} --out OUT`, {seconds:.0f} s of wall time."
-    print(write_text("shrink", f"monocon shrink on 12 000 sentences: {title}", f"{asked}\n{body}"))
+    print(write_text("shrink-sentences", f"monocon shrink on 12 000 sentences: {title}", f"{asked}\n{body}"))
 
 
 if __name__ == "__main__":
