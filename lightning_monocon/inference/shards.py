@@ -186,8 +186,8 @@ class Shards:
         return sum(entry.rows for entry in self.entries)
 
     def shape(self, part: str) -> tuple[int, int]:
-        """Return how many rows a part has and how many numbers a row has; the first shard is read, unchecked."""
-        width = next(self.stream(part, verify=False)).embeddings.shape[1]
+        """Return how many rows a part has and how many numbers a row has; the first shard is read and checked."""
+        width = next(self.stream(part)).embeddings.shape[1]
         return sum(entry.rows for entry in self.entries if entry.part == part), width
 
     def stream(self, part: str, verify: bool = True) -> Iterator[Rows]:

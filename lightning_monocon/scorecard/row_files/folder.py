@@ -117,8 +117,7 @@ class CorpusRows:
     def __init__(self, shards: Shards, part: str) -> None:
         self._shards, self._part = shards, part
         self.space = shards.space
-        self.length = sum(entry.rows for entry in shards.entries if entry.part == part)
-        self.width = next(shards.stream(part)).embeddings.shape[1]
+        self.length, self.width = shards.shape(part)
 
     @property
     def named(self) -> bool:
