@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -113,26 +114,23 @@ def _rabit(bits: int) -> Family:
     )
 
 
-def _trained(name: str, fit: Callable[[FittingRows, int], Codec], most: int, costly: str, groups: bool) -> Family:
+def _trained(
+    name: str,
+    fit: Callable[[FittingRows, int], Codec],
+    most: int,
+    costly: str,
+    groups: bool,
+    widest: float = math.inf,
+) -> Family:
     """Return a code of faiss of few bytes, which must divide the numbers of a vector if it cuts them into groups."""
     return Family(
         name,
         fit,
-        lambda dim, size: size <= min(most, dim) and not (groups and dim % size),
+        lambda dim, size: dim <= widest and size <= min(most, dim) and not (groups and dim % size),
         "faiss",
         CENTROIDS,
         costly,
     )
-
-
-_OPQ = Family(
-    "opq",
-    fit_opq,
-    lambda dim, size: size <= 4 and dim <= _ROTATED and not dim % size,
-    "faiss",
-    CENTROIDS,
-    f"opq codes of more than 4 bytes or {_ROTATED} numbers, which take long to fit",
-)
 
 
 def _of_halves(dim: int, size: int) -> bool:
@@ -149,7 +147,14 @@ FAMILIES = (
     _rabit(1),
     _rabit(2),
     _trained("pq", fit_pq, 16, "pq codes of more than 16 bytes, which take long to fit", groups=True),
-    _OPQ,
+    _trained(
+        "opq",
+        fit_opq,
+        4,
+        f"opq codes of more than 4 bytes or {_ROTATED} numbers, which take long to fit",
+        groups=True,
+        widest=_ROTATED,
+    ),
     _trained("residual", fit_residual, 2, "residual codes of more than 2 bytes, which take long to fit", groups=False),
     _trained("lsq", fit_lsq, 0, "lsq codes, which take minutes to fit", groups=False),
 )
