@@ -56,6 +56,12 @@ def test_arithmetic_loads_torch_alone(tmp_path: Path) -> None:
     assert not HEAVY & modules
 
 
+def test_scorecards_load_no_graphs_and_no_distributions(tmp_path: Path) -> None:
+    modules = _fresh("import lightning_monocon.scorecard.codes, lightning_monocon.scorecard.files", tmp_path)
+    assert "lightning_monocon.landscape.phases" in modules  # which they draw
+    assert not (HEAVY | {"networkx", "scipy.stats"}) & modules
+
+
 def test_parts_without_lightning_work_when_it_is_absent(tmp_path: Path) -> None:
     blocked = "import sys; sys.modules.update({'lightning': None, 'pytorch_lightning': None})\n"
     parts = "import lightning_monocon as m; m.functional, m.metrics, m.MonotonicMLP, m.SupConLoss, m.landscape\n"

@@ -17,9 +17,10 @@ from lightning_monocon.functional.prefix_neighbours import prefix_neighbours, wh
 from lightning_monocon.functional.recall_at_k import check_ks
 from lightning_monocon.functional.row_keys import row_keys
 from lightning_monocon.functional.spectrum import PrincipalComponents, principal_components
-from lightning_monocon.functional.unit_rows import unit_rows, unit_rows_
+from lightning_monocon.functional.unit_rows import unit_rows_
 
 TILE = 8192  # rows that are taken to float64 at a time
+_HASHED = 1024  # rows that are hashed at a time
 
 
 def check_dims(dims: int | Sequence[int], width: int | None = None) -> tuple[int, ...]:
@@ -100,7 +101,8 @@ def ties_of_keys(gallery: Tensor, gallery_labels: Tensor, query: Tensor) -> Ties
 
 def tie_keys(rows: Tensor) -> Tensor:
     """Return the hash ``(N,)`` of each uncut unit row, by which `Ties` orders equally near ones."""
-    return torch.cat([row_keys(unit_rows(part.to(torch.float64))) for part in torch.split(rows, TILE)])
+    parts = (part.to(torch.float64, copy=True) for part in torch.split(rows, _HASHED))
+    return torch.cat([row_keys(unit_rows_(part)) for part in parts])
 
 
 def curve_of(
