@@ -57,7 +57,7 @@ def test_arithmetic_loads_torch_alone(tmp_path: Path) -> None:
 
 
 def test_scorecards_load_no_graphs_and_no_distributions(tmp_path: Path) -> None:
-    modules = _fresh("import lightning_monocon.scorecard.codes, lightning_monocon.scorecard.files", tmp_path)
+    modules = _fresh("import lightning_monocon.scorecard.files, lightning_monocon.shrink.run", tmp_path)
     assert "lightning_monocon.landscape.phases" in modules  # which they draw
     assert not (HEAVY | {"networkx", "scipy.stats"}) & modules
 

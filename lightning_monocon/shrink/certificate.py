@@ -28,8 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
-from scipy.stats import binom, skew
+from scipy.special import bdtr, stdtrit
 
 from lightning_monocon.shrink.betting import Array, exceeds, mean_low
 
@@ -153,6 +152,8 @@ def correlation_low(values: Array, error: float) -> float:
     quantile = float(stdtrit(count - 1, 1 - error))
     if deviation == 0:
         return float(values.mean())
+    from scipy.stats import skew  # slow to import, and needed only here
+
     tilt = float(skew(values)) / math.sqrt(count)
     if tilt < -_LEAST_TILT:
         quantile = max(quantile, 3 / tilt * (float(np.cbrt(1 + tilt * (quantile - tilt / 6))) - 1))
@@ -170,7 +171,7 @@ def quantile_high(values: Array, probability: float, error: float) -> float | No
         None if even the largest value is none, because there are fewer than `fewest_values`.
     """
     ranks = np.arange(1, len(values) + 1)
-    enough = binom.cdf(ranks - 1, len(values), probability) >= 1 - error
+    enough = bdtr(ranks - 1, len(values), probability) >= 1 - error
     return float(np.sort(values)[int(enough.argmax())]) if enough.any() else None
 
 

@@ -126,3 +126,9 @@ def test_a_quantile_is_bounded_by_an_order_statistic() -> None:
     assert fewest_values(0.95, 0.05) == 59
     assert quantile_high(np.arange(58.0), 0.95, 0.05) is None
     assert quantile_high(np.arange(59.0), 0.95, 0.05) == 58
+
+
+@pytest.mark.parametrize("count", [59, 200, 1_000, 5_000])
+@pytest.mark.parametrize("probability", [0.9, 0.95])
+def test_the_order_statistic_is_the_quantile_of_the_binomial(count: int, probability: float) -> None:
+    assert quantile_high(np.arange(float(count)), probability, 0.05) == binom.ppf(0.95, count, probability)
