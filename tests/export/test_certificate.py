@@ -18,6 +18,9 @@ from lightning_monocon.functional.certified_neighbours import Zonotope
 from lightning_monocon.functional.quantisation import Storage
 from lightning_monocon.heads import MLPHead
 
+# how accurate a head is after so few steps depends on the processor, and is not what is asked here
+pytestmark = pytest.mark.filterwarnings("ignore::lightning_monocon.export.DoubtfulExportWarning")
+
 
 @pytest.mark.parametrize("eps", [0.01, 0.1])
 def test_a_region_of_vectors_holds_every_vector_of_the_box(eps: float) -> None:

@@ -92,7 +92,7 @@ def test_the_codec_is_checked(exported: Export, tmp_path: Path) -> None:
     copy.mkdir()
     for path in exported.folder.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    (copy / "codec.json").write_text((copy / "codec.json").read_text().replace("whole", "centred"))
+    (copy / "codec.json").write_text((copy / "codec.json").read_text().replace("transform", "product"))
     with pytest.raises(ValueError, match=r"must hold the files of one export; .*codec.json has the sha256"):
         load(copy)
 
