@@ -136,7 +136,7 @@ class Reached:
     """Collect the scores of some queries that reach their thresholds.
 
     Args:
-        queries: How many.
+        queries: How many, at most 65 536.
         tiling: How the gallery is dealt to tiles.
     """
 
@@ -161,7 +161,7 @@ class Reached:
         self._size += len(where)
         number = where // width
         place = (where - number * width) * self._tiling.tiles + tile
-        self._parts.append((number.astype(np.uint16), place.astype(np.int32), excess))  # a third of the memory
+        self._parts.append((number.astype(np.uint16), place.astype(np.int32), excess))  # half of the memory
         if self.crowded:
             self._parts.clear()
 

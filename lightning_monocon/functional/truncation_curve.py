@@ -20,7 +20,6 @@ from lightning_monocon.functional.spectrum import PrincipalComponents, principal
 from lightning_monocon.functional.unit_rows import unit_rows_
 
 TILE = 8192  # rows that are taken to float64 at a time
-_HASHED = 1024  # rows that are hashed at a time
 
 
 def check_dims(dims: int | Sequence[int], width: int | None = None) -> tuple[int, ...]:
@@ -101,7 +100,7 @@ def ties_of_keys(gallery: Tensor, gallery_labels: Tensor, query: Tensor) -> Ties
 
 def tie_keys(rows: Tensor) -> Tensor:
     """Return the hash ``(N,)`` of each uncut unit row, by which `Ties` orders equally near ones."""
-    parts = (part.to(torch.float64, copy=True) for part in torch.split(rows, _HASHED))
+    parts = (part.to(torch.float64, copy=True) for part in torch.split(rows, TILE))
     return torch.cat([row_keys(unit_rows_(part)) for part in parts])
 
 

@@ -39,7 +39,7 @@ __all__ = [
     "theory",
 ]
 
-_WITH_GRAPHS = {
+_LATER = {
     "LandscapeTracker": "tracker",
     "first_passage": "merge",
     "garwood_interval": "rates",
@@ -51,8 +51,8 @@ if not TYPE_CHECKING:  # a type checker that saw it would accept every misspelt 
 
     def __getattr__(name: str) -> object:
         """Import what needs large packages at its first use, and names of release 0.1.0 with a warning."""
-        if name in _WITH_GRAPHS:
-            return getattr(import_module(f"{__name__}.{_WITH_GRAPHS[name]}"), name)
+        if name in _LATER:
+            return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
         if name.startswith("__"):  # what Python itself asks of a module
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         theory = import_module(f"{__name__}.theory")

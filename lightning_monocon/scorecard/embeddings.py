@@ -18,6 +18,7 @@ from torch import Tensor
 from lightning_monocon.functional.checks import all_finite, check_choice, check_labels
 from lightning_monocon.functional.truncation_curve import Ties, ties_of
 from lightning_monocon.runs.files import whole
+from lightning_monocon.runs.memory import give_back
 from lightning_monocon.scorecard.truths.labels import NEIGHBOURS, LabelTruth
 from lightning_monocon.scorecard.truths.order import equal_row_order
 from lightning_monocon.scorecard.truths.stored import as_stored, from_stored
@@ -112,7 +113,9 @@ class EmbeddingSet:
     @cached_property
     def ties(self) -> Ties:
         """How equally near rows are ordered: equal rows by label, or at random if there is none."""
-        return ties_of(self.gallery, equal_row_order(len(self.gallery), self.gallery_labels), self.query)
+        found = ties_of(self.gallery, equal_row_order(len(self.gallery), self.gallery_labels), self.query)
+        give_back()  # the search that follows takes the most memory, and cannot use what hashing leaves in pieces
+        return found
 
     def nearest(self, count: int) -> Tensor:
         """Return the nearest rows of the gallery by the cosine of whole vectors, ``(Q, count)``, nearest first."""

@@ -251,8 +251,6 @@ def measure_spectrum(
     # with all coordinates whole rows are searched by the pass that searches cut ones
     shared = data.reading == "pca" and (rounded or 2 * max((k for k in sizes if k < data.dim), default=0) > data.dim)
     coordinates = principal_coordinates(data, basis) if shared else None
-    if data.judges():  # hashing leaves memory behind that the search, which takes the most of all, would not find
-        data.ties  # noqa: B018  # computed once
     give_back()
     whole = measure_frontiers(data, truths, sizes, basis, coordinates)
     give_back()
