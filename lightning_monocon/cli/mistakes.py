@@ -32,6 +32,7 @@ _MISSING = re.compile(r"the following arguments are required: (?P<names>.*)")
 _KEY = re.compile(r'Parser key "(?P<key>[^"]+)"(?: element \d+)?:\s*')
 _TYPES = re.compile(r"Subtypes: \[(?P<types>.*)\]\n|Expected an? (?P<type>.*?)\. Got value: (?P<value>.*)")
 _NOT_FINITE = "nan", "inf", "infinity"
+_PERCENT = re.compile(r"(?P<number>\d+(\.\d+)?) ?%")
 _VALUE = re.compile(r"Given value: (?P<value>.*)", re.DOTALL)
 
 
@@ -193,6 +194,8 @@ def _misfit(message: str, options: Sequence[str] = ()) -> str:
         wanted, given = types["types"] or types["type"], types["value"] or (value["value"] if value else "")
         given = " ".join(given.split())
         is_number = "float" in wanted and given.lower().lstrip("+-") in _NOT_FINITE
+        if "float" in wanted and (percent := _PERCENT.fullmatch(given)):
+            meant = f"; write {float(percent['number']) / 100:.12g}"
         return f"{name} must be {'a finite number' if is_number else _readable(wanted)}; got {given!r}{meant}"
     text = " ".join(message[key.end() if key else 0 :].removeprefix("Problems parsing config: ").split())
     return f"{name}: {text}" if key else text

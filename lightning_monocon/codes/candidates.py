@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 
 from lightning_monocon.codes import Codec, FittingRows
 from lightning_monocon.codes.families import (
@@ -49,6 +50,7 @@ class Family:
         package: Package that it needs besides this one's own; empty for none.
         rows: Rows that it needs to be fitted.
         costly: What is not tried because it takes too long; empty for nothing.
+        makes: Whether it makes such a code at all, however long that takes; None means as `allows`.
     """
 
     name: str
@@ -57,10 +59,16 @@ class Family:
     package: str = ""
     rows: int = 2
     costly: str = ""
+    makes: Callable[[int, int], bool] | None = None
 
     def sizes(self, dim: int) -> list[int]:
-        """Return the bytes of its codes of vectors of ``dim`` numbers, ascending."""
+        """Return the bytes of its codes of vectors of ``dim`` numbers that are worth a try, ascending."""
         return [size for size in range(1, _FLOAT_BYTES * dim) if self.allows(dim, size)]
+
+    def all_sizes(self, dim: int) -> list[int]:
+        """Return the bytes of all its codes of vectors of ``dim`` numbers, ascending."""
+        makes = self.makes or self.allows
+        return [size for size in range(1, _FLOAT_BYTES * dim) if makes(dim, size)]
 
 
 @dataclass(frozen=True)
@@ -122,14 +130,19 @@ def _trained(
     groups: bool,
     widest: float = math.inf,
 ) -> Family:
-    """Return a code of faiss of few bytes, which must divide the numbers of a vector if it cuts them into groups."""
+    """Return a code of faiss, tried at few bytes, which must divide the numbers of a row if it cuts groups of them."""
+
+    def makes(dim: int, size: int) -> bool:
+        return size <= dim and not (groups and dim % size)
+
     return Family(
         name,
         fit,
-        lambda dim, size: dim <= widest and size <= min(most, dim) and not (groups and dim % size),
+        lambda dim, size: dim <= widest and size <= most and makes(dim, size),
         "faiss",
         CENTROIDS,
         costly,
+        makes,
     )
 
 
@@ -186,12 +199,14 @@ NAMED = (
 def named(code: str, dim: int) -> Candidate:
     """Return the code of a name such as ``"transform-32"`` for vectors of ``dim`` numbers.
 
-    A family's name alone, such as ``"float16"``, asks for the most bytes that it can use. ``"transform-32-centred"`` is
-    scored about the mean. Names of earlier versions are taken as well; see `current_name`.
+    A family's name alone, such as ``"float16"``, asks for the most bytes that are worth a try. With its bytes a code
+    may be one that is not tried because it takes long. ``"transform-32-centred"`` is scored about the mean. Names of
+    earlier versions are taken as well; see `current_name`.
 
     Raises:
         ModuleNotFoundError: If the family's package is not installed.
-        ValueError: If there is no such family, or it has no code of so many bytes.
+        ValueError: If there is no such family, it has no code of so many bytes, or only its name is given and none of
+            its codes is worth a try.
     """
     asked = current_name(code).removesuffix(CENTRED)
     name, dash, size = asked.partition("-")
@@ -203,14 +218,30 @@ def named(code: str, dim: int) -> Candidate:
         )
     if found.package and find_spec(found.package) is None:
         raise ModuleNotFoundError(f"`code` {code} needs the package {found.package}: install it.")
-    allowed = found.sizes(dim)
-    chosen = int(size) if dash else max(allowed, default=0)
+    allowed = found.all_sizes(dim)
+    chosen = int(size) if dash else max(found.sizes(dim), default=0)
     if chosen not in allowed:
-        few = f"{min(allowed)} to {max(allowed)}" if allowed else "no"
-        raise ValueError(f"`code` must have {few} bytes for {name} codes of {dim} numbers; got {code}.")
+        sizes = _in_words(allowed)
+        rule = f"have {sizes} bytes" if dash or not allowed else f"be given with its bytes, {sizes},"
+        raise ValueError(f"`code` must {rule} for {name} codes of {dim} numbers; got {code}.")
     if current_name(code).endswith(CENTRED):
         return Candidate(f"{name}-{chosen}{CENTRED}", chosen, lambda rows, size: about_mean(found.fit(rows, size)))
     return Candidate(f"{name}-{chosen}", chosen, found.fit)
+
+
+def _in_words(sizes: Sequence[int]) -> str:
+    """Return ascending sizes, in short where they are as far apart.
+
+    Example:
+        >>> _in_words([2, 4, 6, 8]), _in_words([1, 2, 4]), _in_words([])
+        ('2, 4, ... or 8', '1, 2 or 4', 'no')
+    """
+    steps = {after - before for before, after in pairwise(sizes)}
+    if len(sizes) > 2 and len(steps) == 1:
+        between = " to" if steps == {1} else f", {sizes[1]}, ... or"
+        return f"{sizes[0]}{between} {sizes[-1]}"
+    *first, last = map(str, sizes or ("no",))
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def stored_candidates(dim: int, rows: int, kinds: Sequence[str]) -> tuple[list[Candidate], list[str]]:

@@ -95,14 +95,15 @@ def _coded(name: str, rows: RowsOf, calibration: Stored) -> Form:
 def _encoder_coded(searched: Embedded, calibration: Coded) -> Form:
     """Return the encoder's own output in a code of the same family, and of as many bytes as far as it has them.
 
-    A family that is not fitted here, such as a learnt code, has a product code for a rival, or else a transform code.
+    A family that is not fitted here, such as a learnt code, or takes long at so many bytes, has a product code for a
+    rival, or else a transform code.
     """
     width, size = searched.features.shape[1], calibration.bytes
-    sizes = {family.name: family.sizes(width) for family in NAMED}
+    most = {each.name: max((own for own in each.all_sizes(width) if own <= size), default=0) for each in NAMED}
+    quick = {each.name for each in NAMED if most[each.name] in each.sizes(width)}
     own = calibration.storage.rpartition("-")[0]
-    name = next(each for each in (own, "product", "transform") if sizes.get(each))
-    within = [each for each in sizes[name] if each <= size] or sizes[name][:1]
-    rival = named(f"{name}-{within[-1]}", width)
+    name = next(each for each in (own, "product", "transform") if each in quick)
+    rival = named(f"{name}-{most[name]}", width)
     codec = rival.fitted(FittingRows.of(searched.features))[0]
     return _coded(f"encoder, {rival.name}", FEATURES, Coded(codec, len(searched.labels)))
 

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin
 import pytest
 from reliability.hostile import PLANTED, refused, trap
 
-from lightning_monocon.cli import compare, export, landscape, main, score
+from lightning_monocon.cli import compare, export, landscape, main, score, shrink
 from lightning_monocon.cli.imports import import_policy
 from lightning_monocon.cli.options import CommandParser
 from lightning_monocon.cli.parser import MonoConParser
@@ -24,12 +24,14 @@ PARSERS: dict[str, Callable[[], CommandParser]] = {
     "score": score.parser,
     "export": export.parser,
     "landscape": landscape.parser,
+    "shrink": shrink.parser,
 }
 NEEDED = {
     "compare": ["--config=digits", "--out=o"],
     "score": ["f.npz"],
     "export": ["--ckpt=c", "--config=digits", "--out=o"],
     "landscape": ["run"],
+    "shrink": ["f.npz", "--out=o"],
 }
 LIGHTNINGS = {"--seed_everything", "--ckpt_path", "--print_config", "--weights_only", "--return_predictions"}
 """Flags without a dot that Lightning or jsonargparse spells."""
@@ -105,6 +107,7 @@ FILES = {
     "score": ("--config", {"files": ["~/g.npz", "q.npz"], "dims": [2, 4], "name": "1e5", "gallery_labels": "l"}),
     "export": ("--options", {"ckpt": "c", "config": "digits", "out": "o", "dim": 6, "forms": ["pt2"], "vectors": True}),
     "landscape": ("--config", {"runs": ["~/a", "b"], "out": "o"}),
+    "shrink": ("--config", {"vectors": ["~/g.npy"], "queries": "~/q.npy", "out": "o", "keep": 0.9, "budget": 32}),
 }
 
 
@@ -154,6 +157,8 @@ def _at_home(value: Any) -> Any:
         ("score", ["--dims", "nan"], "`--dims` must be int; got 'nan'"),
         ("score", ["--dims", "0x10"], "`--dims` must be int; got '0x10'"),
         ("score", ["--dims", "1:30"], "`--dims` must be int; got '1:30'"),
+        ("shrink", ["--keep", "99.5%"], "`--keep` must be float; got '99.5%'; write 0.995"),
+        ("compare", ["--jobs", "50%"], "`--jobs` must be int; got '50%'"),
         ("export", ["--tolerance", "1:30.5"], "`--tolerance` must be float or null; got '1:30.5'"),
         ("compare", ["--jobs", "-1"], "`--jobs` must be a number of runs, or 0 for one per core; got -1."),
         ("score", ["--basline", "x"], "`--basline` is not an option of `monocon score`; did you mean `--baseline`?"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_monocon.codes.candidates import Family, candidates
+from lightning_monocon.codes.candidates import Family, candidates, named
 from lightning_monocon.codes.families import fit_transform
 
 
@@ -50,3 +50,27 @@ def test_rotations_of_wide_vectors_are_not_learnt_and_that_is_said() -> None:
 def test_vectors_of_one_number_are_refused() -> None:
     with pytest.raises(ValueError, match="`VECTORS` must have at least 2 numbers a row, or no code is smaller; got 1"):
         candidates(1, 1000)
+
+
+@pytest.mark.parametrize("code", ["opq-4", "opq-8", "residual-8", "lsq-2", "pq-32"])
+def test_a_code_that_is_not_tried_because_it_takes_long_is_made_where_it_is_asked_for(code: str) -> None:
+    pytest.importorskip("faiss")
+    assert (named(code, 1536).name, named(code, 1536).bytes) == (code, int(code.partition("-")[2]))
+
+
+@pytest.mark.parametrize(
+    ("code", "dim", "words"),
+    [
+        ("opq-5", 16, "must have 1, 2, 4, 8 or 16 bytes for opq codes of 16 numbers; got opq-5"),
+        ("lsq-17", 16, "must have 1 to 16 bytes for lsq codes of 16 numbers; got lsq-17"),
+        ("lsq", 16, "must be given with its bytes, 1 to 16, for lsq codes of 16 numbers; got lsq"),
+        ("opq", 1024, "must be given with its bytes, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512 or 1024, for opq codes"),
+        ("half-3", 16, "must have 2, 4, ... or 32 bytes for half codes of 16 numbers; got half-3"),
+        ("pq-4", 2, "must have 1 or 2 bytes for pq codes of 2 numbers; got pq-4"),
+        ("product-1", 3, "must have no bytes for product codes of 3 numbers; got product-1"),
+    ],
+)
+def test_bytes_that_a_code_does_not_have_are_refused_with_those_that_it_has(code: str, dim: int, words: str) -> None:
+    pytest.importorskip("faiss")
+    with pytest.raises(ValueError, match=f"`code` {words}"):
+        named(code, dim)

@@ -110,6 +110,21 @@ def test_any_code_is_shipped(
     assert same > 0.97  # the chain's own rows differ in their last digit
 
 
+@pytest.mark.parametrize(
+    ("name", "rival"), [("residual-2", "residual-2"), ("residual-3", "product-3"), ("lsq-2", "product-2")]
+)
+def test_codes_that_take_long_to_fit_are_shipped_beside_a_quick_rival(
+    name: str, rival: str, trained: MonoCon, digits: LightningDataModule, tmp_path: Path, rows: tuple[Tensor, Tensor]
+) -> None:
+    pytest.importorskip("faiss")
+    gallery, query = digits.test_dataloader()
+    written = export_model(trained, gallery, query, tmp_path / "out", code=name, forms=[], even_so=True)
+    assert [line.name for line in (written.lines[1], written.lines[-1])] == [f"encoder, {rival}", f"exported, {name}"]
+    found = codes.load(written.folder)
+    scores = found.score(rows[1], found.encode(rows[0]))
+    assert torch.corrcoef(torch.stack([scores.flatten(), (rows[1] @ rows[0].T).flatten()]))[0, 1] > 0.9
+
+
 def test_bits_are_turned_and_cosines_stay(trained: MonoCon, digits: LightningDataModule, tmp_path: Path) -> None:
     gallery, query = digits.test_dataloader()
     images = next(iter(digits.test_dataloader()[1]))[0][:64]

@@ -43,10 +43,14 @@ def test_ids_beyond_63_bits_are_refused(tmp_path: Path) -> None:
         read_task([place], query(tmp_path))
 
 
-def test_queries_of_zeros_are_counted(tmp_path: Path) -> None:
-    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32))
+def test_rows_and_queries_of_zeros_are_counted(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    rows[[1, 8, 29]] = 0
+    rows[8] = -0.0
+    np.save(tmp_path / "rows.npy", rows)
     asked = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)
     asked[[2, 5]] = 0
     np.save(tmp_path / "asked.npy", asked)
     told = read_task([tmp_path / "rows.npy"], tmp_path / "asked.npy").notes
     assert "2 of 9 queries are zeros, which have no direction to compare" in told
+    assert "3 of 30 rows of VECTORS are zeros, which have no direction to compare" in told
