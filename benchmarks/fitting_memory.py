@@ -3,7 +3,7 @@
 
     python benchmarks/fitting_memory.py VECTORS.npy FOLDER [MILLIONS...]
 
-A million rows like the given ones (N, D) are written to ten Parquet shards in FOLDER, and read as often as it takes: the
+A million rows like the given ones (N, D) are written to ten Parquet shards in FOLDER and read as often as it takes: the
 moments are of all rows, and the sample is drawn by their numbers. Each count runs in a process of its own.
 """
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -20,7 +21,7 @@ def chosen(
     """Return the smallest code that is shown to keep enough, or the best of those that fit the budget.
 
     Args:
-        best: Codes that are better than every smaller one, chosen without the certifying queries.
+        best: At most one code of each number of bytes, chosen without the certifying queries.
         whole: ``(U,)`` quality of the whole vectors.
         truth: What the quality was measured by.
         parts: Which queries certify.
@@ -30,8 +31,6 @@ def chosen(
         ValueError: If no code is shown to keep enough, and no budget was given.
     """
     tested = sorted(best, key=lambda line: -line.budget)
-    if question.budget is not None:
-        tested = [max(best, key=lambda line: line.quality)]
     certificate = certify(
         [line.values[parts.certify].double().numpy() for line in tested],
         whole[parts.certify].double().numpy(),
@@ -43,6 +42,39 @@ def chosen(
     if certificate.passed or question.budget is not None:
         return tested[max(certificate.passed - 1, 0)], certificate
     raise ValueError(_unreachable(tested, whole[parts.certify], parts, question, units_of(truth)))
+
+
+def surer_than_smaller(lines: Sequence[Line], whole: Tensor, choose: Tensor, keep: float) -> list[Line]:
+    """Return the codes of which the choosing queries show more surely than of any smaller one that they keep enough.
+
+    A code that is better but less sure is no use in a sequence of tests: it may fail, and end the sequence, before a
+    smaller one is tested. By neighbours the surest code is the largest. By labels and other answers a small code may be
+    the best on some queries by luck, where a larger one gives nearly all answers that the whole vectors give.
+
+    Args:
+        lines: All codes; the best of each number of bytes are marked.
+        whole: ``(U,)`` quality of the whole vectors.
+        choose: Numbers of the choosing queries.
+        keep: Share of the quality that is asked for.
+
+    Returns:
+        At most one code of each number of bytes, from few bytes to many.
+    """
+
+    def sureness(line: Line) -> float:
+        difference = (line.values - keep * whole)[choose].double()
+        return float(difference.mean() / difference.std().clamp_min(_EVEN))
+
+    found, most = [], -math.inf
+    for line in sorted((line for line in lines if line.best), key=lambda line: line.budget):
+        if (own := sureness(line)) > most:
+            found.append(line)
+            most = own
+    return found
+
+
+_EVEN = 1e-12
+"""Deviation of equal qualities, by which a mean cannot be divided."""
 
 
 def units_of(truth: Truth) -> str:

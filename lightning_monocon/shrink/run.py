@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fit and judge all codes, choose on one half of the queries and certify on the other.
 
-The codes that are better than every smaller one on the first half are tested on the second from large to small until
+The codes that the first half shows more surely than any smaller one are tested on the second from large to small until
 one fails; see `lightning_monocon.shrink.certificate` for what that shows.
 """
 
@@ -33,7 +33,7 @@ from lightning_monocon.scorecard.render.words import noun
 from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth, Truth
 from lightning_monocon.shrink.all_rows import CHOOSING_ROWS, AllRows
 from lightning_monocon.shrink.certificate import check_reach, fewest_values, keeps, quantile_high
-from lightning_monocon.shrink.choice import chosen
+from lightning_monocon.shrink.choice import chosen, surer_than_smaller
 from lightning_monocon.shrink.engine import Engine, fitting_rows, in_process
 from lightning_monocon.shrink.judge import encoded, qualities, shortlists
 from lightning_monocon.shrink.parts import JudgedCodes
@@ -80,7 +80,9 @@ def shrink(
     sought = question.keep if few is task else (1 + question.keep) / 2  # fewer rows are easier to tell apart
     suffice = partial(_suffice, whole=whole, truth=few.truth, choose=parts.choose, keep=sought)
     lines, left_out = _compared(tried, larger_candidates(task.gallery.shape[1]), question, judge, suffice)
-    best, everything = _front(lines), AllRows(task, fitting, kept, engine)
+    _mark(lines)
+    best = _best(lines, whole, parts, question)
+    everything = AllRows(task, fitting, kept, engine)
     if few is not task:
         best, whole = _tested(everything, best, whole, parts, question), everything.whole()
     print(f"Certifying the choice and encoding {len(task.gallery):,} rows.", file=sys.stderr)
@@ -144,7 +146,10 @@ def _compared(
     if question.budget is not None or question.kinds:
         return lines, []
     if suffice(lines):
-        return lines, [f"codes of more than {BUDGETS[-1]} bytes, as fewer keep enough"]
+        top = max(lines, key=lambda line: (line.quality, -line.budget))
+        is_largest = top.budget == max(line.budget for line in lines)
+        few = [] if is_largest else judge(larger[-1:])  # surest of all, see `choice`
+        return [*lines, *few], [f"{'other ' * bool(few)}codes of more than {BUDGETS[-1]} bytes, as fewer keep enough"]
     return [*lines, *judge(larger)], []
 
 
@@ -262,24 +267,27 @@ def _tested(everything: AllRows, best: Sequence[Line], whole: Tensor, parts: Par
 
     Args:
         everything: Judges them.
-        best: The best code of each budget, judged on a sample.
+        best: Codes from few bytes to many, judged on a sample.
         whole: ``(U,)`` quality of the whole vectors on that sample.
         parts: Which queries choose.
         question: What is asked.
     """
     if question.budget is not None:
-        return [everything.judged(max(best, key=lambda line: line.quality))]
-    ordered = sorted(best, key=lambda line: line.budget)
+        return [everything.judged(line) for line in best]
     least = question.keep * float(whole[parts.choose].mean())
-    guess = next((place for place, line in enumerate(ordered) if line.quality >= least), len(ordered) - 1)
-    return everything.bordering(ordered, guess, question.keep, 1 - question.confidence, parts.choose)
+    guess = next((place for place, line in enumerate(best) if line.quality >= least), len(best) - 1)
+    return everything.bordering(best, guess, question.keep, 1 - question.confidence, parts.choose)
 
 
-def _front(lines: Sequence[Line]) -> list[Line]:
-    """Mark the best code of each budget, and of these the Pareto front, which is returned.
+def _best(lines: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> list[Line]:
+    """Return the codes among which certifying decides; of those that fit a budget, the best one."""
+    if question.budget is not None:
+        return [max(lines, key=lambda line: line.quality)]
+    return surer_than_smaller(lines, whole, parts.choose, question.keep)
 
-    A larger code that a smaller one equals would end the sequence of tests before that one is tested.
-    """
+
+def _mark(lines: Sequence[Line]) -> None:
+    """Mark the best code of each budget, and of these the Pareto front."""
     best: dict[int, Line] = {}
     for line in lines:
         rival = best.get(line.budget)
@@ -291,7 +299,6 @@ def _front(lines: Sequence[Line]) -> list[Line]:
         line.best = True
         line.front = line.quality > top
         top = max(top, line.quality)
-    return [line for line in lines if line.front]
 
 
 def _shortlist(task: Task, codec: Codec, codes: Tensor, parts: Parts, error: float) -> Shortlist | None:

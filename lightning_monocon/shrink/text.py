@@ -123,6 +123,9 @@ def _certified(result: Result) -> Iterator[Sentence]:
     else:
         said = f"the {measure} of {name} is {own}, {drawn}. The code is not shown to keep {share}."
     yield Sentence(f"With confidence {asked.confidence:.15g}", said)
+    if result.certified and not result.chosen.front:
+        said = f"were as good on the {_units(result)} that choose, which the others do not confirm: give more."
+        yield Sentence("Smaller codes", said)
     if (short := result.shortlist) is None:
         return
     if short.length is None:
@@ -138,7 +141,9 @@ def _certified(result: Result) -> Iterator[Sentence]:
 def _front(result: Result) -> Table:
     second = ("second corpus",) if result.chosen.second is not None else ()
     head = ("code", "bytes", _measure(result), "next best", "lead", "bits above the limit", *second)
-    return Table(head, tuple(_row(result, line) for line in result.front))
+    others = [] if result.chosen.front else [result.chosen]
+    shown = sorted([*result.front, *others], key=lambda line: line.bytes)
+    return Table(head, tuple(_row(result, line) for line in shown))
 
 
 def _row(result: Result, line: Line) -> tuple[str, ...]:
