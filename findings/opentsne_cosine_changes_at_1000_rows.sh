@@ -9,8 +9,8 @@
 # sqrt(2 (1 - cos)). Order and neighbours are the same, weights are not: they are exp(-distance^2 / (2 s^2)), with s
 # such that the perplexity fits, and there a root is no change of scale. Of 1 000 images of digits a tenth of each row's
 # weight (.097) lies on other neighbours than with exact search, and the nearest has .147 instead of .105. The weights
-# are now those of `metric="euclidean"` of unit rows, which are the same with either search. `neighbors="hnsw"` gives
-# 1 - cos, and so does pynndescent. So a map of 999 rows and one of 1 000 are of two metrics. Nothing is said.
+# are now those of `metric="euclidean"` of unit rows, which are the same with either search. `neighbors="hnsw"` keeps
+# to 1 - cos. So a map of 999 rows and one of 1 000 are of two metrics. Nothing is said.
 #
 # What follows for us: who maps our vectors passes unit rows and `metric="euclidean"`, which is one metric at any size.
 set -euo pipefail
@@ -19,9 +19,9 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
-    numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 openTSNE==1.0.4 hnswlib==0.8.0 pynndescent==0.7.0
+    numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 openTSNE==1.0.4 hnswlib==0.8.0
 
-OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 "$folder/venv/bin/python" -W ignore - <<'PYTHON'
+OMP_NUM_THREADS=1 "$folder/venv/bin/python" -W ignore - <<'PYTHON'
 import sys
 from importlib.metadata import version
 
@@ -29,7 +29,7 @@ import numpy as np
 from openTSNE.affinity import PerplexityBasedNN
 from sklearn.datasets import load_digits
 
-print(*(f"{name} {version(name)}" for name in ("numpy", "scikit-learn", "openTSNE", "hnswlib", "pynndescent")))
+print(*(f"{name} {version(name)}" for name in ("numpy", "scikit-learn", "openTSNE", "hnswlib")))
 digits = load_digits().data
 unit = digits / np.linalg.norm(digits, axis=1, keepdims=True)
 
@@ -53,7 +53,6 @@ ways = {
     "cosine, auto": weights(digits[:1000]),
     "cosine, annoy": weights(digits[:1000], method="annoy"),
     "cosine, hnsw": weights(digits[:1000], method="hnsw"),
-    "cosine, pynndescent": weights(digits[:1000], method="pynndescent"),
     "Euclidean of unit rows, exact": weights(unit[:1000], "euclidean", "exact"),
     "Euclidean of unit rows, auto": weights(unit[:1000], "euclidean"),
 }
@@ -69,7 +68,7 @@ for name, share in shares.items():
     seen[name] = [*elsewhere, float(share.max(axis=1).mean())]
     print(f"  {name:30}", *(f"{value:.3f}" for value in seen[name]))
 
-same_as_exact = [name for name in seen if name in ("cosine, exact", "cosine, hnsw", "cosine, pynndescent")]
+same_as_exact = [name for name in seen if name in ("cosine, exact", "cosine, hnsw")]
 as_stated = (
     abs(ratios[999][0] - 1) < 0.01
     and abs(ratios[1000][0] - 1) > 1
@@ -85,7 +84,7 @@ sys.exit(not as_stated)
 PYTHON
 
 # Output:
-#   numpy 2.4.6 scikit-learn 1.9.1 openTSNE 1.0.4 hnswlib 0.8.0 pynndescent 0.7.0
+#   numpy 2.4.6 scikit-learn 1.9.1 openTSNE 1.0.4 hnswlib 0.8.0
 #   999 rows: distances are 1.000 (1 - cos), 0.257 sqrt(2 (1 - cos))
 #   1000 rows: distances are 3.895 (1 - cos), 1.000 sqrt(2 (1 - cos))
 #   weight elsewhere than by: cosine, exact; Euclidean, exact; weight of the nearest
@@ -93,7 +92,6 @@ PYTHON
 #     cosine, auto                   0.097 0.000 0.147
 #     cosine, annoy                  0.097 0.000 0.147
 #     cosine, hnsw                   0.000 0.097 0.105
-#     cosine, pynndescent            0.001 0.098 0.105
 #     Euclidean of unit rows, exact  0.097 0.000 0.147
 #     Euclidean of unit rows, auto   0.097 0.000 0.147
 #   as stated
