@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _LEARNT = "learnt"
 _PAIR = 2
-_Storage = Literal["float32", "int8", "binary"]
 _Form = Literal["onnx", "pt2", "sentence-transformers"]
 _SWITCH: dict[str, Any] = {"type": bool, "nargs": "?", "const": True, "default": False}
 """Settings of an option that needs no value on the command line, and takes one in a file."""
@@ -57,11 +56,12 @@ def export(options: Namespace, overrides: Sequence[str]) -> Export:
 
     from lightning_monocon.cli.recipe_parts import build_part
     from lightning_monocon.export import DoubtfulExportWarning, export_model
+    from lightning_monocon.export.choice import one_code
     from lightning_monocon.runs.scratch import resolved_target
 
     recipe = read_recipe(options.config)
     resolved_target("--out", options.out)  # before the checkpoint and the data are read
-    code = options.dtype or options.code
+    code = one_code(options.code, options.dtype)
     code = _learnt_code(options.ckpt) if code == _LEARNT else code
     model = _model(options.ckpt, recipe)
     data = build_part(LightningDataModule, "data", recipe.get("data"), overrides)
@@ -204,7 +204,7 @@ def parser() -> CommandParser:
         help="How a vector is stored: float32, int8, binary, a code and its bytes, such as transform-32, the folder of "
         "a fitted codec, such as `monocon shrink` writes, or learnt: the code that was trained with the head.",
     )
-    add("--dtype", type=_Storage | None, help="A former name of --code.")
+    add("--dtype", type=str, help="A former name of --code.")
     add(
         "--centre",
         type=bool | Literal["auto"] | None,

@@ -33,6 +33,7 @@ _PIECES = 4  # of a product whose numbers are found among many levels, near one 
 _LONGEST, _SHORTEST = 2.0**40, 2.0**-40  # rows of such lengths become unit rows in float32 without loss
 _COMPARED = 3  # bits of a number up to which it is compared with each threshold
 _CELLS = 16  # per level, of a table that finds levels of more bits
+_DOUBTED = 1 / 64  # share of numbers in doubt beyond which float64 is sooner, as where levels are very near
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -92,8 +93,10 @@ class LevelEncoder:
             coordinates += inner_products(matrix, unit)
         bits = np.zeros((self._bytes, 8, len(rows)), np.uint8)
         flat = bits.reshape(-1, len(rows))
-        doubts = [run.write(coordinates.numpy(), flat) for run in self._runs]
-        self._decide(rows, lengths, np.concatenate(doubts), flat)
+        doubts = np.concatenate([run.write(coordinates.numpy(), flat) for run in self._runs])
+        if len(doubts) > _DOUBTED * coordinates.numel():
+            return self._quantiser.encode(self._space.coordinates(rows))
+        self._decide(rows, lengths, doubts, flat)
         codes = bits[:, 0]
         for bit in range(1, 8):
             codes <<= 1
@@ -185,7 +188,7 @@ class _FoundRun:
         scale: ``(g,)``, cells per unit.
         margin: ``(g,)``, how near a threshold a number is in doubt.
         level: ``(g * cells,)``, the level below the threshold of a cell.
-        threshold: ``(g * cells,)``, infinite where a cell has none; NaN where it has several, and all is in doubt.
+        threshold: ``(g * cells,)``, infinite where none is near a cell; NaN where several are, and all is in doubt.
     """
 
     place: _Place
@@ -201,7 +204,8 @@ class _FoundRun:
         start = (thresholds[:, 0] - margin).astype(np.float32)
         scale = (cells / (thresholds[:, -1] + margin - start)).astype(np.float32)
         width = 1 / scale.astype(np.float64)
-        slack = 2.0**-21 * (np.abs(start) + cells * width)  # a number this near to a cell may be taken to lie in it
+        # a number this near to a cell may be taken to lie in it, or is off by the margin
+        slack = 2.0**-21 * (np.abs(start) + cells * width) + margin
         level, threshold = np.empty((2, len(start), cells))
         for number, own in enumerate(thresholds):
             lower = start[number] + width[number] * np.arange(cells)

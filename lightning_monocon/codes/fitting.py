@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import index
 from typing import Literal, get_args
 
 import numpy as np
@@ -125,7 +126,11 @@ class FittingStream:
 
 
 def check_size(size: int) -> None:
-    """Raise ValueError unless a code has one byte at least."""
+    """Raise TypeError unless a code has a whole number of bytes, and ValueError unless it has one at least."""
+    try:
+        index(size)
+    except TypeError as error:
+        raise TypeError(f"`size` must be a whole number of bytes; got {size!r}: round it.") from error
     if size < 1:
         raise ValueError(f"`size` must be at least 1 byte; got {size}.")
 

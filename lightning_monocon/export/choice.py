@@ -32,6 +32,9 @@ Centre: TypeAlias = bool | Literal["auto"]
 Code: TypeAlias = str | Codec
 """Storage type of a number, name of a code such as ``"transform-32"``, folder of a fitted codec, or the codec."""
 
+UNCODED = "float32"
+"""What is stored where nothing else is asked for."""
+
 _SEED = 0  # of the fit of a code
 
 
@@ -50,6 +53,23 @@ class Kept:
     stack: nn.Sequential
     calibration: Stored
     normalisation: str
+
+
+def one_code(code: Code, dtype: str | None) -> Code:
+    """Return what was asked for by ``code`` or by its former name.
+
+    Raises:
+        ValueError: If it was asked for by both, and differently.
+    """
+    if dtype is None or dtype == code:
+        return code
+    if code != UNCODED:
+        name = code.name if isinstance(code, Codec) else code
+        raise ValueError(
+            f"`dtype` is the former name of `code` and must not ask for anything else; got {dtype} beside {name}: give "
+            "`code` alone."
+        )
+    return dtype
 
 
 def read_code(code: Code, dim: float | None, width: int | None) -> Code:

@@ -29,7 +29,7 @@ from lightning_monocon.export.calibration import Coded
 from lightning_monocon.export.card import model_card
 from lightning_monocon.export.certificate import Proved, prove_rounding
 from lightning_monocon.export.checks import differences
-from lightning_monocon.export.choice import Centre, Code, read_code
+from lightning_monocon.export.choice import UNCODED, Centre, Code, one_code, read_code
 from lightning_monocon.export.doubts import doubts, refusal
 from lightning_monocon.export.lines import Line, Loss, losses_of
 from lightning_monocon.export.measure import Judge, measure_lines
@@ -92,7 +92,7 @@ def export_model(
     out: str | Path,
     *,
     dim: float | None = None,
-    code: Code = "float32",
+    code: Code = UNCODED,
     searched: Iterable[object] | None = None,
     forms: Sequence[Form] | None = None,
     tokenizer: str | None = None,
@@ -131,7 +131,7 @@ def export_model(
     Raises:
         ImportError, OSError, RuntimeError, ValueError: If a package is missing or ``out``, a form or argument is wrong.
     """
-    code, chosen = read_code(dtype or code, dim, _width(model)), _chosen(model, forms)
+    code, chosen = read_code(one_code(code, dtype), dim, _width(model)), _chosen(model, forms)
     with filled("out", resolved_target("out", out), last=CONFIG) as folder:
         prepared = prepare(model, gallery, query, dim, code, sample, searched, known, centre, compatible)
         return _written(prepared, chosen, folder, Path(out), tokenizer, max_length, vectors, tolerance, even_so)

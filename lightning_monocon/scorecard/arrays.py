@@ -84,7 +84,9 @@ def whole_file(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (_NotPlainError, ModuleNotFoundError):
+    except _NotPlainError as error:
+        raise TypeError(str(error)) from error  # the class itself, in whose text callers name their own argument
+    except ModuleNotFoundError:
         raise
     except MemoryError as error:
         raise MemoryError(f"`files` must fit into memory; {path} does not: {error}.") from error

@@ -251,9 +251,10 @@ def native(name: str, array: np.ndarray[Any, Any], where: str = "") -> np.ndarra
         return array.astype(np.float32)
     if array.dtype.kind not in "fiubUS":
         raw = array.dtype.kind == "V" and array.dtype.names is None
-        bare = ", raw bytes, which is how np.save writes bfloat16: save it as float32" if raw else ""
+        bare = ", raw bytes, which is how np.save writes bfloat16" if raw else ""
         raise TypeError(
-            f"`{name}` must hold numbers, or strings as labels; {where or 'it'} is an array of {array.dtype}{bare}."
+            f"`{name}` must hold numbers, or strings as labels; {where or 'it'} is an array of {array.dtype}{bare}: "
+            "save it as float32."
         )
     if array.dtype.char == "g":
         with np.errstate(over="ignore"):  # what float64 cannot hold is refused as infinite

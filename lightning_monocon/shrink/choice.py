@@ -86,7 +86,8 @@ def _unreachable(tested: Sequence[Line], whole: Tensor, parts: Parts, question: 
     top = max(tested, key=lambda line: line.quality)
     share = float(top.values[parts.certify].mean() / whole.mean())
     return (
-        f"`--keep` must be within reach of a code; the best, {top.name} of {top.bytes} bytes, keeps {share:.3f} of the "
-        f"whole vectors' quality on {len(whole)} certifying {units}, which does not show {question.keep:.15g} with "
-        f"confidence {question.confidence:.15g}. Ask for less, or give more queries; judged codes are kept for that."
+        f"`--keep` must be shown of the code that is best on the choosing {units}; {top.name} of {top.bytes} bytes "
+        f"keeps {share:.3f} of the whole vectors' quality on {len(whole)} certifying {units}, which does not show "
+        f"{question.keep:.15g} with confidence {question.confidence:.15g}. Ask for less, or give more "
+        "queries; judged codes are kept for that."
     )

@@ -30,7 +30,7 @@ from lightning_monocon.scorecard.row_files.folder import FileRows
 from lightning_monocon.scorecard.row_files.formats import STREAMED
 from lightning_monocon.scorecard.row_files.places import source_of, texts_of
 from lightning_monocon.scorecard.row_files.source import BLOCK, RowSource, blocks_of, whole_of
-from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, Truth
+from lightning_monocon.scorecard.truths import GradedTruth, LabelTruth, NeighbourTruth, QrelsTruth, Truth
 from lightning_monocon.scorecard.truths.neighbours import reference_doubts
 from lightning_monocon.scorecard.truths.order import equal_row_order
 from lightning_monocon.scorecard.truths.truth import distinct
@@ -311,7 +311,7 @@ def with_neighbours(task: Task) -> Task:
 
 
 def _told(task: Task) -> Task:
-    """Return the task with notes on rows and queries of zeros, queries that are rows, and doubtful neighbours."""
+    """Return the task with notes on rows and queries that are zeros, repeated or unanswered, and on doubtful truths."""
     # with pairs nothing is searched, and both sides of them are often rows of one file
     is_searched = not isinstance(task.truth, GradedTruth)
     same = int(torch.isin(direction_keys(task.query), task.survey.directions).sum()) if is_searched else 0
@@ -319,12 +319,14 @@ def _told(task: Task) -> Task:
     doubts = task.truth.warnings if isinstance(task.truth, NeighbourTruth) else ()
     strange = _strange(task.truth) if isinstance(task.truth, LabelTruth) else 0
     unknown = f"{strange} of {len(task.query)} queries have a label that no row has, so that no code answers them"
+    unanswered = len(task.query) - task.truth.units if isinstance(task.truth, QrelsTruth) else 0
+    unasked = f"{unanswered} of {len(task.query)} queries have no answer and were left out"
     directionless = "are zeros, which have no direction to compare"
     zeros = int((task.query == 0).all(1).sum())
     blank = f"{zeros} of {len(task.query)} queries {directionless}"
     zero_rows = int((task.survey.directions == direction_keys(task.query.new_zeros(1, task.query.shape[1]))).sum())
     empty = f"{zero_rows} of {len(task.gallery)} rows of VECTORS {directionless}"
-    counted = (repeats, same), (unknown, strange), (blank, zeros), (empty, zero_rows)
+    counted = (repeats, same), (unknown, strange), (unasked, unanswered), (blank, zeros), (empty, zero_rows)
     told = [note for note, count in counted if count]
     notes = (*task.notes, *told, *doubts)
     return replace(task, notes=notes, surveyed=task.survey, repeats=same)

@@ -197,6 +197,14 @@ def test_a_text_checkpoint_becomes_a_sentence_transformers_model(
     assert (found.stamp.dimension, found.stamp.full_dimension) == (8, 32)
 
 
+def test_a_code_is_asked_for_by_one_name(ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        call(ckpt, tmp_path / "out", "--code", "int8", "--dtype", "binary")
+    assert "`dtype` is the former name of `code`" in capsys.readouterr().err
+    call(ckpt, tmp_path / "out", "--dtype", "transform-4", "--forms", "pt2")
+    assert codes.load(tmp_path / "out").name == "transform-4"
+
+
 def test_the_target_is_checked_before_anything_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")

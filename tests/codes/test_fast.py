@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lightning_monocon.codes import Codec, FittingRows, LevelQuantiser, Space
-from lightning_monocon.codes.families.scalar import ScalarOptions, fit_scalar
+from lightning_monocon.codes.families.scalar import ScalarOptions, fit_scalar, random_rotation
 from lightning_monocon.codes.families.transform import fit_transform
 
 
@@ -53,6 +53,15 @@ def test_levels_that_crowd_together_get_the_bytes_of_the_definition() -> None:
     space = Space(torch.full((96,), 0.1), torch.eye(96))
     codec = Codec("crowded", "scalar", space, LevelQuantiser(torch.full((96,), 8), levels))
     rows = torch.cat([_rows(500), torch.eye(96) - 0.2 * torch.ones(96)])
+    assert torch.equal(codec.encode(rows), _definition(codec, rows))
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1e-5, 1e-7])
+def test_levels_as_near_as_float32_errs_get_the_bytes_of_the_definition(spread: float) -> None:
+    rows = torch.randn(3000, 48, generator=torch.Generator().manual_seed(3)) * spread
+    rows[:, :2] += _rows(3000)[:, :2]  # nearly all of the variance
+    rows = rows @ random_rotation(48, 4).float()  # whose sums cancel in the others
+    codec = fit_transform(FittingRows.of(rows), 48)
     assert torch.equal(codec.encode(rows), _definition(codec, rows))
 
 

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from lightning_monocon.codes import FittingRows
-from lightning_monocon.codes.fitting import Similarity, check_varying
+from lightning_monocon.codes.fitting import Similarity, check_size, check_varying
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,9 @@ def test_float64_rows_beyond_float32_are_refused_where_lengths_matter() -> None:
         ValueError, match=r"`rows` must lie within the range of float32, up to 3\.4e\+38, .* got 1e\+39"
     ):
         FittingRows.of(rows, "dot")
+
+
+def test_a_size_is_a_whole_number() -> None:
+    check_size(np.int64(3))  # type: ignore[arg-type]  # as NumPy's sums are
+    with pytest.raises(TypeError, match=r"`size` must be a whole number of bytes; got 2\.5: round it\."):
+        check_size(2.5)  # type: ignore[arg-type]

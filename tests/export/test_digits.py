@@ -232,6 +232,10 @@ def test_exports_that_cannot_be_are_refused(
         ValueError, match=r"`code` must be float32, int8, binary, one of .* or a folder with codec\.json, .* got 'int4'"
     ):
         export_model(trained, gallery, query, tmp_path / "x", dtype="int4")
+    with pytest.raises(
+        ValueError, match=r"`dtype` is the former name of `code` .*; got binary beside int8: give `code`"
+    ):
+        export_model(trained, gallery, query, tmp_path / "x", code="int8", dtype="binary")
     with pytest.raises(ValueError, match=r"`code` must be float32, .*; got 'int2'"):
         export_model(trained, gallery, query, tmp_path / "x", code="int2")
     with pytest.raises(RuntimeError, match=r"`--tolerance` .* is 0, but the rounding of float32 alone moves"):

@@ -54,3 +54,23 @@ def test_rows_and_queries_of_zeros_are_counted(tmp_path: Path) -> None:
     told = read_task([tmp_path / "rows.npy"], tmp_path / "asked.npy").notes
     assert "2 of 9 queries are zeros, which have no direction to compare" in told
     assert "3 of 30 rows of VECTORS are zeros, which have no direction to compare" in told
+
+
+def test_queries_without_an_answer_are_counted(tmp_path: Path) -> None:
+    source = np.random.default_rng(0)
+    np.save(tmp_path / "rows.npy", source.normal(size=(30, 4)).astype(np.float32))
+    np.save(tmp_path / "asked.npy", source.normal(size=(9, 4)).astype(np.float32))
+    judged = {(0, 4): 1, (0, 7): 2, (3, 1): 1, (5, 2): 0, (8, 29): 3}  # query, row: grade, and 0 is no answer
+    lines = ["query-id\tcorpus-id\tscore", *(f"{asked}\t{row}\t{grade}" for (asked, row), grade in judged.items())]
+    (tmp_path / "known.tsv").write_text("\n".join(lines) + "\n")
+    task = read_task([tmp_path / "rows.npy"], tmp_path / "asked.npy", "qrels", tmp_path / "known.tsv")
+    answered = {asked for (asked, _), grade in judged.items() if grade > 0}
+    assert task.truth.units == len(answered) == 3
+    assert task.notes == ("6 of 9 queries have no answer and were left out",)
+
+
+@pytest.mark.parametrize("kind", [object, complex])
+def test_arrays_of_no_numbers_are_refused_by_the_argument(tmp_path: Path, kind: type) -> None:
+    np.save(tmp_path / "rows.npy", np.ones((30, 4)).astype(kind), allow_pickle=True)
+    with pytest.raises(TypeError, match=r"^`VECTORS` must hold numbers, or strings as labels; .*rows\.npy.*: save "):
+        read_task([tmp_path / "rows.npy"], None)
