@@ -254,7 +254,7 @@ def native(name: str, array: np.ndarray[Any, Any], where: str = "") -> np.ndarra
         bare = ", raw bytes, which is how np.save writes bfloat16" if raw else ""
         raise TypeError(
             f"`{name}` must hold numbers, or strings as labels; {where or 'it'} is an array of {array.dtype}{bare}: "
-            "save it as float32."
+            "save numbers as float32."
         )
     if array.dtype.char == "g":
         with np.errstate(over="ignore"):  # what float64 cannot hold is refused as infinite

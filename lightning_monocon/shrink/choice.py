@@ -83,11 +83,11 @@ def units_of(truth: Truth) -> str:
 
 
 def _unreachable(tested: Sequence[Line], whole: Tensor, parts: Parts, question: Question, units: str) -> str:
-    top = max(tested, key=lambda line: line.quality)
-    share = float(top.values[parts.certify].mean() / whole.mean())
+    surest = tested[0]  # the largest
+    share = float(surest.values[parts.certify].mean() / whole.mean())
     return (
-        f"`--keep` must be shown of the code that is best on the choosing {units}; {top.name} of {top.bytes} bytes "
+        f"`--keep` must be shown of a code; the surest by the choosing {units}, {surest.name} of {surest.bytes} bytes, "
         f"keeps {share:.3f} of the whole vectors' quality on {len(whole)} certifying {units}, which does not show "
-        f"{question.keep:.15g} with confidence {question.confidence:.15g}. Ask for less, or give more "
-        "queries; judged codes are kept for that."
+        f"{question.keep:.15g} with confidence {question.confidence:.15g}. Ask for less, or give more {units}; judged "
+        "codes are kept for that."
     )

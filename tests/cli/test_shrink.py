@@ -131,7 +131,7 @@ def test_refusals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, *given, "--keep", "1").rstrip().endswith("got 1: ask for less.")  # no number shows it
     assert not Path("out").exists()
     said = refused(capsys, *given, "--keep", "0.98", "--store", "duckdb")
-    assert "the code that is best on the choosing queries; bytes-16 of 16 bytes keeps" in said
+    assert "the surest by the choosing queries, bytes-16 of 16 bytes, keeps" in said
     assert "certifying queries, which does not show 0.98 with confidence 0.95" in said
     assert "unfinished run of other" in refused(capsys, *given, "--seed", "1")
 

@@ -155,7 +155,7 @@ def test_bfloat16_that_numpy_saved_without_its_name_says_what_to_save(tmp_path: 
     with pytest.raises(TypeError, match=r"a.npy is an array of \|V2, raw bytes, which is how np.save writes bfloat16"):
         read_array(tmp_path / "a.npy", "")
     np.save(tmp_path / "b.npy", ROWS.astype(complex))
-    with pytest.raises(TypeError, match=r"b.npy is an array of complex128: save it as float32\."):
+    with pytest.raises(TypeError, match=r"b.npy is an array of complex128: save numbers as float32\."):
         read_array(tmp_path / "b.npy", "")
 
 
