@@ -56,13 +56,13 @@ def export(options: Namespace, overrides: Sequence[str]) -> Export:
 
     from lightning_monocon.cli.recipe_parts import build_part
     from lightning_monocon.export import DoubtfulExportWarning, export_model
-    from lightning_monocon.export.choice import one_code
+    from lightning_monocon.export.choice import one_code, read_code
     from lightning_monocon.runs.scratch import resolved_target
 
     recipe = read_recipe(options.config)
     resolved_target("--out", options.out)  # before the checkpoint and the data are read
     code = one_code(options.code, options.dtype)
-    code = _learnt_code(options.ckpt) if code == _LEARNT else code
+    code = _learnt_code(options.ckpt) if code == _LEARNT else read_code(code, options.dim, None)
     model = _model(options.ckpt, recipe)
     data = build_part(LightningDataModule, "data", recipe.get("data"), overrides)
     loaders, judged = _loaders(data)

@@ -80,9 +80,7 @@ def shrink(
     sought = question.keep if few is task else (1 + question.keep) / 2  # fewer rows are easier to tell apart
     suffice = partial(_suffice, whole=whole, truth=few.truth, choose=parts.choose, keep=sought)
     lines, left_out = _compared(tried, larger_candidates(task.gallery.shape[1]), question, judge, suffice)
-    _mark(lines)
-    best = _best(lines, whole, parts, question)
-    everything = AllRows(task, fitting, kept, engine)
+    best, everything = _best(lines, whole, parts, question), AllRows(task, fitting, kept, engine)
     if few is not task:
         best, whole = _tested(everything, best, whole, parts, question), everything.whole()
     print(f"Certifying the choice and encoding {len(task.gallery):,} rows.", file=sys.stderr)
@@ -280,7 +278,15 @@ def _tested(everything: AllRows, best: Sequence[Line], whole: Tensor, parts: Par
 
 
 def _best(lines: Sequence[Line], whole: Tensor, parts: Parts, question: Question) -> list[Line]:
-    """Return the codes among which certifying decides; of those that fit a budget, the best one."""
+    """Mark the best codes and the front, and return what is to be certified; with a budget, the best of all.
+
+    Args:
+        lines: All codes.
+        whole: ``(U,)`` quality of the whole vectors.
+        parts: Which queries choose.
+        question: What is asked.
+    """
+    _mark(lines)
     if question.budget is not None:
         return [max(lines, key=lambda line: line.quality)]
     return surer_than_smaller(lines, whole, parts.choose, question.keep)
