@@ -102,7 +102,7 @@ def summary(written: Export) -> str:
     return (
         f"{headline(written.lines)}\n\n{Table(*measured_table(written.lines)).as_text()}\n\n{losses}\n\n{doubts}"
         f"Written to {written.folder}/: {written.stamp.dimension} of {written.stamp.full_dimension} numbers "
-        f"({100 * facts['explained']:.2f} % of the variance), {written.lines[-1].bytes} bytes a vector, space "
+        f"({100 * facts['explained']:.2f} % of the variance), {written.size} a vector, space "
         f"{written.stamp.space}.\nLargest difference from the native model: {apart}."
     )
 

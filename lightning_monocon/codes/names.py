@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give a code one name, ``FAMILY-BYTES``, in every report, file and command.
+"""Give a code one name, ``FAMILY-BYTES``, in every report, file and command, and its size in words.
 
 A code that is scored about the mean adds ``-centred``. The families are those of `lightning_monocon.codes.candidates`.
 """
@@ -34,3 +34,13 @@ def current_name(name: str) -> str:
     if family in _FORMER and (size.isdecimal() or not dash):
         return _FORMER[family] + dash + size + name[len(plain) :]
     return name
+
+
+def in_bytes(count: int) -> str:
+    """Return a number of bytes with its unit.
+
+    Example:
+        >>> in_bytes(1), in_bytes(32)
+        ('1 byte', '32 bytes')
+    """
+    return f"{count} byte{'' if count == 1 else 's'}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lightning_monocon.codes import FILES
+from lightning_monocon.codes.names import in_bytes
 from lightning_monocon.export.artefact import HEAD, Description
 from lightning_monocon.export.certificate import Proved
 from lightning_monocon.export.lines import TRUTHS, Kind, Line, Loss, judging, loss
@@ -76,7 +77,7 @@ _CODES = {
 
 
 _CODEC = """\
-The gallery is stored as codes of {bytes} bytes, and queries stay float32:
+The gallery is stored as codes of {size}, and queries stay float32:
 
 ```python
 from lightning_monocon import codes
@@ -139,7 +140,7 @@ def _kept(description: Description, lines: Sequence[Line]) -> str:
     if stamp.format == CODED:
         return (
             f"The head's whole output at unit length, {stamp.dimension} numbers, kept as the code {stamp.storage}: "
-            f"{lines[-1].bytes} bytes, where the numbers have {lines[2].bytes}. The code was fitted on "
+            f"{in_bytes(lines[-1].bytes)}, where the numbers have {lines[2].bytes}. The code was fitted on "
             f"{description.calibration_rows} gallery rows. Space `{stamp.space}`."
         )
     old = facts.get("old_numbers", 0)  # an earlier version did not say
@@ -150,7 +151,7 @@ def _kept(description: Description, lines: Sequence[Line]) -> str:
     direction = "turned at random, so that every bit tells as much, " if stamp.storage == "binary" else ""
     return (
         f"{stamp.dimension} numbers a vector, kept as {stamp.storage}: "
-        f"{lines[-1].bytes} bytes, where the head's whole output has {lines[2].bytes}. {numbers} are the leading "
+        f"{in_bytes(lines[-1].bytes)}, where the head's whole output has {lines[2].bytes}. {numbers} are the leading "
         f"principal components of {facts['gallery_rows']} gallery rows "
         f"({100 * facts['explained']:.2f} % of the variance; rank {facts['rank']} of {stamp.full_dimension}), "
         f"{direction}at unit length: compare by cosine or inner product. Space `{stamp.space}`."
@@ -228,7 +229,8 @@ def _loading(description: Description) -> list[str]:
     found += [f"The head alone, from plain weights:\n\n{_HEAD.format(features=width, file=HEAD)}"]
     found += [f"With this package:\n\n{_NATIVE.format(k=stamp.dimension)}"]
     if stamp.format == CODED:
-        return [*found, _CODEC.format(bytes=stamp.storage.rpartition("-")[2], files=", ".join(FILES))]
+        size = int(stamp.storage.rpartition("-")[2])
+        return [*found, _CODEC.format(bytes=size, size=in_bytes(size), files=", ".join(FILES))]
     return [*found, _CODES[stamp.storage]] if _CODES[stamp.storage] else found
 
 

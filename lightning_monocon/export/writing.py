@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import torch
 
 from lightning_monocon import codes
+from lightning_monocon.codes.names import in_bytes
 from lightning_monocon.encoders import encoder_spec
 from lightning_monocon.encoders.wrapped import unwrapped
 from lightning_monocon.export.artefact import (
@@ -77,7 +78,12 @@ class Export:
     def __repr__(self) -> str:
         """Say where it is and what its vectors are."""
         stamp = self.stamp
-        return f"Export({str(self.folder)!r}, space={stamp.space!r}, {self.lines[-1].bytes} bytes a vector)"
+        return f"Export({str(self.folder)!r}, space={stamp.space!r}, {self.size} a vector)"
+
+    @property
+    def size(self) -> str:
+        """Bytes of a stored vector, with their unit."""
+        return in_bytes(self.lines[-1].bytes)
 
     @property
     def stamp(self) -> Stamp:

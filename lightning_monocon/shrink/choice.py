@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from lightning_monocon.codes.names import in_bytes
 from lightning_monocon.scorecard.truths import GradedTruth, NeighbourTruth, Truth
 from lightning_monocon.shrink.certificate import Certificate, certify
 from lightning_monocon.shrink.question import Question
@@ -86,8 +87,8 @@ def _unreachable(tested: Sequence[Line], whole: Tensor, parts: Parts, question: 
     surest = tested[0]  # the largest
     share = float(surest.values[parts.certify].mean() / whole.mean())
     return (
-        f"`--keep` must be shown of a code; the surest by the choosing {units}, {surest.name} of {surest.bytes} bytes, "
-        f"keeps {share:.3f} of the whole vectors' quality on {len(whole)} certifying {units}, which does not show "
-        f"{question.keep:.15g} with confidence {question.confidence:.15g}. Ask for less, or give more {units}; judged "
-        "codes are kept for that."
+        f"`--keep` must be shown of a code; the surest by the choosing {units}, {surest.name} of "
+        f"{in_bytes(surest.bytes)}, keeps {share:.3f} of the whole vectors' quality on {len(whole)} certifying "
+        f"{units}, which does not show {question.keep:.15g} with confidence {question.confidence:.15g}. Ask for less, "
+        f"or give more {units}; judged codes are kept for that."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from lightning_monocon.codes.names import in_bytes
 from lightning_monocon.scorecard.render.outline import Outline, Section
 from lightning_monocon.scorecard.render.sentences import Sentence
 from lightning_monocon.scorecard.render.tables import BEST, TIED, Marked, Table
@@ -70,7 +71,7 @@ def outline(result: Result, figures: Iterable[str] = ()) -> Outline:
     ]
     filled = [part for part in sections if part.sentences or part.tables or part.figures]
     head = [_answer(result), *_leaked(result), *_unskilled(result)]
-    return Outline(f"Shrink: {chosen.name}, {_size(chosen)}", head, (), filled)
+    return Outline(f"Shrink: {chosen.name}, {in_bytes(chosen.bytes)}", head, (), filled)
 
 
 def _answer(result: Result) -> Sentence:
@@ -79,13 +80,9 @@ def _answer(result: Result) -> Sentence:
     whole, times = float(result.whole[result.parts.certify].mean()), width / chosen.bytes
     return Sentence(
         chosen.name,
-        f"{_size(chosen)} instead of {width:,}, {times:,.{0 if times >= _WHOLE else 1}f} times smaller. Its {measure} "
-        f"is {estimate:.3f}, that of the whole vectors {whole:.3f}.",
+        f"{in_bytes(chosen.bytes)} instead of {width:,}, {times:,.{0 if times >= _WHOLE else 1}f} times smaller. Its "
+        f"{measure} is {estimate:.3f}, that of the whole vectors {whole:.3f}.",
     )
-
-
-def _size(line: Line) -> str:
-    return f"{line.bytes} byte{'' if line.bytes == 1 else 's'}"
 
 
 def _leaked(result: Result) -> Iterator[Sentence]:

@@ -86,7 +86,7 @@ def test_a_checkpoint_becomes_small_vectors(ckpt: Path, tmp_path: Path, capsys: 
     text = capsys.readouterr().out
     assert "exported, binary instead of head, whole loses" in text
     assert f"Written to {out}/: 6 of 16 numbers" in text
-    assert "1 bytes a vector, space" in text
+    assert "1 byte a vector, space" in text
     rows = load_vectors(out / "vectors.safetensors", expect=load(out).stamp)
     assert rows["gallery"].dtype == torch.uint8
     assert rows["gallery"].shape == (1131, 1)
