@@ -27,8 +27,8 @@ _MARKS = (
     f"queries, {TIED} those that are not behind it beyond noise (a 95 % interval of the paired difference)."
 )
 _INTERVALS = (
-    "Codes that are better than every smaller one; ± is a 95 % interval of that line alone, over the certifying "
-    "queries or pairs."
+    "Codes that are better than every smaller one on the choosing queries or pairs, and the chosen one; ± is a 95 % "
+    "interval of that line alone, over the certifying ones."
 )
 _LIMIT = (
     "The fewest bits at which any code of Gaussian vectors with the rows' covariance reaches the code's error. Codes "
@@ -121,7 +121,8 @@ def _certified(result: Result) -> Iterator[Sentence]:
         said = f"the {measure} of {name} is {own}, {drawn}. The code is not shown to keep {share}."
     yield Sentence(f"With confidence {asked.confidence:.15g}", said)
     if result.certified and not result.chosen.front:
-        said = f"were as good on the {_units(result)} that choose, which the others do not confirm: give more."
+        units = _units(result)
+        said = f"do as well on the choosing {units}; the certifying ones do not show that they keep enough, more may."
         yield Sentence("Smaller codes", said)
     if (short := result.shortlist) is None:
         return

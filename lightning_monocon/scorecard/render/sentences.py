@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lightning_monocon.codes.names import in_bytes
 from lightning_monocon.scorecard.byte_ranking import ByteWinner
 from lightning_monocon.scorecard.card import Arm, Scorecard
 from lightning_monocon.scorecard.causes import Effect
@@ -256,7 +255,7 @@ def byte_lines(card: Scorecard) -> list[Sentence]:
 def _best_bytes(group: Sequence[ByteWinner], card: Scorecard) -> Sentence:
     best = group[-1]
     form = f"{best.arm} as {best.code} ({_ends(group, card)})"
-    at = f" at {in_bytes(best.bytes)}" if len(group) > 1 else ""
+    at = f" at {best.bytes} bytes" if len(group) > 1 else ""
     sizes = _listed([winner.bytes for winner in group])
     return Sentence(f"{sizes} {'byte' if sizes == '1' else 'bytes'}", f"{form} {_lead(best, at)}.")
 
