@@ -146,8 +146,10 @@ def _compared(
     if suffice(lines):
         top = max(lines, key=lambda line: (line.quality, -line.budget))
         is_largest = top.budget == max(line.budget for line in lines)
-        few = [] if is_largest else judge(larger[-1:])  # surest of all, see `choice`
-        return [*lines, *few], [f"{'other ' * bool(few)}codes of more than {BUDGETS[-1]} bytes, as fewer keep enough"]
+        surest = [] if is_largest else judge(larger[-1:])  # see `surer_than_smaller`
+        return [*lines, *surest], [
+            f"{'other ' * bool(surest)}codes of more than {BUDGETS[-1]} bytes, as fewer keep enough"
+        ]
     return [*lines, *judge(larger)], []
 
 
